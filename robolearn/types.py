@@ -1,0 +1,89 @@
+"""The records that travel between the rooms, and the legend of shape letters.
+
+Shape letters: b batch, t action time, o observation time, a action dim, c condition dim, n samples, k members,
+e episodes. A recorded run of an expert is an *episode*; a rolled-out run of a policy is a *trajectory*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Array = np.ndarray
+Scalar = bool | int | float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Training windows, in physical units, on the training device.
+
+    Attributes:
+        obs: Key -> tensor [b, o, ...]; the last observation is the one at "now".
+        actions: Chunk whose index 0 is the action to execute now.
+        mask: True where the action lies inside the episode; padded steps never count.
+    """
+
+    obs: dict[str, Tensor]
+    actions: Float[Tensor, "b t a"]
+    mask: Bool[Tensor, "b t"]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One recorded demonstration.
+
+    Attributes:
+        obs: Key -> array [time, ...].
+        actions: Array [time, a].
+        attrs: Numbers that describe the whole episode (seed, success, mode ...).
+    """
+
+    obs: dict[str, Array]
+    actions: Array
+    attrs: dict[str, Scalar] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One rolled-out episode.
+
+    Attributes:
+        episode: Index of the episode; with the evaluation seed it fixes the initial state and all noise.
+        seed: The seed the environment was reset with.
+        obs: Key -> array [time + 1, ...].
+        actions: Array [time, a], as executed.
+        rewards: Array [time].
+        scores: Array [time], the task's progress in [0, 1] after each step (the reward where a task has no score).
+        success: Whether the task's success condition was met at any step.
+        mode: Which of the task's solution modes was taken; -1 where undefined.
+        reason: Why it ended: "success", "failure", "time", "unstable" or "error: ...".
+    """
+
+    episode: int
+    seed: int
+    obs: dict[str, Array]
+    actions: Array
+    rewards: Array
+    scores: Array
+    success: bool
+    mode: int
+    reason: str
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    @property
+    def max_score(self) -> float:
+        """Best score along the way, in [0, 1]."""
+        return float(self.scores.max()) if len(self.scores) else 0.0
+
+    @property
+    def final_score(self) -> float:
+        """Score after the last step, in [0, 1]."""
+        return float(self.scores[-1]) if len(self.scores) else 0.0
