@@ -1,0 +1,280 @@
+"""The two drivers, written once for every task: a plain `gymnasium.Env` and a threaded `gymnasium.vector.VectorEnv`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from envs.episodes import ChunkResult, Episodes, EnvState
+from envs.rendering import Renderer
+from envs.task import Array, Task
+
+RENDER_MODES = ["rgb_array"]
+
+
+class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
+    """One environment of a task.
+
+    Args:
+        task: The task, or where its class is found: "envs.avoid:Avoid".
+        render_mode: "rgb_array" for images from `render()`, else None.
+        width: Image width [px].
+        height: Image height [px].
+    """
+
+    metadata = {"render_modes": RENDER_MODES}  # noqa: RUF012 (gymnasium reads it from the class)
+
+    def __init__(self, task: Task | str, render_mode: str | None = None, width: int = 96, height: int = 96) -> None:
+        self.task = _load(task)
+        self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
+        self.render_mode = _check_render_mode(render_mode)
+        self.observation_space, self.action_space = self.task.observation_space, self.task.action_space
+        self.control_dt = self.task.control_dt
+        self.num_modes = self.task.num_modes
+        self._episodes = Episodes(self.task, num_envs=1, num_threads=0)
+        self._images = _Images(self.task, width, height)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Start an episode, which depends on `seed` alone; without one the next seed of `np_random` is taken.
+
+        Args:
+            seed: Seed, >= 0.
+            options: "start": the numbers [s] that fix the initial state, inside the task's `start_space`.
+        """
+        super().reset(seed=seed)
+        start = _check_options(options, self.task, (), "start")
+        seed = int(self.np_random.integers(2**31)) if seed is None else seed
+        self._episodes.start(0, seed, start)
+        result = self._episodes.judge()
+        return _first(result.obs), _first(result.info)
+
+    def step(self, action: Array) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
+        """Take one control step with `action` [a]; an episode that has ended stands still, with reward 0."""
+        action = _check_actions(action, self.task, (), self._episodes)
+        result = self._episodes.step_chunk(action[None, None], None)
+        return (
+            _first(result.obs),
+            float(result.rewards[0, 0]),
+            bool(result.terminated[0, 0]),
+            bool(result.truncated[0, 0]),
+            _first(result.info),
+        )
+
+    def expert_action(self) -> tuple[Array, Array]:
+        """The scripted expert's clean action [a], to be recorded, and the noisy one [a], to be executed."""
+        label, executed = self._episodes.expert_action()
+        return label[0], executed[0]
+
+    def get_state(self) -> EnvState:
+        """The complete state; arrays have a leading axis of 1."""
+        return self._episodes.state.copy()
+
+    def set_state(self, state: EnvState) -> None:
+        """Continue exactly from a state of `get_state`."""
+        self._episodes.restore(state)
+
+    def render(self) -> Array | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Image [height, width, 3], uint8; None without a render mode."""
+        return self._images.of(self._episodes.state, 0) if self.render_mode else None
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._images.close()
+        self._episodes.close()
+
+
+class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
+    """n environments of a task on a pool of threads. They never restart by themselves.
+
+    Args:
+        num_envs: Number of environments n.
+        task: The task, or where its class is found: "envs.avoid:Avoid".
+        num_threads: Threads; None for as many as this process has cores.
+        render_mode: "rgb_array" for images from `render()`, else None.
+        width: Image width [px].
+        height: Image height [px].
+    """
+
+    metadata = {"render_modes": RENDER_MODES, "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_envs: int,
+        task: Task | str,
+        num_threads: int | None = None,
+        render_mode: str | None = None,
+        width: int = 96,
+        height: int = 96,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        self.task = _load(task)
+        self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
+        self.num_envs, self.render_mode = num_envs, _check_render_mode(render_mode)
+        self.single_observation_space = self.task.observation_space
+        self.single_action_space = self.task.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.control_dt = self.task.control_dt
+        threads = min(num_envs, _num_cores()) if num_threads is None else num_threads
+        self._episodes = Episodes(self.task, num_envs, threads if threads > 1 else 0)
+        self._images = _Images(self.task, width, height)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Start episodes, each depending on its own seed alone.
+
+        Args:
+            seed: One per environment; an int s stands for s, s + 1, ...; None for the next seed of `np_random`.
+            options: "reset_mask" [n] bool: only these environments start anew; "start" [n, s]: the numbers that fix
+                the initial states, inside the task's `start_space`.
+        """
+        n = self.num_envs
+        start = _check_options(options, self.task, (n,), "start", "reset_mask")
+        mask = _check_mask((options or {}).get("reset_mask", np.ones(n, bool)), n, "options['reset_mask']")
+        if seed is None or isinstance(seed, (int, np.integer)):
+            super().reset(seed=None if seed is None else int(seed))
+        seeds = [None] * n if seed is None else [int(seed) + i for i in range(n)] if np.isscalar(seed) else list(seed)
+        if len(seeds) != n:
+            raise ValueError(f"seed has {len(seeds)} entries for {n} environments")
+        for i in np.flatnonzero(mask):
+            drawn = int(self.np_random.integers(2**31)) if seeds[i] is None else seeds[i]
+            self._episodes.start(i, drawn, None if start is None else start[i])
+        result = self._episodes.judge()
+        return _at(result.obs, 0), _at(result.info, 0)
+
+    def step(self, actions: Array) -> tuple[dict[str, Array], Array, Array, Array, dict[str, Any]]:
+        """Take one control step with `actions` [n, a]; environments that have ended stand still, with reward 0."""
+        actions = _check_actions(actions, self.task, (self.num_envs,), self._episodes)
+        result = self._episodes.step_chunk(actions[:, None], None)
+        return (
+            _at(result.obs, 0),
+            result.rewards[:, 0],
+            result.terminated[:, 0],
+            result.truncated[:, 0],
+            _at(result.info, 0),
+        )
+
+    def step_chunk(self, actions: Array, active: Array | None = None) -> ChunkResult:
+        """Take up to h control steps open loop, in one call of the physics engine.
+
+        Args:
+            actions: Actions [n, h, a], h >= 1; an environment that ends inside the chunk stops there.
+            active: Which environments move [n], bool; None for all that have not ended.
+        """
+        horizon = np.shape(actions)[1] if np.ndim(actions) > 1 else 0
+        actions = _check_actions(actions, self.task, (self.num_envs, max(horizon, 1)), self._episodes)
+        active = None if active is None else _check_mask(active, self.num_envs, "active")
+        return self._episodes.step_chunk(actions, active)
+
+    def expert_action(self) -> tuple[Array, Array]:
+        """The scripted expert's clean actions [n, a], to be recorded, and the noisy ones [n, a], to be executed."""
+        return self._episodes.expert_action()
+
+    def get_state(self) -> EnvState:
+        """The complete state of all environments."""
+        return self._episodes.state.copy()
+
+    def set_state(self, state: EnvState) -> None:
+        """Continue exactly from a state of `get_state`."""
+        self._episodes.restore(state)
+
+    def render(self, index: int | None = None) -> Any:
+        """Image [height, width, 3], uint8, of environment `index`; without one, a tuple of all n images."""
+        if self.render_mode is None:
+            return None
+        if index is not None:
+            return self._images.of(self._episodes.state, index)
+        return tuple(self._images.of(self._episodes.state, i) for i in range(self.num_envs))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Stop the threads and free the renderer."""
+        self._images.close()
+        self._episodes.close()
+
+
+class _Images:
+    """The renderer, made when the first image is asked for."""
+
+    def __init__(self, task: Task, width: int, height: int) -> None:
+        self._task, self._size = task, (width, height)
+        self._renderer: Renderer | None = None
+
+    def of(self, state: EnvState, index: int) -> Array:
+        if self._renderer is None:
+            self._renderer = Renderer(self._task.model, *self._size)
+        return self._renderer.image(np.nan_to_num(state.physics[index]))
+
+    def close(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+
+def _load(task: Task | str) -> Task:
+    return load_env_creator(task)() if isinstance(task, str) else task  # pyright: ignore[reportReturnType]
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _first(values: dict[str, Array]) -> dict[str, Any]:
+    """Environment 0, step 0: arrays stay arrays, numbers become Python's."""
+    return {key: value[0, 0] if value.ndim > 2 else value[0, 0].item() for key, value in values.items()}
+
+
+def _at(values: dict[str, Array], step: int) -> dict[str, Array]:
+    return {key: value[:, step] for key, value in values.items()}
+
+
+def _check_render_mode(mode: str | None) -> str | None:
+    if mode not in (None, *RENDER_MODES):
+        raise ValueError(f"render_mode={mode!r}; choose one of {', '.join(RENDER_MODES)}, or None")
+    return mode
+
+
+def _check_actions(actions: Array, task: Task, leading: tuple[int, ...], episodes: Episodes) -> Array:
+    if (episodes.state.num_steps < 0).any():
+        raise ValueError(f"{task.name}: call reset() before the first step")
+    actions = np.asarray(actions, np.float64)
+    expected = (*leading, *task.action_space.shape)
+    if actions.shape != expected:
+        raise ValueError(f"{task.name}: action has shape {actions.shape}, expected {expected}")
+    return actions
+
+
+def _check_mask(mask: Array, num_envs: int, name: str) -> Array:
+    mask = np.asarray(mask)
+    if mask.dtype != np.bool_ or mask.shape != (num_envs,):
+        raise ValueError(f"{name} is {mask.dtype}{list(mask.shape)}, expected bool[{num_envs}]")
+    return mask
+
+
+def _check_options(
+    options: dict[str, Any] | None, task: Task, leading: tuple[int, ...], *valid: str
+) -> Array | None:
+    """The explicit start [*leading, s], if one is given."""
+    unknown = sorted(set(options or {}) - set(valid))
+    if unknown:
+        raise ValueError(f"{task.name}: unknown reset option {unknown[0]!r}; choose from {', '.join(valid)}")
+    if options is None or options.get("start") is None:
+        return None
+    space, start = task.start_space, np.asarray(options["start"], np.float64)
+    expected = (*leading, *space.shape)
+    if start.shape != expected:
+        raise ValueError(f"{task.name}: options['start'] has shape {start.shape}, expected {expected}")
+    if not ((start >= space.low) & (start <= space.high)).all():
+        bounds = f"{space.low.tolist()} .. {space.high.tolist()}"
+        raise ValueError(f"{task.name}: options['start'] = {start.tolist()} is outside {bounds}")
+    return start

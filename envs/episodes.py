@@ -1,0 +1,277 @@
+"""The arrays behind both drivers: n episodes of one task, started, stepped and judged together.
+
+An environment that has ended stands still until it is started anew. What an environment is, is held in `EnvState`;
+everything else (observation, flags, score) is computed from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+
+import mujoco
+import mujoco.rollout
+import numpy as np
+
+from envs.task import Array, Task
+
+# No quantity of a sane state (time [s], positions [m, rad], velocities [m/s, rad/s]) comes near; beyond is divergence.
+STATE_LIMIT = 1e3
+
+
+@dataclass(frozen=True)
+class EnvState:
+    """The complete state of n environments; restoring it continues the episodes bit for bit.
+
+    Attributes:
+        physics: Full physics state [n, nstate]; NaN where the simulation has diverged.
+        memory: What the task remembers [n, m].
+        num_steps: Control steps taken [n], int64; -1 before the first reset.
+        plan: The expert's decisions [n, *p].
+        noise: Unit normal noise for the expert's executed actions [n, max_steps, a].
+    """
+
+    physics: Array
+    memory: Array
+    num_steps: Array
+    plan: Array
+    noise: Array
+
+    def copy(self) -> EnvState:
+        """Deep copy."""
+        return EnvState(*(getattr(self, f.name).copy() for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What up to h control steps brought, with axes [n, h].
+
+    The entries of an environment past its `num_steps` repeat its last real step (or, where it took none, how it
+    stands), with reward 0; so `terminated[:, -1]` tells whether it has ended.
+
+    Attributes:
+        obs: Key -> array [n, h, *shape], after each step.
+        rewards: [n, h], float64.
+        terminated: [n, h], bool: success, failure or instability.
+        truncated: [n, h], bool: out of time.
+        num_steps: Steps really executed [n], int64; 0 for inactive and for ended environments.
+        info: "success" bool, "score" float64 in [0, 1], "mode" int64, "unstable" bool, each [n, h].
+    """
+
+    obs: dict[str, Array]
+    rewards: Array
+    terminated: Array
+    truncated: Array
+    num_steps: Array
+    info: dict[str, Array]
+
+
+class Episodes:
+    """n environments of one task.
+
+    Args:
+        task: The task.
+        num_envs: How many.
+        num_threads: Size of the pool that steps them; 0 for the calling thread.
+    """
+
+    def __init__(self, task: Task, num_envs: int, num_threads: int) -> None:
+        self.task, self.num_envs = task, num_envs
+        self._data = [mujoco.MjData(task.model) for _ in range(max(num_threads, 1))]
+        self._pool = mujoco.rollout.Rollout(nthread=num_threads)
+        rng = np.random.default_rng(0)
+        physics, memory = task.initial_state(np.stack([task.sample_start(rng)] * num_envs))
+        plan = task.plan(rng, task.sample_start(rng)) if task.has_expert else np.zeros(0)
+        noise_shape = (task.max_steps, *_action_shape(task)) if task.has_expert else (0, *_action_shape(task))
+        self.state = EnvState(
+            physics,
+            memory,
+            num_steps=np.full(num_envs, -1),
+            plan=np.zeros((num_envs, *plan.shape)),
+            noise=np.zeros((num_envs, *noise_shape)),
+        )
+        self._ended = np.zeros(num_envs, bool)
+
+    def start(self, index: int, seed: int, start: Array | None) -> None:
+        """Start environment `index` anew; its episode depends on `seed` (and on `start` [s], where given) alone."""
+        state = self.state
+        start_rng, expert_rng = np.random.default_rng(seed).spawn(2)
+        start = self.task.sample_start(start_rng) if start is None else start
+        physics, memory = self.task.initial_state(start[None])
+        state.physics[index], state.memory[index], state.num_steps[index] = physics[0], memory[0], 0
+        if self.task.has_expert:
+            state.plan[index] = self.task.plan(expert_rng, start)
+            state.noise[index] = expert_rng.standard_normal(state.noise.shape[1:])
+        self._ended[index] = False
+
+    def restore(self, state: EnvState) -> None:
+        """Continue from a copy of `state`.
+
+        Raises:
+            ValueError: It belongs to another task or another number of environments.
+        """
+        for field in fields(EnvState):
+            found, expected = getattr(state, field.name).shape, getattr(self.state, field.name).shape
+            if found != expected:
+                raise ValueError(f"{self.task.name}: state.{field.name} has shape {found}, expected {expected}")
+        self.state = state.copy()
+        result = self.judge()
+        self._ended = (result.terminated | result.truncated)[:, 0]
+
+    def judge(self) -> ChunkResult:
+        """How the environments stand, as a chunk of one step in which nothing moved."""
+        state = self.state
+        result = self._judge(state.physics[:, None], state.memory[:, None], state.num_steps[:, None])
+        return replace(result, rewards=np.zeros((self.num_envs, 1)), num_steps=np.zeros(self.num_envs, np.int64))
+
+    def step_chunk(self, actions: Array, active: Array | None) -> ChunkResult:
+        """Take up to h control steps with `actions` [n, h, a] in the environments of `active` [n] that have not ended."""
+        moving = ~self._ended if active is None else active & ~self._ended
+        index = np.flatnonzero(moving)
+        if len(index) == self.num_envs:
+            return self._advance(index, actions)
+        result = _repeat(self.judge(), actions.shape[1])
+        if len(index):
+            _scatter(self._advance(index, actions[index]), result, index)
+        return result
+
+    def expert_action(self) -> tuple[Array, Array]:
+        """The expert's clean actions [n, a] and the same with its noise, to be executed."""
+        task, state = self.task, self.state
+        physics, _ = _sane(state.physics)
+        label = _clip(task, task.expert(physics, state.memory, state.plan))
+        step = np.clip(state.num_steps, 0, task.max_steps - 1)
+        noise = state.noise[np.arange(self.num_envs), step]
+        return label, _clip(task, label + task.expert_noise * noise)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._pool.close()
+
+    def _advance(self, index: Array, actions: Array) -> ChunkResult:
+        """Step the environments `index` [m] with `actions` [m, h, a], each up to its end."""
+        state, rows, horizon = self.state, np.arange(len(index)), actions.shape[1]
+        substates = self._simulate(state.physics[index], actions)
+        physics = substates[:, :, -1]
+        memory = self.task.update(state.memory[index], substates)
+        num_steps = state.num_steps[index, None] + np.arange(1, horizon + 1)
+        result = self._judge(physics, memory, num_steps)
+        ended = result.terminated | result.truncated
+        last = np.where(ended.any(axis=1), ended.argmax(axis=1), horizon - 1)
+        state.physics[index], state.memory[index] = physics[rows, last], memory[rows, last]
+        state.num_steps[index] += last + 1
+        self._ended[index] = ended[rows, last]
+        result = replace(result, num_steps=last + 1)
+        if (last < horizon - 1).any():
+            _hold(result, last)
+        return result
+
+    def _simulate(self, physics: Array, actions: Array) -> Array:
+        """Physics [m, h, num_substeps, nstate] after every substep; NaN from the step on in which it diverged."""
+        task = self.task
+        (m, horizon), substeps = actions.shape[:2], task.num_substeps
+        broken = ~np.isfinite(actions).all(axis=2)
+        control = task.control(_clip(task, np.where(broken[..., None], 0.0, actions)))
+        control = np.repeat(control.astype(np.float64, copy=False), substeps, axis=1)
+        substates = np.empty((m, horizon * substeps, physics.shape[1]))
+        with _quiet():
+            self._pool.rollout(
+                [task.model] * m,
+                self._data,
+                physics,
+                control,
+                nstep=horizon * substeps,
+                state=substates,
+                skip_checks=True,
+            )
+        substates = substates.reshape(m, horizon, substeps, -1)
+        # MuJoCo freezes a diverged state, whose clock then stands behind.
+        clock = physics[:, :1] + task.control_dt * np.arange(1, horizon + 1)
+        broken |= ~(np.abs(substates[:, :, -1, 0] - clock) < task.control_dt / 2)
+        broken |= ~(np.abs(substates) < STATE_LIMIT).all(axis=(2, 3))
+        if broken.any():
+            substates[np.logical_or.accumulate(broken, axis=1)] = np.nan
+        return substates
+
+    def _judge(self, physics: Array, memory: Array, num_steps: Array) -> ChunkResult:
+        """Observation, flags and score of states [n, h, ...] after `num_steps` [n, h]."""
+        task = self.task
+        physics, unstable = _sane(physics)
+        success, failure, score, mode = task.outcome(physics, memory)
+        success = success & ~unstable
+        terminated = success | failure | unstable
+        obs = {
+            key: np.asarray(value, task.observation_space[key].dtype)
+            for key, value in task.observe(physics, memory).items()
+        }
+        info = {
+            "success": success,
+            "score": np.where(unstable, 0.0, score),
+            "mode": np.where(unstable, -1, mode),
+            "unstable": unstable,
+        }
+        truncated = (num_steps >= task.max_steps) & ~terminated
+        return ChunkResult(obs, info["score"].copy(), terminated, truncated, num_steps[:, -1], info)
+
+
+def _action_shape(task: Task) -> tuple[int, ...]:
+    return task.action_space.shape
+
+
+def _clip(task: Task, actions: Array) -> Array:
+    return np.clip(actions, task.action_space.low, task.action_space.high)
+
+
+def _sane(physics: Array) -> tuple[Array, Array]:
+    """Physics with zeros in place of diverged states, and which states those are [...]."""
+    unstable = ~(np.abs(physics) < STATE_LIMIT).all(axis=-1)
+    if unstable.any():
+        physics = np.where(unstable[..., None], 0.0, physics)
+    return physics, unstable
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MuJoCo from reporting a divergence on stderr and in MUJOCO_LOG.TXT: the result carries it."""
+    mujoco.set_mju_user_warning(lambda _: None)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(None)
+
+
+def _arrays(result: ChunkResult) -> list[Array]:
+    return [*result.obs.values(), result.rewards, result.terminated, result.truncated, *result.info.values()]
+
+
+def _hold(result: ChunkResult, last: Array) -> None:
+    """Overwrite what lies behind each environment's step `last` [n] with that step, and the rewards there with 0."""
+    rows, time = np.arange(len(last))[:, None], np.arange(result.rewards.shape[1])
+    held = np.minimum(time, last[:, None])
+    for array in _arrays(result):
+        array[...] = array[rows, held]
+    result.rewards[time > last[:, None]] = 0.0
+
+
+def _repeat(result: ChunkResult, horizon: int) -> ChunkResult:
+    """A chunk of one step, repeated to h steps."""
+
+    def repeat(array: Array) -> Array:
+        return np.repeat(array, horizon, axis=1)
+
+    return ChunkResult(
+        obs={key: repeat(value) for key, value in result.obs.items()},
+        rewards=repeat(result.rewards),
+        terminated=repeat(result.terminated),
+        truncated=repeat(result.truncated),
+        num_steps=result.num_steps,
+        info={key: repeat(value) for key, value in result.info.items()},
+    )
+
+
+def _scatter(part: ChunkResult, whole: ChunkResult, index: Array) -> None:
+    """Write the rows of `part` into the rows `index` of `whole`."""
+    for source, target in zip(_arrays(part), _arrays(whole), strict=True):
+        target[index] = source
+    whole.num_steps[index] = part.num_steps

@@ -1,0 +1,144 @@
+"""The contract of a task: an MJCF and pure functions over arrays of environments.
+
+A task holds no episode. The drivers in `drivers.py` keep the arrays and hand them in, with leading axes of any shape
+(written `...` below: environments n, often also control steps h):
+
+    physics  [..., nstate]  MuJoCo's full physics state: time, qpos, qvel (and act)
+    memory   [..., m]       what the task has to remember of the path; m = memory_dim, often 0
+    plan     [n, *p]        what the scripted expert decided at the start of the episode
+
+Every function depends on its arguments alone and treats rows independently, so that an episode depends on its seed
+alone, whatever the number of environments and however its steps were grouped into calls. For the same reason every MJCF
+disables the solver's warm start, and rows may only be combined by elementwise operations and reductions over a row's
+own axes (a matrix product over all rows may round differently for another number of rows).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import mujoco
+import numpy as np
+from gymnasium import spaces
+
+Array = np.ndarray
+ASSETS = Path(__file__).parent / "assets"
+
+
+class Outcome(NamedTuple):
+    """Where an episode stands after a control step; every array has shape [...].
+
+    Attributes:
+        success: The task is solved; ends the episode.
+        failure: The task can no longer be solved; ends the episode.
+        score: Progress in [0, 1]; also the reward.
+        mode: Which of the task's `num_modes` ways was taken; -1 while undecided, after a failure or without modes.
+    """
+
+    success: Array
+    failure: Array
+    score: Array
+    mode: Array
+
+
+class Task(ABC):
+    """One task. A subclass sets the class attributes and implements the functions.
+
+    Attributes:
+        xml: File under `envs/assets`. Needs a camera named "top" and `<flag warmstart="disable" autoreset="disable"/>`.
+        control_dt: Seconds per action; a multiple of the MJCF's time step.
+        max_steps: Control steps after which an episode is truncated.
+        num_modes: How many ways of solving the task are told apart; 0 for none.
+        memory_dim: Numbers remembered per environment.
+        has_expert: Whether `plan` and `expert` are implemented.
+        expert_noise: Standard deviation of the noise on the expert's executed action, in the action's units.
+        action_space: Bounds of an action, in physical units; actions outside are clipped.
+        observation_space: Finite bounds of every observation key.
+        start_space: Bounds of the numbers that fix an initial state: `reset(options={"start": ...})`.
+    """
+
+    xml: ClassVar[str]
+    control_dt: ClassVar[float]
+    max_steps: ClassVar[int]
+    num_modes: ClassVar[int] = 0
+    memory_dim: ClassVar[int] = 0
+    has_expert: ClassVar[bool] = False
+    expert_noise: ClassVar[float] = 0.0
+    action_space: spaces.Box
+    observation_space: spaces.Dict
+    start_space: spaces.Box
+
+    def __init__(self) -> None:
+        self.model = mujoco.MjModel.from_xml_path(str(ASSETS / self.xml))
+        self.num_substeps = round(self.control_dt / self.model.opt.timestep)
+        flags = self.model.opt.disableflags
+        assert np.isclose(self.num_substeps * self.model.opt.timestep, self.control_dt), self.xml
+        assert flags & mujoco.mjtDisableBit.mjDSBL_WARMSTART, f"{self.xml}: steps would depend on earlier calls"
+        assert flags & mujoco.mjtDisableBit.mjDSBL_AUTORESET, f"{self.xml}: a diverged state would restart by itself"
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        return type(self).__name__
+
+    # Layout of the physics state
+
+    def qpos(self, physics: Array) -> Array:
+        """View of the generalised positions [..., nq]."""
+        return physics[..., 1 : 1 + self.model.nq]
+
+    def qvel(self, physics: Array) -> Array:
+        """View of the generalised velocities [..., nv]."""
+        return physics[..., 1 + self.model.nq : 1 + self.model.nq + self.model.nv]
+
+    def physics_at(self, qpos: Array) -> Array:
+        """Physics state [..., nstate] at rest at time 0 with positions `qpos` [..., nq]."""
+        num_state = mujoco.mj_stateSize(self.model, mujoco.mjtState.mjSTATE_FULLPHYSICS.value)
+        physics = np.zeros((*qpos.shape[:-1], num_state))
+        self.qpos(physics)[...] = qpos
+        return physics
+
+    # What a task implements
+
+    @abstractmethod
+    def sample_start(self, rng: np.random.Generator) -> Array:
+        """Draw the start [s] of one episode, inside `start_space`."""
+
+    @abstractmethod
+    def initial_state(self, start: Array) -> tuple[Array, Array]:
+        """Turn starts [n, s] into (physics [n, nstate], memory [n, m])."""
+
+    @abstractmethod
+    def control(self, action: Array) -> Array:
+        """Turn actions [..., a] into ctrl [..., nu].
+
+        A function of the action alone, so that a whole chunk is one call of the physics engine; feedback belongs into
+        the MJCF's actuators.
+        """
+
+    @abstractmethod
+    def observe(self, physics: Array, memory: Array) -> dict[str, Array]:
+        """Return the observation: key of `observation_space` -> array [..., *shape] (the drivers set the dtype)."""
+
+    @abstractmethod
+    def outcome(self, physics: Array, memory: Array) -> Outcome:
+        """Judge where the episodes stand."""
+
+    def update(self, memory: Array, substates: Array) -> Array:
+        """Memory after each of h control steps [n, h, m].
+
+        Args:
+            memory: Memory before the first of them [n, m].
+            substates: Physics after every substep [n, h, num_substeps, nstate]; the last substep is the step's result.
+        """
+        return np.repeat(memory[:, None], substates.shape[1], axis=1)
+
+    def plan(self, rng: np.random.Generator, start: Array) -> Array:
+        """Draw everything the expert decides for one episode that begins at `start` [s]."""
+        raise ValueError(f"{self.name} has no scripted expert")
+
+    def expert(self, physics: Array, memory: Array, plan: Array) -> Array:
+        """Return the expert's actions [n, a] for the present states."""
+        raise ValueError(f"{self.name} has no scripted expert")

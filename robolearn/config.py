@@ -1,0 +1,119 @@
+"""Typed configurations as JSON: frozen dataclasses in, frozen dataclasses out, with one clear line on bad input.
+
+A field whose type is a union of dataclasses carries a ``type`` tag, the name of the class in the union's registry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Registry = dict[str, type]
+
+
+def to_json(value: Any, registry: Registry) -> Any:
+    """Turn a dataclass (nested, with tuples, dicts and registered union members) into JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_json(getattr(value, f.name), registry) for f in dataclasses.fields(value)}
+        tags = [name for name, cls in registry.items() if cls is type(value)]
+        return {"type": tags[0], **fields} if tags else fields
+    if isinstance(value, dict):
+        return {key: to_json(item, registry) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_json(item, registry) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def from_json(cls: type[T], data: Any, registry: Registry, where: str = "") -> T:
+    """Build ``cls`` from JSON values.
+
+    Args:
+        cls: A frozen dataclass.
+        data: What ``to_json`` returned.
+        registry: Names of the classes that may stand in unions.
+        where: What the data is, for messages.
+
+    Raises:
+        ValueError: An unknown field, a missing one, an unknown ``type`` or a value of the wrong kind.
+    """
+    return _build(cls, data, registry, where or cls.__name__)
+
+
+def _build(annotation: Any, data: Any, registry: Registry, where: str) -> Any:
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        return _build_dataclass(annotation, data, registry, where)
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return _build_union(args, data, registry, where)
+    if origin is tuple:
+        _expect(isinstance(data, list), where, "a list", data)
+        kinds = [args[0]] * len(data) if args[-1] is Ellipsis else args
+        return tuple(_build(kind, item, registry, where) for kind, item in zip(kinds, data, strict=True))
+    if origin is dict:
+        _expect(isinstance(data, dict), where, "an object", data)
+        return {key: _build(args[1], item, registry, f"{where}.{key}") for key, item in data.items()}
+    if origin is typing.Literal:
+        _expect(data in args, where, f"one of {', '.join(map(str, args))}", data)
+        return data
+    if annotation is Path:
+        return Path(data)
+    if annotation is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    is_right = annotation is Any or (type(data) is annotation)
+    _expect(is_right, where, getattr(annotation, "__name__", str(annotation)), data)
+    return data
+
+
+def _build_union(members: tuple[Any, ...], data: Any, registry: Registry, where: str) -> Any:
+    if data is None and type(None) in members:
+        return None
+    if isinstance(data, dict) and "type" in data:
+        choices = {name: cls for name, cls in registry.items() if cls in members}
+        _expect(data["type"] in choices, f"{where}.type", f"one of {', '.join(choices)}", data["type"])
+        return _build(choices[data["type"]], {k: v for k, v in data.items() if k != "type"}, registry, where)
+    plain = [member for member in members if member is not type(None)]
+    _expect(len(plain) == 1 or type(data) in plain, where, " or ".join(map(str, plain)), data)
+    return _build(plain[0] if len(plain) == 1 else type(data), data, registry, where)
+
+
+def _build_dataclass(cls: Any, data: Any, registry: Registry, where: str) -> Any:
+    _expect(isinstance(data, dict), where, "an object", data)
+    hints, fields = typing.get_type_hints(cls), {f.name: f for f in dataclasses.fields(cls)}
+    for name in data:
+        if name not in fields:
+            raise ValueError(f"{where}: unknown field {name!r}; it has {', '.join(fields)}")
+    for name, f in fields.items():
+        if name not in data and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{where}: field {name!r} is missing")
+    return cls(
+        **{name: _build(hints[name], item, registry, f"{where}.{name}") for name, item in data.items()}
+    )
+
+
+def _expect(condition: bool, where: str, what: str, data: Any) -> None:
+    if not condition:
+        raise ValueError(f"{where}: expected {what}, found {data!r}")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: The file is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a JSON file for people to read."""
+    path.write_text(json.dumps(data, indent=2) + "\n")

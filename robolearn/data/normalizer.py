@@ -1,0 +1,96 @@
+"""Affine normalisation per key and dimension, with an exact inverse, saved inside the policy's state_dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+RELATIVE_RANGE = 1e-4
+ABSOLUTE_RANGE = 1e-6
+
+Mode = Literal["minmax", "zscore"]
+
+
+class Normalizer(nn.Module):
+    """y = (x - centre) / scale per key; "action" is one key beside the observations.
+
+        minmax   centre = (max + min) / 2,  scale = (max - min) / 2     fitted data lie in [-1, 1]
+        zscore   centre = mean,             scale = standard deviation
+
+    Near-constant rule: a dimension whose range (max - min) is below 1e-4 of its largest magnitude, or below 1e-6
+    in its own unit, carries sensor noise and rounding but no information. It is only shifted by its centre, with
+    scale 1, so that a test value a little off the constant stays a little off instead of being blown up.
+
+    A key may have any shape per step; the statistics are kept for each of its dimensions. 8-bit images are not
+    fitted but mapped from [0, 255] to [-1, 1]. An un-fitted normaliser is the identity.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Make the identity for keys of the given shapes per step, to load a state_dict into; see `fit`."""
+        super().__init__()
+        self.keys = tuple(shapes)
+        for key, shape in shapes.items():
+            self.register_buffer(f"{key}_centre", torch.zeros(shape))
+            self.register_buffer(f"{key}_scale", torch.ones(shape))
+
+    @classmethod
+    def fit(
+        cls, arrays: Mapping[str, np.ndarray | Tensor], mode: Mode | Mapping[str, Mode] = "minmax"
+    ) -> Normalizer:
+        """Fit on the rows [time, ...] of each key; pass the training episodes only.
+
+        Args:
+            arrays: Key -> rows.
+            mode: One for all keys, or one per key.
+
+        Raises:
+            ValueError: An unknown mode, a key without rows, or one with NaN or infinity.
+        """
+        modes = dict.fromkeys(arrays, mode) if isinstance(mode, str) else mode
+        unknown = [m for m in modes.values() if m not in get_args(Mode)]
+        if unknown:
+            raise ValueError(f"normalizer mode '{unknown[0]}': choose minmax or zscore")
+        result = cls({key: tuple(rows.shape[1:]) for key, rows in arrays.items()})
+        for key, rows in arrays.items():
+            if len(rows) == 0:
+                raise ValueError(f"normalizer key '{key}': no rows to fit")
+            centre, scale = _statistics(torch.as_tensor(rows), modes[key])
+            if not (torch.isfinite(centre).all() and torch.isfinite(scale).all()):
+                raise ValueError(f"normalizer key '{key}': the rows hold NaN or infinity")
+            result.get_buffer(f"{key}_centre").copy_(centre)
+            result.get_buffer(f"{key}_scale").copy_(scale)
+        return result
+
+    def normalize(self, key: str, x: Tensor) -> Tensor:
+        """Map physical units to normalised ones; `x` is [..., *shape of the key]."""
+        centre, scale = self._affine(key)
+        return (x - centre) / scale
+
+    def unnormalize(self, key: str, x: Tensor) -> Tensor:
+        """Map normalised units back to physical ones."""
+        centre, scale = self._affine(key)
+        return x * scale + centre
+
+    def _affine(self, key: str) -> tuple[Tensor, Tensor]:
+        if key not in self.keys:
+            raise ValueError(f"normalizer: no key '{key}' (there are: {', '.join(self.keys)})")
+        return self.get_buffer(f"{key}_centre"), self.get_buffer(f"{key}_scale")
+
+
+def _statistics(rows: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
+    """Centre and scale of each dimension, in float64."""
+    if rows.dtype == torch.uint8:
+        half = torch.full(rows.shape[1:], 127.5, dtype=torch.float64)
+        return half, half
+    rows = rows.double().cpu()
+    low, high = rows.amin(0), rows.amax(0)
+    if mode == "minmax":
+        centre, scale = (high + low) / 2, (high - low) / 2
+    else:
+        centre, scale = rows.mean(0), rows.std(0, correction=0)
+    bound = (RELATIVE_RANGE * torch.maximum(low.abs(), high.abs())).clamp_min(ABSOLUTE_RANGE)
+    return centre, torch.where(high - low < bound, torch.ones_like(scale), scale)

@@ -1,0 +1,33 @@
+"""Splits by episode: the windows of one demonstration never lie on both sides."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def split_episodes(num_episodes: int, fractions: dict[str, float], seed: int) -> dict[str, np.ndarray]:
+    """Deal the episodes out at random into named, disjoint parts.
+
+    Args:
+        num_episodes: How many episodes there are.
+        fractions: Part (train, validation, calibration, test ...) -> share in (0, 1]; they sum to at most 1.
+        seed: The same seed gives the same split.
+
+    Returns:
+        Part -> sorted episode indices. Sizes are rounded on the cumulated shares, so that shares which sum
+        to 1 use every episode.
+
+    Raises:
+        ValueError: A share is not in (0, 1], they sum to more than 1, or a part would be left without episodes.
+    """
+    if any(not 0 < share <= 1 for share in fractions.values()) or sum(fractions.values()) > 1 + 1e-9:
+        raise ValueError(f"fractions {fractions}: each must lie in (0, 1] and their sum must not exceed 1")
+    cuts = np.rint(np.cumsum(list(fractions.values())) * num_episodes).astype(int)
+    order = np.random.default_rng(seed).permutation(num_episodes)
+    parts = dict(zip(fractions, np.split(order, cuts), strict=False))
+    for name, part in parts.items():
+        if len(part) == 0:
+            raise ValueError(
+                f"split '{name}': a share of {fractions[name]} of {num_episodes} episodes is no episode"
+            )
+    return {name: np.sort(part) for name, part in parts.items()}

@@ -1,0 +1,196 @@
+"""Training windows as an index: tensors stay where they are and a batch is one gather per key.
+
+A window belongs to a step i of an episode. With obs_horizon o = 2 and action_horizon t = 4, in the episode a b c d e:
+
+    step        observations [i-o+1 .. i]    actions [i .. i+t-1]    mask
+    a (first)   a a                          a b c d                 1 1 1 1
+    c           b c                          c d e e                 1 1 1 0
+    e (last)    d e                          e e e e                 1 0 0 0
+
+Padding makes every episode usable, however short. Each episode is kept with its padding in place (o-1 copies of the
+first observation, t-1 of the last action). A window is then a run of neighbouring rows, and a strided view [rows, o, ...]
+of the same memory hands whole windows to index_select: one copy per window instead of one per row.
+Recordings that do not fit into memory are gathered row by row from a memory map instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robolearn.data import decode
+from robolearn.data.checks import ends_problem
+from robolearn.types import Batch
+
+if TYPE_CHECKING:
+    from robolearn.data.store import DemoStore
+
+MAX_RESIDENT_BYTES = 8 << 30
+
+
+class Windows:
+    """All windows of some episodes, numbered 0 .. len - 1 in the order of the steps; never across episodes.
+
+    Attributes:
+        episodes: Indices of the episodes that are in [e].
+        obs_horizon: Past observations, now included.
+        action_horizon: Length of the chunk; index 0 is the action to execute now.
+        device: Where batches are made.
+    """
+
+    def __init__(
+        self,
+        obs: Mapping[str, Tensor],
+        actions: Tensor,
+        episode_ends: np.ndarray | Sequence[int],
+        obs_horizon: int,
+        action_horizon: int,
+        episodes: np.ndarray | Sequence[int] | None = None,
+        device: str | torch.device = "cpu",
+        resident: bool = True,
+    ) -> None:
+        """Lay the windows of the chosen episodes out on the device.
+
+        Args:
+            obs: Key -> [time, ...], all episodes one after the other.
+            actions: [time, a].
+            episode_ends: Cumulative, exclusive ends [e].
+            obs_horizon: At least 1.
+            action_horizon: At least 1.
+            episodes: Indices of the episodes to use; all when None.
+            device: Where batches are made, and where the tensors live if resident.
+            resident: False leaves the observations where they are (a memory map) and moves only batches.
+
+        Raises:
+            ValueError: A horizon below 1, no episodes or one that does not exist, an episode without steps, or
+                lengths that disagree with `episode_ends`.
+        """
+        ends = np.asarray(episode_ends)
+        self.episodes = np.arange(len(ends)) if episodes is None else np.asarray(episodes, dtype=np.int64)
+        self.obs_horizon, self.action_horizon = obs_horizon, action_horizon
+        self.device = torch.device(device)
+        self._validate({**obs, "action": actions}, ends)
+
+        starts = np.concatenate([[0], ends[:-1]])[self.episodes]
+        lengths = ends[self.episodes] - starts
+        rank = np.repeat(np.arange(len(lengths)), lengths)  # of the episode of each window
+        step = np.arange(len(rank)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        self._rows = torch.from_numpy(starts[rank] + step)  # of each window in the recording
+        self._recording = {**obs, "action": actions}
+
+        past = np.arange(1 - obs_horizon, 1)
+        future = np.arange(action_horizon)
+        window = np.arange(len(rank))
+        mask = future < (lengths[rank] - step)[:, None]
+        self._mask = torch.from_numpy(mask).to(self.device)
+        self._action_start = torch.from_numpy(window + rank * (action_horizon - 1)).to(self.device)
+        padded = torch.from_numpy(_padded_rows(starts, lengths, 0, action_horizon - 1))
+        self._actions = _strided(actions[padded].to(self.device), action_horizon)
+
+        self._obs: dict[str, Tensor] = {}
+        self._obs_start = torch.from_numpy(window + rank * (obs_horizon - 1)).to(self.device)
+        self._mapped: dict[str, Tensor] = {}
+        if resident:
+            padded = torch.from_numpy(_padded_rows(starts, lengths, obs_horizon - 1, 0))
+            self._obs = {k: _strided(rows[padded].to(self.device), obs_horizon) for k, rows in obs.items()}
+        else:
+            self._mapped = dict(obs)
+            self._obs_rows = torch.from_numpy(starts[rank][:, None] + np.maximum(step[:, None] + past, 0))
+
+    @classmethod
+    def from_store(
+        cls,
+        store: DemoStore,
+        obs_keys: Sequence[str],
+        obs_horizon: int,
+        action_horizon: int,
+        episodes: np.ndarray | Sequence[int] | None = None,
+        device: str | torch.device = "cpu",
+        cache_dir: str | Path | None = None,
+        max_resident_bytes: int = MAX_RESIDENT_BYTES,
+    ) -> Windows:
+        """Read a store: into memory if it fits, else through a memory-mapped copy that is decoded once.
+
+        Args:
+            store: Demonstrations.
+            obs_keys: Keys to observe. Low-dimensional ones become float32, images stay (or become) uint8.
+            obs_horizon: Past observations, now included.
+            action_horizon: Length of the action chunk.
+            episodes: Indices of the episodes to use; all when None.
+            device: Where batches are made.
+            cache_dir: Where decoded copies are kept; robolearn's folder in the user's cache when None.
+            max_resident_bytes: Observations that take more, decoded, are memory-mapped.
+
+        Raises:
+            ValueError: A key does not exist, has the wrong rank, a damaged chunk, NaN or infinity.
+        """
+        resident = sum(decode.decoded_bytes(store, key) for key in obs_keys) <= max_resident_bytes
+        if resident:
+            obs = {key: torch.from_numpy(decode.decode(store, key)) for key in obs_keys}
+        else:
+            folder = Path(cache_dir) if cache_dir else decode.default_cache_dir()
+            obs = {key: torch.from_numpy(decode.memory_map(store, key, folder)) for key in obs_keys}
+        actions = torch.from_numpy(decode.decode(store, "action"))
+        return cls(
+            obs, actions, store.episode_ends, obs_horizon, action_horizon, episodes, device, resident=resident
+        )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def batch(self, index: Tensor) -> Batch:
+        """Gather windows; one copy per key.
+
+        Args:
+            index: Windows to take, int64 [b] in [0, len), in any order and with repetition.
+        """
+        local = index.to(self.device)
+        start = self._obs_start.index_select(0, local)
+        obs = {key: view.index_select(0, start) for key, view in self._obs.items()}
+        if self._mapped:
+            rows = self._obs_rows.index_select(0, index.cpu())
+            for key, recording in self._mapped.items():
+                flat = recording.index_select(0, rows.reshape(-1)).to(self.device)
+                obs[key] = flat.unflatten(0, rows.shape)
+        actions = self._actions.index_select(0, self._action_start.index_select(0, local))
+        return Batch(obs=obs, actions=actions, mask=self._mask.index_select(0, local))
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Rows [time, ...] of the chosen episodes per key, without padding, "action" among them: for statistics."""
+        return {key: rows.index_select(0, self._rows) for key, rows in self._recording.items()}
+
+    def _validate(self, arrays: Mapping[str, Tensor], ends: np.ndarray) -> None:
+        if self.obs_horizon < 1 or self.action_horizon < 1:
+            raise ValueError(
+                f"horizons must be at least 1, got obs {self.obs_horizon}, action {self.action_horizon}"
+            )
+        problem = ends_problem(ends)
+        if problem:
+            raise ValueError(problem)
+        if len(self.episodes) == 0:
+            raise ValueError("no episodes chosen")
+        outside = self.episodes[(self.episodes < 0) | (self.episodes >= len(ends))]
+        if len(outside):
+            raise ValueError(f"no episode {outside[0]}; there are 0 .. {len(ends) - 1}")
+        for key, rows in arrays.items():
+            if len(rows) != ends[-1]:
+                raise ValueError(f"data/{key} has {len(rows)} rows but the last episode ends at {ends[-1]}")
+
+
+def _padded_rows(starts: np.ndarray, lengths: np.ndarray, front: int, back: int) -> np.ndarray:
+    """Rows of each episode in turn, its first repeated `front` times before it and its last `back` times after."""
+    padded = lengths + front + back
+    begin = np.repeat(np.cumsum(padded) - padded, padded)
+    step = np.arange(len(begin)) - begin - front
+    return np.repeat(starts, padded) + np.clip(step, 0, np.repeat(lengths - 1, padded))
+
+
+def _strided(rows: Tensor, horizon: int) -> Tensor:
+    """View [time, ...] as all runs of `horizon` rows [time - horizon + 1, horizon, ...], without a copy."""
+    shape = (len(rows) - horizon + 1, horizon, *rows.shape[1:])
+    return rows.contiguous().as_strided(shape, (rows.stride(0), *rows.stride()))

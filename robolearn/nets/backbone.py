@@ -1,0 +1,92 @@
+"""What every backbone is, and the two parts they share: the time embedding and FiLM.
+
+A backbone maps a chunk and a condition to a chunk. It does not know which family calls it: a family passes the
+noised actions and one time, several times (flow maps) or none (regression).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The sizes a backbone is built for."""
+
+    dim_in: int
+    """Channels of the incoming chunk."""
+    dim_out: int
+    """Channels of the outgoing chunk."""
+    action_horizon: int
+    """Steps in a chunk."""
+    obs_horizon: int
+    """Observation tokens."""
+    cond_dim: int
+    """Channels of an observation token."""
+    num_times: int
+    """Time arguments of the family: 0 for regression, 1 for diffusion and flow."""
+
+
+class Backbone(Protocol):
+    """Any network that any family can drive."""
+
+    def __call__(
+        self,
+        x: Float[Tensor, "b t d_in"],
+        cond: Float[Tensor, "b o c"],
+        time: Float[Tensor, "b k"] | None = None,
+    ) -> Float[Tensor, "b t d_out"]:
+        """Map a chunk, observation tokens and times in [0, 1] to a chunk."""
+        ...
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoids of each time in [0, 1], then a two-layer MLP (Vaswani et al. 2017, section 3.5).
+
+    With ``num_times == 0`` it is a learned constant, so that callers need no branch.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, num_times: int, width: int, num_frequencies: int = 32):
+        super().__init__()
+        # Times lie in [0, 1]; the classical embedding expects integer steps up to about 1000.
+        exponents = torch.arange(num_frequencies) / (num_frequencies - 1)
+        self.register_buffer(
+            "frequencies", 1000.0 * torch.exp(-math.log(10_000.0) * exponents), persistent=False
+        )
+        self.num_times, self.width = num_times, width
+        self.mlp = nn.Sequential(
+            nn.Linear(max(num_times, 1) * 2 * num_frequencies, width), nn.SiLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, time: Float[Tensor, "b k"] | None, batch: int) -> Float[Tensor, "b w"]:
+        """Embed the times; ``batch`` gives the leading size where there are none."""
+        if self.num_times == 0:
+            time = self.frequencies.new_zeros(batch, 1)
+        assert time is not None, "this backbone was built for a family with a time"
+        angles = (time[:, :, None] * self.frequencies).flatten(1)
+        return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1))
+
+
+class FiLM(nn.Module):
+    """Feature-wise scale and shift from a condition vector (Perez et al. 2018), identity at the start."""
+
+    def __init__(self, cond_dim: int, channels: int):
+        super().__init__()
+        self.linear = nn.Linear(cond_dim, 2 * channels)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Float[Tensor, "b *n d"], cond: Float[Tensor, "b c"]) -> Float[Tensor, "b *n d"]:
+        """Modulate the last axis of ``x``."""
+        scale, shift = self.linear(cond).chunk(2, dim=-1)
+        middle = (1,) * (x.dim() - 2)
+        scale, shift = (s.view(len(s), *middle, s.shape[-1]) for s in (scale, shift))
+        return torch.addcmul(x + shift, x, scale)

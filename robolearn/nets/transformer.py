@@ -1,0 +1,80 @@
+"""Transformer: an encoder over observation tokens, a decoder over action tokens with cross-attention.
+
+The layout follows Diffusion Policy's transformer (Chi et al. 2023, section 4.1), without its causal mask: all
+actions of a chunk are denoised together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from robolearn.nets.backbone import Shapes, TimeEmbedding
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Encoder over observation and time tokens, decoder with cross-attention over action tokens."""
+
+    width: int = 128
+    """Channels of a token; a multiple of num_heads."""
+    num_heads: int = 4
+    """Attention heads."""
+    encoder_depth: int = 2
+    """Encoder layers."""
+    decoder_depth: int = 4
+    """Decoder layers."""
+    dropout: float = 0.0
+    """Dropout probability in attention and feed-forward, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"transformer: width {self.width} is not a multiple of num_heads {self.num_heads}"
+            )
+
+    def build(self, shapes: Shapes) -> Transformer:
+        """Build the network."""
+        return Transformer(self, shapes)
+
+
+class Transformer(nn.Module):
+    """Tokens: one per observation, one for the time (memory); one per action (queries)."""
+
+    def __init__(self, cfg: TransformerConfig, shapes: Shapes):
+        super().__init__()
+        layer = {
+            "d_model": cfg.width,
+            "nhead": cfg.num_heads,
+            "dim_feedforward": 4 * cfg.width,
+            "dropout": cfg.dropout,
+            "activation": "gelu",
+            "batch_first": True,
+            "norm_first": True,
+        }
+        self.time = TimeEmbedding(shapes.num_times, cfg.width)
+        self.cond = nn.Linear(shapes.cond_dim, cfg.width)
+        self.embed = nn.Linear(shapes.dim_in, cfg.width)
+        self.cond_position = nn.Parameter(0.02 * torch.randn(shapes.obs_horizon, cfg.width))
+        self.action_position = nn.Parameter(0.02 * torch.randn(shapes.action_horizon, cfg.width))
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(**layer), cfg.encoder_depth, enable_nested_tensor=False
+        )
+        self.decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**layer), cfg.decoder_depth)
+        self.norm = nn.LayerNorm(cfg.width)
+        self.out = nn.Linear(cfg.width, shapes.dim_out)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b t d_in"],
+        cond: Float[Tensor, "b o c"],
+        time: Float[Tensor, "b k"] | None = None,
+    ) -> Float[Tensor, "b t d_out"]:
+        """See Backbone."""
+        observations = self.cond(cond) + self.cond_position
+        memory = self.encoder(torch.cat([observations, self.time(time, len(x))[:, None]], dim=1))
+        tokens = self.embed(x) + self.action_position
+        return self.out(self.norm(self.decoder(tokens, memory)))

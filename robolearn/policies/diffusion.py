@@ -1,0 +1,173 @@
+"""Denoising diffusion (Ho et al. 2020; Chi et al. 2023), with DDPM, DDIM and DPM-Solver++(2M) samplers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from robolearn.policies.family import (
+    Draws,
+    Family,
+    MakeNet,
+    check_choice,
+    check_steps,
+    masked_mean,
+    runtime,
+    standard_normal,
+)
+
+Prediction = Literal["eps", "x0", "v"]
+DiffusionSampler = Literal["ddpm", "ddim", "dpm++"]
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Denoising with the squared-cosine schedule."""
+
+    prediction: Prediction = "v"
+    """What the network predicts: the noise, the clean chunk, or v; eps is of no use with few sampling steps."""
+    train_steps: int = 100
+    """Noise levels K."""
+    sampler: DiffusionSampler = runtime("dpm++")
+    """ddpm, stochastic; ddim, deterministic; dpm++, DPM-Solver++(2M), deterministic and second order."""
+    steps: int = runtime(10)
+    """Sampling steps, at most train_steps."""
+
+    def __post_init__(self) -> None:
+        check_choice("diffusion prediction", self.prediction, get_args(Prediction))
+        check_choice("diffusion sampler", self.sampler, get_args(DiffusionSampler))
+        check_steps("diffusion", self.steps, self.train_steps)
+
+    def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Diffusion:
+        """Build the family."""
+        return Diffusion(self, make_net, action_horizon, action_dim)
+
+
+class Diffusion(Family):
+    """x_k = sqrt(abar_k) a + sqrt(1 - abar_k) e; the network sees k / K.
+
+    ``alpha_bar[k]`` is the signal power after k levels: index 0 is clean (1.0), index K is almost pure noise.
+    """
+
+    alpha_bar: Tensor
+
+    def __init__(self, cfg: DiffusionConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
+        super().__init__(cfg, action_horizon, action_dim)
+        self.net = make_net(action_dim, action_dim, 1)
+        self.register_buffer("alpha_bar", squared_cosine(cfg.train_steps), persistent=False)
+
+    def draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+        """Noise e and levels k in 1..K."""
+        levels = self.cfg.train_steps
+        return {
+            "noise": standard_normal(batch, *self.chunk_shape, generator=generator),
+            "level": torch.randint(1, levels + 1, (batch,), generator=generator, device=generator.device),
+        }
+
+    def loss(
+        self,
+        actions: Float[Tensor, "b t a"],
+        cond: Float[Tensor, "b o c"],
+        mask: Bool[Tensor, "b t"],
+        draws: Draws,
+        *,
+        player: str = "policy",
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Squared error of the prediction (Ho et al. 2020, eq. 14; v: Salimans and Ho 2022, appendix D)."""
+        noise, level = draws["noise"], draws["level"]
+        abar = self.alpha_bar[level][:, None, None]
+        x = abar.sqrt() * actions + (1 - abar).sqrt() * noise
+        target = {
+            "eps": lambda: noise,
+            "x0": lambda: actions,
+            "v": lambda: abar.sqrt() * noise - (1 - abar).sqrt() * actions,
+        }[self.cfg.prediction]()
+        prediction = self.net(x, cond, (level / self.cfg.train_steps)[:, None])
+        return masked_mean((prediction - target).square(), mask), {}
+
+    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
+        """The initial value, and one more draw per DDPM step but the last: [b, draws, t, a]."""
+        num_draws = self.cfg.steps if self.cfg.sampler == "ddpm" else 1
+        return standard_normal(batch, num_draws, *self.chunk_shape, generator=generator)
+
+    def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
+        """Run the chosen sampler over levels from K down to 0."""
+        levels = torch.linspace(self.cfg.train_steps, 0, self.cfg.steps + 1).round().long().tolist()
+        return {"ddpm": self.ddpm, "ddim": self.ddim, "dpm++": self.dpm_solver}[self.cfg.sampler](
+            cond, noise, levels
+        )
+
+    def denoise(self, x: Tensor, cond: Tensor, level: int) -> Float[Tensor, "b t a"]:
+        """Predict the clean chunk, clipped to the normalised range [-1, 1]."""
+        output = self.net(x, cond, x.new_full((len(x), 1), level / self.cfg.train_steps))
+        signal, sigma = self.scales(level)
+        clean = {
+            "eps": lambda: (x - sigma * output) / signal,
+            "x0": lambda: output,
+            "v": lambda: signal * x - sigma * output,
+        }[self.cfg.prediction]()
+        return clean.clamp(-1, 1)
+
+    def scales(self, level: int) -> tuple[Tensor, Tensor]:
+        """(sqrt(abar), sqrt(1 - abar)) at a level."""
+        abar = self.alpha_bar[level]
+        return abar.sqrt(), (1 - abar).sqrt()
+
+    def ddpm(self, cond: Tensor, noise: Tensor, levels: list[int]) -> Tensor:
+        """Ancestral sampling (Ho et al. 2020, eq. 6-7), over any subsequence of levels."""
+        x = noise[:, 0]
+        for i, (level, following) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+            clean = self.denoise(x, cond, level)
+            abar, abar_next = self.alpha_bar[level], self.alpha_bar[following]
+            alpha = abar / abar_next
+            mean = (abar_next.sqrt() * (1 - alpha) * clean + alpha.sqrt() * (1 - abar_next) * x) / (1 - abar)
+            variance = (1 - alpha) * (1 - abar_next) / (1 - abar)
+            x = mean if following == 0 else mean + variance.sqrt() * noise[:, i + 1]
+        return x
+
+    def ddim(self, cond: Tensor, noise: Tensor, levels: list[int]) -> Tensor:
+        """Deterministic sampling (Song et al. 2021, eq. 12 with sigma = 0)."""
+        x = noise[:, 0]
+        for level, following in zip(levels[:-1], levels[1:], strict=True):
+            clean = self.denoise(x, cond, level)
+            (signal, sigma), (signal_next, sigma_next) = self.scales(level), self.scales(following)
+            x = signal_next * clean + sigma_next * (x - signal * clean) / sigma
+        return x
+
+    def dpm_solver(self, cond: Tensor, noise: Tensor, levels: list[int]) -> Tensor:
+        """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2); first and last step first order."""
+        x, previous, h_previous = noise[:, 0], None, None
+        for level, following in zip(levels[:-1], levels[1:], strict=True):
+            clean = self.denoise(x, cond, level)
+            if (
+                following == 0
+            ):  # the log signal-to-noise ratio is infinite there, and the first-order step is exact
+                return clean
+            (signal, sigma), (signal_next, sigma_next) = self.scales(level), self.scales(following)
+            h = (signal_next / sigma_next).log() - (signal / sigma).log()
+            slope = clean
+            if previous is not None and h_previous is not None:
+                slope = clean + (h / (2 * h_previous)) * (clean - previous)
+            x = (sigma_next / sigma) * x - signal_next * torch.expm1(-h) * slope
+            previous, h_previous = clean, h
+        raise AssertionError("levels end at 0")
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sampled chunk."""
+        return self.cfg.steps
+
+
+def squared_cosine(num_levels: int) -> Float[Tensor, " levels_plus_one"]:
+    """Signal power abar_0 = 1 ... abar_K of the squared-cosine schedule (Nichol and Dhariwal 2021, eq. 17).
+
+    Each level loses at most a share 0.999 of its power, so that abar_K stays above zero.
+    """
+    k = torch.arange(num_levels + 1, dtype=torch.float64) / num_levels
+    power = torch.cos((k + 0.008) / 1.008 * torch.pi / 2).square()
+    beta = (1 - power[1:] / power[:-1]).clamp(max=0.999)
+    return torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(0)]).float()

@@ -1,0 +1,117 @@
+"""What every family of policies is: the mathematics of a conditional distribution over action chunks.
+
+A family works in normalised action space only and never draws random numbers itself: everything random is drawn
+first (``draws`` for the loss, ``noise`` for sampling) and passed in. Loss and sampling are then deterministic
+functions, which gives common random numbers across ensemble members, equal losses on one process and on many, and a
+network that can be studied over a box of noise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from robolearn.nets.backbone import Backbone
+
+Draws = dict[str, Tensor]
+
+
+class MakeNet(Protocol):
+    """Builds a backbone for this policy's chunk and observations; a family may ask for several."""
+
+    def __call__(self, dim_in: int, dim_out: int, num_times: int) -> Backbone:
+        """Build a backbone from ``dim_in`` to ``dim_out`` channels with ``num_times`` time arguments."""
+        ...
+
+
+class Family(nn.Module, ABC):
+    """A conditional distribution p(actions | cond) over chunks [t, a], normalised to [-1, 1]."""
+
+    def __init__(self, cfg: Any, action_horizon: int, action_dim: int):
+        super().__init__()
+        self.cfg = cfg
+        self.chunk_shape = (action_horizon, action_dim)
+
+    def players(self) -> dict[str, nn.Module]:
+        """Modules with an optimizer of their own; an adversarial family has two."""
+        return {"policy": self}
+
+    @abstractmethod
+    def draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+        """Draw everything random that the loss of a batch needs; every tensor has the leading axis ``batch``."""
+
+    @abstractmethod
+    def loss(
+        self,
+        actions: Float[Tensor, "b t a"],
+        cond: Float[Tensor, "b o c"],
+        mask: Bool[Tensor, "b t"],
+        draws: Draws,
+        *,
+        player: str = "policy",
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Loss of one player and numbers worth logging; steps where ``mask`` is False do not count."""
+
+    @abstractmethod
+    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
+        """Draw everything random that sampling a batch needs: standard normal, leading axis ``batch``."""
+
+    @abstractmethod
+    def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
+        """Map conditions and noise to chunks, deterministically."""
+
+    @property
+    @abstractmethod
+    def nfe(self) -> int:
+        """Network evaluations per sampled chunk."""
+
+    def reconfigure(self, **changes: Any) -> None:
+        """Change run-time choices such as the sampler or its number of steps; None leaves a choice as it is.
+
+        Raises:
+            ValueError: The family has no such choice, or the value is not valid.
+        """
+        changes = {name: value for name, value in changes.items() if value is not None}
+        runtime = [f.name for f in dataclasses.fields(self.cfg) if f.metadata.get("runtime")]
+        for name in changes:
+            if name not in runtime:
+                raise ValueError(
+                    f"{type(self).__name__} has no run-time choice {name!r}; it has: {runtime or 'none'}"
+                )
+        self.cfg = dataclasses.replace(self.cfg, **changes)
+
+
+def standard_normal(batch: int, *shape: int, generator: torch.Generator) -> Float[Tensor, "b ..."]:
+    """Draw from N(0, I) on the generator's device."""
+    return torch.randn(batch, *shape, generator=generator, device=generator.device)
+
+
+def runtime(default: Any) -> Any:
+    """Declare a configuration field that may change after training."""
+    return dataclasses.field(default=default, metadata={"runtime": True})
+
+
+def masked_mean(error: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, ""]:
+    """Mean over the chunk with padded steps counted as zero error.
+
+    The denominator is the full size, not the number of valid steps: every recorded step then has the same weight
+    in every batch, and the mean over shards of a batch equals the mean over the batch.
+    """
+    return (error * mask[:, :, None]).mean()
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError that lists the choices if ``value`` is none of them."""
+    if value not in choices:
+        raise ValueError(f"{name} {value!r} is unknown; choose from {', '.join(choices)}")
+
+
+def check_steps(name: str, steps: int, most: int | None = None) -> None:
+    """Raise a ValueError unless 1 <= steps (<= most)."""
+    if steps < 1 or (most is not None and steps > most):
+        raise ValueError(f"{name}: steps {steps} must be {'at least 1' if most is None else f'in 1..{most}'}")

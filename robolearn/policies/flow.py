@@ -1,0 +1,105 @@
+"""Flow matching: a velocity field from noise to actions (Lipman et al. 2023; Liu et al. 2023, rectified flow)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from robolearn.policies.family import (
+    Draws,
+    Family,
+    MakeNet,
+    check_choice,
+    check_steps,
+    masked_mean,
+    runtime,
+    standard_normal,
+)
+
+TimeDensity = Literal["uniform", "logit-normal", "beta"]
+FlowSampler = Literal["euler", "heun"]
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """Velocity matching on straight paths; an ordinary differential equation at test time."""
+
+    time_density: TimeDensity = "uniform"
+    """Where training times fall: uniform; logit-normal(0, 1), the middle; beta(1.5, 1), the noisy end (pi0)."""
+    sampler: FlowSampler = runtime("euler")
+    """Integrator: euler, one evaluation per step; heun, two (one in the last step)."""
+    steps: int = runtime(10)
+    """Integration steps."""
+
+    def __post_init__(self) -> None:
+        check_choice("flow time density", self.time_density, get_args(TimeDensity))
+        check_choice("flow sampler", self.sampler, get_args(FlowSampler))
+        check_steps("flow", self.steps)
+
+    def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Flow:
+        """Build the family."""
+        return Flow(self, make_net, action_horizon, action_dim)
+
+
+class Flow(Family):
+    """x_t = (1 - t) e + t a with e ~ N(0, I); L = |v(x_t, t, o) - (a - e)|^2; dx/dt = v from t = 0 to 1."""
+
+    def __init__(self, cfg: FlowConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
+        super().__init__(cfg, action_horizon, action_dim)
+        self.net = make_net(action_dim, action_dim, 1)
+
+    def draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+        """Noise e and times t."""
+        noise = standard_normal(batch, *self.chunk_shape, generator=generator)
+        if self.cfg.time_density == "logit-normal":
+            time = standard_normal(batch, generator=generator).sigmoid()
+        else:
+            time = torch.rand(batch, generator=generator, device=generator.device)
+            if self.cfg.time_density == "beta":
+                # u ~ Beta(1.5, 1) has the distribution function u^1.5; t = 0.999 (1 - u) stays off the data end.
+                time = 0.999 * (1 - time ** (2 / 3))
+        return {"noise": noise, "time": time}
+
+    def loss(
+        self,
+        actions: Float[Tensor, "b t a"],
+        cond: Float[Tensor, "b o c"],
+        mask: Bool[Tensor, "b t"],
+        draws: Draws,
+        *,
+        player: str = "policy",
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Squared error of the velocity (Lipman et al. 2023, eq. 23 with sigma_min = 0)."""
+        noise, time = draws["noise"], draws["time"]
+        x = torch.lerp(noise, actions, time[:, None, None])
+        return masked_mean((self.net(x, cond, time[:, None]) - (actions - noise)).square(), mask), {}
+
+    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
+        """The initial value e."""
+        return standard_normal(batch, *self.chunk_shape, generator=generator)
+
+    def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
+        """Integrate dx/dt = v with equal steps."""
+        x, dt = noise, 1.0 / self.cfg.steps
+        for i in range(self.cfg.steps):
+            velocity = self.velocity(x, i * dt, cond)
+            # The last step stays Euler: training hardly sees t = 1, where Heun would evaluate.
+            if self.cfg.sampler == "heun" and i < self.cfg.steps - 1:
+                velocity = 0.5 * (velocity + self.velocity(x + dt * velocity, (i + 1) * dt, cond))
+            x = x + dt * velocity
+        return x
+
+    def velocity(
+        self, x: Float[Tensor, "b t a"], time: float, cond: Float[Tensor, "b o c"]
+    ) -> Float[Tensor, "b t a"]:
+        """v(x, t, o) at one time for the whole batch."""
+        return self.net(x, cond, x.new_full((len(x), 1), time))
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sampled chunk."""
+        return self.cfg.steps if self.cfg.sampler == "euler" else 2 * self.cfg.steps - 1

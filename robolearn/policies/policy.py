@@ -1,0 +1,137 @@
+"""The one concrete policy: normaliser + observation encoder + family. Physical units in and out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.data.normalizer import Normalizer
+from robolearn.nets.backbone import Backbone, Shapes
+from robolearn.nets.encoder import StateEncoder
+from robolearn.policies.family import Draws
+from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
+from robolearn.types import Batch
+
+CONFIG_FILE, WEIGHTS_FILE = "policy.json", "policy.safetensors"
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Everything needed to build a policy, weights aside."""
+
+    family: FamilyConfig
+    backbone: BackboneConfig
+    obs_shapes: dict[str, tuple[int, ...]]
+    """Key -> shape of one observation, in the order in which the encoder concatenates them."""
+    action_dim: int
+    obs_horizon: int
+    """Past observations fed to the policy, now included."""
+    action_horizon: int
+    """Length of the predicted chunk; index 0 is the action to execute now."""
+
+
+class Policy(nn.Module):
+    """p(action chunk | observations), for any family on any backbone.
+
+    Args:
+        cfg: Family, backbone and shapes.
+        normalizer: Fitted on training episodes; has every observation key and "action".
+    """
+
+    def __init__(self, cfg: PolicyConfig, normalizer: Normalizer):
+        super().__init__()
+        self.cfg = cfg
+        self.normalizer = normalizer
+        self.encoder = StateEncoder(cfg.obs_shapes)
+        self.family = cfg.family.build(self._make_net, cfg.action_horizon, cfg.action_dim)
+
+    def _make_net(self, dim_in: int, dim_out: int, num_times: int) -> Backbone:
+        cfg = self.cfg
+        return cfg.backbone.build(
+            Shapes(dim_in, dim_out, cfg.action_horizon, cfg.obs_horizon, self.encoder.cond_dim, num_times)
+        )
+
+    def encode(self, obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
+        """Normalise and encode observations, key -> [b, o, ...]; keys that the policy does not know are ignored."""
+        return self.encoder({key: self.normalizer.normalize(key, obs[key]) for key in self.cfg.obs_shapes})
+
+    def loss(
+        self, batch: Batch, draws: Draws, *, player: str = "policy"
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Loss of one player on a batch in physical units; see Family.loss."""
+        actions = self.normalizer.normalize("action", batch.actions)
+        return self.family.loss(actions, self.encode(batch.obs), batch.mask, draws, player=player)
+
+    # Data-parallel wrappers and torch.compile hook into forward.
+    forward = loss
+
+    def act(self, obs: dict[str, Tensor], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
+        """Sample one chunk per observation from given noise, in physical units."""
+        return self.normalizer.unnormalize("action", self.family.sample(self.encode(obs), noise))
+
+    def sample(
+        self, obs: dict[str, Tensor], n: int, *, generator: torch.Generator
+    ) -> Float[Tensor, "b n t a"]:
+        """Sample ``n`` chunks per observation, in physical units.
+
+        Args:
+            obs: Key -> [b, o, ...] in physical units.
+            n: Chunks per observation.
+            generator: On the policy's device.
+        """
+        obs = {key: repeat(obs[key], "b ... -> (b n) ...", n=n) for key in self.cfg.obs_shapes}
+        batch = len(next(iter(obs.values())))
+        return rearrange(
+            self.act(obs, self.family.noise(batch, generator=generator)), "(b n) t a -> b n t a", n=n
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def save(self, directory: Path) -> None:
+        """Write ``policy.json`` and ``policy.safetensors`` into a directory; never pickle."""
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(directory / CONFIG_FILE, to_json(self.cfg, REGISTRY))
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, directory / WEIGHTS_FILE
+        )
+
+    @classmethod
+    def load(cls, directory: Path, *, device: torch.device | str = "cpu", **runtime: Any) -> Policy:
+        """Read a saved policy; safe on files from strangers.
+
+        Args:
+            directory: Where ``save`` wrote.
+            device: Where to put the weights.
+            runtime: Run-time choices of the family, such as ``sampler`` and ``steps``.
+
+        Raises:
+            ValueError: A file is missing, damaged or does not fit, or a run-time choice is not valid.
+        """
+        cfg = from_json(
+            PolicyConfig, read_json(directory / CONFIG_FILE), REGISTRY, str(directory / CONFIG_FILE)
+        )
+        shapes = {**cfg.obs_shapes, "action": (cfg.action_dim,)}
+        policy = cls(cfg, Normalizer(shapes))
+        try:
+            policy.load_state_dict(load_file(directory / WEIGHTS_FILE))
+        except FileNotFoundError:
+            raise ValueError(f"{directory / WEIGHTS_FILE}: no such file") from None
+        except (SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"{directory / WEIGHTS_FILE}: damaged or not of this policy ({reason})"
+            ) from None
+        policy.family.reconfigure(**runtime)
+        return policy.to(device).eval()

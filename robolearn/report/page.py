@@ -1,0 +1,156 @@
+"""One self-contained HTML page of an evaluation: no network, no scripts, videos inside."""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from robolearn.report import plots
+from robolearn.rollout.metrics import Estimate, Summary
+from robolearn.types import Trajectory
+
+TEMPLATE = Path(__file__).with_name("template.html")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the page shows.
+
+    Attributes:
+        title: What was evaluated, for example the environment's id.
+        run: Name of the run.
+        summary: The numbers.
+        trajectories: The episodes that they come from.
+        command: The exact command line.
+        control_dt: Seconds per action.
+        latency: Of choosing actions at batch 1: label -> number, for example "p50_ms", "p99_ms", "nfe", "parameters".
+        facts: Label -> text: versions, commit, hardware, dataset with hash, seed, checkpoint.
+        training_curve: Rows of metrics.jsonl: "step" with any `...loss` and `...success`; None if not at hand.
+        videos: (caption, success, mp4 file); embedded as they are, so keep them few and short.
+    """
+
+    title: str
+    run: str
+    summary: Summary
+    trajectories: list[Trajectory]
+    command: str
+    control_dt: float
+    latency: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+    training_curve: list[dict] | None = None
+    videos: list[tuple[str, bool, Path]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Card:
+    """One headline number; `bar` is (low, value, high) in percent where the number lives in [0, 1]."""
+
+    label: str
+    value: str
+    interval: str
+    note: str
+    bar: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One drawing with its heading and what to know when reading it."""
+
+    title: str
+    svg: Markup
+    note: str
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page; it appears complete or not at all.
+
+    Raises:
+        FileNotFoundError: For a video that is not there.
+    """
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    html = template.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        report=report,
+        success=_share_card("Success", report.summary.success, _episodes(report.summary.success.n)),
+        cards=_cards(report),
+        latency=[latency_text(key, value) for key, value in report.latency.items()],
+        plots=_plots(report),
+        videos=[(caption, success, _data_uri(file)) for caption, success, file in report.videos],
+    )
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(html, encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def interval_text(estimate: Estimate, spec: str) -> str:
+    """Spell an interval: "0.94 to 0.98"; one episode has none."""
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+        return "no interval from one episode"
+    return f"{estimate.low:{spec}} to {estimate.high:{spec}}"
+
+
+def latency_text(key: str, value: float) -> tuple[str, str]:
+    """Turn ("p50_ms", 1.234) into ("p50", "1.23 ms") and ("parameters", 510000) into ("parameters", "510,000")."""
+    if key.endswith("_ms"):
+        return key.removesuffix("_ms").replace("_", " "), f"{value:.2f} ms"
+    return key.replace("_", " "), f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3g}"
+
+
+def _cards(report: Report) -> list[Card]:
+    summary, dt = report.summary, report.control_dt
+    length = summary.length
+    cards = [
+        _share_card("Max score", summary.max_score, "best along the way"),
+        _share_card("Final score", summary.final_score, "after the last step"),
+    ]
+    if summary.mode_entropy is not None:
+        seen = f"{summary.modes_seen} of {summary.num_modes} modes seen"
+        few = ", too few episodes to trust it" if summary.mode_entropy.n < 2 * (summary.num_modes or 0) else ""
+        cards.append(_share_card("Mode entropy", summary.mode_entropy, seen + few))
+    cards.append(Card("Length", f"{length.value:.1f} steps", interval_text(length, ".1f"), f"{length.value * dt:.1f} s"))
+    if summary.smoothness is not None:
+        jerk = summary.smoothness
+        cards.append(Card("RMS jerk", f"{jerk.value:.3g}", interval_text(jerk, ".3g"), "action units / s\u00b3, smaller is smoother"))
+    return cards
+
+
+def _share_card(label: str, estimate: Estimate, note: str) -> Card:
+    bar = tuple(100 * min(max(x, 0.0), 1.0) for x in (estimate.low, estimate.value, estimate.high))
+    return Card(label, f"{estimate.value:.3f}", interval_text(estimate, ".3f"), note, (bar[0], bar[1], bar[2]))
+
+
+def _episodes(n: int) -> str:
+    return "1 episode" if n == 1 else f"{n:,} episodes"
+
+
+def _plots(report: Report) -> list[Plot]:
+    runs, dt = report.trajectories, report.control_dt
+    drawn: list[tuple[str, str | None, str]] = [
+        ("Paths in the plane", plots.plane_paths(runs), "Executed actions, " + _drawn(runs)),
+        ("Modes", plots.mode_histogram(report.summary), "Successful episodes only."),
+        ("Score over time", plots.score_over_time(runs, dt), "An episode that has ended keeps its last score."),
+        ("Final score", plots.distribution(runs, lambda t: t.final_score, "final score"), ""),
+        ("Episode length", plots.distribution(runs, lambda t: len(t) * dt, "length [s]"), ""),
+    ]
+    if report.training_curve:
+        drawn.append(("Training", plots.training_curve(report.training_curve), ""))
+    # The drawings hold no text from outside except the names of losses, which matplotlib escapes.
+    return [Plot(title, Markup(svg), note) for title, svg, note in drawn if svg is not None]
+
+
+def _drawn(runs: Sequence[Trajectory]) -> str:
+    shown = min(len(runs), plots.MAX_PATHS)
+    return "every episode." if shown == len(runs) else f"{shown} of {len(runs)} episodes."
+
+
+def _data_uri(file: Path) -> str:
+    return "data:video/mp4;base64," + base64.b64encode(Path(file).read_bytes()).decode("ascii")

@@ -1,0 +1,187 @@
+"""The report's plots: matplotlib drawings as inline SVG that take their colours from the page.
+
+Every colour here is a placeholder that the SVG writer passes through and `_svg` replaces by a CSS variable, so that one
+drawing serves the light page, the dark page and the printer.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from robolearn.rollout.metrics import Summary
+from robolearn.types import Array, Trajectory
+
+INK, MUTED, RULE, GOOD, BAD = "#010203", "#010204", "#010205", "#010206", "#010207"
+VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", GOOD: "good", BAD: "bad"}
+MAX_PATHS, MAX_POINTS = 300, 150
+STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": RULE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "legend.frameon": False,
+    "lines.solid_capstyle": "round",
+}
+
+
+def training_curve(rows: Sequence[dict]) -> str | None:
+    """Every `...loss` over the steps on a log axis and, where there was one, every `...success` of a rollout below.
+
+    Returns None when no row has a positive loss.
+    """
+    losses = {key: xy for key, xy in _series(rows, "loss").items() if (xy[1] > 0).any()}
+    successes = _series(rows, "success")
+    if not losses:
+        return None
+
+    def draw(axes: list[Axes]) -> None:
+        for (key, (step, loss)), color in zip(losses.items(), (GOOD, BAD, MUTED, INK), strict=False):
+            axes[0].plot(step, np.where(loss > 0, loss, np.nan), color=color, lw=1.4, label=key)
+        axes[0].set(yscale="log", ylabel="loss")
+        if len(losses) > 1:
+            axes[0].legend()
+        for (key, (step, share)), color in zip(successes.items(), (GOOD, BAD, MUTED, INK), strict=False):
+            axes[-1].plot(step, share, "o-", color=color, lw=1.2, ms=4, label=key)
+        if successes:
+            axes[-1].set(ylim=(-0.04, 1.04), ylabel="success")
+        axes[-1].set_xlabel("training step")
+
+    return _svg("training", draw, rows=1 + bool(successes))
+
+
+def _series(rows: Sequence[dict], suffix: str) -> dict[str, tuple[Array, Array]]:
+    keys = dict.fromkeys(key for row in rows for key in row if key.endswith(suffix))
+    found = {key: [(row["step"], row[key]) for row in rows if "step" in row and row.get(key) is not None] for key in keys}
+    return {key: (np.array(xy, float)[:, 0], np.array(xy, float)[:, 1]) for key, xy in found.items() if xy}
+
+
+def score_over_time(trajectories: Sequence[Trajectory], control_dt: float) -> str | None:
+    """Median and quantile bands of the score over time; an ended episode keeps its last score."""
+    runs = [t.scores for t in trajectories if len(t.scores)]
+    if not runs:
+        return None
+    length = max(map(len, runs))
+    held = np.stack([np.pad(scores, (0, length - len(scores)), mode="edge") for scores in runs])
+    columns = np.unique(np.linspace(0, length - 1, min(length, MAX_POINTS)).astype(int))
+    q5, q25, median, q75, q95 = np.quantile(held[:, columns], [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+    time = (columns + 1) * control_dt
+
+    def draw(axes: list[Axes]) -> None:
+        axes[0].fill_between(time, q5, q95, color=GOOD, alpha=0.15, lw=0, label="90 % of episodes")
+        axes[0].fill_between(time, q25, q75, color=GOOD, alpha=0.3, lw=0, label="50 %")
+        axes[0].plot(time, median, color=GOOD, lw=1.8, label="median")
+        axes[0].set(ylim=(-0.04, max(1.04, float(held.max()))), xlabel="time [s]", ylabel="score")
+        axes[0].legend(loc="best")
+
+    return _svg("score", draw)
+
+
+def mode_histogram(summary: Summary) -> str | None:
+    """Successful episodes per mode, beside what equally frequent modes would give."""
+    if not summary.modes:
+        return None
+    modes, num_modes = summary.modes, summary.num_modes
+    shown = np.arange(num_modes) if num_modes else np.array(sorted(modes))
+    counts = np.array([modes.get(int(mode), 0) for mode in shown])
+    place = np.arange(len(shown))
+
+    def draw(axes: list[Axes]) -> None:
+        axes[0].bar(place, counts, width=0.75, color=GOOD, lw=0)
+        if num_modes:
+            mean = counts.sum() / num_modes
+            half = 1.96 * math.sqrt(mean * (1 - 1 / num_modes))
+            label = "equally frequent, 95 % of the counts"
+            axes[0].axhspan(max(mean - half, 0), mean + half, color=INK, alpha=0.09, lw=0, label=label)
+            axes[0].axhline(mean, color=INK, lw=1, ls=(0, (4, 3)))
+            axes[0].legend(loc="lower right", bbox_to_anchor=(1, 0.98))
+        axes[0].grid(axis="x", visible=False)
+        axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
+        step = math.ceil(len(shown) / 24)
+        axes[0].set_xticks(place[::step], [str(mode) for mode in shown[::step]])
+        axes[0].set(xlabel="mode", ylabel="successful episodes", xlim=(-0.6, len(shown) - 0.4))
+
+    return _svg("modes", draw)
+
+
+def distribution(trajectories: Sequence[Trajectory], value: Callable[[Trajectory], float], label: str) -> str:
+    """Histogram of one number per episode, successes stacked on failures."""
+    good = [value(t) for t in trajectories if t.success]
+    bad = [value(t) for t in trajectories if not t.success]
+    low, high = min(good + bad), max(good + bad)
+    # Equal values would give bins of zero width.
+    edges = np.linspace(low, high, 26) if high > low else np.array([low - 0.5, low + 0.5])
+
+    def draw(axes: list[Axes]) -> None:
+        axes[0].hist([bad, good], bins=list(edges), stacked=True, color=[BAD, GOOD], label=["failure", "success"], lw=0)
+        axes[0].grid(axis="x", visible=False)
+        axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0].set(xlabel=label, ylabel="episodes")
+        axes[0].legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98))
+
+    return _svg(label, draw)
+
+
+def plane_paths(trajectories: Sequence[Trajectory]) -> str | None:
+    """Executed actions as paths in their plane, failures above successes; None unless actions are 2-D.
+
+    Evenly chosen episodes and points are drawn where there are very many: the page must stay small.
+    """
+    runs = [t for t in trajectories if len(t) > 1 and t.actions.shape[1] == 2]
+    if not runs:
+        return None
+    chosen = [runs[i] for i in np.unique(np.linspace(0, len(runs) - 1, min(len(runs), MAX_PATHS)).astype(int))]
+
+    def draw(axes: list[Axes]) -> None:
+        alpha = float(np.clip(12 / math.sqrt(len(chosen)) / 2, 0.25, 0.9))
+        for run in sorted(chosen, key=lambda t: not t.success):
+            points = np.unique(np.linspace(0, len(run) - 1, min(len(run), MAX_POINTS)).astype(int))
+            color = GOOD if run.success else BAD
+            axes[0].plot(*run.actions[points].T, color=color, lw=0.8, alpha=alpha if run.success else 0.9)
+        axes[0].set(xlabel="action 0", ylabel="action 1")
+        axes[0].set_aspect("equal", adjustable="datalim")
+
+    return _svg("paths", draw, height=5.4)
+
+
+def _svg(name: str, draw: Callable[[list[Axes]], None], *, rows: int = 1, height: float = 3.1) -> str:
+    # The salt keeps the ids of two drawings on one page apart and the file the same from run to run.
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(6.4, height + 1.5 * (rows - 1)), layout="constrained")
+        ratios = [3, 1.4][:rows]
+        axes = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+        draw(list(axes))
+        for ax in axes:
+            ax.tick_params(length=0)
+        buffer = io.StringIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r' id="[a-z]+[0-9A-Za-z]*_\d+"', "", svg)  # group names repeat between drawings, nothing refers to them
+    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    svg = re.sub(r"font: ([^;\"]*?)'[^;\"]*sans-serif", r"font: \1sans-serif", svg)
+    svg = re.sub(r"<svg ([^>]*?)width=\"[^\"]*pt\"", rf'<svg role="img" aria-label="{name}" \1', svg, count=1)
+    svg = re.sub(r" height=\"[\d.]+pt\"", "", svg, count=1)
+    for color, variable in VARIABLES.items():
+        svg = svg.replace(color, f"var(--{variable})")
+    return svg

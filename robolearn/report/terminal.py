@@ -1,0 +1,37 @@
+"""The evaluation's numbers as a table for the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from robolearn.report.page import interval_text, latency_text
+from robolearn.rollout.metrics import Estimate, Summary
+
+
+def format_table(summary: Summary, latency: dict[str, float] | None = None) -> Table:
+    """Lay out a summary in at most 80 columns: name, number, 95 % interval, note."""
+    table = Table(box=box.SIMPLE_HEAD, title=f"{summary.num_episodes} episodes", title_justify="left")
+    table.add_column("", style="bold")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval")
+    table.add_column("", style="dim")
+
+    def row(name: str, estimate: Estimate, spec: str, note: str = "") -> None:
+        table.add_row(name, f"{estimate.value:{spec}}", interval_text(estimate, spec), note)
+
+    row("success", summary.success, ".3f")
+    row("max score", summary.max_score, ".3f")
+    row("final score", summary.final_score, ".3f")
+    if summary.mode_entropy is not None:
+        row("mode entropy", summary.mode_entropy, ".3f", f"{summary.modes_seen} of {summary.num_modes} modes")
+    row("length", summary.length, ".1f", "steps")
+    if summary.smoothness is not None:
+        row("RMS jerk", summary.smoothness, ".3g", "action units / s^3")
+    for label, value in (latency_text(*item) for item in (latency or {}).items()):
+        table.add_row(label, value)
+    # Text, not markup: a reason may hold an error message with brackets.
+    ended = Text(", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()), style="dim")
+    table.caption, table.caption_justify = Text("ended by: ").append_text(ended), "left"
+    return table

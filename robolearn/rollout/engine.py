@@ -1,0 +1,146 @@
+"""Rolls a policy out: many episodes over a fixed number of environments, each episode as if it were alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from robolearn.rollout.controller import Controller
+from robolearn.rollout.environments import Chunk, ChunkedEnvs
+from robolearn.types import Array, Trajectory
+
+
+def rollout(
+    envs: ChunkedEnvs,
+    controller: Controller,
+    episodes: Sequence[int],
+    *,
+    max_steps: int | None = None,
+    on_done: Callable[[Trajectory], Any] | None = None,
+) -> list[Trajectory]:
+    """Run episodes; a free environment takes the next one at the next replanning.
+
+    Args:
+        envs: Environments; episode i starts from ``reset(seed=controller.seed + i)``.
+        controller: Drives them.
+        episodes: Indices of the episodes.
+        max_steps: Cut an episode there; by default only where the environment does.
+        on_done: Called with every finished trajectory, in the order in which they finish.
+
+    Returns:
+        Trajectories in the order of ``episodes``. One depends on (controller.seed, its index) alone.
+    """
+    waiting = list(episodes)[::-1]
+    running: list[Recorder | None] = [None] * envs.num_envs
+    done: dict[int, Trajectory] = {}
+
+    def finish(slot: int, reason: str | None = None) -> None:
+        recorder, running[slot] = running[slot], None
+        assert recorder is not None
+        trajectory = recorder.finish(reason)
+        done[trajectory.episode] = trajectory
+        if on_done is not None:
+            on_done(trajectory)
+
+    while waiting or any(running):
+        for slot in _start(envs, controller, waiting, running):
+            finish(slot, _error(envs, slot))
+        active = np.array([recorder is not None for recorder in running])
+        if not active.any():
+            continue
+        actions = controller.act(active)
+        chunk = envs.step_chunk(actions, active)
+        controller.observe(chunk.obs, chunk.num_steps)
+        for slot in np.flatnonzero(active):
+            recorder = running[slot]
+            assert recorder is not None
+            if recorder.record(actions[slot], chunk, slot, max_steps) or _error(envs, slot):
+                finish(slot, _error(envs, slot))
+    return [done[episode] for episode in episodes]
+
+
+def _start(
+    envs: ChunkedEnvs, controller: Controller, waiting: list[int], running: list[Recorder | None]
+) -> list[int]:
+    """Begin waiting episodes in the free slots; return the slots whose reset broke."""
+    slots = [slot for slot, recorder in enumerate(running) if recorder is None][: len(waiting)]
+    if not slots:
+        return []
+    begun = [waiting.pop() for _ in slots]
+    seeds: list[int | None] = [None] * envs.num_envs
+    mask = np.zeros(envs.num_envs, bool)
+    for slot, episode in zip(slots, begun, strict=True):
+        seeds[slot], mask[slot] = controller.seed + episode, True
+    obs, _ = envs.reset(seed=seeds, options={"reset_mask": mask})
+    controller.reset(slots, begun, obs)
+    for slot, episode in zip(slots, begun, strict=True):
+        first = {key: np.array(obs[key][slot]) for key in controller.history}
+        running[slot] = Recorder(episode, controller.seed + episode, first)
+    return [slot for slot in slots if _error(envs, slot)]
+
+
+def _error(envs: ChunkedEnvs, slot: int) -> str | None:
+    """Why an environment broke, where it tells."""
+    return getattr(envs, "errors", {slot: None})[slot]
+
+
+@dataclass
+class Recorder:
+    """Collects one trajectory."""
+
+    episode: int
+    seed: int
+    first_obs: dict[str, Array]
+    parts: list[tuple[dict[str, Array], Array, Array, Array]] = field(default_factory=list)
+    length: int = 0
+    success: bool = False
+    mode: int = -1
+    reason: str = "time"
+
+    def record(self, actions: Array, chunk: Chunk, slot: int, max_steps: int | None) -> bool:
+        """Take over the valid steps of a chunk; return whether the episode has ended."""
+        count = int(chunk.num_steps[slot])
+        if max_steps is not None:
+            count = min(count, max_steps - self.length)
+        valid = (slot, slice(0, count))
+        obs = {key: np.array(chunk.obs[key][valid]) for key in self.first_obs}
+        self.parts.append(
+            (obs, actions[:count].copy(), chunk.rewards[valid].copy(), chunk.info["score"][valid].copy())
+        )
+        self.length += count
+        self.success |= bool(chunk.info["success"][valid].any())
+        if count:
+            self.mode = int(chunk.info["mode"][slot, count - 1])
+        terminated = bool(chunk.terminated[valid].any())
+        unstable = bool(chunk.info["unstable"][valid].any())
+        if unstable:
+            self.success, self.reason = False, "unstable"
+        elif self.success:
+            self.reason = "success"
+        elif terminated:
+            self.reason = "failure"
+        return terminated or unstable or bool(chunk.truncated[valid].any()) or self.length == max_steps
+
+    def finish(self, error: str | None) -> Trajectory:
+        """Join the parts; an error makes it a failure."""
+        obs = {
+            key: np.concatenate([first[None], *(part[0][key] for part in self.parts)])
+            for key, first in self.first_obs.items()
+        }
+        actions, rewards, scores = (
+            np.concatenate([part[i] for part in self.parts]) if self.parts else np.zeros(0) for i in (1, 2, 3)
+        )
+        return Trajectory(
+            episode=self.episode,
+            seed=self.seed,
+            obs=obs,
+            actions=actions,
+            rewards=rewards,
+            scores=scores,
+            success=self.success and error is None,
+            mode=self.mode,
+            reason=error or self.reason,
+        )

@@ -1,0 +1,107 @@
+"""What a training run is asked to do; written into the run as config.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from robolearn.rollout.environments import EnvConfig
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Which demonstrations, and which part of them."""
+
+    path: Path = Path("datasets/avoid.zarr")
+    """Demonstrations: a zarr directory or .zip."""
+    obs_keys: tuple[str, ...] | None = None
+    """Observation keys to feed the policy; by default those that the store declares."""
+    num_episodes: int | None = None
+    """Train on a random subset of this many episodes."""
+    validation_fraction: float = 0.05
+    """Share of the episodes held out for the validation loss, in [0, 1)."""
+    normalization: Literal["minmax", "zscore"] = "minmax"
+    """How observations are normalised; actions always go to [-1, 1], the range the families work in."""
+    cache_dir: Path | None = None
+    """Where stores larger than memory are decoded to; by default beside the store."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Options of a training run."""
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    env: EnvConfig = field(default_factory=EnvConfig)
+    obs_horizon: int = 2
+    """Past observations fed to the policy, now included."""
+    action_horizon: int = 16
+    """Length of the predicted chunk."""
+    exec_horizon: int = 8
+    """Actions executed before replanning."""
+
+    steps: int = 30_000
+    """Optimizer steps."""
+    batch_size: int = 256
+    """Windows per step, over all processes together."""
+    lr: float = 1e-3
+    """Peak learning rate."""
+    weight_decay: float = 1e-6
+    """AdamW's decoupled weight decay."""
+    warmup_steps: int = 500
+    """Linear warm-up; cosine decay to zero follows."""
+    grad_clip: float = 1.0
+    """Largest gradient norm."""
+    ema_decay: float = 0.999
+    """Ceiling of the moving average of the weights, the one that is evaluated; it warms up from zero."""
+    seed: int = 0
+    """Fixes the split, the initial weights, the batches and the noise."""
+
+    out: Path | None = None
+    """Run directory; by default runs/<time>-<family>-<backbone>."""
+    overwrite: bool = False
+    """Replace the run in the directory given by --out."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes the GPU if there is one."""
+    threads: int | None = None
+    """CPU threads; by default one per core, at most 4 (small networks lose time at barriers)."""
+    amp: bool = False
+    """bfloat16 autocast; helps large networks on a GPU."""
+    compile: bool = False
+    """torch.compile the loss; pays off on long runs."""
+
+    log_every: int = 100
+    """Steps between records in metrics.jsonl."""
+    checkpoint_every: int = 5_000
+    """Steps between checkpoints; the newest and the best are kept."""
+    keep_every: int | None = None
+    """Keep every checkpoint whose step is a multiple of this."""
+    rollout_every: int = 0
+    """Steps between rollouts of the current policy, logged with success and a video; 0 for none."""
+    rollout_episodes: int = 20
+    """Episodes of such a rollout."""
+    wandb: bool = True
+    """Log to Weights & Biases: online when logged in, otherwise offline."""
+    project: str = "robolearn"
+    """Weights & Biases project."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "obs_horizon",
+            "action_horizon",
+            "exec_horizon",
+            "steps",
+            "batch_size",
+            "log_every",
+            "checkpoint_every",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)} must be at least 1")
+        if self.exec_horizon > self.action_horizon:
+            raise ValueError(
+                f"--exec-horizon {self.exec_horizon} must be at most --action-horizon {self.action_horizon}"
+            )
+        if not 0 <= self.dataset.validation_fraction < 1:
+            raise ValueError(
+                f"--dataset.validation-fraction {self.dataset.validation_fraction} must be in [0, 1)"
+            )

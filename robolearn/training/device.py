@@ -1,0 +1,84 @@
+"""Where to compute: device, threads and processes, decided once at the start of a command."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.distributed as dist
+
+
+def choose_device(name: str, *, threads: int | None = None) -> torch.device:
+    """Set the number of CPU threads and choose the device.
+
+    Args:
+        name: auto, cpu or cuda.
+        threads: CPU threads; None takes one per core, at most 4: small networks lose more at the barriers than
+            they gain.
+
+    Raises:
+        ValueError: cuda was asked for and there is none, or threads is below 1.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"--threads {threads} must be at least 1")
+    torch.set_num_threads(threads or min(4, len(os.sched_getaffinity(0))))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: this machine has no usable CUDA device; choose cpu or auto")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def autocast(device: torch.device, enabled: bool) -> AbstractContextManager[object]:
+    """bfloat16 autocast, or nothing."""
+    return torch.autocast(device.type, torch.bfloat16) if enabled else nullcontext()
+
+
+class Processes:
+    """The processes that train together under torchrun, or just this one.
+
+    Attributes:
+        rank: This process.
+        count: All of them.
+    """
+
+    def __init__(self, device: torch.device):
+        self.count = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        if self.count > 1:
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+    def share(self, batch_size: int) -> slice:
+        """This process's part of a joint batch.
+
+        Raises:
+            ValueError: The batch cannot be dealt out evenly.
+        """
+        if batch_size % self.count:
+            raise ValueError(f"--batch-size {batch_size} must be a multiple of the {self.count} processes")
+        size = batch_size // self.count
+        return slice(self.rank * size, (self.rank + 1) * size)
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether the flag is set in any process, so that all stop at the same step."""
+        if self.count == 1:
+            return flag
+        shared = torch.tensor(float(flag), device=device)
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+        return bool(shared.item())
+
+    def wait(self) -> None:
+        """Wait for each other."""
+        if self.count > 1:
+            dist.barrier()
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self.count > 1:
+            dist.destroy_process_group()

@@ -1,0 +1,34 @@
+"""Exponential moving average of the weights: the policy that is evaluated and saved."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+class EMA:
+    """Shadow of a module.
+
+    The decay warms up as min(decay, 1 - (1 + step)^-3/4), so that the first steps are forgotten (as in Diffusion
+    Policy's EMA with power 3/4).
+
+    Args:
+        module: Followed.
+        decay: Ceiling, in [0, 1).
+    """
+
+    def __init__(self, module: nn.Module, decay: float):
+        if not 0 <= decay < 1:
+            raise ValueError(f"--ema-decay {decay} must be in [0, 1)")
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self.decay = decay
+        self.shadow = list(self.module.parameters())
+        self.followed = list(module.parameters())
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Follow the module after optimizer step number ``step`` (from 0)."""
+        decay = min(self.decay, 1 - (1 + step) ** -0.75)
+        torch._foreach_lerp_(self.shadow, self.followed, 1 - decay)

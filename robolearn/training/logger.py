@@ -1,0 +1,107 @@
+"""Where numbers go while training: always metrics.jsonl, and Weights & Biases if it works.
+
+Weights & Biases runs behind a queue in a thread of its own, so that it can neither stop nor slow a run: when it
+fails, or cannot keep up, there is one warning and the run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import threading
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger("robolearn")
+
+QUEUE_SIZE = 1_000
+FINISH_SECONDS = 20.0
+
+
+class MetricsFile:
+    """metrics.jsonl: one JSON object per line, flushed at once.
+
+    Args:
+        path: Appended to.
+        step: Records beyond this step are dropped first: they are of the part that a resumed run repeats.
+    """
+
+    def __init__(self, path: Path, step: int):
+        kept = [line for line in read_lines(path) if json.loads(line)["step"] <= step]
+        path.write_text("".join(f"{line}\n" for line in kept))
+        self.file = path.open("a")
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Write one record."""
+        self.file.write(json.dumps(record) + "\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def read_lines(path: Path) -> list[str]:
+    """Whole lines of a file that may be missing or have been cut by a kill."""
+    text = path.read_text() if path.exists() else ""
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+class WandbLogger:
+    """Weights & Biases in a thread: online when the user is logged in, otherwise offline.
+
+    Args:
+        directory: Where its files go.
+        project: Project name.
+        name: Run name.
+        config: Shown beside the run.
+        step: Step from which the run goes on.
+    """
+
+    def __init__(self, directory: Path, *, project: str, name: str, config: dict[str, Any]):
+        self.settings = {"dir": str(directory), "project": project, "name": name, "config": config}
+        self.records: queue.Queue[dict[str, Any] | None] = queue.Queue(QUEUE_SIZE)
+        self.thread = threading.Thread(target=self._work, daemon=True, name="wandb")
+        self.thread.start()
+
+    def log(self, record: dict[str, Any], *, video: Path | None = None) -> None:
+        """Hand one record over; never waits."""
+        try:
+            self.records.put_nowait({**record, **({"rollout/video": video} if video else {})})
+        except queue.Full:
+            logger.debug("Weights & Biases lags behind: a record was left out")
+
+    def close(self) -> None:
+        """Wait a moment for it to finish."""
+        try:
+            self.records.put(None, timeout=1)
+        except queue.Full:
+            pass
+        self.thread.join(FINISH_SECONDS)
+        if self.thread.is_alive():
+            logger.warning("Weights & Biases did not finish in %.0f s and was left behind", FINISH_SECONDS)
+
+    def _work(self) -> None:
+        try:
+            import wandb  # slow to import, and its failure must not reach the run
+
+            # Silent: the run's own terminal output says where the results are.
+            os.environ.setdefault("WANDB_SILENT", "true")
+            mode = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+            run = wandb.init(mode=mode, **self.settings)
+            while (record := self.records.get()) is not None:
+                step = record.pop("step")
+                record = {
+                    k: wandb.Video(str(v), format="mp4") if isinstance(v, Path) else v
+                    for k, v in record.items()
+                }
+                run.log(record, step=step)
+            run.finish()
+        except Exception as error:  # whatever it raises, the run goes on without it
+            logger.warning(
+                "Weights & Biases failed and is left out (%s); metrics.jsonl has everything", error
+            )
+            while self.records.get() is not None:
+                pass

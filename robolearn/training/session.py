@@ -1,0 +1,175 @@
+"""Puts a training run together: data, policy, state, run directory, loggers and the hooks of the loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from robolearn.config import to_json
+from robolearn.data.normalizer import Normalizer
+from robolearn.data.splits import split_episodes
+from robolearn.data.store import DemoStore, default_obs_keys
+from robolearn.data.windows import Windows
+from robolearn.policies.policy import Policy, PolicyConfig
+from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
+from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.metrics import summarize
+from robolearn.rollout.replay import replay
+from robolearn.rollout.video import write_mp4
+from robolearn.training.config import TrainConfig
+from robolearn.training.fit import Hooks, Record
+from robolearn.training.logger import MetricsFile, WandbLogger
+from robolearn.training.run import DataFacts, Run
+from robolearn.training.state import TrainState
+
+DEFAULT_CONTROL_DT = 0.1
+ROLLOUT_SEED = 500_000  # apart from the seeds of demonstrations (0 ...) and of evaluations (100,000 ...)
+
+
+def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Windows | None, DataFacts]:
+    """Open the demonstrations and split them.
+
+    Returns:
+        The configuration with the store's environment and keys filled in, training and held-out windows, and facts.
+    """
+    store = DemoStore.open(cfg.dataset.path)
+    keys = cfg.dataset.obs_keys or default_obs_keys(store)
+    env = cfg.env if cfg.env.id else dataclasses.replace(cfg.env, id=store.attrs.env_id)
+    cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=tuple(keys)))
+    wanted, held_out = cfg.dataset.num_episodes or store.num_episodes, cfg.dataset.validation_fraction
+    if wanted > store.num_episodes:
+        raise ValueError(f"--dataset.num-episodes {wanted}: {store.path} has {store.num_episodes} episodes")
+    has_validation = held_out * wanted >= 1
+    fractions = {"train": (1 - held_out * has_validation) * wanted / store.num_episodes}
+    if has_validation:
+        fractions["validation"] = held_out * wanted / store.num_episodes
+    parts = split_episodes(store.num_episodes, fractions, cfg.seed)
+    windows = {
+        name: Windows.from_store(
+            store, keys, cfg.obs_horizon, cfg.action_horizon, episodes, device, cfg.dataset.cache_dir
+        )
+        for name, episodes in parts.items()
+    }
+    facts = DataFacts(
+        path=str(cfg.dataset.path),
+        content_hash=store.content_hash(),
+        control_dt=store.attrs.control_dt,
+        num_episodes=len(parts["train"]),
+        num_steps=len(windows["train"]),
+        validation_episodes=tuple(int(i) for i in parts.get("validation", ())),
+    )
+    return cfg, windows["train"], windows.get("validation"), facts
+
+
+def make_policy(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, windows: Windows) -> Policy:
+    """Build a policy for the shapes of the data, normalised on the training episodes."""
+    arrays = windows.arrays()
+    modes = {key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays}
+    shapes = {key: tuple(value.shape[1:]) for key, value in arrays.items() if key != "action"}
+    policy_cfg = PolicyConfig(
+        family, backbone, shapes, arrays["action"].shape[1], cfg.obs_horizon, cfg.action_horizon
+    )
+    return Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
+
+
+class Session(Hooks):
+    """The hooks of one run: progress bar, metrics, checkpoints and rollouts.
+
+    Args:
+        run: Where everything goes.
+        state: What is trained, at the step from which it goes on.
+        data: Facts about the demonstrations.
+    """
+
+    def __init__(self, run: Run, state: TrainState, data: DataFacts):
+        self.run, self.cfg, self.data = run, state.cfg, data
+        self.metrics = MetricsFile(run.directory / "metrics.jsonl", state.step)
+        self.wandb = self._start_wandb(state) if self.cfg.wandb else None
+        self.best = float("inf")
+        self.newest: Record = {}
+        self.console = Console()
+        self.bar = Progress(
+            TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
+            BarColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.0f} steps/s "),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+        self.task = self.bar.add_task(
+            "train", total=self.cfg.steps, completed=state.step, loss=float("nan"), rate=0.0
+        )
+        self.printed = time.monotonic()
+
+    def __enter__(self) -> Session:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+        self.metrics.close()
+        if self.wandb is not None:
+            self.wandb.close()
+
+    def record(self, record: Record) -> None:
+        """Write the numbers and move the bar; where there is no terminal, print a line now and then."""
+        self.newest |= record
+        self._log(record)
+        if "loss" not in record:
+            return
+        loss, rate = record["loss"], record["steps_per_s"]
+        self.bar.update(self.task, completed=record["step"], loss=loss, rate=rate)
+        if not self.console.is_terminal and time.monotonic() - self.printed > 20:
+            self.printed = time.monotonic()
+            self.console.print(
+                f"step {record['step']:,.0f}/{self.cfg.steps:,}  loss {loss:.4f}  {rate:.0f} steps/s"
+            )
+
+    def checkpoint(self, state: TrainState) -> None:
+        """Save; the best is the one with the highest rollout score or, without rollouts, the lowest held-out loss."""
+        merit = (
+            -self.newest["rollout/score"]
+            if "rollout/score" in self.newest
+            else self.newest.get("validation_loss")
+        )
+        is_best = merit is not None and merit < self.best
+        self.best = merit if merit is not None and is_best else self.best
+        self.run.save(state, best=is_best)
+
+    def rollout(self, state: TrainState) -> None:
+        """Roll the current policy out; log success and a video of the first episode."""
+        policy, cfg = state.ema.module, self.cfg
+        trajectories = evaluate(
+            policy, cfg.env, range(cfg.rollout_episodes), exec_horizon=cfg.exec_horizon, seed=ROLLOUT_SEED
+        )
+        control_dt = self.data.control_dt or DEFAULT_CONTROL_DT
+        summary = summarize(trajectories, num_modes=None, control_dt=control_dt)
+        record = {
+            "step": state.step,
+            "rollout/success": summary.success.value,
+            "rollout/score": summary.max_score.value,
+        }
+        self.newest |= record
+        video = self.run.directory / "videos" / f"step_{state.step:08d}.mp4"
+        video.parent.mkdir(exist_ok=True)
+        write_mp4(video, replay(cfg.env, trajectories[0]), 1 / control_dt)
+        self._log(record, video)
+        self.console.print(
+            f"step {state.step:,}: success {summary.success.value:.2f} over {len(trajectories)} episodes"
+        )
+
+    def _log(self, record: Record, video: Path | None = None) -> None:
+        self.metrics.log(record)
+        if self.wandb is not None:
+            self.wandb.log(dict(record), video=video)
+
+    def _start_wandb(self, state: TrainState) -> WandbLogger:
+        config = {"train": to_json(self.cfg, REGISTRY), "policy": to_json(state.policy.cfg, REGISTRY)}
+        directory = self.run.directory
+        return WandbLogger(directory, project=self.cfg.project, name=directory.name, config=config)

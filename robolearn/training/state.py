@@ -1,0 +1,74 @@
+"""Everything that changes while training, in one place that can be saved and restored bit by bit."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robolearn.policies.policy import Policy
+from robolearn.training.config import TrainConfig
+from robolearn.training.ema import EMA
+
+
+class TrainState:
+    """Policy, its moving average, one optimizer per player, the random stream and the step.
+
+    Args:
+        policy: To be trained, on its device.
+        cfg: Learning rate, decay, seed.
+    """
+
+    def __init__(self, policy: Policy, cfg: TrainConfig):
+        self.policy, self.cfg, self.step = policy, cfg, 0
+        self.ema = EMA(policy, cfg.ema_decay)
+        self.optimizers = {
+            name: torch.optim.AdamW(
+                module.parameters(), lr=cfg.lr, betas=(0.9, 0.99), weight_decay=cfg.weight_decay, fused=True
+            )
+            for name, module in policy.family.players().items()
+        }
+        self.generator = torch.Generator(policy.device).manual_seed(cfg.seed)
+
+    def learning_rate(self) -> float:
+        """Linear warm-up, then cosine to zero at the last step; a function of the step alone."""
+        step, warmup = self.step, min(self.cfg.warmup_steps, self.cfg.steps // 2)
+        if step < warmup:
+            return self.cfg.lr * (step + 1) / warmup
+        return self.cfg.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (self.cfg.steps - warmup)))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the state by name, for a checkpoint."""
+        tensors = {f"policy.{k}": v for k, v in self.policy.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.ema.module.state_dict().items()}
+        for player, optimizer in self.optimizers.items():
+            for index, slots in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{player}.{index}.{slot}": value for slot, value in slots.items()}
+        tensors["random.train"] = self.generator.get_state()
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.policy.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.policy.device)
+        return tensors
+
+    def restore(self, tensors: dict[str, Tensor], step: int) -> None:
+        """Take over what ``tensors`` returned at ``step``."""
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            group, _, rest = name.partition(".")
+            groups.setdefault(group, {})[rest] = value
+        self.policy.load_state_dict(groups["policy"])
+        self.ema.module.load_state_dict(groups["ema"])
+        slots: dict[str, dict[int, dict[str, Tensor]]] = {player: {} for player in self.optimizers}
+        for name, value in groups.get("optimizer", {}).items():
+            player, index, slot = name.split(".")
+            slots[player].setdefault(int(index), {})[slot] = value
+        for player, optimizer in self.optimizers.items():
+            state: dict[str, Any] = optimizer.state_dict()
+            optimizer.load_state_dict({"state": slots[player], "param_groups": state["param_groups"]})
+        self.generator.set_state(groups["random"]["train"])
+        torch.set_rng_state(groups["random"]["cpu"])
+        if "cuda" in groups["random"] and self.policy.device.type == "cuda":
+            torch.cuda.set_rng_state(groups["random"]["cuda"], self.policy.device)
+        self.step = step

@@ -1,0 +1,90 @@
+"""Train a policy from demonstrations: python train.py [FAMILY] [BACKBONE] [flags]; see --help."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Union
+
+import torch
+import tyro
+
+from robolearn.errors import user_errors
+from robolearn.policies.registry import BACKBONES, FAMILIES
+from robolearn.training.config import TrainConfig
+from robolearn.training.device import Processes, choose_device
+from robolearn.training.fit import Hooks, fit
+from robolearn.training.run import Run
+from robolearn.training.session import Session, load_data, make_policy
+from robolearn.training.state import TrainState
+
+
+def subcommands(registry: dict[str, type]) -> object:
+    """The registry as a choice on the command line."""
+    members = (
+        Annotated[cls, tyro.conf.subcommand(name, prefix_name=False)] for name, cls in registry.items()
+    )
+    return Union[tuple(members)]  # noqa: UP007: the members are only known here
+
+
+def parse(arguments: list[str]) -> tuple[object, object, TrainConfig, Path | None]:
+    """Family, backbone, options and the run to resume; a resumed run supplies the defaults."""
+    resume = Path(arguments[arguments.index("--resume") + 1]) if "--resume" in arguments[:-1] else None
+    options, family, backbone = TrainConfig(), FAMILIES["flow"](), BACKBONES["mlp"]()
+    if resume is not None:
+        options, policy = Run.open(resume).config(), Run.open(resume).policy_config()
+        family, backbone = policy.family, policy.backbone
+    Arguments = dataclasses.make_dataclass(
+        "Arguments",
+        [
+            ("family", subcommands(FAMILIES), family),
+            ("backbone", subcommands(BACKBONES), backbone),
+            ("options", Annotated[TrainConfig, tyro.conf.arg(name="")], options),
+            (
+                "resume",
+                Annotated[Path | None, tyro.conf.arg(help="Go on with this run; flags change its options.")],
+                None,
+            ),
+        ],
+        frozen=True,
+    )
+    args = tyro.cli(Arguments, args=arguments, description=__doc__, config=(tyro.conf.CascadeSubcommandArgs,))
+    if resume is not None and (args.family, args.backbone) != (family, backbone):
+        raise ValueError(f"--resume {resume}: family and backbone cannot change; start a new run")
+    return args.family, args.backbone, args.options, args.resume
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, load the data, build the policy, fit it and say where it is."""
+    family, backbone, options, resume = parse(arguments)
+    device = choose_device(options.device, threads=options.threads)
+    processes = Processes(device)
+    cfg, windows, validation, data = load_data(options, device)
+    torch.manual_seed(cfg.seed)
+    state = TrainState(make_policy(cfg, family, backbone, windows), cfg)
+    if resume is not None:
+        Run.open(resume).restore(state)
+    if processes.is_first:
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{type(family).__name__}-{type(backbone).__name__}".replace(
+            "Config", ""
+        ).lower()
+        run = Run.open(resume) if resume else Run.create(cfg.out or Path("runs") / name, cfg, data)
+        run.write_config(cfg)
+        with Session(run, state, data) as session:
+            complete = fit(state, windows, validation, processes, session)
+        print(f"{'trained' if complete else 'stopped'} at step {state.step:,}: {run.directory}")
+        print(
+            f"next: python eval.py {run.directory}"
+            if complete
+            else f"go on: python train.py --resume {run.directory}"
+        )
+    else:
+        fit(state, windows, validation, processes, Hooks())
+    processes.close()
+
+
+if __name__ == "__main__":
+    with user_errors():
+        main(sys.argv[1:])
