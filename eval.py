@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> None:
         policy,
         env,
         range(cfg.episodes),
-        exec_horizon=cfg.exec_horizon or trained.exec_horizon,
+        exec_horizon=trained.exec_horizon if cfg.exec_horizon is None else cfg.exec_horizon,
         seed=cfg.seed,
         num_envs=cfg.num_envs,
         ensembling=cfg.ensembling,

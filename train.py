@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import sys
 import time
@@ -29,9 +30,16 @@ def subcommands(registry: dict[str, type]) -> object:
     return Union[tuple(members)]  # noqa: UP007: the members are only known here
 
 
+def find_resume(arguments: list[str]) -> Path | None:
+    """The run to resume, needed before the rest can be parsed."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--resume", type=Path, nargs="?")
+    return parser.parse_known_args(arguments)[0].resume
+
+
 def parse(arguments: list[str]) -> tuple[object, object, TrainConfig, Path | None]:
     """Family, backbone, options and the run to resume; a resumed run supplies the defaults."""
-    resume = Path(arguments[arguments.index("--resume") + 1]) if "--resume" in arguments[:-1] else None
+    resume = find_resume(arguments)
     options, family, backbone = TrainConfig(), FAMILIES["flow"](), BACKBONES["mlp"]()
     if resume is not None:
         options, policy = Run.open(resume).config(), Run.open(resume).policy_config()

@@ -27,6 +27,7 @@ GAPS = (np.array([-0.075, 0.075]), np.array([-0.15, 0.0, 0.15]), np.array([-0.22
 CENTRES = np.array([(x, y) for y, xs in zip(ROWS, CYLINDERS, strict=True) for x in xs])
 RADII = np.array([0.03, 0.025, 0.025, 0.025, 0.025, 0.025])
 START_Y, FINISH_Y = -0.28, 0.35
+WALLS = np.array([[-0.32, -0.32], [0.32, 0.40]])  # least and greatest position of the rod's axis [m]
 
 # The expert's path: [m]
 ADVANCE = 0.0125  # how far ahead of the rod, along the path, the target lies
@@ -65,11 +66,9 @@ class Avoid(Task):
     memory_dim = 4
     has_expert = True
     expert_noise = 0.003
-    action_space = spaces.Box(np.array([-0.32, -0.32], np.float32), np.array([0.32, 0.40], np.float32))
-    observation_space = spaces.Dict(
-        {"state": spaces.Box(np.float32(-1e3), np.float32(1e3), (4,))}
-    )
-    start_space = spaces.Box(np.array([-0.30, -0.32]), np.array([0.30, -0.16]), dtype=np.float64)
+    action_space = spaces.Box(np.float32(-0.4), np.float32(0.4), (2,))
+    observation_space = spaces.Dict({"state": spaces.Box(np.float32(-1e3), np.float32(1e3), (4,))})
+    start_space = spaces.Box(np.array([-0.32, -0.32]), np.array([0.32, -0.16]), dtype=np.float64)
     start_spread: ClassVar[Array] = np.array([0.02, 0.01])
 
     def sample_start(self, rng: np.random.Generator) -> Array:
@@ -83,8 +82,8 @@ class Avoid(Task):
         return self.physics_at(start), memory
 
     def control(self, action: Array) -> Array:
-        """Targets of the two position actuators."""
-        return action
+        """Targets of the two position actuators, kept between the walls."""
+        return np.clip(action, WALLS[0], WALLS[1])
 
     def observe(self, physics: Array, memory: Array) -> dict[str, Array]:
         """Position and velocity."""

@@ -139,6 +139,8 @@ class Episodes:
     def expert_action(self) -> tuple[Array, Array]:
         """The expert's clean actions [n, a] and the same with its noise, to be executed."""
         task, state = self.task, self.state
+        if not task.has_expert:
+            raise ValueError(f"{task.name} has no scripted expert")
         physics, _ = _sane(state.physics)
         label = _clip(task, task.expert(physics, state.memory, state.plan))
         step = np.clip(state.num_steps, 0, task.max_steps - 1)

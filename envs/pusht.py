@@ -1,7 +1,7 @@
 """Push-T: a round pusher slides a T-shaped block over its goal pose; the task of the human demonstrations.
 
-Public quantities are in the demonstrations' pixels (512 px = the window, y downwards), the MJCF's in metres (1 px =
-1 mm). The block in its own frame, whose origin is what `block xy` means:
+Public quantities are in the demonstrations' pixels (512 px = the window, y downwards), the MJCF's in metres
+(1 px = 1 mm). The block in its own frame, whose origin is what `block xy` means:
 
     (-60, 0) +-----------------+ (60, 0)      --> x
              |        o        |              |
@@ -10,8 +10,8 @@ Public quantities are in the demonstrations' pixels (512 px = the window, y down
                    |     |                    g centre of gravity (0, 45), about which it turns
                    +-----+ y = 120
 
-Geometry, dynamics, starts and score are gym-pusht's (Chi et al. 2023, arXiv:2303.04137); `docs/pusht.md` says how
-closely.
+Geometry, dynamics, starts and score are gym-pusht's (Chi et al. 2023, arXiv:2303.04137); `docs/pusht.md` says
+how closely.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ GRAVITY_Y = 45.0  # of the centre of gravity in the block's frame [px]
 GOAL_XY, GOAL_ANGLE = np.array([256.0, 256.0]), np.pi / 4
 SUCCESS_COVERAGE = 0.95
 
-# The T's outline, and the two boxes (corner with the least, corner with the greatest coordinates) it consists of [px].
-OUTLINE = np.array([[-60, 0], [60, 0], [60, 30], [15, 30], [15, 120], [-15, 120], [-15, 30], [-60, 30]], float)
+# The T's outline, and the two boxes (least corner, greatest corner) it consists of [px].
+OUTLINE = np.array(
+    [[-60, 0], [60, 0], [60, 30], [15, 30], [15, 120], [-15, 120], [-15, 30], [-60, 30]], float
+)
 BOXES = np.array([[[-60, 0], [60, 30]], [[-15, 30], [15, 120]]], float)
 AREA = 6300.0
 
-# The demonstrations' `keypoint` in the block's frame [px]; no formula is published, these are regressed from the data.
+# The demonstrations' `keypoint` in the block's frame [px], as medians over the data: no rule is apparent.
 KEYPOINTS = np.array(
     [
         [9.2698, 90.0410],
@@ -48,11 +50,14 @@ KEYPOINTS = np.array(
 
 
 def coverage(block: Array) -> Array:
-    """Share of the goal's area, shape [...], that lies under a block at `block` [..., 3] = x, y [px], angle [rad].
+    """Share of the goal's area that the block covers, in [0, 1], shape [...].
 
-    Exact: clamping the block's outline to one of the goal's boxes (in the goal's frame) moves nothing inside that box
-    and everything else onto its boundary, so the clamped outline encloses the area of the intersection. Between its
-    crossings with the box's four lines an edge stays straight.
+    Exact: clamping the block's outline to one of the goal's boxes (in the goal's frame) moves nothing inside
+    that box and everything else onto its boundary, so the clamped outline encloses the area of the intersection.
+    Between its crossings with the box's four lines an edge stays straight.
+
+    Args:
+        block: Pose [..., 3] of the block: x, y [px], angle [rad].
     """
     block = _relative(block)
     start = place(block, OUTLINE)  # [..., 8, 2]
@@ -63,16 +68,20 @@ def coverage(block: Array) -> Array:
             crossing = (box - start[..., None, :]) / edge[..., None, :]  # [..., 8, 2, 2]
         # An edge parallel to a line never crosses it; 0 / 0 lies on it and is as good as its start.
         crossing = np.clip(np.nan_to_num(crossing), 0.0, 1.0).reshape(*start.shape[:-1], 4)
-        t = np.pad(np.sort(crossing, axis=-1), [(0, 0)] * (crossing.ndim - 1) + [(1, 1)], constant_values=(0.0, 1.0))
-        point = np.clip(start[..., None, :] + t[..., None] * edge[..., None, :], box[0], box[1])  # [..., 8, 6, 2]
+        t = np.pad(
+            np.sort(crossing, axis=-1), [(0, 0)] * (crossing.ndim - 1) + [(1, 1)], constant_values=(0.0, 1.0)
+        )
+        point = np.clip(
+            start[..., None, :] + t[..., None] * edge[..., None, :], box[0], box[1]
+        )  # [..., 8, 6, 2]
         x, y = point[..., 0], point[..., 1]
         twice = x[..., :-1] * y[..., 1:] - x[..., 1:] * y[..., :-1]
         area += 0.5 * twice.reshape(*area.shape, -1).sum(axis=-1)
-    return area / AREA
+    return np.clip(area / AREA, 0.0, 1.0)
 
 
 def place(block: Array, points: Array) -> Array:
-    """Points [k, 2] of the block's frame [px] in the frame of its pose `block` [..., 3]: shape [..., k, 2]."""
+    """Map points [k, 2] of the block's frame [px] by its pose `block` [..., 3], to shape [..., k, 2]."""
     cos, sin = np.cos(block[..., 2, None]), np.sin(block[..., 2, None])
     x = block[..., 0, None] + cos * points[:, 0] - sin * points[:, 1]
     y = block[..., 1, None] + sin * points[:, 0] + cos * points[:, 1]
@@ -94,8 +103,9 @@ def _lever(angle: Array) -> Array:
 class PushT(Task):
     """Action: the pusher's target position (x, y) [px].
 
-    Observations: `state` = pusher x, y [px], block x, y [px], block angle in [0, 2 pi] rad; `keypoint` = nine points
-    of the block [px]. The score is min(coverage / 0.95, 1), success a coverage above 0.95. There is no expert.
+    Observations: `state` = pusher x, y [px], block x, y [px], block angle in [0, 2 pi] rad; `keypoint` = nine
+    points of the block [px]. The score is min(coverage / 0.95, 1), success a coverage above 0.95. There is no
+    scripted expert: the demonstrations are human.
     """
 
     xml = "pusht.xml"
@@ -119,11 +129,13 @@ class PushT(Task):
     def sample_start(self, rng: np.random.Generator) -> Array:
         """Draw a start in the layout of `state` [5] from gym-pusht's distribution.
 
-        gym-pusht places the upright block before it turns it, so that its centre of gravity, not its origin, is uniform.
+        gym-pusht places the upright block before it turns it, so that its centre of gravity, not its origin,
+        is uniform.
         """
         pusher, upright = rng.integers(50, 450, size=2), rng.integers(100, 400, size=2)
-        angle = rng.uniform(-np.pi, np.pi)
-        return np.concatenate([pusher, upright + _lever(np.float64(0.0)) - _lever(np.float64(angle)), [angle]])
+        angle = rng.uniform(-np.pi, np.pi, size=1)
+        origin = upright + np.array([0.0, GRAVITY_Y]) - _lever(angle)[0]
+        return np.concatenate([pusher, origin, angle])
 
     def initial_state(self, start: Array) -> tuple[Array, Array]:
         """Everything at rest at `start` [n, 5], in the layout of `state`."""
@@ -148,7 +160,7 @@ class PushT(Task):
         return Outcome(
             success=covered > SUCCESS_COVERAGE,
             failure=np.zeros(covered.shape, bool),
-            score=np.clip(covered / SUCCESS_COVERAGE, 0.0, 1.0),
+            score=np.minimum(covered / SUCCESS_COVERAGE, 1.0),
             mode=np.full(covered.shape, -1),
         )
 

@@ -137,8 +137,8 @@ class Task(ABC):
 
     def plan(self, rng: np.random.Generator, start: Array) -> Array:
         """Draw everything the expert decides for one episode that begins at `start` [s]."""
-        raise ValueError(f"{self.name} has no scripted expert")
+        raise NotImplementedError
 
     def expert(self, physics: Array, memory: Array, plan: Array) -> Array:
         """Return the expert's actions [n, a] for the present states."""
-        raise ValueError(f"{self.name} has no scripted expert")
+        raise NotImplementedError

@@ -53,6 +53,7 @@ def _build(annotation: Any, data: Any, registry: Registry, where: str) -> Any:
     if origin is tuple:
         _expect(isinstance(data, list), where, "a list", data)
         kinds = [args[0]] * len(data) if args[-1] is Ellipsis else args
+        _expect(len(kinds) == len(data), where, f"{len(kinds)} entries", data)
         return tuple(_build(kind, item, registry, where) for kind, item in zip(kinds, data, strict=True))
     if origin is dict:
         _expect(isinstance(data, dict), where, "an object", data)
@@ -61,6 +62,7 @@ def _build(annotation: Any, data: Any, registry: Registry, where: str) -> Any:
         _expect(data in args, where, f"one of {', '.join(map(str, args))}", data)
         return data
     if annotation is Path:
+        _expect(isinstance(data, str), where, "a path", data)
         return Path(data)
     if annotation is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
@@ -72,12 +74,14 @@ def _build(annotation: Any, data: Any, registry: Registry, where: str) -> Any:
 def _build_union(members: tuple[Any, ...], data: Any, registry: Registry, where: str) -> Any:
     if data is None and type(None) in members:
         return None
-    if isinstance(data, dict) and "type" in data:
-        choices = {name: cls for name, cls in registry.items() if cls in members}
+    choices = {name: cls for name, cls in registry.items() if cls in members}
+    if choices:
+        _expect(isinstance(data, dict) and "type" in data, where, "an object with a type", data)
         _expect(data["type"] in choices, f"{where}.type", f"one of {', '.join(choices)}", data["type"])
         return _build(choices[data["type"]], {k: v for k, v in data.items() if k != "type"}, registry, where)
     plain = [member for member in members if member is not type(None)]
-    _expect(len(plain) == 1 or type(data) in plain, where, " or ".join(map(str, plain)), data)
+    names = " or ".join(getattr(member, "__name__", str(member)) for member in plain)
+    _expect(len(plain) == 1 or type(data) in plain, where, names, data)
     return _build(plain[0] if len(plain) == 1 else type(data), data, registry, where)
 
 
@@ -110,7 +114,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or not even text
         raise ValueError(f"{path}: not JSON ({error})") from None
 
 

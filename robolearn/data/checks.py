@@ -1,4 +1,4 @@
-"""What makes recorded arrays trainable, as pure functions: each names the first thing that is wrong in one line."""
+"""What makes recorded arrays trainable, as pure functions: each names the first fault in one line."""
 
 from __future__ import annotations
 

@@ -21,12 +21,12 @@ class Normalizer(nn.Module):
         minmax   centre = (max + min) / 2,  scale = (max - min) / 2     fitted data lie in [-1, 1]
         zscore   centre = mean,             scale = standard deviation
 
-    Near-constant rule: a dimension whose range (max - min) is below 1e-4 of its largest magnitude, or below 1e-6
-    in its own unit, carries sensor noise and rounding but no information. It is only shifted by its centre, with
-    scale 1, so that a test value a little off the constant stays a little off instead of being blown up.
+    Near-constant rule: a dimension whose range (max - min) is below 1e-4 of its largest magnitude, or below
+    1e-6 in its own unit, carries rounding but no information. It is only shifted by its centre, with scale 1:
+    a test value a little off the constant stays a little off instead of being blown up.
 
-    A key may have any shape per step; the statistics are kept for each of its dimensions. 8-bit images are not
-    fitted but mapped from [0, 255] to [-1, 1]. An un-fitted normaliser is the identity.
+    A key may have any shape per step; the statistics are kept for each of its dimensions. 8-bit images are
+    not fitted but mapped from [0, 255] to [-1, 1]. An un-fitted normaliser is the identity.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -50,7 +50,7 @@ class Normalizer(nn.Module):
         Raises:
             ValueError: An unknown mode, a key without rows, or one with NaN or infinity.
         """
-        modes = dict.fromkeys(arrays, mode) if isinstance(mode, str) else mode
+        modes: Mapping[str, Mode] = dict.fromkeys(arrays, mode) if isinstance(mode, str) else mode
         unknown = [m for m in modes.values() if m not in get_args(Mode)]
         if unknown:
             raise ValueError(f"normalizer mode '{unknown[0]}': choose minmax or zscore")

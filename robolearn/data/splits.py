@@ -18,7 +18,7 @@ def split_episodes(num_episodes: int, fractions: dict[str, float], seed: int) ->
         to 1 use every episode.
 
     Raises:
-        ValueError: A share is not in (0, 1], they sum to more than 1, or a part would be left without episodes.
+        ValueError: A share is not in (0, 1], they sum to more than 1, or a part would be left empty.
     """
     if any(not 0 < share <= 1 for share in fractions.values()) or sum(fractions.values()) > 1 + 1e-9:
         raise ValueError(f"fractions {fractions}: each must lie in (0, 1] and their sum must not exceed 1")

@@ -9,9 +9,9 @@ Time-major arrays of all episodes, one after the other, and where each episode e
 
 This is the layout of Diffusion Policy (Chi et al. 2023), read as it is from zarr v2 or v3, directory or zip.
 
-Appending is crash-safe without a journal. Every file is replaced atomically; chunks go first, then the shapes,
-and the shape of meta/episode_ends last of all: replacing that one file is what makes an episode exist. Rows
-beyond the last end belong to an episode that was never finished, and the next append overwrites them.
+Appending is crash-safe without a journal. Every file is replaced atomically; chunks go first, then the
+shapes, and the shape of meta/episode_ends last of all: replacing that one file makes the episodes exist.
+Rows beyond the last end belong to an episode that was never finished; the next append overwrites them.
 """
 
 from __future__ import annotations
@@ -20,62 +20,24 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 from zarr.storage import LocalStore, ZipStore
 
+from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
 from robolearn.data.checks import ends_problem, finite_problem
 from robolearn.types import Episode
 
-SCHEMA_VERSION = 1
 SLAB_BYTES = 1 << 26  # decoded at once; bounds the memory that reading needs beside its result
 LOW_DIM_CHUNK, IMAGE_CHUNK = 4096, 100  # rows per chunk
 
-# One batch over all chunks of a slab instead of one coroutine and one thread per chunk: 3x faster on small chunks.
+# One batch over all chunks of a slab, not one coroutine and one thread per chunk: 3x faster on small chunks.
 # Chunks of zeros are written, so that a missing file always means damage.
 _CONFIG = {"codec_pipeline.batch_size": 4096, "async.concurrency": 4096, "array.write_empty_chunks": True}
-
-
-@dataclass(frozen=True)
-class StoreAttrs:
-    """What travels with the data.
-
-    Attributes:
-        schema_version: Version of this layout; None for a store that declares nothing (Diffusion Policy).
-        env_id: Environment the data was recorded in, as gymnasium names it.
-        control_dt: Seconds per action.
-        units: Key -> unit.
-        obs_keys: Keys meant as observations; None where not declared.
-        expert: Who demonstrated.
-        source: Where the data comes from.
-        licence: Under which terms.
-        env_kwargs: Keyword arguments for making the environment.
-    """
-
-    schema_version: int | None = SCHEMA_VERSION
-    env_id: str | None = None
-    control_dt: float | None = None
-    units: dict[str, str] = field(default_factory=dict)
-    obs_keys: tuple[str, ...] | None = None
-    expert: str = ""
-    source: str = ""
-    licence: str = ""
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Self:
-        """Read the root attributes; a store without a schema version declares nothing."""
-        if "schema_version" not in raw:
-            return cls(schema_version=None)
-        known = {f.name: raw[f.name] for f in fields(cls) if f.name in raw}
-        if known.get("obs_keys") is not None:
-            known["obs_keys"] = tuple(known["obs_keys"])
-        return cls(**known)
 
 
 class _Files(LocalStore):
@@ -137,10 +99,11 @@ class DemoStore:
             if isinstance(child, zarr.Group):
                 arrays.update(sorted(child.arrays()))
         ends = self._meta.get("episode_ends")
-        known = ends is not None and ends.ndim > 0
-        self.episode_ends = self._rows(ends, 0, ends.shape[0]) if known else np.zeros(0, np.int64)
+        self.episode_ends = np.zeros(0, np.int64)
+        if ends is not None and ends.ndim:
+            self.episode_ends = self._rows(ends, 0, ends.shape[0])
 
-    # ------------------------------------------------------------------------------------------------- opening
+    # ---- opening
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> DemoStore:
@@ -169,9 +132,7 @@ class DemoStore:
         except zipfile.BadZipFile as error:
             raise ValueError(f"{path}: neither a zarr directory nor a zip of one ({error})") from error
         except FileNotFoundError as error:
-            raise ValueError(
-                f"{path}: not a zarr store (no zarr.json and no .zgroup in its root)"
-            ) from error
+            raise ValueError(f"{path}: not a zarr store (no zarr.json and no .zgroup in its root)") from error
         except (KeyError, TypeError, OSError) as error:
             raise ValueError(f"{path}: damaged zarr metadata ({type(error).__name__}: {error})") from error
         except ValueError as error:
@@ -200,7 +161,9 @@ class DemoStore:
         """Open an existing store of this toolkit for appending; what a killed writer left over is cleared."""
         path = Path(path)
         if cls.open_unchecked(path).attrs.schema_version != SCHEMA_VERSION or not path.is_dir():
-            raise ValueError(f"{path}: only a directory written by robolearn can be appended to; import it first")
+            raise ValueError(
+                f"{path}: only a directory written by robolearn can be appended to; import it first"
+            )
         try:
             for leftover in path.rglob("*.partial"):
                 leftover.unlink()
@@ -215,7 +178,7 @@ class DemoStore:
         with zarr.config.set(_CONFIG):
             return cls(path, zarr.open_group(files, mode="r+"), files)
 
-    # ------------------------------------------------------------------------------------------------- reading
+    # ---- reading
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -231,6 +194,11 @@ class DemoStore:
     def dtypes(self) -> dict[str, np.dtype]:
         """Key -> type on disk."""
         return {key: array.dtype for key, array in self._data.items()}
+
+    @property
+    def encoding(self) -> str:
+        """How it lies on disk, in words."""
+        return f"zarr v{self._group.metadata.zarr_format}, {'directory' if self.path.is_dir() else 'zip'}"
 
     @property
     def num_episodes(self) -> int:
@@ -279,10 +247,11 @@ class DemoStore:
         attrs = {name: values[index].item() for name, values in self.episode_attrs.items()}
         return Episode(obs=rows, actions=rows.pop("action"), attrs=attrs)
 
-    def content_hash(self) -> str:
-        """sha256 over the decoded arrays and the episode ends; the same whatever the compression and version."""
+    def content_hash(self, keys: Sequence[str] | None = None) -> str:
+        """sha256 over the decoded keys (all when None) and the episode ends, however they are encoded."""
         digest = hashlib.sha256(np.ascontiguousarray(self.episode_ends, dtype="<i8").tobytes())
-        for key, array in sorted(self._data.items()):
+        for key in sorted(self.keys if keys is None else keys):
+            array = self._array(key)
             little = array.dtype.newbyteorder("<")
             digest.update(f"{key} {little.str} {self.shapes[key]}".encode())
             for _, slab in self.slabs(key):
@@ -352,21 +321,19 @@ class DemoStore:
             raise
 
     def _check_chunk(self, name: str, blosc: bool) -> None:
-        """Raise if the file of a chunk is absent, or shorter than its Blosc header says (Blosc would not notice)."""
-        if self._members is not None:
-            present = name in self._members
-        else:
-            present = (self.path / name).is_file()
+        """Raise if a chunk's file is absent, or shorter than its Blosc header says (Blosc reads on)."""
+        members = self._members
+        present = name in members if members is not None else (self.path / name).is_file()
         if not present:
             raise ValueError(f"{self.path}: chunk {name} is missing; its rows are lost")
-        if blosc and self._members is None:
+        if blosc and members is None:
             with (self.path / name).open("rb") as file:
                 header = file.read(16)
                 size = os.fstat(file.fileno()).st_size
             if len(header) < 16 or int.from_bytes(header[12:16], "little") > size:
                 raise ValueError(f"{self.path}: chunk {name} is cut off after {size} bytes")
 
-    # ------------------------------------------------------------------------------------------------- writing
+    # ---- writing
 
     def append(self, episode: Episode) -> None:
         """Append one episode; see `extend`."""
@@ -376,8 +343,8 @@ class DemoStore:
         """Append episodes; after a kill at any moment either all of them are there or none.
 
         Raises:
-            ValueError: An episode does not fit the store, is empty or not finite; or the disk refuses, in which
-                case all episodes stored before are safe.
+            ValueError: An episode does not fit the store, is empty or not finite; or the disk refuses, and
+                then all episodes stored before are safe.
         """
         if self._files is None:
             raise ValueError(f"{self.path}: opened for reading")
@@ -414,13 +381,20 @@ class DemoStore:
         where = f"{self.path}: episode {index}"
         if len(episode) == 0:
             raise ValueError(f"{where} has no steps")
-        if self.num_episodes and (set(arrays), set(episode.attrs)) != (set(self.keys), set(self._meta) - {"episode_ends"}):
-            raise ValueError(f"{where} has {sorted(arrays)} and {sorted(episode.attrs)}; the store has {list(self.keys)}")
+        if self.num_episodes and (set(arrays), set(episode.attrs)) != (
+            set(self.keys),
+            set(self._meta) - {"episode_ends"},
+        ):
+            raise ValueError(
+                f"{where} has {sorted(arrays)} and {sorted(episode.attrs)}; the store has {list(self.keys)}"
+            )
         for key, array in arrays.items():
             if len(array) != len(episode):
                 raise ValueError(f"{where}: data/{key} has {len(array)} rows for {len(episode)} actions")
             if self.num_episodes and array.shape[1:] != self.shapes[key]:
-                raise ValueError(f"{where}: data/{key} has shape {array.shape[1:]}, the store {self.shapes[key]}")
+                raise ValueError(
+                    f"{where}: data/{key} has shape {array.shape[1:]}, the store {self.shapes[key]}"
+                )
             problem = finite_problem(key, array, np.array([len(episode)]))
             if problem:
                 raise ValueError(f"{where}: {problem}")

@@ -1,16 +1,16 @@
 """Training windows as an index: tensors stay where they are and a batch is one gather per key.
 
-A window belongs to a step i of an episode. With obs_horizon o = 2 and action_horizon t = 4, in the episode a b c d e:
+A window belongs to a step i of an episode. In a b c d e, with obs_horizon o = 2 and action_horizon t = 4:
 
     step        observations [i-o+1 .. i]    actions [i .. i+t-1]    mask
     a (first)   a a                          a b c d                 1 1 1 1
     c           b c                          c d e e                 1 1 1 0
     e (last)    d e                          e e e e                 1 0 0 0
 
-Padding makes every episode usable, however short. Each episode is kept with its padding in place (o-1 copies of the
-first observation, t-1 of the last action). A window is then a run of neighbouring rows, and a strided view [rows, o, ...]
-of the same memory hands whole windows to index_select: one copy per window instead of one per row.
-Recordings that do not fit into memory are gathered row by row from a memory map instead.
+Padding makes every episode usable, however short. Each episode is kept with its padding in place (o-1
+copies of the first observation, t-1 of the last action). A window is then a run of neighbouring rows, and a
+strided view [rows, o, ...] of the same memory hands whole windows to index_select: one copy per window, not
+one per row. Recordings that do not fit into memory are gathered row by row from a memory map.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Windows:
             resident: False leaves the observations where they are (a memory map) and moves only batches.
 
         Raises:
-            ValueError: A horizon below 1, no episodes or one that does not exist, an episode without steps, or
-                lengths that disagree with `episode_ends`.
+            ValueError: A horizon below 1, no episodes or one that does not exist, an episode without steps,
+                or lengths that disagree with `episode_ends`.
         """
         ends = np.asarray(episode_ends)
         self.episodes = np.arange(len(ends)) if episodes is None else np.asarray(episodes, dtype=np.int64)
@@ -161,7 +161,7 @@ class Windows:
         return Batch(obs=obs, actions=actions, mask=self._mask.index_select(0, local))
 
     def arrays(self) -> dict[str, Tensor]:
-        """Rows [time, ...] of the chosen episodes per key, without padding, "action" among them: for statistics."""
+        """Rows [time, ...] of the chosen episodes per key ("action" too), unpadded: for statistics."""
         return {key: rows.index_select(0, self._rows) for key, rows in self._recording.items()}
 
     def _validate(self, arrays: Mapping[str, Tensor], ends: np.ndarray) -> None:
@@ -183,7 +183,7 @@ class Windows:
 
 
 def _padded_rows(starts: np.ndarray, lengths: np.ndarray, front: int, back: int) -> np.ndarray:
-    """Rows of each episode in turn, its first repeated `front` times before it and its last `back` times after."""
+    """Rows of each episode in turn, with `front` copies of its first before and `back` of its last after."""
     padded = lengths + front + back
     begin = np.repeat(np.cumsum(padded) - padded, padded)
     step = np.arange(len(begin)) - begin - front

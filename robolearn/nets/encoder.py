@@ -10,24 +10,39 @@ from torch import Tensor, nn
 class StateEncoder(nn.Module):
     """Concatenate low-dimensional observations: key -> [b, o, *shape] becomes [b, o, c].
 
+    An angle enters as its sine and cosine, so that pi and -pi are the same input.
+
     Args:
         shapes: Key -> shape of one observation.
+        angles: Key -> dimensions of the flattened observation that are angles in rad.
 
     Raises:
-        ValueError: An observation is an image (three axes).
+        ValueError: An observation is an image (three axes), or an angle is not a dimension of its key.
     """
 
-    def __init__(self, shapes: dict[str, tuple[int, ...]]):
+    def __init__(self, shapes: dict[str, tuple[int, ...]], angles: dict[str, tuple[int, ...]]):
         super().__init__()
+        sizes = {key: int(torch.Size(shape).numel()) for key, shape in shapes.items()}
         for key, shape in shapes.items():
             if len(shape) >= 3:
                 low = [k for k, s in shapes.items() if len(s) < 3]
                 raise ValueError(
                     f"observation {key!r} is an image {shape}; the state encoder takes low-dimensional keys: {low}"
                 )
+        for key, dims in angles.items():
+            if key not in sizes or any(not 0 <= dim < sizes[key] for dim in dims):
+                raise ValueError(f"angle {key}:{dims} is no dimension of the observations; they have {sizes}")
         self.keys = tuple(shapes)
-        self.cond_dim = sum(int(torch.Size(s).numel()) for s in shapes.values())
+        self.angles = {key: list(angles.get(key, ())) for key in shapes}
+        self.cond_dim = sum(sizes.values()) + sum(map(len, self.angles.values()))
 
-    def forward(self, obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
-        """Encode normalised observations."""
-        return torch.cat([obs[key].flatten(2) for key in self.keys], dim=2)
+    def forward(self, normalized: dict[str, Tensor], obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
+        """Encode observations, given normalised and in physical units."""
+        features = []
+        for key in self.keys:
+            values, dims = normalized[key].flatten(2), self.angles[key]
+            angles = obs[key].flatten(2)[..., dims]
+            # A constant index list, so that nothing is written in place.
+            others = [dim for dim in range(values.shape[2]) if dim not in dims]
+            features += [values[..., others], angles.sin(), angles.cos()] if dims else [values]
+        return torch.cat(features, dim=2)

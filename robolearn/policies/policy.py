@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class PolicyConfig:
     """Past observations fed to the policy, now included."""
     action_horizon: int
     """Length of the predicted chunk; index 0 is the action to execute now."""
+    angles: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Key -> dimensions that are angles in rad; the network sees their sine and cosine."""
 
 
 class Policy(nn.Module):
@@ -51,7 +53,7 @@ class Policy(nn.Module):
         super().__init__()
         self.cfg = cfg
         self.normalizer = normalizer
-        self.encoder = StateEncoder(cfg.obs_shapes)
+        self.encoder = StateEncoder(cfg.obs_shapes, cfg.angles)
         self.family = cfg.family.build(self._make_net, cfg.action_horizon, cfg.action_dim)
 
     def _make_net(self, dim_in: int, dim_out: int, num_times: int) -> Backbone:
@@ -62,7 +64,8 @@ class Policy(nn.Module):
 
     def encode(self, obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
         """Normalise and encode observations, key -> [b, o, ...]; keys that the policy does not know are ignored."""
-        return self.encoder({key: self.normalizer.normalize(key, obs[key]) for key in self.cfg.obs_shapes})
+        normalized = {key: self.normalizer.normalize(key, obs[key]) for key in self.cfg.obs_shapes}
+        return self.encoder(normalized, obs)
 
     def loss(
         self, batch: Batch, draws: Draws, *, player: str = "policy"

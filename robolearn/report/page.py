@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,9 +30,9 @@ class Report:
         trajectories: The episodes that they come from.
         command: The exact command line.
         control_dt: Seconds per action.
-        latency: Of choosing actions at batch 1: label -> number, for example "p50_ms", "p99_ms", "nfe", "parameters".
+        latency: Of choosing actions at batch 1: label -> number: "p50_ms", "p99_ms", "nfe", "parameters".
         facts: Label -> text: versions, commit, hardware, dataset with hash, seed, checkpoint.
-        training_curve: Rows of metrics.jsonl: "step" with any `...loss` and `...success`; None if not at hand.
+        training_curve: Rows of metrics.jsonl: "step" with any `...loss` and `...success`; None if absent.
         videos: (caption, success, mp4 file); embedded as they are, so keep them few and short.
     """
 
@@ -42,7 +42,7 @@ class Report:
     trajectories: list[Trajectory]
     command: str
     control_dt: float
-    latency: dict[str, float] = field(default_factory=dict)
+    latency: Mapping[str, int | float] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     training_curve: list[dict] | None = None
     videos: list[tuple[str, bool, Path]] = field(default_factory=list)
@@ -98,8 +98,8 @@ def interval_text(estimate: Estimate, spec: str) -> str:
     return f"{estimate.low:{spec}} to {estimate.high:{spec}}"
 
 
-def latency_text(key: str, value: float) -> tuple[str, str]:
-    """Turn ("p50_ms", 1.234) into ("p50", "1.23 ms") and ("parameters", 510000) into ("parameters", "510,000")."""
+def latency_text(key: str, value: int | float) -> tuple[str, str]:
+    """Label a number: ("p50_ms", 1.234) becomes ("p50", "1.23 ms"), ("nfe", 10) stays ("nfe", "10")."""
     if key.endswith("_ms"):
         return key.removesuffix("_ms").replace("_", " "), f"{value:.2f} ms"
     return key.replace("_", " "), f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3g}"
@@ -114,18 +114,33 @@ def _cards(report: Report) -> list[Card]:
     ]
     if summary.mode_entropy is not None:
         seen = f"{summary.modes_seen} of {summary.num_modes} modes seen"
-        few = ", too few episodes to trust it" if summary.mode_entropy.n < 2 * (summary.num_modes or 0) else ""
+        few = (
+            ", too few episodes to trust it" if summary.mode_entropy.n < 4 * (summary.num_modes or 0) else ""
+        )
         cards.append(_share_card("Mode entropy", summary.mode_entropy, seen + few))
-    cards.append(Card("Length", f"{length.value:.1f} steps", interval_text(length, ".1f"), f"{length.value * dt:.1f} s"))
+    cards.append(
+        Card(
+            "Length", f"{length.value:.1f} steps", interval_text(length, ".1f"), f"{length.value * dt:.1f} s"
+        )
+    )
     if summary.smoothness is not None:
         jerk = summary.smoothness
-        cards.append(Card("RMS jerk", f"{jerk.value:.3g}", interval_text(jerk, ".3g"), "action units / s\u00b3, smaller is smoother"))
+        cards.append(
+            Card(
+                "RMS jerk",
+                f"{jerk.value:.3g}",
+                interval_text(jerk, ".3g"),
+                "action units / s\u00b3, smaller is smoother",
+            )
+        )
     return cards
 
 
 def _share_card(label: str, estimate: Estimate, note: str) -> Card:
     bar = tuple(100 * min(max(x, 0.0), 1.0) for x in (estimate.low, estimate.value, estimate.high))
-    return Card(label, f"{estimate.value:.3f}", interval_text(estimate, ".3f"), note, (bar[0], bar[1], bar[2]))
+    return Card(
+        label, f"{estimate.value:.3f}", interval_text(estimate, ".3f"), note, (bar[0], bar[1], bar[2])
+    )
 
 
 def _episodes(n: int) -> str:
@@ -137,7 +152,11 @@ def _plots(report: Report) -> list[Plot]:
     drawn: list[tuple[str, str | None, str]] = [
         ("Paths in the plane", plots.plane_paths(runs), "Executed actions, " + _drawn(runs)),
         ("Modes", plots.mode_histogram(report.summary), "Successful episodes only."),
-        ("Score over time", plots.score_over_time(runs, dt), "An episode that has ended keeps its last score."),
+        (
+            "Score over time",
+            plots.score_over_time(runs, dt),
+            "An episode that has ended keeps its last score.",
+        ),
         ("Final score", plots.distribution(runs, lambda t: t.final_score, "final score"), ""),
         ("Episode length", plots.distribution(runs, lambda t: len(t) * dt, "length [s]"), ""),
     ]

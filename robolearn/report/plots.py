@@ -1,7 +1,7 @@
 """The report's plots: matplotlib drawings as inline SVG that take their colours from the page.
 
-Every colour here is a placeholder that the SVG writer passes through and `_svg` replaces by a CSS variable, so that one
-drawing serves the light page, the dark page and the printer.
+Every colour here is a placeholder that the SVG writer passes through and `_svg` replaces by a CSS variable,
+so that one drawing serves the light page, the dark page and the printer.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -23,7 +24,8 @@ from robolearn.types import Array, Trajectory
 INK, MUTED, RULE, GOOD, BAD = "#010203", "#010204", "#010205", "#010206", "#010207"
 VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", GOOD: "good", BAD: "bad"}
 MAX_PATHS, MAX_POINTS = 300, 150
-STYLE = {
+# Any: the keys of matplotlib's own type are one long Literal.
+STYLE: Any = {
     "svg.fonttype": "none",
     "font.size": 9.5,
     "text.color": INK,
@@ -45,7 +47,7 @@ STYLE = {
 
 
 def training_curve(rows: Sequence[dict]) -> str | None:
-    """Every `...loss` over the steps on a log axis and, where there was one, every `...success` of a rollout below.
+    """Every `...loss` over the steps on a log axis and, where there is one, every `...success` below it.
 
     Returns None when no row has a positive loss.
     """
@@ -71,7 +73,10 @@ def training_curve(rows: Sequence[dict]) -> str | None:
 
 def _series(rows: Sequence[dict], suffix: str) -> dict[str, tuple[Array, Array]]:
     keys = dict.fromkeys(key for row in rows for key in row if key.endswith(suffix))
-    found = {key: [(row["step"], row[key]) for row in rows if "step" in row and row.get(key) is not None] for key in keys}
+    found = {
+        key: [(row["step"], row[key]) for row in rows if "step" in row and row.get(key) is not None]
+        for key in keys
+    }
     return {key: (np.array(xy, float)[:, 0], np.array(xy, float)[:, 1]) for key, xy in found.items() if xy}
 
 
@@ -132,7 +137,9 @@ def distribution(trajectories: Sequence[Trajectory], value: Callable[[Trajectory
     edges = np.linspace(low, high, 26) if high > low else np.array([low - 0.5, low + 0.5])
 
     def draw(axes: list[Axes]) -> None:
-        axes[0].hist([bad, good], bins=list(edges), stacked=True, color=[BAD, GOOD], label=["failure", "success"], lw=0)
+        axes[0].hist(
+            [bad, good], bins=list(edges), stacked=True, color=[BAD, GOOD], label=["failure", "success"], lw=0
+        )
         axes[0].grid(axis="x", visible=False)
         axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].set(xlabel=label, ylabel="episodes")
@@ -149,7 +156,9 @@ def plane_paths(trajectories: Sequence[Trajectory]) -> str | None:
     runs = [t for t in trajectories if len(t) > 1 and t.actions.shape[1] == 2]
     if not runs:
         return None
-    chosen = [runs[i] for i in np.unique(np.linspace(0, len(runs) - 1, min(len(runs), MAX_PATHS)).astype(int))]
+    chosen = [
+        runs[i] for i in np.unique(np.linspace(0, len(runs) - 1, min(len(runs), MAX_PATHS)).astype(int))
+    ]
 
     def draw(axes: list[Axes]) -> None:
         alpha = float(np.clip(12 / math.sqrt(len(chosen)) / 2, 0.25, 0.9))
@@ -177,7 +186,7 @@ def _svg(name: str, draw: Callable[[list[Axes]], None], *, rows: int = 1, height
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r' id="[a-z]+[0-9A-Za-z]*_\d+"', "", svg)  # group names repeat between drawings, nothing refers to them
+    svg = re.sub(r' id="[^"]*_\d+"', "", svg)  # group names repeat between drawings, nothing refers to them
     svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
     svg = re.sub(r"font: ([^;\"]*?)'[^;\"]*sans-serif", r"font: \1sans-serif", svg)
     svg = re.sub(r"<svg ([^>]*?)width=\"[^\"]*pt\"", rf'<svg role="img" aria-label="{name}" \1', svg, count=1)

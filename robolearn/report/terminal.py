@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -10,7 +12,7 @@ from robolearn.report.page import interval_text, latency_text
 from robolearn.rollout.metrics import Estimate, Summary
 
 
-def format_table(summary: Summary, latency: dict[str, float] | None = None) -> Table:
+def format_table(summary: Summary, latency: Mapping[str, int | float] | None = None) -> Table:
     """Lay out a summary in at most 80 columns: name, number, 95 % interval, note."""
     table = Table(box=box.SIMPLE_HEAD, title=f"{summary.num_episodes} episodes", title_justify="left")
     table.add_column("", style="bold")

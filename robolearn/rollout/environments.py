@@ -95,11 +95,13 @@ def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...]) -> Chunk
     Raises:
         ValueError: The id is unknown, its package is missing, or it has other observations.
     """
-    if not _has_vector_driver(cfg):
-        return LoopEnvs(cfg, num_envs, obs_keys)
-    envs: Any = gym.make_vec(_require_id(cfg), num_envs=num_envs, **cfg.kwargs)
-    _check_obs_keys(cfg, envs.single_observation_space, obs_keys)
-    return envs
+    if _has_vector_driver(cfg):
+        envs: Any = gym.make_vec(_require_id(cfg), num_envs=num_envs, **cfg.kwargs)
+        if hasattr(envs, "step_chunk"):
+            _check_obs_keys(cfg, envs.single_observation_space, obs_keys)
+            return envs
+        envs.close()
+    return LoopEnvs(cfg, num_envs, obs_keys)
 
 
 def make_env(cfg: EnvConfig, **kwargs: Any) -> gym.Env:

@@ -1,7 +1,7 @@
 """What a set of rolled-out episodes shows: numbers, each with the interval that its sample size allows.
 
-Pure functions on arrays first, then `summarize`, which turns trajectories into one record. Episodes are the independent
-draws; every interval is over episodes, never over steps.
+Pure functions on arrays first, then `summarize`, which turns trajectories into one record. Episodes are the
+independent draws; every interval is over episodes, never over steps.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Summary:
         max_score: Mean over episodes of the best score along the way, in [0, 1].
         final_score: Mean over episodes of the score after the last step, in [0, 1].
         length: Mean number of steps.
-        smoothness: Mean RMS jerk of the executed actions, in action units / s^3; None when no episode has 4 actions.
+        smoothness: Mean RMS jerk of the actions, in action units / s^3; None when no episode has 4 of them.
         modes: Mode -> number of successful episodes that took it; None where the task has no modes.
-        mode_entropy: Normalised entropy of `modes`; None without modes, without their number or without a success.
+        mode_entropy: Normalised entropy of `modes`; None without modes, their number or a success.
         num_modes: How many modes the task has, where that is known.
         modes_seen: How many of them a successful episode took.
         reasons: Why episodes ended -> how many, most frequent first.
@@ -103,8 +103,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of a statistic.
 
-    Fit for means; a biased statistic needs more (see `mode_entropy_interval`). One value has no spread to resample: its
-    interval is the whole line. Equal values give zero width.
+    Fit for means; a biased statistic needs more (see `mode_entropy_interval`). One value has no spread to
+    resample: its interval is the whole line. Equal values give zero width.
 
     Args:
         values: One per episode.
@@ -130,8 +130,8 @@ def bootstrap_interval(
 def mode_entropy(modes: Int[np.ndarray, " n"], num_modes: int) -> float:
     """Entropy of the modes taken, in [0, 1]: 0 is one mode only, 1 is all modes equally often.
 
-    H = (-sum_m p_m log p_m + (m_seen - 1) / (2 n)) / log num_modes, clipped. The second term is the Miller-Madow
-    correction: without it n = 200 draws from 24 equal modes look like 0.98 instead of 1.
+    H = (-sum_m p_m log p_m + (m_seen - 1) / (2 n)) / log num_modes, clipped. The second term is the
+    Miller-Madow correction: without it n = 200 draws from 24 equal modes look like 0.98 instead of 1.
 
     Args:
         modes: Mode of each episode, in 0..num_modes - 1.
@@ -156,14 +156,16 @@ def mode_entropy_interval(
 ) -> tuple[float, float]:
     """Symmetric bootstrap interval of `mode_entropy`, clipped to [0, 1].
 
-    The plug-in entropy of a resample is biased low, so a percentile interval of it can miss the truth nearly always.
-    Here every resample is corrected as the estimate is, its error is taken against the plug-in entropy of the observed
-    histogram, which *is* the truth that the resamples were drawn from, and the half-width is the quantile of the
-    absolute error. Where only one mode was seen, every resample agrees, so the upper end comes from the largest
-    probability that unseen modes can have at this confidence, spread evenly over them.
+    The plug-in entropy of a resample is biased low, so a percentile interval of it can miss the truth nearly
+    always. Here every resample is corrected as the estimate is, its error is taken against the plug-in
+    entropy of the observed histogram, which *is* the truth that the resamples were drawn from, and the
+    half-width is the quantile of the absolute error. Where only one mode was seen, every resample agrees, so
+    the upper end comes from the largest probability that unseen modes can have at this confidence, spread
+    evenly over them.
 
-    Coverage by simulation at 95 %: 0.89 to 1.00 with 8 episodes per mode and more, lowest where many modes are rare.
-    With fewer episodes than modes no estimator from the histogram can be trusted: rare modes are simply not seen.
+    Coverage by simulation at 95 %: 0.88 to 1.00 with 8 episodes per mode and more, lowest where many modes
+    are rare. With fewer episodes than modes no estimator from the histogram can be trusted: rare modes are
+    simply not seen.
 
     Source: Hall 1988, On symmetric bootstrap confidence intervals.
 
@@ -177,7 +179,9 @@ def mode_entropy_interval(
     value, half = float(_miller_madow(counts)), float(np.quantile(error, confidence))
     low, high = value - half, value + half
     if np.count_nonzero(counts) == 1:
-        unseen = min(1 - (1 - confidence) ** (1 / n), 1 - 1 / num_modes)  # beyond this the entropy falls again
+        unseen = min(
+            1 - (1 - confidence) ** (1 / n), 1 - 1 / num_modes
+        )  # beyond this the entropy falls again
         spread = np.full(num_modes, unseen / (num_modes - 1))
         spread[0] = 1 - unseen
         high = float(_entropy(spread))
@@ -205,11 +209,11 @@ def _miller_madow(counts: Int[np.ndarray, "*r m"]) -> Float[np.ndarray, "*r"]:
 
 
 def smoothness(actions: Float[np.ndarray, "t a"], control_dt: float) -> float:
-    """RMS jerk of an action sequence, in action units / s^3; smaller is smoother, 0 is a constant acceleration.
+    """RMS jerk of an action sequence, in action units / s^3; smaller is smoother, 0 is constant acceleration.
 
-    sqrt(mean_t |a_{t+3} - 3 a_{t+2} + 3 a_{t+1} - a_t|^2) / control_dt^3. Read it beside another policy on the same
-    task: it depends on the unit of the actions and, being a mean over time, not on the length. Actions are taken as
-    positions; a jump where one chunk replaces another shows.
+    sqrt(mean_t |a_{t+3} - 3 a_{t+2} + 3 a_{t+1} - a_t|^2) / control_dt^3. Read it beside another policy on
+    the same task: it depends on the unit of the actions and, being a mean over time, not on the length.
+    Actions are taken as positions; a jump where one chunk replaces another shows.
 
     Raises:
         ValueError: For fewer than 4 actions or control_dt <= 0.
@@ -267,9 +271,10 @@ def _mean(values: list[float]) -> Estimate:
 
 
 def _mean_score(values: list[float]) -> Estimate:
-    """Mean of numbers in [0, 1]. Equal ones have nothing to resample, so they get Wilson's interval of that share.
+    """Mean of numbers in [0, 1], also where all are equal.
 
-    It is conservative: no distribution on [0, 1] has a larger variance for its mean than the two-valued one.
+    Equal ones have nothing to resample, so they get Wilson's interval of that share. It is conservative:
+    no distribution on [0, 1] has a larger variance for its mean than the two-valued one.
     """
     estimate = _mean(values)
     if len(set(values)) > 1 or not 0 <= estimate.value <= 1:

@@ -18,8 +18,8 @@ def write_mp4(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fp
 
     Args:
         path: Where to write; an existing file is replaced.
-        frames: RGB, an array [f, h, w, 3] or an iterator, which is never held in memory as a whole. An odd height or
-            width is padded by repeating the last row or column, because yuv420p halves the colour resolution.
+        frames: RGB, an array [f, h, w, 3] or an iterator, which is never held in memory as a whole. An odd
+            height or width is padded with the last row or column, as yuv420p halves the colour resolution.
         fps: Frames per second.
 
     Raises:

@@ -17,6 +17,8 @@ class DatasetConfig:
     """Demonstrations: a zarr directory or .zip."""
     obs_keys: tuple[str, ...] | None = None
     """Observation keys to feed the policy; by default those that the store declares."""
+    angles: tuple[str, ...] = ()
+    """Observed angles in rad, as KEY:DIMENSION; the network sees their sine and cosine."""
     num_episodes: int | None = None
     """Train on a random subset of this many episodes."""
     validation_fraction: float = 0.05

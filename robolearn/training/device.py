@@ -73,10 +73,11 @@ class Processes:
         dist.all_reduce(shared, dist.ReduceOp.MAX)
         return bool(shared.item())
 
-    def wait(self) -> None:
-        """Wait for each other."""
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Mean of each value over the processes."""
         if self.count > 1:
-            dist.barrier()
+            dist.all_reduce(values)
+        return values / self.count
 
     def close(self) -> None:
         """Leave the group."""

@@ -69,18 +69,19 @@ def fit(
             losses.append(optimize(state, loss_of, windows.batch(index[share]), shard))
             state.ema.update(state.step)
             state.step += 1
-            stop = processes.any(stopped(), device) if processes.count > 1 else stopped()
+            stop = processes.any(stopped(), device)
+            if state.step % cfg.log_every == 0 or state.step == cfg.steps:
+                means = mean_of(losses, processes)
+                rate = (state.step - first_step) / (time.perf_counter() - started)
+                if processes.is_first:
+                    hooks.record(
+                        {"step": state.step, **means, "lr": state.learning_rate(), "steps_per_s": rate}
+                    )
+                losses.clear()
             if not processes.is_first:
                 if stop:
                     return False
                 continue
-            if state.step % cfg.log_every == 0 or state.step == cfg.steps:
-                seconds = time.perf_counter() - started
-                rate = (state.step - first_step) / seconds
-                hooks.record(
-                    {"step": state.step, **mean_of(losses), "lr": state.learning_rate(), "steps_per_s": rate}
-                )
-                losses.clear()
             if cfg.rollout_every and state.step % cfg.rollout_every == 0:
                 hooks.rollout(state)
             if stop or state.step % cfg.checkpoint_every == 0 or state.step == cfg.steps:
@@ -117,9 +118,10 @@ def optimize(
     return logged
 
 
-def mean_of(records: list[dict[str, Tensor]]) -> Record:
-    """Mean of each entry; the only place where the loop waits for the device."""
-    return {name: torch.stack([record[name] for record in records]).mean().item() for name in records[0]}
+def mean_of(records: list[dict[str, Tensor]], processes: Processes) -> Record:
+    """Mean of each entry over steps and processes; the only place where the loop waits for the device."""
+    means = [torch.stack([record[name] for record in records]).mean() for name in records[0]]
+    return dict(zip(records[0], processes.mean(torch.stack(means)).tolist(), strict=True))
 
 
 @torch.no_grad()

@@ -33,6 +33,7 @@ class DataFacts:
 
     path: str
     content_hash: str
+    """sha256 of the arrays trained on."""
     control_dt: float | None
     """Seconds per action."""
     num_episodes: int
@@ -115,30 +116,32 @@ class Run:
         """
         path = self.checkpoints / (f"{int(name):08d}" if name.isdigit() else name)
         if not path.is_dir():
-            there = sorted(
-                p.name for p in self.checkpoints.iterdir() if p.is_dir() and not p.name.startswith(".")
-            )
+            there = sorted(p.name for p in self.checkpoints.glob("[!.]*") if p.is_dir())
             raise ValueError(
                 f"{self.directory} has no checkpoint {name!r}; it has: {', '.join(there) or 'none'}"
             )
         return path
 
+    def best_step(self) -> int | None:
+        """Step of the best checkpoint, if there is one."""
+        link = self.checkpoints / "best"
+        return int(link.resolve().name) if link.exists() else None
+
     def save(self, state: TrainState, *, best: bool = False) -> None:
         """Write a checkpoint of this step, point ``last`` (and ``best``) at it and drop what is not to be kept."""
         final = self.checkpoints / f"{state.step:08d}"
-        if not final.exists():
-            part = self.checkpoints / f".{state.step:08d}.part"
-            shutil.rmtree(part, ignore_errors=True)
-            state.ema.module.save(part)
-            save_file(
-                {k: v.detach().cpu().contiguous() for k, v in state.tensors().items()},
-                part / "train.safetensors",
-            )
-            write_json(part / "train.json", {"step": state.step})
-            for file in part.iterdir():
-                flush(file)
-            part.rename(final)
-            flush(self.checkpoints)
+        part = self.checkpoints / f".{state.step:08d}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        state.ema.module.save(part)
+        tensors = {k: v.detach().cpu().contiguous() for k, v in state.tensors().items()}
+        save_file(tensors, part / "train.safetensors")
+        write_json(part / "train.json", {"step": state.step})
+        for file in part.iterdir():
+            flush(file)
+        # A step beyond ``last`` can only be what a kill left before it was linked.
+        shutil.rmtree(final, ignore_errors=True)
+        part.rename(final)
+        flush(self.checkpoints)
         for link in ("last", "best") if best else ("last",):
             self._point(link, final.name)
         self._drop(state.cfg.keep_every)
@@ -169,7 +172,9 @@ class Run:
         for path in self.checkpoints.iterdir():
             is_step = path.name.isdigit() and path.name not in linked
             kept = keep_every is not None and path.name.isdigit() and int(path.name) % keep_every == 0
-            if (is_step and not kept) or path.name.endswith(".part"):
+            if path.is_symlink() and path.name.endswith(".part"):
+                path.unlink()
+            elif (is_step and not kept) or path.name.endswith(".part"):
                 shutil.rmtree(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from robolearn.rollout.replay import replay
 from robolearn.rollout.video import write_mp4
 from robolearn.training.config import TrainConfig
 from robolearn.training.fit import Hooks, Record
-from robolearn.training.logger import MetricsFile, WandbLogger
+from robolearn.training.logger import MetricsFile, WandbLogger, read_lines
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
 
@@ -57,7 +58,7 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
     }
     facts = DataFacts(
         path=str(cfg.dataset.path),
-        content_hash=store.content_hash(),
+        content_hash=store.content_hash([*keys, "action"]),
         control_dt=store.attrs.control_dt,
         num_episodes=len(parts["train"]),
         num_steps=len(windows["train"]),
@@ -72,9 +73,30 @@ def make_policy(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig
     modes = {key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays}
     shapes = {key: tuple(value.shape[1:]) for key, value in arrays.items() if key != "action"}
     policy_cfg = PolicyConfig(
-        family, backbone, shapes, arrays["action"].shape[1], cfg.obs_horizon, cfg.action_horizon
+        family,
+        backbone,
+        shapes,
+        arrays["action"].shape[1],
+        cfg.obs_horizon,
+        cfg.action_horizon,
+        parse_angles(cfg.dataset.angles),
     )
     return Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
+
+
+def parse_angles(angles: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Turn ("state:4", "state:5") into {"state": (4, 5)}.
+
+    Raises:
+        ValueError: An entry is not KEY:DIMENSION.
+    """
+    parsed: dict[str, tuple[int, ...]] = {}
+    for entry in angles:
+        key, _, dim = entry.rpartition(":")
+        if not key or not dim.isdigit():
+            raise ValueError(f"--dataset.angles {entry}: expected KEY:DIMENSION, such as state:4")
+        parsed[key] = (*parsed.get(key, ()), int(dim))
+    return parsed
 
 
 class Session(Hooks):
@@ -92,6 +114,11 @@ class Session(Hooks):
         self.wandb = self._start_wandb(state) if self.cfg.wandb else None
         self.best = float("inf")
         self.newest: Record = {}
+        best_step = run.best_step()
+        for line in read_lines(run.directory / "metrics.jsonl"):
+            self.newest |= json.loads(line)
+            if self.newest["step"] == best_step:
+                self.best = self._merit()
         self.console = Console()
         self.bar = Progress(
             TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
@@ -133,14 +160,9 @@ class Session(Hooks):
 
     def checkpoint(self, state: TrainState) -> None:
         """Save; the best is the one with the highest rollout score or, without rollouts, the lowest held-out loss."""
-        merit = (
-            -self.newest["rollout/score"]
-            if "rollout/score" in self.newest
-            else self.newest.get("validation_loss")
-        )
-        is_best = merit is not None and merit < self.best
-        self.best = merit if merit is not None and is_best else self.best
-        self.run.save(state, best=is_best)
+        merit = self._merit()
+        self.run.save(state, best=merit < self.best)
+        self.best = min(self.best, merit)
 
     def rollout(self, state: TrainState) -> None:
         """Roll the current policy out; log success and a video of the first episode."""
@@ -163,6 +185,12 @@ class Session(Hooks):
         self.console.print(
             f"step {state.step:,}: success {summary.success.value:.2f} over {len(trajectories)} episodes"
         )
+
+    def _merit(self) -> float:
+        """The lower the better; infinite where there is nothing to judge by."""
+        if "rollout/score" in self.newest:
+            return -self.newest["rollout/score"]
+        return self.newest.get("validation_loss", float("inf"))
 
     def _log(self, record: Record, video: Path | None = None) -> None:
         self.metrics.log(record)

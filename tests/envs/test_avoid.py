@@ -53,7 +53,7 @@ def test_every_mode_is_decoded(task, gaps):
     path = zigzag(gaps)
     memory = drive_along(task, path)
     outcome = task.outcome(task.physics_at(path[-1:]), memory)
-    assert clearance(path).min() > 0.02
+    assert clearance(path).min() > 0.015
     assert outcome.success.item()
     assert outcome.mode.item() == (gaps[0] * 3 + gaps[1]) * 4 + gaps[2]
 

@@ -16,6 +16,7 @@ def decode(path):
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         frames = [f.to_ndarray(format="rgb24") for f in container.decode(stream)]
+        assert stream.average_rate is not None
         return stream.codec_context.name, stream.pix_fmt, float(stream.average_rate), np.stack(frames)
 
 

@@ -1,0 +1,41 @@
+# The two commands: `make run` trains and evaluates the default policy, `make test` runs the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+RUN := runs/avoid
+
+.PHONY: run test test-all check format bench clean
+
+run: $(INSTALLED) datasets/avoid.zarr
+	$(BIN)/python train.py --out $(RUN) --overwrite
+	$(BIN)/python eval.py $(RUN)
+
+datasets/avoid.zarr: | $(INSTALLED)
+	$(BIN)/python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 1000 --out $@
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest -m ""
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/rollout.py
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable ".[dev,pusht,robotics]" --constraint constraints.txt
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,5 @@
+"""`python -m robolearn`: see `cli`."""
+
+from robolearn.cli import main
+
+main()

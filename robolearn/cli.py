@@ -1,0 +1,110 @@
+"""The verbs beside train.py and eval.py: python -m robolearn {collect,inspect,import}."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional, arg
+
+from robolearn.errors import user_errors
+
+
+def collect(
+    env: Annotated[Positional[str], arg(metavar="ENV")],
+    *,
+    out: Path,
+    episodes: int = 1000,
+    seed: int = 0,
+    num_envs: int = 64,
+    keep_failures: bool = False,
+) -> None:
+    """Record a scripted expert.
+
+    Physics runs on all cores. Ctrl-C keeps the finished episodes; the same command goes on from there.
+
+    Args:
+        env: Environment with its module, e.g. envs:robolearn/Avoid-v0.
+        out: Store to write, e.g. datasets/avoid.zarr.
+        episodes: Episodes the store shall hold.
+        seed: Seed of the first episode; each attempt takes the next one.
+        num_envs: Environments stepped together; the data do not depend on it.
+        keep_failures: Also keep episodes in which the expert failed.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from robolearn.data.collect import Collected
+    from robolearn.data.collect import collect as run
+
+    columns = (
+        TextColumn("episodes"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}  {task.fields[dropped]} dropped  eta"),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns) as bar:
+            task = bar.add_task("episodes", total=episodes, rate="", dropped=0)
+
+            def show(now: Collected) -> None:
+                elapsed = bar.tasks[0].elapsed or 0.0
+                rate = f"{(now.stored - now.before) / elapsed:.0f}/s" if elapsed else ""
+                bar.update(task, completed=now.stored, rate=rate, dropped=now.dropped)
+
+            done = run(env, episodes, out, seed, num_envs, keep_failures, show)
+    except KeyboardInterrupt:
+        print(
+            f"\nstopped; the finished episodes are in {out}, the same command goes on from there",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    earlier = f", {done.before} of them there before" if done.before else ""
+    print(f"{out}: {done.stored} episodes{earlier}; {done.dropped} attempts of the expert dropped")
+
+
+def inspect(store: Annotated[Positional[Path], arg(metavar="STORE")]) -> None:
+    """Show what is in a store and what looks wrong.
+
+    Keys, shapes, lengths, ranges, NaN, near-constant dimensions, duplicate episodes, suspicious jumps. Works
+    on damaged stores too; the exit status is 1 if there is a problem.
+
+    Args:
+        store: A .zarr directory or a .zip of one, in the layout of datasets/README.md.
+    """
+    from robolearn.data.inspect import inspect as run
+
+    sys.exit(1 if run(store).problems else 0)
+
+
+def import_(
+    kind: Annotated[Positional[Literal["adroit"]], arg(metavar="{adroit}")],
+    source: Annotated[Positional[Path], arg(metavar="SRC")],
+    *,
+    out: Path,
+) -> None:
+    """Turn another project's demonstrations into a store.
+
+    Args:
+        kind: adroit is door-v0_demos.pickle of hand_dapg (human VR demonstrations of AdroitHandDoor); no code
+            in the pickle is run.
+        source: The file.
+        out: Store to write, e.g. datasets/adroit_door.zarr.
+    """
+    from robolearn.data.importers import import_adroit
+
+    store = {"adroit": import_adroit}[kind](source, out)
+    print(f"{out}: {store.num_episodes} episodes, {store.num_steps} steps")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the verb that the arguments name."""
+    with user_errors():
+        tyro.extras.subcommand_cli_from_dict(
+            {"collect": collect, "inspect": inspect, "import": import_},
+            prog="python -m robolearn",
+            description="Record, look at and import demonstrations.",
+            args=arguments,
+        )

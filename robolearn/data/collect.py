@@ -1,0 +1,197 @@
+"""Record a scripted expert in a vector environment.
+
+The label is recorded, the executed action (label plus recovery noise) drives the environment. Every seed is
+one episode; they are stored in the order of their seeds, whatever order they end in, so the data set depends
+on neither the number of environments nor on interruptions: a second call goes on where the first stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.store import DemoStore
+from robolearn.types import Array, Episode, Scalar
+
+MIN_ATTEMPTS, MIN_SUCCESS_RATE = 200, 0.1
+FLUSH_EPISODES = 32  # appended in one commit
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a call of `collect` did.
+
+    Attributes:
+        stored: Episodes in the store now.
+        before: Episodes that were there already.
+        dropped: Attempts of this call that were not kept.
+    """
+
+    stored: int
+    before: int
+    dropped: int
+
+
+def collect(
+    env_id: str,
+    num_episodes: int,
+    out: Path,
+    seed: int = 0,
+    num_envs: int = 64,
+    keep_failures: bool = False,
+    on_episode: Callable[[Collected], None] = lambda _: None,
+) -> Collected:
+    """Record until the store holds `num_episodes`, seeds `seed`, `seed + 1`, ... in turn.
+
+    Args:
+        env_id: Gymnasium id with its module; its vector environment must offer `expert_action`.
+        num_episodes: Wanted in the store, those of earlier calls included.
+        out: Store to create, or to go on with if it was begun with the same settings.
+        seed: First seed.
+        num_envs: Environments stepped together.
+        keep_failures: Also store episodes in which the expert did not succeed.
+        on_episode: Called after each finished episode.
+
+    Raises:
+        ValueError: No such environment, it has no expert or one that rarely succeeds, `out` holds other data,
+            or the disk refuses.
+    """
+    if num_episodes < 1 or num_envs < 1 or seed < 0:
+        raise ValueError("collect: needs at least 1 episode, at least 1 environment and a seed >= 0")
+    try:
+        envs = gym.make_vec(env_id, num_envs=min(num_envs, num_episodes))
+    except (gym.error.Error, ImportError) as error:
+        raise ValueError(f"environment {env_id}: {error}") from None
+    try:
+        if not hasattr(envs, "expert_action"):
+            raise ValueError(f"environment {env_id}: has no scripted expert (no expert_action)")
+        store = _open(out, env_id, envs, seed, keep_failures)
+        return _Recorder(store, envs, seed, keep_failures, on_episode).run(num_episodes)
+    finally:
+        envs.close()
+
+
+def _open(out: Path, env_id: str, envs: Any, seed: int, keep_failures: bool) -> DemoStore:
+    space = envs.single_observation_space
+    attrs = StoreAttrs(
+        env_id=env_id,
+        control_dt=getattr(envs, "control_dt", None),
+        units=dict(getattr(envs, "units", {})),
+        obs_keys=tuple(space.keys()) if isinstance(space, gym.spaces.Dict) else ("state",),
+        expert="scripted" + (", failures kept" if keep_failures else ""),
+        source=f"recorded by robolearn, seeds from {seed}",
+    )
+    if not out.exists():
+        return DemoStore.create(out, attrs=attrs)
+    store = DemoStore.append_to(out)
+    if store.attrs != attrs:
+        raise ValueError(f"{out}: exists already, recorded with other settings; choose another --out")
+    return store
+
+
+@dataclass
+class _Slot:
+    """The episode that one environment is in."""
+
+    seed: int
+    obs: list[dict[str, Array]] = field(default_factory=list)
+    labels: list[Array] = field(default_factory=list)
+
+    def episode(self, info: dict[str, Scalar]) -> Episode:
+        obs = {key: np.stack([o[key] for o in self.obs]) for key in self.obs[0]}
+        obs = {key: rows if rows.dtype == np.uint8 else rows.astype(np.float32) for key, rows in obs.items()}
+        attrs = {"seed": self.seed, "success": bool(info["success"]), "mode": int(info["mode"])}
+        return Episode(obs=obs, actions=np.stack(self.labels).astype(np.float32), attrs=attrs)
+
+
+class _Recorder:
+    """Keeps every environment busy and stores finished episodes in the order of their seeds."""
+
+    def __init__(
+        self,
+        store: DemoStore,
+        envs: Any,
+        seed: int,
+        keep_failures: bool,
+        on_episode: Callable[[Collected], None],
+    ) -> None:
+        self.store, self.envs = store, envs
+        self.keep_failures, self.on_episode = keep_failures, on_episode
+        self.before = store.num_episodes
+        self.next_stored = int(store.episode_attrs["seed"][-1]) + 1 if self.before else seed
+        self.next_started = self.next_stored
+        self.finished: dict[int, Episode | None] = {}  # by seed; None for an attempt that is not kept
+        self.ready: list[Episode] = []
+        self.attempts = self.dropped = 0
+
+    def run(self, wanted: int) -> Collected:
+        slots = [self._new_slot() for _ in range(self.envs.num_envs)]
+        restart = np.ones(len(slots), bool)
+        obs: dict[str, Array] = {}
+        try:
+            while self.store.num_episodes + len(self.ready) < wanted:
+                if restart.any():
+                    seeds = [slot.seed for slot in slots]
+                    obs = self._named(self.envs.reset(seed=seeds, options={"reset_mask": restart})[0])
+                obs, ended, info = self._step(slots, obs)
+                for i in np.flatnonzero(ended):
+                    self.finished[slots[i].seed] = self._keep(slots[i], {k: v[i] for k, v in info.items()})
+                    slots[i] = self._new_slot()
+                restart = ended
+                self._collect_ready(wanted)
+        finally:  # also on Ctrl-C: what is finished is kept
+            self._flush()
+        return self._progress()
+
+    def _new_slot(self) -> _Slot:
+        self.next_started += 1
+        return _Slot(self.next_started - 1)
+
+    def _step(
+        self, slots: list[_Slot], obs: dict[str, Array]
+    ) -> tuple[dict[str, Array], Array, dict[str, Any]]:
+        label, executed = self.envs.expert_action()
+        for i, slot in enumerate(slots):
+            slot.obs.append({key: value[i].copy() for key, value in obs.items()})
+            slot.labels.append(label[i].copy())
+        after, _, terminated, truncated, info = self.envs.step(executed)
+        return self._named(after), terminated | truncated, info
+
+    def _named(self, obs: Any) -> dict[str, Array]:
+        return obs if isinstance(obs, dict) else {"state": obs}
+
+    def _keep(self, slot: _Slot, info: dict[str, Any]) -> Episode | None:
+        wanted = info["success"] or self.keep_failures
+        return slot.episode({"mode": -1, **info}) if wanted and not info.get("unstable", False) else None
+
+    def _collect_ready(self, wanted: int) -> None:
+        """Move episodes to `ready` as far as all earlier seeds are finished too."""
+        while self.next_stored in self.finished and self.store.num_episodes + len(self.ready) < wanted:
+            episode = self.finished.pop(self.next_stored)
+            self.next_stored += 1
+            self.attempts += 1
+            if episode is None:
+                self.dropped += 1
+            else:
+                self.ready.append(episode)
+            self.on_episode(self._progress())
+            if len(self.ready) == FLUSH_EPISODES:
+                self._flush()
+        successes = self.attempts - self.dropped
+        if self.attempts >= MIN_ATTEMPTS and successes < MIN_SUCCESS_RATE * self.attempts:
+            raise ValueError(
+                f"{self.store.path}: the expert solved only {successes} of {self.attempts} episodes"
+            )
+
+    def _flush(self) -> None:
+        ready, self.ready = self.ready, []
+        self.store.extend(ready)
+
+    def _progress(self) -> Collected:
+        return Collected(self.store.num_episodes + len(self.ready), self.before, self.dropped)

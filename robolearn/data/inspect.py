@@ -1,0 +1,122 @@
+"""A readable account of a store, printed; see `examine` for what is looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from robolearn.data.examine import Report, examine
+from robolearn.data.store import DemoStore
+
+MAX_LINES = 8  # of a list of findings
+
+
+def inspect(path: Path, console: Console | None = None) -> Report:
+    """Examine a store and print the account.
+
+    Raises:
+        ValueError: There is no store to look at.
+    """
+    console = console or Console()
+    store = DemoStore.open_unchecked(path)
+    report = examine(store)
+    _print_head(store, report, console)
+    console.print(_keys_table(store, report))
+    console.print(_ranges_table(report))
+    _print_findings(report, console)
+    return report
+
+
+def _print_head(store: DemoStore, report: Report, console: Console) -> None:
+    attrs, lengths = store.attrs, report.lengths
+    console.print(f"[bold]{escape(str(store.path))}[/bold]  {store.encoding}")
+    if len(lengths):
+        spread = f"{lengths.min()} / {int(np.median(lengths))} / {lengths.max()}"
+        duration = f" = {store.num_steps * attrs.control_dt / 60:.1f} min" if attrs.control_dt else ""
+        total = f"{store.num_episodes} episodes, {store.num_steps} steps{duration}"
+        console.print(f"{total}, length min / median / max {spread}")
+    if attrs.schema_version is None:
+        console.print("  declares nothing about itself (environment, control_dt, observation keys)")
+    facts = {
+        "environment": attrs.env_id,
+        "control_dt": f"{attrs.control_dt} s" if attrs.control_dt else None,
+        "units": ", ".join(f"{key} {unit}" for key, unit in attrs.units.items()),
+        "observations": ", ".join(attrs.obs_keys or ()),
+        "expert": attrs.expert,
+        "source": attrs.source,
+        "licence": attrs.licence,
+    }
+    for name, value in facts.items():
+        if value:
+            console.print(f"  {name:<13}{escape(str(value))}", soft_wrap=True)
+    for name, values in _episode_attrs(store, report).items():
+        console.print(f"  {name:<13}{_summary(values)} per episode", soft_wrap=True)
+
+
+def _episode_attrs(store: DemoStore, report: Report) -> dict[str, np.ndarray]:
+    try:
+        return store.episode_attrs
+    except ValueError as error:
+        report.problems.append(str(error))
+        return {}
+
+
+def _summary(values: np.ndarray) -> str:
+    if values.dtype == np.bool_:
+        return f"true in {int(values.sum())} of {len(values)}"
+    distinct = len(np.unique(values))
+    return f"{values.min():g} .. {values.max():g}, {distinct} distinct" if len(values) else "none"
+
+
+def _keys_table(store: DemoStore, report: Report) -> Table:
+    table = Table("key", "per step", "type", "MB", "NaN or inf", title="keys", title_justify="left")
+    for key in store.keys:
+        shape, dtype = store.shapes[key], store.dtypes[key]
+        size = store.num_steps * int(np.prod(shape)) * dtype.itemsize / 1e6
+        count = report.not_finite.get(key, 0)
+        bad = f"[red]{count}[/red]" if count else "0"
+        table.add_row(key, " x ".join(map(str, shape)) or "scalar", str(dtype), f"{size:.2f}", bad)
+    return table
+
+
+def _ranges_table(report: Report) -> Table:
+    table = Table("key", "min", "max", "mean", "std", "", title="ranges", title_justify="left")
+    for column in report.columns:
+        name = column.key if column.dim is None else f"{column.key}[{column.dim}]"
+        numbers = [f"{x:.4g}" for x in (column.low, column.high, column.mean, column.std)]
+        table.add_row(
+            escape(name), *numbers, "[yellow]near-constant[/yellow]" if column.near_constant else ""
+        )
+    return table
+
+
+def _print_findings(report: Report, console: Console) -> None:
+    if report.jumps:
+        console.print(_jumps_table(report))
+    pairs = ", ".join(f"{a} = {b}" for a, b in report.duplicates[:MAX_LINES])
+    more = " ..." if len(report.duplicates) > MAX_LINES else ""
+    console.print(f"duplicate episodes: {len(report.duplicates) or 'none'}  {pairs}{more}".rstrip())
+    for problem in report.problems:
+        console.print(f"[red]problem:[/red] {escape(problem)}", soft_wrap=True)
+    if not report.problems:
+        console.print("[green]no problems[/green]")
+
+
+def _jumps_table(report: Report) -> Table:
+    table = Table("where", "count", "largest at", "from", "to", "x usual step", "")
+    table.title, table.title_justify = "suspicious jumps (episode:step)", "left"
+    for j in report.jumps[:MAX_LINES]:
+        wraps = abs(abs(j.after - j.before) - 2 * np.pi) < 0.1
+        numbers = (
+            str(j.count),
+            f"{j.episode}:{j.step}",
+            f"{j.before:.4g}",
+            f"{j.after:.4g}",
+            f"{j.factor:.0f}",
+        )
+        table.add_row(escape(f"{j.key}[{j.dim}]"), *numbers, "an angle that wraps" if wraps else "")
+    return table

@@ -1,0 +1,115 @@
+"""Shared by all tests: one thread, no Weights & Biases, tiny demonstrations and policies, train.py in-process."""
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from robolearn.data.normalizer import Normalizer
+from robolearn.data.store import DemoStore, StoreAttrs
+from robolearn.nets.mlp import MLPConfig
+from robolearn.nets.transformer import TransformerConfig
+from robolearn.nets.unet import UNetConfig
+from robolearn.policies.policy import Policy, PolicyConfig
+from robolearn.types import Episode
+
+ROOT = Path(__file__).parents[1]
+TINY_BACKBONES = {
+    "mlp": MLPConfig(width=16, depth=2),
+    "unet": UNetConfig(widths=(8, 16), num_groups=4, time_dim=8),
+    "transformer": TransformerConfig(width=16, num_heads=2, encoder_depth=1, decoder_depth=1),
+}
+
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["WANDB_MODE"] = "disabled"
+
+
+@pytest.fixture
+def tiny_backbones():
+    return TINY_BACKBONES
+
+
+@pytest.fixture
+def make_policy():
+    """A small policy with random weights, in evaluation mode."""
+
+    def make(family, backbone="mlp", *, obs_shapes=None, action_dim=2, obs_horizon=2, action_horizon=4, seed=0):
+        obs_shapes = obs_shapes or {"state": (4,)}
+        cfg = PolicyConfig(
+            family, TINY_BACKBONES[backbone], obs_shapes, action_dim, obs_horizon, action_horizon
+        )
+        torch.manual_seed(seed)
+        policy = Policy(cfg, Normalizer({**obs_shapes, "action": (action_dim,)})).eval()
+        for parameter in policy.parameters():  # zero-initialised layers would hide mistakes
+            parameter.data += 0.1 * torch.randn_like(parameter)
+        return policy
+
+    return make
+
+
+@pytest.fixture
+def write_demos():
+    """Write synthetic demonstrations: a random walk whose action is the next state."""
+
+    def write(path, *, num_episodes=6, length=20, env_id="envs:robolearn/Avoid-v0", seed=0):
+        rng = np.random.default_rng(seed)
+        episodes = []
+        for _ in range(num_episodes):
+            state = np.cumsum(0.1 * rng.standard_normal((length + 1, 4)), axis=0).astype(np.float32)
+            episodes.append(Episode(obs={"state": state[:-1]}, actions=state[1:, :2]))
+        attrs = StoreAttrs(env_id=env_id, control_dt=0.05, obs_keys=("state",))
+        DemoStore.create(path, attrs=attrs).extend(episodes)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def demos(tmp_path, write_demos):
+    return write_demos(tmp_path / "demos.zarr")
+
+
+def load_command(name):
+    """Import train.py or eval.py from the repository root."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def train_main():
+    return load_command("train").main
+
+
+@pytest.fixture(scope="session")
+def eval_main():
+    return load_command("eval").main
+
+
+@pytest.fixture
+def tiny_flags():
+    """Flags of a training run of a second or less."""
+    return (
+        ["flow", "mlp", "--backbone.width", "16", "--backbone.depth", "1"]
+        + "--obs-horizon 1 --action-horizon 4 --exec-horizon 2 --batch-size 8 --warmup-steps 2".split()
+        + "--log-every 1 --threads 1 --device cpu --no-wandb --dataset.validation-fraction 0.2".split()
+    )
+
+
+@pytest.fixture
+def read_metrics():
+    """Records of a run, without its speed."""
+
+    def read(run):
+        records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        return [{k: v for k, v in record.items() if k != "steps_per_s"} for record in records]
+
+    return read

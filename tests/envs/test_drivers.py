@@ -1,0 +1,347 @@
+"""The drivers: an episode depends on its seed alone, in every grouping; exact restore; isolation; messages."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs import task as task_module
+from envs.avoid import Avoid
+from envs.drivers import TaskEnv, TaskVectorEnv
+from envs.episodes import EnvState
+
+ENV_ID = "envs:robolearn/Avoid-v0"
+NUM_EPISODES = 16
+HORIZON = 152  # beyond every episode's end
+
+
+@pytest.fixture(scope="module")
+def actions():
+    """Sixteen random walks ahead, of all speeds: they hit a cylinder, reach the finish or run out of time."""
+    rng = np.random.default_rng(1)
+    speed = np.linspace(0.012, 0.0, NUM_EPISODES)[:, None, None] * [0.0, 1.0]
+    walk = np.cumsum(speed + rng.normal(0.0, [0.008, 0.002], (NUM_EPISODES, HORIZON, 2)), axis=1)
+    return np.clip(walk + [0.0, -0.28], -0.32, 0.40)
+
+
+@pytest.fixture(scope="module")
+def singles(actions):
+    """The reference: each episode alone in a plain environment, until its end."""
+    env = TaskEnv(Avoid())
+    episodes = []
+    for i in range(NUM_EPISODES):
+        obs, _ = env.reset(seed=100 + i)
+        steps, ended = [(obs["state"], 0.0, False, False, {})], False
+        while not ended:
+            obs, reward, terminated, truncated, info = env.step(actions[i, len(steps) - 1])
+            ended = terminated or truncated
+            steps.append((obs["state"], reward, terminated, truncated, info))
+        episodes.append(steps)
+    return episodes
+
+
+def assert_same_episode(steps, obs, rewards, terminated, truncated, info):
+    """The arrays [t, ...] of a vector environment against a single one's steps, bit for bit."""
+    assert len(obs) == len(steps) - 1
+    for k, (state, reward, end, late, single_info) in enumerate(steps[1:]):
+        np.testing.assert_array_equal(obs[k], state)
+        assert (rewards[k], terminated[k], truncated[k]) == (reward, end, late)
+        assert {key: value[k] for key, value in info.items()} == single_info
+
+
+def test_the_reference_has_early_late_and_truncated_ends(singles):
+    lengths = sorted(len(steps) - 1 for steps in singles)
+    assert lengths[0] < 60
+    assert len(set(lengths)) > 8
+    assert any(steps[-1][3] for steps in singles)
+    assert any(steps[-1][4]["success"] for steps in singles)
+    assert any(steps[-1][2] and not steps[-1][4]["success"] for steps in singles)
+
+
+@pytest.mark.parametrize("num_envs", [1, 3, 16])
+@pytest.mark.parametrize("chunk", [1, 4, 8])
+def test_vector_and_single_agree_bit_for_bit(actions, singles, num_envs, chunk):
+    env = TaskVectorEnv(num_envs, Avoid(), num_threads=2)
+    obs, _ = env.reset(seed=100)
+    np.testing.assert_array_equal(obs["state"], [steps[0][0] for steps in singles[:num_envs]])
+    parts = []
+    for k in range(0, HORIZON, chunk):
+        parts.append(env.step_chunk(actions[:num_envs, k : k + chunk]))
+    env.close()
+    for i in range(num_envs):
+
+        def joined(read, i=i):
+            return np.concatenate([read(part)[i, : part.num_steps[i]] for part in parts])
+
+        info = {key: joined(lambda part, key=key: part.info[key]) for key in parts[0].info}
+        assert_same_episode(
+            singles[i],
+            joined(lambda part: part.obs["state"]),
+            joined(lambda part: part.rewards),
+            joined(lambda part: part.terminated),
+            joined(lambda part: part.truncated),
+            info,
+        )
+
+
+@settings(max_examples=15, deadline=None)
+@given(groups=st.lists(st.tuples(st.integers(1, 40), st.lists(st.booleans(), min_size=3, max_size=3)), min_size=1, max_size=12))
+def test_any_grouping_and_any_pauses_give_the_same_episodes(actions, singles, groups):
+    env = TaskVectorEnv(3, Avoid(), num_threads=0)
+    env.reset(seed=100)
+    taken = np.zeros(3, int)
+    for horizon, active in groups:
+        ahead = np.minimum(taken[:, None] + np.arange(horizon), HORIZON - 1)
+        part = env.step_chunk(actions[np.arange(3)[:, None], ahead], np.array(active))
+        assert (part.num_steps[~np.array(active)] == 0).all()
+        for i in range(3):
+            for k in range(part.num_steps[i]):
+                np.testing.assert_array_equal(part.obs["state"][i, k], singles[i][taken[i] + k + 1][0])
+        taken += part.num_steps
+    np.testing.assert_array_equal(env.get_state().num_steps, taken)
+
+
+def test_a_chunk_is_cut_at_the_end_of_an_episode(actions, singles):
+    """Physics, count and observation stand at the last real step; what lies behind repeats it without reward."""
+    env = TaskVectorEnv(NUM_EPISODES, Avoid(), num_threads=0)
+    env.reset(seed=100)
+    result = env.step_chunk(actions)
+    for i, steps in enumerate(singles):
+        last = len(steps) - 1
+        assert result.num_steps[i] == last
+        assert (result.obs["state"][i, last:] == steps[-1][0]).all()
+        assert (result.rewards[i, last:] == 0.0).all()
+        assert result.terminated[i, -1] == steps[-1][2]
+        assert result.truncated[i, -1] == steps[-1][3]
+    state = env.get_state()
+    final = np.stack([steps[-1][0] for steps in singles])
+    np.testing.assert_array_equal(state.physics[:, 1:].astype(np.float32), final)
+    np.testing.assert_array_equal(state.num_steps, result.num_steps)
+
+    again = env.step_chunk(actions[:, :3])
+    assert (again.num_steps == 0).all()
+    assert (again.obs["state"] == final[:, None]).all()
+    assert (again.terminated | again.truncated).all()
+    np.testing.assert_array_equal(env.get_state().physics, state.physics)
+
+
+def test_restoring_a_state_continues_exactly():
+    env = TaskVectorEnv(5, Avoid(), num_threads=0)
+    env.reset(seed=7)
+
+    def drive(num_steps):
+        record = []
+        for _ in range(num_steps):
+            _, executed = env.expert_action()
+            obs, rewards, *_, info = env.step(executed)
+            record += [executed, obs["state"], rewards, info["mode"], info["success"]]
+        return record
+
+    drive(30)
+    state = env.get_state()
+    first, after = drive(80), env.get_state()
+    env.reset(seed=99)
+    env.set_state(state)
+    for a, b in zip(first, drive(80), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(vars(after).values(), vars(env.get_state()).values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_state_is_a_copy_and_moves_between_drivers():
+    single, vector = TaskEnv(Avoid()), TaskVectorEnv(1, Avoid(), num_threads=0)
+    single.reset(seed=3)
+    single.step(single.expert_action()[1])
+    state = single.get_state()
+    vector.set_state(state)
+    for _ in range(20):
+        action = single.expert_action()[1]
+        np.testing.assert_array_equal(vector.expert_action()[1][0], action)
+        np.testing.assert_array_equal(vector.step(action[None])[0]["state"][0], single.step(action)[0]["state"])
+    assert state.num_steps == 1
+
+
+def test_a_state_of_another_size_is_refused():
+    env = TaskVectorEnv(2, Avoid(), num_threads=0)
+    with pytest.raises(ValueError, match=r"Avoid: state.physics has shape \(3, 5\), expected \(2, 5\)"):
+        env.set_state(TaskVectorEnv(3, Avoid(), num_threads=0).get_state())
+
+
+def poison(env, index, value):
+    state = env.get_state()
+    state.physics[index, 1] = value
+    env.set_state(EnvState(**vars(state)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_diverged_environment_harms_no_neighbour(value, threads, actions, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    envs = [TaskVectorEnv(4, Avoid(), num_threads=threads) for _ in range(2)]
+    for env in envs:
+        env.reset(seed=100)
+        env.step_chunk(actions[:4, :5])
+    poison(envs[0], 2, value)
+    sick, sane = (env.step_chunk(actions[:4, 5:15]) for env in envs)
+    assert sick.terminated[2].all()
+    assert sick.info["unstable"][2].all()
+    assert not sick.info["success"][2].any()
+    assert (sick.info["mode"][2] == -1).all()
+    assert np.isfinite(sick.obs["state"]).all()
+    np.testing.assert_array_equal(sick.obs["state"][[0, 1, 3]], sane.obs["state"][[0, 1, 3]])
+    np.testing.assert_array_equal(sick.num_steps[[0, 1, 3]], sane.num_steps[[0, 1, 3]])
+    assert not sick.info["unstable"][[0, 1, 3]].any()
+    envs[0].reset(seed=100, options={"reset_mask": np.array([False, False, True, False])})
+    assert not envs[0].step(actions[:4, 0])[4]["unstable"].any()
+    for env in envs:
+        env.close()
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_environment_that_diverges_inside_a_chunk_ends_there(actions, tmp_path, monkeypatch, capfd):
+    """A velocity beyond all reason: MuJoCo computes with it, the driver does not believe it."""
+    monkeypatch.chdir(tmp_path)
+    task = Avoid()
+    task.model.actuator_gainprm[0, 0] *= 1e9  # explodes in x as soon as the target differs from the position
+    env = TaskVectorEnv(2, task, num_threads=0)
+    env.reset(seed=0)
+    state = env.get_state()
+    state.physics[:, 1:] = [[0.0, -0.28, 0.0, 0.0], [0.0, -0.28, 0.0, 0.0]]
+    env.set_state(state)
+    targets = np.zeros((2, 6, 2)) + [0.0, -0.28]
+    targets[0, 3:, 0] = 0.1
+    result = env.step_chunk(targets)
+    np.testing.assert_array_equal(result.num_steps, [4, 6])
+    np.testing.assert_array_equal(result.info["unstable"], [[False] * 3 + [True] * 3, [False] * 6])
+    assert np.isfinite(result.obs["state"]).all()
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_action_that_is_no_number_ends_its_episode_alone(actions):
+    envs = [TaskVectorEnv(3, Avoid(), num_threads=0) for _ in range(2)]
+    for env in envs:
+        env.reset(seed=100)
+    bad = actions[:3, :6].copy()
+    bad[1, 2, 0] = np.nan
+    sick, sane = envs[0].step_chunk(bad), envs[1].step_chunk(actions[:3, :6])
+    np.testing.assert_array_equal(sick.num_steps, [6, 3, 6])
+    assert sick.info["unstable"][1].tolist() == [False, False, True, True, True, True]
+    np.testing.assert_array_equal(sick.obs["state"][[0, 2]], sane.obs["state"][[0, 2]])
+
+
+def test_actions_beyond_the_bounds_are_clipped():
+    env = TaskEnv(Avoid())
+    ends = []
+    for x in (0.32, 0.4, 5.0):
+        env.reset(seed=0)
+        for _ in range(30):
+            obs, *_ = env.step(np.array([x, -0.28]))
+        ends.append(obs["state"])
+    np.testing.assert_array_equal(ends[0], ends[1])
+    np.testing.assert_array_equal(ends[0], ends[2])
+
+
+def test_reset_mask_starts_only_the_masked(actions):
+    env = TaskVectorEnv(3, Avoid(), num_threads=0)
+    first, _ = env.reset(seed=[5, 6, 7])
+    env.step_chunk(actions[:3, :10])
+    before = env.get_state()
+    obs, info = env.reset(seed=[5, 6, 7], options={"reset_mask": np.array([True, False, True])})
+    after = env.get_state()
+    np.testing.assert_array_equal(obs["state"][[0, 2]], first["state"][[0, 2]])
+    np.testing.assert_array_equal(after.physics[1], before.physics[1])
+    np.testing.assert_array_equal(after.num_steps, [0, 10, 0])
+    assert set(info) == {"success", "score", "mode", "unstable"}
+
+
+def test_seeds_number_and_list_agree_and_none_draws_new_ones():
+    env = TaskVectorEnv(3, Avoid(), num_threads=0)
+    by_number, _ = env.reset(seed=11)
+    by_list, _ = env.reset(seed=[11, 12, 13])
+    np.testing.assert_array_equal(by_number["state"], by_list["state"])
+    env.reset(seed=11)
+    drawn = [env.reset()[0]["state"] for _ in range(2)]
+    env.reset(seed=11)
+    np.testing.assert_array_equal(env.reset()[0]["state"], drawn[0])
+    assert len(np.unique(np.concatenate([by_number["state"], *drawn]), axis=0)) == 9
+
+
+def test_an_explicit_start_is_taken():
+    single, vector = TaskEnv(Avoid()), TaskVectorEnv(2, Avoid(), num_threads=0)
+    start = np.array([[0.1, -0.3], [-0.05, -0.2]])
+    obs, _ = vector.reset(seed=0, options={"start": start})
+    np.testing.assert_array_equal(obs["state"][:, :2], start.astype(np.float32))
+    obs, _ = single.reset(seed=0, options={"start": start[1]})
+    np.testing.assert_array_equal(obs["state"][:2], start[1].astype(np.float32))
+
+
+def test_check_env():
+    check_env(gymnasium.make(ENV_ID, render_mode="rgb_array").unwrapped, skip_render_check=True)
+
+
+def test_the_ids_are_registered():
+    env = gymnasium.make(ENV_ID)
+    vector = gymnasium.make_vec(ENV_ID, num_envs=4)
+    assert isinstance(env.unwrapped, TaskEnv)
+    assert isinstance(vector, TaskVectorEnv)
+    assert vector.metadata["autoreset_mode"] is AutoresetMode.DISABLED
+    assert vector.observation_space["state"].shape == (4, 4)
+    assert env.metadata["render_fps"] == 20
+    vector.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s, v: s.step(np.zeros(3)), r"Avoid: action has shape \(3,\), expected \(2,\)"),
+        (lambda s, v: v.step(np.zeros(2)), r"Avoid: action has shape \(2,\), expected \(2, 2\)"),
+        (lambda s, v: v.step_chunk(np.zeros((2, 2))), r"Avoid: action has shape \(2, 2\), expected \(2, 2, 2\)"),
+        (lambda s, v: v.step_chunk(np.zeros((2, 0, 2))), r"shape \(2, 0, 2\), expected \(2, 1, 2\)"),
+        (lambda s, v: v.step_chunk(np.zeros((2, 4, 2)), np.ones(2)), r"active is float64\[2\], expected bool\[2\]"),
+        (lambda s, v: s.reset(options={"begin": 1}), "unknown reset option 'begin'; choose from start"),
+        (lambda s, v: v.reset(options={"mask": 1}), "unknown reset option 'mask'; choose from start, reset_mask"),
+        (lambda s, v: v.reset(options={"reset_mask": np.ones(3, bool)}), r"is bool\[3\], expected bool\[2\]"),
+        (lambda s, v: v.reset(seed=[1, 2, 3]), "seed has 3 entries for 2 environments"),
+        (lambda s, v: s.reset(options={"start": [0.0]}), r"options\['start'\] has shape \(1,\), expected \(2,\)"),
+        (lambda s, v: s.reset(options={"start": [0.0, 3.0]}), r"= \[0.0, 3.0\] is outside"),
+        (lambda s, v: s.reset(options={"start": [0.0, np.nan]}), "is outside"),
+        (lambda s, v: TaskEnv(Avoid()).step(np.zeros(2)), r"Avoid: call reset\(\) before the first step"),
+        (lambda s, v: TaskEnv(Avoid(), render_mode="human"), "render_mode='human'; choose one of rgb_array, or None"),
+        (lambda s, v: TaskVectorEnv(0, Avoid()), "num_envs must be at least 1, got 0"),
+    ],
+)
+def test_messages(call, message):
+    single, vector = TaskEnv(Avoid()), TaskVectorEnv(2, Avoid(), num_threads=0)
+    single.reset(seed=0)
+    vector.reset(seed=0)
+    with pytest.raises(ValueError, match=message) as error:
+        call(single, vector)
+    assert "\n" not in str(error.value)
+
+
+class NoExpert(Avoid):
+    has_expert = False
+
+
+def test_a_task_without_an_expert_says_so():
+    env = TaskEnv(NoExpert())
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="NoExpert has no scripted expert"):
+        env.expert_action()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [("warmstart", "steps would depend on earlier calls"), ("autoreset", "would restart by itself")],
+)
+def test_an_mjcf_without_the_flags_is_refused(flag, message, tmp_path, monkeypatch):
+    xml = (task_module.ASSETS / "avoid.xml").read_text()
+    (tmp_path / "avoid.xml").write_text(xml.replace(f'{flag}="disable"', ""))
+    monkeypatch.setattr(task_module, "ASSETS", tmp_path)
+    with pytest.raises(AssertionError, match=message):
+        Avoid()

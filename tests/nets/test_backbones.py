@@ -1,0 +1,125 @@
+import pytest
+import torch
+
+from robolearn.nets.backbone import FiLM, Shapes, TimeEmbedding
+from robolearn.nets.mlp import MLPConfig
+from robolearn.nets.transformer import TransformerConfig
+from robolearn.nets.unet import Conv, Norm, UNetConfig
+
+BACKBONES = ["mlp", "unet", "transformer"]
+
+
+def build(cfg, *, horizon=4, num_times=1):
+    torch.manual_seed(0)
+    net = cfg.build(Shapes(3, 2, horizon, 2, 5, num_times)).eval()
+    for parameter in net.parameters():  # FiLM starts at zero, where nothing depends on the condition
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return net
+
+
+def inputs(horizon=4, num_times=1):
+    generator = torch.Generator().manual_seed(1)
+    x, cond = torch.randn(2, horizon, 3, generator=generator), torch.randn(2, 2, 5, generator=generator)
+    return x, cond, torch.rand(2, num_times, generator=generator) if num_times else None
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 3, 5, 7, 16])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_any_horizon(tiny_backbones, backbone, horizon):
+    net = build(tiny_backbones[backbone], horizon=horizon)
+    out = net(*inputs(horizon))
+    assert out.shape == (2, horizon, 2)
+    assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("horizon", range(1, 10))
+def test_unet_of_three_resolutions_takes_any_horizon(horizon):
+    net = build(UNetConfig(widths=(4, 8, 8), num_groups=2, time_dim=8), horizon=horizon)
+    assert net(*inputs(horizon)).shape == (2, horizon, 2)
+
+
+@pytest.mark.parametrize("num_times", [0, 1, 2])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_input_matters(tiny_backbones, backbone, num_times):
+    net = build(tiny_backbones[backbone], num_times=num_times)
+    arguments = inputs(num_times=num_times)
+    needed = [a.requires_grad_() for a in arguments if a is not None]
+    gradients = torch.autograd.grad(net(*arguments).square().sum(), needed)
+    for gradient in gradients:  # every observation token, every action step, every time
+        assert (gradient.abs().flatten(2).sum(-1) > 0).all() if gradient.dim() == 3 else (gradient != 0).all()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_rows_do_not_mix(tiny_backbones, backbone):
+    net = build(tiny_backbones[backbone])
+    x, cond, time = inputs()
+    together, alone = net(x, cond, time), net(x[1:], cond[1:], time[1:])
+    torch.testing.assert_close(together[1:], alone)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_forgotten_time_is_noticed(tiny_backbones, backbone):
+    x, cond, _ = inputs()
+    with pytest.raises(AssertionError, match="family with a time"):
+        build(tiny_backbones[backbone])(x, cond)
+
+
+@pytest.mark.parametrize(("stride", "kernel"), [(1, 5), (1, 3), (2, 3)])
+def test_conv_is_a_convolution(stride, kernel):
+    conv = Conv(3, 4, kernel, stride)
+    x = torch.randn(2, 8, 3)
+    weight = conv.linear.weight.view(4, kernel, 3).permute(0, 2, 1)
+    expected = torch.nn.functional.conv1d(
+        x.transpose(1, 2), weight, conv.linear.bias, stride=stride, padding=kernel // 2
+    )
+    torch.testing.assert_close(conv(x), expected.transpose(1, 2))
+
+
+def test_norm_centres_each_group():
+    y = Norm(8, 2)(3 + 2 * torch.randn(2, 6, 8)).unflatten(2, (2, 4))
+    torch.testing.assert_close(y.mean(dim=(1, 3)), torch.zeros(2, 2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.square().mean(dim=(1, 3)), torch.ones(2, 2), atol=1e-3, rtol=0)
+
+
+def test_film_is_the_identity_at_the_start():
+    x, cond = torch.randn(2, 3, 4), torch.randn(2, 5)
+    torch.testing.assert_close(FiLM(5, 4)(x, cond), x)
+
+
+def test_film_scales_and_shifts():
+    film, x, cond = FiLM(5, 4), torch.randn(2, 3, 4), torch.randn(2, 5)
+    film.linear.bias.data = torch.cat([torch.full((4,), 2.0), torch.full((4,), 7.0)])
+    torch.testing.assert_close(film(x, cond), 3 * x + 7)
+
+
+def test_time_embedding_tells_neighbouring_levels_apart():
+    embedding = TimeEmbedding(1, 8)
+    times = torch.arange(101)[:, None] / 100
+    angles = (times * embedding.frequencies)[:, None]
+    features = torch.cat([angles.sin(), angles.cos()], dim=1).flatten(1)
+    distances = torch.cdist(features, features) + 10 * torch.eye(101)
+    assert distances.min() > 0.1
+    assert embedding(times, 101).shape == (101, 8)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: UNetConfig(widths=(12,)), r"widths \(12,\) must be multiples of num_groups 8"),
+        (lambda: UNetConfig(widths=()), "widths"),
+        (lambda: UNetConfig(kernel_size=4), "kernel_size 4 must be odd"),
+        (lambda: TransformerConfig(width=10), "width 10 is not a multiple of num_heads 4"),
+    ],
+)
+def test_impossible_sizes(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_the_defaults_are_of_the_size_they_say():
+    shapes = Shapes(2, 2, 16, 2, 4, 1)
+    sizes = {
+        type(cfg): sum(p.numel() for p in cfg.build(shapes).parameters())
+        for cfg in (MLPConfig(), UNetConfig(), TransformerConfig())
+    }
+    assert all(3e5 < size < 5e6 for size in sizes.values()), sizes

@@ -1,0 +1,101 @@
+"""The samplers with an exact denoiser: data from N(MEAN, STD^2), for which everything is known in closed form."""
+
+import pytest
+import torch
+
+from robolearn.policies.diffusion import Diffusion, DiffusionConfig, squared_cosine
+
+MEAN, STD = 0.2, 0.15
+COND = torch.zeros(1, 1, 1)
+
+
+def exact_family(prediction="v", levels=100, **choices):
+    alpha_bar = squared_cosine(levels)
+
+    def net(x, cond, time):
+        abar = alpha_bar[(time * levels).round().long()][:, :, None]
+        signal, sigma = abar.sqrt(), (1 - abar).sqrt()
+        clean = MEAN + STD**2 * signal / (signal**2 * STD**2 + sigma**2) * (x - signal * MEAN)
+        noise = (x - signal * clean) / sigma
+        return {"x0": clean, "eps": noise, "v": signal * noise - sigma * clean}[prediction]
+
+    cfg = DiffusionConfig(prediction=prediction, train_steps=levels, **choices)
+    return Diffusion(cfg, lambda dim_in, dim_out, num_times: net, 1, 1)
+
+
+def sample(family, n=10_000):
+    noise = family.noise(n, generator=torch.Generator().manual_seed(0))
+    return family.sample(COND.expand(n, 1, 1), noise).flatten()
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+def test_samples_follow_the_data(prediction, sampler):
+    chunks = sample(exact_family(prediction, levels=1000, sampler=sampler, steps=1000))
+    assert chunks.mean().item() == pytest.approx(MEAN, abs=0.005)
+    assert chunks.std().item() == pytest.approx(STD, rel=0.03)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+def test_samples_over_a_subsequence_of_levels(sampler):
+    chunks = sample(exact_family(levels=1000, sampler=sampler, steps=250))
+    assert chunks.mean().item() == pytest.approx(MEAN, abs=0.005)
+    assert chunks.std().item() == pytest.approx(STD, rel=0.06)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+def test_a_wrong_sign_is_noticed(sampler):
+    family = exact_family(sampler=sampler, steps=100)
+    net = family.net
+    family.net = lambda *arguments: -net(*arguments)
+    assert abs(sample(family).mean().item() - MEAN) > 0.1
+
+
+def error(sampler, steps):
+    """Largest distance to the solution of the probability-flow equation, which is linear for Gaussian data."""
+    family = exact_family(levels=2048, sampler=sampler, steps=steps).double()
+    abar = family.alpha_bar[-1]
+    start = torch.linspace(-1.5, 1.5, 7, dtype=torch.float64).view(-1, 1, 1, 1)
+    z = (start[:, 0] - abar.sqrt() * MEAN) / (abar * STD**2 + 1 - abar).sqrt()
+    end = family.sample(COND.expand(7, 1, 1), start)
+    return (end - (MEAN + STD * z)).abs().max().item()
+
+
+def test_dpm_solver_converges_with_second_order_and_ddim_with_first():
+    ratios = {s: error(s, 64) / error(s, 128) for s in ("ddim", "dpm++")}
+    assert 1.6 < ratios["ddim"] < 2.6
+    assert 3.2 < ratios["dpm++"] < 5.5
+    assert error("dpm++", 64) < error("ddim", 64) / 4
+
+
+@pytest.mark.parametrize("levels", [10, 100, 1000])
+def test_squared_cosine_falls_from_one_to_almost_nothing(levels):
+    alpha_bar = squared_cosine(levels)
+    assert alpha_bar.shape == (levels + 1,)
+    assert alpha_bar[0] == 1
+    assert 0 < alpha_bar[-1] < 1e-3
+    assert (alpha_bar.diff() < 0).all()
+    assert (alpha_bar[1:] / alpha_bar[:-1]).min() > 0.99e-3
+    half = torch.cos(torch.tensor((0.5 + 0.008) / 1.008 * torch.pi / 2)).square()
+    start = torch.cos(torch.tensor(0.008 / 1.008 * torch.pi / 2)).square()
+    torch.testing.assert_close(alpha_bar[levels // 2], half / start)
+
+
+def test_levels_of_the_loss_cover_one_to_all():
+    family = exact_family(levels=10, steps=5)
+    level = family.draws(1000, generator=torch.Generator().manual_seed(0))["level"]
+    assert level.unique().tolist() == list(range(1, 11))
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+def test_the_exact_denoiser_has_the_least_loss(prediction):
+    """E|v - E[v|x]|^2 < E|v - f(x)|^2 for every other f."""
+    family = exact_family(prediction, steps=10)
+    generator = torch.Generator().manual_seed(0)
+    actions = MEAN + STD * torch.randn(20_000, 1, 1, generator=generator)
+    draws = family.draws(20_000, generator=generator)
+    mask, cond = torch.ones(20_000, 1, dtype=torch.bool), COND.expand(20_000, 1, 1)
+    exact, net = family.loss(actions, cond, mask, draws)[0], family.net
+    for factor in (0.9, 1.1):
+        family.net = lambda *arguments, factor=factor: factor * net(*arguments)
+        assert family.loss(actions, cond, mask, draws)[0] > exact

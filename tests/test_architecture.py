@@ -1,0 +1,97 @@
+"""Who may import whom; see docs/architecture.md."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("train.py", "eval.py", "robolearn/cli.py")
+# Room -> rooms it may import besides itself; config.py, errors.py and types.py are at hand everywhere.
+ALLOWED = {
+    "types": (),
+    "config": (),
+    "errors": (),
+    "data": (),
+    "nets": ("data",),
+    "policies": ("nets", "data"),
+    "rollout": ("policies",),
+    "report": ("rollout",),
+    "training": ("policies", "nets", "data", "rollout"),
+}
+COMMON = {"types", "config", "errors"}
+ONLY_IN = {
+    "mujoco": ("envs/",),
+    "zarr": ("robolearn/data/store.py",),
+    "wandb": ("robolearn/training/logger.py",),
+    "tyro": COMMANDS,
+}
+
+
+def sources():
+    paths = [*ROOT.glob("robolearn/**/*.py"), *ROOT.glob("envs/**/*.py"), *ROOT.glob("*.py")]
+    return {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
+
+
+def imports(source):
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module
+
+
+def violations(files):
+    """One line per import that goes the wrong way."""
+    for path, source in files.items():
+        for name in imports(source):
+            top, *rest = name.split(".")
+            if top in ONLY_IN and not path.startswith(ONLY_IN[top]):
+                yield f"{path} imports {top}"
+            if {top, path.split("/")[0]} == {"envs", "robolearn"}:
+                yield f"{path} imports {name}"
+            if path.startswith("robolearn/") and path not in COMMANDS and top == "robolearn" and rest:
+                room = path.split("/")[1].removesuffix(".py")
+                if rest[0] not in (room, *ALLOWED[room]) and rest[0] not in COMMON:
+                    yield f"{path} imports {name}"
+
+
+def test_imports_go_one_way():
+    assert list(violations(sources())) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("robolearn/nets/mlp.py", "from robolearn.policies.flow import Flow"),
+        ("robolearn/policies/flow.py", "import robolearn.training.fit"),
+        ("robolearn/rollout/engine.py", "def f():\n    from robolearn.training.run import Run"),
+        ("robolearn/rollout/engine.py", "import envs"),
+        ("envs/avoid.py", "from robolearn.types import Batch"),
+        ("robolearn/rollout/video.py", "import mujoco"),
+        ("robolearn/training/fit.py", "import wandb"),
+        ("robolearn/data/windows.py", "import zarr.codecs"),
+        ("robolearn/config.py", "import tyro"),
+    ],
+)
+def test_a_wrong_import_is_noticed(path, line):
+    assert len(list(violations({path: line}))) == 1
+
+
+def test_every_room_has_its_rule():
+    rooms = {p.stem for p in (ROOT / "robolearn").iterdir() if p.is_dir() and any(p.glob("*.py"))}
+    assert rooms <= set(ALLOWED)
+
+
+def test_datasets_is_no_package():
+    """It would shadow Hugging Face's `datasets`."""
+    assert not (ROOT / "datasets" / "__init__.py").exists()
+
+
+def test_importing_the_package_is_cheap():
+    code = "import robolearn, sys; print([m for m in ('torch', 'numpy', 'zarr', 'wandb') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert out.stdout.strip() == "[]", out.stderr

@@ -1,0 +1,152 @@
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.nets.mlp import MLPConfig
+from robolearn.nets.unet import UNetConfig
+from robolearn.policies.diffusion import DiffusionConfig
+from robolearn.policies.flow import FlowConfig
+from robolearn.policies.policy import PolicyConfig
+from robolearn.policies.registry import REGISTRY
+from robolearn.policies.regression import RegressionConfig
+from robolearn.rollout.environments import EnvConfig
+from robolearn.training.config import DatasetConfig, TrainConfig
+
+
+@dataclass(frozen=True)
+class Everything:
+    number: float
+    pair: tuple[int, str] = (1, "a")
+    kind: Literal["x", "y"] = "x"
+    path: Path | None = None
+    family: FlowConfig | RegressionConfig = field(default_factory=FlowConfig)
+    either: int | str | None = None
+    flags: dict[str, bool] = field(default_factory=dict)
+
+
+def through_text(value):
+    return from_json(type(value), json.loads(json.dumps(to_json(value, REGISTRY))), REGISTRY)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        TrainConfig(),
+        TrainConfig(
+            dataset=DatasetConfig(path=Path("x/y.zarr"), obs_keys=("a", "b"), cache_dir=Path("c")),
+            env=EnvConfig("envs:robolearn/Avoid-v0", {"obs_type": "state"}, 7),
+            lr=1.0,
+            out=Path("runs/a"),
+            keep_every=5,
+            wandb=False,
+        ),
+        PolicyConfig(
+            DiffusionConfig("eps", 20, "ddim", 3), UNetConfig((8, 16)), {"a": (2, 3), "b": ()}, 2, 1, 4
+        ),
+        PolicyConfig(RegressionConfig(), MLPConfig(), {"b": (1,), "a": (1,)}, 2, 1, 4, {"a": (0,)}),
+        Everything(1.5, (2, "b"), "y", Path("p"), RegressionConfig(), "text", {"on": True}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_round_trip(value):
+    assert through_text(value) == value
+
+
+def test_the_order_of_the_keys_survives():
+    """The encoder concatenates in this order."""
+    cfg = PolicyConfig(RegressionConfig(), MLPConfig(), {"b": (1,), "a": (1,)}, 2, 1, 4)
+    assert list(through_text(cfg).obs_shapes) == ["b", "a"]
+
+
+@given(
+    st.builds(
+        Everything,
+        number=st.floats(allow_nan=False, allow_infinity=False),
+        pair=st.tuples(st.integers(), st.text()),
+        kind=st.sampled_from(["x", "y"]),
+        path=st.none(),
+        family=st.sampled_from([FlowConfig(), FlowConfig(steps=3), RegressionConfig()]),
+        either=st.one_of(st.none(), st.integers(), st.text()),
+        flags=st.dictionaries(st.text(), st.booleans()),
+    )
+)
+def test_round_trip_of_anything(value):
+    assert through_text(value) == value
+
+
+def test_a_whole_number_will_do_for_a_float():
+    assert from_json(Everything, {"number": 2}, REGISTRY) == Everything(2.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([], "Everything: expected an object, found []"),
+        ({}, "Everything: field 'number' is missing"),
+        ({"number": 1, "size": 2}, "Everything: unknown field 'size'; it has number, pair"),
+        ({"number": "1"}, "Everything.number: expected float, found '1'"),
+        ({"number": True}, "Everything.number: expected float, found True"),
+        ({"number": 1, "pair": "ab"}, "Everything.pair: expected a list, found 'ab'"),
+        ({"number": 1, "pair": [1]}, "Everything.pair: expected 2 entries, found [1]"),
+        ({"number": 1, "pair": [1, 2]}, "Everything.pair: expected str, found 2"),
+        ({"number": 1, "kind": "z"}, "Everything.kind: expected one of x, y, found 'z'"),
+        ({"number": 1, "path": 3}, "Everything.path: expected a path, found 3"),
+        ({"number": 1, "either": 1.5}, "Everything.either: expected int or str, found 1.5"),
+        ({"number": 1, "flags": {"on": 1}}, "Everything.flags.on: expected bool, found 1"),
+        ({"number": 1, "flags": [1]}, "Everything.flags: expected an object, found [1]"),
+        ({"number": 1, "family": {}}, "Everything.family: expected an object with a type, found {}"),
+        (
+            {"number": 1, "family": {"type": "mlp"}},
+            "Everything.family.type: expected one of regression, flow, found 'mlp'",
+        ),
+        (
+            {"number": 1, "family": {"type": "flow", "steps": 0}},
+            "flow: steps 0 must be at least 1",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(data, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        from_json(Everything, data, REGISTRY)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"{", b"", b"\xff\xfe"])
+def test_a_file_that_is_no_json_is_named(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_bytes(text)
+    with pytest.raises(ValueError, match="not JSON") as caught:
+        read_json(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"nothing.json: no such file"):
+        read_json(tmp_path / "nothing.json")
+
+
+def test_files_are_for_people(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [1]})
+    assert read_json(tmp_path / "a.json") == {"a": [1]}
+    assert (tmp_path / "a.json").read_text().count("\n") > 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"obs_horizon": 0}, "--obs-horizon 0 must be at least 1"),
+        ({"batch_size": 0}, "--batch-size 0 must be at least 1"),
+        ({"exec_horizon": 17}, "--exec-horizon 17 must be at most --action-horizon 16"),
+        ({"dataset": DatasetConfig(validation_fraction=1.0)}, r"validation-fraction 1.0 must be in \[0, 1\)"),
+    ],
+)
+def test_impossible_training_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**options)
