@@ -3,9 +3,9 @@
     python benchmarks/pusht_replay.py ../shared/data/pusht/pusht_cchi_v7_replay.zarr [--out FILE.json]
 
 Every episode starts in its recorded first state, executes its recorded actions and holds the last one for 8
-more steps; success does not end it. `final` is the coverage after the last step, `max` the best along the way,
-`track` the block's largest distance from its recorded position [px]. Variants of the physics were tried on the
-even episodes; the odd ones were held out. gym-pusht is left out where it is not installed.
+more steps; success does not end it. `final` is the coverage after the last step, `max` the best on the way,
+`track` the block's largest distance from its recorded position [px]. Variants of the physics were tried on
+the even episodes; the odd ones were held out. gym-pusht is left out where it is not installed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
-from mujoco import MjData
 from mujoco.rollout import rollout
 
 from envs.pusht import PushT, coverage
@@ -79,7 +78,7 @@ def replay_mujoco(episodes: list[Episode]) -> list[Array]:
     for i, episode in enumerate(episodes):
         control = np.repeat(task.control(held_actions(episode)), task.num_substeps, axis=0)
         substates = np.empty((1, len(control), physics.shape[1]))
-        rollout(task.model, MjData(task.model), physics[i], control, state=substates)
+        rollout(task.model, mujoco.MjData(task.model), physics[i], control, state=substates)
         steps = substates[0, task.num_substeps - 1 :: task.num_substeps]
         states.append(task.observe(steps, memory[i])["state"])
     return states
@@ -97,7 +96,7 @@ def replay_pymunk(episodes: list[Episode]) -> list[Array]:
         env.reset(seed=0)
         env._setup()
         state = episode.obs["state"][0].astype(float).tolist()
-        # Turning moves the block's origin, so the angle comes first (in the environment's reset it comes last).
+        # Turning moves the block's origin, so the angle comes first (in the environment's reset: last).
         env.agent.position, env.block.angle, env.block.position = state[:2], state[4], state[2:4]
         states.append(np.array([env.step(action)[0] for action in held_actions(episode)]))
     return states

@@ -53,7 +53,7 @@ def coverage(block: Array) -> Array:
     """Share of the goal's area that the block covers, in [0, 1], shape [...].
 
     Exact: clamping the block's outline to one of the goal's boxes (in the goal's frame) moves nothing inside
-    that box and everything else onto its boundary, so the clamped outline encloses the area of the intersection.
+    that box and everything else onto its boundary, so the clamped outline encloses the intersection's area.
     Between its crossings with the box's four lines an edge stays straight.
 
     Args:

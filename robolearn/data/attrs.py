@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any
 
 SCHEMA_VERSION = 1
 
@@ -35,7 +35,7 @@ class StoreAttrs:
     env_kwargs: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Self:
+    def from_json(cls, raw: dict[str, Any]) -> StoreAttrs:
         """Read the root attributes; a store without a schema version declares nothing."""
         if "schema_version" not in raw:
             return cls(schema_version=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -73,7 +74,9 @@ def _summary(values: np.ndarray) -> str:
 
 
 def _keys_table(store: DemoStore, report: Report) -> Table:
-    table = Table("key", "per step", "type", "MB", "NaN or inf", title="keys", title_justify="left")
+    table = Table(
+        "key", "per step", "type", "MB", "NaN or inf", title="keys", title_justify="left", box=SIMPLE_HEAD
+    )
     for key in store.keys:
         shape, dtype = store.shapes[key], store.dtypes[key]
         size = store.num_steps * int(np.prod(shape)) * dtype.itemsize / 1e6
@@ -84,7 +87,9 @@ def _keys_table(store: DemoStore, report: Report) -> Table:
 
 
 def _ranges_table(report: Report) -> Table:
-    table = Table("key", "min", "max", "mean", "std", "", title="ranges", title_justify="left")
+    table = Table(
+        "key", "min", "max", "mean", "std", "", title="ranges", title_justify="left", box=SIMPLE_HEAD
+    )
     for column in report.columns:
         name = column.key if column.dim is None else f"{column.key}[{column.dim}]"
         numbers = [f"{x:.4g}" for x in (column.low, column.high, column.mean, column.std)]
@@ -107,7 +112,7 @@ def _print_findings(report: Report, console: Console) -> None:
 
 
 def _jumps_table(report: Report) -> Table:
-    table = Table("where", "count", "largest at", "from", "to", "x usual step", "")
+    table = Table("where", "count", "largest at", "from", "to", "x usual", "", box=SIMPLE_HEAD)
     table.title, table.title_justify = "suspicious jumps (episode:step)", "left"
     for j in report.jumps[:MAX_LINES]:
         wraps = abs(abs(j.after - j.before) - 2 * np.pi) < 0.1
@@ -118,5 +123,5 @@ def _jumps_table(report: Report) -> Table:
             f"{j.after:.4g}",
             f"{j.factor:.0f}",
         )
-        table.add_row(escape(f"{j.key}[{j.dim}]"), *numbers, "an angle that wraps" if wraps else "")
+        table.add_row(escape(f"{j.key}[{j.dim}]"), *numbers, "angle that wraps" if wraps else "")
     return table

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,10 +24,8 @@ from torch import Tensor
 
 from robolearn.data import decode
 from robolearn.data.checks import ends_problem
+from robolearn.data.store import DemoStore
 from robolearn.types import Batch
-
-if TYPE_CHECKING:
-    from robolearn.data.store import DemoStore
 
 MAX_RESIDENT_BYTES = 8 << 30
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,7 @@ class Shapes:
     """Time arguments of the family: 0 for regression, 1 for diffusion and flow."""
 
 
+@runtime_checkable
 class Backbone(Protocol):
     """Any network that any family can drive."""
 
@@ -84,9 +85,9 @@ class FiLM(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, x: Float[Tensor, "b *n d"], cond: Float[Tensor, "b c"]) -> Float[Tensor, "b *n d"]:
-        """Modulate the last axis of ``x``."""
+    def forward(self, x: Float[Tensor, "b d *n"], cond: Float[Tensor, "b c"]) -> Float[Tensor, "b d *n"]:
+        """Modulate the channels, axis 1 of ``x``."""
         scale, shift = self.linear(cond).chunk(2, dim=-1)
-        middle = (1,) * (x.dim() - 2)
-        scale, shift = (s.view(len(s), *middle, s.shape[-1]) for s in (scale, shift))
+        trailing = (1,) * (x.dim() - 2)
+        scale, shift = (s.view(*s.shape, *trailing) for s in (scale, shift))
         return torch.addcmul(x + shift, x, scale)

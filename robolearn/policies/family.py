@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,6 +21,7 @@ from robolearn.nets.backbone import Backbone
 Draws = dict[str, Tensor]
 
 
+@runtime_checkable
 class MakeNet(Protocol):
     """Builds a backbone for this policy's chunk and observations; a family may ask for several."""
 

@@ -54,7 +54,7 @@ def rollout(
         actions = controller.act(active)
         chunk = envs.step_chunk(actions, active)
         controller.observe(chunk.obs, chunk.num_steps)
-        for slot in np.flatnonzero(active):
+        for slot in np.flatnonzero(active).tolist():
             recorder = running[slot]
             assert recorder is not None
             if recorder.record(actions[slot], chunk, slot, max_steps) or _error(envs, slot):
@@ -78,7 +78,7 @@ def _start(
     controller.reset(slots, begun, obs)
     for slot, episode in zip(slots, begun, strict=True):
         first = {key: np.array(obs[key][slot]) for key in controller.history}
-        running[slot] = Recorder(episode, controller.seed + episode, first)
+        running[slot] = Recorder(episode, controller.seed + episode, first, controller.policy.cfg.action_dim)
     return [slot for slot in slots if _error(envs, slot)]
 
 
@@ -94,6 +94,7 @@ class Recorder:
     episode: int
     seed: int
     first_obs: dict[str, Array]
+    action_dim: int
     parts: list[tuple[dict[str, Array], Array, Array, Array]] = field(default_factory=list)
     length: int = 0
     success: bool = False
@@ -131,7 +132,8 @@ class Recorder:
             for key, first in self.first_obs.items()
         }
         actions, rewards, scores = (
-            np.concatenate([part[i] for part in self.parts]) if self.parts else np.zeros(0) for i in (1, 2, 3)
+            np.concatenate([np.zeros(empty, np.float32), *(part[i] for part in self.parts)])
+            for i, empty in ((1, (0, self.action_dim)), (2, 0), (3, 0))
         )
         return Trajectory(
             episode=self.episode,

@@ -7,10 +7,11 @@ environment that ends inside a chunk stops there, and one that breaks ends its o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 
 from robolearn.types import Array
 
@@ -27,6 +28,7 @@ class EnvConfig:
     """Length at which an episode is cut; by default the environment's own."""
 
 
+@runtime_checkable
 class Chunk(Protocol):
     """What one call of ``step_chunk`` gives back, for n environments and h steps.
 
@@ -64,6 +66,7 @@ class Chunk(Protocol):
         ...
 
 
+@runtime_checkable
 class ChunkedEnvs(Protocol):
     """Environments that the engine can drive."""
 
@@ -95,25 +98,23 @@ def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...]) -> Chunk
     Raises:
         ValueError: The id is unknown, its package is missing, or it has other observations.
     """
-    if _has_vector_driver(cfg):
-        envs: Any = gym.make_vec(_require_id(cfg), num_envs=num_envs, **cfg.kwargs)
-        if hasattr(envs, "step_chunk"):
-            _check_obs_keys(cfg, envs.single_observation_space, obs_keys)
-            return envs
-        envs.close()
-    return LoopEnvs(cfg, num_envs, obs_keys)
+    if not _has_vector_driver(cfg):
+        return LoopEnvs(cfg, num_envs, obs_keys)
+    envs: Any = gym.make_vec(_require_id(cfg), num_envs=num_envs, **cfg.kwargs)
+    _check_obs_keys(cfg, envs.single_observation_space, obs_keys)
+    return envs
 
 
 def make_env(cfg: EnvConfig, **kwargs: Any) -> gym.Env:
     """Make one environment.
 
     Raises:
-        ValueError: The id is unknown or its package is missing.
+        ValueError: The id is unknown, its package is missing, or it does not take these arguments.
     """
     limit = {} if cfg.max_episode_steps is None else {"max_episode_steps": cfg.max_episode_steps}
     try:
         return gym.make(_require_id(cfg), **limit, **{**cfg.kwargs, **kwargs})
-    except (gym.error.Error, ImportError) as error:
+    except (gym.error.Error, ImportError, TypeError) as error:
         raise ValueError(f"environment {cfg.id}: {error}") from None
 
 
@@ -121,7 +122,8 @@ def _has_vector_driver(cfg: EnvConfig) -> bool:
     env = make_env(cfg)
     assert env.spec is not None
     env.close()
-    return env.spec.vector_entry_point is not None
+    driver = env.spec.vector_entry_point
+    return hasattr(load_env_creator(driver) if isinstance(driver, str) else driver, "step_chunk")
 
 
 def _require_id(cfg: EnvConfig) -> str:
@@ -167,7 +169,7 @@ class LoopEnvs:
         self, *, seed: list[int | None], options: dict[str, Any]
     ) -> tuple[dict[str, Array], dict[str, Any]]:
         """See ChunkedEnvs."""
-        for i in np.flatnonzero(options["reset_mask"]):
+        for i in np.flatnonzero(options["reset_mask"]).tolist():
             try:
                 env = self.envs[i] = self.envs[i] or make_env(self.cfg)
                 self._observe(i, env.reset(seed=seed[i])[0])
@@ -182,7 +184,7 @@ class LoopEnvs:
         """See ChunkedEnvs."""
         n, h = actions.shape[:2]
         chunk = LoopChunk.empty(n, h, self.current)
-        for i in np.flatnonzero(active):
+        for i in np.flatnonzero(active).tolist():
             for j in range(h):
                 if self.errors[i] is not None or not self._step(i, j, actions[i, j], chunk):
                     break

@@ -21,7 +21,7 @@ from robolearn.types import Batch
 
 VALIDATION_WINDOWS = 2048
 
-Record = dict[str, float]
+Record = dict[str, int | float]
 
 
 class Hooks:

@@ -150,15 +150,21 @@ class Run:
         """Go on from the last checkpoint.
 
         Raises:
-            ValueError: There is none, or it is damaged.
+            ValueError: There is none, it is damaged, or it is of another policy.
         """
         directory = self.checkpoint("last")
         step = read_json(directory / "train.json")["step"]
+        path = directory / "train.safetensors"
         try:
-            tensors = load_file(directory / "train.safetensors")
+            tensors = load_file(path)
         except (OSError, SafetensorError) as error:
-            raise ValueError(f"{directory / 'train.safetensors'}: damaged ({error})") from None
-        state.restore(tensors, step)
+            raise ValueError(f"{path}: damaged ({error})") from None
+        try:
+            state.restore(tensors, step)
+        except (KeyError, RuntimeError):
+            raise ValueError(
+                f"{path}: not of this policy; horizons and observations cannot change when resuming"
+            ) from None
 
     def _point(self, link: str, target: str) -> None:
         temporary = self.checkpoints / f".{link}.part"

@@ -209,7 +209,7 @@ def test_the_block_stops_with_the_pusher_and_at_the_wall(task):
 
 
 def replay(task, demos, indices):
-    """Replay open loop: the block's largest deviation from the recording [px] and the best score, each [e]."""
+    """Replay open loop: the block's largest deviation from the recording [px] and best score, each [e]."""
     episodes = [demos.episode(i) for i in indices]
     longest = max(len(e) for e in episodes) + 8
     actions = np.stack([np.pad(e.actions, ((0, longest - len(e)), (0, 0)), mode="edge") for e in episodes])

@@ -7,19 +7,23 @@ import pytest
 import torch
 
 from robolearn.policies.flow import FlowConfig
+from robolearn.policies.policy import Policy
 from robolearn.rollout.controller import ROWS, Controller
 
 HORIZON = 6
 
 
-class Stub:
-    """A policy whose chunk at step s is plan(history) [t, a]; keeps what it was shown."""
+class Stub(Policy):
+    """A policy whose chunk is plan(history) [t, a]; keeps what it was shown."""
+
+    device = torch.device("cpu")
 
     def __init__(self, plan, obs_horizon=2, num_draws=1):
+        torch.nn.Module.__init__(self)
         self.cfg = types.SimpleNamespace(
             obs_shapes={"state": (1,)}, obs_horizon=obs_horizon, action_horizon=HORIZON, action_dim=1
         )
-        self.plan, self.device, self.shown, self.noises = plan, torch.device("cpu"), [], []
+        self.plan, self.shown, self.noises = plan, [], []
         self.family = types.SimpleNamespace(
             noise=lambda batch, generator: torch.randn(batch, num_draws, generator=generator)
         )

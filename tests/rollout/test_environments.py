@@ -45,7 +45,7 @@ gym.register("test/Pair-v0", entry_point=Pair, vector_entry_point=PairVector, di
         (EnvConfig(), "the demonstrations name no environment; give --env.id"),
         (EnvConfig("envs:robolearn/Nothing-v0"), "environment envs:robolearn/Nothing-v0: .*Nothing"),
         (EnvConfig("Nothing-v0"), "environment Nothing-v0: .*Nothing"),
-        (EnvConfig("envs:robolearn/Avoid-v9"), "environment envs:robolearn/Avoid-v9: .*Avoid-v9"),
+        (EnvConfig("envs:robolearn/Avoid-v9"), "environment envs:robolearn/Avoid-v9: .*v9"),
         (EnvConfig("no_such_package:Thing-v0"), "environment no_such_package:Thing-v0: .*no_such_package"),
         (EnvConfig("not an id"), "environment not an id: "),
         (EnvConfig(AVOID, {"colour": "red"}), f"environment {AVOID}: .*colour"),

@@ -1,0 +1,140 @@
+"""Appending survives a kill at any moment, and a disk that refuses."""
+
+import errno
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robolearn.data import store as store_module
+from robolearn.data.store import DemoStore, StoreAttrs
+from tests.data.episodes import assert_same, make_episode
+
+ROOT = Path(__file__).parents[2]
+WRITER = """
+import sys
+from robolearn.data import store as module
+from tests.data.episodes import make_episode
+module.LOW_DIM_CHUNK, module.IMAGE_CHUNK = 8, 3
+store = module.DemoStore.append_to(sys.argv[1])
+print(flush=True)
+while True:
+    store.append(make_episode(store.num_episodes))
+    print(store.num_episodes, flush=True)
+"""
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Episodes cross the edges of chunks."""
+    monkeypatch.setattr(store_module, "LOW_DIM_CHUNK", 4)
+    monkeypatch.setattr(store_module, "IMAGE_CHUNK", 3)
+
+
+def intact(path):
+    """How many episodes there are, all of them as written."""
+    store = DemoStore.open_unchecked(path)
+    if store.num_episodes:
+        assert list(store.problems()) == []
+    for i in range(store.num_episodes):
+        assert_same(store.episode(i), make_episode(i))
+    return store.num_episodes
+
+
+def test_kill_between_any_two_file_operations(tmp_path, monkeypatch, small_chunks):
+    """A copy of the directory before and after each replacement of a file is what a kill there would leave."""
+    path, copies = tmp_path / "x.zarr", []
+    store = DemoStore.create(path, attrs=StoreAttrs())
+    replace = Path.replace
+
+    def watched(source, target):
+        for act in (lambda: None, lambda: replace(source, target)):
+            act()
+            copies.append((tmp_path / str(len(copies)), store.num_episodes))
+            shutil.copytree(path, copies[-1][0])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", watched)
+        for i in range(4):
+            store.append(make_episode(i))
+    assert len(copies) > 4 * 2 * 8
+    for copy, finished in copies:
+        found = intact(copy)
+        assert found in (finished, finished + 1)
+        again = DemoStore.append_to(copy)
+        again.extend([make_episode(found), make_episode(found + 1)])
+        assert intact(copy) == found + 2
+        assert not list(copy.rglob("*.partial"))
+
+
+def test_kill_at_random_times(tmp_path):
+    path = tmp_path / "x.zarr"
+    DemoStore.create(path, attrs=StoreAttrs())
+    rng, last = random.Random(0), 0
+    for _ in range(2):
+        command = [sys.executable, "-c", WRITER, str(path)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writer:
+            writer.stdout.readline()
+            for _ in range(rng.randrange(1, 4)):
+                announced = int(writer.stdout.readline())
+            try:
+                writer.wait(rng.random() * 0.05)
+            except subprocess.TimeoutExpired:
+                writer.send_signal(signal.SIGKILL)
+        found = intact(path)
+        assert found >= announced > last
+        last = found
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_disk_refuses(tmp_path, monkeypatch, small_chunks, code):
+    """At whichever operation the disk refuses, the error says what is safe and it is."""
+    path = tmp_path / "x.zarr"
+    store = DemoStore.create(path, attrs=StoreAttrs())
+    store.extend([make_episode(0), make_episode(1)])
+    replace, allowed = Path.replace, 0
+
+    def failing(source, target):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(code, os.strerror(code))
+        return replace(source, target)
+
+    while True:
+        left = allowed
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", failing)
+            try:
+                store.append(make_episode(2))
+                break
+            except ValueError as error:
+                message = f"cannot be written ({os.strerror(code)}); the 2 episodes stored before are safe"
+                assert message in str(error)
+        assert intact(path) == 2
+        allowed += 1
+    assert allowed > 8
+    assert intact(path) == 3
+
+
+def test_file_size_limit(tmp_path):
+    """A refusal by the operating system itself."""
+    path = tmp_path / "x.zarr"
+    store = DemoStore.create(path, attrs=StoreAttrs())
+    store.append(make_episode(0))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(ValueError, match="the 1 episodes stored before are safe"):
+            store.append(make_episode(1, length=5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert intact(path) == 1
+    store.append(make_episode(1))
+    assert intact(path) == 2

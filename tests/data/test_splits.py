@@ -1,0 +1,47 @@
+"""Splits are by episode: disjoint, complete, reproducible."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robolearn.data.splits import split_episodes
+
+NAMES = ("train", "validation", "calibration", "test")
+
+
+@given(
+    num=st.integers(40, 500),
+    weights=st.lists(st.integers(2, 9), min_size=1, max_size=4),
+    seed=st.integers(0, 9),
+)
+def test_parts_are_disjoint_and_complete(num, weights, seed):
+    fractions = {n: w / sum(weights) for n, w in zip(NAMES, weights, strict=False)}
+    parts = split_episodes(num, fractions, seed)
+    together = np.concatenate(list(parts.values()))
+    assert list(parts) == list(fractions)
+    assert sorted(together) == list(range(num))
+    for name, part in parts.items():
+        assert abs(len(part) - fractions[name] * num) <= 1
+        assert (np.diff(part) > 0).all()
+
+
+def test_seed_fixes_the_split():
+    fractions = {"train": 0.8, "test": 0.1}
+    a, b, c = (split_episodes(100, fractions, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a["train"], b["train"])
+    assert not np.array_equal(a["train"], c["train"])
+    assert sum(map(len, a.values())) == 90
+
+
+@pytest.mark.parametrize(
+    "fractions", [{"train": 0.9, "test": 0.2}, {"train": 1.1}, {"train": 0.0}, {"train": -0.5}]
+)
+def test_impossible_fractions(fractions):
+    with pytest.raises(ValueError, match="fractions"):
+        split_episodes(10, fractions, 0)
+
+
+def test_no_part_is_left_empty():
+    with pytest.raises(ValueError, match="split 'test': a share of 0.01 of 10 episodes is no episode"):
+        split_episodes(10, {"train": 0.9, "test": 0.01}, 0)

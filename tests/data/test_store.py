@@ -1,0 +1,179 @@
+"""DemoStore: what is written is what is read, in every encoding."""
+
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robolearn.data import store as store_module
+from robolearn.data.store import DemoStore, StoreAttrs, default_obs_keys
+from robolearn.types import Episode
+from tests.data.episodes import assert_same, make_episode
+
+ATTRS = StoreAttrs(
+    env_id="envs:robolearn/Avoid-v0",
+    control_dt=0.05,
+    units={"action": "m"},
+    obs_keys=("state",),
+    expert="scripted",
+    source="here",
+    licence="CC0",
+    env_kwargs={"max_episode_steps": 7},
+)
+
+
+def write_diffusion_policy(path, zarr_format, separator=".", **arrays):
+    """The layout of Diffusion Policy, without any attribute and in small chunks."""
+    root = zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    key_encoding = {"name": "v2", "separator": separator} if zarr_format == 2 else None
+    for name, array in arrays.items():
+        chunks = (min(5, len(array)), *array.shape[1:])
+        folder = "meta" if name == "episode_ends" else "data"
+        root.create_array(
+            f"{folder}/{name}",
+            data=array,
+            chunks=chunks,
+            chunk_key_encoding=key_encoding,
+            config={"write_empty_chunks": True},
+        )
+    return path
+
+
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(0)
+    return {
+        "state": rng.standard_normal((23, 5)).astype(np.float32),
+        "action": rng.standard_normal((23, 2)).astype(np.float32),
+        "episode_ends": np.array([4, 11, 23]),
+    }
+
+
+def test_round_trip(tmp_path):
+    written = [make_episode(i) for i in range(7)]
+    store = DemoStore.create(tmp_path / "x.zarr", attrs=ATTRS)
+    store.append(written[0])
+    store.extend(written[1:5])
+    DemoStore.append_to(tmp_path / "x.zarr").extend(written[5:])
+    store = DemoStore.open(tmp_path / "x.zarr")
+    assert store.attrs == ATTRS
+    assert (store.num_episodes, store.num_steps) == (7, sum(map(len, written)))
+    assert set(store.keys) == {"state", "img", "action"}
+    assert store.shapes["img"] == (2, 2, 3)
+    assert default_obs_keys(store) == ("state",)
+    for i, episode in enumerate(written):
+        assert_same(store.episode(i), episode)
+    np.testing.assert_array_equal(store.read("state"), np.concatenate([e.obs["state"] for e in written]))
+
+
+def test_chunks_are_large(tmp_path):
+    store = DemoStore.create(tmp_path / "x.zarr", attrs=ATTRS)
+    store.append(make_episode(0))
+    group = zarr.open_group(tmp_path / "x.zarr", mode="r")
+    assert group["data/state"].chunks[0] >= 1000
+    assert group["data/img"].chunks[0] == 100
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.data())
+def test_grouping_of_appends_does_not_matter(tmp_path_factory, lengths, data):
+    """Chunks of 4 rows: episodes end before, at and behind the edges of chunks."""
+    path = tmp_path_factory.mktemp("s") / "x.zarr"
+    written = [make_episode(i, length) for i, length in enumerate(lengths)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_module, "LOW_DIM_CHUNK", 4)
+        patch.setattr(store_module, "IMAGE_CHUNK", 3)
+        store, rest = DemoStore.create(path, attrs=ATTRS), written
+        while rest:
+            count = data.draw(st.integers(1, len(rest)))
+            store.extend(rest[:count])
+            rest = rest[count:]
+            if data.draw(st.booleans()):
+                store = DemoStore.append_to(path)
+    store = DemoStore.open(path)
+    assert store.num_episodes == len(written)
+    for i, episode in enumerate(written):
+        assert_same(store.episode(i), episode)
+
+
+@pytest.mark.parametrize(("zarr_format", "separator"), [(2, "."), (2, "/"), (3, "/")])
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_diffusion_policy_layout(tmp_path, arrays, zarr_format, separator, as_zip):
+    path = write_diffusion_policy(tmp_path / "dp.zarr", zarr_format, separator, **arrays)
+    if as_zip:
+        path = shutil.make_archive(str(path), "zip", path)
+    store = DemoStore.open(path)
+    assert store.attrs == StoreAttrs(schema_version=None)
+    np.testing.assert_array_equal(store.read("state"), arrays["state"])
+    np.testing.assert_array_equal(store.episode(1).actions, arrays["action"][4:11])
+    with pytest.raises(ValueError, match="only a directory written by robolearn"):
+        DemoStore.append_to(path)
+
+
+def test_content_hash_sees_content_only(tmp_path, arrays):
+    paths = [tmp_path / f"{v}.zarr" for v in (2, 3)]
+    hashes = {
+        DemoStore.open(write_diffusion_policy(p, v, **arrays)).content_hash()
+        for p, v in zip(paths, (2, 3), strict=True)
+    }
+    assert len(hashes) == 1
+    arrays["state"][7, 1] += 1
+    store = DemoStore.open(write_diffusion_policy(paths[0], 2, **arrays))
+    assert store.content_hash() not in hashes
+    assert store.content_hash(["action"]) == DemoStore.open(paths[1]).content_hash(["action"])
+
+
+def test_slabs_cover_every_row(tmp_path, arrays, monkeypatch):
+    monkeypatch.setattr(store_module, "SLAB_BYTES", 100)
+    store = DemoStore.open(write_diffusion_policy(tmp_path / "dp.zarr", 2, **arrays))
+    assert [(start, len(rows)) for start, rows in store.slabs("state")] == [
+        (0, 5),
+        (5, 5),
+        (10, 5),
+        (15, 5),
+        (20, 3),
+    ]
+    np.testing.assert_array_equal(store.read("state"), arrays["state"])
+
+
+def test_default_obs_keys_lists_the_choices(tmp_path, arrays):
+    arrays["keypoint"] = arrays.pop("state")
+    store = DemoStore.open(write_diffusion_policy(tmp_path / "dp.zarr", 2, **arrays))
+    with pytest.raises(ValueError, match=r"--dataset.obs-keys \(there are: keypoint\)"):
+        default_obs_keys(store)
+
+
+def changed(**changes):
+    episode = make_episode(1)
+    fields = {"obs": episode.obs, "actions": episode.actions, "attrs": episode.attrs}
+    return Episode(**{**fields, **changes})
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_lost(tmp_path):
+    store = DemoStore.create(tmp_path / "x.zarr", attrs=ATTRS)
+    store.append(make_episode(0))
+    good = make_episode(1)
+    nan = good.obs["state"].copy()
+    nan[2, 3] = np.nan
+    for bad, message in [
+        (changed(actions=good.actions[:0]), "episode 1 has no steps"),
+        (changed(actions=good.actions[:-1]), r"episode 1: data/state has 4 rows for 3 actions"),
+        (changed(obs={"state": good.obs["state"]}), "episode 1 has"),
+        (changed(attrs={}), "episode 1 has"),
+        (changed(obs={**good.obs, "state": nan}), "episode 1: data/state: nan in episode 0, step 2, dim 3"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            store.extend([bad])
+    store.append(good)
+    assert_same(DemoStore.open(tmp_path / "x.zarr").episode(1), good)
+
+
+def test_create_refuses_what_is_there(tmp_path):
+    DemoStore.create(tmp_path / "x.zarr", attrs=ATTRS)
+    with pytest.raises(ValueError, match="exists already"):
+        DemoStore.create(tmp_path / "x.zarr", attrs=ATTRS)
+    with pytest.raises(ValueError, match="cannot be written"):
+        DemoStore.create("/proc/x.zarr", attrs=ATTRS)

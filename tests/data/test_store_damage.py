@@ -1,0 +1,143 @@
+"""Damaged input: one line that names the file, key, episode and index."""
+
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+from numcodecs import Blosc
+
+from robolearn.data.store import DemoStore, StoreAttrs
+from robolearn.data.windows import Windows
+from tests.data.episodes import make_episode
+from tests.data.test_store import write_diffusion_policy
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A store of this toolkit with 5 episodes of 3 .. 7 steps."""
+    store = DemoStore.create(tmp_path / "x.zarr", attrs=StoreAttrs(obs_keys=("state",)))
+    store.extend([make_episode(i) for i in range(5)])
+    return store.path
+
+
+def refused(path, *parts):
+    """The error of training on `path`: one line with the store's name and all parts."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the parts are the match)
+        Windows.from_store(DemoStore.open(path), ("state",), 2, 4)
+    line = str(caught.value)
+    assert "\n" not in line
+    for part in (str(path), *parts):
+        assert part in line
+    return line
+
+
+def rewrite(path, name, array):
+    zarr.open_group(path, mode="r+").create_array(name, data=array, overwrite=True)
+
+
+def test_no_store(tmp_path):
+    refused(tmp_path / "absent.zarr", "no such file")
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", "not a zarr store")
+    for name, content in (("file", b"hello"), ("x.zip", b"PK\x03\x04 broken")):
+        (tmp_path / name).write_bytes(content)
+        refused(tmp_path / name, "neither a zarr directory nor a zip")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "zarr.json").write_text("{ not json")
+    refused(tmp_path / "d", "damaged zarr metadata")
+
+
+@pytest.mark.parametrize("name", ["data/action", "data/state", "meta/episode_ends", "data", "meta"])
+def test_missing_part(path, name):
+    shutil.rmtree(path / name)
+    missing = {"data": "data/action", "meta": "meta/episode_ends"}.get(name, name)
+    refused(path, missing, "is missing")
+
+
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        (np.zeros(0, int), "zero episodes"),
+        (np.array([3, 7, 7, 25]), "episode 2 has no steps (from 7 to 7)"),
+        (np.array([3, 7, 5, 25]), "episode 2 ends before it starts (from 7 to 5)"),
+        (np.array([0, 25]), "episode 0 has no steps"),
+        (np.array([3, 26]), "has 25 rows but the last of 2 episodes ends at 26"),
+        (np.array([[3, 25]]), "expected [e] integers"),
+        (np.array([3.0, 25.0]), "expected [e] integers"),
+    ],
+)
+def test_wrong_ends(path, ends, message):
+    rewrite(path, "meta/episode_ends", ends)
+    refused(path, message)
+
+
+def test_foreign_rows_beyond_the_last_end(tmp_path):
+    arrays = {"state": np.zeros((9, 2)), "action": np.zeros((9, 2)), "episode_ends": np.array([4, 8])}
+    path = write_diffusion_policy(tmp_path / "dp.zarr", 2, **arrays)
+    refused(path, "data/action has 9 rows but the last of 2 episodes ends at 8")
+
+
+def test_wrong_rank(path):
+    rewrite(path, "data/action", np.zeros(25))
+    refused(path, "data/action has shape (25,), expected [time, a]")
+
+
+def test_wrong_rank_of_an_observation(path):
+    rewrite(path, "data/state", np.zeros(25))
+    refused(path, "data/state has shape (25,)")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("key", ["state", "action"])
+def test_not_finite(path, key, value):
+    rows = DemoStore.open(path).read(key)
+    rows[8, 1] = value  # episodes end at 3, 7, 12
+    rewrite(path, f"data/{key}", rows)
+    refused(path, f"data/{key}: {value} in episode 2, step 1, dim 1 (row 8)")
+
+
+def test_unknown_schema_version(path):
+    zarr.open_group(path, mode="r+").attrs["schema_version"] = 99
+    refused(path, "unknown schema version 99 (known: 1)")
+
+
+def test_missing_key_lists_the_choices(path):
+    with pytest.raises(ValueError, match=r"no key 'stat' \(there are: action, img, state\)"):
+        Windows.from_store(DemoStore.open(path), ("stat",), 2, 4)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("damage", ["missing", "empty", "half", "last byte", "garbage"])
+def test_damaged_chunk(tmp_path, zarr_format, damage):
+    rng = np.random.default_rng(0)
+    arrays = {"state": rng.random((23, 5)), "action": rng.random((23, 2)), "episode_ends": np.array([10, 23])}
+    root = zarr.open_group(tmp_path / "dp.zarr", mode="w", zarr_format=zarr_format)
+    compressor = Blosc("zstd", 5, Blosc.BITSHUFFLE) if zarr_format == 2 else "auto"
+    for name, array in arrays.items():
+        folder = "meta" if name == "episode_ends" else "data"
+        chunks = (min(5, len(array)), *array.shape[1:])
+        root.create_array(f"{folder}/{name}", data=array, chunks=chunks, compressors=compressor)
+    chunk = {2: "data/state/2.0", 3: "data/state/c/2/0"}[zarr_format]
+    file = tmp_path / "dp.zarr" / chunk
+    content = file.read_bytes()
+    keep = {
+        "empty": b"",
+        "half": content[: len(content) // 2],
+        "last byte": content[:-1],
+        "garbage": b"x" * 40,
+    }
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(keep[damage])
+    refused(tmp_path / "dp.zarr", chunk)
+
+
+def test_flipped_bit_in_our_chunks(path):
+    """Blosc chunks of others carry no checksum; ours do."""
+    file = path / "data" / "state" / "c" / "0" / "0"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    refused(path, "data/state/c/0/0", "damaged")

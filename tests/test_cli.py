@@ -1,0 +1,66 @@
+"""The verbs, as typed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robolearn.cli import main
+from robolearn.data.store import DemoStore
+
+ROOT = Path(__file__).parents[1]
+LINE = "tests.data.line_env:test/Line-v0"
+
+
+def fails(capsys, *arguments, code=2):
+    with pytest.raises(SystemExit) as caught:
+        main([str(a) for a in arguments])
+    assert caught.value.code == code
+    return capsys.readouterr().err
+
+
+def test_collect_inspect(tmp_path, capsys):
+    out = tmp_path / "line.zarr"
+    main(["collect", LINE, "--episodes", "4", "--out", str(out), "--num-envs", "3", "--seed", "2"])
+    assert "4 episodes; 1 attempts of the expert dropped" in capsys.readouterr().out.replace("\n", " ")
+    assert DemoStore.open(out).episode_attrs["seed"].tolist() == [2, 3, 5, 6]
+    main(["collect", LINE, "--episodes", "5", "--out", str(out), "--seed", "2"])
+    assert "4 of them there before" in capsys.readouterr().out.replace("\n", " ")
+    fails(capsys, "inspect", out, code=0)
+
+
+def test_user_errors_are_one_line(tmp_path, capsys):
+    (tmp_path / "junk").write_bytes(b"junk")
+    for arguments in [
+        ("inspect", tmp_path / "absent.zarr"),
+        ("inspect", tmp_path / "junk"),
+        ("import", "adroit", tmp_path / "junk", "--out", tmp_path / "x.zarr"),
+        ("collect", "tests.data.line_env:test/Expertless-v0", "--out", tmp_path / "x.zarr"),
+        ("collect", LINE, "--out", "/proc/x.zarr"),
+    ]:
+        error = fails(capsys, *arguments)
+        assert error.startswith("error: ")
+        assert error.count("\n") == 1
+        assert "Traceback" not in error
+
+
+def test_inspect_of_a_damaged_store_exits_1(tmp_path, capsys):
+    out = tmp_path / "line.zarr"
+    main(["collect", LINE, "--episodes", "2", "--out", str(out)])
+    next((out / "data" / "state").rglob("c/0/*")).unlink()
+    fails(capsys, "inspect", out, code=1)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom robolearn.cli import main\n"
+        "try: main(['collect', '--help'])\n"
+        "except SystemExit: print([m for m in ('torch', 'zarr', 'numpy', 'gymnasium') if m in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert out.stdout.splitlines()[-1] == "[]", out.stdout + out.stderr

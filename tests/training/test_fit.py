@@ -1,0 +1,162 @@
+"""The loop: what it records, several processes, and periodic rollouts."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from robolearn.training.device import Processes, choose_device
+from robolearn.training.fit import stop_signal
+from robolearn.training.run import Run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("model", [["regression", "mlp"], ["diffusion", "unet"], ["flow", "transformer"]])
+def test_the_loss_falls(tmp_path, train_main, tiny_flags, demos, read_metrics, model):
+    out = tmp_path / "run"
+    small = {
+        "mlp": ["--backbone.width", "32"],
+        "unet": ["--backbone.widths", "8", "16"],
+        "transformer": ["--backbone.width", "16"],
+    }[model[1]]
+    flags = [*model, *small, *tiny_flags[6:], "--dataset.path", str(demos), "--out", str(out)]
+    train_main([*flags, "--steps", "60", "--batch-size", "64", "--lr", "3e-3", "--log-every", "20"])
+    losses = [record["loss"] for record in read_metrics(out) if "loss" in record]
+    assert len(losses) == 3
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_seed_fixes_the_run(tmp_path, train_main, tiny_flags, demos, read_metrics):
+    runs = {}
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "4", "--seed", seed]
+        train_main([*flags, "--out", str(tmp_path / name)])
+        runs[name] = read_metrics(tmp_path / name)
+    assert runs["a"] == runs["b"] != runs["c"]
+
+
+def test_the_facts_of_the_data_are_kept(tmp_path, train_main, tiny_flags, demos):
+    out = tmp_path / "run"
+    train_main([*tiny_flags, "--dataset.path", str(demos), "--steps", "1", "--out", str(out)])
+    data, cfg = Run.open(out).data(), Run.open(out).config()
+    assert (data.num_episodes, data.num_steps, len(data.validation_episodes)) == (5, 100, 1)
+    assert (data.control_dt, cfg.env.id, cfg.dataset.obs_keys) == (0.05, "envs:robolearn/Avoid-v0", ("state",))
+
+
+def test_the_normaliser_sees_training_episodes_only(tmp_path, train_main, tiny_flags, demos):
+    from robolearn.data.store import DemoStore
+    from robolearn.policies.policy import Policy
+
+    out = tmp_path / "run"
+    train_main([*tiny_flags, "--dataset.path", str(demos), "--steps", "1", "--out", str(out)])
+    held_out = Run.open(out).data().validation_episodes
+    store = DemoStore.open(demos)
+    rows = np.concatenate([store.episode(i).actions for i in range(store.num_episodes) if i not in held_out])
+    low, high = torch.from_numpy(rows.min(0)), torch.from_numpy(rows.max(0))
+    normalizer = Policy.load(Run.open(out).checkpoint()).normalizer
+    torch.testing.assert_close(normalizer.normalize("action", low), -torch.ones(2))
+    torch.testing.assert_close(normalizer.normalize("action", high), torch.ones(2))
+
+
+def test_rollouts_while_training(tmp_path, train_main, tiny_flags, demos, read_metrics):
+    out = tmp_path / "run"
+    flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "4", "--out", str(out)]
+    try:
+        train_main([*flags, "--rollout-every", "2", "--rollout-episodes", "2", "--env.max-episode-steps", "5"])
+    except RuntimeError as error:
+        pytest.skip(f"this machine cannot render: {error}")
+    records = [r for r in read_metrics(out) if "rollout/success" in r]
+    assert [r["step"] for r in records] == [2, 4]
+    assert sorted(p.name for p in (out / "videos").iterdir()) == ["step_00000002.mp4", "step_00000004.mp4"]
+
+
+def train_with_processes(arguments, count):
+    """Run train.py as torchrun would, on CPU."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank in range(count):
+        env = {
+            **os.environ,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(count),
+            "GLOO_SOCKET_IFNAME": "lo",
+        }
+        command = [sys.executable, str(ROOT / "train.py"), *arguments]
+        pipe = subprocess.PIPE
+        processes.append(
+            subprocess.Popen(command, cwd=ROOT, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+        )
+    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, "\n".join(outputs)
+    return outputs
+
+
+@pytest.mark.parametrize("validation", ["0", "0.2"])
+def test_two_processes_train_as_one(tmp_path, train_main, tiny_flags, demos, read_metrics, validation):
+    flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "12", "--log-every", "3"]
+    flags += ["--dataset.validation-fraction", validation, "--checkpoint-every", "4"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    train_main([*flags, "--out", str(one)])
+    outputs = train_with_processes([*flags, "--out", str(two)], 2)
+    assert "trained at step 12" in outputs[0]
+    assert outputs[1].strip() == ""
+    records = read_metrics(one), read_metrics(two)
+    assert len(records[0]) == len(records[1])
+    for a, b in zip(*records, strict=True):
+        assert a.keys() == b.keys()
+        np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=1e-4)
+    assert {"loss", "validation_loss"}.issubset({k for r in records[1] for k in r}) == (validation != "0")
+    weights = [load_file(Run.open(run).checkpoint() / "policy.safetensors") for run in (one, two)]
+    for name in weights[0]:
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_joint_batch_must_be_dealt_out_evenly():
+    processes = Processes(torch.device("cpu"))
+    processes.count, processes.rank = 3, 1
+    assert processes.share(9) == slice(3, 6)
+    with pytest.raises(ValueError, match="--batch-size 8 must be a multiple of the 3 processes"):
+        processes.share(8)
+
+
+def test_the_device_is_checked(monkeypatch):
+    assert choose_device("cpu", threads=1) == torch.device("cpu")
+    with pytest.raises(ValueError, match="--threads 0 must be at least 1"):
+        choose_device("cpu", threads=0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto", threads=1) == torch.device("cpu")
+    with pytest.raises(ValueError, match="--device cuda: this machine has no usable CUDA device"):
+        choose_device("cuda", threads=1)
+
+
+def test_a_second_signal_ends_at_once():
+    import signal
+
+    with stop_signal() as stopped:
+        assert not stopped()
+        signal.raise_signal(signal.SIGINT)
+        assert stopped()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_records_are_plain_json(tmp_path, train_main, tiny_flags, demos):
+    out = tmp_path / "run"
+    train_main([*tiny_flags, "--dataset.path", str(demos), "--steps", "2", "--out", str(out)])
+    for line in (out / "metrics.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        assert isinstance(record["step"], int)
+        assert record.keys() in ({"step", "loss", "grad_norm", "lr", "steps_per_s"}, {"step", "validation_loss"})

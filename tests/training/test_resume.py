@@ -1,0 +1,159 @@
+"""Going on is the same as never having stopped."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from robolearn.policies.policy import Policy
+from robolearn.training.run import Run
+
+ROOT = Path(__file__).parents[2]
+STEPS = ["--steps", "12", "--checkpoint-every", "6", "--keep-every", "6"]
+
+
+def assert_same_state(one, other):
+    for file in ("train.safetensors", "policy.safetensors"):
+        a, b = (load_file(Run.open(run).checkpoint() / file) for run in (one, other))
+        assert a.keys() == b.keys()
+        # Bytes, so that NaN would equal NaN.
+        assert [name for name in a if a[name].numpy().tobytes() != b[name].numpy().tobytes()] == []
+
+
+def cut_at(run, step, copy):
+    """Copy a run as it was at a kept step, with the metrics that it had written since."""
+    shutil.copytree(run, copy, symlinks=True)
+    (copy / "checkpoints" / "last").unlink()
+    (copy / "checkpoints" / "last").symlink_to(f"{step:08d}")
+    (copy / "checkpoints" / "best").unlink(missing_ok=True)
+    for later in (copy / "checkpoints").glob("0*"):
+        if int(later.name) > step:
+            shutil.rmtree(later)
+    return copy
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ["flow", "mlp", "--backbone.width", "16"],
+        ["diffusion", "transformer", "--backbone.width", "16", "--backbone.dropout", "0.2"],
+        ["regression", "unet", "--backbone.widths", "8", "16", "--backbone.num-groups", "4"],
+    ],
+    ids=lambda model: "-".join(model[:2]),
+)
+def test_two_halves_equal_the_whole(tmp_path, train_main, tiny_flags, demos, read_metrics, model):
+    flags = [*model, *tiny_flags[6:], *STEPS, "--dataset.path", str(demos)]
+    whole = tmp_path / "whole"
+    train_main([*flags, "--out", str(whole)])
+    half = cut_at(whole, 6, tmp_path / "half")
+    train_main(["--resume", str(half)])
+    assert_same_state(whole, half)
+    assert read_metrics(half) == read_metrics(whole)
+
+
+def test_the_resumed_options_are_those_of_the_run(tmp_path, train_main, tiny_flags, demos):
+    out = tmp_path / "run"
+    train_main([*tiny_flags, *STEPS, "--dataset.path", str(demos), "--out", str(out)])
+    before = Run.open(out).config()
+    train_main([f"--resume={out}", "--steps", "14"])
+    after = Run.open(out).config()
+    assert (after.steps, after.batch_size, after.dataset) == (14, before.batch_size, before.dataset)
+    assert Run.open(out).checkpoint().resolve().name == "00000014"
+
+
+def test_resume_remembers_the_best(tmp_path, train_main, tiny_flags, demos, read_metrics):
+    out = tmp_path / "run"
+    # From the third step on the learning rate ruins the policy.
+    flags = [*tiny_flags, "--lr", "30", "--warmup-steps", "0", "--ema-decay", "0", "--checkpoint-every", "1"]
+    train_main([*flags, "--steps", "20", "--keep-every", "1", "--dataset.path", str(demos), "--out", str(out)])
+    losses = {r["step"]: r["validation_loss"] for r in read_metrics(out) if "validation_loss" in r}
+    best = min(losses, key=losses.__getitem__)
+    assert Run.open(out).best_step() == best
+    assert best < 20
+    half = tmp_path / "half"
+    shutil.copytree(out, half, symlinks=True)
+    (half / "checkpoints" / "last").unlink()
+    (half / "checkpoints" / "last").symlink_to("00000019")
+    shutil.rmtree(half / "checkpoints" / "00000020")
+    train_main(["--resume", str(half)])
+    assert Run.open(half).best_step() == best
+
+
+@pytest.mark.parametrize("change", [["regression"], ["flow", "unet"], ["flow", "--family.steps", "3"]])
+def test_family_and_backbone_cannot_change(tmp_path, train_main, tiny_flags, demos, change):
+    out = tmp_path / "run"
+    train_main([*tiny_flags, "--steps", "2", "--dataset.path", str(demos), "--out", str(out)])
+    with pytest.raises(ValueError, match="family and backbone cannot change; start a new run"):
+        train_main([*change, "--resume", str(out)])
+
+
+def test_a_finished_run_has_nothing_to_do(tmp_path, train_main, tiny_flags, demos, read_metrics):
+    out = tmp_path / "run"
+    train_main([*tiny_flags, "--steps", "2", "--dataset.path", str(demos), "--out", str(out)])
+    before = read_metrics(out)
+    train_main(["--resume", str(out)])
+    assert read_metrics(out) == before
+
+
+def start(arguments):
+    command = [sys.executable, str(ROOT / "train.py"), *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(process, condition):
+    for _ in range(6000):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    raise TimeoutError
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends_well(tmp_path, train_main, tiny_flags, demos, read_metrics, kind):
+    out = tmp_path / "run"
+    flags = [*tiny_flags, "--dataset.path", str(demos)]
+    process = start([*flags, "--steps", "1000000", "--checkpoint-every", "1000000", "--out", str(out)])
+    metrics = out / "metrics.jsonl"
+    wait_for(process, lambda: metrics.exists() and metrics.read_text().count("\n") > 3)
+    process.send_signal(kind)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "go on: python train.py --resume" in output
+    stopped = int(Run.open(out).checkpoint().resolve().name)
+    assert [r["step"] for r in read_metrics(out) if "loss" in r] == list(range(1, stopped + 1))
+    if kind is signal.SIGTERM:  # and it goes on from there
+        train_main(["--resume", str(out), "--steps", str(stopped + 3)])
+        assert Run.open(out).checkpoint().resolve().name == f"{stopped + 3:08d}"
+        assert [r["step"] for r in read_metrics(out) if "loss" in r] == list(range(1, stopped + 4))
+
+
+def test_a_kill_leaves_a_loadable_checkpoint(tmp_path, train_main, tiny_flags, demos, read_metrics):
+    """Killed at random moments of a run that does little but save, then resumed, four times over."""
+    out = tmp_path / "run"
+    flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "1000000", "--checkpoint-every", "1"]
+    last, newest = out / "checkpoints" / "last", -1
+    for delay in (0.0, 0.013, 0.05, 0.11):
+        process = start(["--resume", str(out)] if last.exists() else [*flags, "--out", str(out)])
+        before = os.readlink(last) if last.exists() else ""
+        wait_for(process, lambda before=before: last.is_symlink() and os.readlink(last) != before)
+        time.sleep(delay)
+        process.kill()
+        process.communicate(timeout=60)
+        Policy.load(Run.open(out).checkpoint())
+        with contextlib.suppress(ValueError):  # none was the best yet
+            Policy.load(Run.open(out).checkpoint("best"))
+        step = int(os.readlink(last))
+        assert step > newest
+        newest = step
+    train_main(["--resume", str(out), "--steps", str(newest + 2)])
+    assert [r["step"] for r in read_metrics(out) if "loss" in r] == list(range(1, newest + 3))
+    assert sorted(p.name for p in (out / "checkpoints").glob(".*")) == []

@@ -1,0 +1,90 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from robolearn.policies.flow import FlowConfig
+from robolearn.training.config import TrainConfig
+from robolearn.training.ema import EMA
+from robolearn.training.state import TrainState
+
+
+def test_ema_follows_its_formula():
+    module = nn.Linear(2, 2)
+    ema = EMA(module, 0.9)
+    expected = copy.deepcopy(module.weight.data)
+    for step in range(50):
+        module.weight.data += torch.randn(2, 2)
+        ema.update(step)
+        decay = min(0.9, 1 - (1 + step) ** -0.75)
+        expected = decay * expected + (1 - decay) * module.weight.data
+    torch.testing.assert_close(ema.module.weight.data, expected)
+
+
+def test_ema_forgets_the_start():
+    module = nn.Linear(2, 2)
+    ema = EMA(module, 0.999)
+    module.weight.data.fill_(3.0)
+    ema.update(0)
+    assert torch.equal(ema.module.weight.data, module.weight.data)
+    assert not ema.module.weight.requires_grad
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0])
+def test_ema_decay_is_checked(decay):
+    with pytest.raises(ValueError, match=r"--ema-decay .* must be in \[0, 1\)"):
+        EMA(nn.Linear(1, 1), decay)
+
+
+def schedule(make_policy, **options):
+    state = TrainState(make_policy(FlowConfig()), TrainConfig(lr=0.1, **options))
+    rates = []
+    for state.step in range(state.cfg.steps + 1):
+        rates.append(state.learning_rate())
+    return torch.tensor(rates)
+
+
+def test_learning_rate_warms_up_and_falls_to_zero(make_policy):
+    rates = schedule(make_policy, steps=100, warmup_steps=10)
+    torch.testing.assert_close(rates[:10], torch.arange(1, 11) * 0.01)
+    assert rates.argmax() in (9, 10)
+    assert (rates[10:].diff() < 0).all()
+    assert rates[55].item() == pytest.approx(0.05)
+    assert rates[-1] == 0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_shortest_run_learns_something(make_policy, steps):
+    rates = schedule(make_policy, steps=steps, warmup_steps=500)
+    assert (rates[:-1] > 0).all()
+
+
+def test_without_warm_up(make_policy):
+    assert schedule(make_policy, steps=10, warmup_steps=0)[0].item() == pytest.approx(0.1)
+
+
+def test_tensors_restore_everything(make_policy):
+    def state(seed):
+        return TrainState(make_policy(FlowConfig(), seed=seed), TrainConfig(lr=0.1, seed=seed))
+
+    def step(state):
+        noise = torch.randn(1, generator=state.generator) + torch.randn(1)
+        sum((noise * p).square().sum() for p in state.policy.parameters()).backward()
+        for optimizer in state.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+        state.ema.update(state.step)
+        state.step += 1
+
+    one, other = state(1), state(2)
+    step(one)
+    step(one)
+    saved = {name: tensor.clone() for name, tensor in one.tensors().items()}
+    step(one)
+    other.restore(saved, 2)
+    step(other)
+    assert other.step == 3
+    assert one.tensors().keys() == other.tensors().keys()
+    unequal = [name for name, tensor in one.tensors().items() if not torch.equal(tensor, other.tensors()[name])]
+    assert unequal == []
