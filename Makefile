@@ -11,7 +11,7 @@ run: $(INSTALLED) datasets/avoid.zarr
 	$(BIN)/python eval.py $(RUN)
 
 datasets/avoid.zarr: | $(INSTALLED)
-	$(BIN)/python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 1000 --out $@
+	$(BIN)/python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 2000 --out $@
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -62,7 +62,7 @@ class EvalConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the policy runs."""
     threads: int | None = None
-    """CPU threads; by default one per core, at most 4."""
+    """CPU threads; by default one per two cores, at most 4."""
 
 
 def main(arguments: list[str]) -> None:
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> None:
     device = choose_device(cfg.device, threads=cfg.threads)
     checkpoint = run.checkpoint(cfg.checkpoint)
     policy = Policy.load(checkpoint, device=device, sampler=cfg.sampler, steps=cfg.steps)
-    env = cfg.env if cfg.env.id else trained.env
+    env = cfg.env.over(trained.env)
     control_dt = data.control_dt or 0.1
 
     bar = iter(track(range(cfg.episodes), "rolling out", console=console))
@@ -100,7 +100,8 @@ def main(arguments: list[str]) -> None:
     facts = {
         "checkpoint": checkpoint.resolve().name,
         "policy": f"{policy.cfg.family}, {policy.cfg.backbone}",
-        "dataset": f"{data.path}, {data.num_episodes} episodes, {data.num_steps} steps, sha256 {data.content_hash[:16]}",
+        "dataset": f"{data.path}, {data.num_episodes} episodes, {data.num_steps} steps, "
+        f"sha256 {data.content_hash[:16]}",
         "seeds": f"training {trained.seed}, evaluation {cfg.seed} + episode",
         **machine_facts(str(device)),
     }

@@ -7,7 +7,7 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Union
+from typing import Annotated, Any, Union
 
 import torch
 import tyro
@@ -27,7 +27,7 @@ def subcommands(registry: dict[str, type]) -> object:
     members = (
         Annotated[cls, tyro.conf.subcommand(name, prefix_name=False)] for name, cls in registry.items()
     )
-    return Union[tuple(members)]  # noqa: UP007: the members are only known here
+    return Union[tuple(members)]  # noqa: UP007 (the members are only known here)
 
 
 def find_resume(arguments: list[str]) -> Path | None:
@@ -37,7 +37,7 @@ def find_resume(arguments: list[str]) -> Path | None:
     return parser.parse_known_args(arguments)[0].resume
 
 
-def parse(arguments: list[str]) -> tuple[object, object, TrainConfig, Path | None]:
+def parse(arguments: list[str]) -> tuple[Any, Any, TrainConfig, Path | None]:
     """Family, backbone, options and the run to resume; a resumed run supplies the defaults."""
     resume = find_resume(arguments)
     options, family, backbone = TrainConfig(), FAMILIES["flow"](), BACKBONES["mlp"]()

@@ -1,4 +1,4 @@
-"""Avoid: a rod crosses three rows of 1, 2 and 3 cylinders, in one of 2 x 3 x 4 = 24 ways, without touching any.
+"""Avoid: a rod crosses rows of 1, 2 and 3 cylinders, in one of 2 x 3 x 4 = 24 ways, without touching any.
 
     y ^   finish ------------------------------  0.35
       |          0   o   1   o   2   o   3       0.26   (gap numbers between the cylinders o)
@@ -55,7 +55,7 @@ def mode_of(crossings: Array) -> Array:
 class Avoid(Task):
     """Action: the rod's target position (x, y) [m]. Observation `state`: x, y [m], vx, vy [m/s].
 
-    With its velocity the rod's state is complete: no earlier observation says more about what an action will do.
+    The velocity makes the state complete: earlier observations tell no more of what an action will do.
     Memory: 1 after a contact, and the x at which each row was first crossed, NaN before.
     """
 
@@ -101,7 +101,9 @@ class Avoid(Task):
         x = np.take_along_axis(xy[..., 0].reshape(n, -1), first, axis=1)
         known = ~np.isnan(memory[:, 1:])
         crossing = np.where(known, memory[:, 1:], x)[:, None]
-        reached = passed.any(axis=1)[:, None] & (first[:, None] < substeps * np.arange(1, horizon + 1)[:, None])
+        reached = np.any(passed, axis=1, keepdims=True) & (
+            first[:, None] < substeps * np.arange(1, horizon + 1)[:, None]
+        )
         after[..., 1:] = np.where(known[:, None] | reached, crossing, np.nan)
         return after
 
@@ -139,7 +141,7 @@ class Avoid(Task):
 
 
 def _smooth(corners: Array) -> Array:
-    """Points [NUM_POINTS, 2], evenly spaced, of the line through `corners` [k, 2] with its corners rounded."""
+    """Points [NUM_POINTS, 2], evenly spaced, of the line through `corners` [k, 2], its corners rounded."""
     points = _resample(corners)
     length = np.linalg.norm(np.diff(points, axis=0), axis=1).sum()
     width = 2 * round(ROUNDING / length * NUM_POINTS / 2) + 1

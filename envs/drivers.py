@@ -1,4 +1,4 @@
-"""The two drivers, written once for every task: a plain `gymnasium.Env` and a threaded `gymnasium.vector.VectorEnv`."""
+"""The two drivers, written once for every task: a plain `gymnasium.Env` and a threaded `VectorEnv`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from envs.episodes import ChunkResult, Episodes, EnvState
+from envs.checks import RENDER_MODES, check_actions, check_mask, check_options, check_render_mode
+from envs.episodes import Episodes
+from envs.records import ChunkResult, EnvState
 from envs.rendering import Renderer
 from envs.task import Array, Task
-
-RENDER_MODES = ["rgb_array"]
 
 
 class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
@@ -34,8 +35,9 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
     def __init__(self, task: Task | str, render_mode: str | None = None, width: int = 96, height: int = 96) -> None:
         self.task = _load(task)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
-        self.render_mode = _check_render_mode(render_mode)
-        self.observation_space, self.action_space = self.task.observation_space, self.task.action_space
+        self.render_mode = check_render_mode(render_mode)
+        self.observation_space: spaces.Space[Any] = self.task.observation_space
+        self.action_space = self.task.action_space
         self.control_dt = self.task.control_dt
         self.num_modes = self.task.num_modes
         self._episodes = Episodes(self.task, num_envs=1, num_threads=0)
@@ -51,7 +53,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
             options: "start": the numbers [s] that fix the initial state, inside the task's `start_space`.
         """
         super().reset(seed=seed)
-        start = _check_options(options, self.task, (), "start")
+        start = check_options(options, self.task, (), "start")
         seed = int(self.np_random.integers(2**31)) if seed is None else seed
         self._episodes.start(0, seed, start)
         result = self._episodes.judge()
@@ -59,7 +61,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
 
     def step(self, action: Array) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
         """Take one control step with `action` [a]; an episode that has ended stands still, with reward 0."""
-        action = _check_actions(action, self.task, (), self._episodes)
+        action = check_actions(action, self.task, (), self._episodes.state.num_steps)
         result = self._episodes.step_chunk(action[None, None], None)
         return (
             _first(result.obs),
@@ -119,7 +121,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         self.task = _load(task)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
-        self.num_envs, self.render_mode = num_envs, _check_render_mode(render_mode)
+        self.num_envs, self.render_mode = num_envs, check_render_mode(render_mode)
         self.single_observation_space = self.task.observation_space
         self.single_action_space = self.task.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -135,27 +137,30 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         """Start episodes, each depending on its own seed alone.
 
         Args:
-            seed: One per environment; an int s stands for s, s + 1, ...; None for the next seed of `np_random`.
-            options: "reset_mask" [n] bool: only these environments start anew; "start" [n, s]: the numbers that fix
-                the initial states, inside the task's `start_space`.
+            seed: One per environment; an int s stands for s, s + 1, ...; None for the next of `np_random`.
+            options: "reset_mask" [n] bool: only these environments start anew; "start" [n, s]: the numbers
+                that fix the initial states, inside the task's `start_space`.
         """
         n = self.num_envs
-        start = _check_options(options, self.task, (n,), "start", "reset_mask")
-        mask = _check_mask((options or {}).get("reset_mask", np.ones(n, bool)), n, "options['reset_mask']")
+        start = check_options(options, self.task, (n,), "start", "reset_mask")
+        mask = check_mask((options or {}).get("reset_mask", np.ones(n, bool)), n, "options['reset_mask']")
         if seed is None or isinstance(seed, (int, np.integer)):
             super().reset(seed=None if seed is None else int(seed))
-        seeds = [None] * n if seed is None else [int(seed) + i for i in range(n)] if np.isscalar(seed) else list(seed)
+            seeds = [None if seed is None else int(seed) + i for i in range(n)]
+        else:
+            seeds = list(seed)
         if len(seeds) != n:
             raise ValueError(f"seed has {len(seeds)} entries for {n} environments")
-        for i in np.flatnonzero(mask):
-            drawn = int(self.np_random.integers(2**31)) if seeds[i] is None else seeds[i]
-            self._episodes.start(i, drawn, None if start is None else start[i])
+        for i, given in enumerate(seeds):
+            if mask[i]:
+                drawn = int(self.np_random.integers(2**31)) if given is None else given
+                self._episodes.start(i, drawn, None if start is None else start[i])
         result = self._episodes.judge()
         return _at(result.obs, 0), _at(result.info, 0)
 
     def step(self, actions: Array) -> tuple[dict[str, Array], Array, Array, Array, dict[str, Any]]:
-        """Take one control step with `actions` [n, a]; environments that have ended stand still, with reward 0."""
-        actions = _check_actions(actions, self.task, (self.num_envs,), self._episodes)
+        """Take one control step with `actions` [n, a]; ended environments stand still, with reward 0."""
+        actions = check_actions(actions, self.task, (self.num_envs,), self._episodes.state.num_steps)
         result = self._episodes.step_chunk(actions[:, None], None)
         return (
             _at(result.obs, 0),
@@ -173,12 +178,12 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
             active: Which environments move [n], bool; None for all that have not ended.
         """
         horizon = np.shape(actions)[1] if np.ndim(actions) > 1 else 0
-        actions = _check_actions(actions, self.task, (self.num_envs, max(horizon, 1)), self._episodes)
-        active = None if active is None else _check_mask(active, self.num_envs, "active")
+        actions = check_actions(actions, self.task, (self.num_envs, max(horizon, 1)), self._episodes.state.num_steps)
+        active = None if active is None else check_mask(active, self.num_envs, "active")
         return self._episodes.step_chunk(actions, active)
 
     def expert_action(self) -> tuple[Array, Array]:
-        """The scripted expert's clean actions [n, a], to be recorded, and the noisy ones [n, a], to be executed."""
+        """The scripted expert's clean actions [n, a], to be recorded, and the noisy ones, to be executed."""
         return self._episodes.expert_action()
 
     def get_state(self) -> EnvState:
@@ -236,45 +241,3 @@ def _first(values: dict[str, Array]) -> dict[str, Any]:
 
 def _at(values: dict[str, Array], step: int) -> dict[str, Array]:
     return {key: value[:, step] for key, value in values.items()}
-
-
-def _check_render_mode(mode: str | None) -> str | None:
-    if mode not in (None, *RENDER_MODES):
-        raise ValueError(f"render_mode={mode!r}; choose one of {', '.join(RENDER_MODES)}, or None")
-    return mode
-
-
-def _check_actions(actions: Array, task: Task, leading: tuple[int, ...], episodes: Episodes) -> Array:
-    if (episodes.state.num_steps < 0).any():
-        raise ValueError(f"{task.name}: call reset() before the first step")
-    actions = np.asarray(actions, np.float64)
-    expected = (*leading, *task.action_space.shape)
-    if actions.shape != expected:
-        raise ValueError(f"{task.name}: action has shape {actions.shape}, expected {expected}")
-    return actions
-
-
-def _check_mask(mask: Array, num_envs: int, name: str) -> Array:
-    mask = np.asarray(mask)
-    if mask.dtype != np.bool_ or mask.shape != (num_envs,):
-        raise ValueError(f"{name} is {mask.dtype}{list(mask.shape)}, expected bool[{num_envs}]")
-    return mask
-
-
-def _check_options(
-    options: dict[str, Any] | None, task: Task, leading: tuple[int, ...], *valid: str
-) -> Array | None:
-    """The explicit start [*leading, s], if one is given."""
-    unknown = sorted(set(options or {}) - set(valid))
-    if unknown:
-        raise ValueError(f"{task.name}: unknown reset option {unknown[0]!r}; choose from {', '.join(valid)}")
-    if options is None or options.get("start") is None:
-        return None
-    space, start = task.start_space, np.asarray(options["start"], np.float64)
-    expected = (*leading, *space.shape)
-    if start.shape != expected:
-        raise ValueError(f"{task.name}: options['start'] has shape {start.shape}, expected {expected}")
-    if not ((start >= space.low) & (start <= space.high)).all():
-        bounds = f"{space.low.tolist()} .. {space.high.tolist()}"
-        raise ValueError(f"{task.name}: options['start'] = {start.tolist()} is outside {bounds}")
-    return start

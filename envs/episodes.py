@@ -1,70 +1,27 @@
 """The arrays behind both drivers: n episodes of one task, started, stepped and judged together.
 
-An environment that has ended stands still until it is started anew. What an environment is, is held in `EnvState`;
-everything else (observation, flags, score) is computed from it.
+An environment that has ended stands still until it is started anew. What an environment is, is held in
+`EnvState`; everything else (observation, flags, score) is computed from it.
 """
+
+# pyright: reportAttributeAccessIssue=false
+# mujoco ships no type stubs.
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 import mujoco
 import mujoco.rollout
 import numpy as np
 
+from envs.records import ChunkResult, EnvState, hold, repeat, scatter
 from envs.task import Array, Task
 
-# No quantity of a sane state (time [s], positions [m, rad], velocities [m/s, rad/s]) comes near; beyond is divergence.
+# No quantity of a sane state (time [s], positions [m, rad], velocities [m/s, rad/s]) comes near this.
 STATE_LIMIT = 1e3
-
-
-@dataclass(frozen=True)
-class EnvState:
-    """The complete state of n environments; restoring it continues the episodes bit for bit.
-
-    Attributes:
-        physics: Full physics state [n, nstate]; NaN where the simulation has diverged.
-        memory: What the task remembers [n, m].
-        num_steps: Control steps taken [n], int64; -1 before the first reset.
-        plan: The expert's decisions [n, *p].
-        noise: Unit normal noise for the expert's executed actions [n, max_steps, a].
-    """
-
-    physics: Array
-    memory: Array
-    num_steps: Array
-    plan: Array
-    noise: Array
-
-    def copy(self) -> EnvState:
-        """Deep copy."""
-        return EnvState(*(getattr(self, f.name).copy() for f in fields(self)))
-
-
-@dataclass(frozen=True)
-class ChunkResult:
-    """What up to h control steps brought, with axes [n, h].
-
-    The entries of an environment past its `num_steps` repeat its last real step (or, where it took none, how it
-    stands), with reward 0; so `terminated[:, -1]` tells whether it has ended.
-
-    Attributes:
-        obs: Key -> array [n, h, *shape], after each step.
-        rewards: [n, h], float64.
-        terminated: [n, h], bool: success, failure or instability.
-        truncated: [n, h], bool: out of time.
-        num_steps: Steps really executed [n], int64; 0 for inactive and for ended environments.
-        info: "success" bool, "score" float64 in [0, 1], "mode" int64, "unstable" bool, each [n, h].
-    """
-
-    obs: dict[str, Array]
-    rewards: Array
-    terminated: Array
-    truncated: Array
-    num_steps: Array
-    info: dict[str, Array]
 
 
 class Episodes:
@@ -94,7 +51,7 @@ class Episodes:
         self._ended = np.zeros(num_envs, bool)
 
     def start(self, index: int, seed: int, start: Array | None) -> None:
-        """Start environment `index` anew; its episode depends on `seed` (and on `start` [s], where given) alone."""
+        """Start environment `index` anew, from `seed` (and from `start` [s], where given) alone."""
         state = self.state
         start_rng, expert_rng = np.random.default_rng(seed).spawn(2)
         start = self.task.sample_start(start_rng) if start is None else start
@@ -126,14 +83,14 @@ class Episodes:
         return replace(result, rewards=np.zeros((self.num_envs, 1)), num_steps=np.zeros(self.num_envs, np.int64))
 
     def step_chunk(self, actions: Array, active: Array | None) -> ChunkResult:
-        """Take up to h control steps with `actions` [n, h, a] in the environments of `active` [n] that have not ended."""
+        """Take up to h control steps with `actions` [n, h, a] where `active` [n] and not ended."""
         moving = ~self._ended if active is None else active & ~self._ended
         index = np.flatnonzero(moving)
         if len(index) == self.num_envs:
             return self._advance(index, actions)
-        result = _repeat(self.judge(), actions.shape[1])
+        result = repeat(self.judge(), actions.shape[1])
         if len(index):
-            _scatter(self._advance(index, actions[index]), result, index)
+            scatter(self._advance(index, actions[index]), result, index)
         return result
 
     def expert_action(self) -> tuple[Array, Array]:
@@ -166,14 +123,14 @@ class Episodes:
         self._ended[index] = ended[rows, last]
         result = replace(result, num_steps=last + 1)
         if (last < horizon - 1).any():
-            _hold(result, last)
+            hold(result, last)
         return result
 
     def _simulate(self, physics: Array, actions: Array) -> Array:
-        """Physics [m, h, num_substeps, nstate] after every substep; NaN from the step on in which it diverged."""
+        """Physics [m, h, num_substeps, nstate] after every substep; NaN from a diverging step on."""
         task = self.task
         (m, horizon), substeps = actions.shape[:2], task.num_substeps
-        broken = ~np.isfinite(actions).all(axis=2)
+        broken = np.logical_not(np.isfinite(actions).all(axis=2))
         control = task.control(_clip(task, np.where(broken[..., None], 0.0, actions)))
         control = np.repeat(control.astype(np.float64, copy=False), substeps, axis=1)
         substates = np.empty((m, horizon * substeps, physics.shape[1]))
@@ -227,7 +184,7 @@ def _clip(task: Task, actions: Array) -> Array:
 
 def _sane(physics: Array) -> tuple[Array, Array]:
     """Physics with zeros in place of diverged states, and which states those are [...]."""
-    unstable = ~(np.abs(physics) < STATE_LIMIT).all(axis=-1)
+    unstable = np.logical_not((np.abs(physics) < STATE_LIMIT).all(axis=-1))
     if unstable.any():
         physics = np.where(unstable[..., None], 0.0, physics)
     return physics, unstable
@@ -241,39 +198,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         mujoco.set_mju_user_warning(None)
-
-
-def _arrays(result: ChunkResult) -> list[Array]:
-    return [*result.obs.values(), result.rewards, result.terminated, result.truncated, *result.info.values()]
-
-
-def _hold(result: ChunkResult, last: Array) -> None:
-    """Overwrite what lies behind each environment's step `last` [n] with that step, and the rewards there with 0."""
-    rows, time = np.arange(len(last))[:, None], np.arange(result.rewards.shape[1])
-    held = np.minimum(time, last[:, None])
-    for array in _arrays(result):
-        array[...] = array[rows, held]
-    result.rewards[time > last[:, None]] = 0.0
-
-
-def _repeat(result: ChunkResult, horizon: int) -> ChunkResult:
-    """A chunk of one step, repeated to h steps."""
-
-    def repeat(array: Array) -> Array:
-        return np.repeat(array, horizon, axis=1)
-
-    return ChunkResult(
-        obs={key: repeat(value) for key, value in result.obs.items()},
-        rewards=repeat(result.rewards),
-        terminated=repeat(result.terminated),
-        truncated=repeat(result.truncated),
-        num_steps=result.num_steps,
-        info={key: repeat(value) for key, value in result.info.items()},
-    )
-
-
-def _scatter(part: ChunkResult, whole: ChunkResult, index: Array) -> None:
-    """Write the rows of `part` into the rows `index` of `whole`."""
-    for source, target in zip(_arrays(part), _arrays(whole), strict=True):
-        target[index] = source
-    whole.num_steps[index] = part.num_steps

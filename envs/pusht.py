@@ -27,9 +27,7 @@ GOAL_XY, GOAL_ANGLE = np.array([256.0, 256.0]), np.pi / 4
 SUCCESS_COVERAGE = 0.95
 
 # The T's outline, and the two boxes (least corner, greatest corner) it consists of [px].
-OUTLINE = np.array(
-    [[-60, 0], [60, 0], [60, 30], [15, 30], [15, 120], [-15, 120], [-15, 30], [-60, 30]], float
-)
+OUTLINE = np.array([[-60, 0], [60, 0], [60, 30], [15, 30], [15, 120], [-15, 120], [-15, 30], [-60, 30]], float)
 BOXES = np.array([[[-60, 0], [60, 30]], [[-15, 30], [15, 120]]], float)
 AREA = 6300.0
 
@@ -68,12 +66,8 @@ def coverage(block: Array) -> Array:
             crossing = (box - start[..., None, :]) / edge[..., None, :]  # [..., 8, 2, 2]
         # An edge parallel to a line never crosses it; 0 / 0 lies on it and is as good as its start.
         crossing = np.clip(np.nan_to_num(crossing), 0.0, 1.0).reshape(*start.shape[:-1], 4)
-        t = np.pad(
-            np.sort(crossing, axis=-1), [(0, 0)] * (crossing.ndim - 1) + [(1, 1)], constant_values=(0.0, 1.0)
-        )
-        point = np.clip(
-            start[..., None, :] + t[..., None] * edge[..., None, :], box[0], box[1]
-        )  # [..., 8, 6, 2]
+        t = np.pad(np.sort(crossing, axis=-1), [(0, 0)] * (crossing.ndim - 1) + [(1, 1)], constant_values=(0.0, 1.0))
+        point = np.clip(start[..., None, :] + t[..., None] * edge[..., None, :], box[0], box[1])  # [..., 8, 6, 2]
         x, y = point[..., 0], point[..., 1]
         twice = x[..., :-1] * y[..., 1:] - x[..., 1:] * y[..., :-1]
         area += 0.5 * twice.reshape(*area.shape, -1).sum(axis=-1)

@@ -3,6 +3,9 @@
 The GL library is looked for when the first image is asked for: tasks without images need none.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# mujoco ships no type stubs.
+
 from __future__ import annotations
 
 import os
@@ -76,7 +79,7 @@ def _gl_context(width: int, height: int) -> Any:
         try:
             return import_module(f"mujoco.{name}").GLContext(width, height)
         except (ImportError, AttributeError, OSError, RuntimeError) as error:
-            reasons.append(f"{name}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}")
+            reasons.append(f"{name}: {(str(error).strip() or type(error).__name__).splitlines()[0]}")
             # The failed import has tied PyOpenGL to its platform, which would shut out the next one.
             os.environ.pop("PYOPENGL_PLATFORM", None)
             if platform is not None:

@@ -1,17 +1,20 @@
 """The contract of a task: an MJCF and pure functions over arrays of environments.
 
-A task holds no episode. The drivers in `drivers.py` keep the arrays and hand them in, with leading axes of any shape
-(written `...` below: environments n, often also control steps h):
+A task holds no episode. The drivers keep the arrays and hand them in, with leading axes of any shape (written
+`...` below: environments n, often also control steps h):
 
     physics  [..., nstate]  MuJoCo's full physics state: time, qpos, qvel (and act)
     memory   [..., m]       what the task has to remember of the path; m = memory_dim, often 0
     plan     [n, *p]        what the scripted expert decided at the start of the episode
 
-Every function depends on its arguments alone and treats rows independently, so that an episode depends on its seed
-alone, whatever the number of environments and however its steps were grouped into calls. For the same reason every MJCF
-disables the solver's warm start, and rows may only be combined by elementwise operations and reductions over a row's
-own axes (a matrix product over all rows may round differently for another number of rows).
+Every function depends on its arguments alone and treats rows independently, so that an episode depends on its
+seed alone, whatever the number of environments and however its steps were grouped into calls. For the same
+reason every MJCF disables the solver's warm start, and arrays are combined only by elementwise operations and
+reductions over a row's own axes (a matrix product may round differently for another number of rows).
 """
+
+# pyright: reportAttributeAccessIssue=false
+# mujoco ships no type stubs.
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class Outcome(NamedTuple):
         success: The task is solved; ends the episode.
         failure: The task can no longer be solved; ends the episode.
         score: Progress in [0, 1]; also the reward.
-        mode: Which of the task's `num_modes` ways was taken; -1 while undecided, after a failure or without modes.
+        mode: Which of the task's `num_modes` ways was taken; -1 while undecided and after a failure.
     """
 
     success: Array
@@ -47,7 +50,7 @@ class Task(ABC):
     """One task. A subclass sets the class attributes and implements the functions.
 
     Attributes:
-        xml: File under `envs/assets`. Needs a camera named "top" and `<flag warmstart="disable" autoreset="disable"/>`.
+        xml: File under `envs/assets`, with a camera "top", and the solver's warm start and autoreset off.
         control_dt: Seconds per action; a multiple of the MJCF's time step.
         max_steps: Control steps after which an episode is truncated.
         num_modes: How many ways of solving the task are told apart; 0 for none.
@@ -114,13 +117,13 @@ class Task(ABC):
     def control(self, action: Array) -> Array:
         """Turn actions [..., a] into ctrl [..., nu].
 
-        A function of the action alone, so that a whole chunk is one call of the physics engine; feedback belongs into
-        the MJCF's actuators.
+        A function of the action alone, so that a whole chunk is one call of the physics engine; feedback
+        belongs into the MJCF's actuators.
         """
 
     @abstractmethod
     def observe(self, physics: Array, memory: Array) -> dict[str, Array]:
-        """Return the observation: key of `observation_space` -> array [..., *shape] (the drivers set the dtype)."""
+        """Return the observation: key -> array [..., *shape]; the drivers set the dtype."""
 
     @abstractmethod
     def outcome(self, physics: Array, memory: Array) -> Outcome:
@@ -131,7 +134,7 @@ class Task(ABC):
 
         Args:
             memory: Memory before the first of them [n, m].
-            substates: Physics after every substep [n, h, num_substeps, nstate]; the last substep is the step's result.
+            substates: Physics after every substep [n, h, num_substeps, nstate]; the last is the result.
         """
         return np.repeat(memory[:, None], substates.shape[1], axis=1)
 

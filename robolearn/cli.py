@@ -55,6 +55,7 @@ def collect(
                 bar.update(task, completed=now.stored, rate=rate, dropped=now.dropped)
 
             done = run(env, episodes, out, seed, num_envs, keep_failures, show)
+            bar.update(task, completed=done.stored)
     except KeyboardInterrupt:
         print(
             f"\nstopped; the finished episodes are in {out}, the same command goes on from there",

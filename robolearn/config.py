@@ -1,6 +1,6 @@
-"""Typed configurations as JSON: frozen dataclasses in, frozen dataclasses out, with one clear line on bad input.
+"""Typed configurations as JSON: frozen dataclasses in and out, with one clear line on bad input.
 
-A field whose type is a union of dataclasses carries a ``type`` tag, the name of the class in the union's registry.
+A field whose type is a union of dataclasses carries a ``type`` tag, the name of the class in the registry.
 """
 
 from __future__ import annotations
@@ -76,9 +76,11 @@ def _build_union(members: tuple[Any, ...], data: Any, registry: Registry, where:
         return None
     choices = {name: cls for name, cls in registry.items() if cls in members}
     if choices:
-        _expect(isinstance(data, dict) and "type" in data, where, "an object with a type", data)
-        _expect(data["type"] in choices, f"{where}.type", f"one of {', '.join(choices)}", data["type"])
-        return _build(choices[data["type"]], {k: v for k, v in data.items() if k != "type"}, registry, where)
+        fields = data if isinstance(data, dict) else {}
+        _expect("type" in fields, where, "an object with a type", data)
+        _expect(fields["type"] in choices, f"{where}.type", f"one of {', '.join(choices)}", fields["type"])
+        values = {key: value for key, value in fields.items() if key != "type"}
+        return _build(choices[fields["type"]], values, registry, where)
     plain = [member for member in members if member is not type(None)]
     names = " or ".join(getattr(member, "__name__", str(member)) for member in plain)
     _expect(len(plain) == 1 or type(data) in plain, where, names, data)

@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, no Weights & Biases, tiny demonstrations and policies, train.py in-process."""
+"""Shared by all tests: one thread, no Weights & Biases, tiny data and policies, the two commands."""
 
 import importlib.util
 import json
@@ -39,7 +39,9 @@ def tiny_backbones():
 def make_policy():
     """A small policy with random weights, in evaluation mode."""
 
-    def make(family, backbone="mlp", *, obs_shapes=None, action_dim=2, obs_horizon=2, action_horizon=4, seed=0):
+    def make(
+        family, backbone="mlp", *, obs_shapes=None, action_dim=2, obs_horizon=2, action_horizon=4, seed=0
+    ):
         obs_shapes = obs_shapes or {"state": (4,)}
         cfg = PolicyConfig(
             family, TINY_BACKBONES[backbone], obs_shapes, action_dim, obs_horizon, action_horizon
@@ -97,11 +99,30 @@ def eval_main():
 @pytest.fixture
 def tiny_flags():
     """Flags of a training run of a second or less."""
-    return (
-        ["flow", "mlp", "--backbone.width", "16", "--backbone.depth", "1"]
-        + "--obs-horizon 1 --action-horizon 4 --exec-horizon 2 --batch-size 8 --warmup-steps 2".split()
-        + "--log-every 1 --threads 1 --device cpu --no-wandb --dataset.validation-fraction 0.2".split()
-    )
+    model = ["flow", "mlp", "--backbone.width", "16", "--backbone.depth", "1"]
+    horizons = ["--obs-horizon", "1", "--action-horizon", "4", "--exec-horizon", "2"]
+    optimizer = [
+        "--batch-size",
+        "8",
+        "--warmup-steps",
+        "2",
+        "--amp",
+        "off",
+        "--dataset.validation-fraction",
+        "0.2",
+    ]
+    return [
+        *model,
+        *horizons,
+        *optimizer,
+        "--log-every",
+        "1",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+        "--no-wandb",
+    ]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from robolearn.data.store import DemoStore
 from robolearn.errors import user_errors
+from robolearn.policies.flow import FlowConfig
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,10 +43,12 @@ def test_from_demonstrations_to_a_report(trained):
     assert f"report: {out / 'report.html'}" in done.stdout
     rows = [json.loads(line) for line in (out / "episodes.jsonl").read_text().splitlines()]
     assert [row["episode"] for row in rows] == [0, 1, 2, 3]
-    assert all({"seed", "success", "mode", "reason", "length", "max_score", "final_score"} <= set(r) for r in rows)
+    assert all(
+        {"seed", "success", "mode", "reason", "length", "max_score", "final_score"} <= set(r) for r in rows
+    )
     summary = json.loads((out / "summary.json").read_text())
     assert summary["summary"]["success"]["value"] == sum(row["success"] for row in rows) / 4
-    assert summary["latency"]["nfe"] == 10
+    assert summary["latency"]["nfe"] == FlowConfig().steps
     page = (out / "report.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")
     assert f"python eval.py {trained}" in page
@@ -82,21 +85,45 @@ def ends_with_one_line(capsys, message, main, arguments):
         (["--dataset.path", "DEMOS", "--dataset.num-episodes", "0"], "--dataset.num-episodes 0"),
         (["--dataset.path", "DEMOS", "--dataset.angles", "state"], "expected KEY:DIMENSION"),
         (["--obs-horizon", "0"], "--obs-horizon 0 must be at least 1"),
-        (["--action-horizon", "4", "--exec-horizon", "8"], "--exec-horizon 8 must be at most --action-horizon 4"),
+        (
+            ["--action-horizon", "4", "--exec-horizon", "8"],
+            "--exec-horizon 8 must be at most --action-horizon 4",
+        ),
         (["--action-horizon", "-1"], "--action-horizon -1 must be at least 1"),
-        (["diffusion", "--family.steps", "200"], "diffusion: steps 200 must be in 1..100"),
-        (["flow", "transformer", "--backbone.width", "30"], "transformer: width 30 is not a multiple"),
         (["--threads", "0"], "--threads 0 must be at least 1"),
         (["--ema-decay", "2", "--dataset.path", "DEMOS"], "--ema-decay 2.0 must be in [0, 1)"),
         (["--resume", "DEMOS"], "is no run: it has no config.json"),
         (["--out", "DEMOS", "--dataset.path", "DEMOS"], "exists; choose another --out"),
-        (["--out", "DEMOS", "--overwrite", "--dataset.path", "DEMOS"], "is no run, so --overwrite leaves it alone"),
+        (
+            ["--out", "DEMOS", "--overwrite", "--dataset.path", "DEMOS"],
+            "is no run, so --overwrite leaves it alone",
+        ),
     ],
 )
-def test_what_train_cannot_do(demos, capsys, train_main, arguments, message):
+def test_what_train_cannot_do(demos, tmp_path, capsys, train_main, arguments, message):
     arguments = [str(demos) if a == "DEMOS" else a for a in arguments]
-    ends_with_one_line(capsys, message, train_main, ["--no-wandb", "--device", "cpu", "--steps", "1", *arguments])
+    flags = ["--no-wandb", "--device", "cpu", "--steps", "1", "--out", tmp_path / "run"]
+    ends_with_one_line(capsys, message, train_main, [*flags, *arguments])
     assert DemoStore.open(demos).num_episodes == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["diffusion", "--family.steps", "200"], "diffusion: steps 200 must be in 1..100"),
+        (["flow", "transformer", "--backbone.width", "30"], "width 30 is not a multiple of num_heads 4"),
+        (["gan"], "gan"),
+        (["flow", "--stepz", "3"], "--stepz"),
+    ],
+)
+def test_what_the_command_line_refuses(capsys, train_main, arguments, message):
+    """tyro reports these, in a box."""
+    with pytest.raises(SystemExit) as caught, user_errors():
+        train_main(arguments)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert message in " ".join(error.split())
+    assert "Traceback" not in error
 
 
 @pytest.mark.parametrize(
@@ -111,7 +138,10 @@ def test_what_train_cannot_do(demos, capsys, train_main, arguments, message):
         (["RUN", "--ensembling", "-1"], "ensembling -1.0 must not be negative"),
         (["RUN", "--env.id", "Nothing-v0"], "environment Nothing-v0: "),
         (["RUN", "--env.id", "no_such_package:X-v0"], "environment no_such_package:X-v0: "),
-        (["RUN", "--env.id", "envs:robolearn/PushT-v0"], "environment envs:robolearn/PushT-v0 "),
+        (
+            ["RUN", "--env.id", "envs:robolearn/PushT-v0"],
+            "the environment's 'state' has shape (5,), the policy expects (4,)",
+        ),
     ],
 )
 def test_what_eval_cannot_do(trained, capsys, eval_main, arguments, message):
@@ -123,7 +153,11 @@ def test_what_eval_cannot_do(trained, capsys, eval_main, arguments, message):
     ("name", "arguments", "message"),
     [
         ("train", ["--dataset.path", "nowhere.zarr"], "error: nowhere.zarr: no such file or directory"),
-        ("eval", ["RUN", "--sampler", "ddim"], "error: flow sampler 'ddim' is unknown; choose from euler, heun"),
+        (
+            "eval",
+            ["RUN", "--sampler", "ddim"],
+            "error: flow sampler 'ddim' is unknown; choose from euler, heun",
+        ),
     ],
 )
 def test_errors_of_the_real_commands(trained, name, arguments, message):

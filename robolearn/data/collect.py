@@ -71,6 +71,8 @@ def collect(
     try:
         if not hasattr(envs, "expert_action"):
             raise ValueError(f"environment {env_id}: has no scripted expert (no expert_action)")
+        envs.reset(seed=list(range(envs.num_envs)), options={"reset_mask": np.ones(envs.num_envs, bool)})
+        envs.expert_action()  # an environment without an expert says so here, before anything is written
         store = _open(out, env_id, envs, seed, keep_failures)
         return _Recorder(store, envs, seed, keep_failures, on_episode).run(num_episodes)
     finally:
@@ -103,10 +105,10 @@ class _Slot:
     obs: list[dict[str, Array]] = field(default_factory=list)
     labels: list[Array] = field(default_factory=list)
 
-    def episode(self, info: dict[str, Scalar]) -> Episode:
+    def episode(self, success: bool, mode: int) -> Episode:
         obs = {key: np.stack([o[key] for o in self.obs]) for key in self.obs[0]}
         obs = {key: rows if rows.dtype == np.uint8 else rows.astype(np.float32) for key, rows in obs.items()}
-        attrs = {"seed": self.seed, "success": bool(info["success"]), "mode": int(info["mode"])}
+        attrs: dict[str, Scalar] = {"seed": self.seed, "success": success, "mode": mode}
         return Episode(obs=obs, actions=np.stack(self.labels).astype(np.float32), attrs=attrs)
 
 
@@ -167,8 +169,10 @@ class _Recorder:
         return obs if isinstance(obs, dict) else {"state": obs}
 
     def _keep(self, slot: _Slot, info: dict[str, Any]) -> Episode | None:
-        wanted = info["success"] or self.keep_failures
-        return slot.episode({"mode": -1, **info}) if wanted and not info.get("unstable", False) else None
+        success = bool(info["success"])
+        if info.get("unstable", False) or not (success or self.keep_failures):
+            return None
+        return slot.episode(success, int(info.get("mode", -1)))
 
     def _collect_ready(self, wanted: int) -> None:
         """Move episodes to `ready` as far as all earlier seeds are finished too."""
@@ -183,11 +187,10 @@ class _Recorder:
             self.on_episode(self._progress())
             if len(self.ready) == FLUSH_EPISODES:
                 self._flush()
-        successes = self.attempts - self.dropped
-        if self.attempts >= MIN_ATTEMPTS and successes < MIN_SUCCESS_RATE * self.attempts:
-            raise ValueError(
-                f"{self.store.path}: the expert solved only {successes} of {self.attempts} episodes"
-            )
+            kept = self.attempts - self.dropped
+            if self.attempts >= MIN_ATTEMPTS and kept < MIN_SUCCESS_RATE * self.attempts:
+                env_id = self.store.attrs.env_id
+                raise ValueError(f"{env_id}: the expert solved only {kept} of {self.attempts} episodes")
 
     def _flush(self) -> None:
         ready, self.ready = self.ready, []

@@ -1,4 +1,4 @@
-"""What is in a store and what looks wrong, as numbers; `inspect` prints it. Damage is reported, not refused."""
+"""What is in a store and what looks wrong, as numbers; `inspect` prints it. Damage is reported."""
 
 from __future__ import annotations
 

@@ -6,9 +6,10 @@ array reconstruction and nothing else.
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +19,18 @@ from robolearn.types import Episode
 
 _RECONSTRUCT = np.zeros(0).__reduce__()[0]
 _SCALAR = np.float64(0).__reduce__()[0]
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """How Python 3 spells bytes in old pickle protocols; never another codec than latin1."""
+    return text.encode("latin1")
+
+
 # numpy's internal module was renamed in 2.0; files carry either name.
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _encode,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _RECONSTRUCT for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _SCALAR for core in ("core", "_core")},
 }
@@ -36,13 +45,13 @@ class _NumpyUnpickler(pickle.Unpickler):
         return _ALLOWED[module_name, global_name]
 
 
-def load_numpy_pickle(file: BinaryIO) -> Any:
+def load_numpy_pickle(content: bytes) -> Any:
     """Load a pickle of plain containers and numpy arrays.
 
     Raises:
         pickle.UnpicklingError: It asks for anything else; nothing has been run.
     """
-    return _NumpyUnpickler(file, encoding="latin1").load()
+    return _NumpyUnpickler(io.BytesIO(content), encoding="latin1").load()
 
 
 def import_adroit(source: Path, out: Path) -> DemoStore:
@@ -60,8 +69,7 @@ def import_adroit(source: Path, out: Path) -> DemoStore:
         ValueError: The file is not such a list, or `out` exists.
     """
     try:
-        with source.open("rb") as file:
-            demos = load_numpy_pickle(file)
+        demos = load_numpy_pickle(source.read_bytes())
     except OSError as error:
         raise ValueError(f"{source}: cannot be read ({error.strerror})") from error
     except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to lead to

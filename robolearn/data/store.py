@@ -17,6 +17,7 @@ Rows beyond the last end belong to an episode that was never finished; the next 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import warnings
 import zipfile
@@ -36,7 +37,7 @@ from robolearn.types import Episode
 SLAB_BYTES = 1 << 26  # decoded at once; bounds the memory that reading needs beside its result
 LOW_DIM_CHUNK, IMAGE_CHUNK = 4096, 100  # rows per chunk
 
-# One batch over all chunks of a slab, not one coroutine and one thread per chunk: 3x faster on small chunks.
+# One batch over all chunks of a slab: 1.5x faster on small chunks.
 # Chunks of zeros are written, so that a missing file always means damage.
 _CONFIG = {"codec_pipeline.batch_size": 4096, "async.concurrency": 4096, "array.write_empty_chunks": True}
 
@@ -305,20 +306,22 @@ class DemoStore:
     def _rows(self, array: zarr.Array, start: int, stop: int) -> np.ndarray:
         """Decode rows, after looking for what zarr would pass over: missing and cut-off chunk files."""
         chunk = _chunk_shape(array)
-        spans = [range(-(-size // step)) for size, step in zip(array.shape[1:], chunk[1:], strict=True)]
-        inner = list(np.ndindex(*(len(span) for span in spans)))
-        blosc = any(type(codec).__name__.startswith("Blosc") for codec in array.compressors)
         first, last = start // chunk[0], -(-stop // chunk[0])
-        for i in range(first, last):
-            for rest in inner:
-                self._check_chunk(f"{array.path}/{array.metadata.encode_chunk_key((i, *rest))}", blosc)
+        inner = [range(-(-size // step)) for size, step in zip(array.shape[1:], chunk[1:], strict=True)]
+        grid = itertools.product(range(first, last), *inner)
+        names = [f"{array.path}/{array.metadata.encode_chunk_key(coords)}" for coords in grid]
+        blosc = any(type(codec).__name__.startswith("Blosc") for codec in array.compressors)
+        for name in names:
+            self._check_chunk(name, blosc)
         try:
+            if names and self._members is None and _is_plain_v2(array):
+                rows = np.concatenate([_decode_v2(array, (self.path / name).read_bytes()) for name in names])
+                return rows[start - first * chunk[0] : stop - first * chunk[0]]
             with zarr.config.set(_CONFIG):
                 return np.asarray(array[start:stop])
         except Exception as error:  # codecs raise what they like; the reader needs the file's name
             if last - first == 1:
-                where = f"{array.path}/{array.metadata.encode_chunk_key((first, *inner[0]))}"
-                raise ValueError(f"{self.path}: chunk {where} is damaged ({error})") from error
+                raise ValueError(f"{self.path}: chunk {names[0]} is damaged ({error})") from error
             middle = chunk[0] * ((first + last) // 2)
             self._rows(array, start, middle)
             self._rows(array, middle, stop)
@@ -381,7 +384,7 @@ class DemoStore:
         self._files.release()
 
     def _check(self, episode: Episode, like: Episode, index: int) -> None:
-        """Refuse an episode that is damaged, or differs from the store or from the first one appended with it."""
+        """Refuse an episode that is damaged, or unlike the store or (in an empty one) the episode `like`."""
         arrays = {**episode.obs, "action": episode.actions}
         where = f"{self.path}: episode {index}"
         if len(episode) == 0:
@@ -438,6 +441,25 @@ def default_obs_keys(store: DemoStore) -> tuple[str, ...]:
 def _chunk_shape(array: zarr.Array) -> tuple[int, ...]:
     """Rows and inner sizes that one file holds."""
     return array.shards or array.chunks
+
+
+def _is_plain_v2(array: zarr.Array) -> bool:
+    """Whether chunks are whole rows of numbers behind at most one codec, as Diffusion Policy writes them."""
+    metadata = array.metadata
+    return (
+        metadata.zarr_format == 2
+        and metadata.order == "C"
+        and array.dtype.kind in "fiub"
+        and array.chunks[1:] == array.shape[1:]
+        and not array.filters
+    )
+
+
+def _decode_v2(array: zarr.Array, content: bytes) -> np.ndarray:
+    """Decode a chunk directly; zarr's coroutine and thread per chunk cost 3x more than the decoding."""
+    for codec in array.compressors:
+        content = codec.decode(content)
+    return np.frombuffer(content, array.dtype).reshape(array.chunks)
 
 
 def _put(array: zarr.Array, start: int, rows: np.ndarray) -> None:

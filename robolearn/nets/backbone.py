@@ -1,7 +1,7 @@
 """What every backbone is, and the two parts they share: the time embedding and FiLM.
 
-A backbone maps a chunk and a condition to a chunk. It does not know which family calls it: a family passes the
-noised actions and one time, several times (flow maps) or none (regression).
+A backbone maps a chunk and a condition to a chunk. It does not know which family calls it: a family passes
+the noised actions and one time, several times (flow maps) or none (regression).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Source: Chi et al. 2023, section 4.1; Janner et al. 2022.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -50,7 +51,8 @@ class UNet(nn.Module):
 
         def pair(dim_in: int, dim_out: int) -> nn.ModuleList:
             return nn.ModuleList(
-                ResidualBlock(d, dim_out, cond_dim, cfg.kernel_size, cfg.num_groups) for d in (dim_in, dim_out)
+                ResidualBlock(d, dim_out, cond_dim, cfg.kernel_size, cfg.num_groups)
+                for d in (dim_in, dim_out)
             )
 
         ins = (shapes.dim_in, *cfg.widths[:-1])
@@ -85,7 +87,7 @@ class UNet(nn.Module):
         return self.out(self.head(h))[:, :, :horizon].transpose(1, 2)
 
 
-def run(blocks: nn.ModuleList, h: Tensor, c: Tensor) -> Tensor:
+def run(blocks: Any, h: Tensor, c: Tensor) -> Tensor:
     """Apply the blocks in turn."""
     for block in blocks:
         h = block(h, c)

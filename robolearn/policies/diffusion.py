@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -29,10 +30,10 @@ class DiffusionConfig:
     """Denoising with the squared-cosine schedule."""
 
     prediction: Prediction = "v"
-    """What the network predicts: the noise, the clean chunk, or v; eps is of no use with few sampling steps."""
+    """What the network predicts: the noise, the clean chunk, or v; eps is of no use with few steps."""
     train_steps: int = 100
     """Noise levels K."""
-    sampler: DiffusionSampler = runtime("dpm++")
+    sampler: DiffusionSampler = runtime("dpm++")  # noqa: RUF009
     """ddpm, stochastic; ddim, deterministic; dpm++, DPM-Solver++(2M), deterministic and second order."""
     steps: int = runtime(10)
     """Sampling steps, at most train_steps."""
@@ -120,7 +121,7 @@ class Diffusion(Family):
     def ddpm(self, cond: Tensor, noise: Tensor, levels: list[int]) -> Tensor:
         """Ancestral sampling (Ho et al. 2020, eq. 6-7), over any subsequence of levels."""
         x = noise[:, 0]
-        for i, (level, following) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+        for i, (level, following) in enumerate(pairwise(levels)):
             clean = self.denoise(x, cond, level)
             abar, abar_next = self.alpha_bar[level], self.alpha_bar[following]
             alpha = abar / abar_next
@@ -132,7 +133,7 @@ class Diffusion(Family):
     def ddim(self, cond: Tensor, noise: Tensor, levels: list[int]) -> Tensor:
         """Deterministic sampling (Song et al. 2021, eq. 12 with sigma = 0)."""
         x = noise[:, 0]
-        for level, following in zip(levels[:-1], levels[1:], strict=True):
+        for level, following in pairwise(levels):
             clean = self.denoise(x, cond, level)
             (signal, sigma), (signal_next, sigma_next) = self.scales(level), self.scales(following)
             x = signal_next * clean + sigma_next * (x - signal * clean) / sigma
@@ -141,7 +142,7 @@ class Diffusion(Family):
     def dpm_solver(self, cond: Tensor, noise: Tensor, levels: list[int]) -> Tensor:
         """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2); first and last step first order."""
         x, previous, h_previous = noise[:, 0], None, None
-        for level, following in zip(levels[:-1], levels[1:], strict=True):
+        for level, following in pairwise(levels):
             clean = self.denoise(x, cond, level)
             if (
                 following == 0

@@ -1,9 +1,9 @@
 """What every family of policies is: the mathematics of a conditional distribution over action chunks.
 
-A family works in normalised action space only and never draws random numbers itself: everything random is drawn
-first (``draws`` for the loss, ``noise`` for sampling) and passed in. Loss and sampling are then deterministic
-functions, which gives common random numbers across ensemble members, equal losses on one process and on many, and a
-network that can be studied over a box of noise.
+A family works in normalised action space only and never draws random numbers itself: everything random is
+drawn first (``draws`` for the loss, ``noise`` for sampling) and passed in. Loss and sampling are then
+deterministic functions, which gives common random numbers across ensemble members, equal losses on one
+process and on many, and a network that can be studied over a box of noise.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Family(nn.Module, ABC):
 
     @abstractmethod
     def draws(self, batch: int, *, generator: torch.Generator) -> Draws:
-        """Draw everything random that the loss of a batch needs; every tensor has the leading axis ``batch``."""
+        """Draw everything random that the loss of a batch needs; every leading axis is ``batch``."""
 
     @abstractmethod
     def loss(
@@ -100,8 +100,8 @@ def runtime(default: Any) -> Any:
 def masked_mean(error: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, ""]:
     """Mean over the chunk with padded steps counted as zero error.
 
-    The denominator is the full size, not the number of valid steps: every recorded step then has the same weight
-    in every batch, and the mean over shards of a batch equals the mean over the batch.
+    The denominator is the full size, not the number of valid steps: every recorded step then has the same
+    weight in every batch, and the mean over shards of a batch equals the mean over the batch.
     """
     return (error * mask[:, :, None]).mean()
 

@@ -1,4 +1,4 @@
-"""Flow matching: a velocity field from noise to actions (Lipman et al. 2023; Liu et al. 2023, rectified flow)."""
+"""Flow matching: a velocity field from noise to actions (Lipman et al. 2023; Liu et al. 2023)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class FlowConfig:
     """Velocity matching on straight paths; an ordinary differential equation at test time."""
 
     time_density: TimeDensity = "uniform"
-    """Where training times fall: uniform; logit-normal(0, 1), the middle; beta(1.5, 1), the noisy end (pi0)."""
-    sampler: FlowSampler = runtime("euler")
+    """Where training times fall: uniform; logit-normal(0, 1), the middle; beta(1.5, 1), noise (pi0)."""
+    sampler: FlowSampler = runtime("euler")  # noqa: RUF009
     """Integrator: euler, one evaluation per step; heun, two (one in the last step)."""
-    steps: int = runtime(10)
+    steps: int = runtime(20)
     """Integration steps."""
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ class Flow(Family):
         else:
             time = torch.rand(batch, generator=generator, device=generator.device)
             if self.cfg.time_density == "beta":
-                # u ~ Beta(1.5, 1) has the distribution function u^1.5; t = 0.999 (1 - u) stays off the data end.
+                # u ~ Beta(1.5, 1) has the distribution u^1.5; t = 0.999 (1 - u) stays off the data end.
                 time = 0.999 * (1 - time ** (2 / 3))
         return {"noise": noise, "time": time}
 

@@ -63,7 +63,7 @@ class Policy(nn.Module):
         )
 
     def encode(self, obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
-        """Normalise and encode observations, key -> [b, o, ...]; keys that the policy does not know are ignored."""
+        """Normalise and encode observations, key -> [b, o, ...]; unknown keys are ignored."""
         normalized = {key: self.normalizer.normalize(key, obs[key]) for key in self.cfg.obs_shapes}
         return self.encoder(normalized, obs)
 

@@ -1,4 +1,4 @@
-"""The families and backbones there are: one dict literal each, for the command line and for checkpoints alike."""
+"""The families and backbones there are: one dict literal each, for command line and checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regression: the conditional mean of the chunk, the honesty baseline of behaviour cloning (Pomerleau 1988)."""
+"""Regression: the conditional mean of the chunk, the baseline of behaviour cloning (Pomerleau 1988)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ class RegressionConfig:
 
 class Regression(Family):
     """L = |f(0, o) - a|^2; the network's chunk input is zero."""
-
-    nfe = 1
 
     def __init__(self, cfg: RegressionConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
         super().__init__(cfg, action_horizon, action_dim)
@@ -52,3 +50,8 @@ class Regression(Family):
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """The conditional mean."""
         return self.net(cond.new_zeros(len(cond), *self.chunk_shape), cond)
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sampled chunk."""
+        return 1

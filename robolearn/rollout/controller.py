@@ -1,13 +1,13 @@
 """Closed loop with a receding horizon: the only thing that remembers anything between two actions.
 
-Time of one environment, with obs_horizon 2, action_horizon 6, exec_horizon 3 (o observed, x executed, - dropped):
+Time of one environment, with obs_horizon 2, action_horizon 6, exec_horizon 3 (o seen, x executed, - dropped):
 
     step         0  1  2  3  4  5  6
     first chunk  x  x  x  -  -  -
     second             o  xo x  x  -      planned from the observations at steps 2 and 3
 
-An episode draws its noise from a stream of its own, and the policy always sees groups of ``ROWS`` rows (matrix
-products of different sizes round differently), so that an episode does not depend on how many run beside it.
+An episode draws its noise from a stream of its own, and the policy always sees groups of ``ROWS`` rows
+(matrix products of different sizes round differently), so that an episode does not depend on how many run beside it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Controller:
         num_envs: Environments.
         exec_horizon: Actions executed before replanning, in 1..action_horizon.
         seed: With the index of an episode it fixes the episode's noise.
-        ensembling: Temporal ensembling (Zhao et al. 2023, ACT, algorithm 2): replan at every step and average all
-            predictions made for it with weights exp(-ensembling * i), i = 0 the oldest. It averages across modes,
-            so it is off (None) by default. Replaces exec_horizon.
+        ensembling: Temporal ensembling (Zhao et al. 2023, ACT, algorithm 2): replan at every step and average
+            all predictions made for it with weights exp(-ensembling * i), i = 0 the oldest. It averages across
+            modes, so it is off (None) by default. Replaces exec_horizon.
 
     Raises:
         ValueError: exec_horizon is out of range, or ensembling is negative.
@@ -66,7 +66,15 @@ class Controller:
             slots: Environments, indices into the leading axis.
             episodes: Index of the episode that begins in each of them.
             obs: First observations of all environments, key -> [n, ...].
+
+        Raises:
+            ValueError: An observation does not have the policy's shape.
         """
+        for key, shape in self.policy.cfg.obs_shapes.items():
+            if obs[key].shape[1:] != shape:
+                raise ValueError(
+                    f"the environment's {key!r} has shape {obs[key].shape[1:]}, the policy expects {shape}"
+                )
         for slot, episode in zip(slots, episodes, strict=True):
             state = np.random.SeedSequence((self.seed, episode)).generate_state(1, np.uint64)[0]
             self.streams[slot].manual_seed(int(state >> np.uint64(1)))
@@ -81,8 +89,8 @@ class Controller:
             active: Which environments run, [n].
 
         Returns:
-            Actions to execute before the next call, [n, h, a], with h = exec_horizon, or 1 with ensembling; zeros
-            where not active.
+            Actions to execute before the next call, [n, h, a], with h = exec_horizon, or 1 with ensembling;
+            zeros where not active.
         """
         chunks = np.zeros(
             (len(active), self.policy.cfg.action_horizon, self.policy.cfg.action_dim), np.float32

@@ -131,10 +131,10 @@ class Recorder:
             key: np.concatenate([first[None], *(part[0][key] for part in self.parts)])
             for key, first in self.first_obs.items()
         }
-        actions, rewards, scores = (
-            np.concatenate([np.zeros(empty, np.float32), *(part[i] for part in self.parts)])
-            for i, empty in ((1, (0, self.action_dim)), (2, 0), (3, 0))
-        )
+        no_actions = np.zeros((0, self.action_dim), np.float32)
+        actions = np.concatenate([no_actions, *(part[1] for part in self.parts)])
+        rewards = np.concatenate([np.zeros(0), *(part[2] for part in self.parts)])
+        scores = np.concatenate([np.zeros(0), *(part[3] for part in self.parts)])
         return Trajectory(
             episode=self.episode,
             seed=self.seed,

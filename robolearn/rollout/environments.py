@@ -1,7 +1,7 @@
 """Environments by gymnasium id, all behind one interface that takes whole chunks.
 
-Our own tasks step a chunk of all environments in one call; any other gymnasium environment gets a loop. In both, an
-environment that ends inside a chunk stops there, and one that breaks ends its own episode only.
+Our own tasks step a chunk of all environments in one call; any other gymnasium environment gets a loop. In both,
+an environment that ends inside a chunk stops there, and one that breaks ends its own episode only.
 """
 
 from __future__ import annotations
@@ -21,11 +21,18 @@ class EnvConfig:
     """Which environment, as gymnasium spells it."""
 
     id: str | None = None
-    """Gymnasium id with the module that registers it, e.g. envs:robolearn/Avoid-v0; by default the dataset's."""
+    """Gymnasium id with the module that registers it, envs:robolearn/Avoid-v0; by default the data's."""
     kwargs: dict[str, str] = field(default_factory=dict)
     """Keyword arguments of gymnasium.make."""
     max_episode_steps: int | None = None
     """Length at which an episode is cut; by default the environment's own."""
+
+    def over(self, base: EnvConfig) -> EnvConfig:
+        """This configuration where it names an environment, else ``base`` with the options given here."""
+        if self.id is not None:
+            return self
+        limit = base.max_episode_steps if self.max_episode_steps is None else self.max_episode_steps
+        return EnvConfig(base.id, {**base.kwargs, **self.kwargs}, limit)
 
 
 @runtime_checkable
@@ -75,7 +82,7 @@ class ChunkedEnvs(Protocol):
     def reset(
         self, *, seed: list[int | None], options: dict[str, Any]
     ) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Start the environments in ``options["reset_mask"]`` anew; what comes back for the others is their present."""
+        """Start the environments in ``options["reset_mask"]`` anew; the others return their present."""
         ...
 
     def step_chunk(self, actions: Array, active: Array) -> Chunk:
@@ -100,7 +107,8 @@ def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...]) -> Chunk
     """
     if not _has_vector_driver(cfg):
         return LoopEnvs(cfg, num_envs, obs_keys)
-    envs: Any = gym.make_vec(_require_id(cfg), num_envs=num_envs, **cfg.kwargs)
+    kwargs: dict[str, Any] = dict(cfg.kwargs)
+    envs: Any = gym.make_vec(_require_id(cfg), num_envs=num_envs, **kwargs)
     _check_obs_keys(cfg, envs.single_observation_space, obs_keys)
     return envs
 
@@ -135,7 +143,7 @@ def _require_id(cfg: EnvConfig) -> str:
 
 
 def _check_obs_keys(cfg: EnvConfig, space: Any, needs: tuple[str, ...]) -> None:
-    missing = [key for key in needs if key not in space.keys()]
+    missing = [key for key in needs if key not in space.spaces]
     if missing:
         raise ValueError(f"environment {cfg.id} has no observation {missing}; it has {list(space.keys())}")
 
@@ -143,7 +151,7 @@ def _check_obs_keys(cfg: EnvConfig, space: Any, needs: tuple[str, ...]) -> None:
 class LoopEnvs:
     """Any gymnasium environment, stepped one by one; plays the part of a vector driver with ``step_chunk``.
 
-    ``info`` keys are taken as they are found: ``success`` or ``is_success``, ``score`` (else the reward), ``mode``.
+    ``info`` keys are taken as they are found: ``success`` or ``is_success``, ``score`` or the reward, ``mode``.
     An environment that raises ends its episode and is made afresh for the next one.
     """
 
@@ -156,7 +164,7 @@ class LoopEnvs:
         space: Any = env.observation_space
         if isinstance(space, gym.spaces.Dict):
             _check_obs_keys(cfg, space, obs_keys)
-            spaces = {key: space[key] for key in obs_keys}
+            spaces: Any = {key: space[key] for key in obs_keys}
         elif len(obs_keys) == 1:
             spaces = {obs_keys[0]: space}
         else:

@@ -14,15 +14,15 @@ def choose_device(name: str, *, threads: int | None = None) -> torch.device:
 
     Args:
         name: auto, cpu or cuda.
-        threads: CPU threads; None takes one per core, at most 4: small networks lose more at the barriers than
-            they gain.
+        threads: CPU threads; None takes one per two cores, at most 4: small networks lose more at the barriers
+            than they gain, the more so on a busy machine.
 
     Raises:
         ValueError: cuda was asked for and there is none, or threads is below 1.
     """
     if threads is not None and threads < 1:
         raise ValueError(f"--threads {threads} must be at least 1")
-    torch.set_num_threads(threads or min(4, len(os.sched_getaffinity(0))))
+    torch.set_num_threads(threads or min(4, max(1, len(os.sched_getaffinity(0)) // 2)))
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: this machine has no usable CUDA device; choose cpu or auto")
     if name == "cpu" or not torch.cuda.is_available():
@@ -30,9 +30,23 @@ def choose_device(name: str, *, threads: int | None = None) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def autocast(device: torch.device, enabled: bool) -> AbstractContextManager[object]:
-    """bfloat16 autocast, or nothing."""
+def autocast(device: torch.device, choice: str) -> AbstractContextManager[object]:
+    """bfloat16 autocast, or nothing.
+
+    Args:
+        device: Where.
+        choice: on, off, or auto: where the hardware multiplies bfloat16.
+    """
+    enabled = multiplies_bfloat16(device) if choice == "auto" else choice == "on"
     return torch.autocast(device.type, torch.bfloat16) if enabled else nullcontext()
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 there."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 class Processes:

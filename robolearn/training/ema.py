@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
-class EMA:
+class EMA(Generic[Module]):
     """Shadow of a module.
 
-    The decay warms up as min(decay, 1 - (1 + step)^-3/4), so that the first steps are forgotten (as in Diffusion
-    Policy's EMA with power 3/4).
+    The decay warms up as min(decay, 1 - (1 + step)^-3/4), so that the first steps are forgotten (as in
+    Diffusion Policy's EMA with power 3/4).
 
     Args:
         module: Followed.
         decay: Ceiling, in [0, 1).
     """
 
-    def __init__(self, module: nn.Module, decay: float):
+    def __init__(self, module: Module, decay: float):
         if not 0 <= decay < 1:
             raise ValueError(f"--ema-decay {decay} must be in [0, 1)")
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self.module: Module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay = decay
-        self.shadow = list(self.module.parameters())
-        self.followed = list(module.parameters())
+        self.shadow: list[Tensor] = list(self.module.parameters())
+        self.followed: list[Tensor] = list(module.parameters())
 
     @torch.no_grad()
     def update(self, step: int) -> None:

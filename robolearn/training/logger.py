@@ -6,6 +6,7 @@ fails, or cannot keep up, there is one warning and the run goes on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -75,10 +76,8 @@ class WandbLogger:
 
     def close(self) -> None:
         """Wait a moment for it to finish."""
-        try:
+        with contextlib.suppress(queue.Full):
             self.records.put(None, timeout=1)
-        except queue.Full:
-            pass
         self.thread.join(FINISH_SECONDS)
         if self.thread.is_alive():
             logger.warning("Weights & Biases did not finish in %.0f s and was left behind", FINISH_SECONDS)
@@ -89,7 +88,7 @@ class WandbLogger:
 
             # Silent: the run's own terminal output says where the results are.
             os.environ.setdefault("WANDB_SILENT", "true")
-            mode = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+            mode: Any = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
             run = wandb.init(mode=mode, **self.settings)
             while (record := self.records.get()) is not None:
                 step = record.pop("step")

@@ -1,9 +1,9 @@
-"""The run directory: what a training run leaves on disk, written so that a kill at any moment leaves it loadable.
+"""The run directory: what a training run leaves on disk, loadable after a kill at any moment.
 
     RUN/config.json                   TrainConfig, with the environment and the observation keys filled in
     RUN/data.json                     what was trained on: path, content hash, split, control_dt
     RUN/metrics.jsonl                 one record per line
-    RUN/checkpoints/00005000/         a step: policy.json and policy.safetensors (the moving average, to be used),
+    RUN/checkpoints/00005000/         a step: policy.json and policy.safetensors (the moving average),
                                       train.safetensors and train.json (everything, to go on from)
     RUN/checkpoints/last, best        links to a step
 
@@ -128,7 +128,7 @@ class Run:
         return int(link.resolve().name) if link.exists() else None
 
     def save(self, state: TrainState, *, best: bool = False) -> None:
-        """Write a checkpoint of this step, point ``last`` (and ``best``) at it and drop what is not to be kept."""
+        """Write a checkpoint of this step, point ``last`` (and ``best``) at it, drop what need not stay."""
         final = self.checkpoints / f"{state.step:08d}"
         part = self.checkpoints / f".{state.step:08d}.part"
         shutil.rmtree(part, ignore_errors=True)
@@ -173,7 +173,7 @@ class Run:
         temporary.replace(self.checkpoints / link)
 
     def _drop(self, keep_every: int | None) -> None:
-        """Remove checkpoints that are neither last, best nor a multiple of ``keep_every``, and unfinished ones."""
+        """Remove unfinished checkpoints and those neither last, best nor a multiple of ``keep_every``."""
         linked = {(self.checkpoints / link).resolve().name for link in ("last", "best")}
         for path in self.checkpoints.iterdir():
             is_step = path.name.isdigit() and path.name not in linked

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from robolearn.config import to_json
-from robolearn.data.normalizer import Normalizer
+from robolearn.data.normalizer import Mode, Normalizer
 from robolearn.data.splits import split_episodes
 from robolearn.data.store import DemoStore, default_obs_keys
 from robolearn.data.windows import Windows
@@ -36,14 +36,16 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
     """Open the demonstrations and split them.
 
     Returns:
-        The configuration with the store's environment and keys filled in, training and held-out windows, and facts.
+        The configuration with the store's environment and keys filled in, training and held-out windows,
+        and facts.
     """
     store = DemoStore.open(cfg.dataset.path)
     keys = cfg.dataset.obs_keys or default_obs_keys(store)
     env = cfg.env if cfg.env.id else dataclasses.replace(cfg.env, id=store.attrs.env_id)
     cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=tuple(keys)))
-    wanted, held_out = cfg.dataset.num_episodes or store.num_episodes, cfg.dataset.validation_fraction
-    if wanted > store.num_episodes:
+    wanted, held_out = cfg.dataset.num_episodes, cfg.dataset.validation_fraction
+    wanted = store.num_episodes if wanted is None else wanted
+    if not 1 <= wanted <= store.num_episodes:
         raise ValueError(f"--dataset.num-episodes {wanted}: {store.path} has {store.num_episodes} episodes")
     has_validation = held_out * wanted >= 1
     fractions = {"train": (1 - held_out * has_validation) * wanted / store.num_episodes}
@@ -70,7 +72,9 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
 def make_policy(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, windows: Windows) -> Policy:
     """Build a policy for the shapes of the data, normalised on the training episodes."""
     arrays = windows.arrays()
-    modes = {key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays}
+    modes: dict[str, Mode] = {
+        key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays
+    }
     shapes = {key: tuple(value.shape[1:]) for key, value in arrays.items() if key != "action"}
     policy_cfg = PolicyConfig(
         family,
@@ -159,7 +163,7 @@ class Session(Hooks):
             )
 
     def checkpoint(self, state: TrainState) -> None:
-        """Save; the best is the one with the highest rollout score or, without rollouts, the lowest held-out loss."""
+        """Save; best is the highest rollout score or, without rollouts, the lowest held-out loss."""
         merit = self._merit()
         self.run.save(state, best=merit < self.best)
         self.best = min(self.best, merit)

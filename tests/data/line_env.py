@@ -48,6 +48,8 @@ class HopelessEnvs(LineEnvs):
 class ExpertlessEnvs(VectorEnv):
     """No `expert_action`."""
 
+    metadata = LineEnvs.metadata
+
     def __init__(self, num_envs):
         self.num_envs = num_envs
 

@@ -1,6 +1,5 @@
 """The Adroit importer reads numpy from a pickle, and runs nothing."""
 
-import io
 import os
 import pickle
 from pathlib import Path
@@ -43,7 +42,7 @@ class Evil:
         return self.call
 
 
-@pytest.mark.parametrize("protocol", [2, 5])
+@pytest.mark.parametrize("protocol", [2, 4])
 def test_import(tmp_path, protocol):
     demos = [demo(4), demo(6)]
     import_adroit(dump(tmp_path / "d.pickle", demos, protocol), tmp_path / "x.zarr")
@@ -72,7 +71,7 @@ def test_malicious_pickle_runs_nothing(tmp_path, function):
 def test_numpy_functions_are_not_admitted_either():
     for function, argument in ((np.load, "x"), (np.fromfile, "x")):
         with pytest.raises(pickle.UnpicklingError):
-            load_numpy_pickle(io.BytesIO(pickle.dumps(Evil(function, argument))))
+            load_numpy_pickle(pickle.dumps(Evil(function, argument)))
 
 
 @pytest.mark.parametrize(

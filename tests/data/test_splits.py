@@ -43,5 +43,5 @@ def test_impossible_fractions(fractions):
 
 
 def test_no_part_is_left_empty():
-    with pytest.raises(ValueError, match="split 'test': a share of 0.01 of 10 episodes is no episode"):
+    with pytest.raises(ValueError, match=r"split 'test': a share of 0\.01 of 10 episodes is no episode"):
         split_episodes(10, {"train": 0.9, "test": 0.01}, 0)

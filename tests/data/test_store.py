@@ -7,6 +7,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numcodecs import Blosc
 
 from robolearn.data import store as store_module
 from robolearn.data.store import DemoStore, StoreAttrs, default_obs_keys
@@ -111,6 +112,29 @@ def test_diffusion_policy_layout(tmp_path, arrays, zarr_format, separator, as_zi
     np.testing.assert_array_equal(store.episode(1).actions, arrays["action"][4:11])
     with pytest.raises(ValueError, match="only a directory written by robolearn"):
         DemoStore.append_to(path)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "|u1", "<i8", "|b1"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_types_and_orders_of_v2(tmp_path, arrays, dtype, order):
+    arrays["state"] = np.arange(46).reshape(23, 2).astype(dtype)
+    path = write_diffusion_policy(
+        tmp_path / "dp.zarr", 2, **{k: v for k, v in arrays.items() if k != "state"}
+    )
+    group = zarr.open_group(path / "data", mode="r+", zarr_format=2)
+    group.create_array("state", data=arrays["state"], chunks=(5, 2), order=order, compressors=Blosc())
+    store = DemoStore.open(path)
+    np.testing.assert_array_equal(store.read("state"), arrays["state"])
+    np.testing.assert_array_equal(store.episode(1).obs["state"], arrays["state"][4:11])
+
+
+def test_zeros_are_stored(tmp_path):
+    """A chunk of the fill value must not be left out: its absence would look like damage."""
+    store = DemoStore.create(tmp_path / "x.zarr", attrs=ATTRS)
+    zeros = np.zeros((3, 2), np.float32)
+    store.append(Episode(obs={"state": zeros}, actions=zeros, attrs={"success": False}))
+    assert DemoStore.open(tmp_path / "x.zarr").episode(0).attrs == {"success": False}
+    np.testing.assert_array_equal(DemoStore.open(tmp_path / "x.zarr").read("state"), zeros)
 
 
 def test_content_hash_sees_content_only(tmp_path, arrays):

@@ -90,13 +90,15 @@ def test_clearance_is_the_signed_distance():
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     for centre, radius in zip(CENTRES, RADII, strict=True):
         for gap in (-0.02, 0.0, 0.015):
-            np.testing.assert_allclose(clearance(centre + (radius + ROD_RADIUS + gap) * ring), gap, atol=1e-15)
+            np.testing.assert_allclose(
+                clearance(centre + (radius + ROD_RADIUS + gap) * ring), gap, atol=1e-15
+            )
 
 
 def test_a_contact_in_any_substep_fails(task):
     """In and out of a cylinder within one control step."""
     path = polyline((0.0, -0.18), (0.0, -0.1405), (0.0, -0.139), (0.0, -0.18), per_leg=5)
-    graze = path + [0.0, -0.0015]
+    graze = path + np.array([0.0, -0.0015])
     assert task.outcome(task.physics_at(path[-1:]), drive_along(task, path)).failure.item()
     assert not task.outcome(task.physics_at(graze[-1:]), drive_along(task, graze)).failure.item()
 

@@ -1,4 +1,4 @@
-"""The drivers: an episode depends on its seed alone, in every grouping; exact restore; isolation; messages."""
+"""The drivers: an episode depends on its seed alone; exact restore; isolation; messages."""
 
 import gymnasium
 import numpy as np
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from envs import task as task_module
 from envs.avoid import Avoid
 from envs.drivers import TaskEnv, TaskVectorEnv
-from envs.episodes import EnvState
+from envs.records import EnvState
 
 ENV_ID = "envs:robolearn/Avoid-v0"
 NUM_EPISODES = 16
@@ -24,7 +24,7 @@ def actions():
     rng = np.random.default_rng(1)
     speed = np.linspace(0.012, 0.0, NUM_EPISODES)[:, None, None] * [0.0, 1.0]
     walk = np.cumsum(speed + rng.normal(0.0, [0.008, 0.002], (NUM_EPISODES, HORIZON, 2)), axis=1)
-    return np.clip(walk + [0.0, -0.28], -0.32, 0.40)
+    return np.clip(walk + np.array([0.0, -0.28]), -0.32, 0.40)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,13 @@ def test_vector_and_single_agree_bit_for_bit(actions, singles, num_envs, chunk):
 
 
 @settings(max_examples=15, deadline=None)
-@given(groups=st.lists(st.tuples(st.integers(1, 40), st.lists(st.booleans(), min_size=3, max_size=3)), min_size=1, max_size=12))
+@given(
+    groups=st.lists(
+        st.tuples(st.integers(1, 40), st.lists(st.booleans(), min_size=3, max_size=3)),
+        min_size=1,
+        max_size=12,
+    )
+)
 def test_any_grouping_and_any_pauses_give_the_same_episodes(actions, singles, groups):
     env = TaskVectorEnv(3, Avoid(), num_threads=0)
     env.reset(seed=100)
@@ -105,7 +111,7 @@ def test_any_grouping_and_any_pauses_give_the_same_episodes(actions, singles, gr
 
 
 def test_a_chunk_is_cut_at_the_end_of_an_episode(actions, singles):
-    """Physics, count and observation stand at the last real step; what lies behind repeats it without reward."""
+    """Physics, count and observation stand at the last real step; what lies behind repeats it."""
     env = TaskVectorEnv(NUM_EPISODES, Avoid(), num_threads=0)
     env.reset(seed=100)
     result = env.step_chunk(actions)
@@ -160,7 +166,9 @@ def test_a_state_is_a_copy_and_moves_between_drivers():
     for _ in range(20):
         action = single.expert_action()[1]
         np.testing.assert_array_equal(vector.expert_action()[1][0], action)
-        np.testing.assert_array_equal(vector.step(action[None])[0]["state"][0], single.step(action)[0]["state"])
+        np.testing.assert_array_equal(
+            vector.step(action[None])[0]["state"][0], single.step(action)[0]["state"]
+        )
     assert state.num_steps == 1
 
 
@@ -212,7 +220,7 @@ def test_an_environment_that_diverges_inside_a_chunk_ends_there(actions, tmp_pat
     state = env.get_state()
     state.physics[:, 1:] = [[0.0, -0.28, 0.0, 0.0], [0.0, -0.28, 0.0, 0.0]]
     env.set_state(state)
-    targets = np.zeros((2, 6, 2)) + [0.0, -0.28]
+    targets = np.tile([0.0, -0.28], (2, 6, 1))
     targets[0, 3:, 0] = 0.1
     result = env.step_chunk(targets)
     np.testing.assert_array_equal(result.num_steps, [4, 6])
@@ -300,18 +308,33 @@ def test_the_ids_are_registered():
     [
         (lambda s, v: s.step(np.zeros(3)), r"Avoid: action has shape \(3,\), expected \(2,\)"),
         (lambda s, v: v.step(np.zeros(2)), r"Avoid: action has shape \(2,\), expected \(2, 2\)"),
-        (lambda s, v: v.step_chunk(np.zeros((2, 2))), r"Avoid: action has shape \(2, 2\), expected \(2, 2, 2\)"),
+        (
+            lambda s, v: v.step_chunk(np.zeros((2, 2))),
+            r"Avoid: action has shape \(2, 2\), expected \(2, 2, 2\)",
+        ),
         (lambda s, v: v.step_chunk(np.zeros((2, 0, 2))), r"shape \(2, 0, 2\), expected \(2, 1, 2\)"),
-        (lambda s, v: v.step_chunk(np.zeros((2, 4, 2)), np.ones(2)), r"active is float64\[2\], expected bool\[2\]"),
+        (
+            lambda s, v: v.step_chunk(np.zeros((2, 4, 2)), np.ones(2)),
+            r"active is float64\[2\], expected bool\[2\]",
+        ),
         (lambda s, v: s.reset(options={"begin": 1}), "unknown reset option 'begin'; choose from start"),
-        (lambda s, v: v.reset(options={"mask": 1}), "unknown reset option 'mask'; choose from start, reset_mask"),
+        (
+            lambda s, v: v.reset(options={"mask": 1}),
+            "unknown reset option 'mask'; choose from start, reset_mask",
+        ),
         (lambda s, v: v.reset(options={"reset_mask": np.ones(3, bool)}), r"is bool\[3\], expected bool\[2\]"),
         (lambda s, v: v.reset(seed=[1, 2, 3]), "seed has 3 entries for 2 environments"),
-        (lambda s, v: s.reset(options={"start": [0.0]}), r"options\['start'\] has shape \(1,\), expected \(2,\)"),
+        (
+            lambda s, v: s.reset(options={"start": [0.0]}),
+            r"options\['start'\] has shape \(1,\), expected \(2,\)",
+        ),
         (lambda s, v: s.reset(options={"start": [0.0, 3.0]}), r"= \[0.0, 3.0\] is outside"),
         (lambda s, v: s.reset(options={"start": [0.0, np.nan]}), "is outside"),
         (lambda s, v: TaskEnv(Avoid()).step(np.zeros(2)), r"Avoid: call reset\(\) before the first step"),
-        (lambda s, v: TaskEnv(Avoid(), render_mode="human"), "render_mode='human'; choose one of rgb_array, or None"),
+        (
+            lambda s, v: TaskEnv(Avoid(), render_mode="human"),
+            "render_mode='human'; choose one of rgb_array, or None",
+        ),
         (lambda s, v: TaskVectorEnv(0, Avoid()), "num_envs must be at least 1, got 0"),
     ],
 )

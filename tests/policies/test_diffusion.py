@@ -1,4 +1,4 @@
-"""The samplers with an exact denoiser: data from N(MEAN, STD^2), for which everything is known in closed form."""
+"""The samplers with an exact denoiser: for data from N(MEAN, STD^2) everything is known in closed form."""
 
 import pytest
 import torch
@@ -52,7 +52,7 @@ def test_a_wrong_sign_is_noticed(sampler):
 
 
 def error(sampler, steps):
-    """Largest distance to the solution of the probability-flow equation, which is linear for Gaussian data."""
+    """Largest distance to the solution of the probability-flow equation, linear for Gaussian data."""
     family = exact_family(levels=2048, sampler=sampler, steps=steps).double()
     abar = family.alpha_bar[-1]
     start = torch.linspace(-1.5, 1.5, 7, dtype=torch.float64).view(-1, 1, 1, 1)

@@ -1,16 +1,16 @@
-"""Under one observation the demonstrations do one of two things: generative families keep both, regression averages."""
+"""Demonstrations do one of two things: generative families keep both, regression averages."""
 
 import pytest
 import torch
 
+from robolearn.data.normalizer import Normalizer
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.transformer import TransformerConfig
 from robolearn.nets.unet import UNetConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
-from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.policy import Policy, PolicyConfig
-from robolearn.data.normalizer import Normalizer
+from robolearn.policies.regression import RegressionConfig
 from robolearn.types import Batch
 
 SHAPES = {"state": (1,)}

@@ -36,7 +36,7 @@ class Stub(Policy):
 
 
 def count_on(history):
-    """The last observation, plus 0, 1, 2, ... hundredths: says from when an action is and which of its chunk."""
+    """The last observation plus 0, 1, 2, ... hundredths: tells when an action was planned and its index."""
     return (history[-1] + torch.arange(HORIZON) / 100)[:, None]
 
 
@@ -130,7 +130,7 @@ def test_more_environments_than_rows():
 
 @pytest.mark.parametrize("decay", [0.0, 0.1, 2.0])
 def test_temporal_ensembling_equals_the_naive_one(decay):
-    """ACT, algorithm 2: keep every chunk; average all predictions for a step, the oldest with weight exp(0)."""
+    """ACT, algorithm 2: keep every chunk; average all predictions for a step, the oldest with weight 1."""
     actions = drive(Controller(Stub(count_on), 1, 3, seed=0, ensembling=decay), 15)
     for step, action in enumerate(actions):
         predictions = [p + (step - p) / 100 for p in range(max(0, step - HORIZON + 1), step + 1)]

@@ -20,8 +20,8 @@ AVOID = EnvConfig("envs:robolearn/Avoid-v0", max_episode_steps=30)
 class Walk(gym.Env):
     """The state adds up the actions; what else happens depends on the seed's last digit.
 
-    3 raises in step 4, 4 in reset; 5 turns to NaN in step 4; 6 succeeds in step 2 and goes on; 7 terminates in step 3;
-    8 succeeds and terminates in step 3; the others run until 10.
+    3 raises in step 4, 4 in reset; 5 turns to NaN in step 4; 6 succeeds in step 2 and goes on; 7 terminates
+    in step 3; 8 succeeds and terminates in step 3; the others run until 10.
     """
 
     observation_space = gym.spaces.Box(-1e6, 1e6, (2,), np.float64)
@@ -51,7 +51,9 @@ class Walk(gym.Env):
 class DictWalk(Walk):
     """The same with named observations and a score."""
 
-    observation_space = gym.spaces.Dict({"state": Walk.observation_space, "other": gym.spaces.Box(0, 1, (3,))})
+    observation_space = gym.spaces.Dict(
+        {"state": Walk.observation_space, "other": gym.spaces.Box(0, 1, (3,))}
+    )
 
     def reset(self, **kwargs):
         obs, info = super().reset(**kwargs)
@@ -79,7 +81,13 @@ def walk(policy, episodes, name="Walk", num_envs=3, **kwargs):
 
 def assert_equal(one, other):
     for a, b in zip(one, other, strict=True):
-        assert (a.episode, a.seed, a.success, a.mode, a.reason) == (b.episode, b.seed, b.success, b.mode, b.reason)
+        assert (a.episode, a.seed, a.success, a.mode, a.reason) == (
+            b.episode,
+            b.seed,
+            b.success,
+            b.mode,
+            b.reason,
+        )
         for x, y in ((a.actions, b.actions), (a.rewards, b.rewards), (a.scores, b.scores)):
             np.testing.assert_array_equal(x, y)
         for key in a.obs:
@@ -103,9 +111,7 @@ def test_any_number_of_environments_gives_the_same_episodes(make_policy, family,
 def test_the_loop_gives_the_same_episodes_as_the_native_driver(make_policy):
     policy = make_policy(FlowConfig(steps=2))
     native = evaluate(policy, AVOID, range(6), exec_horizon=4, seed=9, num_envs=4)
-    loop = rollout(
-        LoopEnvs(AVOID, 4, ("state",)), Controller(policy, 4, 4, seed=9), range(6), max_steps=30
-    )
+    loop = rollout(LoopEnvs(AVOID, 4, ("state",)), Controller(policy, 4, 4, seed=9), range(6), max_steps=30)
     assert_equal(loop, native)
 
 
@@ -127,7 +133,11 @@ def test_every_way_to_end(walk_policy, num_envs):
     assert ends[3] == ("error: ZeroDivisionError: boom", False, 3)
     assert ends[4] == ("error: RuntimeError: no start", False, 0)
     assert ends[5] == ("unstable", False, 4)
-    assert ends[6] == ("success", True, 10)  # success at any step counts, and the episode goes on as the environment says
+    assert ends[6] == (
+        "success",
+        True,
+        10,
+    )  # success at any step counts, and the episode goes on as the environment says
     assert ends[7] == ("failure", False, 3)
     assert ends[8] == ("success", True, 3)
     assert [t.episode for t in trajectories] == list(range(12))

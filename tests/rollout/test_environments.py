@@ -62,7 +62,11 @@ def test_an_environment_that_cannot_be_made(cfg, message):
     [
         (EnvConfig(AVOID), ("state", "image"), r"has no observation \['image'\]; it has \['state'\]"),
         (EnvConfig("test/Pair-v0", {"named": "a"}), ("b",), r"has no observation \['b'\]; it has \['a'\]"),
-        (EnvConfig("test/Pair-v0"), ("a", "b"), r"has one unnamed observation; the policy needs \['a', 'b'\]"),
+        (
+            EnvConfig("test/Pair-v0"),
+            ("a", "b"),
+            r"has one unnamed observation; the policy needs \['a', 'b'\]",
+        ),
     ],
 )
 def test_observations_that_the_policy_needs_and_are_not_there(cfg, keys, message):

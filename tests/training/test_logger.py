@@ -43,11 +43,8 @@ class FakeRun:
 
 
 def fake_wandb(monkeypatch, init, api_key=None):
-    module = types.SimpleNamespace(
-        init=init,
-        api=types.SimpleNamespace(api_key=api_key),
-        Video=lambda path, format: f"video {path}",  # noqa: A002: its name there
-    )
+    api = types.SimpleNamespace(api_key=api_key)
+    module = types.SimpleNamespace(init=init, api=api, Video=lambda path, **_: f"video {path}")
     monkeypatch.setitem(sys.modules, "wandb", module)
 
 

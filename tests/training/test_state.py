@@ -40,7 +40,8 @@ def test_ema_decay_is_checked(decay):
 def schedule(make_policy, **options):
     state = TrainState(make_policy(FlowConfig()), TrainConfig(lr=0.1, **options))
     rates = []
-    for state.step in range(state.cfg.steps + 1):
+    for step in range(state.cfg.steps + 1):
+        state.step = step
         rates.append(state.learning_rate())
     return torch.tensor(rates)
 
@@ -86,5 +87,7 @@ def test_tensors_restore_everything(make_policy):
     step(other)
     assert other.step == 3
     assert one.tensors().keys() == other.tensors().keys()
-    unequal = [name for name, tensor in one.tensors().items() if not torch.equal(tensor, other.tensors()[name])]
+    unequal = [
+        name for name, tensor in one.tensors().items() if not torch.equal(tensor, other.tensors()[name])
+    ]
     assert unequal == []

@@ -1,0 +1,129 @@
+"""Policies from human demonstrations: trained with train.py, evaluated, one row each.
+
+    python benchmarks/human.py pusht DATA.zarr [--out FILE.json]       Push-T, 206 demonstrations
+    python benchmarks/human.py door DATA.zarr [--out FILE.json]        Adroit door, 25 demonstrations, imported first
+
+Push-T is evaluated in gym-pusht over 100 seeds (score: mean over episodes of max_t min(coverage / 0.95, 1)) and then in
+PushT-v0. The door is rolled out in AdroitHandDoor-v1. Always the last checkpoint. A run that is complete is not trained
+again, one that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from robolearn.config import to_json
+from robolearn.policies.policy import Policy
+from robolearn.report.facts import machine_facts
+from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.metrics import bootstrap_interval, summarize, wilson_interval
+from robolearn.training.run import Run
+
+EVALUATION_SEED = 100_000
+EPISODES = 100
+DOOR_ANGLE = 28  # index of the door hinge [rad] in AdroitHandDoor-v1's observation
+
+
+@dataclass(frozen=True)
+class Row:
+    """One policy: what train.py is given, and where it is evaluated."""
+
+    name: str
+    arguments: tuple[str, ...]
+    envs: tuple[EnvConfig, ...]
+
+
+PUSHT = Row(
+    "pusht-flow-mlp",
+    (
+        *(
+            "flow",
+            "mlp",
+            "--backbone.width",
+            "512",
+            "--backbone.depth",
+            "4",
+            "--steps",
+            "60000",
+            "--lr",
+            "5e-4",
+        ),
+        *("--weight-decay", "1e-4", "--ema-decay", "0.9995", "--dataset.validation-fraction", "0.02"),
+        *("--dataset.obs-keys", "state", "--dataset.angles", "state:4", "--exec-horizon", "8"),
+        *("--env.id", "gym_pusht:gym_pusht/PushT-v0"),
+    ),
+    (EnvConfig("gym_pusht:gym_pusht/PushT-v0"), EnvConfig("envs:robolearn/PushT-v0")),
+)
+DOOR_ENV = EnvConfig("gymnasium_robotics:AdroitHandDoor-v1", max_episode_steps=300)
+DOOR_ARGUMENTS = (
+    *("--steps", "10000", "--lr", "5e-4", "--weight-decay", "1e-4", "--exec-horizon", "8"),
+    *("--env.max-episode-steps", "300", "--dataset.validation-fraction", "0"),
+)
+DOOR = tuple(
+    Row(f"door-{family}-mlp", (family, "mlp", *DOOR_ARGUMENTS), (DOOR_ENV,))
+    for family in ("regression", "flow", "diffusion")
+)
+ROWS = {"pusht": (PUSHT,), "door": DOOR}
+
+
+def train(row: Row, data: Path, runs: Path) -> tuple[Run, float]:
+    """Train or go on; return the run and the wall time [s] spent now."""
+    directory, started = runs / row.name, time.perf_counter()
+    arguments = ["--resume", str(directory)] if (directory / "checkpoints" / "last").exists() else []
+    command = [*row.arguments, "--dataset.path", str(data), "--out", str(directory), "--no-wandb", *arguments]
+    subprocess.run([sys.executable, "train.py", *command], check=True)
+    return Run.open(directory), time.perf_counter() - started
+
+
+def measure(row: Row, run: Run) -> list[dict[str, object]]:
+    """Roll the last checkpoint out in every environment of the row."""
+    results = []
+    for env in row.envs:
+        policy = Policy.load(run.checkpoint("last"))
+        trajectories = evaluate(
+            policy, env, range(EPISODES), exec_horizon=run.config().exec_horizon, seed=EVALUATION_SEED
+        )
+        summary = summarize(trajectories, num_modes=None, control_dt=run.data().control_dt or 0.1)
+        result: dict[str, object] = {"policy": row.name, "env": env.id, "summary": to_json(summary, {})}
+        if env is DOOR_ENV:
+            angles = np.array([t.obs["state"][:, DOOR_ANGLE].max() for t in trajectories])
+            opened = int((angles > 1.0).sum())
+            result["door_above_1_rad"] = [opened / EPISODES, *wilson_interval(opened, EPISODES)]
+            result["max_door_angle_rad"] = [angles.mean(), *bootstrap_interval(angles, lambda x: x.mean(-1))]
+        print(json.dumps(result), flush=True)
+        results.append(result)
+    return results
+
+
+def main() -> None:
+    """Train and measure the rows of one data set."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("task", choices=ROWS)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    results = []
+    for row in ROWS[args.task]:
+        run, seconds = train(row, args.data, args.runs)
+        results += [
+            {**result, "train_seconds": seconds, "steps": run.config().steps} for result in measure(row, run)
+        ]
+    if args.out:
+        report = {"command": sys.argv, "seed": EVALUATION_SEED, "episodes": EPISODES, **machine_facts("cpu")}
+        args.out.write_text(json.dumps({**report, "results": results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
