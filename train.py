@@ -24,9 +24,7 @@ from robolearn.training.state import TrainState
 
 def subcommands(registry: dict[str, type]) -> object:
     """The registry as a choice on the command line."""
-    members = (
-        Annotated[cls, tyro.conf.subcommand(name, prefix_name=False)] for name, cls in registry.items()
-    )
+    members = (Annotated[cls, tyro.conf.subcommand(name, prefix_name=False)] for name, cls in registry.items())
     return Union[tuple(members)]  # noqa: UP007 (the members are only known here)
 
 
@@ -84,9 +82,7 @@ def main(arguments: list[str]) -> None:
             complete = fit(state, windows, validation, processes, session)
         print(f"{'trained' if complete else 'stopped'} at step {state.step:,}: {run.directory}")
         print(
-            f"next: python eval.py {run.directory}"
-            if complete
-            else f"go on: python train.py --resume {run.directory}"
+            f"next: python eval.py {run.directory}" if complete else f"go on: python train.py --resume {run.directory}"
         )
     else:
         fit(state, windows, validation, processes, Hooks())

@@ -94,9 +94,7 @@ def open_times(store: Path, processes: int) -> list[float]:
 
 def main() -> None:
     """Measure, print a table, write JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=HUMAN, help="store with the keys state and action")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     args = parser.parse_args()
@@ -122,9 +120,7 @@ def main() -> None:
         times = open_times(args.store, processes=5)
         result["open_to_first_batch_ms"] = {"median": statistics.median(times), "all": times}
         spread = f"{min(times):.0f} .. {max(times):.0f}"
-        console.print(
-            f"open to first batch: {statistics.median(times):.0f} ms ({spread} in {len(times)} processes)"
-        )
+        console.print(f"open to first batch: {statistics.median(times):.0f} ms ({spread} in {len(times)} processes)")
     else:
         console.print(f"open to first batch: not measured, there is no {args.store} (see --store)")
     if args.out:

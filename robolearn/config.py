@@ -96,9 +96,7 @@ def _build_dataclass(cls: Any, data: Any, registry: Registry, where: str) -> Any
     for name, f in fields.items():
         if name not in data and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where}: field {name!r} is missing")
-    return cls(
-        **{name: _build(hints[name], item, registry, f"{where}.{name}") for name, item in data.items()}
-    )
+    return cls(**{name: _build(hints[name], item, registry, f"{where}.{name}") for name, item in data.items()})
 
 
 def _expect(condition: bool, where: str, what: str, data: Any) -> None:

@@ -9,9 +9,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn a ValueError into one line on stderr and exit status 2; everything else is a defect and keeps its traceback."""
+    """Turn a ValueError or a refusal of the operating system into one line on stderr and exit status 2.
+
+    Everything else is a defect and keeps its traceback.
+    """
     try:
         yield
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

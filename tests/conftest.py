@@ -39,13 +39,9 @@ def tiny_backbones():
 def make_policy():
     """A small policy with random weights, in evaluation mode."""
 
-    def make(
-        family, backbone="mlp", *, obs_shapes=None, action_dim=2, obs_horizon=2, action_horizon=4, seed=0
-    ):
+    def make(family, backbone="mlp", *, obs_shapes=None, action_dim=2, obs_horizon=2, action_horizon=4, seed=0):
         obs_shapes = obs_shapes or {"state": (4,)}
-        cfg = PolicyConfig(
-            family, TINY_BACKBONES[backbone], obs_shapes, action_dim, obs_horizon, action_horizon
-        )
+        cfg = PolicyConfig(family, TINY_BACKBONES[backbone], obs_shapes, action_dim, obs_horizon, action_horizon)
         torch.manual_seed(seed)
         policy = Policy(cfg, Normalizer({**obs_shapes, "action": (action_dim,)})).eval()
         for parameter in policy.parameters():  # zero-initialised layers would hide mistakes

@@ -92,8 +92,6 @@ def test_datasets_is_no_package():
 
 
 def test_importing_the_package_is_cheap():
-    code = (
-        "import robolearn, sys; print([m for m in ('torch', 'numpy', 'zarr', 'wandb') if m in sys.modules])"
-    )
+    code = "import robolearn, sys; print([m for m in ('torch', 'numpy', 'zarr', 'wandb') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert out.stdout.strip() == "[]", out.stderr

@@ -47,9 +47,7 @@ def through_text(value):
             keep_every=5,
             wandb=False,
         ),
-        PolicyConfig(
-            DiffusionConfig("eps", 20, "ddim", 3), UNetConfig((8, 16)), {"a": (2, 3), "b": ()}, 2, 1, 4
-        ),
+        PolicyConfig(DiffusionConfig("eps", 20, "ddim", 3), UNetConfig((8, 16)), {"a": (2, 3), "b": ()}, 2, 1, 4),
         PolicyConfig(RegressionConfig(), MLPConfig(), {"b": (1,), "a": (1,)}, 2, 1, 4, {"a": (0,)}),
         Everything(1.5, (2, "b"), "y", Path("p"), RegressionConfig(), "text", {"on": True}),
     ],

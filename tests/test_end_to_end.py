@@ -43,9 +43,7 @@ def test_from_demonstrations_to_a_report(trained):
     assert f"report: {out / 'report.html'}" in done.stdout
     rows = [json.loads(line) for line in (out / "episodes.jsonl").read_text().splitlines()]
     assert [row["episode"] for row in rows] == [0, 1, 2, 3]
-    assert all(
-        {"seed", "success", "mode", "reason", "length", "max_score", "final_score"} <= set(r) for r in rows
-    )
+    assert all({"seed", "success", "mode", "reason", "length", "max_score", "final_score"} <= set(r) for r in rows)
     summary = json.loads((out / "summary.json").read_text())
     assert summary["summary"]["success"]["value"] == sum(row["success"] for row in rows) / 4
     assert summary["latency"]["nfe"] == FlowConfig().steps

@@ -65,7 +65,7 @@ def collect(
     if num_episodes < 1 or num_envs < 1 or seed < 0:
         raise ValueError("collect: needs at least 1 episode, at least 1 environment and a seed >= 0")
     try:
-        envs = gym.make_vec(env_id, num_envs=min(num_envs, num_episodes))
+        envs: Any = gym.make_vec(env_id, num_envs=min(num_envs, num_episodes))
     except (gym.error.Error, ImportError) as error:
         raise ValueError(f"environment {env_id}: {error}") from None
     try:
@@ -155,9 +155,7 @@ class _Recorder:
         self.next_started += 1
         return _Slot(self.next_started - 1)
 
-    def _step(
-        self, slots: list[_Slot], obs: dict[str, Array]
-    ) -> tuple[dict[str, Array], Array, dict[str, Any]]:
+    def _step(self, slots: list[_Slot], obs: dict[str, Array]) -> tuple[dict[str, Array], Array, dict[str, Any]]:
         label, executed = self.envs.expert_action()
         for i, slot in enumerate(slots):
             slot.obs.append({key: value[i].copy() for key, value in obs.items()})

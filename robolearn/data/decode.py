@@ -61,9 +61,7 @@ def _layout(store: DemoStore, key: str) -> tuple[tuple[int, ...], np.dtype]:
     shape = store.shapes[key]
     if not shape or (key == "action" and len(shape) != 1):
         expected = "[time, a]" if key == "action" else "[time, ...] with at least one dimension per step"
-        raise ValueError(
-            f"{store.path}: data/{key} has shape {(store.num_steps, *shape)}, expected {expected}"
-        )
+        raise ValueError(f"{store.path}: data/{key} has shape {(store.num_steps, *shape)}, expected {expected}")
     # Images [time, h, w, c] are 0 .. 255 in this layout, also where they were recorded as float.
     image = len(shape) == 3 and shape[-1] in (1, 3, 4)
     return (store.num_steps, *shape), np.dtype(np.uint8 if image else np.float32)
@@ -79,7 +77,5 @@ def _slabs(store: DemoStore, key: str) -> Iterator[tuple[int, np.ndarray]]:
             wrong = (slab < 0) | (slab > 255) | (slab != np.trunc(slab))
             if wrong.any():
                 row = start + int(np.argwhere(wrong)[0, 0])
-                raise ValueError(
-                    f"{store.path}: data/{key}: row {row} is no 8-bit image (whole numbers 0 .. 255)"
-                )
+                raise ValueError(f"{store.path}: data/{key}: row {row} is no 8-bit image (whole numbers 0 .. 255)")
         yield start, slab.astype(dtype, copy=False)

@@ -39,9 +39,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 class _NumpyUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         if (module_name, global_name) not in _ALLOWED:
-            raise pickle.UnpicklingError(
-                f"it asks for {module_name}.{global_name}; only numpy arrays are admitted"
-            )
+            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}; only numpy arrays are admitted")
         return _ALLOWED[module_name, global_name]
 
 

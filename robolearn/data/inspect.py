@@ -74,9 +74,7 @@ def _summary(values: np.ndarray) -> str:
 
 
 def _keys_table(store: DemoStore, report: Report) -> Table:
-    table = Table(
-        "key", "per step", "type", "MB", "NaN or inf", title="keys", title_justify="left", box=SIMPLE_HEAD
-    )
+    table = Table("key", "per step", "type", "MB", "NaN or inf", title="keys", title_justify="left", box=SIMPLE_HEAD)
     for key in store.keys:
         shape, dtype = store.shapes[key], store.dtypes[key]
         size = store.num_steps * int(np.prod(shape)) * dtype.itemsize / 1e6
@@ -87,15 +85,11 @@ def _keys_table(store: DemoStore, report: Report) -> Table:
 
 
 def _ranges_table(report: Report) -> Table:
-    table = Table(
-        "key", "min", "max", "mean", "std", "", title="ranges", title_justify="left", box=SIMPLE_HEAD
-    )
+    table = Table("key", "min", "max", "mean", "std", "", title="ranges", title_justify="left", box=SIMPLE_HEAD)
     for column in report.columns:
         name = column.key if column.dim is None else f"{column.key}[{column.dim}]"
         numbers = [f"{x:.4g}" for x in (column.low, column.high, column.mean, column.std)]
-        table.add_row(
-            escape(name), *numbers, "[yellow]near-constant[/yellow]" if column.near_constant else ""
-        )
+        table.add_row(escape(name), *numbers, "[yellow]near-constant[/yellow]" if column.near_constant else "")
     return table
 
 

@@ -38,9 +38,7 @@ class Normalizer(nn.Module):
             self.register_buffer(f"{key}_scale", torch.ones(shape))
 
     @classmethod
-    def fit(
-        cls, arrays: Mapping[str, np.ndarray | Tensor], mode: Mode | Mapping[str, Mode] = "minmax"
-    ) -> Normalizer:
+    def fit(cls, arrays: Mapping[str, np.ndarray | Tensor], mode: Mode | Mapping[str, Mode] = "minmax") -> Normalizer:
         """Fit on the rows [time, ...] of each key; pass the training episodes only.
 
         Args:

@@ -133,9 +133,7 @@ class Windows:
             folder = Path(cache_dir) if cache_dir else decode.default_cache_dir()
             obs = {key: torch.from_numpy(decode.memory_map(store, key, folder)) for key in obs_keys}
         actions = torch.from_numpy(decode.decode(store, "action"))
-        return cls(
-            obs, actions, store.episode_ends, obs_horizon, action_horizon, episodes, device, resident=resident
-        )
+        return cls(obs, actions, store.episode_ends, obs_horizon, action_horizon, episodes, device, resident=resident)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -163,9 +161,7 @@ class Windows:
 
     def _validate(self, arrays: Mapping[str, Tensor], ends: np.ndarray) -> None:
         if self.obs_horizon < 1 or self.action_horizon < 1:
-            raise ValueError(
-                f"horizons must be at least 1, got obs {self.obs_horizon}, action {self.action_horizon}"
-            )
+            raise ValueError(f"horizons must be at least 1, got obs {self.obs_horizon}, action {self.action_horizon}")
         problem = ends_problem(ends)
         if problem:
             raise ValueError(problem)

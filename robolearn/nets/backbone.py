@@ -59,9 +59,7 @@ class TimeEmbedding(nn.Module):
         super().__init__()
         # Times lie in [0, 1]; the classical embedding expects integer steps up to about 1000.
         exponents = torch.arange(num_frequencies) / (num_frequencies - 1)
-        self.register_buffer(
-            "frequencies", 1000.0 * torch.exp(-math.log(10_000.0) * exponents), persistent=False
-        )
+        self.register_buffer("frequencies", 1000.0 * torch.exp(-math.log(10_000.0) * exponents), persistent=False)
         self.num_times, self.width = num_times, width
         self.mlp = nn.Sequential(
             nn.Linear(max(num_times, 1) * 2 * num_frequencies, width), nn.SiLU(), nn.Linear(width, width)

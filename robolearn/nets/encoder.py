@@ -27,8 +27,7 @@ class StateEncoder(nn.Module):
             if len(shape) >= 3:
                 low = [k for k, s in shapes.items() if len(s) < 3]
                 raise ValueError(
-                    f"observation {key!r} is an image {shape}; "
-                    f"the state encoder takes low-dimensional keys: {low}"
+                    f"observation {key!r} is an image {shape}; the state encoder takes low-dimensional keys: {low}"
                 )
         for key, dims in angles.items():
             if key not in sizes or any(not 0 <= dim < sizes[key] for dim in dims):

@@ -32,9 +32,7 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         if self.width % self.num_heads:
-            raise ValueError(
-                f"transformer: width {self.width} is not a multiple of num_heads {self.num_heads}"
-            )
+            raise ValueError(f"transformer: width {self.width} is not a multiple of num_heads {self.num_heads}")
 
     def build(self, shapes: Shapes) -> Transformer:
         """Build the network."""

@@ -51,8 +51,7 @@ class UNet(nn.Module):
 
         def pair(dim_in: int, dim_out: int) -> nn.ModuleList:
             return nn.ModuleList(
-                ResidualBlock(d, dim_out, cond_dim, cfg.kernel_size, cfg.num_groups)
-                for d in (dim_in, dim_out)
+                ResidualBlock(d, dim_out, cond_dim, cfg.kernel_size, cfg.num_groups) for d in (dim_in, dim_out)
             )
 
         ins = (shapes.dim_in, *cfg.widths[:-1])

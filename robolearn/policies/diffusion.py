@@ -98,9 +98,7 @@ class Diffusion(Family):
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Run the chosen sampler over levels from K down to 0."""
         levels = torch.linspace(self.cfg.train_steps, 0, self.cfg.steps + 1).round().long().tolist()
-        return {"ddpm": self.ddpm, "ddim": self.ddim, "dpm++": self.dpm_solver}[self.cfg.sampler](
-            cond, noise, levels
-        )
+        return {"ddpm": self.ddpm, "ddim": self.ddim, "dpm++": self.dpm_solver}[self.cfg.sampler](cond, noise, levels)
 
     def denoise(self, x: Tensor, cond: Tensor, level: int) -> Float[Tensor, "b t a"]:
         """Predict the clean chunk, clipped to the normalised range [-1, 1]."""
@@ -144,9 +142,7 @@ class Diffusion(Family):
         x, previous, h_previous = noise[:, 0], None, None
         for level, following in pairwise(levels):
             clean = self.denoise(x, cond, level)
-            if (
-                following == 0
-            ):  # the log signal-to-noise ratio is infinite there, and the first-order step is exact
+            if following == 0:  # the log signal-to-noise ratio is infinite there, and the first-order step is exact
                 return clean
             (signal, sigma), (signal_next, sigma_next) = self.scales(level), self.scales(following)
             h = (signal_next / sigma_next).log() - (signal / sigma).log()

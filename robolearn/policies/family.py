@@ -81,9 +81,7 @@ class Family(nn.Module, ABC):
         runtime = [f.name for f in dataclasses.fields(self.cfg) if f.metadata.get("runtime")]
         for name in changes:
             if name not in runtime:
-                raise ValueError(
-                    f"{type(self).__name__} has no run-time choice {name!r}; it has: {runtime or 'none'}"
-                )
+                raise ValueError(f"{type(self).__name__} has no run-time choice {name!r}; it has: {runtime or 'none'}")
         self.cfg = dataclasses.replace(self.cfg, **changes)
 
 

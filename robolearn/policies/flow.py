@@ -93,9 +93,7 @@ class Flow(Family):
             x = x + dt * velocity
         return x
 
-    def velocity(
-        self, x: Float[Tensor, "b t a"], time: float, cond: Float[Tensor, "b o c"]
-    ) -> Float[Tensor, "b t a"]:
+    def velocity(self, x: Float[Tensor, "b t a"], time: float, cond: Float[Tensor, "b o c"]) -> Float[Tensor, "b t a"]:
         """v(x, t, o) at one time for the whole batch."""
         return self.net(x, cond, x.new_full((len(x), 1), time))
 

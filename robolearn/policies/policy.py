@@ -81,9 +81,7 @@ class Policy(nn.Module):
         """Sample one chunk per observation from given noise, in physical units."""
         return self.normalizer.unnormalize("action", self.family.sample(self.encode(obs), noise))
 
-    def sample(
-        self, obs: dict[str, Tensor], n: int, *, generator: torch.Generator
-    ) -> Float[Tensor, "b n t a"]:
+    def sample(self, obs: dict[str, Tensor], n: int, *, generator: torch.Generator) -> Float[Tensor, "b n t a"]:
         """Sample ``n`` chunks per observation, in physical units.
 
         Args:
@@ -93,9 +91,7 @@ class Policy(nn.Module):
         """
         obs = {key: repeat(obs[key], "b ... -> (b n) ...", n=n) for key in self.cfg.obs_shapes}
         batch = len(next(iter(obs.values())))
-        return rearrange(
-            self.act(obs, self.family.noise(batch, generator=generator)), "(b n) t a -> b n t a", n=n
-        )
+        return rearrange(self.act(obs, self.family.noise(batch, generator=generator)), "(b n) t a -> b n t a", n=n)
 
     @property
     def device(self) -> torch.device:
@@ -106,9 +102,7 @@ class Policy(nn.Module):
         """Write ``policy.json`` and ``policy.safetensors`` into a directory; never pickle."""
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / CONFIG_FILE, to_json(self.cfg, REGISTRY))
-        save_file(
-            {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, directory / WEIGHTS_FILE
-        )
+        save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, directory / WEIGHTS_FILE)
 
     @classmethod
     def load(cls, directory: Path, *, device: torch.device | str = "cpu", **runtime: Any) -> Policy:
@@ -122,9 +116,7 @@ class Policy(nn.Module):
         Raises:
             ValueError: A file is missing, damaged or does not fit, or a run-time choice is not valid.
         """
-        cfg = from_json(
-            PolicyConfig, read_json(directory / CONFIG_FILE), REGISTRY, str(directory / CONFIG_FILE)
-        )
+        cfg = from_json(PolicyConfig, read_json(directory / CONFIG_FILE), REGISTRY, str(directory / CONFIG_FILE))
         shapes = {**cfg.obs_shapes, "action": (cfg.action_dim,)}
         policy = cls(cfg, Normalizer(shapes))
         try:
@@ -133,8 +125,6 @@ class Policy(nn.Module):
             raise ValueError(f"{directory / WEIGHTS_FILE}: no such file") from None
         except (SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"{directory / WEIGHTS_FILE}: damaged or not of this policy ({reason})"
-            ) from None
+            raise ValueError(f"{directory / WEIGHTS_FILE}: damaged or not of this policy ({reason})") from None
         policy.family.reconfigure(**runtime)
         return policy.to(device).eval()

@@ -40,9 +40,7 @@ class Controller:
         ValueError: exec_horizon is out of range, or ensembling is negative.
     """
 
-    def __init__(
-        self, policy: Policy, num_envs: int, exec_horizon: int, *, seed: int, ensembling: float | None = None
-    ):
+    def __init__(self, policy: Policy, num_envs: int, exec_horizon: int, *, seed: int, ensembling: float | None = None):
         cfg = policy.cfg
         if not 1 <= exec_horizon <= cfg.action_horizon:
             raise ValueError(
@@ -52,8 +50,7 @@ class Controller:
             raise ValueError(f"ensembling {ensembling} must not be negative")
         self.policy, self.exec_horizon, self.seed, self.ensembling = policy, exec_horizon, seed, ensembling
         self.history = {
-            key: np.zeros((num_envs, cfg.obs_horizon, *shape), np.float32)
-            for key, shape in cfg.obs_shapes.items()
+            key: np.zeros((num_envs, cfg.obs_horizon, *shape), np.float32) for key, shape in cfg.obs_shapes.items()
         }
         self.streams = [torch.Generator() for _ in range(num_envs)]
         self.weighted = np.zeros((num_envs, cfg.action_horizon, cfg.action_dim))
@@ -92,9 +89,7 @@ class Controller:
             Actions to execute before the next call, [n, h, a], with h = exec_horizon, or 1 with ensembling;
             zeros where not active.
         """
-        chunks = np.zeros(
-            (len(active), self.policy.cfg.action_horizon, self.policy.cfg.action_dim), np.float32
-        )
+        chunks = np.zeros((len(active), self.policy.cfg.action_horizon, self.policy.cfg.action_dim), np.float32)
         slots = np.flatnonzero(active)
         for start in range(0, len(slots), ROWS):
             group = slots[start : start + ROWS]

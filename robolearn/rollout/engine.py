@@ -62,9 +62,7 @@ def rollout(
     return [done[episode] for episode in episodes]
 
 
-def _start(
-    envs: ChunkedEnvs, controller: Controller, waiting: list[int], running: list[Recorder | None]
-) -> list[int]:
+def _start(envs: ChunkedEnvs, controller: Controller, waiting: list[int], running: list[Recorder | None]) -> list[int]:
     """Begin waiting episodes in the free slots; return the slots whose reset broke."""
     slots = [slot for slot, recorder in enumerate(running) if recorder is None][: len(waiting)]
     if not slots:
@@ -108,9 +106,7 @@ class Recorder:
             count = min(count, max_steps - self.length)
         valid = (slot, slice(0, count))
         obs = {key: np.array(chunk.obs[key][valid]) for key in self.first_obs}
-        self.parts.append(
-            (obs, actions[:count].copy(), chunk.rewards[valid].copy(), chunk.info["score"][valid].copy())
-        )
+        self.parts.append((obs, actions[:count].copy(), chunk.rewards[valid].copy(), chunk.info["score"][valid].copy()))
         self.length += count
         self.success |= bool(chunk.info["success"][valid].any())
         if count:

@@ -79,9 +79,7 @@ class ChunkedEnvs(Protocol):
 
     num_envs: int
 
-    def reset(
-        self, *, seed: list[int | None], options: dict[str, Any]
-    ) -> tuple[dict[str, Array], dict[str, Any]]:
+    def reset(self, *, seed: list[int | None], options: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
         """Start the environments in ``options["reset_mask"]`` anew; the others return their present."""
         ...
 
@@ -136,9 +134,7 @@ def _has_vector_driver(cfg: EnvConfig) -> bool:
 
 def _require_id(cfg: EnvConfig) -> str:
     if cfg.id is None:
-        raise ValueError(
-            "the demonstrations name no environment; give --env.id, e.g. envs:robolearn/Avoid-v0"
-        )
+        raise ValueError("the demonstrations name no environment; give --env.id, e.g. envs:robolearn/Avoid-v0")
     return cfg.id
 
 
@@ -168,23 +164,17 @@ class LoopEnvs:
         elif len(obs_keys) == 1:
             spaces = {obs_keys[0]: space}
         else:
-            raise ValueError(
-                f"environment {cfg.id} has one unnamed observation; the policy needs {list(obs_keys)}"
-            )
+            raise ValueError(f"environment {cfg.id} has one unnamed observation; the policy needs {list(obs_keys)}")
         self.current = {key: np.zeros((num_envs, *s.shape), np.float32) for key, s in spaces.items()}
 
-    def reset(
-        self, *, seed: list[int | None], options: dict[str, Any]
-    ) -> tuple[dict[str, Array], dict[str, Any]]:
+    def reset(self, *, seed: list[int | None], options: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
         """See ChunkedEnvs."""
         for i in np.flatnonzero(options["reset_mask"]).tolist():
             try:
                 env = self.envs[i] = self.envs[i] or make_env(self.cfg)
                 self._observe(i, env.reset(seed=seed[i])[0])
                 self.errors[i] = None
-            except (
-                Exception
-            ) as error:  # whatever a stranger's simulator raises is that episode's end, not the run's
+            except Exception as error:  # whatever a stranger's simulator raises is that episode's end, not the run's
                 self._fail(i, error)
         return {key: value.copy() for key, value in self.current.items()}, {}
 

@@ -62,10 +62,7 @@ def measure_latency(policy: Policy, trajectory: Trajectory, repeats: int = 100) 
     """
     generator = torch.Generator(policy.device).manual_seed(0)
     rows = np.zeros(policy.cfg.obs_horizon, int)
-    obs = {
-        k: torch.from_numpy(trajectory.obs[k][rows]).float()[None].to(policy.device)
-        for k in policy.cfg.obs_shapes
-    }
+    obs = {k: torch.from_numpy(trajectory.obs[k][rows]).float()[None].to(policy.device) for k in policy.cfg.obs_shapes}
     seconds = []
     for _ in range(repeats + 10):
         started = time.perf_counter()

@@ -104,6 +104,4 @@ class TrainConfig:
                 f"--exec-horizon {self.exec_horizon} must be at most --action-horizon {self.action_horizon}"
             )
         if not 0 <= self.dataset.validation_fraction < 1:
-            raise ValueError(
-                f"--dataset.validation-fraction {self.dataset.validation_fraction} must be in [0, 1)"
-            )
+            raise ValueError(f"--dataset.validation-fraction {self.dataset.validation_fraction} must be in [0, 1)")

@@ -37,9 +37,7 @@ class Hooks:
         """Time to roll the current policy out."""
 
 
-def fit(
-    state: TrainState, windows: Windows, validation: Windows | None, processes: Processes, hooks: Hooks
-) -> bool:
+def fit(state: TrainState, windows: Windows, validation: Windows | None, processes: Processes, hooks: Hooks) -> bool:
     """Train until ``cfg.steps``, or until SIGINT or SIGTERM.
 
     Every process draws the indices and the noise of the joint batch and takes its share, so that the loss does not
@@ -74,9 +72,7 @@ def fit(
                 means = mean_of(losses, processes)
                 rate = (state.step - first_step) / (time.perf_counter() - started)
                 if processes.is_first:
-                    hooks.record(
-                        {"step": state.step, **means, "lr": state.learning_rate(), "steps_per_s": rate}
-                    )
+                    hooks.record({"step": state.step, **means, "lr": state.learning_rate(), "steps_per_s": rate})
                 losses.clear()
             if not processes.is_first:
                 if stop:
@@ -133,9 +129,7 @@ def validation_loss(policy: Policy, windows: Windows, cfg: TrainConfig) -> float
     losses = []
     for start in range(0, VALIDATION_WINDOWS, cfg.batch_size):
         part = slice(start, start + cfg.batch_size)
-        loss, _ = policy.loss(
-            windows.batch(index[part]), {name: value[part] for name, value in draws.items()}
-        )
+        loss, _ = policy.loss(windows.batch(index[part]), {name: value[part] for name, value in draws.items()})
         losses.append(loss)
     return torch.stack(losses).mean().item()
 

@@ -92,15 +92,10 @@ class WandbLogger:
             run = wandb.init(mode=mode, **self.settings)
             while (record := self.records.get()) is not None:
                 step = record.pop("step")
-                record = {
-                    k: wandb.Video(str(v), format="mp4") if isinstance(v, Path) else v
-                    for k, v in record.items()
-                }
+                record = {k: wandb.Video(str(v), format="mp4") if isinstance(v, Path) else v for k, v in record.items()}
                 run.log(record, step=step)
             run.finish()
         except Exception as error:  # whatever it raises, the run goes on without it
-            logger.warning(
-                "Weights & Biases failed and is left out (%s); metrics.jsonl has everything", error
-            )
+            logger.warning("Weights & Biases failed and is left out (%s); metrics.jsonl has everything", error)
             while self.records.get() is not None:
                 pass

@@ -68,9 +68,7 @@ class Run:
                     f"{directory} exists; choose another --out, or give --overwrite, or --resume {directory}"
                 )
             if not (directory / "config.json").exists():
-                raise ValueError(
-                    f"{directory} is no run, so --overwrite leaves it alone; choose another --out"
-                )
+                raise ValueError(f"{directory} is no run, so --overwrite leaves it alone; choose another --out")
             shutil.rmtree(directory)
         run = cls(directory)
         run.checkpoints.mkdir(parents=True)
@@ -117,9 +115,7 @@ class Run:
         path = self.checkpoints / (f"{int(name):08d}" if name.isdigit() else name)
         if not path.is_dir():
             there = sorted(p.name for p in self.checkpoints.glob("[!.]*") if p.is_dir())
-            raise ValueError(
-                f"{self.directory} has no checkpoint {name!r}; it has: {', '.join(there) or 'none'}"
-            )
+            raise ValueError(f"{self.directory} has no checkpoint {name!r}; it has: {', '.join(there) or 'none'}")
         return path
 
     def best_step(self) -> int | None:

@@ -72,9 +72,7 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
 def make_policy(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, windows: Windows) -> Policy:
     """Build a policy for the shapes of the data, normalised on the training episodes."""
     arrays = windows.arrays()
-    modes: dict[str, Mode] = {
-        key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays
-    }
+    modes: dict[str, Mode] = {key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays}
     shapes = {key: tuple(value.shape[1:]) for key, value in arrays.items() if key != "action"}
     policy_cfg = PolicyConfig(
         family,
@@ -133,9 +131,7 @@ class Session(Hooks):
             TimeRemainingColumn(),
             console=self.console,
         )
-        self.task = self.bar.add_task(
-            "train", total=self.cfg.steps, completed=state.step, loss=float("nan"), rate=0.0
-        )
+        self.task = self.bar.add_task("train", total=self.cfg.steps, completed=state.step, loss=float("nan"), rate=0.0)
         self.printed = time.monotonic()
 
     def __enter__(self) -> Session:
@@ -158,9 +154,7 @@ class Session(Hooks):
         self.bar.update(self.task, completed=record["step"], loss=loss, rate=rate)
         if not self.console.is_terminal and time.monotonic() - self.printed > 20:
             self.printed = time.monotonic()
-            self.console.print(
-                f"step {record['step']:,.0f}/{self.cfg.steps:,}  loss {loss:.4f}  {rate:.0f} steps/s"
-            )
+            self.console.print(f"step {record['step']:,.0f}/{self.cfg.steps:,}  loss {loss:.4f}  {rate:.0f} steps/s")
 
     def checkpoint(self, state: TrainState) -> None:
         """Save; best is the highest rollout score or, without rollouts, the lowest held-out loss."""

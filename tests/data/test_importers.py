@@ -58,9 +58,7 @@ def test_import(tmp_path, protocol):
 @pytest.mark.parametrize("function", [os.system, eval, exec, __import__])
 def test_malicious_pickle_runs_nothing(tmp_path, function):
     mark = tmp_path / "mark"
-    payload = {os.system: f"touch {mark}", __import__: "antigravity"}.get(
-        function, f"open({str(mark)!r}, 'w')"
-    )
+    payload = {os.system: f"touch {mark}", __import__: "antigravity"}.get(function, f"open({str(mark)!r}, 'w')")
     source = dump(tmp_path / "d.pickle", [demo(), Evil(function, payload)])
     with pytest.raises(ValueError, match=r"it asks for \w+\.\w+; only numpy arrays are admitted"):
         import_adroit(source, tmp_path / "x.zarr")
@@ -96,9 +94,7 @@ def test_wrong_content(tmp_path, content, message):
         import_adroit(dump(tmp_path / "d.pickle", content), tmp_path / "x.zarr")
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"hello", pickle.dumps([demo()])[:500], b"\x80\x04" + bytes(range(99))]
-)
+@pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps([demo()])[:500], b"\x80\x04" + bytes(range(99))])
 def test_no_pickle(tmp_path, content):
     (tmp_path / "d.pickle").write_bytes(content)
     with pytest.raises(ValueError, match="no pickle of demonstrations"):

@@ -34,9 +34,7 @@ def test_seed_fixes_the_split():
     assert sum(map(len, a.values())) == 90
 
 
-@pytest.mark.parametrize(
-    "fractions", [{"train": 0.9, "test": 0.2}, {"train": 1.1}, {"train": 0.0}, {"train": -0.5}]
-)
+@pytest.mark.parametrize("fractions", [{"train": 0.9, "test": 0.2}, {"train": 1.1}, {"train": 0.0}, {"train": -0.5}])
 def test_impossible_fractions(fractions):
     with pytest.raises(ValueError, match="fractions"):
         split_episodes(10, fractions, 0)

@@ -118,9 +118,7 @@ def test_diffusion_policy_layout(tmp_path, arrays, zarr_format, separator, as_zi
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_types_and_orders_of_v2(tmp_path, arrays, dtype, order):
     arrays["state"] = np.arange(46).reshape(23, 2).astype(dtype)
-    path = write_diffusion_policy(
-        tmp_path / "dp.zarr", 2, **{k: v for k, v in arrays.items() if k != "state"}
-    )
+    path = write_diffusion_policy(tmp_path / "dp.zarr", 2, **{k: v for k, v in arrays.items() if k != "state"})
     group = zarr.open_group(path / "data", mode="r+", zarr_format=2)
     group.create_array("state", data=arrays["state"], chunks=(5, 2), order=order, compressors=Blosc())
     store = DemoStore.open(path)

@@ -51,9 +51,7 @@ class Walk(gym.Env):
 class DictWalk(Walk):
     """The same with named observations and a score."""
 
-    observation_space = gym.spaces.Dict(
-        {"state": Walk.observation_space, "other": gym.spaces.Box(0, 1, (3,))}
-    )
+    observation_space = gym.spaces.Dict({"state": Walk.observation_space, "other": gym.spaces.Box(0, 1, (3,))})
 
     def reset(self, **kwargs):
         obs, info = super().reset(**kwargs)

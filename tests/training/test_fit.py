@@ -74,9 +74,7 @@ def test_rollouts_while_training(tmp_path, train_main, tiny_flags, demos, read_m
     out = tmp_path / "run"
     flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "4", "--out", str(out)]
     try:
-        train_main(
-            [*flags, "--rollout-every", "2", "--rollout-episodes", "2", "--env.max-episode-steps", "5"]
-        )
+        train_main([*flags, "--rollout-every", "2", "--rollout-episodes", "2", "--env.max-episode-steps", "5"])
     except RuntimeError as error:
         pytest.skip(f"this machine cannot render: {error}")
     records = [r for r in read_metrics(out) if "rollout/success" in r]
@@ -102,9 +100,7 @@ def train_with_processes(arguments, count):
         }
         command = [sys.executable, str(ROOT / "train.py"), *arguments]
         pipe = subprocess.PIPE
-        processes.append(
-            subprocess.Popen(command, cwd=ROOT, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True)
-        )
+        processes.append(subprocess.Popen(command, cwd=ROOT, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True))
     outputs = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * count, "\n".join(outputs)
     return outputs

@@ -87,7 +87,5 @@ def test_tensors_restore_everything(make_policy):
     step(other)
     assert other.step == 3
     assert one.tensors().keys() == other.tensors().keys()
-    unequal = [
-        name for name, tensor in one.tensors().items() if not torch.equal(tensor, other.tensors()[name])
-    ]
+    unequal = [name for name, tensor in one.tensors().items() if not torch.equal(tensor, other.tensors()[name])]
     assert unequal == []
