@@ -1,0 +1,68 @@
+"""Every command of the README runs, made short; a command that is new there has to be listed here."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHORT_TRAINING = "--no-wandb --steps 20 --batch-size 16 --checkpoint-every 10"
+
+# Command of the README -> what makes it short here; None where it is tried in another way below.
+COMMANDS: dict[str, str | None] = {
+    "make run": None,
+    "make test": None,
+    "python3 -m venv .venv": None,
+    'python -m pip install -e ".[dev,pusht,robotics]" -c constraints.txt': None,
+    "python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 2000 --out datasets/avoid.zarr": "--episodes 20",
+    "python train.py --out runs/avoid": SHORT_TRAINING,
+    "python eval.py runs/avoid": "--episodes 2 --videos 1",
+    "python -m pytest": None,
+    "python -m robolearn inspect my.zarr": "",
+    "python train.py diffusion unet --dataset.path my.zarr --env.id my_package:my/Task-v0 --steps 50000": (
+        f"--env.id envs:robolearn/Avoid-v0 --out runs/NAME {SHORT_TRAINING}"
+    ),
+    "python train.py --resume runs/NAME": "--steps 30",
+    "python eval.py runs/NAME --sampler ddim --steps 10": "--episodes 2 --videos 0",
+}
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"^    (\S.*)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    lines = [re.sub(r"\s+#.*", "", line).replace(".venv/bin/", "") for line in blocks]
+    return [line for line in lines if line.split()[0] in ("make", "python", "python3")]
+
+
+def make_lines(target: str) -> str:
+    command = ["make", "--dry-run", "--always-make", target]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_readme_shows_the_commands_known_here():
+    assert readme_commands() == list(COMMANDS)
+
+
+def test_make_does_what_the_readme_shows_by_hand():
+    for target, lines in (("run", slice(2, 7)), ("test", slice(7, 8))):
+        made = make_lines(target).replace("--quiet --editable", "-e").replace("--constraint", "-c")
+        for command in list(COMMANDS)[lines]:
+            assert command in made.replace(".venv/bin/", ""), f"make {target} lacks: {command}"
+
+
+@pytest.mark.slow
+def test_the_readme_commands_run(tmp_path):
+    """The whole tour, in an empty folder with the commands linked into it."""
+    for name in ("train.py", "eval.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for command, short in COMMANDS.items():
+        if short is None:
+            continue
+        arguments = [*shlex.split(command)[1:], *shlex.split(short)]
+        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        if "collect" in command:
+            (tmp_path / "my.zarr").symlink_to(tmp_path / "datasets" / "avoid.zarr")
+    assert (tmp_path / "runs" / "avoid" / "eval" / "report.html").stat().st_size > 10_000
