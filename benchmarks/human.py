@@ -106,9 +106,7 @@ def measure(row: Row, run: Run) -> list[dict[str, object]]:
 
 def main() -> None:
     """Train and measure the rows of one data set."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=ROWS)
     parser.add_argument("data", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
@@ -117,9 +115,7 @@ def main() -> None:
     results = []
     for row in ROWS[args.task]:
         run, seconds = train(row, args.data, args.runs)
-        results += [
-            {**result, "train_seconds": seconds, "steps": run.config().steps} for result in measure(row, run)
-        ]
+        results += [{**result, "train_seconds": seconds, "steps": run.config().steps} for result in measure(row, run)]
     if args.out:
         report = {"command": sys.argv, "seed": EVALUATION_SEED, "episodes": EPISODES, **machine_facts("cpu")}
         args.out.write_text(json.dumps({**report, "results": results}, indent=2) + "\n")

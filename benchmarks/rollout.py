@@ -67,9 +67,7 @@ def main() -> None:
         env.close()
 
     rates = {name: n * NUM_STEPS / statistics.median(times) for name, times in seconds.items()}
-    shares = {
-        name: statistics.median(np.divide(seconds["raw C mj_step"], times)) for name, times in seconds.items()
-    }
+    shares = {name: statistics.median(np.divide(seconds["raw C mj_step"], times)) for name, times in seconds.items()}
     frames = frames_per_second()
     print(f"Avoid, {n} environments, {cores} cores: median of {args.rounds} interleaved rounds")
     for name, rate in rates.items():

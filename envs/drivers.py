@@ -32,7 +32,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
 
     metadata = {"render_modes": RENDER_MODES}  # noqa: RUF012 (gymnasium reads it from the class)
 
-    def __init__(self, task: Task | str, render_mode: str | None = None, width: int = 96, height: int = 96) -> None:
+    def __init__(self, task: Task | str, render_mode: str | None = None, width: int = 256, height: int = 256) -> None:
         self.task = _load(task)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
         self.render_mode = check_render_mode(render_mode)
@@ -114,8 +114,8 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         task: Task | str,
         num_threads: int | None = None,
         render_mode: str | None = None,
-        width: int = 96,
-        height: int = 96,
+        width: int = 256,
+        height: int = 256,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")

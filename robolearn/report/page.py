@@ -114,14 +114,10 @@ def _cards(report: Report) -> list[Card]:
     ]
     if summary.mode_entropy is not None:
         seen = f"{summary.modes_seen} of {summary.num_modes} modes seen"
-        few = (
-            ", too few episodes to trust it" if summary.mode_entropy.n < 4 * (summary.num_modes or 0) else ""
-        )
+        few = ", too few episodes to trust it" if summary.mode_entropy.n < 4 * (summary.num_modes or 0) else ""
         cards.append(_share_card("Mode entropy", summary.mode_entropy, seen + few))
     cards.append(
-        Card(
-            "Length", f"{length.value:.1f} steps", interval_text(length, ".1f"), f"{length.value * dt:.1f} s"
-        )
+        Card("Length", f"{length.value:.1f} steps", interval_text(length, ".1f"), f"{length.value * dt:.1f} s")
     )
     if summary.smoothness is not None:
         jerk = summary.smoothness
@@ -138,9 +134,7 @@ def _cards(report: Report) -> list[Card]:
 
 def _share_card(label: str, estimate: Estimate, note: str) -> Card:
     bar = tuple(100 * min(max(x, 0.0), 1.0) for x in (estimate.low, estimate.value, estimate.high))
-    return Card(
-        label, f"{estimate.value:.3f}", interval_text(estimate, ".3f"), note, (bar[0], bar[1], bar[2])
-    )
+    return Card(label, f"{estimate.value:.3f}", interval_text(estimate, ".3f"), note, (bar[0], bar[1], bar[2]))
 
 
 def _episodes(n: int) -> str:

@@ -74,8 +74,7 @@ def training_curve(rows: Sequence[dict]) -> str | None:
 def _series(rows: Sequence[dict], suffix: str) -> dict[str, tuple[Array, Array]]:
     keys = dict.fromkeys(key for row in rows for key in row if key.endswith(suffix))
     found = {
-        key: [(row["step"], row[key]) for row in rows if "step" in row and row.get(key) is not None]
-        for key in keys
+        key: [(row["step"], row[key]) for row in rows if "step" in row and row.get(key) is not None] for key in keys
     }
     return {key: (np.array(xy, float)[:, 0], np.array(xy, float)[:, 1]) for key, xy in found.items() if xy}
 
@@ -137,9 +136,7 @@ def distribution(trajectories: Sequence[Trajectory], value: Callable[[Trajectory
     edges = np.linspace(low, high, 26) if high > low else np.array([low - 0.5, low + 0.5])
 
     def draw(axes: list[Axes]) -> None:
-        axes[0].hist(
-            [bad, good], bins=list(edges), stacked=True, color=[BAD, GOOD], label=["failure", "success"], lw=0
-        )
+        axes[0].hist([bad, good], bins=list(edges), stacked=True, color=[BAD, GOOD], label=["failure", "success"], lw=0)
         axes[0].grid(axis="x", visible=False)
         axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].set(xlabel=label, ylabel="episodes")
@@ -156,9 +153,7 @@ def plane_paths(trajectories: Sequence[Trajectory]) -> str | None:
     runs = [t for t in trajectories if len(t) > 1 and t.actions.shape[1] == 2]
     if not runs:
         return None
-    chosen = [
-        runs[i] for i in np.unique(np.linspace(0, len(runs) - 1, min(len(runs), MAX_PATHS)).astype(int))
-    ]
+    chosen = [runs[i] for i in np.unique(np.linspace(0, len(runs) - 1, min(len(runs), MAX_PATHS)).astype(int))]
 
     def draw(axes: list[Axes]) -> None:
         alpha = float(np.clip(12 / math.sqrt(len(chosen)) / 2, 0.25, 0.9))

@@ -179,9 +179,7 @@ def mode_entropy_interval(
     value, half = float(_miller_madow(counts)), float(np.quantile(error, confidence))
     low, high = value - half, value + half
     if np.count_nonzero(counts) == 1:
-        unseen = min(
-            1 - (1 - confidence) ** (1 / n), 1 - 1 / num_modes
-        )  # beyond this the entropy falls again
+        unseen = min(1 - (1 - confidence) ** (1 / n), 1 - 1 / num_modes)  # beyond this the entropy falls again
         spread = np.full(num_modes, unseen / (num_modes - 1))
         spread[0] = 1 - unseen
         high = float(_entropy(spread))

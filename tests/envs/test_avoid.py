@@ -90,9 +90,7 @@ def test_clearance_is_the_signed_distance():
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     for centre, radius in zip(CENTRES, RADII, strict=True):
         for gap in (-0.02, 0.0, 0.015):
-            np.testing.assert_allclose(
-                clearance(centre + (radius + ROD_RADIUS + gap) * ring), gap, atol=1e-15
-            )
+            np.testing.assert_allclose(clearance(centre + (radius + ROD_RADIUS + gap) * ring), gap, atol=1e-15)
 
 
 def test_a_contact_in_any_substep_fails(task):

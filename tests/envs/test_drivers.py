@@ -166,9 +166,7 @@ def test_a_state_is_a_copy_and_moves_between_drivers():
     for _ in range(20):
         action = single.expert_action()[1]
         np.testing.assert_array_equal(vector.expert_action()[1][0], action)
-        np.testing.assert_array_equal(
-            vector.step(action[None])[0]["state"][0], single.step(action)[0]["state"]
-        )
+        np.testing.assert_array_equal(vector.step(action[None])[0]["state"][0], single.step(action)[0]["state"])
     assert state.num_steps == 1
 
 

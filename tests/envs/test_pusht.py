@@ -56,9 +56,7 @@ def test_coverage_is_the_area_of_the_intersection():
     rng = np.random.default_rng(0)
     near = GOAL + rng.normal(size=(300, 3)) * [40, 40, 1.5]
     # Edges parallel to the goal's, and poses that touch in an edge or a corner alone.
-    aligned = GOAL + np.array(
-        [[dx, dy, k * np.pi / 2] for dx in (-30, 0, 15) for dy in (0, 30, 120) for k in range(4)]
-    )
+    aligned = GOAL + np.array([[dx, dy, k * np.pi / 2] for dx in (-30, 0, 15) for dy in (0, 30, 120) for k in range(4)])
     poses = np.concatenate([near, aligned])
     goal = tee(GOAL)
     expected = [tee(pose).intersection(goal).area / goal.area for pose in poses]
@@ -70,9 +68,7 @@ def test_coverage_is_symmetric_in_block_and_goal():
     local, angle = rng.normal(size=(100, 2)) * 40, rng.normal(size=100)
     cos, sin = np.cos(angle), np.sin(angle)
     # The block at (local, angle) in the goal's frame means the goal at (inverse, -angle) in the block's.
-    inverse = np.stack(
-        [-cos * local[:, 0] - sin * local[:, 1], sin * local[:, 0] - cos * local[:, 1]], axis=-1
-    )
+    inverse = np.stack([-cos * local[:, 0] - sin * local[:, 1], sin * local[:, 0] - cos * local[:, 1]], axis=-1)
 
     def pose(xy, angle):
         return np.concatenate([place(GOAL, xy), (GOAL_ANGLE + angle)[:, None]], axis=1)
@@ -190,9 +186,7 @@ def test_the_free_pusher_follows_the_pd_law(task):
 
 def test_the_block_stops_with_the_pusher_and_at_the_wall(task):
     env = TaskEnv(task)
-    env.reset(
-        seed=0, options={"start": [200.0, 300.0, 250.0, 300.0, -np.pi / 2]}
-    )  # faces the upper edge's middle
+    env.reset(seed=0, options={"start": [200.0, 300.0, 250.0, 300.0, -np.pi / 2]})  # faces the upper edge's middle
 
     def drive_to(x, steps=40):
         for _ in range(steps):
@@ -203,9 +197,7 @@ def test_the_block_stops_with_the_pusher_and_at_the_wall(task):
     np.testing.assert_allclose(pushed[2:], [345.0, 300.0, 1.5 * np.pi], atol=0.2)
     np.testing.assert_allclose(drive_to(100.0)[2:], pushed[2:], atol=0.2)
     against_wall = drive_to(375.0)
-    assert (
-        384 - 0.2 < against_wall[2] < 390
-    )  # the foot of the stem at the wall's face, squeezed into it by < 6 px
+    assert 384 - 0.2 < against_wall[2] < 390  # the foot of the stem at the wall's face, squeezed into it by < 6 px
 
 
 def replay(task, demos, indices):

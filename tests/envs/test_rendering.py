@@ -104,7 +104,5 @@ def test_no_gl_library_gives_one_line(monkeypatch):
 
 def test_a_windowed_backend_is_refused(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "glfw")
-    with pytest.raises(
-        ValueError, match="MUJOCO_GL='glfw' cannot render off screen; choose one of egl, osmesa"
-    ):
+    with pytest.raises(ValueError, match="MUJOCO_GL='glfw' cannot render off screen; choose one of egl, osmesa"):
         rendering.Renderer(Avoid().model, 8, 8)

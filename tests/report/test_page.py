@@ -121,9 +121,7 @@ def test_text_from_outside_cannot_inject_html(tmp_path):
             facts={evil: evil},
             latency={evil: 1.0},
             videos=[(evil, False, clip)],
-            training_curve=[
-                {"step": s, f"{evil}loss": 1.0, "$x$\\bad_loss": 2.0, "success": 0.5} for s in (1, 2)
-            ],
+            training_curve=[{"step": s, f"{evil}loss": 1.0, "$x$\\bad_loss": 2.0, "success": 0.5} for s in (1, 2)],
         ),
     )
     page = Page(html)
@@ -184,14 +182,10 @@ def test_drawings_take_their_colours_from_the_page(tmp_path):
 
 
 def test_the_page_is_the_same_every_time(tmp_path):
-    assert written(tmp_path, report(synthetic.avoid(20), 24)) == written(
-        tmp_path, report(synthetic.avoid(20), 24)
-    )
+    assert written(tmp_path, report(synthetic.avoid(20), 24)) == written(tmp_path, report(synthetic.avoid(20), 24))
 
 
 def test_a_missing_video_is_an_error_and_leaves_nothing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.mp4"):
-        write_report(
-            tmp_path / "report.html", report(synthetic.pusht(2), videos=[("x", True, tmp_path / "gone.mp4")])
-        )
+        write_report(tmp_path / "report.html", report(synthetic.pusht(2), videos=[("x", True, tmp_path / "gone.mp4")]))
     assert not list(tmp_path.iterdir())

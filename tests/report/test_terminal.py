@@ -23,9 +23,7 @@ def trajectory(episode, success, reason="success", mode=-1):
 
 
 def test_numbers_stand_beside_their_intervals_within_80_columns():
-    runs = [
-        trajectory(i, i < 8, "success" if i < 8 else "failure", i % 4 if i < 8 else -1) for i in range(10)
-    ]
+    runs = [trajectory(i, i < 8, "success" if i < 8 else "failure", i % 4 if i < 8 else -1) for i in range(10)]
     summary = summarize(runs, num_modes=24, control_dt=0.1)
     lines = rendered(format_table(summary, {"p50_ms": 1.5, "nfe": 10})).splitlines()
     assert max(map(len, lines)) <= 80
@@ -37,9 +35,7 @@ def test_numbers_stand_beside_their_intervals_within_80_columns():
 
 
 def test_one_episode_has_no_interval_and_a_reason_is_no_markup():
-    summary = summarize(
-        [trajectory(0, False, "error: [bold]boom[/nonsense]")], num_modes=None, control_dt=0.1
-    )
+    summary = summarize([trajectory(0, False, "error: [bold]boom[/nonsense]")], num_modes=None, control_dt=0.1)
     text = rendered(format_table(summary), width=100)
     assert "no interval from one episode" in text
     assert "[bold]boom[/nonsense]" in text

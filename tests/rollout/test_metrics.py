@@ -77,9 +77,7 @@ def test_mode_entropy_known_values():
     assert mode_entropy(np.zeros(50, np.int64), 24) == 0.0
     assert mode_entropy(np.arange(2400) % 24, 24) == 1.0
     # Two modes, 3 to 1, four draws: (0.5623 + 1/8) / log 2.
-    assert mode_entropy(np.array([0, 0, 0, 1]), 2) == pytest.approx(
-        (0.562335 + 0.125) / math.log(2), abs=1e-5
-    )
+    assert mode_entropy(np.array([0, 0, 0, 1]), 2) == pytest.approx((0.562335 + 0.125) / math.log(2), abs=1e-5)
 
 
 def test_mode_entropy_is_nearly_unbiased_where_the_plug_in_is_not():
