@@ -71,7 +71,7 @@ def test_a_diverged_state_can_be_drawn():
     state = env.get_state()
     state.physics[:] = np.nan
     env.set_state(state)
-    assert env.render().shape == (96, 96, 3)
+    assert env.render().shape == (256, 256, 3)
     env.close()
 
 
