@@ -95,10 +95,10 @@ def measure(row: Row, run: Run) -> list[dict[str, object]]:
         summary = summarize(trajectories, num_modes=None, control_dt=run.data().control_dt or 0.1)
         result: dict[str, object] = {"policy": row.name, "env": env.id, "summary": to_json(summary, {})}
         if env is DOOR_ENV:
-            angles = np.array([t.obs["state"][:, DOOR_ANGLE].max() for t in trajectories])
+            angles = np.array([t.obs["state"][:, DOOR_ANGLE].max() for t in trajectories], np.float64)
             opened = int((angles > 1.0).sum())
             result["door_above_1_rad"] = [opened / EPISODES, *wilson_interval(opened, EPISODES)]
-            result["max_door_angle_rad"] = [angles.mean(), *bootstrap_interval(angles, lambda x: x.mean(-1))]
+            result["max_door_angle_rad"] = [float(angles.mean()), *bootstrap_interval(angles, lambda x: x.mean(-1))]
         print(json.dumps(result), flush=True)
         results.append(result)
     return results

@@ -88,7 +88,9 @@ class WandbLogger:
 
             # Silent: the run's own terminal output says where the results are.
             os.environ.setdefault("WANDB_SILENT", "true")
-            mode: Any = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+            mode: Any = os.environ.get("WANDB_MODE") or (
+                "online" if wandb.login(prompt=False, verify=False) else "offline"
+            )
             run = wandb.init(mode=mode, **self.settings)
             while (record := self.records.get()) is not None:
                 step = record.pop("step")

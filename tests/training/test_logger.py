@@ -42,9 +42,8 @@ class FakeRun:
         self.finished = True
 
 
-def fake_wandb(monkeypatch, init, api_key=None):
-    api = types.SimpleNamespace(api_key=api_key)
-    module = types.SimpleNamespace(init=init, api=api, Video=lambda path, **_: f"video {path}")
+def fake_wandb(monkeypatch, init, logged_in=False):
+    module = types.SimpleNamespace(init=init, login=lambda **_: logged_in, Video=lambda path, **_: f"video {path}")
     monkeypatch.setitem(sys.modules, "wandb", module)
 
 
@@ -56,10 +55,10 @@ def raise_error(*_, **__):
     raise RuntimeError("no network")
 
 
-@pytest.mark.parametrize(("api_key", "mode"), [(None, "offline"), ("key", "online")])
-def test_online_when_logged_in_otherwise_offline(tmp_path, monkeypatch, api_key, mode):
+@pytest.mark.parametrize(("logged_in", "mode"), [(False, "offline"), (True, "online")])
+def test_online_when_logged_in_otherwise_offline(tmp_path, monkeypatch, logged_in, mode):
     run, settings = FakeRun(), {}
-    fake_wandb(monkeypatch, lambda **kwargs: settings.update(kwargs) or run, api_key)
+    fake_wandb(monkeypatch, lambda **kwargs: settings.update(kwargs) or run, logged_in)
     monkeypatch.delenv("WANDB_MODE")
     wandb = start(tmp_path)
     wandb.log({"step": 3, "loss": 0.5})
