@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -44,33 +45,22 @@ class Row:
 
 PUSHT = Row(
     "pusht-flow-mlp",
-    (
-        *(
-            "flow",
-            "mlp",
-            "--backbone.width",
-            "512",
-            "--backbone.depth",
-            "4",
-            "--steps",
-            "60000",
-            "--lr",
-            "5e-4",
-        ),
-        *("--weight-decay", "1e-4", "--ema-decay", "0.9995", "--dataset.validation-fraction", "0.02"),
-        *("--dataset.obs-keys", "state", "--dataset.angles", "state:4", "--exec-horizon", "8"),
-        *("--env.id", "gym_pusht:gym_pusht/PushT-v0"),
+    tuple(
+        shlex.split(
+            "flow mlp --family.steps 10 --backbone.width 512 --backbone.depth 4 --steps 60000 --lr 5e-4"
+            " --weight-decay 1e-4 --ema-decay 0.9995 --dataset.validation-fraction 0.02 --dataset.obs-keys state"
+            " --dataset.angles state:4 --exec-horizon 8 --env.id gym_pusht:gym_pusht/PushT-v0"
+        )
     ),
     (EnvConfig("gym_pusht:gym_pusht/PushT-v0"), EnvConfig("envs:robolearn/PushT-v0")),
 )
 DOOR_ENV = EnvConfig("gymnasium_robotics:AdroitHandDoor-v1", max_episode_steps=300)
-DOOR_ARGUMENTS = (
-    *("--steps", "10000", "--lr", "5e-4", "--weight-decay", "1e-4", "--exec-horizon", "8"),
-    *("--env.max-episode-steps", "300", "--dataset.validation-fraction", "0"),
+DOOR_ARGUMENTS = shlex.split(
+    "mlp --steps 10000 --lr 5e-4 --weight-decay 1e-4 --exec-horizon 8"
+    " --env.max-episode-steps 300 --dataset.validation-fraction 0"
 )
 DOOR = tuple(
-    Row(f"door-{family}-mlp", (family, "mlp", *DOOR_ARGUMENTS), (DOOR_ENV,))
-    for family in ("regression", "flow", "diffusion")
+    Row(f"door-{family}-mlp", (family, *DOOR_ARGUMENTS), (DOOR_ENV,)) for family in ("regression", "flow", "diffusion")
 )
 ROWS = {"pusht": (PUSHT,), "door": DOOR}
 
