@@ -76,7 +76,6 @@ def main(arguments: list[str]) -> None:
     checkpoint = run.checkpoint(cfg.checkpoint)
     policy = Policy.load(checkpoint, device=device, sampler=cfg.sampler, steps=cfg.steps)
     env = cfg.env.over(trained.env)
-    control_dt = data.control_dt or 0.1
 
     bar = iter(track(range(cfg.episodes), "rolling out", console=console))
     next(bar)
@@ -90,7 +89,7 @@ def main(arguments: list[str]) -> None:
         ensembling=cfg.ensembling,
         on_done=lambda _: next(bar, None),
     )
-    summary = summarize(trajectories, num_modes=num_modes(env), control_dt=control_dt)
+    summary = summarize(trajectories, num_modes=num_modes(env), control_dt=data.control_dt)
     latency = measure_latency(policy, trajectories[0])
 
     out = cfg.out or cfg.run / "eval"
@@ -111,11 +110,11 @@ def main(arguments: list[str]) -> None:
         summary=summary,
         trajectories=trajectories,
         command=shlex.join(["python", "eval.py", *arguments]),
-        control_dt=control_dt,
+        control_dt=data.control_dt,
         latency=latency,
         facts=facts,
         training_curve=[json.loads(line) for line in read_lines(cfg.run / "metrics.jsonl")],
-        videos=record(env, trajectories, cfg.videos, out / "videos", 1 / control_dt),
+        videos=record(env, trajectories, cfg.videos, out / "videos", 1 / data.control_dt),
     )
     write_report(out / "report.html", report)
     console.print(format_table(summary, latency))

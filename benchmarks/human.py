@@ -82,7 +82,7 @@ def measure(row: Row, run: Run) -> list[dict[str, object]]:
         trajectories = evaluate(
             policy, env, range(EPISODES), exec_horizon=run.config().exec_horizon, seed=EVALUATION_SEED
         )
-        summary = summarize(trajectories, num_modes=None, control_dt=run.data().control_dt or 0.1)
+        summary = summarize(trajectories, num_modes=None, control_dt=run.data().control_dt)
         result: dict[str, object] = {"policy": row.name, "env": env.id, "summary": to_json(summary, {})}
         if env is DOOR_ENV:
             angles = np.array([t.obs["state"][:, DOOR_ANGLE].max() for t in trajectories], np.float64)

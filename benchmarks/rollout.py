@@ -7,9 +7,6 @@ observation, no contact test and no Python in between. All cases take turns with
 machine slows all alike.
 """
 
-# pyright: reportAttributeAccessIssue=false
-# mujoco ships no type stubs.
-
 from __future__ import annotations
 
 import argparse

@@ -4,9 +4,6 @@ An environment that has ended stands still until it is started anew. What an env
 `EnvState`; everything else (observation, flags, score) is computed from it.
 """
 
-# pyright: reportAttributeAccessIssue=false
-# mujoco ships no type stubs.
-
 from __future__ import annotations
 
 from collections.abc import Iterator

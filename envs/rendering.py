@@ -3,9 +3,6 @@
 The GL library is looked for when the first image is asked for: tasks without images need none.
 """
 
-# pyright: reportAttributeAccessIssue=false
-# mujoco ships no type stubs.
-
 from __future__ import annotations
 
 import os

@@ -13,9 +13,6 @@ reason every MJCF disables the solver's warm start, and arrays are combined only
 reductions over a row's own axes (a matrix product may round differently for another number of rows).
 """
 
-# pyright: reportAttributeAccessIssue=false
-# mujoco ships no type stubs.
-
 from __future__ import annotations
 
 from abc import ABC, abstractmethod

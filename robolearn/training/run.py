@@ -34,8 +34,8 @@ class DataFacts:
     path: str
     content_hash: str
     """sha256 of the arrays trained on."""
-    control_dt: float | None
-    """Seconds per action."""
+    control_dt: float
+    """Seconds per action; 0.1 where the store does not say."""
     num_episodes: int
     """Episodes trained on."""
     num_steps: int

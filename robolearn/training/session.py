@@ -28,7 +28,7 @@ from robolearn.training.logger import MetricsFile, WandbLogger, read_lines
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
 
-DEFAULT_CONTROL_DT = 0.1
+DEFAULT_CONTROL_DT = 0.1  # [s], the 10 Hz of the human Push-T set, which does not say
 ROLLOUT_SEED = 500_000  # apart from the seeds of demonstrations (0 ...) and of evaluations (100,000 ...)
 
 
@@ -61,7 +61,7 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
     facts = DataFacts(
         path=str(cfg.dataset.path),
         content_hash=store.content_hash([*keys, "action"]),
-        control_dt=store.attrs.control_dt,
+        control_dt=store.attrs.control_dt or DEFAULT_CONTROL_DT,
         num_episodes=len(parts["train"]),
         num_steps=len(windows["train"]),
         validation_episodes=tuple(int(i) for i in parts.get("validation", ())),
@@ -168,8 +168,7 @@ class Session(Hooks):
         trajectories = evaluate(
             policy, cfg.env, range(cfg.rollout_episodes), exec_horizon=cfg.exec_horizon, seed=ROLLOUT_SEED
         )
-        control_dt = self.data.control_dt or DEFAULT_CONTROL_DT
-        summary = summarize(trajectories, num_modes=None, control_dt=control_dt)
+        summary = summarize(trajectories, num_modes=None, control_dt=self.data.control_dt)
         record = {
             "step": state.step,
             "rollout/success": summary.success.value,
@@ -178,7 +177,7 @@ class Session(Hooks):
         self.newest |= record
         video = self.run.directory / "videos" / f"step_{state.step:08d}.mp4"
         video.parent.mkdir(exist_ok=True)
-        write_mp4(video, replay(cfg.env, trajectories[0]), 1 / control_dt)
+        write_mp4(video, replay(cfg.env, trajectories[0]), 1 / self.data.control_dt)
         self._log(record, video)
         self.console.print(
             f"step {state.step:,}: success {summary.success.value:.2f} over {len(trajectories)} episodes"
