@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from robolearn.data.attrs import StoreAttrs
 from robolearn.data.normalizer import Normalizer
-from robolearn.data.store import DemoStore, StoreAttrs
+from robolearn.data.writer import DemoWriter
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.transformer import TransformerConfig
 from robolearn.nets.unet import UNetConfig
@@ -62,7 +63,7 @@ def write_demos():
             state = np.cumsum(0.1 * rng.standard_normal((length + 1, 4)), axis=0).astype(np.float32)
             episodes.append(Episode(obs={"state": state[:-1]}, actions=state[1:, :2]))
         attrs = StoreAttrs(env_id=env_id, control_dt=0.05, obs_keys=("state",))
-        DemoStore.create(path, attrs=attrs).extend(episodes)
+        DemoWriter.create(path, attrs=attrs).extend(episodes)
         return path
 
     return write

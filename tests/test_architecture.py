@@ -24,7 +24,7 @@ ALLOWED = {
 COMMON = {"types", "config", "errors"}
 ONLY_IN = {
     "mujoco": ("envs/",),
-    "zarr": ("robolearn/data/store.py",),
+    "zarr": ("robolearn/data/store.py", "robolearn/data/chunks.py", "robolearn/data/writer.py"),
     "wandb": ("robolearn/training/logger.py",),
     "tyro": ("train.py", "eval.py", "robolearn/cli.py"),
 }

@@ -16,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
-from robolearn.data.store import DemoStore
+from robolearn.data.writer import DemoWriter
 from robolearn.types import Array, Episode, Scalar
 
 MIN_ATTEMPTS, MIN_SUCCESS_RATE = 200, 0.1
@@ -79,7 +79,7 @@ def collect(
         envs.close()
 
 
-def _open(out: Path, env_id: str, envs: Any, seed: int, keep_failures: bool) -> DemoStore:
+def _open(out: Path, env_id: str, envs: Any, seed: int, keep_failures: bool) -> DemoWriter:
     space = envs.single_observation_space
     attrs = StoreAttrs(
         env_id=env_id,
@@ -90,8 +90,8 @@ def _open(out: Path, env_id: str, envs: Any, seed: int, keep_failures: bool) -> 
         source=f"recorded by robolearn, seeds from {seed}",
     )
     if not out.exists():
-        return DemoStore.create(out, attrs=attrs)
-    store = DemoStore.append_to(out)
+        return DemoWriter.create(out, attrs=attrs)
+    store = DemoWriter.append_to(out)
     if store.attrs != attrs:
         raise ValueError(f"{out}: exists already, recorded with other settings; choose another --out")
     return store
@@ -117,7 +117,7 @@ class _Recorder:
 
     def __init__(
         self,
-        store: DemoStore,
+        store: DemoWriter,
         envs: Any,
         seed: int,
         keep_failures: bool,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
-from robolearn.data.store import DemoStore
+from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
 
 _RECONSTRUCT = np.zeros(0).__reduce__()[0]
@@ -52,7 +52,7 @@ def load_numpy_pickle(content: bytes) -> Any:
     return _NumpyUnpickler(io.BytesIO(content), encoding="latin1").load()
 
 
-def import_adroit(source: Path, out: Path) -> DemoStore:
+def import_adroit(source: Path, out: Path) -> DemoWriter:
     """Import human VR demonstrations of an Adroit hand task (Rajeswaran et al. 2018, arXiv:1709.10087).
 
     The file is a pickled list of dicts with observations (T, 39), actions (T, 28) and rewards (T,). The
@@ -83,7 +83,7 @@ def import_adroit(source: Path, out: Path) -> DemoStore:
         source="https://github.com/aravindr93/hand_dapg (Rajeswaran et al. 2018)",
         licence="Apache-2.0",
     )
-    store = DemoStore.create(out, attrs=attrs)
+    store = DemoWriter.create(out, attrs=attrs)
     store.extend(episodes)
     return store
 

@@ -14,17 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from robolearn.data import store as store_module
-from robolearn.data.store import DemoStore, StoreAttrs
+from robolearn.data import writer as writer_module
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.store import DemoStore
+from robolearn.data.writer import DemoWriter
 from tests.data.episodes import assert_same, make_episode
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys
-from robolearn.data import store as module
+from robolearn.data import writer as module
 from tests.data.episodes import make_episode
 module.LOW_DIM_CHUNK, module.IMAGE_CHUNK = 8, 3
-store = module.DemoStore.append_to(sys.argv[1])
+store = module.DemoWriter.append_to(sys.argv[1])
 print(flush=True)
 while True:
     store.append(make_episode(store.num_episodes))
@@ -35,8 +37,8 @@ while True:
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Episodes cross the edges of chunks."""
-    monkeypatch.setattr(store_module, "LOW_DIM_CHUNK", 4)
-    monkeypatch.setattr(store_module, "IMAGE_CHUNK", 3)
+    monkeypatch.setattr(writer_module, "LOW_DIM_CHUNK", 4)
+    monkeypatch.setattr(writer_module, "IMAGE_CHUNK", 3)
 
 
 def intact(path):
@@ -60,7 +62,7 @@ def copy_if_there(source, target):
 def test_kill_between_any_two_file_operations(tmp_path, monkeypatch, small_chunks):
     """A copy of the directory before and after each replacement of a file: what a kill there would leave."""
     path, copies = tmp_path / "x.zarr", []
-    store = DemoStore.create(path, attrs=StoreAttrs())
+    store = DemoWriter.create(path, attrs=StoreAttrs())
     replace = Path.replace
 
     one_at_a_time = threading.Lock()  # chunks are written by several threads
@@ -82,7 +84,7 @@ def test_kill_between_any_two_file_operations(tmp_path, monkeypatch, small_chunk
         assert found in (finished, finished + 1)
         if i % 3:
             continue
-        again = DemoStore.append_to(copy)
+        again = DemoWriter.append_to(copy)
         again.extend([make_episode(found), make_episode(found + 1)])
         assert intact(copy) == found + 2
         assert not list(copy.rglob("*.partial"))
@@ -90,7 +92,7 @@ def test_kill_between_any_two_file_operations(tmp_path, monkeypatch, small_chunk
 
 def test_kill_at_random_times(tmp_path):
     path = tmp_path / "x.zarr"
-    DemoStore.create(path, attrs=StoreAttrs())
+    DemoWriter.create(path, attrs=StoreAttrs())
     rng, last = random.Random(0), 0
     for _ in range(2):
         command = [sys.executable, "-c", WRITER, str(path)]
@@ -111,7 +113,7 @@ def test_kill_at_random_times(tmp_path):
 def test_disk_refuses(tmp_path, monkeypatch, small_chunks, code):
     """At whichever operation the disk refuses, the error says what is safe and it is."""
     path = tmp_path / "x.zarr"
-    store = DemoStore.create(path, attrs=StoreAttrs())
+    store = DemoWriter.create(path, attrs=StoreAttrs())
     store.extend([make_episode(0), make_episode(1)])
     replace = Path.replace
 
@@ -137,7 +139,7 @@ def test_disk_refuses(tmp_path, monkeypatch, small_chunks, code):
 def test_file_size_limit(tmp_path):
     """A refusal by the operating system itself."""
     path = tmp_path / "x.zarr"
-    store = DemoStore.create(path, attrs=StoreAttrs())
+    store = DemoWriter.create(path, attrs=StoreAttrs())
     store.append(make_episode(0))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))

@@ -9,9 +9,11 @@ import pytest
 import zarr
 from rich.console import Console
 
+from robolearn.data.attrs import StoreAttrs
 from robolearn.data.examine import examine
 from robolearn.data.inspect import inspect
-from robolearn.data.store import DemoStore, StoreAttrs
+from robolearn.data.store import DemoStore
+from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
 
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED", Path(__file__).parents[3] / "shared"))
@@ -28,7 +30,7 @@ def walk(seed, length=30):
 def path(tmp_path):
     episodes = [walk(0), walk(1), walk(0), walk(3, length=50)]
     episodes[3].obs["state"][20:, 1] += 500
-    store = DemoStore.create(tmp_path / "x.zarr", attrs=StoreAttrs(env_id="a:b/C-v0", control_dt=0.1))
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs(env_id="a:b/C-v0", control_dt=0.1))
     store.extend(episodes)
     return store.path
 
@@ -59,7 +61,7 @@ def test_finds_what_was_planted(path):
 
 
 def test_episode_borders_are_no_jumps(tmp_path):
-    store = DemoStore.create(tmp_path / "x.zarr", attrs=StoreAttrs())
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs())
     store.extend([walk(0), Episode({"state": walk(1).obs["state"] + 1000}, walk(1).actions, {"seed": 1})])
     assert examine(DemoStore.open(tmp_path / "x.zarr")).jumps == []
 
@@ -73,7 +75,7 @@ def test_ranges(path):
 
 def test_images_are_one_row(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (9, 4, 4, 3)).astype(np.uint8)
-    store = DemoStore.create(tmp_path / "x.zarr", attrs=StoreAttrs())
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs())
     store.append(Episode({"img": image}, np.zeros((9, 2), np.float32)))
     report, _ = printed(tmp_path / "x.zarr")
     column = next(c for c in report.columns if c.key == "img")

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from numcodecs import Blosc
 
 from robolearn.data import store as store_module
-from robolearn.data.store import DemoStore, StoreAttrs, default_obs_keys
+from robolearn.data import writer as writer_module
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.store import DemoStore, default_obs_keys
+from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
 from tests.data.episodes import assert_same, make_episode
 
@@ -55,10 +58,10 @@ def arrays():
 
 def test_round_trip(tmp_path):
     written = [make_episode(i) for i in range(7)]
-    store = DemoStore.create(tmp_path / "x.zarr", attrs=ATTRS)
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=ATTRS)
     store.append(written[0])
     store.extend(written[1:5])
-    DemoStore.append_to(tmp_path / "x.zarr").extend(written[5:])
+    DemoWriter.append_to(tmp_path / "x.zarr").extend(written[5:])
     store = DemoStore.open(tmp_path / "x.zarr")
     assert store.attrs == ATTRS
     assert (store.num_episodes, store.num_steps) == (7, sum(map(len, written)))
@@ -71,7 +74,7 @@ def test_round_trip(tmp_path):
 
 
 def test_chunks_are_large(tmp_path):
-    store = DemoStore.create(tmp_path / "x.zarr", attrs=ATTRS)
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=ATTRS)
     store.append(make_episode(0))
     group = zarr.open_group(tmp_path / "x.zarr", mode="r")
     assert group["data/state"].chunks[0] >= 1000
@@ -85,15 +88,15 @@ def test_grouping_of_appends_does_not_matter(tmp_path_factory, lengths, data):
     path = tmp_path_factory.mktemp("s") / "x.zarr"
     written = [make_episode(i, length) for i, length in enumerate(lengths)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_module, "LOW_DIM_CHUNK", 4)
-        patch.setattr(store_module, "IMAGE_CHUNK", 3)
-        store, rest = DemoStore.create(path, attrs=ATTRS), written
+        patch.setattr(writer_module, "LOW_DIM_CHUNK", 4)
+        patch.setattr(writer_module, "IMAGE_CHUNK", 3)
+        store, rest = DemoWriter.create(path, attrs=ATTRS), written
         while rest:
             count = data.draw(st.integers(1, len(rest)))
             store.extend(rest[:count])
             rest = rest[count:]
             if data.draw(st.booleans()):
-                store = DemoStore.append_to(path)
+                store = DemoWriter.append_to(path)
     store = DemoStore.open(path)
     assert store.num_episodes == len(written)
     for i, episode in enumerate(written):
@@ -111,7 +114,7 @@ def test_diffusion_policy_layout(tmp_path, arrays, zarr_format, separator, as_zi
     np.testing.assert_array_equal(store.read("state"), arrays["state"])
     np.testing.assert_array_equal(store.episode(1).actions, arrays["action"][4:11])
     with pytest.raises(ValueError, match="only a directory written by robolearn"):
-        DemoStore.append_to(path)
+        DemoWriter.append_to(path)
 
 
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "|u1", "<i8", "|b1"])
@@ -128,7 +131,7 @@ def test_types_and_orders_of_v2(tmp_path, arrays, dtype, order):
 
 def test_zeros_are_stored(tmp_path):
     """A chunk of the fill value must not be left out: its absence would look like damage."""
-    store = DemoStore.create(tmp_path / "x.zarr", attrs=ATTRS)
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=ATTRS)
     zeros = np.zeros((3, 2), np.float32)
     store.append(Episode(obs={"state": zeros}, actions=zeros, attrs={"success": False}))
     assert DemoStore.open(tmp_path / "x.zarr").episode(0).attrs == {"success": False}
@@ -175,7 +178,7 @@ def changed(**changes):
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_lost(tmp_path):
-    store = DemoStore.create(tmp_path / "x.zarr", attrs=ATTRS)
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=ATTRS)
     store.append(make_episode(0))
     good = make_episode(1)
     nan = good.obs["state"].copy()
@@ -194,8 +197,8 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(tmp_path):
 
 
 def test_create_refuses_what_is_there(tmp_path):
-    DemoStore.create(tmp_path / "x.zarr", attrs=ATTRS)
+    DemoWriter.create(tmp_path / "x.zarr", attrs=ATTRS)
     with pytest.raises(ValueError, match="exists already"):
-        DemoStore.create(tmp_path / "x.zarr", attrs=ATTRS)
+        DemoWriter.create(tmp_path / "x.zarr", attrs=ATTRS)
     with pytest.raises(ValueError, match="cannot be written"):
-        DemoStore.create("/proc/x.zarr", attrs=ATTRS)
+        DemoWriter.create("/proc/x.zarr", attrs=ATTRS)

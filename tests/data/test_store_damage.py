@@ -7,8 +7,10 @@ import pytest
 import zarr
 from numcodecs import Blosc
 
-from robolearn.data.store import DemoStore, StoreAttrs
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
+from robolearn.data.writer import DemoWriter
 from tests.data.episodes import make_episode
 from tests.data.test_store import write_diffusion_policy
 
@@ -16,7 +18,7 @@ from tests.data.test_store import write_diffusion_policy
 @pytest.fixture
 def path(tmp_path):
     """A store of this toolkit with 5 episodes of 3 .. 7 steps."""
-    store = DemoStore.create(tmp_path / "x.zarr", attrs=StoreAttrs(obs_keys=("state",)))
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs(obs_keys=("state",)))
     store.extend([make_episode(i) for i in range(5)])
     return store.path
 

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robolearn.data import store as store_module
-from robolearn.data.store import DemoStore, StoreAttrs
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
+from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
 from tests.data.episodes import make_episode
 
@@ -103,7 +105,7 @@ def test_bad_arguments(change, message):
 
 @pytest.fixture
 def store(tmp_path):
-    store = DemoStore.create(tmp_path / "x.zarr", attrs=StoreAttrs())
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs())
     store.extend([make_episode(i) for i in range(5)])
     return DemoStore.open(store.path)
 
@@ -135,14 +137,14 @@ def test_cache_is_decoded_once_and_renewed_with_the_store(store, tmp_path, monke
     assert load() == before
     assert sorted((tmp_path / "cache").iterdir()) == files
     assert files[0].stat().st_mtime_ns == written
-    DemoStore.append_to(store.path).append(make_episode(5))
+    DemoWriter.append_to(store.path).append(make_episode(5))
     assert load() == before + len(make_episode(5))
 
 
 def test_float_images_become_uint8(tmp_path):
     """As in the human Push-T recordings."""
     image = np.random.default_rng(0).integers(0, 256, (4, 3, 3, 3)).astype(np.float32)
-    store = DemoStore.create(tmp_path / "x.zarr", attrs=StoreAttrs())
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs())
     store.append(Episode(obs={"img": image}, actions=np.zeros((4, 2), np.float32)))
     batch = Windows.from_store(DemoStore.open(store.path), ("img",), 1, 1).batch(torch.arange(4))
     assert batch.obs["img"].dtype == torch.uint8
@@ -152,7 +154,7 @@ def test_float_images_become_uint8(tmp_path):
 def test_other_float_images_are_refused(tmp_path):
     image = np.zeros((4, 3, 3, 3), np.float32)
     image[2, 1, 1, 1] = 0.5
-    store = DemoStore.create(tmp_path / "x.zarr", attrs=StoreAttrs())
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs())
     store.append(Episode(obs={"img": image}, actions=np.zeros((4, 2), np.float32)))
     with pytest.raises(ValueError, match="data/img: row 2 is no 8-bit image"):
         Windows.from_store(DemoStore.open(store.path), ("img",), 1, 1)
