@@ -21,7 +21,7 @@ class StoreAttrs:
         expert: Who demonstrated.
         source: Where the data comes from.
         licence: Under which terms.
-        env_kwargs: Keyword arguments for making the environment.
+        env_kwargs: Keyword arguments for making the environment; numbers, truth values and text.
     """
 
     schema_version: int | None = SCHEMA_VERSION

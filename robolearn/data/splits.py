@@ -1,8 +1,37 @@
-"""Splits by episode: the windows of one demonstration never lie on both sides."""
+"""Which episodes to use, and splits by episode: the windows of one demonstration never lie on both sides."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
+
+ShortEpisodes = Literal["refuse", "drop", "pad"]
+
+
+def usable_episodes(lengths: np.ndarray, window: int, short: ShortEpisodes) -> np.ndarray:
+    """Indices of the episodes to train on.
+
+    Args:
+        lengths: Steps of each episode [e].
+        window: Steps of a window, past observations and action chunk together.
+        short: What to do about episodes shorter than that: refuse the data, drop them, or pad every one of
+            their windows.
+
+    Raises:
+        ValueError: An episode is too short and `short` is "refuse"; or "drop" leaves none.
+    """
+    too_short = lengths < window
+    if not too_short.any() or short == "pad":
+        return np.arange(len(lengths))
+    if short == "drop" and not too_short.all():
+        return np.flatnonzero(~too_short)
+    first = int(np.argmax(too_short))
+    raise ValueError(
+        f"episode {first} has {lengths[first]} steps, a window {window} "
+        f"({too_short.sum()} of {len(lengths)} episodes are shorter than a window); "
+        "choose smaller horizons or another --dataset.short-episodes (refuse, drop, pad)"
+    )
 
 
 def split_episodes(num_episodes: int, fractions: dict[str, float], seed: int) -> dict[str, np.ndarray]:

@@ -187,6 +187,9 @@ class DemoStore:
         """Yield what is wrong with the structure, one line each; the arrays' contents are not read."""
         if self.attrs.schema_version not in (None, SCHEMA_VERSION):
             yield f"{self.path}: unknown schema version {self.attrs.schema_version} (known: {SCHEMA_VERSION})"
+        for name, value in self.attrs.env_kwargs.items():
+            if not isinstance(value, int | float | bool | str):
+                yield f"{self.path}: env_kwargs: {name} is {value!r}, neither a number nor a truth value nor text"
         for key in ("action", *(self.attrs.obs_keys or ())):
             if key not in self._data:
                 yield f"{self.path}: data/{key} is missing (there are: {', '.join(self.keys) or 'none'})"

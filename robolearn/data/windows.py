@@ -7,10 +7,11 @@ A window belongs to a step i of an episode. In a b c d e, with obs_horizon o = 2
     c           b c                          c d e e                 1 1 1 0
     e (last)    d e                          e e e e                 1 0 0 0
 
-Padding makes every episode usable, however short. Each episode is kept with its padding in place (o-1
-copies of the first observation, t-1 of the last action). A window is then a run of neighbouring rows, and a
-strided view [rows, o, ...] of the same memory hands whole windows to index_select: one copy per window, not
-one per row. Recordings that do not fit into memory are gathered row by row from a memory map.
+With padding every step of an episode has a window, however short the episode (`splits.py` decides which are
+used). Each episode is kept with its padding in place (o-1 copies of the first observation, t-1 of the last
+action). A window is then a run of neighbouring rows, and a strided view [rows, o, ...] of the same memory
+hands whole windows to index_select: one copy per window, not one per row. Recordings that do not fit into
+memory are gathered row by row from a memory map.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ class EnvConfig:
 
     id: str | None = None
     """Gymnasium id with the module that registers it, envs:robolearn/Avoid-v0; by default the data's."""
-    kwargs: dict[str, str] = field(default_factory=dict)
-    """Keyword arguments of gymnasium.make."""
+    kwargs: dict[str, int | float | bool | str] = field(default_factory=dict)
+    """Keyword arguments of gymnasium.make; by default the data's."""
     max_episode_steps: int | None = None
     """Length at which an episode is cut; by default the environment's own."""
 

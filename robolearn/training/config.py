@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from robolearn.data.splits import ShortEpisodes
 from robolearn.rollout.environments import EnvConfig
 
 
@@ -21,6 +22,9 @@ class DatasetConfig:
     """Observed angles in rad, as KEY:DIMENSION; the network sees their sine and cosine."""
     num_episodes: int | None = None
     """Train on a random subset of this many episodes."""
+    short_episodes: ShortEpisodes = "refuse"
+    """Episodes shorter than a window (obs_horizon - 1 + action_horizon steps): refuse the data, drop them, or pad
+    all their windows."""
     validation_fraction: float = 0.05
     """Share of the episodes held out for the validation loss, in [0, 1)."""
     normalization: Literal["minmax", "zscore"] = "minmax"

@@ -8,16 +8,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from robolearn.config import to_json
 from robolearn.data.normalizer import Mode, Normalizer
-from robolearn.data.splits import split_episodes
+from robolearn.data.splits import split_episodes, usable_episodes
 from robolearn.data.store import DemoStore, default_obs_keys
 from robolearn.data.windows import Windows
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
+from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import replay
@@ -41,17 +43,9 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
     """
     store = DemoStore.open(cfg.dataset.path)
     keys = cfg.dataset.obs_keys or default_obs_keys(store)
-    env = cfg.env if cfg.env.id else dataclasses.replace(cfg.env, id=store.attrs.env_id)
+    env = cfg.env.over(EnvConfig(store.attrs.env_id, store.attrs.env_kwargs))
     cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=tuple(keys)))
-    wanted, held_out = cfg.dataset.num_episodes, cfg.dataset.validation_fraction
-    wanted = store.num_episodes if wanted is None else wanted
-    if not 1 <= wanted <= store.num_episodes:
-        raise ValueError(f"--dataset.num-episodes {wanted}: {store.path} has {store.num_episodes} episodes")
-    has_validation = held_out * wanted >= 1
-    fractions = {"train": (1 - held_out * has_validation) * wanted / store.num_episodes}
-    if has_validation:
-        fractions["validation"] = held_out * wanted / store.num_episodes
-    parts = split_episodes(store.num_episodes, fractions, cfg.seed)
+    parts = choose_episodes(store, cfg)
     windows = {
         name: Windows.from_store(
             store, keys, cfg.obs_horizon, cfg.action_horizon, episodes, device, cfg.dataset.cache_dir
@@ -67,6 +61,25 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
         validation_episodes=tuple(int(i) for i in parts.get("validation", ())),
     )
     return cfg, windows["train"], windows.get("validation"), facts
+
+
+def choose_episodes(store: DemoStore, cfg: TrainConfig) -> dict[str, np.ndarray]:
+    """Episodes to train on and, where the share makes at least one, to validate on."""
+    lengths = np.diff(store.episode_ends, prepend=0)
+    window = cfg.obs_horizon - 1 + cfg.action_horizon
+    try:
+        usable = usable_episodes(lengths, window, cfg.dataset.short_episodes)
+    except ValueError as error:
+        raise ValueError(f"{store.path}: {error}") from None
+    wanted, held_out = cfg.dataset.num_episodes, cfg.dataset.validation_fraction
+    wanted = len(usable) if wanted is None else wanted
+    if not 1 <= wanted <= len(usable):
+        raise ValueError(f"--dataset.num-episodes {wanted}: {store.path} has {len(usable)} episodes")
+    has_validation = held_out * wanted >= 1
+    fractions = {"train": (1 - held_out * has_validation) * wanted / len(usable)}
+    if has_validation:
+        fractions["validation"] = held_out * wanted / len(usable)
+    return {name: usable[part] for name, part in split_episodes(len(usable), fractions, cfg.seed).items()}
 
 
 def make_policy(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, windows: Windows) -> Policy:

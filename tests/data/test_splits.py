@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.data.splits import split_episodes
+from robolearn.data.splits import split_episodes, usable_episodes
 
 NAMES = ("train", "validation", "calibration", "test")
 
@@ -43,3 +43,21 @@ def test_impossible_fractions(fractions):
 def test_no_part_is_left_empty():
     with pytest.raises(ValueError, match=r"split 'test': a share of 0\.01 of 10 episodes is no episode"):
         split_episodes(10, {"train": 0.9, "test": 0.01}, 0)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 9))
+def test_short_episodes(lengths, window):
+    lengths = np.array(lengths)
+    long = np.flatnonzero(lengths >= window)
+    np.testing.assert_array_equal(usable_episodes(lengths, window, "pad"), np.arange(len(lengths)))
+    if len(long) == len(lengths):
+        np.testing.assert_array_equal(usable_episodes(lengths, window, "refuse"), long)
+    else:
+        first = np.flatnonzero(lengths < window)[0]
+        with pytest.raises(ValueError, match=f"^episode {first} has {lengths[first]} steps, a window {window} "):
+            usable_episodes(lengths, window, "refuse")
+    if len(long):
+        np.testing.assert_array_equal(usable_episodes(lengths, window, "drop"), long)
+    else:
+        with pytest.raises(ValueError, match="episode 0 has"):
+            usable_episodes(lengths, window, "drop")

@@ -104,6 +104,11 @@ def test_unknown_schema_version(path):
     refused(path, "unknown schema version 99 (known: 1)")
 
 
+def test_arguments_that_no_configuration_holds(path):
+    zarr.open_group(path, mode="r+").attrs["env_kwargs"] = {"size": 3, "goal": [1, 2]}
+    refused(path, "env_kwargs: goal is [1, 2], neither a number nor a truth value nor text")
+
+
 def test_missing_key_lists_the_choices(path):
     with pytest.raises(ValueError, match=r"no key 'stat' \(there are: action, img, state\)"):
         Windows.from_store(DemoStore.open(path), ("stat",), 2, 4)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from robolearn.data.store import DemoStore
 from robolearn.policies.policy import Policy
+from robolearn.rollout.environments import EnvConfig, make_env
 from robolearn.training.device import Processes, choose_device
 from robolearn.training.fit import stop_signal
 from robolearn.training.run import Run
@@ -56,6 +57,32 @@ def test_the_facts_of_the_data_are_kept(tmp_path, train_main, tiny_flags, demos)
         "envs:robolearn/Avoid-v0",
         ("state",),
     )
+
+
+@pytest.mark.parametrize(("short", "steps"), [("drop", 100), ("pad", 116)])
+def test_episodes_shorter_than_a_window(tmp_path, train_main, tiny_flags, write_demos, short, steps):
+    """A window of 2 observations and 16 actions, the first of them at the last observation, spans 17 steps."""
+    demos = write_demos(tmp_path / "demos.zarr", lengths=(20, 20, 16, 20, 20, 20))
+    flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "1", "--dataset.validation-fraction", "0"]
+    flags += ["--action-horizon", "16"]
+    two = [*flags, "--obs-horizon", "2"]
+    with pytest.raises(ValueError, match=f"{demos}: episode 2 has 16 steps, a window 17"):
+        train_main([*two, "--out", str(tmp_path / "refused")])
+    train_main([*two, "--out", str(tmp_path / "run"), "--dataset.short-episodes", short])
+    assert Run.open(tmp_path / "run").data().num_steps == steps
+    train_main([*flags, "--out", str(tmp_path / "one_observation")])
+
+
+def test_the_store_says_how_its_environment_is_made(tmp_path, train_main, tiny_flags, write_demos):
+    demos = write_demos(tmp_path / "demos.zarr", env_kwargs={"width": 64, "height": 48})
+    out = tmp_path / "run"
+    flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "1"]
+    train_main([*flags, "--out", str(out), "--env.kwargs", "width", "32"])
+    env = Run.open(out).config().env
+    assert env == EnvConfig("envs:robolearn/Avoid-v0", {"width": 32, "height": 48})
+    assert make_env(env).unwrapped.task.num_modes == 24
+    train_main([*flags, "--out", str(tmp_path / "other"), "--env.id", "envs:robolearn/PushT-v0"])
+    assert Run.open(tmp_path / "other").config().env == EnvConfig("envs:robolearn/PushT-v0")
 
 
 def test_the_normaliser_sees_training_episodes_only(tmp_path, train_main, tiny_flags, demos):
