@@ -31,7 +31,8 @@ WALLS = np.array([[-0.32, -0.32], [0.32, 0.40]])  # least and greatest position 
 
 # The expert's path: [m]
 ADVANCE = 0.0125  # how far ahead of the rod, along the path, the target lies
-STRAIGHT = 0.03  # straight through a gap, this far before and behind the row
+LEAVE = (-0.18, -0.167)  # the middle is left at a height drawn from here
+STRAIGHT = 0.03  # the first gap's lane is reached this far before its row
 ROUNDING = 0.03  # length over which corners are rounded
 NUM_POINTS = 512
 
@@ -121,13 +122,14 @@ class Avoid(Task):
     def plan(self, rng: np.random.Generator, start: Array) -> Array:
         """Draw a gap per row, all 24 combinations alike, and lay a smooth path [NUM_POINTS, 2] through them.
 
-        The path leaves the middle at a random height, as late as the first cylinder allows.
+        The first decision shows as late as the first cylinder allows. Later ones are made half way between two
+        rows, across the rod's way, so that a policy in doubt there still has room to both sides.
         """
         gaps = [rng.choice(xs) for xs in GAPS]
-        corners = [start, (start[0], max(start[1], rng.uniform(-0.25, -0.21)))]
-        for x, y in zip(gaps, ROWS, strict=True):
-            corners += [(x, y - STRAIGHT), (x, y + STRAIGHT)]
-        corners.append((gaps[-1], 0.40))
+        corners = [start, (start[0], max(start[1], rng.uniform(*LEAVE))), (gaps[0], ROWS[0] - STRAIGHT)]
+        for here, there, y in zip(gaps[:-1], gaps[1:], (ROWS[:-1] + ROWS[1:]) / 2, strict=True):
+            corners += [(here, y), (there, y)]
+        corners.append((gaps[-1], WALLS[1, 1]))
         return _smooth(np.array(corners))
 
     def expert(self, physics: Array, memory: Array, plan: Array) -> Array:

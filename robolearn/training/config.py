@@ -43,10 +43,10 @@ class TrainConfig:
     """Past observations fed to the policy, now included."""
     action_horizon: int = 16
     """Length of the predicted chunk."""
-    exec_horizon: int = 4
+    exec_horizon: int = 8
     """Actions executed before replanning."""
 
-    steps: int = 36_000
+    steps: int = 18_000
     """Optimizer steps."""
     batch_size: int = 256
     """Windows per step, over all processes together."""

@@ -132,7 +132,7 @@ def test_the_expert_succeeds(demonstrations):
     obs, info, _, state = demonstrations
     assert info["success"].mean() >= 0.99
     assert (obs["state"][info["success"], 1] >= np.float32(FINISH_Y)).all()
-    assert 60 <= state.num_steps.mean() <= 80
+    assert 75 <= state.num_steps.mean() <= 95
 
 
 def test_the_expert_uses_all_modes_alike(demonstrations):
