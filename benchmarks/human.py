@@ -56,8 +56,7 @@ PUSHT = Row(
 )
 DOOR_ENV = EnvConfig("gymnasium_robotics:AdroitHandDoor-v1", max_episode_steps=300)
 DOOR_ARGUMENTS = shlex.split(
-    "mlp --lr 5e-4 --weight-decay 1e-4 --exec-horizon 8"
-    " --env.max-episode-steps 300 --dataset.validation-fraction 0"
+    "mlp --lr 5e-4 --weight-decay 1e-4 --exec-horizon 8 --env.max-episode-steps 300 --dataset.validation-fraction 0"
 )
 DOOR_STEPS = {"regression": 10_000, "flow": 40_000, "diffusion": 40_000}  # until the loss hardly falls
 DOOR = tuple(

@@ -119,5 +119,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write a JSON file for people to read."""
-    path.write_text(json.dumps(data, indent=2) + "\n")
+    """Write a JSON file for people to read; a kill leaves the file that was there before."""
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(json.dumps(data, indent=2) + "\n")
+    partial.replace(path)

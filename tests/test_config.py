@@ -136,6 +136,22 @@ def test_files_are_for_people(tmp_path):
     assert (tmp_path / "a.json").read_text().count("\n") > 2
 
 
+def test_a_kill_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
+    write_json(tmp_path / "a.json", {"a": 1})
+
+    def cut_off(path, text):
+        path.write_bytes(text[:3].encode())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            write_json(tmp_path / "a.json", {"a": 2})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+    write_json(tmp_path / "a.json", {"a": 3})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

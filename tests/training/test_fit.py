@@ -97,6 +97,18 @@ def test_the_normaliser_sees_training_episodes_only(tmp_path, train_main, tiny_f
     torch.testing.assert_close(normalizer.normalize("action", high), torch.ones(2))
 
 
+@pytest.mark.slow
+def test_a_compiled_loss_is_the_same(tmp_path, tiny_flags, demos, read_metrics):
+    losses = []
+    for name, flag in (("plain", "--no-compile"), ("compiled", "--compile")):
+        flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "3", "--log-every", "1", flag]
+        command = [sys.executable, str(ROOT / "train.py"), *flags, "--out", str(tmp_path / name)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
+        assert done.returncode == 0, done.stderr
+        losses.append([record["loss"] for record in read_metrics(tmp_path / name) if "loss" in record])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
 def test_rollouts_while_training(tmp_path, train_main, tiny_flags, demos, read_metrics):
     out = tmp_path / "run"
     flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "4", "--out", str(out)]
