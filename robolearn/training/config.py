@@ -23,14 +23,13 @@ class DatasetConfig:
     num_episodes: int | None = None
     """Train on a random subset of this many episodes."""
     short_episodes: ShortEpisodes = "refuse"
-    """Episodes shorter than a window (obs_horizon - 1 + action_horizon steps): refuse the data, drop them, or pad
-    all their windows."""
+    """What to do about episodes shorter than a window, which spans obs_horizon - 1 + action_horizon steps."""
     validation_fraction: float = 0.05
     """Share of the episodes held out for the validation loss, in [0, 1)."""
     normalization: Literal["minmax", "zscore"] = "minmax"
     """How observations are normalised; actions always go to [-1, 1], the range the families work in."""
     cache_dir: Path | None = None
-    """Where stores larger than memory are decoded to; by default beside the store."""
+    """Where stores larger than memory are decoded to; by default robolearn's folder in the user's cache."""
 
 
 @dataclass(frozen=True)
