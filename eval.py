@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
 from rich.progress import track
 
-from robolearn.config import to_json, write_json
 from robolearn.errors import user_errors
 from robolearn.policies.policy import Policy
 from robolearn.report.facts import machine_facts
-from robolearn.report.page import Report, write_report
+from robolearn.report.page import Report
+from robolearn.report.results import write_results
 from robolearn.report.terminal import format_table
 from robolearn.rollout.environments import EnvConfig, num_modes
 from robolearn.rollout.evaluation import evaluate, measure_latency
 from robolearn.rollout.metrics import summarize
-from robolearn.rollout.replay import replay
-from robolearn.rollout.video import write_mp4
+from robolearn.rollout.replay import record_videos
 from robolearn.training.device import choose_device
 from robolearn.training.logger import read_lines
 from robolearn.training.run import Run
-from robolearn.types import Trajectory
 
 
 @dataclass(frozen=True)
@@ -93,9 +90,6 @@ def main(arguments: list[str]) -> None:
     latency = measure_latency(policy, trajectories[0])
 
     out = cfg.out or cfg.run / "eval"
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "episodes.jsonl").write_text("".join(json.dumps(row(t)) + "\n" for t in trajectories))
-    write_json(out / "summary.json", {"summary": to_json(summary, {}), "latency": latency})
     facts = {
         "checkpoint": checkpoint.resolve().name,
         "policy": f"{policy.cfg.family}, {policy.cfg.backbone}",
@@ -114,38 +108,11 @@ def main(arguments: list[str]) -> None:
         latency=latency,
         facts=facts,
         training_curve=[json.loads(line) for line in read_lines(cfg.run / "metrics.jsonl")],
-        videos=record(env, trajectories, cfg.videos, out / "videos", 1 / data.control_dt),
+        videos=record_videos(env, trajectories, cfg.videos, out / "videos", 1 / data.control_dt),
     )
-    write_report(out / "report.html", report)
+    write_results(out, report)
     console.print(format_table(summary, latency))
     console.print(f"report: {out / 'report.html'}", soft_wrap=True)
-
-
-def row(trajectory: Trajectory) -> dict[str, Any]:
-    """One line of episodes.jsonl."""
-    numbers = dataclasses.asdict(dataclasses.replace(trajectory, obs={}))
-    for name in ("obs", "actions", "rewards", "scores"):
-        del numbers[name]
-    return {
-        **numbers,
-        "length": len(trajectory),
-        "max_score": trajectory.max_score,
-        "final_score": trajectory.final_score,
-    }
-
-
-def record(
-    env: EnvConfig, trajectories: list[Trajectory], count: int, directory: Path, fps: float
-) -> list[tuple[str, bool, Path]]:
-    """Write videos of the first ``count`` successes and failures."""
-    videos = []
-    for success in (True, False):
-        for trajectory in [t for t in trajectories if t.success == success and len(t)][:count]:
-            directory.mkdir(exist_ok=True)
-            path = directory / f"episode_{trajectory.episode:04d}.mp4"
-            write_mp4(path, replay(env, trajectory), fps)
-            videos.append((f"episode {trajectory.episode}: {trajectory.reason}", success, path))
-    return videos
 
 
 if __name__ == "__main__":

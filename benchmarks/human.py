@@ -26,7 +26,8 @@ from robolearn.policies.policy import Policy
 from robolearn.report.facts import machine_facts
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
-from robolearn.rollout.metrics import bootstrap_interval, summarize, wilson_interval
+from robolearn.rollout.intervals import bootstrap_interval, wilson_interval
+from robolearn.rollout.metrics import summarize
 from robolearn.training.run import Run
 
 EVALUATION_SEED = 100_000

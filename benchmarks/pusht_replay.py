@@ -24,10 +24,10 @@ from mujoco.rollout import rollout
 
 from envs.pusht import PushT, coverage
 from robolearn.data.store import DemoStore
+from robolearn.rollout.intervals import bootstrap_interval
 from robolearn.types import Episode
 
 HOLD = 8
-NUM_RESAMPLES = 2000
 HALVES = {"even (tried on)": slice(0, None, 2), "odd (held out)": slice(1, None, 2)}
 
 Array = np.ndarray
@@ -142,10 +142,7 @@ def summarise(numbers: Numbers, half: slice, *, paired: bool) -> dict[str, Estim
 
 def bootstrap(statistic: Callable[[Array], Array], values: Array) -> Estimate:
     """Statistic of `values` [e] with its 95 % percentile interval over resampled episodes."""
-    rng = np.random.default_rng(0)
-    resampled = statistic(rng.choice(values, (NUM_RESAMPLES, len(values))))
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return float(statistic(values)), float(low), float(high)
+    return float(statistic(values)), *bootstrap_interval(values, statistic)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""Frames of a rolled-out episode, by executing its actions again: rollouts themselves need no renderer."""
+"""Frames and videos of rolled-out episodes, by executing their actions again: rollouts need no renderer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from robolearn.rollout.environments import EnvConfig, make_env
+from robolearn.rollout.video import write_mp4
 from robolearn.types import Array, Trajectory
 
 
@@ -29,3 +31,21 @@ def replay(cfg: EnvConfig, trajectory: Trajectory, **kwargs: Any) -> Iterator[Ar
             yield env.render()
     finally:
         env.close()
+
+
+def record_videos(
+    cfg: EnvConfig, trajectories: list[Trajectory], count: int, directory: Path, fps: float
+) -> list[tuple[str, bool, Path]]:
+    """Write mp4 files of the first ``count`` successes and as many failures.
+
+    Returns:
+        (caption, success, file) of each.
+    """
+    videos = []
+    for success in (True, False):
+        for trajectory in [t for t in trajectories if t.success == success and len(t)][:count]:
+            directory.mkdir(parents=True, exist_ok=True)
+            path = directory / f"episode_{trajectory.episode:04d}.mp4"
+            write_mp4(path, replay(cfg, trajectory), fps)
+            videos.append((f"episode {trajectory.episode}: {trajectory.reason}", success, path))
+    return videos
