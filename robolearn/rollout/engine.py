@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from robolearn.rollout.chunked import Chunk, ChunkedEnvs
 from robolearn.rollout.controller import Controller
-from robolearn.rollout.environments import Chunk, ChunkedEnvs
 from robolearn.types import Array, Trajectory
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from robolearn.policies.policy import Policy
+from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
-from robolearn.rollout.environments import EnvConfig, make_envs
+from robolearn.rollout.environments import EnvConfig
 from robolearn.types import Trajectory
 
 

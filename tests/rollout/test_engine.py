@@ -10,8 +10,9 @@ from robolearn.policies.flow import FlowConfig
 from robolearn.policies.regression import RegressionConfig
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
-from robolearn.rollout.environments import EnvConfig, LoopEnvs
+from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate, measure_latency
+from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.replay import replay
 
 AVOID = EnvConfig("envs:robolearn/Avoid-v0", max_episode_steps=30)

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from robolearn.policies.flow import FlowConfig
-from robolearn.rollout.environments import EnvConfig, LoopEnvs, make_envs, num_modes
+from robolearn.rollout.chunked import make_envs
+from robolearn.rollout.environments import EnvConfig, num_modes
 from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.loop import LoopEnvs
 
 AVOID = "envs:robolearn/Avoid-v0"
 
