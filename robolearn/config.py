@@ -12,6 +12,8 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from robolearn.files import replacing
+
 T = TypeVar("T")
 Registry = dict[str, type]
 
@@ -120,6 +122,5 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, data: Any) -> None:
     """Write a JSON file for people to read; a kill leaves the file that was there before."""
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(json.dumps(data, indent=2) + "\n")
-    partial.replace(path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(data, indent=2) + "\n")

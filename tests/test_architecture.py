@@ -9,11 +9,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("train.py", "eval.py", "robolearn/cli.py", "robolearn/__main__.py")
-# Room -> rooms it may import besides itself; config.py, errors.py and types.py are at hand everywhere.
+# Room -> rooms it may import besides itself; config.py, errors.py, files.py and types.py are at hand everywhere.
 ALLOWED = {
     "types": (),
     "config": (),
     "errors": (),
+    "files": (),
     "data": (),
     "nets": ("data",),
     "policies": ("nets", "data"),
@@ -21,7 +22,7 @@ ALLOWED = {
     "report": ("rollout",),
     "training": ("policies", "nets", "data", "rollout"),
 }
-COMMON = {"types", "config", "errors"}
+COMMON = {"types", "config", "errors", "files"}
 ONLY_IN = {
     "mujoco": ("envs/",),
     "zarr": ("robolearn/data/store.py", "robolearn/data/chunks.py", "robolearn/data/writer.py"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from robolearn.files import replacing
 from robolearn.report import plots
 from robolearn.rollout.metrics import Estimate, Summary
 from robolearn.types import Trajectory
@@ -83,12 +83,8 @@ def write_report(path: Path, report: Report) -> None:
         plots=_plots(report),
         videos=[(caption, success, _data_uri(file)) for caption, success, file in report.videos],
     )
-    part = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as part:
         part.write_text(html, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def interval_text(estimate: Estimate, spec: str) -> str:

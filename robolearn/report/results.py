@@ -7,7 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from robolearn.config import to_json, write_json
+from robolearn.files import replacing
 from robolearn.report.page import Report, write_report
 from robolearn.types import Trajectory
 
@@ -15,7 +18,8 @@ from robolearn.types import Trajectory
 def write_results(directory: Path, report: Report) -> None:
     """Write episodes.jsonl, summary.json and report.html."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "episodes.jsonl").write_text("".join(json.dumps(_row(t)) + "\n" for t in report.trajectories))
+    with replacing(directory / "episodes.jsonl") as part:
+        part.write_text("".join(json.dumps(_row(t)) + "\n" for t in report.trajectories))
     write_json(directory / "summary.json", {"summary": to_json(report.summary, {}), "latency": dict(report.latency)})
     write_report(directory / "report.html", report)
 
@@ -23,9 +27,8 @@ def write_results(directory: Path, report: Report) -> None:
 def _row(trajectory: Trajectory) -> dict[str, Any]:
     """One line of episodes.jsonl: everything but the arrays."""
     fields = {f.name: getattr(trajectory, f.name) for f in dataclasses.fields(trajectory)}
-    numbers = {name: value for name, value in fields.items() if isinstance(value, bool | int | str)}
     return {
-        **numbers,
+        **{name: value for name, value in fields.items() if not isinstance(value, np.ndarray | dict)},
         "length": len(trajectory),
         "max_score": trajectory.max_score,
         "final_score": trajectory.final_score,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
@@ -11,6 +10,8 @@ from pathlib import Path
 import av
 import numpy as np
 from jaxtyping import UInt8
+
+from robolearn.files import replacing
 
 
 def write_mp4(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: float) -> None:
@@ -32,12 +33,8 @@ def write_mp4(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fp
     first = next(stream, None)
     if first is None:
         raise ValueError(f"{path}: a video needs at least one frame, got none")
-    part = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as part:
         _encode(part, _checked(path, chain([first], stream), first.shape), first.shape, fps)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _checked(path: Path, frames: Iterable[np.ndarray], shape: tuple[int, ...]) -> Iterator[np.ndarray]:
