@@ -6,7 +6,7 @@ RUN := runs/avoid
 
 .PHONY: run test test-all check format bench clean
 
-# A collection that was stopped goes on; one that is complete takes a second.
+# A collection that was stopped goes on; one that is complete takes a few seconds.
 run: $(INSTALLED)
 	$(BIN)/python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 2000 --out datasets/avoid.zarr
 	$(BIN)/python train.py --out $(RUN) --overwrite
