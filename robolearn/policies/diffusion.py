@@ -61,7 +61,7 @@ class Diffusion(Family):
         self.net = make_net(action_dim, action_dim, 1)
         self.register_buffer("alpha_bar", squared_cosine(cfg.train_steps), persistent=False)
 
-    def draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
         """Noise e and levels k in 1..K."""
         levels = self.cfg.train_steps
         return {

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -19,6 +21,8 @@ from torch import Tensor, nn
 from robolearn.nets.backbone import Backbone
 
 Draws = dict[str, Tensor]
+# Given n, that many training windows: condition [n, o, c], actions [n, t, a] and mask [n, t], as ``loss`` gets them.
+Examples = Callable[[int], tuple[Tensor, Tensor, Tensor]]
 
 
 @runtime_checkable
@@ -30,6 +34,28 @@ class MakeNet(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Player:
+    """A module with an optimizer of its own, and when it moves."""
+
+    module: nn.Module
+    """What the optimizer changes."""
+    span: tuple[float, float] = (0.0, 1.0)
+    """From which share of the training steps to which; the learning rate warms up and decays within it."""
+    every: int = 1
+    """Moves at every so many steps of its span."""
+    trains_encoder: bool = True
+    """Whether its loss also trains the observation encoder."""
+    lr: float | None = None
+    """Peak learning rate where the family needs its own."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Adam's decay rates of the first and second moment."""
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.span[0] < self.span[1] <= 1, self.span
+        assert self.every >= 1, self.every
+
+
 class Family(nn.Module, ABC):
     """A conditional distribution p(actions | cond) over chunks [t, a], normalised to [-1, 1]."""
 
@@ -38,13 +64,25 @@ class Family(nn.Module, ABC):
         self.cfg = cfg
         self.chunk_shape = (action_horizon, action_dim)
 
-    def players(self) -> dict[str, nn.Module]:
-        """Modules with an optimizer of their own; an adversarial family has two."""
-        return {"policy": self}
+    def players(self) -> dict[str, Player]:
+        """Who is trained, in the order of their moves; an adversarial family has two."""
+        return {"policy": Player(self)}
+
+    def begin(self, player: str, examples: Examples, *, generator: torch.Generator) -> None:
+        """Prepare a player's first move, from data if need be; called again when a run is resumed in its span.
+
+        Args:
+            player: Whose span begins.
+            examples: Supplies training windows.
+            generator: The same at every call for this player in this run.
+        """
 
     @abstractmethod
-    def draws(self, batch: int, *, generator: torch.Generator) -> Draws:
-        """Draw everything random that the loss of a batch needs; every leading axis is ``batch``."""
+    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+        """Draw everything random that a player's loss of a batch needs; every leading axis is ``batch``.
+
+        ``progress`` in [0, 1) is the share of the player's span that lies behind, for schedules.
+        """
 
     @abstractmethod
     def loss(
@@ -57,6 +95,20 @@ class Family(nn.Module, ABC):
         player: str = "policy",
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Loss of one player and numbers worth logging; steps where ``mask`` is False do not count."""
+
+    def validation_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+        """Draw everything random that ``validation_loss`` needs."""
+        return self.draws(batch, generator=generator)
+
+    def validation_loss(
+        self,
+        actions: Float[Tensor, "b t a"],
+        cond: Float[Tensor, "b o c"],
+        mask: Bool[Tensor, "b t"],
+        draws: Draws,
+    ) -> Float[Tensor, ""]:
+        """How well held-out windows are explained; the training loss, or the energy score where that says nothing."""
+        return self.loss(actions, cond, mask, draws)[0]
 
     @abstractmethod
     def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:

@@ -52,7 +52,7 @@ class Flow(Family):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 1)
 
-    def draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
         """Noise e and times t."""
         noise = standard_normal(batch, *self.chunk_shape, generator=generator)
         if self.cfg.time_density == "logit-normal":

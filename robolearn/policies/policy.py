@@ -71,11 +71,18 @@ class Policy(nn.Module):
         self, batch: Batch, draws: Draws, *, player: str = "policy"
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Loss of one player on a batch in physical units; see Family.loss."""
-        actions = self.normalizer.normalize("action", batch.actions)
-        return self.family.loss(actions, self.encode(batch.obs), batch.mask, draws, player=player)
+        actions, cond = self.normalizer.normalize("action", batch.actions), self.encode(batch.obs)
+        if not self.family.players()[player].trains_encoder:
+            cond = cond.detach()
+        return self.family.loss(actions, cond, batch.mask, draws, player=player)
 
     # Data-parallel wrappers and torch.compile hook into forward.
     forward = loss
+
+    def validation_loss(self, batch: Batch, draws: Draws) -> Float[Tensor, ""]:
+        """How well a held-out batch in physical units is explained; see Family.validation_loss."""
+        actions = self.normalizer.normalize("action", batch.actions)
+        return self.family.validation_loss(actions, self.encode(batch.obs), batch.mask, draws)
 
     def act(self, obs: dict[str, Tensor], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Sample one chunk per observation from given noise, in physical units."""

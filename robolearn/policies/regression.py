@@ -27,7 +27,7 @@ class Regression(Family):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 0)
 
-    def draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
         """Nothing is random."""
         return {}
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from robolearn.data.windows import Windows
+from robolearn.policies.family import Examples
 from robolearn.policies.policy import Policy
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, autocast
@@ -32,6 +33,10 @@ class Hooks:
 
     def checkpoint(self, state: TrainState) -> None:
         """Time to save."""
+
+    def last_good(self) -> str:
+        """Where a run that diverged can be taken up again."""
+        return "nothing was saved"
 
     def rollout(self, state: TrainState) -> None:
         """Time to roll the current policy out."""
@@ -55,24 +60,29 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
     """
     cfg, device = state.cfg, state.policy.device
     share = processes.share(cfg.batch_size)
-    loss_of: Any = DistributedDataParallel(state.policy) if processes.count > 1 else state.policy
+    loss_of: Any = state.policy
+    if processes.count > 1:  # the loss of one player does not reach the other's weights
+        loss_of = DistributedDataParallel(state.policy, find_unused_parameters=len(state.players) > 1)
     if cfg.compile:
         loss_of.compile()
     started, first_step, losses = time.perf_counter(), state.step, []
     with stop_signal() as stopped:
         while state.step < cfg.steps:
+            begin(state, windows, resumed=state.step == first_step)
             index = torch.randint(len(windows), (cfg.batch_size,), generator=state.generator, device=device)
-            draws = state.policy.family.draws(cfg.batch_size, generator=state.generator)
-            shard = {name: value[share] for name, value in draws.items()}
-            losses.append(optimize(state, loss_of, windows.batch(index[share]), shard))
+            losses.append(optimize(state, loss_of, windows.batch(index[share]), share))
             state.ema.update(state.step)
             state.step += 1
             stop = processes.any(stopped(), device)
-            if state.step % cfg.log_every == 0 or state.step == cfg.steps:
+            saves = stop or state.step % cfg.checkpoint_every == 0 or state.step == cfg.steps
+            logs = state.step % cfg.log_every == 0 or state.step == cfg.steps
+            if logs or saves:
+                check_finite(losses, state.step, hooks)
+            if logs:
                 means = mean_of(losses, processes)
                 rate = (state.step - first_step) / (time.perf_counter() - started)
                 if processes.is_first:
-                    hooks.record({"step": state.step, **means, "lr": state.learning_rate(), "steps_per_s": rate})
+                    hooks.record({"step": state.step, **means, "steps_per_s": rate})
                 losses.clear()
             if not processes.is_first:
                 if stop:
@@ -80,7 +90,7 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
                 continue
             if cfg.rollout_every and state.step % cfg.rollout_every == 0:
                 hooks.rollout(state)
-            if stop or state.step % cfg.checkpoint_every == 0 or state.step == cfg.steps:
+            if saves:
                 if validation is not None:
                     hooks.record(
                         {
@@ -94,30 +104,83 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
     return True
 
 
-def optimize(
-    state: TrainState, loss_of: Callable[..., Any], batch: Batch, draws: dict[str, Tensor]
-) -> dict[str, Tensor]:
-    """One step of every player; return what is worth logging, still on the device."""
+def begin(state: TrainState, windows: Windows, *, resumed: bool) -> None:
+    """Let the families prepare players whose span begins, or goes on in a resumed run."""
+    for number, player in enumerate(state.players):
+        start, end = state.span(player)
+        if state.step == start or (resumed and start < state.step < end):
+            generator = torch.Generator(state.policy.device).manual_seed(state.cfg.seed + 1 + number)
+            state.policy.family.begin(player, examples(state.policy, windows, generator), generator=generator)
+            state.ema.copy_buffers()
+
+
+def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Examples:
+    """Supply random training windows, normalised and encoded, each at most once."""
+
+    @torch.no_grad()
+    def draw(n: int) -> tuple[Tensor, Tensor, Tensor]:
+        order = torch.randperm(len(windows), generator=generator, device=policy.device)[:n]
+        parts = []
+        for index in order.split(1024):
+            batch = windows.batch(index)
+            parts.append((policy.encode(batch.obs), policy.normalizer.normalize("action", batch.actions), batch.mask))
+        cond, actions, mask = (torch.cat(part) for part in zip(*parts, strict=True))
+        return cond, actions, mask
+
+    return draw
+
+
+def optimize(state: TrainState, loss_of: Callable[..., Any], batch: Batch, share: slice) -> dict[str, Tensor]:
+    """One step of every player that moves now; return what is worth logging, still on the device."""
     logged: dict[str, Tensor] = {}
-    for player, optimizer in state.optimizers.items():
+    for player in state.moving():
+        optimizer, rate = state.optimizers[player], state.learning_rate(player)
         for group in optimizer.param_groups:
-            group["lr"] = state.learning_rate()
+            group["lr"] = rate
+        draws = state.policy.family.draws(
+            state.cfg.batch_size, generator=state.generator, player=player, progress=state.progress(player)
+        )
+        shard = {name: value[share] for name, value in draws.items()}
         with autocast(state.policy.device, state.cfg.amp):
-            loss, details = loss_of(batch, draws, player=player)
+            loss, details = loss_of(batch, shard, player=player)
         loss.backward()
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(parameters, state.cfg.grad_clip)
         optimizer.step()
-        optimizer.zero_grad()
-        name = "loss" if player == "policy" else f"{player}_loss"
-        logged |= {name: loss.detach(), "grad_norm": norm, **details}
+        state.policy.zero_grad()  # all of it: the loss of one player may reach the weights of another
+        prefix = "" if player == "policy" else f"{player}_"
+        numbers = {"loss": loss.detach(), "grad_norm": norm, "lr": loss.new_tensor(rate), **details}
+        logged |= {prefix + name: value for name, value in numbers.items()}
     return logged
 
 
+def check_finite(records: list[dict[str, Tensor]], step: int, hooks: Hooks) -> None:
+    """Stop a run that diverged, before it is saved.
+
+    Args:
+        records: What the last steps logged.
+        step: Number of the last of them, counted from 1.
+        hooks: Tell what to go back to.
+
+    Raises:
+        ValueError: A loss or a gradient's norm is not finite.
+    """
+    watched = [(i, k) for i, record in enumerate(records) for k in record if k.endswith(("loss", "grad_norm"))]
+    finite = torch.stack([records[i][name] for i, name in watched]).isfinite().tolist()
+    for (i, name), is_finite in zip(watched, finite, strict=True):
+        if not is_finite:
+            player = name.removesuffix("grad_norm").removesuffix("loss").strip("_") or "policy"
+            raise ValueError(
+                f"step {step - len(records) + 1 + i}: the loss or gradient of player {player!r} is not finite; "
+                f"{hooks.last_good()}; a lower --lr may help"
+            )
+
+
 def mean_of(records: list[dict[str, Tensor]], processes: Processes) -> Record:
-    """Mean of each entry over steps and processes; the only place where the loop waits for the device."""
-    means = [torch.stack([record[name] for record in records]).mean() for name in records[0]]
-    return dict(zip(records[0], processes.mean(torch.stack(means)).tolist(), strict=True))
+    """Mean of each entry over steps and processes; beside check_finite the only place that waits for the device."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    means = [torch.stack([record[name] for record in records if name in record]).mean() for name in names]
+    return dict(zip(names, processes.mean(torch.stack(means)).tolist(), strict=True))
 
 
 @torch.no_grad()
@@ -125,12 +188,12 @@ def validation_loss(policy: Policy, windows: Windows, cfg: TrainConfig) -> float
     """Loss on held-out windows, always the same ones with the same noise."""
     generator = torch.Generator(policy.device).manual_seed(cfg.seed)
     index = torch.randint(len(windows), (VALIDATION_WINDOWS,), generator=generator, device=policy.device)
-    draws = policy.family.draws(VALIDATION_WINDOWS, generator=generator)
+    draws = policy.family.validation_draws(VALIDATION_WINDOWS, generator=generator)
     losses = []
     for start in range(0, VALIDATION_WINDOWS, cfg.batch_size):
         part = slice(start, start + cfg.batch_size)
-        loss, _ = policy.loss(windows.batch(index[part]), {name: value[part] for name, value in draws.items()})
-        losses.append(loss)
+        batch, shard = windows.batch(index[part]), {name: value[part] for name, value in draws.items()}
+        losses.append(policy.validation_loss(batch, shard))
     return torch.stack(losses).mean().item()
 
 

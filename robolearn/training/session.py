@@ -161,9 +161,10 @@ class Session(Hooks):
         """Write the numbers and move the bar; where there is no terminal, print a line now and then."""
         self.newest |= record
         self._log(record)
-        if "loss" not in record:
+        if "steps_per_s" not in record:
             return
-        loss, rate = record["loss"], record["steps_per_s"]
+        loss = next(value for name, value in record.items() if name.endswith("loss"))
+        rate = record["steps_per_s"]
         self.bar.update(self.task, completed=record["step"], loss=loss, rate=rate)
         if not self.console.is_terminal and time.monotonic() - self.printed > 20:
             self.printed = time.monotonic()
@@ -174,6 +175,11 @@ class Session(Hooks):
         merit = self._merit()
         self.run.save(state, best=merit < self.best)
         self.best = min(self.best, merit)
+
+    def last_good(self) -> str:
+        """The last checkpoint, if there is one."""
+        last = self.run.checkpoints / "last"
+        return f"last good checkpoint: {last.resolve()}" if last.exists() else super().last_good()
 
     def rollout(self, state: TrainState) -> None:
         """Roll the current policy out; log success and a video of the first episode."""

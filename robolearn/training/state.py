@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robolearn.policies.family import Player
 from robolearn.policies.policy import Policy
 from robolearn.training.config import TrainConfig
 from robolearn.training.ema import EMA
@@ -24,20 +25,47 @@ class TrainState:
     def __init__(self, policy: Policy, cfg: TrainConfig):
         self.policy, self.cfg, self.step = policy, cfg, 0
         self.ema = EMA(policy, cfg.ema_decay)
-        self.optimizers = {
-            name: torch.optim.AdamW(
-                module.parameters(), lr=cfg.lr, betas=(0.9, 0.99), weight_decay=cfg.weight_decay, fused=True
-            )
-            for name, module in policy.family.players().items()
-        }
+        self.players = policy.family.players()
+        self.optimizers = {name: self._optimizer(player) for name, player in self.players.items()}
         self.generator = torch.Generator(policy.device).manual_seed(cfg.seed)
 
-    def learning_rate(self) -> float:
-        """Linear warm-up, then cosine to zero at the last step; a function of the step alone."""
-        step, warmup = self.step, min(self.cfg.warmup_steps, self.cfg.steps // 2)
+    def _optimizer(self, player: Player) -> torch.optim.Optimizer:
+        encoder = self.policy.encoder.parameters() if player.trains_encoder else ()
+        return torch.optim.AdamW(
+            [*player.module.parameters(), *encoder],
+            lr=player.lr or self.cfg.lr,
+            betas=player.betas,
+            weight_decay=self.cfg.weight_decay,
+            fused=True,
+        )
+
+    def span(self, player: str) -> tuple[int, int]:
+        """First step of a player, and the first behind its last."""
+        start, end = self.players[player].span
+        return round(start * self.cfg.steps), round(end * self.cfg.steps)
+
+    def moving(self) -> list[str]:
+        """The players that move at this step, in order."""
+        moving = []
+        for name, player in self.players.items():
+            start, end = self.span(name)
+            if start <= self.step < end and (self.step - start + 1) % player.every == 0:
+                moving.append(name)
+        return moving
+
+    def progress(self, player: str) -> float:
+        """Share in [0, 1) of a player's span that lies behind."""
+        start, end = self.span(player)
+        return (self.step - start) / (end - start)
+
+    def learning_rate(self, player: str) -> float:
+        """Linear warm-up, then cosine to zero at the end of the player's span; a function of the step alone."""
+        start, end = self.span(player)
+        step, steps = self.step - start, end - start
+        peak, warmup = self.players[player].lr or self.cfg.lr, min(self.cfg.warmup_steps, steps // 2)
         if step < warmup:
-            return self.cfg.lr * (step + 1) / warmup
-        return self.cfg.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (self.cfg.steps - warmup)))
+            return peak * (step + 1) / warmup
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state by name, for a checkpoint."""

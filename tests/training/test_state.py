@@ -42,7 +42,7 @@ def schedule(make_policy, **options):
     rates = []
     for step in range(state.cfg.steps + 1):
         state.step = step
-        rates.append(state.learning_rate())
+        rates.append(state.learning_rate("policy"))
     return torch.tensor(rates)
 
 
