@@ -13,7 +13,7 @@ from robolearn.data.normalizer import Normalizer
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
 from robolearn.policies.policy import Policy
-from robolearn.rollout.agreement import bridge_radius, bridge_rates, chunk_energy
+from robolearn.rollout.agreement import BRIDGE_FACTOR, chunk_energy, expert_radius, share_beyond
 from robolearn.training.run import Run
 from robolearn.training.session import choose_episodes
 from robolearn.types import Array
@@ -75,11 +75,11 @@ class HeldOut:
         neighbours = [_chunks(normalizer, there.batch(index[i]).actions) for i in torch.cat(nearest)]
         expert, neighbours = _chunks(normalizer, batch.actions), np.stack(neighbours)
         obs = {key: batch.obs[key] for key in keys}
-        return cls(obs, expert, neighbours, bridge_radius(expert, neighbours), num_episodes, normalizer)
+        return cls(obs, expert, neighbours, expert_radius(expert, neighbours), num_episodes, normalizer)
 
     @torch.inference_mode()
     def compare(self, policy: Policy) -> dict[str, list[float]]:
-        """Energy and bridge rate of a policy's chunks, mean per held-out episode; see rollout/agreement.py."""
+        """Energy, and shares beyond r and 3 r, of a policy's chunks, per held-out episode; see rollout/agreement.py."""
         generator = torch.Generator(policy.device).manual_seed(0)
         parts = zip(*(value.split(ROWS) for value in self.obs.values()), strict=True)
         samples = [
@@ -88,7 +88,8 @@ class HeldOut:
         chunks = _chunks(self.normalizer, torch.cat(samples))
         numbers = {
             "energy": chunk_energy(chunks, self.expert),
-            "bridge": bridge_rates(chunks, self.neighbours, self.radius),
+            "outside": share_beyond(chunks, self.neighbours, self.radius),
+            "bridge": share_beyond(chunks, self.neighbours, BRIDGE_FACTOR * self.radius),
         }
         return {name: value.reshape(self.num_episodes, -1).mean(1).tolist() for name, value in numbers.items()}
 

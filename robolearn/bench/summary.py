@@ -30,7 +30,8 @@ class Numbers:
         expert_entropy: What the demonstrators' distribution shows with as many repetitions.
         divergence: KL(demonstrators || policy) over the modes [nat]; None without modes or success.
         energy: Energy distance of chunks plus a constant of the data; may be negative.
-        bridge: Share of chunks farther from any expert's than 99 % of experts' are.
+        outside: Share of chunks farther from any expert's than r, which 99 % of experts' chunks are not.
+        bridge: Share farther than 3 r, between the modes.
     """
 
     success: Estimate
@@ -39,6 +40,7 @@ class Numbers:
     expert_entropy: float | None
     divergence: Estimate | None
     energy: Estimate
+    outside: Estimate
     bridge: Estimate
 
 
@@ -66,8 +68,10 @@ def summarise(seeds: Sequence[Measured], modes: list[int] | None, part: str = "e
         mode_entropy=entropy,
         expert_entropy=expert,
         divergence=divergence,
-        energy=grouped_mean(np.array([m["energy"] for m in seeds]), shared_groups=False),
-        bridge=grouped_mean(np.array([m["bridge"] for m in seeds]), shared_groups=False),
+        **{
+            name: grouped_mean(np.array([m[name] for m in seeds]), shared_groups=False)
+            for name in ("energy", "outside", "bridge")
+        },
     )
 
 

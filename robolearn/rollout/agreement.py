@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-BRIDGE_QUANTILE = 0.99
+EXPERT_QUANTILE = 0.99
+BRIDGE_FACTOR = 3.0
 
 
 def chunk_energy(samples: Float[np.ndarray, "e n d"], expert: Float[np.ndarray, "e d"]) -> Float[np.ndarray, " e"]:
@@ -41,19 +42,20 @@ def nearest_distance(
     return _distances(chunks, neighbours).min(-1)
 
 
-def bridge_radius(
-    expert: Float[np.ndarray, "e d"], neighbours: Float[np.ndarray, "e k d"], quantile: float = BRIDGE_QUANTILE
+def expert_radius(
+    expert: Float[np.ndarray, "e d"], neighbours: Float[np.ndarray, "e k d"], quantile: float = EXPERT_QUANTILE
 ) -> float:
-    """Distance that the expert's own chunks, not among the neighbours, exceed with probability 1 - quantile."""
+    """Distance r that the expert's own chunks, not among the neighbours, exceed with probability 1 - quantile."""
     return float(np.quantile(nearest_distance(expert[:, None], neighbours), quantile))
 
 
-def bridge_rates(
+def share_beyond(
     samples: Float[np.ndarray, "e n d"], neighbours: Float[np.ndarray, "e k d"], radius: float
 ) -> Float[np.ndarray, " e"]:
     """Share of the samples at each observation that lie farther than ``radius`` from every neighbouring chunk.
 
-    Such a chunk is what no expert would do there: mostly a bridge between two modes.
+    Beyond the expert's radius r lies what an expert does once in a hundred times: chunks that are not exact. Beyond
+    BRIDGE_FACTOR * r lies what no expert does: mostly bridges between two modes.
     """
     return (nearest_distance(samples, neighbours) > radius).mean(1)
 
