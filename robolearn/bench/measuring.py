@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from robolearn.bench.heldout import HeldOut
 from robolearn.bench.rows import Setting, Task
@@ -34,6 +35,7 @@ def measure(task: Task, run: Run, setting: Setting, held_out: HeldOut, device: t
     return {
         "runtime": setting.runtime,
         **measure_latency(policy, evaluation[0], LATENCY_REPEATS),
+        "parameters_used": used_parameters(policy, evaluation[0]),
         "evaluation": _episodes(evaluation, task.num_repeats),
         "selection": _episodes(selection, task.num_repeats),
         "reasons": dict(Counter(t.reason for t in evaluation).most_common()),
@@ -49,6 +51,16 @@ def demonstrated_modes(run: Run) -> list[int] | None:
     if count is None or modes is None:
         return None
     return np.bincount(modes[modes >= 0], minlength=count).tolist()
+
+
+def used_parameters(policy: Policy, trajectory: Trajectory) -> int:
+    """Parameters of the modules that sampling calls: without a teacher, a critic or an encoder of actions."""
+    called: set[nn.Module] = set()
+    handles = [m.register_forward_pre_hook(lambda module, _: called.add(module)) for m in policy.modules()]
+    measure_latency(policy, trajectory, repeats=1)
+    for handle in handles:
+        handle.remove()
+    return sum(p.numel() for module in called for p in module.parameters(recurse=False))
 
 
 def _roll_out(policy: Policy, task: Task, run: Run, seed: int, num_states: int) -> list[Trajectory]:

@@ -1,0 +1,219 @@
+"""Put all results of the measurement together: one entry per task, budget and row, with its best setting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robolearn.bench.rows import BUDGETS, REFERENCE, Row, Task
+from robolearn.bench.summary import Measured, Numbers, entropies, per_state, summarise
+from robolearn.bench.unit import Unit
+from robolearn.rollout.metrics import Estimate
+from robolearn.rollout.paired import paired_difference
+
+MANY_STEPS = 5  # network evaluations per chunk from which a row counts as many-step
+WANTED_SEEDS, WANTED_EPISODES = 3, 200
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A row in one setting, over its training seeds.
+
+    Attributes:
+        setting: Name of the setting.
+        merit: What the setting is chosen by, on the selection seeds: success times conditional mode entropy, the
+            mean score where modes do not matter.
+        nfe: Network evaluations per chunk.
+        p50_ms, p99_ms: Latency at batch 1, medians over the training seeds.
+        parameters: Parameters that sampling uses.
+        numbers: On the evaluation seeds.
+    """
+
+    setting: str
+    merit: float
+    nfe: int
+    p50_ms: float
+    p99_ms: float
+    parameters: int
+    numbers: Numbers
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row on a task in one budget.
+
+    Attributes:
+        task, budget, row: Names.
+        seeds: Training seeds that were measured.
+        failed: Training seed -> why it has no result.
+        steps: Optimizer steps.
+        cpu_s, wall_s: Training time, mean over seeds [s].
+        relative_compute: CPU time of the training in that of the reference row's, over common seeds; None without.
+        trained_parameters: All parameters, with teacher, critic and encoder of actions.
+        settings: Every setting.
+        chosen: Index of the best setting by merit; the fewest evaluations among equals.
+        episodes: Per training seed.
+        sized_down: What falls short of three seeds, 200 episodes and the task's full budget.
+        difference: "success", "score", "mode_entropy", "energy", "bridge" -> this row minus the best many-step row,
+            paired; empty for that row itself and without one.
+    """
+
+    task: str
+    budget: str
+    row: str
+    seeds: tuple[int, ...]
+    failed: dict[str, str]
+    steps: int
+    cpu_s: float
+    wall_s: float
+    relative_compute: float | None
+    trained_parameters: int
+    settings: tuple[Measurement, ...]
+    chosen: int
+    episodes: int
+    sized_down: tuple[str, ...]
+    difference: dict[str, Estimate]
+
+    @property
+    def best(self) -> Measurement:
+        """The row in its chosen setting."""
+        return self.settings[self.chosen]
+
+
+@dataclass(frozen=True)
+class Group:
+    """All entries of one task in one budget, and the row they are compared with."""
+
+    task: str
+    budget: str
+    baseline: str | None
+    facts: dict[str, str]
+    entries: tuple[Entry, ...]
+
+
+def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path) -> list[Group]:
+    """Read every result there is.
+
+    Raises:
+        ValueError: A result is of other options than the table of rows asks for.
+    """
+    groups = []
+    for task in tasks:
+        for budget in BUDGETS:
+            found = {row.name: _results(Unit(task, row, budget, 0, runs)) for row in rows}
+            group = _group(task, budget, [row for row in rows if found[row.name]], found)
+            if group.entries:
+                groups.append(group)
+    return groups
+
+
+def _results(unit: Unit) -> dict[int, dict[str, Any]]:
+    """Training seed -> result that is complete in all settings."""
+    seeds = sorted(int(path.name) for path in unit.directory.parent.glob("[0-9]*") if path.name.isdigit())
+    units = {seed: Unit(unit.task, unit.row, unit.budget, seed, unit.runs) for seed in seeds}
+    return {seed: one.result() for seed, one in units.items() if one.result() and not one.missing()}
+
+
+def _group(task: Task, budget: str, rows: Sequence[Row], found: dict[str, dict[int, dict[str, Any]]]) -> Group:
+    measured = {row.name: {s: r for s, r in found[row.name].items() if "failed" not in r} for row in rows}
+    settings = {row.name: _settings(row, list(measured[row.name].values())) for row in rows if measured[row.name]}
+    chosen = {name: min(range(len(m)), key=lambda i: (-m[i].merit, m[i].nfe)) for name, m in settings.items()}
+    best = {name: settings[name][index] for name, index in chosen.items()}
+    many_step = [name for name, m in best.items() if m.nfe >= MANY_STEPS]
+    baseline = max(many_step, key=lambda name: best[name].merit) if many_step else None
+
+    entries = []
+    for row in rows:
+        if row.name not in settings:
+            continue
+        results, failed = measured[row.name], {str(s): r["failed"] for s, r in found[row.name].items() if "failed" in r}
+        trainings = [result["training"] for result in results.values()]
+        first = next(iter(results.values()))
+        difference: dict[str, Estimate] = {}
+        if baseline is not None and baseline != row.name:
+            picked = [
+                {s: r["settings"][best[name].setting] | {"modes": r["modes"]} for s, r in measured[name].items()}
+                for name in (row.name, baseline)
+            ]
+            difference = _differences(*picked)
+        entries.append(
+            Entry(
+                task=task.name,
+                budget=budget,
+                row=row.name,
+                seeds=tuple(results),
+                failed=failed,
+                steps=trainings[0]["steps"],
+                cpu_s=float(np.mean([t["cpu_s"] for t in trainings])),
+                wall_s=float(np.mean([t["wall_s"] for t in trainings])),
+                relative_compute=_relative_compute(results, measured.get(REFERENCE, {})),
+                trained_parameters=first["settings"][row.settings[0].name]["parameters"],
+                settings=settings[row.name],
+                chosen=chosen[row.name],
+                episodes=task.num_states * task.num_repeats,
+                sized_down=_sized_down(task, len(results), failed),
+                difference=difference,
+            )
+        )
+    facts = [m["facts"] for row in measured.values() for r in row.values() for m in r["settings"].values()]
+    merged = {key: " and ".join(dict.fromkeys(f[key] for f in facts)) for key in ("versions", "commit", "hardware")}
+    return Group(task.name, budget, baseline, merged, tuple(entries))
+
+
+def _settings(row: Row, results: Sequence[dict[str, Any]]) -> tuple[Measurement, ...]:
+    measurements = []
+    for setting in row.settings:
+        seeds, modes = [result["settings"][setting.name] for result in results], results[0]["modes"]
+        selection = summarise(seeds, modes, "selection")
+        entropy = selection.mode_entropy
+        measurements.append(
+            Measurement(
+                setting=setting.name,
+                merit=selection.score.value if entropy is None else selection.success.value * entropy.value,
+                nfe=seeds[0]["nfe"],
+                p50_ms=float(np.median([m["p50_ms"] for m in seeds])),
+                p99_ms=float(np.median([m["p99_ms"] for m in seeds])),
+                parameters=seeds[0]["parameters_used"],
+                numbers=summarise(seeds, modes),
+            )
+        )
+    return tuple(measurements)
+
+
+def _differences(first: dict[int, Measured], second: dict[int, Measured]) -> dict[str, Estimate]:
+    """First minus second over the training seeds that both have."""
+    common = sorted(first.keys() & second.keys())
+    if not common:
+        return {}
+    one, other = [first[s] for s in common], [second[s] for s in common]
+    found = {key: paired_difference(per_state(one, key), per_state(other, key)) for key in ("success", "score")}
+    modes = one[0]["modes"]
+    if modes is not None and np.shape(one[0]["evaluation"]["mode"])[1] > 1:
+        found["mode_entropy"] = paired_difference(entropies(one, len(modes)), entropies(other, len(modes)))
+    for key in ("energy", "bridge"):
+        pair = (np.array([m[key] for m in seeds]) for seeds in (one, other))
+        found[key] = paired_difference(*pair, shared_groups=False)
+    return found
+
+
+def _relative_compute(results: dict[int, Any], reference: dict[int, Any]) -> float | None:
+    common = results.keys() & reference.keys()
+    if not common:
+        return None
+    used, unit = (sum(r[s]["training"]["cpu_s"] for s in common) for r in (results, reference))
+    return used / unit
+
+
+def _sized_down(task: Task, num_seeds: int, failed: dict[str, str]) -> tuple[str, ...]:
+    episodes = task.num_states * task.num_repeats
+    shortfalls = (
+        (num_seeds < WANTED_SEEDS, f"{num_seeds} of {WANTED_SEEDS} training seeds"),
+        (episodes < WANTED_EPISODES, f"{episodes} of {WANTED_EPISODES} episodes per seed"),
+        (bool(task.note), task.note),
+        (bool(failed), f"training failed with seed {', '.join(failed)}"),
+    )
+    return tuple(text for applies, text in shortfalls if applies)
