@@ -109,6 +109,7 @@ def bench(
     budget: tuple[str, ...] = ("compute",),
     data: Path = Path("datasets"),
     runs: Path = Path("runs/triangle"),
+    out: Path = Path("docs/results/triangle"),
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int = 1,
 ) -> None:
@@ -123,11 +124,13 @@ def bench(
         seeds: Training seeds.
         budget: compute, equal training compute; converged, three times as much.
         data: Folder that holds the demonstrations, one store per task.
-        runs: Where runs and results go.
+        runs: Where runs and raw results go.
+        out: Path, without suffix, of the .json, .md and .png that hold all results in runs, also earlier ones.
         device: Where to train and sample; auto takes the GPU if there is one.
         threads: CPU threads; a process per core does more than a thread per core.
     """
     from robolearn.bench.cost import measure_cost
+    from robolearn.bench.results import write_results
     from robolearn.bench.rows import ROWS, TASKS, choose
     from robolearn.bench.triangle import make_units, work
     from robolearn.training.device import choose_device
@@ -146,6 +149,7 @@ def bench(
         sys.exit(130)
     for unit in busy:
         print(f"{unit.name}: another process works on it")
+    print(write_results(out, TASKS, ROWS, runs))
 
 
 def main(arguments: list[str] | None = None) -> None:
