@@ -54,14 +54,13 @@ def summarise(seeds: Sequence[Measured], modes: list[int] | None, part: str = "e
     """
     success = np.array([m[part]["success"] for m in seeds], bool)
     taken = np.array([m[part]["mode"] for m in seeds])
-    num_seeds, num_states, num_repeats = success.shape
+    num_repeats = success.shape[2]
     entropy = expert = divergence = None
     if modes is not None and num_repeats > 1:
         entropy = grouped_mean(entropies(seeds, len(modes), part))
         expert = expected_mode_entropy(np.array(modes) / sum(modes), num_repeats)
     if modes is not None:
-        rows = (num_seeds * num_states, num_repeats)
-        divergence = mode_divergence_estimate(np.array(modes), success.reshape(rows), taken.reshape(rows))
+        divergence = mode_divergence_estimate(np.array(modes), success, taken)
     return Numbers(
         success=_share(success),
         score=grouped_mean(per_state(seeds, "score", part)),

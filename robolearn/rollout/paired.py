@@ -52,10 +52,6 @@ def paired_difference(
     """Mean of first - second, where both have the same training seeds and the same groups.
 
     Seeds and groups are drawn together for the two, so that what they share (easy starts, easy splits) cancels.
-
-    Raises:
-        ValueError: The two have other shapes.
     """
-    if first.shape != second.shape:
-        raise ValueError(f"a paired difference needs equal seeds and groups, got {first.shape} and {second.shape}")
+    assert first.shape == second.shape, (first.shape, second.shape)
     return grouped_mean(first - second, shared_groups=shared_groups)
