@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from robolearn.rollout.metrics import Estimate
 from robolearn.rollout.paired import paired_difference
 
 MANY_STEPS = 5  # network evaluations per chunk from which a row counts as many-step
+Results = dict[int, dict[str, Any]]
+"""Training seed -> result.json."""
 WANTED_SEEDS, WANTED_EPISODES = 3, 200
 
 
@@ -49,7 +51,6 @@ class Entry:
     Attributes:
         task, budget, row: Names.
         seeds: Training seeds that were measured.
-        failed: Training seed -> why it has no result.
         steps: Optimizer steps.
         cpu_s, wall_s: Training time, mean over seeds [s].
         relative_compute: CPU time of the training in that of the reference row's, over common seeds; None without.
@@ -66,7 +67,6 @@ class Entry:
     budget: str
     row: str
     seeds: tuple[int, ...]
-    failed: dict[str, str]
     steps: int
     cpu_s: float
     wall_s: float
@@ -76,7 +76,7 @@ class Entry:
     chosen: int
     episodes: int
     sized_down: tuple[str, ...]
-    difference: dict[str, Estimate]
+    difference: dict[str, Estimate] = field(default_factory=dict)
 
     @property
     def best(self) -> Measurement:
@@ -86,12 +86,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Group:
-    """All entries of one task in one budget, and the row they are compared with."""
+    """All entries of one task in one budget.
+
+    Attributes:
+        task, budget: Names.
+        baseline: The many-step row that the others are compared with, the best by merit.
+        facts: Versions, commits and machines behind the numbers.
+        failed: "row seed" -> why that training has no result.
+        entries: In the order of the table of rows.
+    """
 
     task: str
     budget: str
     baseline: str | None
     facts: dict[str, str]
+    failed: dict[str, str]
     entries: tuple[Entry, ...]
 
 
@@ -105,63 +114,61 @@ def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path) -> list[Group
     for task in tasks:
         for budget in BUDGETS:
             found = {row.name: _results(Unit(task, row, budget, 0, runs)) for row in rows}
-            group = _group(task, budget, [row for row in rows if found[row.name]], found)
+            group = _group(task, budget, rows, found)
             if group.entries:
                 groups.append(group)
     return groups
 
 
-def _results(unit: Unit) -> dict[int, dict[str, Any]]:
+def _results(unit: Unit) -> Results:
     """Training seed -> result that is complete in all settings."""
     seeds = sorted(int(path.name) for path in unit.directory.parent.glob("[0-9]*") if path.name.isdigit())
     units = {seed: Unit(unit.task, unit.row, unit.budget, seed, unit.runs) for seed in seeds}
     return {seed: one.result() for seed, one in units.items() if one.result() and not one.missing()}
 
 
-def _group(task: Task, budget: str, rows: Sequence[Row], found: dict[str, dict[int, dict[str, Any]]]) -> Group:
+def _group(task: Task, budget: str, rows: Sequence[Row], found: dict[str, Results]) -> Group:
+    failed = {f"{name} seed {s}": r["failed"] for name, rs in found.items() for s, r in rs.items() if "failed" in r}
     measured = {row.name: {s: r for s, r in found[row.name].items() if "failed" not in r} for row in rows}
-    settings = {row.name: _settings(row, list(measured[row.name].values())) for row in rows if measured[row.name]}
-    chosen = {name: min(range(len(m)), key=lambda i: (-m[i].merit, m[i].nfe)) for name, m in settings.items()}
-    best = {name: settings[name][index] for name, index in chosen.items()}
-    many_step = [name for name, m in best.items() if m.nfe >= MANY_STEPS]
-    baseline = max(many_step, key=lambda name: best[name].merit) if many_step else None
-
-    entries = []
-    for row in rows:
-        if row.name not in settings:
-            continue
-        results, failed = measured[row.name], {str(s): r["failed"] for s, r in found[row.name].items() if "failed" in r}
-        trainings = [result["training"] for result in results.values()]
-        first = next(iter(results.values()))
-        difference: dict[str, Estimate] = {}
-        if baseline is not None and baseline != row.name:
-            picked = [
-                {s: r["settings"][best[name].setting] | {"modes": r["modes"]} for s, r in measured[name].items()}
-                for name in (row.name, baseline)
-            ]
-            difference = _differences(*picked)
-        entries.append(
-            Entry(
-                task=task.name,
-                budget=budget,
-                row=row.name,
-                seeds=tuple(results),
-                failed=failed,
-                steps=trainings[0]["steps"],
-                cpu_s=float(np.mean([t["cpu_s"] for t in trainings])),
-                wall_s=float(np.mean([t["wall_s"] for t in trainings])),
-                relative_compute=_relative_compute(results, measured.get(REFERENCE, {})),
-                trained_parameters=first["settings"][row.settings[0].name]["parameters"],
-                settings=settings[row.name],
-                chosen=chosen[row.name],
-                episodes=task.num_states * task.num_repeats,
-                sized_down=_sized_down(task, len(results), failed),
-                difference=difference,
-            )
-        )
-    facts = [m["facts"] for row in measured.values() for r in row.values() for m in r["settings"].values()]
+    rows = [row for row in rows if measured[row.name]]
+    entries = [_entry(task, budget, row, measured[row.name], measured.get(REFERENCE, {})) for row in rows]
+    many_step = [entry for entry in entries if entry.best.nfe >= MANY_STEPS]
+    baseline = max(many_step, key=lambda entry: entry.best.merit) if many_step else None
+    if baseline is not None:
+        against = _in_setting(measured[baseline.row], baseline.best)
+        entries = [
+            entry
+            if entry is baseline
+            else replace(entry, difference=_differences(_in_setting(measured[entry.row], entry.best), against))
+            for entry in entries
+        ]
+    facts = [m["facts"] for results in measured.values() for r in results.values() for m in r["settings"].values()]
     merged = {key: " and ".join(dict.fromkeys(f[key] for f in facts)) for key in ("versions", "commit", "hardware")}
-    return Group(task.name, budget, baseline, merged, tuple(entries))
+    return Group(task.name, budget, baseline.row if baseline else None, merged, failed, tuple(entries))
+
+
+def _entry(task: Task, budget: str, row: Row, results: Results, reference: Results) -> Entry:
+    settings = _settings(row, list(results.values()))
+    first, trainings = next(iter(results.values())), [result["training"] for result in results.values()]
+    return Entry(
+        task=task.name,
+        budget=budget,
+        row=row.name,
+        seeds=tuple(results),
+        steps=trainings[0]["steps"],
+        cpu_s=float(np.mean([t["cpu_s"] for t in trainings])),
+        wall_s=float(np.mean([t["wall_s"] for t in trainings])),
+        relative_compute=_relative_compute(results, reference),
+        trained_parameters=first["settings"][row.settings[0].name]["parameters"],
+        settings=settings,
+        chosen=min(range(len(settings)), key=lambda i: (-settings[i].merit, settings[i].nfe)),
+        episodes=task.num_states * task.num_repeats,
+        sized_down=_sized_down(task, len(results)),
+    )
+
+
+def _in_setting(results: Results, chosen: Measurement) -> dict[int, Measured]:
+    return {seed: r["settings"][chosen.setting] | {"modes": r["modes"]} for seed, r in results.items()}
 
 
 def _settings(row: Row, results: Sequence[dict[str, Any]]) -> tuple[Measurement, ...]:
@@ -200,7 +207,7 @@ def _differences(first: dict[int, Measured], second: dict[int, Measured]) -> dic
     return found
 
 
-def _relative_compute(results: dict[int, Any], reference: dict[int, Any]) -> float | None:
+def _relative_compute(results: Results, reference: Results) -> float | None:
     common = results.keys() & reference.keys()
     if not common:
         return None
@@ -208,12 +215,11 @@ def _relative_compute(results: dict[int, Any], reference: dict[int, Any]) -> flo
     return used / unit
 
 
-def _sized_down(task: Task, num_seeds: int, failed: dict[str, str]) -> tuple[str, ...]:
+def _sized_down(task: Task, num_seeds: int) -> tuple[str, ...]:
     episodes = task.num_states * task.num_repeats
     shortfalls = (
         (num_seeds < WANTED_SEEDS, f"{num_seeds} of {WANTED_SEEDS} training seeds"),
         (episodes < WANTED_EPISODES, f"{episodes} of {WANTED_EPISODES} episodes per seed"),
         (bool(task.note), task.note),
-        (bool(failed), f"training failed with seed {', '.join(failed)}"),
     )
     return tuple(text for applies, text in shortfalls if applies)

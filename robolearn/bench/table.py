@@ -41,6 +41,8 @@ def _section(group: Group) -> list[str]:
     parts.append(_table(_header(group), [_row(entry, marks) for entry in group.entries]))
     if notes:
         parts.append("Sized down: " + "; ".join(f"{marks[text]} {text}" for text in notes) + ".")
+    if group.failed:
+        parts.append("Trainings without a result: " + "; ".join(f"{k}: {why}" for k, why in group.failed.items()) + ".")
     differing = [entry for entry in group.entries if entry.difference]
     if differing:
         keys = [key for key in DIFFERENCES if key in differing[0].difference]

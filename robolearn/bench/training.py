@@ -82,13 +82,13 @@ def train(unit: Unit, data: Path, device: torch.device, on_step: Callable[[int],
     """
     directory, request = unit.directory / "run", unit.request()
     cfg = prepare(request.train, data)
-    unit.begin()
     if (directory / "checkpoints" / "last").exists():
         if trained_steps(unit) == cfg.steps:
             return True
     else:
         shutil.rmtree(directory, ignore_errors=True)  # killed before its first checkpoint
     cfg, state, windows, validation, facts = assemble(cfg, request.family, request.backbone, device)
+    unit.begin()
     if directory.exists():
         run = Run.open(directory)
         run.restore(state)

@@ -94,6 +94,7 @@ class Unit:
 
     def begin(self) -> None:
         """Write down what is trained."""
+        self.directory.mkdir(parents=True, exist_ok=True)
         write_json(self.directory / "request.json", to_json(self.request(), REGISTRY))
 
     def write(self, result: dict[str, Any]) -> None:
