@@ -1,4 +1,4 @@
-"""The verbs beside train.py and eval.py: python -m robolearn {collect,inspect,import}."""
+"""The verbs beside train.py and eval.py: python -m robolearn {collect,inspect,import,bench}."""
 
 from __future__ import annotations
 
@@ -100,12 +100,64 @@ def import_(
     print(f"{out}: {store.num_episodes} episodes, {store.num_steps} steps")
 
 
+def bench(
+    what: Annotated[Positional[Literal["triangle", "cost"]], arg(metavar="{triangle,cost}")],
+    *,
+    task: tuple[str, ...] = ("avoid",),
+    rows: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    budget: tuple[str, ...] = ("compute",),
+    data: Path = Path("datasets"),
+    runs: Path = Path("runs/triangle"),
+    out: Path = Path("docs/results/triangle"),
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: int = 1,
+) -> None:
+    """Compare the families: quality, coverage and speed on one backbone and one budget.
+
+    Ctrl-C keeps what is finished; the same command goes on from there. Several processes may share the work.
+
+    Args:
+        what: triangle trains and measures; cost prints what a training step of each row costs.
+        task: Tasks, such as avoid.
+        rows: Rows, such as flow diffusion; all by default.
+        seeds: Training seeds.
+        budget: compute, equal training compute; converged, three times as much.
+        data: Folder that holds the demonstrations, one store per task.
+        runs: Where runs and raw results go.
+        out: Path, without suffix, of the .json, .md and .png that hold all results in runs, also earlier ones.
+        device: Where to train and sample; auto takes the GPU if there is one.
+        threads: CPU threads; a process per core does more than a thread per core.
+    """
+    from robolearn.bench.cost import measure_cost
+    from robolearn.bench.results import write_results
+    from robolearn.bench.rows import ROWS, TASKS, choose
+    from robolearn.bench.triangle import make_units, work
+    from robolearn.training.device import choose_device
+
+    tasks, chosen = choose("task", task, TASKS), choose("row", rows, ROWS)
+    units = make_units(tasks, chosen, budget, seeds, runs)
+    place = choose_device(device, threads=threads)
+    if what == "cost":
+        for one, row in ((one, row) for one in tasks for row in chosen):
+            print(one.name, measure_cost(one, row, data, place), flush=True)
+        return
+    try:
+        busy = work(units, data, place)
+    except KeyboardInterrupt:
+        print(f"\nstopped; finished rows are in {runs}, the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+    for unit in busy:
+        print(f"{unit.name}: another process works on it")
+    print(write_results(out, TASKS, ROWS, runs))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the verb that the arguments name."""
     with user_errors():
         tyro.extras.subcommand_cli_from_dict(
-            {"collect": collect, "inspect": inspect, "import": import_},
+            {"collect": collect, "inspect": inspect, "import": import_, "bench": bench},
             prog="python -m robolearn",
-            description="Record, look at and import demonstrations.",
+            description="Record, look at and import demonstrations; compare families.",
             args=arguments,
         )

@@ -21,6 +21,7 @@ ALLOWED = {
     "rollout": ("policies",),
     "report": ("rollout",),
     "training": ("policies", "nets", "data", "rollout"),
+    "bench": ("training", "report", "rollout", "policies", "nets", "data"),
 }
 COMMON = {"types", "config", "errors", "files"}
 ONLY_IN = {

@@ -18,15 +18,17 @@ def rollout(
     controller: Controller,
     episodes: Sequence[int],
     *,
+    repeats: int = 1,
     max_steps: int | None = None,
     on_done: Callable[[Trajectory], Any] | None = None,
 ) -> list[Trajectory]:
     """Run episodes; a free environment takes the next one at the next replanning.
 
     Args:
-        envs: Environments; episode i starts from ``reset(seed=controller.seed + i)``.
+        envs: Environments; episode i starts from ``reset(seed=controller.seed + i // repeats)``.
         controller: Drives them.
         episodes: Indices of the episodes.
+        repeats: Episodes that share an initial state, each with its own noise.
         max_steps: Cut an episode there; by default only where the environment does.
         on_done: Called with every finished trajectory, in the order in which they finish.
 
@@ -46,7 +48,7 @@ def rollout(
             on_done(trajectory)
 
     while waiting or any(running):
-        for slot in _start(envs, controller, waiting, running):
+        for slot in _start(envs, controller, waiting, running, repeats):
             finish(slot, _error(envs, slot))
         active = np.array([recorder is not None for recorder in running])
         if not active.any():
@@ -62,21 +64,24 @@ def rollout(
     return [done[episode] for episode in episodes]
 
 
-def _start(envs: ChunkedEnvs, controller: Controller, waiting: list[int], running: list[Recorder | None]) -> list[int]:
+def _start(
+    envs: ChunkedEnvs, controller: Controller, waiting: list[int], running: list[Recorder | None], repeats: int
+) -> list[int]:
     """Begin waiting episodes in the free slots; return the slots whose reset broke."""
     slots = [slot for slot, recorder in enumerate(running) if recorder is None][: len(waiting)]
     if not slots:
         return []
     begun = [waiting.pop() for _ in slots]
+    starts = [controller.seed + episode // repeats for episode in begun]
     seeds: list[int | None] = [None] * envs.num_envs
     mask = np.zeros(envs.num_envs, bool)
-    for slot, episode in zip(slots, begun, strict=True):
-        seeds[slot], mask[slot] = controller.seed + episode, True
+    for slot, start in zip(slots, starts, strict=True):
+        seeds[slot], mask[slot] = start, True
     obs, _ = envs.reset(seed=seeds, options={"reset_mask": mask})
     controller.reset(slots, begun, obs)
-    for slot, episode in zip(slots, begun, strict=True):
+    for slot, episode, start in zip(slots, begun, starts, strict=True):
         first = {key: np.array(obs[key][slot]) for key in controller.history}
-        running[slot] = Recorder(episode, controller.seed + episode, first, controller.policy.cfg.action_dim)
+        running[slot] = Recorder(episode, start, first, controller.policy.cfg.action_dim)
     return [slot for slot in slots if _error(envs, slot)]
 
 

@@ -24,6 +24,7 @@ def evaluate(
     *,
     exec_horizon: int,
     seed: int,
+    repeats: int = 1,
     num_envs: int = 32,
     ensembling: float | None = None,
     on_done: Callable[[Trajectory], Any] | None = None,
@@ -35,7 +36,8 @@ def evaluate(
         env: Where.
         episodes: Indices.
         exec_horizon: Actions executed before replanning.
-        seed: Episode i starts from ``reset(seed=seed + i)``.
+        seed: Episode i starts from ``reset(seed=seed + i // repeats)``.
+        repeats: Episodes that share an initial state; each has its own noise, which depends on (seed, i) only.
         num_envs: Environments side by side; does not change the result.
         ensembling: Decay of temporal ensembling, or None.
         on_done: Called with every finished trajectory.
@@ -44,7 +46,7 @@ def evaluate(
     controller = Controller(policy, num_envs, exec_horizon, seed=seed, ensembling=ensembling)
     envs = make_envs(env, num_envs, tuple(policy.cfg.obs_shapes))
     try:
-        return rollout(envs, controller, episodes, max_steps=env.max_episode_steps, on_done=on_done)
+        return rollout(envs, controller, episodes, repeats=repeats, max_steps=env.max_episode_steps, on_done=on_done)
     finally:
         envs.close()
 

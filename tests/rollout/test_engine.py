@@ -211,3 +211,19 @@ def test_latency_is_reported_with_its_facts(make_policy, walk_policy):
     assert latency["parameters"] == sum(p.numel() for p in walk_policy.parameters())
     assert 0 < latency["p50_ms"] <= latency["p99_ms"]
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("num_envs", [1, 3, 4])
+def test_repeats_share_the_start_and_not_the_noise(make_policy, num_envs):
+    policy = make_policy(FlowConfig(steps=1), obs_shapes={"state": (2,)})
+    repeated = evaluate(
+        policy, EnvConfig("test/Walk-v0"), range(6), exec_horizon=3, seed=0, num_envs=num_envs, repeats=3
+    )
+    assert [t.seed for t in repeated] == [0, 0, 0, 1, 1, 1]
+    assert [t.episode for t in repeated] == list(range(6))
+    firsts = [t.obs["state"][0].tolist() for t in repeated]
+    assert firsts[0] == firsts[1] == firsts[2] != firsts[3]
+    actions = {t.actions.tobytes() for t in repeated}
+    assert len(actions) == 6
+    # Episode 0 is the same with and without repetitions; episode 1 has the noise of 1 from the start of 0.
+    assert_equal(repeated[:1], evaluate(policy, EnvConfig("test/Walk-v0"), range(1), exec_horizon=3, seed=0))

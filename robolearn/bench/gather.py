@@ -1,0 +1,225 @@
+"""Put all results of the measurement together: one entry per task, budget and row, with its best setting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robolearn.bench.rows import BUDGETS, REFERENCE, Row, Task
+from robolearn.bench.summary import Measured, Numbers, entropies, per_state, summarise
+from robolearn.bench.unit import Unit
+from robolearn.rollout.metrics import Estimate
+from robolearn.rollout.paired import paired_difference
+
+MANY_STEPS = 5  # network evaluations per chunk from which a row counts as many-step
+Results = dict[int, dict[str, Any]]
+"""Training seed -> result.json."""
+WANTED_SEEDS, WANTED_EPISODES = 3, 200
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A row in one setting, over its training seeds.
+
+    Attributes:
+        setting: Name of the setting.
+        merit: What the setting is chosen by, on the selection seeds: success times conditional mode entropy, the
+            mean score where modes do not matter.
+        nfe: Network evaluations per chunk.
+        p50_ms, p99_ms: Latency at batch 1, medians over the training seeds.
+        parameters: Parameters that sampling uses.
+        numbers: On the evaluation seeds.
+    """
+
+    setting: str
+    merit: float
+    nfe: int
+    p50_ms: float
+    p99_ms: float
+    parameters: int
+    numbers: Numbers
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row on a task in one budget.
+
+    Attributes:
+        task, budget, row: Names.
+        seeds: Training seeds that were measured.
+        steps: Optimizer steps.
+        cpu_s, wall_s: Training time, mean over seeds [s].
+        relative_compute: CPU time of the training in that of the reference row's, over common seeds; None without.
+        trained_parameters: All parameters, with teacher, critic and encoder of actions.
+        settings: Every setting.
+        chosen: Index of the best setting by merit; the fewest evaluations among equals.
+        episodes: Per training seed.
+        sized_down: What falls short of three seeds, 200 episodes and the task's full budget.
+        difference: "success", "score", "mode_entropy", "energy", "bridge" -> this row minus the best many-step row,
+            paired; empty for that row itself and without one.
+    """
+
+    task: str
+    budget: str
+    row: str
+    seeds: tuple[int, ...]
+    steps: int
+    cpu_s: float
+    wall_s: float
+    relative_compute: float | None
+    trained_parameters: int
+    settings: tuple[Measurement, ...]
+    chosen: int
+    episodes: int
+    sized_down: tuple[str, ...]
+    difference: dict[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Measurement:
+        """The row in its chosen setting."""
+        return self.settings[self.chosen]
+
+
+@dataclass(frozen=True)
+class Group:
+    """All entries of one task in one budget.
+
+    Attributes:
+        task, budget: Names.
+        baseline: The many-step row that the others are compared with, the best by merit.
+        facts: Versions, commits and machines behind the numbers.
+        failed: "row seed" -> why that training has no result.
+        entries: In the order of the table of rows.
+    """
+
+    task: str
+    budget: str
+    baseline: str | None
+    facts: dict[str, str]
+    failed: dict[str, str]
+    entries: tuple[Entry, ...]
+
+
+def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path) -> list[Group]:
+    """Read every result there is.
+
+    Raises:
+        ValueError: A result is of other options than the table of rows asks for.
+    """
+    groups = []
+    for task in tasks:
+        for budget in BUDGETS:
+            found = {row.name: _results(Unit(task, row, budget, 0, runs)) for row in rows}
+            group = _group(task, budget, rows, found)
+            if group.entries:
+                groups.append(group)
+    return groups
+
+
+def _results(unit: Unit) -> Results:
+    """Training seed -> result that is complete in all settings."""
+    seeds = sorted(int(path.name) for path in unit.directory.parent.glob("[0-9]*") if path.name.isdigit())
+    units = {seed: Unit(unit.task, unit.row, unit.budget, seed, unit.runs) for seed in seeds}
+    return {seed: one.result() for seed, one in units.items() if one.result() and not one.missing()}
+
+
+def _group(task: Task, budget: str, rows: Sequence[Row], found: dict[str, Results]) -> Group:
+    failed = {f"{name} seed {s}": r["failed"] for name, rs in found.items() for s, r in rs.items() if "failed" in r}
+    measured = {row.name: {s: r for s, r in found[row.name].items() if "failed" not in r} for row in rows}
+    rows = [row for row in rows if measured[row.name]]
+    entries = [_entry(task, budget, row, measured[row.name], measured.get(REFERENCE, {})) for row in rows]
+    many_step = [entry for entry in entries if entry.best.nfe >= MANY_STEPS]
+    baseline = max(many_step, key=lambda entry: entry.best.merit) if many_step else None
+    if baseline is not None:
+        against = _in_setting(measured[baseline.row], baseline.best)
+        entries = [
+            entry
+            if entry is baseline
+            else replace(entry, difference=_differences(_in_setting(measured[entry.row], entry.best), against))
+            for entry in entries
+        ]
+    facts = [m["facts"] for results in measured.values() for r in results.values() for m in r["settings"].values()]
+    merged = {key: " and ".join(dict.fromkeys(f[key] for f in facts)) for key in ("versions", "commit", "hardware")}
+    return Group(task.name, budget, baseline.row if baseline else None, merged, failed, tuple(entries))
+
+
+def _entry(task: Task, budget: str, row: Row, results: Results, reference: Results) -> Entry:
+    settings = _settings(row, list(results.values()))
+    first, trainings = next(iter(results.values())), [result["training"] for result in results.values()]
+    return Entry(
+        task=task.name,
+        budget=budget,
+        row=row.name,
+        seeds=tuple(results),
+        steps=trainings[0]["steps"],
+        cpu_s=float(np.mean([t["cpu_s"] for t in trainings])),
+        wall_s=float(np.mean([t["wall_s"] for t in trainings])),
+        relative_compute=_relative_compute(results, reference),
+        trained_parameters=first["settings"][row.settings[0].name]["parameters"],
+        settings=settings,
+        chosen=min(range(len(settings)), key=lambda i: (-settings[i].merit, settings[i].nfe)),
+        episodes=task.num_states * task.num_repeats,
+        sized_down=_sized_down(task, len(results)),
+    )
+
+
+def _in_setting(results: Results, chosen: Measurement) -> dict[int, Measured]:
+    return {seed: r["settings"][chosen.setting] | {"modes": r["modes"]} for seed, r in results.items()}
+
+
+def _settings(row: Row, results: Sequence[dict[str, Any]]) -> tuple[Measurement, ...]:
+    measurements = []
+    for setting in row.settings:
+        seeds, modes = [result["settings"][setting.name] for result in results], results[0]["modes"]
+        selection = summarise(seeds, modes, "selection")
+        entropy = selection.mode_entropy
+        measurements.append(
+            Measurement(
+                setting=setting.name,
+                merit=selection.score.value if entropy is None else selection.success.value * entropy.value,
+                nfe=seeds[0]["nfe"],
+                p50_ms=float(np.median([m["p50_ms"] for m in seeds])),
+                p99_ms=float(np.median([m["p99_ms"] for m in seeds])),
+                parameters=seeds[0]["parameters_used"],
+                numbers=summarise(seeds, modes),
+            )
+        )
+    return tuple(measurements)
+
+
+def _differences(first: dict[int, Measured], second: dict[int, Measured]) -> dict[str, Estimate]:
+    """First minus second over the training seeds that both have."""
+    common = sorted(first.keys() & second.keys())
+    if not common:
+        return {}
+    one, other = [first[s] for s in common], [second[s] for s in common]
+    found = {key: paired_difference(per_state(one, key), per_state(other, key)) for key in ("success", "score")}
+    modes = one[0]["modes"]
+    if modes is not None and np.shape(one[0]["evaluation"]["mode"])[1] > 1:
+        found["mode_entropy"] = paired_difference(entropies(one, len(modes)), entropies(other, len(modes)))
+    for key in ("energy", "bridge"):
+        pair = (np.array([m[key] for m in seeds]) for seeds in (one, other))
+        found[key] = paired_difference(*pair, shared_groups=False)
+    return found
+
+
+def _relative_compute(results: Results, reference: Results) -> float | None:
+    common = results.keys() & reference.keys()
+    if not common:
+        return None
+    used, unit = (sum(r[s]["training"]["cpu_s"] for s in common) for r in (results, reference))
+    return used / unit
+
+
+def _sized_down(task: Task, num_seeds: int) -> tuple[str, ...]:
+    episodes = task.num_states * task.num_repeats
+    shortfalls = (
+        (num_seeds < WANTED_SEEDS, f"{num_seeds} of {WANTED_SEEDS} training seeds"),
+        (episodes < WANTED_EPISODES, f"{episodes} of {WANTED_EPISODES} episodes per seed"),
+        (bool(task.note), task.note),
+    )
+    return tuple(text for applies, text in shortfalls if applies)

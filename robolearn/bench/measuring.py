@@ -1,0 +1,77 @@
+"""Measure a trained unit in one sampler setting: raw numbers per episode and per held-out episode."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from robolearn.bench.heldout import HeldOut
+from robolearn.bench.rows import Setting, Task
+from robolearn.data.store import DemoStore
+from robolearn.policies.policy import Policy
+from robolearn.rollout.environments import num_modes
+from robolearn.rollout.evaluation import evaluate, measure_latency
+from robolearn.training.run import Run
+from robolearn.types import Trajectory
+
+EVALUATION_SEED = 100_000
+SELECTION_SEED = 300_000
+LATENCY_REPEATS = 200
+
+
+def measure(task: Task, run: Run, setting: Setting, held_out: HeldOut, device: torch.device) -> dict[str, Any]:
+    """Roll the last checkpoint out and compare its chunks with the expert's.
+
+    Episodes are arrays [c][n]: initial states, repetitions. Initial states and noise are the same for every row and
+    training seed. `selection` is for choosing a setting, `evaluation` for reporting it.
+    """
+    policy = Policy.load(run.checkpoint("last"), device=device, **setting.runtime)
+    selection = _roll_out(policy, task, run, SELECTION_SEED, task.selection_states)
+    evaluation = _roll_out(policy, task, run, EVALUATION_SEED, task.num_states)
+    return {
+        "runtime": setting.runtime,
+        **measure_latency(policy, evaluation[0], LATENCY_REPEATS),
+        "parameters_used": used_parameters(policy, evaluation[0]),
+        "evaluation": _episodes(evaluation, task.num_repeats),
+        "selection": _episodes(selection, task.num_repeats),
+        "reasons": dict(Counter(t.reason for t in evaluation).most_common()),
+        **held_out.compare(policy),
+    }
+
+
+def demonstrated_modes(run: Run) -> list[int] | None:
+    """Demonstrations per mode of the task, in the whole store; None where the task has no modes."""
+    cfg = run.config()
+    count = num_modes(cfg.env)
+    modes = DemoStore.open(cfg.dataset.path).episode_attrs.get("mode")
+    if count is None or modes is None:
+        return None
+    return np.bincount(modes[modes >= 0], minlength=count).tolist()
+
+
+def used_parameters(policy: Policy, trajectory: Trajectory) -> int:
+    """Parameters of the modules that sampling calls: without a teacher, a critic or an encoder of actions."""
+    called: set[nn.Module] = set()
+    handles = [m.register_forward_pre_hook(lambda module, _: called.add(module)) for m in policy.modules()]
+    measure_latency(policy, trajectory, repeats=1)
+    for handle in handles:
+        handle.remove()
+    return sum(p.numel() for module in called for p in module.parameters(recurse=False))
+
+
+def _roll_out(policy: Policy, task: Task, run: Run, seed: int, num_states: int) -> list[Trajectory]:
+    cfg, episodes = run.config(), range(num_states * task.num_repeats)
+    return evaluate(policy, cfg.env, episodes, exec_horizon=cfg.exec_horizon, seed=seed, repeats=task.num_repeats)
+
+
+def _episodes(trajectories: list[Trajectory], num_repeats: int) -> dict[str, list[list[Any]]]:
+    numbers = {
+        "success": [int(t.success) for t in trajectories],
+        "score": [round(t.max_score, 6) for t in trajectories],
+        "mode": [t.mode for t in trajectories],
+    }
+    return {name: np.reshape(values, (-1, num_repeats)).tolist() for name, values in numbers.items()}

@@ -1,0 +1,27 @@
+"""Write the gathered measurement: numbers for programs, a page and a drawing for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from robolearn.bench.gather import gather
+from robolearn.bench.plot import write_plot
+from robolearn.bench.rows import Row, Task
+from robolearn.bench.table import write_page
+from robolearn.config import to_json, write_json
+from robolearn.files import replacing
+
+
+def write_results(out: Path, tasks: Sequence[Task], rows: Sequence[Row], runs: Path) -> str:
+    """Write OUT.json, OUT.md and OUT.png from everything that is finished; return a line that says so."""
+    groups = gather(tasks, rows, runs)
+    if not groups:
+        return f"nothing is finished in {runs} yet"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    files = [out.with_name(out.name + suffix) for suffix in (".json", ".md", ".png")]
+    write_json(files[0], to_json(groups, {}))
+    with replacing(files[1]) as part:
+        part.write_text(write_page(groups, files[2].name))
+    write_plot(files[2], groups)
+    return f"results: {', '.join(map(str, files))}"

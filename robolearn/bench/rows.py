@@ -1,0 +1,135 @@
+"""What the triangle measures, as data: tasks, and rows of policies. Adding one is adding an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from robolearn.nets.mlp import MLPConfig
+from robolearn.policies.diffusion import DiffusionConfig
+from robolearn.policies.flow import FlowConfig
+from robolearn.policies.registry import BackboneConfig, FamilyConfig
+from robolearn.policies.regression import RegressionConfig
+from robolearn.rollout.environments import EnvConfig
+from robolearn.training.config import DatasetConfig, TrainConfig
+
+BUDGETS = {"compute": 1.0, "converged": 3.0}
+"""Name -> training compute, in that of the task's reference row."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Where policies are compared: demonstrations, training options, backbone and episodes."""
+
+    name: str
+    train: TrainConfig
+    """Options of every row; `steps` are those of the reference row, flow, in the compute budget."""
+    backbone: BackboneConfig
+    """Common to all families."""
+    num_states: int = 10
+    """Initial states of the evaluation."""
+    num_repeats: int = 24
+    """Episodes from each, with other noise; as many as there are modes, or 1 where modes do not matter."""
+    selection_states: int = 4
+    """Initial states of the episodes on which sampler settings are chosen."""
+    note: str = ""
+    """What was made smaller than the measurement asks for."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to sample a trained policy."""
+
+    name: str
+    runtime: dict[str, Any] = field(default_factory=dict)
+    """Run-time choices of the family."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One family, trained once per seed and budget, and evaluated in every setting."""
+
+    name: str
+    family: FamilyConfig
+    settings: tuple[Setting, ...] = (Setting("default"),)
+    step_cost: float = 1.0
+    """CPU time of an optimizer step, in steps of the reference row; from `python -m robolearn bench cost`."""
+    start_cost: float = 0.0
+    """CPU time that does not grow with the steps (such as sampling a teacher), in steps of the reference row."""
+
+    def num_steps(self, task: Task, budget: str) -> int:
+        """Optimizer steps that use up the budget, in whole hundreds (or fewer than a hundred)."""
+        affordable = (BUDGETS[budget] * task.train.steps - self.start_cost) / self.step_cost
+        return 100 * round(affordable / 100) if affordable >= 100 else max(1, round(affordable))
+
+
+TASKS = (
+    Task("avoid", TrainConfig(dataset=DatasetConfig(Path("avoid.zarr"))), MLPConfig()),
+    Task(
+        "pusht",
+        TrainConfig(
+            dataset=DatasetConfig(Path("pusht.zarr"), obs_keys=("state",), angles=("state:4",)),
+            env=EnvConfig("envs:robolearn/PushT-v0"),
+            steps=20_000,
+            lr=5e-4,
+            weight_decay=1e-4,
+            ema_decay=0.9995,
+        ),
+        MLPConfig(width=512, depth=4),
+        num_states=200,
+        num_repeats=1,
+        selection_states=96,
+        note="20,000 of the 60,000 steps at which the policy of the results was trained",
+    ),
+)
+
+ROWS = (
+    Row("regression", RegressionConfig(), step_cost=0.94),
+    Row(
+        "diffusion",
+        DiffusionConfig(),
+        (
+            Setting("ddim-16", {"sampler": "ddim", "steps": 16}),
+            Setting("dpm++-10", {"sampler": "dpm++", "steps": 10}),
+            Setting("dpm++-20", {"sampler": "dpm++", "steps": 20}),
+            Setting("ddpm-100", {"sampler": "ddpm", "steps": 100}),
+        ),
+    ),
+    Row(
+        "flow",
+        FlowConfig(),
+        (
+            Setting("euler-1", {"sampler": "euler", "steps": 1}),
+            Setting("euler-10", {"sampler": "euler", "steps": 10}),
+            Setting("euler-20", {"sampler": "euler", "steps": 20}),
+            Setting("euler-50", {"sampler": "euler", "steps": 50}),
+            Setting("heun-5", {"sampler": "heun", "steps": 5}),
+            Setting("heun-10", {"sampler": "heun", "steps": 10}),
+        ),
+    ),
+)
+
+REFERENCE = "flow"
+"""The row whose step is the unit of compute."""
+
+Named = TypeVar("Named", Task, Row)
+
+
+def choose(kind: str, names: Sequence[str], among: Sequence[Named]) -> list[Named]:
+    """The entries with these names, in the order of the table; all of them when no name is given.
+
+    Args:
+        kind: What they are, for the message.
+        names: Wanted.
+        among: There are.
+
+    Raises:
+        ValueError: A name is unknown.
+    """
+    there = [entry.name for entry in among]
+    for name in names:
+        if name not in there:
+            raise ValueError(f"unknown {kind} {name!r}; choose from {', '.join(there)}")
+    return [entry for entry in among if not names or entry.name in names]

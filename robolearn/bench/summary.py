@@ -1,0 +1,98 @@
+"""Numbers with intervals from what was measured with one training seed or several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from robolearn.rollout.coverage import conditional_mode_entropies, expected_mode_entropy, mode_divergence_estimate
+from robolearn.rollout.intervals import wilson_interval
+from robolearn.rollout.metrics import Estimate
+from robolearn.rollout.paired import grouped_mean
+from robolearn.types import Array
+
+Measured = dict[str, Any]
+"""What `measure` returned."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """One row in one setting, over all training seeds.
+
+    Attributes:
+        success: Share of successful episodes.
+        score: Mean of the best score along the way, in [0, 1].
+        mode_entropy: Mean over initial states of the normalised entropy of modes; None without modes.
+        expert_entropy: What the demonstrators' distribution shows with as many repetitions.
+        divergence: KL(demonstrators || policy) over the modes [nat]; None without modes or success.
+        energy: Energy distance of chunks plus a constant of the data; may be negative.
+        outside: Share of chunks farther from any expert's than r, which 99 % of experts' chunks are not.
+        bridge: Share farther than 3 r, between the modes.
+    """
+
+    success: Estimate
+    score: Estimate
+    mode_entropy: Estimate | None
+    expert_entropy: float | None
+    divergence: Estimate | None
+    energy: Estimate
+    outside: Estimate
+    bridge: Estimate
+
+
+def summarise(seeds: Sequence[Measured], modes: list[int] | None, part: str = "evaluation") -> Numbers:
+    """Put the training seeds together.
+
+    Args:
+        seeds: What was measured, one per training seed.
+        modes: Demonstrations per mode; None where the task has none.
+        part: evaluation or selection.
+    """
+    success = np.array([m[part]["success"] for m in seeds], bool)
+    taken = np.array([m[part]["mode"] for m in seeds])
+    num_repeats = success.shape[2]
+    entropy = expert = divergence = None
+    if modes is not None and num_repeats > 1:
+        entropy = grouped_mean(entropies(seeds, len(modes), part))
+        expert = expected_mode_entropy(np.array(modes) / sum(modes), num_repeats)
+    if modes is not None:
+        divergence = mode_divergence_estimate(np.array(modes), success, taken)
+    return Numbers(
+        success=_share(success),
+        score=grouped_mean(per_state(seeds, "score", part)),
+        mode_entropy=entropy,
+        expert_entropy=expert,
+        divergence=divergence,
+        **{
+            name: grouped_mean(np.array([m[name] for m in seeds]), shared_groups=False)
+            for name in ("energy", "outside", "bridge")
+        },
+    )
+
+
+def per_state(seeds: Sequence[Measured], key: str, part: str = "evaluation") -> Float[Array, "s c"]:
+    """Mean over the repetitions from each initial state."""
+    return np.array([m[part][key] for m in seeds], float).mean(2)
+
+
+def entropies(seeds: Sequence[Measured], num_modes: int, part: str = "evaluation") -> Float[Array, "s c"]:
+    """Normalised entropy of the modes from each initial state."""
+    parts = [m[part] for m in seeds]
+    return np.stack(
+        [conditional_mode_entropies(np.array(p["success"], bool), np.array(p["mode"]), num_modes) for p in parts]
+    )
+
+
+def _share(success: Array) -> Estimate:
+    """Share of successes, with the wider of Wilson's interval and the one over seeds and states.
+
+    The first takes all episodes for independent, the second sees what seeds and states have in common but has no
+    width where every episode ends alike.
+    """
+    low, high = wilson_interval(int(success.sum()), success.size)
+    grouped = grouped_mean(success.mean(2))
+    return Estimate(grouped.value, min(low, max(grouped.low, 0.0)), max(high, min(grouped.high, 1.0)), success.size)

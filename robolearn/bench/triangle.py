@@ -1,0 +1,114 @@
+"""Work through rows, seeds and budgets: train, measure, write down; again and again until nothing is missing."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from robolearn.bench.heldout import HeldOut
+from robolearn.bench.measuring import demonstrated_modes, measure
+from robolearn.bench.rows import BUDGETS, Row, Task
+from robolearn.bench.summary import summarise
+from robolearn.bench.training import DivergedError, train, training_facts
+from robolearn.bench.unit import Unit
+from robolearn.report.facts import machine_facts
+from robolearn.training.run import Run
+
+TRAINING_SHARE = 0.8  # of the bar of a unit; the rest is measuring
+
+
+def make_units(
+    tasks: Sequence[Task], rows: Sequence[Row], budgets: Sequence[str], seeds: Sequence[int], runs: Path
+) -> list[Unit]:
+    """Every combination; all rows of one seed come before the next seed, so that early results compare rows.
+
+    Raises:
+        ValueError: A budget is unknown.
+    """
+    for budget in budgets:
+        if budget not in BUDGETS:
+            raise ValueError(f"unknown budget {budget!r}; choose from {', '.join(BUDGETS)}")
+    grid = itertools.product(tasks, budgets, seeds, rows)
+    return [Unit(task, row, budget, seed, runs) for task, budget, seed, row in grid]
+
+
+def work(units: Sequence[Unit], data: Path, device: torch.device) -> list[Unit]:
+    """Do whatever is missing, one unit after the other.
+
+    Args:
+        units: All of the grid.
+        data: Folder that holds the demonstrations.
+        device: Where to train and sample.
+
+    Returns:
+        Units that another process is working on.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or a termination; finished units and the last checkpoint are kept.
+    """
+    todo, busy = [unit for unit in units if unit.missing()], []
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.1f}/{task.total:.0f} rows "),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(), speed_estimate_period=600) as bar:
+        shown = bar.add_task("", total=len(units), completed=len(units) - len(todo))
+        for done, unit in enumerate(todo, start=len(units) - len(todo)):
+            bar.update(shown, description=unit.name, completed=done)
+            with unit.claim() as is_mine:
+                if not is_mine:
+                    busy.append(unit)
+                elif unit.missing():  # it may have been finished since the list was made
+                    advance = lambda share, done=done: bar.update(shown, completed=done + share)  # noqa: E731
+                    bar.console.print(complete(unit, data, device, advance), highlight=False, soft_wrap=True)
+        bar.update(shown, completed=len(units))
+    return busy
+
+
+def complete(unit: Unit, data: Path, device: torch.device, advance: Callable[[float], Any]) -> str:
+    """Train a claimed unit and measure the settings that are missing; return a line that says what came out."""
+    steps = unit.request().train.steps
+    try:
+        if not train(unit, data, device, lambda step: advance(TRAINING_SHARE * step / steps)):
+            raise KeyboardInterrupt
+    except DivergedError as error:
+        unit.write({"failed": str(error), **_provenance(device)})
+        return f"{unit.name}: failed: {error}"
+    run, missing = Run.open(unit.directory / "run"), unit.missing()
+    result = {**unit.result(), "training": training_facts(unit), "modes": demonstrated_modes(run)}
+    held_out = HeldOut.of(run, device)
+    for number, setting in enumerate(unit.row.settings):
+        if setting.name in missing:
+            measured = measure(unit.task, run, setting, held_out, device) | _provenance(device)
+            # One setting after the other: what was measured stays if the next one is stopped.
+            result["settings"] = {**result.get("settings", {}), setting.name: measured}
+            unit.write(result)
+        advance(TRAINING_SHARE + (1 - TRAINING_SHARE) * (number + 1) / len(unit.row.settings))
+    return _line(unit, result)
+
+
+def _provenance(device: torch.device) -> dict[str, Any]:
+    return {"facts": {**machine_facts(str(device)), "command": " ".join(sys.argv)}}
+
+
+def _line(unit: Unit, result: dict[str, Any]) -> str:
+    parts = [f"{unit.name}: {result['training']['steps']} steps, {result['training']['cpu_s']:.0f} CPU-s"]
+    for name, measured in result["settings"].items():
+        numbers = summarise([measured], result["modes"])
+        entropy = "" if numbers.mode_entropy is None else f", entropy {numbers.mode_entropy.value:.3f}"
+        parts.append(
+            f"{name} (nfe {measured['nfe']}, {measured['p50_ms']:.1f} ms): success {numbers.success.value:.3f}"
+            f"{entropy}, score {numbers.score.value:.3f}"
+        )
+    return "\n  ".join(parts)

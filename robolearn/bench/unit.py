@@ -1,0 +1,102 @@
+"""One unit of work: a row on a task, trained with one seed in one budget, and its directory.
+
+RUNS/avoid/flow/compute/0/lock           held by the process that works on it
+RUNS/avoid/flow/compute/0/request.json   what is trained
+RUNS/avoid/flow/compute/0/run/           the run, as train.py makes it
+RUNS/avoid/flow/compute/0/seconds.json   step -> time used up to that checkpoint
+RUNS/avoid/flow/compute/0/result.json    training facts and the settings measured so far
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robolearn.bench.rows import Row, Task
+from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
+from robolearn.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is trained, without where the data lie and how it will be sampled."""
+
+    train: TrainConfig
+    family: FamilyConfig
+    backbone: BackboneConfig
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A row on a task with one training seed in one budget."""
+
+    task: Task
+    row: Row
+    budget: str
+    seed: int
+    runs: Path
+    """Root of all units."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.task.name} {self.row.name} {self.budget} seed {self.seed}"
+
+    @property
+    def directory(self) -> Path:
+        """Where everything of this unit is."""
+        return self.runs / self.task.name / self.row.name / self.budget / str(self.seed)
+
+    def request(self) -> Request:
+        """What is to be trained."""
+        family: Any = self.row.family
+        runtime = {f.name: f.default for f in dataclasses.fields(family) if f.metadata.get("runtime")}
+        steps = self.row.num_steps(self.task, self.budget)
+        train = dataclasses.replace(self.task.train, steps=steps, seed=self.seed, wandb=False)
+        return Request(train, dataclasses.replace(family, **runtime), self.task.backbone)
+
+    def result(self) -> dict[str, Any]:
+        """What is known so far; empty before training has ended.
+
+        Raises:
+            ValueError: The directory is of another configuration.
+        """
+        path = self.directory / "request.json"
+        if path.exists() and from_json(Request, read_json(path), REGISTRY, str(path)) != self.request():
+            raise ValueError(f"{self.directory} was trained with other options; remove it or choose other --runs")
+        result = self.directory / "result.json"
+        return read_json(result) if result.exists() else {}
+
+    def missing(self) -> list[str]:
+        """Settings that are not measured yet; none for a training that failed."""
+        result = self.result()
+        if "failed" in result:
+            return []
+        return [setting.name for setting in self.row.settings if setting.name not in result.get("settings", {})]
+
+    @contextmanager
+    def claim(self) -> Iterator[bool]:
+        """Hold this unit; gives False where another living process holds it. A dead one holds nothing."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    def begin(self) -> None:
+        """Write down what is trained."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        write_json(self.directory / "request.json", to_json(self.request(), REGISTRY))
+
+    def write(self, result: dict[str, Any]) -> None:
+        """Replace the result."""
+        write_json(self.directory / "result.json", result)

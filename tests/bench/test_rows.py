@@ -1,0 +1,41 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robolearn.bench.rows import BUDGETS, REFERENCE, ROWS, TASKS, choose
+from robolearn.policies.family import Family
+from tests.bench.tiny import FLOW, TASK
+
+
+@given(st.integers(100, 50_000), st.floats(0.3, 20), st.floats(0, 0.5), st.sampled_from(sorted(BUDGETS)))
+def test_steps_use_up_the_budget(steps, step_cost, start_share, budget):
+    task = dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, steps=steps))
+    row = dataclasses.replace(FLOW, step_cost=step_cost, start_cost=start_share * steps)
+    used = row.start_cost + row.step_cost * row.num_steps(task, budget)
+    assert used == pytest.approx(BUDGETS[budget] * steps, abs=100 * step_cost)
+
+
+def test_the_reference_row_has_the_steps_of_the_task():
+    reference = choose("row", [REFERENCE], ROWS)[0]
+    for task in TASKS:
+        assert reference.num_steps(task, "compute") == task.train.steps
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_setting_is_valid(row, make_policy):
+    names = [setting.name for setting in row.settings]
+    assert len(set(names)) == len(names)
+    for setting in row.settings:
+        family: Family = make_policy(row.family).family
+        family.reconfigure(**setting.runtime)
+
+
+def test_names_are_unique_and_unknown_ones_listed():
+    for entries in (TASKS, ROWS):
+        assert len({entry.name for entry in entries}) == len(entries)
+    assert choose("row", [], ROWS) == list(ROWS)
+    assert [row.name for row in choose("row", ["flow", "regression"], ROWS)] == ["regression", "flow"]
+    with pytest.raises(ValueError, match=r"unknown row 'nope'; choose from regression, .*flow"):
+        choose("row", ["flow", "nope"], ROWS)

@@ -1,0 +1,180 @@
+"""Units of work: what is finished is never done again, what was stopped goes on, nothing is done twice."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from robolearn.bench import training, triangle
+from robolearn.bench.rows import Setting
+from robolearn.bench.triangle import make_units, work
+from robolearn.bench.unit import Unit
+from robolearn.config import read_json
+from robolearn.policies.policy import Policy
+from tests.bench.tiny import FLOW, REGRESSION, ROWS, TASK, write_demos
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_demos(tmp_path)
+
+
+@pytest.fixture
+def flow(tmp_path):
+    return Unit(TASK, FLOW, "compute", 0, tmp_path / "runs")
+
+
+def weights(unit):
+    return Policy.load(unit.directory / "run" / "checkpoints" / "last").state_dict()
+
+
+def test_order_puts_all_rows_of_a_seed_first(tmp_path):
+    units = make_units([TASK], ROWS, ["compute"], [0, 1], tmp_path)
+    assert [(u.seed, u.row.name) for u in units] == [(0, "regression"), (0, "flow"), (1, "regression"), (1, "flow")]
+    with pytest.raises(ValueError, match=r"'nope'; choose from compute, converged"):
+        make_units([TASK], ROWS, ["nope"], [0], tmp_path)
+
+
+def test_complete_units_are_left_alone(tmp_path, data, capsys, monkeypatch):
+    units = make_units([TASK], ROWS, ["compute"], [0], tmp_path / "runs")
+    assert work(units, data, CPU) == []
+    assert [unit.missing() for unit in units] == [[], []]
+    assert "flow compute seed 0: 6 steps" in capsys.readouterr().out
+    result = units[1].result()
+    assert [len(row) for row in result["settings"]["euler-1"]["evaluation"]["success"]] == [3, 3]
+    assert result["modes"] == [1] * 10 + [0] * 14
+    assert (result["settings"]["euler-5"]["nfe"], result["settings"]["euler-1"]["nfe"]) == (5, 1)
+    assert result["training"]["cpu_s"] > 0
+    monkeypatch.setattr(triangle, "complete", None)
+    assert work(units, data, CPU) == []
+
+
+def test_a_new_setting_is_measured_without_training_again(data, flow, monkeypatch):
+    work([flow], data, CPU)
+    more = dataclasses.replace(
+        flow, row=dataclasses.replace(FLOW, settings=(*FLOW.settings, Setting("euler-2", {"steps": 2})))
+    )
+    assert more.missing() == ["euler-2"]
+    before = flow.result()["settings"]
+    monkeypatch.setattr(training, "fit", None)
+    work([more], data, CPU)
+    assert more.result()["settings"].keys() == {"euler-5", "euler-1", "euler-2"}
+    assert all(more.result()["settings"][name] == before[name] for name in before)
+
+
+def test_stopped_between_settings_keeps_the_first(data, flow, monkeypatch):
+    measure, calls = triangle.measure, []
+
+    def stop_at_second(task, run, setting, *rest):
+        calls.append(setting.name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return measure(task, run, setting, *rest)
+
+    monkeypatch.setattr(triangle, "measure", stop_at_second)
+    with pytest.raises(KeyboardInterrupt):
+        work([flow], data, CPU)
+    assert flow.missing() == ["euler-1"]
+    work([flow], data, CPU)
+    assert calls == ["euler-5", "euler-1", "euler-1"]
+
+
+def test_stopped_in_training_goes_on_to_the_same_weights(tmp_path, data, flow, monkeypatch):
+    monkeypatch.setattr(training, "LOG_EVERY", 1)
+    whole = dataclasses.replace(flow, runs=tmp_path / "whole")
+    training.train(whole, data, CPU, lambda step: None)
+
+    def interrupt(step):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert not training.train(flow, data, CPU, interrupt)
+    stopped = training.trained_steps(flow)
+    assert 3 <= stopped < 6
+    assert flow.result() == {}
+    assert training.train(flow, data, CPU, lambda step: None)
+    seconds = read_json(flow.directory / "seconds.json")
+    assert sorted(map(int, seconds)) == [0, stopped, 6]
+    assert seconds["6"][0] > seconds[str(stopped)][0]
+    steps = [json.loads(line)["step"] for line in (flow.directory / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert sorted(set(steps)) == list(range(1, 7))
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(flow)[name]), name
+
+
+def test_killed_before_the_first_checkpoint_starts_afresh(data, flow):
+    (flow.directory / "run" / "checkpoints").mkdir(parents=True)
+    (flow.directory / "run" / "config.json").write_text("{")
+    work([flow], data, CPU)
+    assert flow.missing() == []
+
+
+def test_time_of_a_part_that_is_repeated_does_not_count(data, flow):
+    """A kill after the time of step 6 was written and before its checkpoint was."""
+    training.train(flow, data, CPU, lambda step: None)
+    path = flow.directory / "seconds.json"
+    path.write_text(json.dumps({"0": [0.0, 0.0], "6": [5.0, 5.0], "9": [1e6, 1e6]}))
+    longer = dataclasses.replace(flow, task=dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, steps=8)))
+    training.train(longer, data, CPU, lambda step: None)
+    assert 5 < read_json(path)["8"][0] < 100
+
+
+def test_other_options_are_refused(data, flow):
+    work([flow], data, CPU)
+    longer = dataclasses.replace(flow, task=dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, steps=7)))
+    with pytest.raises(ValueError, match="trained with other options"):
+        work([longer], data, CPU)
+    resampled = dataclasses.replace(FLOW, family=dataclasses.replace(FLOW.family, steps=3))  # does not matter
+    assert dataclasses.replace(flow, row=resampled).missing() == []
+
+
+def test_a_training_that_diverged_is_a_result(data, flow, monkeypatch, capsys):
+    def diverge(*_):
+        raise ValueError("step 5: not finite")
+
+    monkeypatch.setattr(training, "fit", diverge)
+    work([flow], data, CPU)
+    assert flow.result()["failed"] == "step 5: not finite"
+    assert flow.missing() == []
+    assert "failed: step 5" in capsys.readouterr().out
+
+
+def test_missing_demonstrations_are_an_error(tmp_path, flow):
+    with pytest.raises(ValueError, match="no such file"):
+        work([flow], tmp_path / "nowhere", CPU)
+    assert flow.result() == {}
+
+
+def test_no_unit_is_done_twice(data, flow):
+    """Another process holds one unit; killed, it holds nothing."""
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom robolearn.bench.unit import Unit\n"
+        "from tests.bench.tiny import FLOW, TASK\n"
+        f"with Unit(TASK, FLOW, 'compute', 0, Path({str(flow.runs)!r})).claim() as mine:\n"
+        "    print(mine, flush=True)\n    time.sleep(60)\n"
+    )
+    regression = dataclasses.replace(flow, row=REGRESSION)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "True\n"
+        assert work([flow, regression], data, CPU) == [flow]
+        assert flow.result() == {}
+        assert regression.missing() == []
+        other.kill()
+    assert work([flow, regression], data, CPU) == []
+    assert flow.missing() == []
+
+
+def test_a_unit_finished_meanwhile_is_not_done_again(data, flow, monkeypatch):
+    work([flow], data, CPU)
+    monkeypatch.setattr(triangle, "complete", None)
+    answers = iter([["euler-1"], []])  # missing when the list was made, not any more when it was claimed
+    monkeypatch.setattr(Unit, "missing", lambda self: next(answers))
+    assert work([flow], data, CPU) == []
