@@ -16,6 +16,11 @@ Array = np.ndarray
 Scalar = bool | int | float
 
 
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether observations of this shape are images [h, w, c] of 0 .. 255, grey or in colour."""
+    return len(shape) == 3 and shape[-1] in (1, 3, 4)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Training windows, in physical units, on the training device.

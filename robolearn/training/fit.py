@@ -62,7 +62,7 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
     with stop_signal() as stopped:
         while state.step < cfg.steps:
             index = torch.randint(len(windows), (cfg.batch_size,), generator=state.generator, device=device)
-            draws = state.policy.family.draws(cfg.batch_size, generator=state.generator)
+            draws = state.policy.draws(cfg.batch_size, generator=state.generator)
             shard = {name: value[share] for name, value in draws.items()}
             losses.append(optimize(state, loss_of, windows.batch(index[share]), shard))
             state.ema.update(state.step)

@@ -24,11 +24,17 @@ class TrainState:
     def __init__(self, policy: Policy, cfg: TrainConfig):
         self.policy, self.cfg, self.step = policy, cfg, 0
         self.ema = EMA(policy, cfg.ema_decay)
+        modules = {name: [module] for name, module in policy.family.players().items()}
+        next(iter(modules.values())).append(policy.encoder)
         self.optimizers = {
             name: torch.optim.AdamW(
-                module.parameters(), lr=cfg.lr, betas=(0.9, 0.99), weight_decay=cfg.weight_decay, fused=True
+                [p for part in parts for p in part.parameters()],
+                lr=cfg.lr,
+                betas=(0.9, 0.99),
+                weight_decay=cfg.weight_decay,
+                fused=True,
             )
-            for name, module in policy.family.players().items()
+            for name, parts in modules.items()
         }
         self.generator = torch.Generator(policy.device).manual_seed(cfg.seed)
 
