@@ -61,7 +61,7 @@ class Trajectory:
     Attributes:
         episode: Index of the episode; with the evaluation seed it fixes the initial state and all noise.
         seed: The seed the environment was reset with.
-        obs: Key -> array [time + 1, ...].
+        obs: Key -> array [time + 1, ...]; without images.
         actions: Array [time, a], as executed.
         rewards: Array [time].
         scores: Array [time], the task's progress in [0, 1] after each step (the reward where a task has no score).

@@ -22,9 +22,7 @@ class ObsEncoder(nn.Module):
         ValueError: An observation is neither low-dimensional nor an image, or an angle is not a dimension of its key.
     """
 
-    def __init__(
-        self, shapes: dict[str, tuple[int, ...]], angles: dict[str, tuple[int, ...]], vision: VisionConfig
-    ):
+    def __init__(self, shapes: dict[str, tuple[int, ...]], angles: dict[str, tuple[int, ...]], vision: VisionConfig):
         super().__init__()
         self.cameras = tuple(key for key, shape in shapes.items() if is_image(shape))
         self.state = StateEncoder({key: shape for key, shape in shapes.items() if key not in self.cameras}, angles)
