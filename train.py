@@ -57,8 +57,8 @@ def parse(arguments: list[str]) -> tuple[Any, Any, TrainConfig, Path | None]:
         frozen=True,
     )
     args = tyro.cli(Arguments, args=arguments, description=__doc__, config=(tyro.conf.CascadeSubcommandArgs,))
-    if resume is not None and (args.family, args.backbone) != (family, backbone):
-        raise ValueError(f"--resume {resume}: family and backbone cannot change; start a new run")
+    if resume is not None and (args.family, args.backbone, args.options.vision) != (family, backbone, options.vision):
+        raise ValueError(f"--resume {resume}: family, backbone and vision cannot change; start a new run")
     return args.family, args.backbone, args.options, args.resume
 
 

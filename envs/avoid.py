@@ -12,7 +12,7 @@ The layout is that of D3IL's obstacle avoidance (Jia et al. 2024, arXiv:2402.146
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -26,6 +26,7 @@ CYLINDERS = (np.array([0.0]), np.array([-0.075, 0.075]), np.array([-0.15, 0.0, 0
 GAPS = (np.array([-0.075, 0.075]), np.array([-0.15, 0.0, 0.15]), np.array([-0.225, -0.075, 0.075, 0.225]))
 CENTRES = np.array([(x, y) for y, xs in zip(ROWS, CYLINDERS, strict=True) for x in xs])
 RADII = np.array([0.03, 0.025, 0.025, 0.025, 0.025, 0.025])
+ROW_OF = np.array([0, 1, 1, 2, 2, 2])
 START_Y, FINISH_Y = -0.28, 0.35
 WALLS = np.array([[-0.32, -0.32], [0.32, 0.40]])  # least and greatest position of the rod's axis [m]
 
@@ -37,18 +38,43 @@ ROUNDING = 0.03  # length over which corners are rounded
 NUM_POINTS = 512
 
 
-def clearance(xy: Array) -> Array:
-    """Exact signed distance [m], shape [...], between the rod at `xy` [..., 2] and the nearest cylinder.
+class Obstacles(NamedTuple):
+    """Bars along x with round ends; a cylinder is a bar without length. Every array has shape [k].
 
-    Negative inside a cylinder. The rod's radius is subtracted, so contact is `clearance <= 0`.
+    Attributes:
+        row: Index of the row it stands in.
+        left: x of the left end's centre in the row's frame [m].
+        right: x of the right end's centre [m].
+        radius: Half its thickness [m].
     """
-    offset = xy[..., None, :] - CENTRES
-    distance = np.sqrt(np.square(offset[..., 0]) + np.square(offset[..., 1]))
-    return (distance - RADII).min(axis=-1) - ROD_RADIUS
+
+    row: Array
+    left: Array
+    right: Array
+    radius: Array
+
+
+OBSTACLES = Obstacles(ROW_OF, CENTRES[:, 0], CENTRES[:, 0], RADII)
+
+
+def clearance(xy: Array, obstacles: Obstacles = OBSTACLES, shift: Array = np.zeros(3)) -> Array:  # noqa: B008
+    """Exact signed distance [m], shape [...], between the rod at `xy` [..., 2] and the nearest obstacle.
+
+    Negative inside an obstacle. The rod's radius is subtracted, so contact is `clearance <= 0`.
+
+    Args:
+        xy: The rod's position [m].
+        obstacles: What there is in the rows.
+        shift: How far each row stands to the right of its place [..., 3], [m].
+    """
+    x = xy[..., :1] - shift[..., obstacles.row]
+    along = np.maximum(np.maximum(obstacles.left - x, x - obstacles.right), 0.0)
+    across = xy[..., 1:] - ROWS[obstacles.row]
+    return (np.sqrt(np.square(along) + np.square(across)) - obstacles.radius).min(axis=-1) - ROD_RADIUS
 
 
 def mode_of(crossings: Array) -> Array:
-    """Mode in 0 .. 23, shape [...], of the x at which each row was crossed [..., 3]; -1 where one is NaN."""
+    """Mode in 0 .. 23, shape [...], of the x in each row's frame where it was crossed [..., 3]; -1 where one is NaN."""
     gap = [(crossings[..., i, None] > xs).sum(axis=-1) for i, xs in enumerate(CYLINDERS)]
     return np.where(np.isnan(crossings).any(axis=-1), -1, (gap[0] * 3 + gap[1]) * 4 + gap[2])
 
@@ -57,7 +83,7 @@ class Avoid(Task):
     """Action: the rod's target position (x, y) [m]. Observation `state`: x, y [m], vx, vy [m/s].
 
     The velocity makes the state complete: earlier observations tell no more of what an action will do.
-    Memory: 1 after a contact, and the x at which each row was first crossed, NaN before.
+    Memory: 1 after a contact, and the x in its frame at which each row was first crossed, NaN before.
     """
 
     xml = "avoid.xml"
@@ -71,13 +97,19 @@ class Avoid(Task):
     observation_space = spaces.Dict({"state": spaces.Box(np.float32(-1e3), np.float32(1e3), (4,))})
     start_space = spaces.Box(np.array([-0.32, -0.32]), np.array([0.32, -0.16]), dtype=np.float64)
     start_spread: ClassVar[Array] = np.array([0.02, 0.01])
+    obstacles: ClassVar[Obstacles] = OBSTACLES
+    leave: ClassVar[tuple[float, float]] = LEAVE
+
+    def shift(self, qpos: Array) -> Array:
+        """How far each row stands to the right of its place, [..., 3] or [3], given positions or starts [..., nq]."""
+        return np.zeros(3)
 
     def sample_start(self, rng: np.random.Generator) -> Array:
         """Draw x, y [2] around the start point."""
         return np.array([0.0, START_Y]) + self.start_spread * rng.uniform(-1.0, 1.0, 2)
 
     def initial_state(self, start: Array) -> tuple[Array, Array]:
-        """Rod at rest at `start` [n, 2]."""
+        """Rod at rest at `start` [n, nq]."""
         memory = np.full((len(start), self.memory_dim), np.nan)
         memory[:, 0] = 0.0
         return self.physics_at(start), memory
@@ -88,18 +120,18 @@ class Avoid(Task):
 
     def observe(self, physics: Array, memory: Array) -> dict[str, Array]:
         """Position and velocity."""
-        return {"state": physics[..., 1:5]}
+        return {"state": np.concatenate([self.qpos(physics)[..., :2], self.qvel(physics)[..., :2]], axis=-1)}
 
     def update(self, memory: Array, substates: Array) -> Array:
         """Remember contacts and where the rows were crossed."""
         n, horizon, substeps = substates.shape[:3]
-        xy = self.qpos(substates)
+        xy, shift = self.qpos(substates)[..., :2], self.shift(self.qpos(substates))
         after = np.empty((n, horizon, self.memory_dim))
-        hit = (clearance(xy) <= 0.0).any(axis=2)
+        hit = (clearance(xy, self.obstacles, shift) <= 0.0).any(axis=2)
         after[..., 0] = np.logical_or.accumulate(hit, axis=1) | (memory[:, :1] > 0.0)
         passed = (xy[..., 1].reshape(n, -1, 1) >= ROWS).reshape(n, horizon * substeps, 3)
         first = passed.argmax(axis=1)  # [n, 3]; 0 also where never
-        x = np.take_along_axis(xy[..., 0].reshape(n, -1), first, axis=1)
+        x = np.take_along_axis((xy[..., :1] - shift).reshape(n, -1, 3), first[:, None], axis=1)[:, 0]
         known = ~np.isnan(memory[:, 1:])
         crossing = np.where(known, memory[:, 1:], x)[:, None]
         reached = np.any(passed, axis=1, keepdims=True) & (
@@ -110,7 +142,7 @@ class Avoid(Task):
 
     def outcome(self, physics: Array, memory: Array) -> Outcome:
         """Success behind the finish line, failure after a contact; the score is the progress in y."""
-        y, hit = physics[..., 2], memory[..., 0] > 0.0
+        y, hit = self.qpos(physics)[..., 1], memory[..., 0] > 0.0
         score = np.clip((y - START_Y) / (FINISH_Y - START_Y), 0.0, 1.0)
         return Outcome(
             success=(y >= FINISH_Y) & ~hit,
@@ -125,8 +157,9 @@ class Avoid(Task):
         The first decision shows as late as the first cylinder allows. Later ones are made half way between two
         rows, across the rod's way, so that a policy in doubt there still has room to both sides.
         """
-        gaps = [rng.choice(xs) for xs in GAPS]
-        corners = [start, (start[0], max(start[1], rng.uniform(*LEAVE))), (gaps[0], ROWS[0] - STRAIGHT)]
+        gaps = [rng.choice(xs) + shift for xs, shift in zip(GAPS, self.shift(start), strict=True)]
+        leave = max(start[1], rng.uniform(*self.leave))
+        corners = [(start[0], start[1]), (start[0], leave), (gaps[0], ROWS[0] - STRAIGHT)]
         for here, there, y in zip(gaps[:-1], gaps[1:], (ROWS[:-1] + ROWS[1:]) / 2, strict=True):
             corners += [(here, y), (there, y)]
         corners.append((gaps[-1], WALLS[1, 1]))
@@ -134,7 +167,7 @@ class Avoid(Task):
 
     def expert(self, physics: Array, memory: Array, plan: Array) -> Array:
         """The point of the path that lies `ADVANCE` ahead of the path's point nearest to the rod."""
-        offset = plan - self.qpos(physics)[:, None]
+        offset = plan - self.qpos(physics)[:, None, :2]
         nearest = (np.square(offset[..., 0]) + np.square(offset[..., 1])).argmin(axis=1)
         step = plan[:, 1] - plan[:, 0]
         spacing = np.sqrt(np.square(step[:, 0]) + np.square(step[:, 1]))

@@ -104,6 +104,8 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         render_mode: "rgb_array" for images from `render()`, else None.
         width: Image width [px].
         height: Image height [px].
+        num_frames: `step_chunk` draws image observations of the last so many steps only; None draws all, 0 leaves
+            images out of the observations.
     """
 
     metadata = {"render_modes": RENDER_MODES, "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
@@ -116,19 +118,25 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         render_mode: str | None = None,
         width: int = 256,
         height: int = 256,
+        num_frames: int | None = None,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if num_frames is not None and num_frames < 0:
+            raise ValueError(f"num_frames must not be negative, got {num_frames}")
         self.task = _load(task)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
         self.num_envs, self.render_mode = num_envs, check_render_mode(render_mode)
-        self.single_observation_space = self.task.observation_space
+        left_out = self.task.cameras if num_frames == 0 else ()
+        self.single_observation_space = spaces.Dict(
+            {key: space for key, space in self.task.observation_space.items() if key not in left_out}
+        )
         self.single_action_space = self.task.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.control_dt = self.task.control_dt
         threads = min(num_envs, _num_cores()) if num_threads is None else num_threads
-        self._episodes = Episodes(self.task, num_envs, threads if threads > 1 else 0)
+        self._episodes = Episodes(self.task, num_envs, threads if threads > 1 else 0, num_frames)
         self._images = _Images(self.task, width, height)
 
     def reset(

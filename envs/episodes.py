@@ -14,6 +14,7 @@ import mujoco
 import mujoco.rollout
 import numpy as np
 
+from envs.cameras import Cameras
 from envs.records import ChunkResult, EnvState, hold, repeat, scatter
 from envs.task import Array, Task
 
@@ -28,10 +29,12 @@ class Episodes:
         task: The task.
         num_envs: How many.
         num_threads: Size of the pool that steps them; 0 for the calling thread.
+        num_frames: Of each chunk, only the last so many images are drawn; None for all, 0 for no images at all.
     """
 
-    def __init__(self, task: Task, num_envs: int, num_threads: int) -> None:
-        self.task, self.num_envs = task, num_envs
+    def __init__(self, task: Task, num_envs: int, num_threads: int, num_frames: int | None = None) -> None:
+        self.task, self.num_envs, self.num_frames = task, num_envs, num_frames
+        self._cameras = Cameras(task, num_envs)
         self._data = [mujoco.MjData(task.model) for _ in range(max(num_threads, 1))]
         self._pool = mujoco.rollout.Rollout(nthread=num_threads)
         rng = np.random.default_rng(0)
@@ -70,25 +73,23 @@ class Episodes:
             if found != expected:
                 raise ValueError(f"{self.task.name}: state.{field.name} has shape {found}, expected {expected}")
         self.state = state.copy()
-        result = self.judge()
+        result = self._stand()
         self._ended = (result.terminated | result.truncated)[:, 0]
 
     def judge(self) -> ChunkResult:
         """How the environments stand, as a chunk of one step in which nothing moved."""
-        state = self.state
-        result = self._judge(state.physics[:, None], state.memory[:, None], state.num_steps[:, None])
-        return replace(result, rewards=np.zeros((self.num_envs, 1)), num_steps=np.zeros(self.num_envs, np.int64))
+        return self._with_images(self._stand())
 
     def step_chunk(self, actions: Array, active: Array | None) -> ChunkResult:
         """Take up to h control steps with `actions` [n, h, a] where `active` [n] and not ended."""
         moving = ~self._ended if active is None else active & ~self._ended
         index = np.flatnonzero(moving)
         if len(index) == self.num_envs:
-            return self._advance(index, actions)
-        result = repeat(self.judge(), actions.shape[1])
+            return self._with_images(self._advance(index, actions))
+        result = repeat(self._stand(), actions.shape[1])
         if len(index):
             scatter(self._advance(index, actions[index]), result, index)
-        return result
+        return self._with_images(result)
 
     def expert_action(self) -> tuple[Array, Array]:
         """The expert's clean actions [n, a] and the same with its noise, to be executed."""
@@ -102,8 +103,24 @@ class Episodes:
         return label, _clip(task, label + task.expert_noise * noise)
 
     def close(self) -> None:
-        """Stop the threads."""
+        """Stop the threads and free the cameras."""
         self._pool.close()
+        self._cameras.close()
+
+    def _stand(self) -> ChunkResult:
+        state = self.state
+        result = self._judge(state.physics[:, None], state.memory[:, None], state.num_steps[:, None])
+        return replace(result, rewards=np.zeros((self.num_envs, 1)), num_steps=np.zeros(self.num_envs, np.int64))
+
+    def _with_images(self, result: ChunkResult) -> ChunkResult:
+        """Draw the images of the last `num_frames` real steps."""
+        if not self.task.cameras or self.num_frames == 0:
+            return result
+        horizon = result.physics.shape[1]
+        count = min(self.num_frames or horizon, horizon)
+        steps = np.maximum(result.num_steps - count, 0)[:, None] + np.arange(count)
+        images = self._cameras.draw(np.take_along_axis(result.physics, steps[..., None], axis=1))
+        return replace(result, obs={**result.obs, **images})
 
     def _advance(self, index: Array, actions: Array) -> ChunkResult:
         """Step the environments `index` [m] with `actions` [m, h, a], each up to its end."""
@@ -168,7 +185,7 @@ class Episodes:
             "unstable": unstable,
         }
         truncated = (num_steps >= task.max_steps) & ~terminated
-        return ChunkResult(obs, info["score"].copy(), terminated, truncated, num_steps[:, -1], info)
+        return ChunkResult(obs, info["score"].copy(), terminated, truncated, num_steps[:, -1], info, physics)
 
 
 def _action_shape(task: Task) -> tuple[int, ...]:

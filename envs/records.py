@@ -40,12 +40,14 @@ class ChunkResult:
     it stands), with reward 0; so `terminated[:, -1]` tells whether it has ended.
 
     Attributes:
-        obs: Key -> array [n, h, *shape], after each step.
+        obs: Key -> array [n, h, *shape], after each step. Images [n, k, *shape] may be of the last k <= h real
+            steps only: entry j is the image after step max(num_steps - k, 0) + j.
         rewards: [n, h], float64.
         terminated: [n, h], bool: success, failure or instability.
         truncated: [n, h], bool: out of time.
         num_steps: Steps really executed [n], int64; 0 for inactive and for ended environments.
         info: "success" bool, "score" float64 in [0, 1], "mode" int64, "unstable" bool, each [n, h].
+        physics: Full physics state [n, h, nstate]; zeros where the simulation has diverged.
     """
 
     obs: dict[str, Array]
@@ -54,10 +56,12 @@ class ChunkResult:
     truncated: Array
     num_steps: Array
     info: dict[str, Array]
+    physics: Array
 
 
 def _arrays(result: ChunkResult) -> list[Array]:
-    return [*result.obs.values(), result.rewards, result.terminated, result.truncated, *result.info.values()]
+    flags = (result.rewards, result.terminated, result.truncated)
+    return [*result.obs.values(), *flags, *result.info.values(), result.physics]
 
 
 def hold(result: ChunkResult, last: Array) -> None:
@@ -75,7 +79,7 @@ def repeat(result: ChunkResult, horizon: int) -> ChunkResult:
     def longer(values: dict[str, Array]) -> dict[str, Array]:
         return {key: np.repeat(value, horizon, axis=1) for key, value in values.items()}
 
-    arrays = {key: getattr(result, key) for key in ("rewards", "terminated", "truncated")}
+    arrays = {key: getattr(result, key) for key in ("rewards", "terminated", "truncated", "physics")}
     return ChunkResult(obs=longer(result.obs), info=longer(result.info), num_steps=result.num_steps, **longer(arrays))
 
 

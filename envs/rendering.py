@@ -18,18 +18,19 @@ BACKENDS = ("egl", "osmesa")
 
 
 class Renderer:
-    """Draws what the MJCF's camera "top" sees.
+    """Draws what a camera of the MJCF sees.
 
     Args:
         model: The model.
         width: Image width [px].
         height: Image height [px].
+        camera: Name of the camera.
 
     Raises:
         RuntimeError: No GL library is usable.
     """
 
-    def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
+    def __init__(self, model: mujoco.MjModel, width: int, height: int, camera: str = "top") -> None:
         self._gl = _gl_context(width, height)
         self._gl.make_current()
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
@@ -41,7 +42,7 @@ class Renderer:
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        self._camera.fixedcamid = model.camera("top").id
+        self._camera.fixedcamid = model.camera(camera).id
         self._options, self._rect = mujoco.MjvOption(), mujoco.MjrRect(0, 0, width, height)
         self._upside_down = np.empty((height, width, 3), np.uint8)
 

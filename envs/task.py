@@ -56,6 +56,7 @@ class Task(ABC):
         expert_noise: Standard deviation of the noise on the expert's executed action, in the action's units.
         action_space: Bounds of an action, in physical units; actions outside are clipped.
         observation_space: Finite bounds of every observation key.
+        cameras: Observation key of an image [h, w, 3] -> the MJCF's camera that takes it; the drivers draw them.
         start_space: Bounds of the numbers that fix an initial state: `reset(options={"start": ...})`.
     """
 
@@ -66,6 +67,7 @@ class Task(ABC):
     memory_dim: ClassVar[int] = 0
     has_expert: ClassVar[bool] = False
     expert_noise: ClassVar[float] = 0.0
+    cameras: ClassVar[dict[str, str]] = {}
     action_space: spaces.Box
     observation_space: spaces.Dict
     start_space: spaces.Box
@@ -120,7 +122,7 @@ class Task(ABC):
 
     @abstractmethod
     def observe(self, physics: Array, memory: Array) -> dict[str, Array]:
-        """Return the observation: key -> array [..., *shape]; the drivers set the dtype."""
+        """Return the observation but its images: key -> array [..., *shape]; the drivers set the dtype."""
 
     @abstractmethod
     def outcome(self, physics: Array, memory: Array) -> Outcome:

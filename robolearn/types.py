@@ -16,6 +16,11 @@ Array = np.ndarray
 Scalar = bool | int | float
 
 
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether observations of this shape are images [h, w, c] of 0 .. 255, grey or in colour."""
+    return len(shape) == 3 and shape[-1] in (1, 3, 4)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Training windows, in physical units, on the training device.
@@ -56,7 +61,7 @@ class Trajectory:
     Attributes:
         episode: Index of the episode; with the evaluation seed it fixes the initial state and all noise.
         seed: The seed the environment was reset with.
-        obs: Key -> array [time + 1, ...].
+        obs: Key -> array [time + 1, ...]; without images.
         actions: Array [time, a], as executed.
         rewards: Array [time].
         scores: Array [time], the task's progress in [0, 1] after each step (the reward where a task has no score).

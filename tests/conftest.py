@@ -16,6 +16,7 @@ from robolearn.data.writer import DemoWriter
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.transformer import TransformerConfig
 from robolearn.nets.unet import UNetConfig
+from robolearn.nets.vision import VisionConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.types import Episode
 
@@ -25,6 +26,7 @@ TINY_BACKBONES = {
     "unet": UNetConfig(widths=(8, 16), num_groups=4, time_dim=8),
     "transformer": TransformerConfig(width=16, num_heads=2, encoder_depth=1, decoder_depth=1),
 }
+TINY_VISION = VisionConfig(width=8, num_keypoints=3, features=4, shift=2, jitter=0.2)
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -42,7 +44,15 @@ def make_policy():
 
     def make(family, backbone="mlp", *, obs_shapes=None, action_dim=2, obs_horizon=2, action_horizon=4, seed=0):
         obs_shapes = obs_shapes or {"state": (4,)}
-        cfg = PolicyConfig(family, TINY_BACKBONES[backbone], obs_shapes, action_dim, obs_horizon, action_horizon)
+        cfg = PolicyConfig(
+            family,
+            TINY_BACKBONES[backbone],
+            obs_shapes,
+            action_dim,
+            obs_horizon,
+            action_horizon,
+            vision=TINY_VISION,
+        )
         torch.manual_seed(seed)
         policy = Policy(cfg, Normalizer({**obs_shapes, "action": (action_dim,)})).eval()
         for parameter in policy.parameters():  # zero-initialised layers would hide mistakes

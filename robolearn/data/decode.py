@@ -10,6 +10,7 @@ import numpy as np
 
 from robolearn.data.checks import finite_problem
 from robolearn.data.store import DemoStore
+from robolearn.types import is_image
 
 
 def default_cache_dir() -> Path:
@@ -62,9 +63,8 @@ def _layout(store: DemoStore, key: str) -> tuple[tuple[int, ...], np.dtype]:
     if not shape or (key == "action" and len(shape) != 1):
         expected = "[time, a]" if key == "action" else "[time, ...] with at least one dimension per step"
         raise ValueError(f"{store.path}: data/{key} has shape {(store.num_steps, *shape)}, expected {expected}")
-    # Images [time, h, w, c] are 0 .. 255 in this layout, also where they were recorded as float.
-    image = len(shape) == 3 and shape[-1] in (1, 3, 4)
-    return (store.num_steps, *shape), np.dtype(np.uint8 if image else np.float32)
+    # Images are 0 .. 255 in this layout, also where they were recorded as float.
+    return (store.num_steps, *shape), np.dtype(np.uint8 if is_image(shape) else np.float32)
 
 
 def _slabs(store: DemoStore, key: str) -> Iterator[tuple[int, np.ndarray]]:

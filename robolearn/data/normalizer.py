@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robolearn.types import is_image
+
 RELATIVE_RANGE = 1e-4
 ABSOLUTE_RANGE = 1e-6
 
@@ -25,17 +27,17 @@ class Normalizer(nn.Module):
     1e-6 in its own unit, carries rounding but no information. It is only shifted by its centre, with scale 1:
     a test value a little off the constant stays a little off instead of being blown up.
 
-    A key may have any shape per step; the statistics are kept for each of its dimensions. 8-bit images are
-    not fitted but mapped from [0, 255] to [-1, 1]. An un-fitted normaliser is the identity.
+    A key may have any shape per step; the statistics are kept for each of its dimensions. Images are left out:
+    the networks know their range. An un-fitted normaliser is the identity.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Make the identity for keys of the given shapes per step, to load a state_dict into; see `fit`."""
         super().__init__()
-        self.keys = tuple(shapes)
-        for key, shape in shapes.items():
-            self.register_buffer(f"{key}_centre", torch.zeros(shape))
-            self.register_buffer(f"{key}_scale", torch.ones(shape))
+        self.keys = tuple(key for key, shape in shapes.items() if not is_image(shape))
+        for key in self.keys:
+            self.register_buffer(f"{key}_centre", torch.zeros(shapes[key]))
+            self.register_buffer(f"{key}_scale", torch.ones(shapes[key]))
 
     @classmethod
     def fit(cls, arrays: Mapping[str, np.ndarray | Tensor], mode: Mode | Mapping[str, Mode] = "minmax") -> Normalizer:
@@ -53,7 +55,8 @@ class Normalizer(nn.Module):
         if unknown:
             raise ValueError(f"normalizer mode '{unknown[0]}': choose minmax or zscore")
         result = cls({key: tuple(rows.shape[1:]) for key, rows in arrays.items()})
-        for key, rows in arrays.items():
+        for key in result.keys:
+            rows = arrays[key]
             if len(rows) == 0:
                 raise ValueError(f"normalizer key '{key}': no rows to fit")
             centre, scale = _statistics(torch.as_tensor(rows), modes[key])
@@ -81,9 +84,6 @@ class Normalizer(nn.Module):
 
 def _statistics(rows: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
     """Centre and scale of each dimension, in float64."""
-    if rows.dtype == torch.uint8:
-        half = torch.full(rows.shape[1:], 127.5, dtype=torch.float64)
-        return half, half
     rows = rows.double().cpu()
     low, high = rows.amin(0), rows.amax(0)
     if mode == "minmax":

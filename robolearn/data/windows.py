@@ -10,8 +10,9 @@ A window belongs to a step i of an episode. In a b c d e, with obs_horizon o = 2
 With padding every step of an episode has a window, however short the episode (`splits.py` decides which are
 used). Each episode is kept with its padding in place (o-1 copies of the first observation, t-1 of the last
 action). A window is then a run of neighbouring rows, and a strided view [rows, o, ...] of the same memory
-hands whole windows to index_select: one copy per window, not one per row. Recordings that do not fit into
-memory are gathered row by row from a memory map.
+hands whole windows to index_select: one copy per window, not one per row. Images are gathered row by row (a row
+is long enough), so that they lie in memory once, for training and validation together; so are recordings that do
+not fit into memory, from a memory map.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch import Tensor
 from robolearn.data import decode
 from robolearn.data.checks import ends_problem
 from robolearn.data.store import DemoStore
-from robolearn.types import Batch
+from robolearn.types import Batch, is_image
 
 MAX_RESIDENT_BYTES = 8 << 30
 
@@ -62,7 +63,7 @@ class Windows:
             action_horizon: At least 1.
             episodes: Indices of the episodes to use; all when None.
             device: Where batches are made, and where the tensors live if resident.
-            resident: False leaves the observations where they are (a memory map) and moves only batches.
+            resident: False leaves the observations in the CPU's memory (a memory map) and moves only batches.
 
         Raises:
             ValueError: A horizon below 1, no episodes or one that does not exist, an episode without steps,
@@ -79,7 +80,10 @@ class Windows:
         rank = np.repeat(np.arange(len(lengths)), lengths)  # of the episode of each window
         step = np.arange(len(rank)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         self._rows = torch.from_numpy(starts[rank] + step)  # of each window in the recording
-        self._recording = {**obs, "action": actions}
+        home = self.device if resident else torch.device("cpu")
+        self._by_row = {k: rows.to(home) for k, rows in obs.items() if not resident or is_image(tuple(rows.shape[1:]))}
+        self._recording = {**obs, **self._by_row, "action": actions}
+        self._episode_ends, self._resident = ends, resident
 
         past = np.arange(1 - obs_horizon, 1)
         future = np.arange(action_horizon)
@@ -92,13 +96,12 @@ class Windows:
 
         self._obs: dict[str, Tensor] = {}
         self._obs_start = torch.from_numpy(window + rank * (obs_horizon - 1)).to(self.device)
-        self._mapped: dict[str, Tensor] = {}
-        if resident:
-            padded = torch.from_numpy(_padded_rows(starts, lengths, obs_horizon - 1, 0))
-            self._obs = {k: _strided(rows[padded].to(self.device), obs_horizon) for k, rows in obs.items()}
-        else:
-            self._mapped = dict(obs)
-            self._obs_rows = torch.from_numpy(starts[rank][:, None] + np.maximum(step[:, None] + past, 0))
+        padded = torch.from_numpy(_padded_rows(starts, lengths, obs_horizon - 1, 0))
+        for key, rows in obs.items():
+            if key not in self._by_row:
+                self._obs[key] = _strided(rows[padded].to(self.device), obs_horizon)
+        if self._by_row:
+            self._obs_rows = torch.from_numpy(starts[rank][:, None] + np.maximum(step[:, None] + past, 0)).to(home)
 
     @classmethod
     def from_store(
@@ -148,17 +151,40 @@ class Windows:
         local = index.to(self.device)
         start = self._obs_start.index_select(0, local)
         obs = {key: view.index_select(0, start) for key, view in self._obs.items()}
-        if self._mapped:
-            rows = self._obs_rows.index_select(0, index.cpu())
-            for key, recording in self._mapped.items():
+        if self._by_row:
+            rows = self._obs_rows.index_select(0, index.to(self._obs_rows.device))
+            for key, recording in self._by_row.items():
                 flat = recording.index_select(0, rows.reshape(-1)).to(self.device)
                 obs[key] = flat.unflatten(0, rows.shape)
         actions = self._actions.index_select(0, self._action_start.index_select(0, local))
         return Batch(obs=obs, actions=actions, mask=self._mask.index_select(0, local))
 
+    def of(self, episodes: np.ndarray | Sequence[int]) -> Windows:
+        """Windows of other episodes of the same recording; they share the memory of its images."""
+        obs = {key: rows for key, rows in self._recording.items() if key != "action"}
+        return Windows(
+            obs,
+            self._recording["action"],
+            self._episode_ends,
+            self.obs_horizon,
+            self.action_horizon,
+            episodes,
+            self.device,
+            self._resident,
+        )
+
+    @property
+    def obs_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Key -> shape of one observation."""
+        return {key: tuple(rows.shape[1:]) for key, rows in self._recording.items() if key != "action"}
+
     def arrays(self) -> dict[str, Tensor]:
-        """Rows [time, ...] of the chosen episodes per key ("action" too), unpadded: for statistics."""
-        return {key: rows.index_select(0, self._rows) for key, rows in self._recording.items()}
+        """Rows [time, ...] of the chosen episodes per key but images ("action" too), unpadded: for statistics."""
+        return {
+            key: rows.index_select(0, self._rows)
+            for key, rows in self._recording.items()
+            if not is_image(tuple(rows.shape[1:]))
+        }
 
     def _validate(self, arrays: Mapping[str, Tensor], ends: np.ndarray) -> None:
         if self.obs_horizon < 1 or self.action_horizon < 1:

@@ -1,10 +1,40 @@
-"""Observation encoder: named observations to condition tokens."""
+"""Observation encoders: named observations to condition tokens."""
 
 from __future__ import annotations
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from robolearn.nets.vision import VisionConfig
+from robolearn.types import is_image
+
+
+class ObsEncoder(nn.Module):
+    """Low-dimensional observations as they are, each camera's images through a network of its own.
+
+    Args:
+        shapes: Key -> shape of one observation.
+        angles: See StateEncoder.
+        vision: The cameras' networks.
+
+    Raises:
+        ValueError: An observation is neither low-dimensional nor an image, or an angle is not a dimension of its key.
+    """
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], angles: dict[str, tuple[int, ...]], vision: VisionConfig):
+        super().__init__()
+        self.cameras = tuple(key for key, shape in shapes.items() if is_image(shape))
+        self.state = StateEncoder({key: shape for key, shape in shapes.items() if key not in self.cameras}, angles)
+        self.networks = nn.ModuleList(vision.build(shapes[key][-1]) for key in self.cameras)
+        self.cond_dim = self.state.cond_dim + len(self.cameras) * vision.features
+
+    def forward(self, normalized: dict[str, Tensor], obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
+        """Encode observations: images as they are, the others given normalised and in physical units."""
+        tokens = [self.state(normalized, obs)] if self.state.keys else []
+        for key, network in zip(self.cameras, self.networks, strict=True):
+            tokens.append(network(obs[key].flatten(0, 1)).unflatten(0, obs[key].shape[:2]))
+        return torch.cat(tokens, dim=2)
 
 
 class StateEncoder(nn.Module):
@@ -17,7 +47,7 @@ class StateEncoder(nn.Module):
         angles: Key -> dimensions of the flattened observation that are angles in rad.
 
     Raises:
-        ValueError: An observation is an image (three axes), or an angle is not a dimension of its key.
+        ValueError: An observation has three axes or more, or an angle is not a dimension of its key.
     """
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], angles: dict[str, tuple[int, ...]]):
@@ -25,9 +55,8 @@ class StateEncoder(nn.Module):
         sizes = {key: int(torch.Size(shape).numel()) for key, shape in shapes.items()}
         for key, shape in shapes.items():
             if len(shape) >= 3:
-                low = [k for k, s in shapes.items() if len(s) < 3]
                 raise ValueError(
-                    f"observation {key!r} is an image {shape}; the state encoder takes low-dimensional keys: {low}"
+                    f"observation {key!r} has shape {shape}, neither low-dimensional nor an image [h, w, 1, 3 or 4]"
                 )
         for key, dims in angles.items():
             if key not in sizes or any(not 0 <= dim < sizes[key] for dim in dims):

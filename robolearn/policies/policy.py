@@ -14,9 +14,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.data.augment import SHIFT, augment, augment_draws
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.backbone import Backbone, Head, Shapes
-from robolearn.nets.encoder import StateEncoder
+from robolearn.nets.encoder import ObsEncoder
+from robolearn.nets.vision import VisionConfig
 from robolearn.policies.family import Draws
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
 from robolearn.types import Batch
@@ -39,6 +41,8 @@ class PolicyConfig:
     """Length of the predicted chunk; index 0 is the action to execute now."""
     angles: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Key -> dimensions that are angles in rad; the network sees their sine and cosine."""
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    """The cameras' networks, and how their training images vary."""
 
 
 @dataclass(frozen=True)
@@ -66,26 +70,40 @@ class Policy(nn.Module):
 
     Args:
         cfg: Family, backbone and shapes.
-        normalizer: Fitted on training episodes; has every observation key and "action".
+        normalizer: Fitted on training episodes; has every observation key but images, and "action".
     """
 
     def __init__(self, cfg: PolicyConfig, normalizer: Normalizer):
         super().__init__()
         self.cfg = cfg
         self.normalizer = normalizer
-        self.encoder = StateEncoder(cfg.obs_shapes, cfg.angles)
+        self.encoder = ObsEncoder(cfg.obs_shapes, cfg.angles, cfg.vision)
         self.family = cfg.family.build(Nets(cfg, self.encoder.cond_dim), cfg.action_horizon, cfg.action_dim)
 
     def encode(self, obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
         """Normalise and encode observations, key -> [b, o, ...]; unknown keys are ignored."""
-        normalized = {key: self.normalizer.normalize(key, obs[key]) for key in self.cfg.obs_shapes}
+        normalized = {key: self.normalizer.normalize(key, obs[key]) for key in self.encoder.state.keys}
         return self.encoder(normalized, obs)
+
+    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+        """Draw everything random that a training step needs: the family's draws and those of the images."""
+        cameras, shift = len(self.encoder.cameras), self.cfg.vision.shift
+        return {
+            **self.family.draws(batch, generator=generator, player=player, progress=progress),
+            **augment_draws(batch, cameras, shift, generator=generator),
+        }
 
     def loss(
         self, batch: Batch, draws: Draws, *, player: str = "policy"
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Loss of one player on a batch in physical units; see Family.loss."""
-        actions, cond = self.normalizer.normalize("action", batch.actions), self.encode(batch.obs)
+        """Loss of one player on a batch in physical units; see Family.loss.
+
+        Images vary only where ``draws`` says how; the draws of the family alone leave them as they are.
+        """
+        actions, obs = self.normalizer.normalize("action", batch.actions), batch.obs
+        if SHIFT in draws:
+            obs = augment(obs, self.encoder.cameras, draws, self.cfg.vision.jitter)
+        cond = self.encode(obs)
         if not self.family.players()[player].trains_encoder:
             cond = cond.detach()
         return self.family.loss(actions, cond, batch.mask, draws, player=player)

@@ -25,7 +25,7 @@ class Chunk(Protocol):
 
     @property
     def obs(self) -> dict[str, Array]:
-        """Key -> [n, h, ...]."""
+        """Key -> [n, h, ...]; images may be [n, k, ...], of the last k valid steps (of all, if fewer)."""
         ...
 
     @property
@@ -73,20 +73,21 @@ class ChunkedEnvs(Protocol):
         ...
 
 
-def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...]) -> ChunkedEnvs:
+def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_frames: int | None = None) -> ChunkedEnvs:
     """Make ``num_envs`` copies of an environment.
 
     Args:
         cfg: Which environment.
         num_envs: Copies.
         obs_keys: What the policy needs; names the observation where the environment's is a plain array.
+        num_frames: Images of so many last steps of a chunk are enough; None for all.
 
     Raises:
         ValueError: The id is unknown, its package is missing, or it has other observations.
     """
     if not _has_vector_driver(cfg):
         return LoopEnvs(cfg, num_envs, obs_keys)
-    kwargs: dict[str, Any] = dict(cfg.kwargs)
+    kwargs: dict[str, Any] = {"num_frames": num_frames, **cfg.kwargs}
     envs: Any = gym.make_vec(require_id(cfg), num_envs=num_envs, **kwargs)
     check_obs_keys(cfg, envs.single_observation_space, obs_keys)
     return envs

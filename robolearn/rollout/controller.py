@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from robolearn.policies.policy import Policy
-from robolearn.types import Array
+from robolearn.types import Array, is_image
 
 ROWS = 32
 
@@ -50,7 +50,8 @@ class Controller:
             raise ValueError(f"ensembling {ensembling} must not be negative")
         self.policy, self.exec_horizon, self.seed, self.ensembling = policy, exec_horizon, seed, ensembling
         self.history = {
-            key: np.zeros((num_envs, cfg.obs_horizon, *shape), np.float32) for key, shape in cfg.obs_shapes.items()
+            key: np.zeros((num_envs, cfg.obs_horizon, *shape), np.uint8 if is_image(shape) else np.float32)
+            for key, shape in cfg.obs_shapes.items()
         }
         self.streams = [torch.Generator() for _ in range(num_envs)]
         self.weighted = np.zeros((num_envs, cfg.action_horizon, cfg.action_dim))
@@ -65,13 +66,15 @@ class Controller:
             obs: First observations of all environments, key -> [n, ...].
 
         Raises:
-            ValueError: An observation does not have the policy's shape.
+            ValueError: An observation does not have the policy's shape, or an image is not of 8 bits.
         """
         for key, shape in self.policy.cfg.obs_shapes.items():
             if obs[key].shape[1:] != shape:
                 raise ValueError(
                     f"the environment's {key!r} has shape {obs[key].shape[1:]}, the policy expects {shape}"
                 )
+            if is_image(shape) and obs[key].dtype != np.uint8:
+                raise ValueError(f"the environment's {key!r} is {obs[key].dtype}, the policy expects uint8, 0 .. 255")
         for slot, episode in zip(slots, episodes, strict=True):
             state = np.random.SeedSequence((self.seed, episode)).generate_state(1, np.uint64)[0]
             self.streams[slot].manual_seed(int(state >> np.uint64(1)))
@@ -100,12 +103,12 @@ class Controller:
         """Remember what the executed actions led to.
 
         Args:
-            obs: Key -> [n, h, ...].
+            obs: Key -> [n, h, ...], or the last observations only; see Chunk.
             num_steps: How many of the h observations are valid, [n].
         """
         for key, history in self.history.items():
             for slot in np.flatnonzero(num_steps):
-                seen = np.concatenate([history[slot], obs[key][slot, : num_steps[slot]]])
+                seen = np.concatenate([history[slot], obs[key][slot, : num_steps[slot]]])  # fewer where fewer are there
                 history[slot] = seen[-history.shape[1] :]
 
     @torch.inference_mode()

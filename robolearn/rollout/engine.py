@@ -10,7 +10,7 @@ import numpy as np
 
 from robolearn.rollout.chunked import Chunk, ChunkedEnvs
 from robolearn.rollout.controller import Controller
-from robolearn.types import Array, Trajectory
+from robolearn.types import Array, Trajectory, is_image
 
 
 def rollout(
@@ -80,7 +80,9 @@ def _start(
     obs, _ = envs.reset(seed=seeds, options={"reset_mask": mask})
     controller.reset(slots, begun, obs)
     for slot, episode, start in zip(slots, begun, starts, strict=True):
-        first = {key: np.array(obs[key][slot]) for key in controller.history}
+        # Images would fill the memory, and a replay shows them again.
+        kept = (key for key, shape in controller.policy.cfg.obs_shapes.items() if not is_image(shape))
+        first = {key: np.array(obs[key][slot]) for key in kept}
         running[slot] = Recorder(episode, start, first, controller.policy.cfg.action_dim)
     return [slot for slot in slots if _error(envs, slot)]
 

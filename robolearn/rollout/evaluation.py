@@ -14,7 +14,7 @@ from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
 from robolearn.rollout.environments import EnvConfig
-from robolearn.types import Trajectory
+from robolearn.types import Trajectory, is_image
 
 
 def evaluate(
@@ -44,7 +44,8 @@ def evaluate(
     """
     num_envs = max(1, min(num_envs, len(episodes)))
     controller = Controller(policy, num_envs, exec_horizon, seed=seed, ensembling=ensembling)
-    envs = make_envs(env, num_envs, tuple(policy.cfg.obs_shapes))
+    sees = any(map(is_image, policy.cfg.obs_shapes.values()))
+    envs = make_envs(env, num_envs, tuple(policy.cfg.obs_shapes), policy.cfg.obs_horizon if sees else 0)
     try:
         return rollout(envs, controller, episodes, repeats=repeats, max_steps=env.max_episode_steps, on_done=on_done)
     finally:
@@ -57,7 +58,7 @@ def measure_latency(policy: Policy, trajectory: Trajectory, repeats: int = 100) 
 
     Args:
         policy: In evaluation mode.
-        trajectory: Supplies the observation.
+        trajectory: Supplies the observation but its images.
         repeats: Timed calls, after ten more to warm up.
 
     Returns:
@@ -65,7 +66,8 @@ def measure_latency(policy: Policy, trajectory: Trajectory, repeats: int = 100) 
     """
     generator = torch.Generator(policy.device).manual_seed(0)
     rows = np.zeros(policy.cfg.obs_horizon, int)
-    obs = {k: torch.from_numpy(trajectory.obs[k][rows]).float()[None].to(policy.device) for k in policy.cfg.obs_shapes}
+    blank = {k: np.zeros((1, *shape), np.uint8) for k, shape in policy.cfg.obs_shapes.items() if is_image(shape)}
+    obs = {k: torch.from_numpy(v[rows]).float()[None].to(policy.device) for k, v in (trajectory.obs | blank).items()}
     seconds = []
     for _ in range(repeats + 10):
         started = time.perf_counter()

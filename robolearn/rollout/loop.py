@@ -33,7 +33,10 @@ class LoopEnvs:
             spaces = {obs_keys[0]: space}
         else:
             raise ValueError(f"environment {cfg.id} has one unnamed observation; the policy needs {list(obs_keys)}")
-        self.current = {key: np.zeros((num_envs, *s.shape), np.float32) for key, s in spaces.items()}
+        self.current = {
+            key: np.zeros((num_envs, *s.shape), np.uint8 if s.dtype == np.uint8 else np.float32)
+            for key, s in spaces.items()
+        }
 
     def reset(self, *, seed: list[int | None], options: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
         """See ChunkedEnvs."""

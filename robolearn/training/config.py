@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from robolearn.data.splits import ShortEpisodes
+from robolearn.nets.vision import VisionConfig
 from robolearn.rollout.environments import EnvConfig
 
 
@@ -38,6 +39,7 @@ class TrainConfig:
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
+    vision: VisionConfig = field(default_factory=VisionConfig)
     obs_horizon: int = 2
     """Past observations fed to the policy, now included."""
     action_horizon: int = 16

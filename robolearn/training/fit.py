@@ -137,7 +137,7 @@ def optimize(state: TrainState, loss_of: Callable[..., Any], batch: Batch, share
         optimizer, rate = state.optimizers[player], state.learning_rate(player)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        draws = state.policy.family.draws(
+        draws = state.policy.draws(
             state.cfg.batch_size, generator=state.generator, player=player, progress=state.progress(player)
         )
         shard = {name: value[share] for name, value in draws.items()}

@@ -46,21 +46,19 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
     env = cfg.env.over(EnvConfig(store.attrs.env_id, store.attrs.env_kwargs))
     cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=tuple(keys)))
     parts = choose_episodes(store, cfg)
-    windows = {
-        name: Windows.from_store(
-            store, keys, cfg.obs_horizon, cfg.action_horizon, episodes, device, cfg.dataset.cache_dir
-        )
-        for name, episodes in parts.items()
-    }
+    train = Windows.from_store(
+        store, keys, cfg.obs_horizon, cfg.action_horizon, parts["train"], device, cfg.dataset.cache_dir
+    )
+    validation = train.of(parts["validation"]) if "validation" in parts else None
     facts = DataFacts(
         path=str(cfg.dataset.path),
         content_hash=store.content_hash([*keys, "action"]),
         control_dt=store.attrs.control_dt or DEFAULT_CONTROL_DT,
         num_episodes=len(parts["train"]),
-        num_steps=len(windows["train"]),
+        num_steps=len(train),
         validation_episodes=tuple(int(i) for i in parts.get("validation", ())),
     )
-    return cfg, windows["train"], windows.get("validation"), facts
+    return cfg, train, validation, facts
 
 
 def choose_episodes(store: DemoStore, cfg: TrainConfig) -> dict[str, np.ndarray]:
@@ -86,15 +84,15 @@ def make_policy(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig
     """Build a policy for the shapes of the data, normalised on the training episodes."""
     arrays = windows.arrays()
     modes: dict[str, Mode] = {key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays}
-    shapes = {key: tuple(value.shape[1:]) for key, value in arrays.items() if key != "action"}
     policy_cfg = PolicyConfig(
         family,
         backbone,
-        shapes,
+        windows.obs_shapes,
         arrays["action"].shape[1],
         cfg.obs_horizon,
         cfg.action_horizon,
         parse_angles(cfg.dataset.angles),
+        cfg.vision,
     )
     return Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
 

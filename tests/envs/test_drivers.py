@@ -1,5 +1,7 @@
 """The drivers: an episode depends on its seed alone; exact restore; isolation; messages."""
 
+import shutil
+
 import gymnasium
 import numpy as np
 import pytest
@@ -361,8 +363,9 @@ def test_a_task_without_an_expert_says_so():
     [("warmstart", "steps would depend on earlier calls"), ("autoreset", "would restart by itself")],
 )
 def test_an_mjcf_without_the_flags_is_refused(flag, message, tmp_path, monkeypatch):
-    xml = (task_module.ASSETS / "avoid.xml").read_text()
-    (tmp_path / "avoid.xml").write_text(xml.replace(f'{flag}="disable"', ""))
+    shutil.copytree(task_module.ASSETS, tmp_path, dirs_exist_ok=True)
+    arena = tmp_path / "avoid_arena.xml"
+    arena.write_text(arena.read_text().replace(f'{flag}="disable"', ""))
     monkeypatch.setattr(task_module, "ASSETS", tmp_path)
     with pytest.raises(AssertionError, match=message):
         Avoid()

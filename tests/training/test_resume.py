@@ -81,11 +81,14 @@ def test_resume_remembers_the_best(tmp_path, train_main, tiny_flags, demos):
     assert Run.open(whole).best_step() == 12
 
 
-@pytest.mark.parametrize("change", [["regression"], ["flow", "unet"], ["flow", "--family.steps", "3"]])
+CHANGES = [["regression"], ["flow", "unet"], ["flow", "--family.steps", "3"], ["--vision.width", "8"]]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_family_and_backbone_cannot_change(tmp_path, train_main, tiny_flags, demos, change):
     out = tmp_path / "run"
     train_main([*tiny_flags, "--steps", "2", "--dataset.path", str(demos), "--out", str(out)])
-    with pytest.raises(ValueError, match="family and backbone cannot change; start a new run"):
+    with pytest.raises(ValueError, match="family, backbone and vision cannot change; start a new run"):
         train_main([*change, "--resume", str(out)])
 
 

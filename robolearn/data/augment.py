@@ -1,0 +1,77 @@
+"""Random shifts and colours for training images, on the device, as functions of what was drawn before.
+
+All images that one camera contributes to a window get the same change, so that motion stays what it was.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+SHIFT, COLOUR = "augment.shift", "augment.colour"
+MAX_CHANNELS = 4
+
+
+def augment_draws(batch: int, num_cameras: int, shift: int, *, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw what `augment` needs for a batch; nothing without cameras.
+
+    Args:
+        batch: Windows.
+        num_cameras: Cameras, each with draws of its own.
+        shift: Largest shift [px].
+        generator: On the device of the images.
+
+    Returns:
+        Whole pixels down and to the right [b, cameras, 2] and uniform numbers in [-1, 1] [b, cameras, ...].
+    """
+    if num_cameras == 0:
+        return {}
+    size, device = (batch, num_cameras), generator.device
+    colour = torch.rand(*size, 2 + MAX_CHANNELS, generator=generator, device=device)
+    return {
+        SHIFT: torch.randint(-shift, shift + 1, (*size, 2), generator=generator, device=device),
+        COLOUR: 2 * colour - 1,
+    }
+
+
+def augment(
+    obs: dict[str, Tensor], cameras: tuple[str, ...], draws: dict[str, Tensor], jitter: float
+) -> dict[str, Tensor]:
+    """Shift and recolour the images of a batch; other observations stay as they are.
+
+    Args:
+        obs: Key -> [b, o, ...], images uint8 [b, o, h, w, c].
+        cameras: Keys of the images, in the order of the draws.
+        draws: From `augment_draws`.
+        jitter: Strength of the colour changes in [0, 1); see `recolour`.
+    """
+    changed = {}
+    for i, key in enumerate(cameras):
+        images = shift_images(obs[key], draws[SHIFT][:, i])
+        changed[key] = recolour(images, jitter * draws[COLOUR][:, i]) if jitter else images
+    return {**obs, **changed}
+
+
+def shift_images(images: UInt8[Tensor, "b o h w c"], shift: Int[Tensor, "b 2"]) -> UInt8[Tensor, "b o h w c"]:
+    """Move images down and to the right by whole pixels, the edge repeated: pad and crop (Yarats et al. 2021, DrQ)."""
+    b, o, h, w, c = images.shape
+    rows = (torch.arange(h, device=images.device) - shift[:, :1]).clamp(0, h - 1)  # [b, h]
+    columns = (torch.arange(w, device=images.device) - shift[:, 1:]).clamp(0, w - 1)
+    first = h * torch.arange(b * o, device=images.device).view(b, o, 1)
+    pixels = (w * (first + rows[:, None]))[..., None] + columns[:, None, None]  # [b, o, h, w]
+    return images.reshape(-1, c).index_select(0, pixels.flatten()).view(images.shape)
+
+
+def recolour(images: UInt8[Tensor, "b o h w c"], amount: Float[Tensor, "b d"]) -> UInt8[Tensor, "b o h w c"]:
+    """Change brightness, contrast about mid-grey, and the gain of each channel, in this order.
+
+    Args:
+        images: 0 .. 255.
+        amount: Brightness in units of the full range, then relative contrast and one relative gain per channel,
+            all 0 for no change.
+    """
+    brightness, contrast, gain = amount[:, :1], 1 + amount[:, 1:2], 1 + amount[:, 2 : 2 + images.shape[4]]
+    offset = 255 * gain * (contrast * (brightness - 0.5) + 0.5)
+    scale, offset = ((x[:, None, None, None]) for x in (gain * contrast, offset))
+    return torch.addcmul(offset, images, scale).round_().clamp_(0, 255).to(torch.uint8)

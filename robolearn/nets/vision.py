@@ -1,0 +1,94 @@
+"""From a camera's images to features: convolutions, then where in the image each of their maps responds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from robolearn.nets.resnet import GROUP, norm, resnet18
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """How camera images become features; of no effect without images."""
+
+    network: Literal["lenet", "resnet18"] = "lenet"
+    """lenet (three convolutions) or resnet18; trained from random weights, one network per camera."""
+    width: int | None = None
+    """Channels of the first convolution, a multiple of 8; by default 16 for lenet and 64 for resnet18."""
+    num_keypoints: int = 32
+    """Points that the spatial softmax finds in an image."""
+    features: int = 64
+    """Numbers that an image hands to the backbone."""
+    shift: int = 4
+    """Training images are shifted at random by up to so many pixels, all images of a window alike; 0 for none."""
+    jitter: float = 0.1
+    """Strength of the random brightness, contrast and colour of training images, in [0, 1); 0 for none."""
+
+    def __post_init__(self) -> None:
+        if self.network not in TRUNKS:
+            raise ValueError(f"vision: network {self.network!r} is unknown; choose from {', '.join(TRUNKS)}")
+        if self.width is not None and (self.width < GROUP or self.width % GROUP):
+            raise ValueError(f"vision: width {self.width} must be a multiple of {GROUP}")
+        if self.num_keypoints < 1 or self.features < 1:
+            raise ValueError(
+                f"vision: num_keypoints {self.num_keypoints} and features {self.features} must be at least 1"
+            )
+        if self.shift < 0 or not 0 <= self.jitter < 1:
+            raise ValueError(f"vision: shift {self.shift} must not be negative, jitter {self.jitter} in [0, 1)")
+
+    def build(self, channels: int) -> CameraNet:
+        """Build the network of one camera."""
+        return CameraNet(self, channels)
+
+
+class CameraNet(nn.Module):
+    """Images -> maps -> keypoints -> features."""
+
+    def __init__(self, cfg: VisionConfig, channels: int):
+        super().__init__()
+        build, width = TRUNKS[cfg.network]
+        self.trunk, dim = build(channels, cfg.width or width)
+        self.maps = nn.Conv2d(dim, cfg.num_keypoints, 1)
+        self.head = nn.Linear(2 * cfg.num_keypoints, cfg.features)
+
+    def forward(self, images: Shaped[Tensor, "n h w c"]) -> Float[Tensor, "n f"]:
+        """Map images, 0 .. 255 of any type, to features; each image by itself."""
+        x = images.movedim(3, 1).contiguous().float() / 127.5 - 1
+        return self.head(spatial_softmax(self.maps(self.trunk(x))).flatten(1))
+
+
+def lenet(channels: int, width: int) -> tuple[nn.Sequential, int]:
+    """Build three convolutions, in the manner of LeCun et al. 1998: [n, channels, h, w] to [n, 2 width, h / 4, w / 4].
+
+    Returns:
+        The trunk and the channels of its maps.
+    """
+    dim = 2 * width
+    layers = (
+        (nn.Conv2d(channels, width, 5, 2, 2), norm(width), nn.ReLU()),
+        (nn.Conv2d(width, dim, 3, 2, 1), norm(dim), nn.ReLU()),
+        (nn.Conv2d(dim, dim, 3, 1, 1), norm(dim), nn.ReLU()),
+    )
+    return nn.Sequential(*(module for layer in layers for module in layer)), dim
+
+
+# Network -> how it is built, and channels of its first convolution.
+TRUNKS = {"lenet": (lenet, 16), "resnet18": (resnet18, 64)}
+
+
+def spatial_softmax(maps: Float[Tensor, "n k h w"]) -> Float[Tensor, "n k 2"]:
+    """Where each map responds: the mean of the pixels' positions under its softmax (Finn et al. 2016, section V-B).
+
+    Returns:
+        x to the right and y downwards in (-1, 1), -1 and 1 being the image's edges.
+    """
+    height, width = maps.shape[2:]
+    # In float32 and without a matrix product, also under autocast: bfloat16 knows a position to 1 in 256.
+    weights = maps.float().flatten(2).softmax(dim=2).unflatten(2, (height, width))
+    x, y = ((torch.arange(n, device=maps.device) * 2 + 1) / n - 1 for n in (width, height))
+    return torch.stack([(weights.sum(2) * x).sum(2), (weights.sum(3) * y).sum(2)], dim=2)

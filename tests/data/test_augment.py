@@ -1,0 +1,107 @@
+"""Augmentation: a function of its draws, alike for all images of a window, the identity at zero."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robolearn.data.augment import COLOUR, SHIFT, augment, augment_draws, recolour, shift_images
+
+
+def images(b=3, o=2, h=6, w=5, c=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (b, o, h, w, c), generator=generator, dtype=torch.uint8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    b=st.integers(1, 3),
+    o=st.integers(1, 3),
+    h=st.integers(1, 6),
+    w=st.integers(1, 6),
+    c=st.sampled_from([1, 3, 4]),
+    data=st.data(),
+)
+def test_shift_matches_the_naive_reference(b, o, h, w, c, data):
+    batch = images(b, o, h, w, c)
+    shift = [data.draw(st.tuples(st.integers(-4, 4), st.integers(-4, 4))) for _ in range(b)]
+    shifted = shift_images(batch, torch.tensor(shift))
+    assert shifted.dtype == torch.uint8
+    for i, (down, right) in enumerate(shift):
+        for y in range(h):
+            for x in range(w):
+                source = batch[i, :, min(max(y - down, 0), h - 1), min(max(x - right, 0), w - 1)]
+                assert torch.equal(shifted[i, :, y, x], source)
+
+
+def test_shift_leaves_rows_that_are_not_contiguous_right():
+    batch = images(4)[::2]
+    shift = torch.tensor([[1, 0], [0, -1]])
+    assert torch.equal(shift_images(batch, shift), shift_images(batch.contiguous(), shift))
+
+
+def test_zero_is_the_identity():
+    batch = images()
+    assert torch.equal(shift_images(batch, torch.zeros(3, 2, dtype=torch.int64)), batch)
+    assert torch.equal(recolour(batch, torch.zeros(3, 6)), batch)
+
+
+@pytest.mark.parametrize(
+    ("amount", "before", "after"),
+    [
+        ([0.1, 0.0, 0.0, 0.0, 0.0], [100, 100, 100], [126, 126, 126]),  # brightness: a tenth of the range
+        ([0.0, 0.5, 0.0, 0.0, 0.0], [100, 200, 127], [86, 236, 127]),  # contrast: away from 127.5
+        ([0.0, 0.0, 0.2, 0.0, -0.2], [100, 100, 100], [120, 100, 80]),  # gain of each channel
+        ([0.5, 0.0, 0.0, 0.0, 0.0], [200, 10, 128], [255, 138, 255]),  # saturates
+        ([-0.5, 0.0, 0.0, 0.0, 0.0], [200, 10, 128], [72, 0, 0]),
+    ],
+)
+def test_colours(amount, before, after):
+    changed = recolour(torch.tensor(before, dtype=torch.uint8).view(1, 1, 1, 1, 3), torch.tensor([amount]))
+    assert changed.dtype == torch.uint8
+    torch.testing.assert_close(changed.flatten(), torch.tensor(after, dtype=torch.uint8), atol=1, rtol=0)
+
+
+def draw(batch=3, cameras=2, shift=4, seed=0):
+    return augment_draws(batch, cameras, shift, generator=torch.Generator().manual_seed(seed))
+
+
+def test_draws_have_the_batch_first_and_stay_in_range():
+    draws = draw(batch=500)
+    assert draws[SHIFT].shape == (500, 2, 2)
+    assert draws[SHIFT].unique().tolist() == list(range(-4, 5))
+    assert draws[COLOUR].shape[:2] == (500, 2)
+    assert (draws[COLOUR].abs() <= 1).all()
+    assert draws[COLOUR].min() < -0.99
+    assert draws[COLOUR].max() > 0.99
+    assert draw(cameras=0) == {}
+
+
+def test_a_function_of_its_draws():
+    obs = {"front": images(), "state": torch.randn(3, 2, 4), "wrist": images(seed=1)}
+    cameras = ("front", "wrist")
+    first, again, other = (augment(obs, cameras, draw(seed=seed), 0.3) for seed in (0, 0, 1))
+    assert list(first) == list(obs)
+    assert first["state"] is obs["state"]
+    for key in cameras:
+        assert first[key].dtype == torch.uint8
+        assert torch.equal(first[key], again[key])
+        assert not torch.equal(first[key], other[key])
+        assert not torch.equal(first[key], obs[key])
+
+
+def test_all_images_of_a_window_change_alike_and_windows_and_cameras_by_themselves():
+    same = images(b=1, o=1).expand(3, 2, 6, 5, 3)
+    changed = augment({"a": same, "b": same}, ("a", "b"), draw(seed=3), 0.3)
+    for key in ("a", "b"):
+        assert torch.equal(changed[key][:, 0], changed[key][:, 1])
+        assert len(torch.unique(changed[key][:, 0].flatten(1), dim=0)) == 3
+    assert not torch.equal(changed["a"], changed["b"])
+
+
+def test_a_shard_of_the_draws_changes_its_shard_of_the_batch():
+    """What several processes rest on."""
+    obs, draws = {"a": images(b=4)}, draw(batch=4, cameras=1)
+    whole = augment(obs, ("a",), draws, 0.2)["a"]
+    part = augment({"a": obs["a"][2:]}, ("a",), {k: v[2:] for k, v in draws.items()}, 0.2)["a"]
+    assert torch.equal(whole[2:], part)

@@ -1,0 +1,116 @@
+"""Rollouts of a policy that sees: each episode as if it were alone, and no image drawn that nobody looks at."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from robolearn.policies.flow import FlowConfig
+from robolearn.rollout.chunked import make_envs
+from robolearn.rollout.controller import Controller
+from robolearn.rollout.engine import rollout
+from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.evaluation import evaluate, measure_latency
+from robolearn.rollout.loop import LoopEnvs
+from tests.rollout.test_engine import assert_equal
+
+PIXELS = EnvConfig("envs:robolearn/AvoidPixels-v0", max_episode_steps=9)
+SHAPES = {"image": (96, 96, 3), "state": (4,)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _gl():
+    envs = make_envs(PIXELS, 1, ("image",))
+    try:
+        envs.reset(seed=[0], options={"reset_mask": np.ones(1, bool)})
+    except RuntimeError as error:
+        pytest.skip(f"cannot render here: {error}")
+    finally:
+        envs.close()
+
+
+@pytest.fixture
+def policy(make_policy):
+    """It acts on what the image shows: its keypoints are blown up."""
+    policy = make_policy(FlowConfig(steps=1), obs_shapes=SHAPES)
+    policy.encoder.networks[0].head.weight.data *= 10
+    policy.normalizer.action_scale *= 0.01  # it stays near the start
+    policy.normalizer.action_centre += torch.tensor([0.0, -0.28])
+    return policy
+
+
+class Noisy(gym.Env):
+    """A plain environment with a single, unnamed image, which counts its steps."""
+
+    observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+    action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def __init__(self, dtype="uint8"):
+        self.dtype = np.dtype(dtype)
+        self.observation_space = gym.spaces.Box(0, 255, (8, 8, 3), self.dtype.type)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 200
+        return np.full((8, 8, 3), self.count, self.dtype), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.full((8, 8, 3), self.count, self.dtype), 0.0, False, False, {}
+
+
+gym.register("test/Noisy-v0", entry_point=Noisy, disable_env_checker=True)
+
+
+def test_any_number_of_environments_gives_the_same_episodes(policy):
+    runs = [evaluate(policy, PIXELS, range(5), exec_horizon=3, seed=9, num_envs=n) for n in (1, 3, 5)]
+    for run in runs[1:]:
+        assert_equal(run, runs[0])
+
+
+@pytest.mark.parametrize("exec_horizon", [1, 2, 4])
+def test_the_last_images_of_a_chunk_are_enough(policy, exec_horizon):
+    """The native driver draws obs_horizon of them, the loop all."""
+    native = evaluate(policy, PIXELS, range(3), exec_horizon=exec_horizon, seed=9, num_envs=2)
+    envs = LoopEnvs(PIXELS, 2, tuple(SHAPES))
+    loop = rollout(envs, Controller(policy, 2, exec_horizon, seed=9), range(3), max_steps=9)
+    envs.close()
+    assert_equal(loop, native)
+
+
+def test_what_the_camera_sees_matters(policy, monkeypatch):
+    seen = evaluate(policy, PIXELS, range(2), exec_horizon=4, seed=9)
+    monkeypatch.setattr("envs.rendering.Renderer.image", lambda *_: np.zeros((96, 96, 3), np.uint8))
+    dark = evaluate(policy, PIXELS, range(2), exec_horizon=4, seed=9)
+    assert all(np.abs(a.actions - b.actions).max() > 1e-3 for a, b in zip(seen, dark, strict=True))
+
+
+def test_the_policy_sees_images_of_8_bits_and_the_newest(make_policy, monkeypatch):
+    policy, shown = make_policy(FlowConfig(steps=1), obs_shapes={"camera": (8, 8, 3)}), []
+    act = policy.act
+    monkeypatch.setattr(policy, "act", lambda obs, noise: shown.append(obs["camera"].clone()) or act(obs, noise))
+    evaluate(policy, EnvConfig("test/Noisy-v0", max_episode_steps=8), [0], exec_horizon=3, seed=0)
+    assert all(images.dtype == torch.uint8 for images in shown)
+    assert [images[0, :, 0, 0, 0].tolist() for images in shown] == [[200, 200], [202, 203], [205, 206]]
+
+
+def test_other_images_are_refused(make_policy):
+    policy = make_policy(FlowConfig(steps=1), obs_shapes={"camera": (8, 8, 3)})
+    with pytest.raises(ValueError, match="the environment's 'camera' is float32, the policy expects uint8"):
+        evaluate(policy, EnvConfig("test/Noisy-v0", {"dtype": "float32"}, 8), [0], exec_horizon=3, seed=0)
+
+
+def test_a_blind_policy_draws_nothing(make_policy, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("drawn")
+
+    monkeypatch.setattr("envs.rendering.Renderer.image", refuse)
+    policy = make_policy(FlowConfig(steps=1))
+    assert len(evaluate(policy, PIXELS, range(2), exec_horizon=4, seed=9)) == 2
+
+
+def test_trajectories_keep_no_images_and_latency_needs_none(policy):
+    (trajectory,) = evaluate(policy, PIXELS, [0], exec_horizon=4, seed=9)
+    assert set(trajectory.obs) == {"state"}
+    assert len(trajectory.obs["state"]) == len(trajectory) + 1
+    assert measure_latency(policy, trajectory, repeats=2)["p50_ms"] > 0
