@@ -70,8 +70,8 @@ class Insert(Task):
     observation_space = spaces.Dict({"state": spaces.Box(np.float32(-1e3), np.float32(1e3), (11,))})
     # x and z of the peg, x of the slot, bias [m]
     start_space = spaces.Box(np.array([-0.04, 0.001, -0.02, -BIAS]), np.array([0.04, 0.04, 0.02, BIAS]), dtype=float)
-    start_low: ClassVar[Array] = np.array([-0.02, 0.015, -SLOT_X, -BIAS])
-    start_high: ClassVar[Array] = np.array([0.02, 0.025, SLOT_X, BIAS])
+    start_low: ClassVar[Array] = np.array([-0.02, 0.02, -SLOT_X, -BIAS])
+    start_high: ClassVar[Array] = np.array([0.02, 0.03, SLOT_X, BIAS])
 
     def sample_start(self, rng: np.random.Generator) -> Array:
         """Draw peg, slot and bias [4], all uniform."""
