@@ -6,6 +6,7 @@ from gymnasium.envs.registration import register
 TASKS = {
     "robolearn/Avoid-v0": "envs.avoid:Avoid",
     "robolearn/AvoidPixels-v0": "envs.avoid_pixels:AvoidPixels",
+    "robolearn/Insert-v0": "envs.insert:Insert",
     "robolearn/PushT-v0": "envs.pusht:PushT",
 }
 

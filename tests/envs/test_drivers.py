@@ -13,26 +13,53 @@ from hypothesis import strategies as st
 from envs import task as task_module
 from envs.avoid import Avoid
 from envs.drivers import TaskEnv, TaskVectorEnv
+from envs.insert import Insert
 from envs.records import EnvState
 
 ENV_ID = "envs:robolearn/Avoid-v0"
 NUM_EPISODES = 16
-HORIZON = 152  # beyond every episode's end
 
 
-@pytest.fixture(scope="module")
-def actions():
+def avoid_walks():
     """Sixteen random walks ahead, of all speeds: they hit a cylinder, reach the finish or run out of time."""
     rng = np.random.default_rng(1)
     speed = np.linspace(0.012, 0.0, NUM_EPISODES)[:, None, None] * [0.0, 1.0]
-    walk = np.cumsum(speed + rng.normal(0.0, [0.008, 0.002], (NUM_EPISODES, HORIZON, 2)), axis=1)
+    walk = np.cumsum(speed + rng.normal(0.0, [0.008, 0.002], (NUM_EPISODES, Avoid.max_steps + 2, 2)), axis=1)
     return np.clip(walk + np.array([0.0, -0.28]), -0.32, 0.40)
 
 
+def insert_walks():
+    """Sixteen random walks, from over the slot to ever further away, then pressing down: in early, late or never."""
+    env = TaskVectorEnv(NUM_EPISODES, Insert(), num_threads=0)
+    env.reset(seed=100)
+    rng = np.random.default_rng(1)
+    away = np.linspace(0.0, 0.004, NUM_EPISODES)[:, None]
+    steps = rng.normal(0.0, 0.0005, (NUM_EPISODES, Insert.max_steps + 2))
+    steps[:, :12] = 0.0
+    x = env.get_state().physics[:, 3, None] + away + np.cumsum(steps, axis=1)
+    z = rng.uniform(-0.02, -0.012, x.shape)
+    z[:, :12] = 0.01
+    return np.stack([x, z], axis=-1)
+
+
+WALKS = {Avoid: avoid_walks, Insert: insert_walks}
+
+
+@pytest.fixture(scope="module", params=list(WALKS), ids=lambda task: task.__name__)
+def make_task(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def singles(actions):
+def actions(make_task):
+    """Actions [NUM_EPISODES, t, 2] for the seeds from 100 on, longer than any episode."""
+    return WALKS[make_task]()
+
+
+@pytest.fixture(scope="module")
+def singles(make_task, actions):
     """The reference: each episode alone in a plain environment, until its end."""
-    env = TaskEnv(Avoid())
+    env = TaskEnv(make_task())
     episodes = []
     for i in range(NUM_EPISODES):
         obs, _ = env.reset(seed=100 + i)
@@ -54,23 +81,24 @@ def assert_same_episode(steps, obs, rewards, terminated, truncated, info):
         assert {key: value[k] for key, value in info.items()} == single_info
 
 
-def test_the_reference_has_early_late_and_truncated_ends(singles):
+def test_the_reference_has_early_late_and_truncated_ends(make_task, singles):
     lengths = sorted(len(steps) - 1 for steps in singles)
     assert lengths[0] < 60
     assert len(set(lengths)) > 8
     assert any(steps[-1][3] for steps in singles)
     assert any(steps[-1][4]["success"] for steps in singles)
-    assert any(steps[-1][2] and not steps[-1][4]["success"] for steps in singles)
+    if make_task is Avoid:
+        assert any(steps[-1][2] and not steps[-1][4]["success"] for steps in singles)
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 16])
 @pytest.mark.parametrize("chunk", [1, 4, 8])
-def test_vector_and_single_agree_bit_for_bit(actions, singles, num_envs, chunk):
-    env = TaskVectorEnv(num_envs, Avoid(), num_threads=2)
+def test_vector_and_single_agree_bit_for_bit(make_task, actions, singles, num_envs, chunk):
+    env = TaskVectorEnv(num_envs, make_task(), num_threads=2)
     obs, _ = env.reset(seed=100)
     np.testing.assert_array_equal(obs["state"], [steps[0][0] for steps in singles[:num_envs]])
     parts = []
-    for k in range(0, HORIZON, chunk):
+    for k in range(0, actions.shape[1], chunk):
         parts.append(env.step_chunk(actions[:num_envs, k : k + chunk]))
     env.close()
     for i in range(num_envs):
@@ -97,12 +125,12 @@ def test_vector_and_single_agree_bit_for_bit(actions, singles, num_envs, chunk):
         max_size=12,
     )
 )
-def test_any_grouping_and_any_pauses_give_the_same_episodes(actions, singles, groups):
-    env = TaskVectorEnv(3, Avoid(), num_threads=0)
+def test_any_grouping_and_any_pauses_give_the_same_episodes(make_task, actions, singles, groups):
+    env = TaskVectorEnv(3, make_task(), num_threads=0)
     env.reset(seed=100)
     taken = np.zeros(3, int)
     for horizon, active in groups:
-        ahead = np.minimum(taken[:, None] + np.arange(horizon), HORIZON - 1)
+        ahead = np.minimum(taken[:, None] + np.arange(horizon), actions.shape[1] - 1)
         part = env.step_chunk(actions[np.arange(3)[:, None], ahead], np.array(active))
         assert (part.num_steps[~np.array(active)] == 0).all()
         for i in range(3):
@@ -112,9 +140,9 @@ def test_any_grouping_and_any_pauses_give_the_same_episodes(actions, singles, gr
     np.testing.assert_array_equal(env.get_state().num_steps, taken)
 
 
-def test_a_chunk_is_cut_at_the_end_of_an_episode(actions, singles):
+def test_a_chunk_is_cut_at_the_end_of_an_episode(make_task, actions, singles):
     """Physics, count and observation stand at the last real step; what lies behind repeats it."""
-    env = TaskVectorEnv(NUM_EPISODES, Avoid(), num_threads=0)
+    env = TaskVectorEnv(NUM_EPISODES, make_task(), num_threads=0)
     env.reset(seed=100)
     result = env.step_chunk(actions)
     for i, steps in enumerate(singles):
@@ -124,9 +152,9 @@ def test_a_chunk_is_cut_at_the_end_of_an_episode(actions, singles):
         assert (result.rewards[i, last:] == 0.0).all()
         assert result.terminated[i, -1] == steps[-1][2]
         assert result.truncated[i, -1] == steps[-1][3]
-    state = env.get_state()
     final = np.stack([steps[-1][0] for steps in singles])
-    np.testing.assert_array_equal(state.physics[:, 1:].astype(np.float32), final)
+    state = env.get_state()
+    np.testing.assert_array_equal(env.task.observe(state.physics, state.memory)["state"].astype(np.float32), final)
     np.testing.assert_array_equal(state.num_steps, result.num_steps)
 
     again = env.step_chunk(actions[:, :3])
@@ -136,8 +164,8 @@ def test_a_chunk_is_cut_at_the_end_of_an_episode(actions, singles):
     np.testing.assert_array_equal(env.get_state().physics, state.physics)
 
 
-def test_restoring_a_state_continues_exactly():
-    env = TaskVectorEnv(5, Avoid(), num_threads=0)
+def test_restoring_a_state_continues_exactly(make_task):
+    env = TaskVectorEnv(5, make_task(), num_threads=0)
     env.reset(seed=7)
 
     def drive(num_steps):
@@ -159,8 +187,8 @@ def test_restoring_a_state_continues_exactly():
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_state_is_a_copy_and_moves_between_drivers():
-    single, vector = TaskEnv(Avoid()), TaskVectorEnv(1, Avoid(), num_threads=0)
+def test_a_state_is_a_copy_and_moves_between_drivers(make_task):
+    single, vector = TaskEnv(make_task()), TaskVectorEnv(1, make_task(), num_threads=0)
     single.reset(seed=3)
     single.step(single.expert_action()[1])
     state = single.get_state()
@@ -186,9 +214,9 @@ def poison(env, index, value):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
 @pytest.mark.parametrize("threads", [0, 2])
-def test_a_diverged_environment_harms_no_neighbour(value, threads, actions, tmp_path, monkeypatch, capfd):
+def test_a_diverged_environment_harms_no_neighbour(value, threads, make_task, actions, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    envs = [TaskVectorEnv(4, Avoid(), num_threads=threads) for _ in range(2)]
+    envs = [TaskVectorEnv(4, make_task(), num_threads=threads) for _ in range(2)]
     for env in envs:
         env.reset(seed=100)
         env.step_chunk(actions[:4, :5])
@@ -230,8 +258,8 @@ def test_an_environment_that_diverges_inside_a_chunk_ends_there(actions, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_action_that_is_no_number_ends_its_episode_alone(actions):
-    envs = [TaskVectorEnv(3, Avoid(), num_threads=0) for _ in range(2)]
+def test_an_action_that_is_no_number_ends_its_episode_alone(make_task, actions):
+    envs = [TaskVectorEnv(3, make_task(), num_threads=0) for _ in range(2)]
     for env in envs:
         env.reset(seed=100)
     bad = actions[:3, :6].copy()
@@ -254,8 +282,8 @@ def test_actions_beyond_the_bounds_are_clipped():
     np.testing.assert_array_equal(ends[0], ends[2])
 
 
-def test_reset_mask_starts_only_the_masked(actions):
-    env = TaskVectorEnv(3, Avoid(), num_threads=0)
+def test_reset_mask_starts_only_the_masked(make_task, actions):
+    env = TaskVectorEnv(3, make_task(), num_threads=0)
     first, _ = env.reset(seed=[5, 6, 7])
     env.step_chunk(actions[:3, :10])
     before = env.get_state()
@@ -288,8 +316,9 @@ def test_an_explicit_start_is_taken():
     np.testing.assert_array_equal(obs["state"][:2], start[1].astype(np.float32))
 
 
-def test_check_env():
-    check_env(gymnasium.make(ENV_ID, render_mode="rgb_array").unwrapped, skip_render_check=True)
+def test_check_env(make_task):
+    env = gymnasium.make(f"envs:robolearn/{make_task.__name__}-v0", render_mode="rgb_array").unwrapped
+    check_env(env, skip_render_check=True)
 
 
 def test_the_ids_are_registered():
