@@ -13,6 +13,7 @@ import torch
 import tyro
 
 from robolearn.errors import user_errors
+from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.registry import BACKBONES, FAMILIES
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, choose_device
@@ -20,6 +21,7 @@ from robolearn.training.fit import Hooks, fit
 from robolearn.training.run import Run
 from robolearn.training.session import Session, load_data, make_policy
 from robolearn.training.state import TrainState
+from robolearn.training.teacher import take_teacher
 
 
 def subcommands(registry: dict[str, type]) -> object:
@@ -69,7 +71,10 @@ def main(arguments: list[str]) -> None:
     processes = Processes(device)
     cfg, windows, validation, data = load_data(options, device)
     torch.manual_seed(cfg.seed)
-    state = TrainState(make_policy(cfg, family, backbone, windows), cfg)
+    policy = make_policy(cfg, family, backbone, windows)
+    if resume is None and isinstance(family, MixtureConfig) and family.teacher_run is not None:
+        take_teacher(policy, family.teacher_run)
+    state = TrainState(policy, cfg)
     if resume is not None:
         Run.open(resume).restore(state)
     if processes.is_first:

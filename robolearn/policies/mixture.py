@@ -1,9 +1,9 @@
-"""One evaluation from a many-step teacher: a flow is trained, then distilled into a network whose noise picks a code.
+"""One evaluation from a many-step teacher, distilled into a network whose noise picks a discrete code.
 
 A smooth map from noise to chunks cannot jump between modes, so that it leaves samples between them. Here the noise
 first picks one of K discrete codes, and the chunk is decoded from noise and code: the map jumps where the code does.
 
-    teacher   flow matching on the data, as in ``flow.py``
+    teacher   a denoiser trained on the data and sampled by its differential equation, as in ``score.py``
     codes     K chunks per observation, fitted to samples of the teacher by annealed winner-takes-all
               (Rupprecht et al. 2017; Makansi et al. 2019); variant ``plain`` samples these and ends here
     policy    pairs (noise, chunk) of the teacher's differential equation, labelled with the nearest code:
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 import torch
@@ -32,7 +33,7 @@ from robolearn.policies.family import (
     runtime,
     standard_normal,
 )
-from robolearn.policies.flow import Flow, FlowConfig
+from robolearn.policies.score import Score, ScoreConfig
 
 Variant = Literal["hard-code", "plain"]
 MixtureSampler = Literal["student", "teacher"]
@@ -42,21 +43,23 @@ HUBER = 0.03  # where the student's error turns from squared to absolute, in nor
 
 @dataclass(frozen=True)
 class MixtureConfig:
-    """A flow and its one-evaluation student, trained one after the other."""
+    """A many-step teacher and its one-evaluation student, trained one after the other."""
 
     variant: Variant = "hard-code"
     """hard-code, the noise picks a code and the chunk follows from both; plain, a chunk per code."""
-    teacher: FlowConfig = field(default_factory=lambda: FlowConfig(sampler="heun", steps=4))
-    """The flow that is trained first, and how it is sampled for the student."""
+    teacher: ScoreConfig = field(default_factory=lambda: ScoreConfig(steps=8))
+    """The family of the teacher, and how it is sampled for the student."""
+    teacher_run: Path | None = None
+    """Run of a score policy to take as the teacher; by default one is trained first."""
     teacher_share: float = 0.6
-    """Share of the training steps that the teacher gets."""
+    """Share of the training steps that the teacher gets, unless it is taken from a run."""
     codes_share: float = 0.1
     """Share that the codes get; with variant plain they get the rest."""
     num_codes: int = 64
     """Codes K; have more than modes."""
     code_dim: int = 16
     """Channels of a code's embedding."""
-    num_observations: int = 12_000
+    num_observations: int = 8_000
     """Observations at which the teacher is sampled."""
     pairs: int = 16
     """Samples of the teacher at each of them."""
@@ -77,6 +80,8 @@ class MixtureConfig:
             )
         if min(self.num_codes, self.code_dim, self.num_observations, self.pairs) < 1 or self.num_codes < 2:
             raise ValueError("mixture: num_codes must be at least 2; code_dim, num_observations and pairs at least 1")
+        if self.teacher.sampler == "langevin":
+            raise ValueError("mixture: the teacher must map noise to chunks deterministically; choose heun or euler")
         if self.variant == "hard-code" and self.temperature != 1:
             raise ValueError("mixture: temperature is of variant plain; in hard-code the noise alone picks the code")
         if self.obs_jitter < 0 or self.temperature <= 0:
@@ -119,7 +124,7 @@ class Mixture(Family):
 
     def __init__(self, cfg: MixtureConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
         super().__init__(cfg, action_horizon, action_dim)
-        self.teacher = Flow(cfg.teacher, make_net, action_horizon, action_dim)
+        self.teacher = Score(cfg.teacher, make_net, action_horizon, action_dim)
         self.codes = Codes(make_net, cfg.num_codes, self.chunk_shape)
         self.student: Student | None = None
         if cfg.variant == "hard-code":
@@ -128,12 +133,12 @@ class Mixture(Family):
 
     def players(self) -> dict[str, Player]:
         """Teacher, codes and student, one after the other."""
-        taught = self.cfg.teacher_share
-        coded = taught + self.cfg.codes_share if self.student is not None else 1.0
-        players = {
-            "teacher": Player(self.teacher, (0.0, taught)),
-            "codes": Player(self.codes, (taught, coded), trains_encoder=False),
-        }
+        taught, coded = self.cfg.teacher_share, self.cfg.teacher_share + self.cfg.codes_share
+        players = {"teacher": Player(self.teacher, (0.0, taught))}
+        if self.cfg.teacher_run is not None:
+            players, taught, coded = {}, 0.0, self.cfg.codes_share / (1 - taught)
+        end = coded if self.student is not None else 1.0
+        players["codes"] = Player(self.codes, (taught, end), trains_encoder=False)
         if self.student is not None:
             players["policy"] = Player(self.student, (coded, 1.0), trains_encoder=False)
         return players
@@ -142,6 +147,7 @@ class Mixture(Family):
     def begin(self, player: str, examples: Examples, *, generator: torch.Generator) -> None:
         """Sample the teacher for codes and student; label the student's pairs."""
         if player == "teacher":
+            self.teacher.begin("policy", examples, generator=generator)
             return
         cond, *_ = examples(self.cfg.num_observations)
         jitter = standard_normal(*cond.shape, generator=generator)
@@ -154,7 +160,7 @@ class Mixture(Family):
     def _label(self, cond: Tensor, noise: Tensor, player: str) -> tuple[Tensor, Tensor]:
         """Chunks [n, p, t, a] of the teacher and, for the student, their nearest codes [n, p]."""
         repeated = cond.repeat_interleave(self.cfg.pairs, dim=0)
-        chunks = self.teacher.sample(repeated, noise.flatten(0, 1)).view_as(noise)
+        chunks = self.teacher.integrate(repeated, noise.flatten(0, 1)).view_as(noise)
         if player == "codes":
             return chunks, chunks.new_zeros(chunks.shape[:2], dtype=torch.long)
         return chunks, squared_distances(chunks, self.codes(cond)[1]).argmin(2)
@@ -225,12 +231,12 @@ class Mixture(Family):
 
     def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
         """The teacher's initial value, which the student learns to follow; variant plain reads its first number."""
-        return self.teacher.noise(batch, generator=generator)
+        return standard_normal(batch, *self.chunk_shape, generator=generator)
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """One evaluation of the student, or many of the teacher."""
         if self.cfg.sampler == "teacher":
-            return self.teacher.sample(cond, noise)
+            return self.teacher.integrate(cond, noise)
         if self.student is not None:
             return self.student(cond, noise)
         logits, centres = self.codes(cond)

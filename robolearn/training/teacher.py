@@ -1,0 +1,35 @@
+"""Takes the teacher of a distilled policy from another run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robolearn.policies.mixture import Mixture
+from robolearn.policies.policy import Policy
+from robolearn.policies.score import Score
+from robolearn.training.run import Run
+
+SHARED = ("backbone", "obs_shapes", "action_dim", "obs_horizon", "action_horizon", "angles", "vision")
+
+
+def take_teacher(policy: Policy, directory: Path) -> None:
+    """Copy the last checkpoint's network, observation encoder and normaliser into a mixture.
+
+    Args:
+        policy: Of the family mixture; changed in place.
+        directory: Run of a score policy with the same backbone, observations and horizons.
+
+    Raises:
+        ValueError: There is no such run, or it does not fit.
+    """
+    teacher = Policy.load(Run.open(directory).checkpoint("last"), device=policy.device)
+    assert isinstance(policy.family, Mixture)
+    if not isinstance(teacher.family, Score):
+        raise ValueError(f"--family.teacher-run {directory}: expected a run of the family score")
+    for name in SHARED:
+        theirs, ours = getattr(teacher.cfg, name), getattr(policy.cfg, name)
+        if theirs != ours:
+            raise ValueError(f"--family.teacher-run {directory}: its {name} is {theirs}, here it is {ours}")
+    policy.family.teacher.load_state_dict(teacher.family.state_dict())
+    policy.encoder.load_state_dict(teacher.encoder.state_dict())
+    policy.normalizer.load_state_dict(teacher.normalizer.state_dict())
