@@ -8,10 +8,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from robolearn.nets.mlp import MLPConfig
+from robolearn.policies.cvae import CVAEConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
+from robolearn.policies.flowmap import FlowMapConfig
+from robolearn.policies.gmm import GMMConfig
+from robolearn.policies.mip import MIPConfig
+from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.registry import BackboneConfig, FamilyConfig
 from robolearn.policies.regression import RegressionConfig
+from robolearn.policies.score import ScoreConfig
 from robolearn.rollout.environments import EnvConfig
 from robolearn.training.config import DatasetConfig, TrainConfig
 
@@ -85,8 +91,13 @@ TASKS = (
     ),
 )
 
+FEW_STEPS = tuple(Setting(f"{steps} step{'s' * (steps > 1)}", {"steps": steps}) for steps in (1, 2, 4))
+
 ROWS = (
     Row("regression", RegressionConfig(), step_cost=0.94),
+    Row("mip", MIPConfig()),
+    Row("gmm", GMMConfig(), (Setting("means", {"std_scale": 0.0}), Setting("samples", {"std_scale": 1.0}))),
+    Row("cvae", CVAEConfig(), (Setting("sampled", {"latent": "sampled"}), Setting("zero", {"latent": "zero"}))),
     Row(
         "diffusion",
         DiffusionConfig(),
@@ -95,6 +106,16 @@ ROWS = (
             Setting("dpm++-10", {"sampler": "dpm++", "steps": 10}),
             Setting("dpm++-20", {"sampler": "dpm++", "steps": 20}),
             Setting("ddpm-100", {"sampler": "ddpm", "steps": 100}),
+        ),
+    ),
+    Row(
+        "score",
+        ScoreConfig(),
+        (
+            Setting("heun-5", {"sampler": "heun", "steps": 5}),
+            Setting("heun-10", {"sampler": "heun", "steps": 10}),
+            Setting("euler-20", {"sampler": "euler", "steps": 20}),
+            Setting("langevin-10x5", {"sampler": "langevin", "steps": 10, "langevin_repeats": 5}),
         ),
     ),
     Row(
@@ -109,6 +130,10 @@ ROWS = (
             Setting("heun-10", {"sampler": "heun", "steps": 10}),
         ),
     ),
+    Row("flowmap", FlowMapConfig(), FEW_STEPS),
+    Row("shortcut", FlowMapConfig(target="shortcut"), FEW_STEPS),
+    Row("mixture-plain", MixtureConfig(variant="plain"), step_cost=1.4, start_cost=1800.0),
+    Row("mixture", MixtureConfig(), step_cost=1.2, start_cost=2200.0),
 )
 
 REFERENCE = "flow"

@@ -60,7 +60,7 @@ class MixtureConfig:
     code_dim: int = 16
     """Channels of a code's embedding."""
     num_observations: int = 8_000
-    """Observations at which the teacher is sampled."""
+    """Observations at which the teacher is sampled, at least 4."""
     pairs: int = 16
     """Samples of the teacher at each of them."""
     obs_jitter: float = 0.02
@@ -78,8 +78,8 @@ class MixtureConfig:
                 f"mixture: teacher_share {self.teacher_share} and codes_share {self.codes_share} must be above 0 "
                 "and leave a share for the student"
             )
-        if min(self.num_codes, self.code_dim, self.num_observations, self.pairs) < 1 or self.num_codes < 2:
-            raise ValueError("mixture: num_codes must be at least 2; code_dim, num_observations and pairs at least 1")
+        if self.num_codes < 2 or self.num_observations < 4 or min(self.code_dim, self.pairs) < 1:
+            raise ValueError("mixture: num_codes must be at least 2, num_observations 4, code_dim and pairs 1")
         if self.teacher.sampler == "langevin":
             raise ValueError("mixture: the teacher must map noise to chunks deterministically; choose heun or euler")
         if self.variant == "hard-code" and self.temperature != 1:
@@ -149,7 +149,8 @@ class Mixture(Family):
         if player == "teacher":
             self.teacher.begin("policy", examples, generator=generator)
             return
-        cond, *_ = examples(self.cfg.num_observations)
+        # Codes are coarse, and each is seen with all its samples at once: a quarter of the observations will do.
+        cond, *_ = examples(self.cfg.num_observations // (4 if player == "codes" and self.student is not None else 1))
         jitter = standard_normal(*cond.shape, generator=generator)
         cond = cond + self.cfg.obs_jitter * jitter
         noise = standard_normal(len(cond), self.cfg.pairs, *self.chunk_shape, generator=generator)

@@ -110,7 +110,8 @@ def begin(state: TrainState, windows: Windows, *, resumed: bool) -> None:
         start, end = state.span(player)
         if state.step == start or (resumed and start < state.step < end):
             generator = torch.Generator(state.policy.device).manual_seed(state.cfg.seed + 1 + number)
-            state.policy.family.begin(player, examples(state.policy, windows, generator), generator=generator)
+            with autocast(state.policy.device, state.cfg.amp):
+                state.policy.family.begin(player, examples(state.policy, windows, generator), generator=generator)
             state.ema.copy_buffers()
 
 
