@@ -94,10 +94,10 @@ TASKS = (
 FEW_STEPS = tuple(Setting(f"{steps} step{'s' * (steps > 1)}", {"steps": steps}) for steps in (1, 2, 4))
 
 ROWS = (
-    Row("regression", RegressionConfig(), step_cost=0.94),
-    Row("mip", MIPConfig()),
-    Row("gmm", GMMConfig(), (Setting("means", {"std_scale": 0.0}), Setting("samples", {"std_scale": 1.0}))),
-    Row("cvae", CVAEConfig(), (Setting("sampled", {"latent": "sampled"}), Setting("zero", {"latent": "zero"}))),
+    Row("regression", RegressionConfig()),
+    Row("mip", MIPConfig(), step_cost=1.6),
+    Row("gmm", GMMConfig(), (Setting("means", {"std_scale": 0.0}), Setting("samples", {"std_scale": 1.0})), 1.5),
+    Row("cvae", CVAEConfig(), (Setting("sampled", {"latent": "sampled"}), Setting("zero", {"latent": "zero"})), 1.2),
     Row(
         "diffusion",
         DiffusionConfig(),
@@ -130,8 +130,8 @@ ROWS = (
             Setting("heun-10", {"sampler": "heun", "steps": 10}),
         ),
     ),
-    Row("flowmap", FlowMapConfig(), FEW_STEPS),
-    Row("shortcut", FlowMapConfig(target="shortcut"), FEW_STEPS),
+    Row("flowmap", FlowMapConfig(), FEW_STEPS, step_cost=2.4),
+    Row("shortcut", FlowMapConfig(target="shortcut"), FEW_STEPS, step_cost=1.35),
     Row("mixture-plain", MixtureConfig(variant="plain"), step_cost=1.4, start_cost=1800.0),
     Row("mixture", MixtureConfig(), step_cost=1.2, start_cost=2200.0),
 )
