@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from robolearn.nets.lstm import LSTMConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.transformer import TransformerConfig
 from robolearn.nets.unet import UNetConfig
@@ -26,7 +27,7 @@ FamilyConfig = (
     | FlowMapConfig
     | MixtureConfig
 )
-BackboneConfig = MLPConfig | UNetConfig | TransformerConfig
+BackboneConfig = MLPConfig | UNetConfig | TransformerConfig | LSTMConfig
 
 FAMILIES: dict[str, type[FamilyConfig]] = {
     "regression": RegressionConfig,
@@ -43,5 +44,6 @@ BACKBONES: dict[str, type[BackboneConfig]] = {
     "mlp": MLPConfig,
     "unet": UNetConfig,
     "transformer": TransformerConfig,
+    "lstm": LSTMConfig,
 }
 REGISTRY: dict[str, type] = {**FAMILIES, **BACKBONES}

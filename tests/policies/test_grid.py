@@ -39,7 +39,7 @@ FAMILIES = {
     **{f"mixture-{v}": MixtureConfig(v, num_codes=4, num_observations=6, pairs=3) for v in ("hard-code", "plain")},
     "mixture-teacher": MixtureConfig(num_codes=4, num_observations=6, pairs=3, sampler="teacher"),
 }
-BACKBONES = ["mlp", "unet", "transformer"]
+BACKBONES = ["mlp", "unet", "transformer", "lstm"]
 # Prediction and density only change the loss, the sampler only sampling: one of each on every backbone.
 SOME = ["regression", "mip", "gmm", "cvae", "diffusion-v-dpm++", "score-heun", "flow-uniform-euler"]
 SOME += ["flowmap-meanflow", "flowmap-shortcut", "mixture-hard-code", "mixture-plain"]
@@ -145,7 +145,7 @@ def test_nfe_counts_calls_of_networks(make_policy, family, backbone):
     policy = make_policy(FAMILIES[family], backbone)
     calls = []
     for module in policy.modules():
-        if type(module).__name__ in ("MLP", "UNet", "Transformer"):
+        if type(module).__name__ in ("MLP", "UNet", "Transformer", "LSTM"):
             module.register_forward_hook(lambda *_: calls.append(1))
     policy.sample({"state": torch.zeros(1, 2, 4)}, 1, generator=torch.Generator().manual_seed(0))
     assert len(calls) == policy.family.nfe
