@@ -15,6 +15,7 @@ from robolearn.policies.mip import MIPConfig
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.score import ScoreConfig
+from robolearn.policies.tokens import TokensConfig
 
 FamilyConfig = (
     RegressionConfig
@@ -25,6 +26,7 @@ FamilyConfig = (
     | ScoreConfig
     | FlowConfig
     | FlowMapConfig
+    | TokensConfig
     | MixtureConfig
 )
 BackboneConfig = MLPConfig | UNetConfig | TransformerConfig | LSTMConfig
@@ -38,6 +40,7 @@ FAMILIES: dict[str, type[FamilyConfig]] = {
     "score": ScoreConfig,
     "flow": FlowConfig,
     "flowmap": FlowMapConfig,
+    "tokens": TokensConfig,
     "mixture": MixtureConfig,
 }
 BACKBONES: dict[str, type[BackboneConfig]] = {
