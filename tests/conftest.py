@@ -13,6 +13,7 @@ import torch
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.writer import DemoWriter
+from robolearn.nets.lstm import LSTMConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.transformer import TransformerConfig
 from robolearn.nets.unet import UNetConfig
@@ -25,6 +26,7 @@ TINY_BACKBONES = {
     "mlp": MLPConfig(width=16, depth=2),
     "unet": UNetConfig(widths=(8, 16), num_groups=4, time_dim=8),
     "transformer": TransformerConfig(width=16, num_heads=2, encoder_depth=1, decoder_depth=1),
+    "lstm": LSTMConfig(width=16),
 }
 TINY_VISION = VisionConfig(width=8, num_keypoints=3, features=4, shift=2, jitter=0.2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from robolearn.nets.lstm import LSTMConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.transformer import TransformerConfig
 from robolearn.nets.unet import UNetConfig
@@ -14,6 +15,7 @@ from robolearn.policies.mip import MIPConfig
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.score import ScoreConfig
+from robolearn.policies.tokens import TokensConfig
 
 FamilyConfig = (
     RegressionConfig
@@ -24,9 +26,10 @@ FamilyConfig = (
     | ScoreConfig
     | FlowConfig
     | FlowMapConfig
+    | TokensConfig
     | MixtureConfig
 )
-BackboneConfig = MLPConfig | UNetConfig | TransformerConfig
+BackboneConfig = MLPConfig | UNetConfig | TransformerConfig | LSTMConfig
 
 FAMILIES: dict[str, type[FamilyConfig]] = {
     "regression": RegressionConfig,
@@ -37,11 +40,13 @@ FAMILIES: dict[str, type[FamilyConfig]] = {
     "score": ScoreConfig,
     "flow": FlowConfig,
     "flowmap": FlowMapConfig,
+    "tokens": TokensConfig,
     "mixture": MixtureConfig,
 }
 BACKBONES: dict[str, type[BackboneConfig]] = {
     "mlp": MLPConfig,
     "unet": UNetConfig,
     "transformer": TransformerConfig,
+    "lstm": LSTMConfig,
 }
 REGISTRY: dict[str, type] = {**FAMILIES, **BACKBONES}

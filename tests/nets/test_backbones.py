@@ -2,11 +2,12 @@ import pytest
 import torch
 
 from robolearn.nets.backbone import FiLM, Shapes, TimeEmbedding
+from robolearn.nets.lstm import LSTMConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.transformer import TransformerConfig
 from robolearn.nets.unet import UNetConfig
 
-BACKBONES = ["mlp", "unet", "transformer"]
+BACKBONES = ["mlp", "unet", "transformer", "lstm"]
 
 
 def build(cfg, *, horizon=4, num_times=1):
@@ -91,6 +92,7 @@ def test_time_embedding_tells_neighbouring_levels_apart():
         (lambda: UNetConfig(widths=(12,)), r"widths \(12,\) must be multiples of num_groups 8"),
         (lambda: UNetConfig(widths=()), "widths"),
         (lambda: UNetConfig(kernel_size=4), "kernel_size 4 must be odd"),
+        (lambda: LSTMConfig(depth=0), "depth 0 must be at least 1"),
         (lambda: TransformerConfig(width=10), "width 10 is not a multiple of num_heads 4"),
     ],
 )
@@ -103,6 +105,6 @@ def test_the_defaults_are_of_the_size_they_say():
     shapes = Shapes(2, 2, 16, 2, 4, 1)
     sizes = {
         type(cfg): sum(p.numel() for p in cfg.build(shapes).parameters())
-        for cfg in (MLPConfig(), UNetConfig(), TransformerConfig())
+        for cfg in (MLPConfig(), UNetConfig(), TransformerConfig(), LSTMConfig())
     }
     assert all(3e5 < size < 5e6 for size in sizes.values()), sizes

@@ -16,6 +16,7 @@ from robolearn.policies.mip import MIPConfig
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.score import ScoreConfig
+from robolearn.policies.tokens import TokensConfig
 from robolearn.types import Batch
 
 FAMILIES = {
@@ -38,15 +39,18 @@ FAMILIES = {
     **{f"flowmap-{target}": FlowMapConfig(target, steps=2) for target in ("meanflow", "shortcut")},
     **{f"mixture-{v}": MixtureConfig(v, num_codes=4, num_observations=6, pairs=3) for v in ("hard-code", "plain")},
     "mixture-teacher": MixtureConfig(num_codes=4, num_observations=6, pairs=3, sampler="teacher"),
+    "tokens-bins": TokensConfig(num_bins=4, width=8),
+    "tokens-residual-vq": TokensConfig("residual-vq", num_codes=4, width=8),
 }
-BACKBONES = ["mlp", "unet", "transformer"]
+BACKBONES = ["mlp", "unet", "transformer", "lstm"]
 # Prediction and density only change the loss, the sampler only sampling: one of each on every backbone.
 SOME = ["regression", "mip", "gmm", "cvae", "diffusion-v-dpm++", "score-heun", "flow-uniform-euler"]
 SOME += ["flowmap-meanflow", "flowmap-shortcut", "mixture-hard-code", "mixture-plain"]
+SOME += ["tokens-bins", "tokens-residual-vq"]
 # Nothing in the loss is random; sampling is deterministic; the network's chunk input is zero.
-NO_DRAWS = ("regression", "gmm")
+NO_DRAWS = ("regression", "gmm", "tokens-bins", "tokens-residual-vq")
 NO_NOISE = ("regression", "mip", "cvae-act")
-NO_INPUT = ("regression", "gmm", "mixture-plain")
+NO_INPUT = ("regression", "gmm", "mixture-plain", "tokens-bins", "tokens-residual-vq")
 grid = pytest.mark.parametrize(
     ("family", "backbone"),
     [(f, b) for f in FAMILIES for b in (BACKBONES if f in SOME else ["mlp"])],
@@ -112,7 +116,7 @@ def test_padded_targets_do_not_count(make_policy, family, backbone):
         pytest.skip("its weights are means over all steps of the output; see test_gmm.py")
     policy, batch = prepared(make_policy, family, backbone), make_batch()
     learner = policy.family.teacher if family.startswith("mixture") else policy.family
-    name = next(iter(policy.family.players()))
+    name = "policy" if family.startswith("tokens") else next(iter(policy.family.players()))
     draws = draw(policy, batch, name)
     everything = dataclasses.replace(batch, mask=torch.ones_like(batch.mask))
     before, before_unmasked = (policy.loss(b, draws, player=name)[0] for b in (batch, everything))
@@ -145,7 +149,7 @@ def test_nfe_counts_calls_of_networks(make_policy, family, backbone):
     policy = make_policy(FAMILIES[family], backbone)
     calls = []
     for module in policy.modules():
-        if type(module).__name__ in ("MLP", "UNet", "Transformer"):
+        if type(module).__name__ in ("MLP", "UNet", "Transformer", "LSTM"):
             module.register_forward_hook(lambda *_: calls.append(1))
     policy.sample({"state": torch.zeros(1, 2, 4)}, 1, generator=torch.Generator().manual_seed(0))
     assert len(calls) == policy.family.nfe

@@ -41,7 +41,7 @@ def act(policy, obs):
     return policy.sample(obs, 2, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("backbone", ["mlp", "unet", "transformer"])
+@pytest.mark.parametrize("backbone", ["mlp", "unet", "transformer", "lstm"])
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: type(f).__name__)
 def test_every_family_on_every_backbone_learns_from_state_and_two_cameras(make_policy, family, backbone):
     policy = make_policy(family, backbone, obs_shapes=SHAPES)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from robolearn.data.normalizer import Normalizer
+from robolearn.nets.lstm import LSTMConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.transformer import TransformerConfig
 from robolearn.nets.unet import UNetConfig
@@ -18,6 +19,7 @@ BACKBONES = {
     "mlp": (MLPConfig(width=64, depth=2), 400),
     "unet": (UNetConfig(widths=(16, 32), num_groups=4, time_dim=32), 600),
     "transformer": (TransformerConfig(width=32, num_heads=2, encoder_depth=1, decoder_depth=2), 900),
+    "lstm": (LSTMConfig(width=32), 600),
 }
 DIFFUSION = [
     DiffusionConfig(prediction=p, sampler=s, steps=n)
@@ -25,7 +27,7 @@ DIFFUSION = [
 ]
 FLOW = [FlowConfig(), FlowConfig("logit-normal", "heun"), FlowConfig("beta", "euler", 20)]
 on_any_backbone = pytest.mark.parametrize(
-    "backbone", ["mlp", *(pytest.param(b, marks=pytest.mark.slow) for b in ("unet", "transformer"))]
+    "backbone", ["mlp", *(pytest.param(b, marks=pytest.mark.slow) for b in ("unet", "transformer", "lstm"))]
 )
 
 

@@ -24,7 +24,7 @@ def saved(tmp_path, make_policy):
     return tmp_path
 
 
-@pytest.mark.parametrize("backbone", ["mlp", "unet", "transformer"])
+@pytest.mark.parametrize("backbone", ["mlp", "unet", "transformer", "lstm"])
 @pytest.mark.parametrize("family", [RegressionConfig(), DiffusionConfig("x0", 50, "ddim", 5), FlowConfig()])
 def test_what_was_saved_is_loaded(tmp_path, make_policy, family, backbone):
     policy = make_policy(family, backbone)

@@ -170,7 +170,7 @@ def test_impossible_arguments(make_policy, arguments, message):
         Controller(make_policy(FlowConfig()), 1, seed=0, **arguments)
 
 
-@pytest.mark.parametrize("backbone", ["mlp", "unet", "transformer"])
+@pytest.mark.parametrize("backbone", ["mlp", "unet", "transformer", "lstm"])
 def test_the_place_among_the_rows_does_not_change_a_bit(make_policy, backbone):
     policy = make_policy(FlowConfig(), backbone)
     n, num_active = 40, (1, 5, 40)

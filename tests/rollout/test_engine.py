@@ -94,7 +94,7 @@ def assert_equal(one, other):
 
 
 @pytest.mark.parametrize("ensembling", [None, 0.1])
-@pytest.mark.parametrize("backbone", ["mlp", "unet", "transformer"])
+@pytest.mark.parametrize("backbone", ["mlp", "unet", "transformer", "lstm"])
 @pytest.mark.parametrize("family", [FlowConfig(steps=2), DiffusionConfig(sampler="ddpm", steps=3)], ids=str)
 def test_any_number_of_environments_gives_the_same_episodes(make_policy, family, backbone, ensembling):
     policy = make_policy(family, backbone)

@@ -1,0 +1,155 @@
+"""Chunks to codes and back: the bins of k-means, and a residual vector quantiser that is trained."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from robolearn.policies.family import Examples, masked_mean
+
+NUM_EXAMPLES = 20_000  # windows that k-means looks at
+WIDTH, LATENT = 128, 16  # channels of the quantiser's networks, and of the latent that it quantises
+DECAY = 0.95  # of the moving averages of a codebook, per batch
+DEAD = 0.01  # used less than this share of the mean code, a code is dead
+COMMITMENT = 0.25  # weight of the pull of latents to their codes (van den Oord et al. 2017, eq. 3)
+
+
+class Bins(nn.Module):
+    """One code per chunk: the nearest of K centres (Shafiullah et al. 2022, section 3.1, over whole chunks).
+
+    Args:
+        num_bins: K.
+        chunk_shape: Steps and action dimensions.
+    """
+
+    centres: Tensor
+    fitted: Tensor
+
+    def __init__(self, num_bins: int, chunk_shape: tuple[int, int]):
+        super().__init__()
+        self.register_buffer("centres", torch.zeros(num_bins, *chunk_shape))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def fit(self, examples: Examples, *, generator: torch.Generator) -> None:
+        """Find the centres by k-means over chunks without padding; a resumed run keeps those it has.
+
+        Raises:
+            ValueError: There are fewer such chunks than bins.
+        """
+        if self.fitted:
+            return
+        # Here, because importing them takes seconds that only this line needs.
+        from sklearn.cluster import KMeans
+        from threadpoolctl import threadpool_limits
+
+        _, actions, mask = examples(NUM_EXAMPLES)
+        chunks = actions[mask.all(1)].flatten(1).cpu().numpy()
+        if len(chunks) < len(self.centres):
+            raise ValueError(f"tokens: {len(chunks)} chunks without padding are too few for {len(self.centres)} bins")
+        seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
+        with threadpool_limits(1):  # several threads add up in any order, and the bins would differ in the last bit
+            means = KMeans(len(self.centres), random_state=seed).fit(chunks).cluster_centers_
+        self.centres.copy_(torch.from_numpy(means).view_as(self.centres))
+        self.fitted.fill_(True)
+
+    def encode(self, actions: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]) -> Int[Tensor, "b 1"]:
+        """Nearest centre, over the valid steps."""
+        distance = ((actions[:, None] - self.centres).square() * mask[:, None, :, None]).sum((2, 3))
+        return distance.argmin(1, keepdim=True)
+
+    def decode(self, codes: Int[Tensor, "b 1"]) -> Float[Tensor, "b t a"]:
+        """Centres of the bins."""
+        return self.centres[codes[:, 0]]
+
+
+class ResidualVQ(nn.Module):
+    """L codes per chunk: each level quantises what the levels before left over of a latent (Lee et al. 2024, 4.1).
+
+    Codebooks are moving averages of the latents that chose them (van den Oord et al. 2017, appendix A.1).
+
+    Args:
+        num_levels: L.
+        num_codes: Codes per level.
+        chunk_shape: Steps and action dimensions.
+    """
+
+    codebooks: Tensor
+    usage: Tensor
+
+    def __init__(self, num_levels: int, num_codes: int, chunk_shape: tuple[int, int]):
+        super().__init__()
+        horizon, action_dim = self.chunk_shape = chunk_shape
+        self.encoder = perceptron(horizon * (action_dim + 1), LATENT)
+        self.decoder = perceptron(LATENT, horizon * action_dim)
+        self.register_buffer("codebooks", torch.randn(num_levels, num_codes, LATENT))
+        # Share of the latents that choose a code. Zero: all are dead, and the first batch seeds them.
+        self.register_buffer("usage", torch.zeros(num_levels, num_codes))
+
+    def loss(
+        self, actions: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Squared error of the reconstruction, straight through the quantisation, and the commitment.
+
+        In training mode it also moves the codebooks, as batch normalisation moves its statistics.
+        """
+        latent = self.latent(actions, mask)
+        codes = self.quantize(latent.detach())
+        quantized = self.embed(codes)
+        if self.training:
+            self.update(latent.detach(), codes)
+        chunks = self.decoder(latent + (quantized - latent).detach()).unflatten(1, self.chunk_shape)
+        error = masked_mean((chunks - actions).square(), mask)
+        commitment = (latent - quantized).square().mean()
+        used = torch.exp(-(self.usage * self.usage.clamp(min=1e-9).log()).sum(1)).mean()
+        return error + COMMITMENT * commitment, {"error": error.detach(), "codes_used": used}
+
+    def encode(self, actions: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]) -> Int[Tensor, "b l"]:
+        """Code of every level; padded steps do not count."""
+        return self.quantize(self.latent(actions, mask))
+
+    def decode(self, codes: Int[Tensor, "b l"]) -> Float[Tensor, "b t a"]:
+        """Chunks; from the first levels alone a coarser one."""
+        return self.decoder(self.embed(codes)).float().unflatten(1, self.chunk_shape)
+
+    def latent(self, actions: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b d"]:
+        """What is quantised; in float32, for bfloat16 would blur the distances."""
+        valid = mask[:, :, None].to(actions)
+        return self.encoder(torch.cat([actions * valid, valid], dim=2).flatten(1)).float()
+
+    def quantize(self, latent: Float[Tensor, "b d"]) -> Int[Tensor, "b l"]:
+        """Nearest code of every level, coarse to fine."""
+        codes, rest = [], latent
+        for codebook in self.codebooks:
+            code = (rest[:, None] - codebook).square().sum(2).argmin(1)
+            codes.append(code)
+            rest = rest - codebook[code]
+        return torch.stack(codes, dim=1)
+
+    def embed(self, codes: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
+        """Sum of the codes' entries."""
+        levels = torch.arange(codes.shape[1], device=codes.device)
+        return self.codebooks[levels, codes].sum(1)
+
+    @torch.no_grad()
+    def update(self, latent: Float[Tensor, "b d"], codes: Int[Tensor, "b l"]) -> None:
+        """Move every code towards the mean of what chose it; seed dead ones with rows of the batch."""
+        rest = latent
+        for level, code in enumerate(codes.unbind(1)):
+            codebook, usage = self.codebooks[level].clone(), self.usage[level].clone()
+            chose = nn.functional.one_hot(code, len(codebook)).to(rest)
+            share = DECAY * usage + (1 - DECAY) * chose.mean(0)
+            total = DECAY * usage[:, None] * codebook + (1 - DECAY) * (chose[:, :, None] * rest[:, None]).mean(0)
+            dead = share < DEAD / len(codebook)
+            rows = rest[torch.arange(len(codebook), device=rest.device) % len(rest)]
+            moved = torch.where(dead[:, None], rows, total / share.clamp(min=1e-9)[:, None])
+            self.codebooks[level] = moved
+            self.usage[level] = torch.where(dead, 1 / len(codebook), share)
+            rest = rest - codebook[code]
+
+
+def perceptron(dim_in: int, dim_out: int) -> nn.Sequential:
+    """Two hidden layers."""
+    return nn.Sequential(
+        nn.Linear(dim_in, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, dim_out)
+    )
