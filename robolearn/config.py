@@ -91,6 +91,8 @@ def _build_union(members: tuple[Any, ...], data: Any, registry: Registry, where:
 
 def _build_dataclass(cls: Any, data: Any, registry: Registry, where: str) -> Any:
     _expect(isinstance(data, dict), where, "an object", data)
+    if registry.get(data.get("type")) is cls:  # a registered class may also stand where no choice is
+        data = {key: value for key, value in data.items() if key != "type"}
     hints, fields = typing.get_type_hints(cls), {f.name: f for f in dataclasses.fields(cls)}
     for name in data:
         if name not in fields:

@@ -1,4 +1,4 @@
-"""What every backbone is, and the two parts they share: the time embedding and FiLM.
+"""What every backbone is, and the parts they share: the time embedding, FiLM and a small head.
 
 A backbone maps a chunk and a condition to a chunk. It does not know which family calls it: a family passes
 the noised actions and one time, several times (flow maps) or none (regression).
@@ -89,3 +89,28 @@ class FiLM(nn.Module):
         trailing = (1,) * (x.dim() - 2)
         scale, shift = (s.view(*s.shape, *trailing) for s in (scale, shift))
         return torch.addcmul(x + shift, x, scale)
+
+
+class Head(nn.Module):
+    """Two-layer MLP from numbers and observations to numbers, for what is no chunk: a prior, a code's logits.
+
+    Args:
+        dim_in: Numbers beside the observations; may be 0.
+        dim_out: Numbers.
+        cond_size: Numbers in the flattened observation tokens.
+        width: Channels in between.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int, cond_size: int, width: int = 256):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(dim_in + cond_size, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, dim_out),
+        )
+
+    def forward(self, x: Float[Tensor, "b d_in"], cond: Float[Tensor, "b o c"]) -> Float[Tensor, "b d_out"]:
+        """Map numbers and observation tokens to numbers."""
+        return self.net(torch.cat([x, cond.flatten(1)], dim=1))

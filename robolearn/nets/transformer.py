@@ -6,11 +6,14 @@ actions of a chunk are denoised together.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from robolearn.nets.backbone import Shapes, TimeEmbedding
 
@@ -76,3 +79,15 @@ class Transformer(nn.Module):
         memory = self.encoder(torch.cat([observations, self.time(time, len(x))[:, None]], dim=1))
         tokens = self.embed(x) + self.action_position
         return self.out(self.norm(self.decoder(tokens, memory)))
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Attention as matrix products: the fused kernels have neither second nor forward-mode derivatives."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -9,16 +9,17 @@ process and on many, and a network that can be studied over a box of noise.
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from robolearn.nets.backbone import Backbone
+from robolearn.nets.backbone import Backbone, Head
 
 Draws = dict[str, Tensor]
 # Given n, that many training windows: condition [n, o, c], actions [n, t, a] and mask [n, t], as ``loss`` gets them.
@@ -31,6 +32,10 @@ class MakeNet(Protocol):
 
     def __call__(self, dim_in: int, dim_out: int, num_times: int) -> Backbone:
         """Build a backbone from ``dim_in`` to ``dim_out`` channels with ``num_times`` time arguments."""
+        ...
+
+    def head(self, dim_in: int, dim_out: int) -> Head:
+        """Build a small network from ``dim_in`` numbers and the observations to ``dim_out`` numbers."""
         ...
 
 
@@ -140,6 +145,31 @@ class Family(nn.Module, ABC):
 def standard_normal(batch: int, *shape: int, generator: torch.Generator) -> Float[Tensor, "b ..."]:
     """Draw from N(0, I) on the generator's device."""
     return torch.randn(batch, *shape, generator=generator, device=generator.device)
+
+
+def choose(logits: Float[Tensor, "b k"], noise: Float[Tensor, " b"]) -> Int[Tensor, " b"]:
+    """Draw from categorical distributions by inverting their cumulative sums at Phi(noise)."""
+    cumulative = logits.double().softmax(1).cumsum(1)
+    below = cumulative < torch.special.ndtr(noise.double())[:, None]
+    return below.sum(1).clamp(max=logits.shape[1] - 1)
+
+
+def energy_score(
+    first: Float[Tensor, "b t a"],
+    second: Float[Tensor, "b t a"],
+    actions: Float[Tensor, "b t a"],
+    mask: Bool[Tensor, "b t"],
+) -> Float[Tensor, ""]:
+    """E|x - a| - E|x - x'| / 2 from two independent samples per condition; least for the true distribution.
+
+    Distances are over the valid steps of a chunk, divided by the root of the chunk's size.
+    Source: Gneiting and Raftery 2007, eq. 22.
+    """
+
+    def distance(x: Tensor, y: Tensor) -> Tensor:
+        return ((x - y) * mask[:, :, None]).flatten(1).norm(dim=1) / math.sqrt(x[0].numel())
+
+    return (0.5 * (distance(first, actions) + distance(second, actions)) - 0.5 * distance(first, second)).mean()
 
 
 def runtime(default: Any) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
-from robolearn.nets.backbone import Backbone, Shapes
+from robolearn.nets.backbone import Backbone, Head, Shapes
 from robolearn.nets.encoder import StateEncoder
 from robolearn.policies.family import Draws
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
@@ -41,6 +41,26 @@ class PolicyConfig:
     """Key -> dimensions that are angles in rad; the network sees their sine and cosine."""
 
 
+@dataclass(frozen=True)
+class Nets:
+    """Builds networks for a policy's chunk and observations; a family's ``make_net``."""
+
+    cfg: PolicyConfig
+    cond_dim: int
+    """Channels of an observation token."""
+
+    def __call__(self, dim_in: int, dim_out: int, num_times: int) -> Backbone:
+        """Build a backbone."""
+        cfg = self.cfg
+        return cfg.backbone.build(
+            Shapes(dim_in, dim_out, cfg.action_horizon, cfg.obs_horizon, self.cond_dim, num_times)
+        )
+
+    def head(self, dim_in: int, dim_out: int) -> Head:
+        """Build a small network beside it."""
+        return Head(dim_in, dim_out, self.cfg.obs_horizon * self.cond_dim)
+
+
 class Policy(nn.Module):
     """p(action chunk | observations), for any family on any backbone.
 
@@ -54,13 +74,7 @@ class Policy(nn.Module):
         self.cfg = cfg
         self.normalizer = normalizer
         self.encoder = StateEncoder(cfg.obs_shapes, cfg.angles)
-        self.family = cfg.family.build(self._make_net, cfg.action_horizon, cfg.action_dim)
-
-    def _make_net(self, dim_in: int, dim_out: int, num_times: int) -> Backbone:
-        cfg = self.cfg
-        return cfg.backbone.build(
-            Shapes(dim_in, dim_out, cfg.action_horizon, cfg.obs_horizon, self.encoder.cond_dim, num_times)
-        )
+        self.family = cfg.family.build(Nets(cfg, self.encoder.cond_dim), cfg.action_horizon, cfg.action_dim)
 
     def encode(self, obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
         """Normalise and encode observations, key -> [b, o, ...]; unknown keys are ignored."""

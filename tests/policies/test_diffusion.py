@@ -9,7 +9,13 @@ MEAN, STD = 0.2, 0.15
 COND = torch.zeros(1, 1, 1)
 
 
-def exact_family(prediction="v", levels=100, **choices):
+@pytest.fixture
+def exact_family(nets_giving):
+    """A diffusion of one number with the exact denoiser."""
+    return lambda *args, **choices: build(nets_giving, *args, **choices)
+
+
+def build(nets_giving, prediction="v", levels=100, **choices):
     alpha_bar = squared_cosine(levels)
 
     def net(x, cond, time):
@@ -20,7 +26,7 @@ def exact_family(prediction="v", levels=100, **choices):
         return {"x0": clean, "eps": noise, "v": signal * noise - sigma * clean}[prediction]
 
     cfg = DiffusionConfig(prediction=prediction, train_steps=levels, **choices)
-    return Diffusion(cfg, lambda dim_in, dim_out, num_times: net, 1, 1)
+    return Diffusion(cfg, nets_giving(net), 1, 1)
 
 
 def sample(family, n=10_000):
@@ -30,28 +36,28 @@ def sample(family, n=10_000):
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
-def test_samples_follow_the_data(prediction, sampler):
+def test_samples_follow_the_data(exact_family, prediction, sampler):
     chunks = sample(exact_family(prediction, levels=1000, sampler=sampler, steps=1000))
     assert chunks.mean().item() == pytest.approx(MEAN, abs=0.005)
     assert chunks.std().item() == pytest.approx(STD, rel=0.03)
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
-def test_samples_over_a_subsequence_of_levels(sampler):
+def test_samples_over_a_subsequence_of_levels(exact_family, sampler):
     chunks = sample(exact_family(levels=1000, sampler=sampler, steps=250))
     assert chunks.mean().item() == pytest.approx(MEAN, abs=0.005)
     assert chunks.std().item() == pytest.approx(STD, rel=0.06)
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
-def test_a_wrong_sign_is_noticed(sampler):
+def test_a_wrong_sign_is_noticed(exact_family, sampler):
     family = exact_family(sampler=sampler, steps=100)
     net = family.net
     family.net = lambda *arguments: -net(*arguments)
     assert abs(sample(family).mean().item() - MEAN) > 0.1
 
 
-def error(sampler, steps):
+def error(exact_family, sampler, steps):
     """Largest distance to the solution of the probability-flow equation, linear for Gaussian data."""
     family = exact_family(levels=2048, sampler=sampler, steps=steps).double()
     abar = family.alpha_bar[-1]
@@ -61,11 +67,11 @@ def error(sampler, steps):
     return (end - (MEAN + STD * z)).abs().max().item()
 
 
-def test_dpm_solver_converges_with_second_order_and_ddim_with_first():
-    ratios = {s: error(s, 64) / error(s, 128) for s in ("ddim", "dpm++")}
+def test_dpm_solver_converges_with_second_order_and_ddim_with_first(exact_family):
+    ratios = {s: error(exact_family, s, 64) / error(exact_family, s, 128) for s in ("ddim", "dpm++")}
     assert 1.6 < ratios["ddim"] < 2.6
     assert 3.2 < ratios["dpm++"] < 5.5
-    assert error("dpm++", 64) < error("ddim", 64) / 4
+    assert error(exact_family, "dpm++", 64) < error(exact_family, "ddim", 64) / 4
 
 
 @pytest.mark.parametrize("levels", [10, 100, 1000])
@@ -81,14 +87,14 @@ def test_squared_cosine_falls_from_one_to_almost_nothing(levels):
     torch.testing.assert_close(alpha_bar[levels // 2], half / start)
 
 
-def test_levels_of_the_loss_cover_one_to_all():
+def test_levels_of_the_loss_cover_one_to_all(exact_family):
     family = exact_family(levels=10, steps=5)
     level = family.draws(1000, generator=torch.Generator().manual_seed(0))["level"]
     assert level.unique().tolist() == list(range(1, 11))
 
 
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
-def test_the_exact_denoiser_has_the_least_loss(prediction):
+def test_the_exact_denoiser_has_the_least_loss(exact_family, prediction):
     """E|v - E[v|x]|^2 < E|v - f(x)|^2 for every other f."""
     family = exact_family(prediction, steps=10)
     generator = torch.Generator().manual_seed(0)

@@ -8,24 +8,26 @@ from robolearn.policies.flow import Flow, FlowConfig
 COND = torch.zeros(1, 1, 1)
 
 
-def make(net, **choices):
-    return Flow(FlowConfig(**choices), lambda dim_in, dim_out, num_times: net, 1, 1)
+@pytest.fixture
+def make(nets_giving):
+    """A flow of one number on a given network."""
+    return lambda net, **choices: Flow(FlowConfig(**choices), nets_giving(net), 1, 1)
 
 
-def error(sampler, steps):
+def error(make, sampler, steps):
     """Against the solution of dx/dt = (1 + t) x from x = 1."""
     family = make(lambda x, cond, time: (1 + time[:, :, None]) * x, sampler=sampler, steps=steps)
     end = family.sample(COND, torch.ones(1, 1, 1, dtype=torch.float64))
     return abs(end.item() - math.exp(1.5))
 
 
-def test_heun_converges_with_second_order_and_euler_with_first():
-    ratios = {s: error(s, 32) / error(s, 64) for s in ("euler", "heun")}
+def test_heun_converges_with_second_order_and_euler_with_first(make):
+    ratios = {s: error(make, s, 32) / error(make, s, 64) for s in ("euler", "heun")}
     assert ratios["euler"] == pytest.approx(2, rel=0.15)
     assert ratios["heun"] == pytest.approx(4, rel=0.15)
 
 
-def test_times_of_sampling_run_from_noise_to_data():
+def test_times_of_sampling_run_from_noise_to_data(make):
     seen = []
     make(lambda x, cond, time: seen.append(time.item()) or x, steps=4).sample(COND, torch.ones(1, 1, 1))
     assert seen == [0.0, 0.25, 0.5, 0.75]
@@ -39,7 +41,7 @@ def test_times_of_sampling_run_from_noise_to_data():
         ("beta", lambda t: 1 - (1 - t / 0.999) ** 1.5),  # 1 - t / 0.999 ~ Beta(1.5, 1)
     ],
 )
-def test_training_times_follow_their_law(density, law):
+def test_training_times_follow_their_law(make, density, law):
     """Kolmogorov-Smirnov at the level 1e-6."""
     n = 20_000
     draws = make(None, time_density=density).draws(n, generator=torch.Generator().manual_seed(0))
@@ -50,13 +52,13 @@ def test_training_times_follow_their_law(density, law):
     assert distance < math.sqrt(-math.log(1e-6 / 2) / 2 / n)
 
 
-def test_the_laws_differ():
+def test_the_laws_differ(make):
     """So that the test above can tell them apart."""
     time = make(None, time_density="beta").draws(20_000, generator=torch.Generator().manual_seed(0))["time"]
     assert time.mean().item() == pytest.approx(0.999 * (1 - 1.5 / 2.5), abs=0.01)  # not 0.6, the mirrored one
 
 
-def test_the_exact_velocity_carries_noise_to_gaussian_data():
+def test_the_exact_velocity_carries_noise_to_gaussian_data(make):
     """For data N(m, s^2) the marginal velocity is known; Euler with many steps reaches the data's law."""
     m, s = 0.3, 0.2
 

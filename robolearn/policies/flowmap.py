@@ -1,0 +1,144 @@
+"""Flow maps: the average velocity over an interval, so that one or two evaluations cross from noise to actions.
+
+Sources: Frans et al. 2025 (shortcut models); Geng et al. 2025 (MeanFlow) and its improved form, arXiv:2512.02012.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from robolearn.nets.transformer import plain_attention
+from robolearn.policies.family import (
+    Draws,
+    Family,
+    MakeNet,
+    check_choice,
+    check_steps,
+    masked_mean,
+    runtime,
+    standard_normal,
+)
+
+Target = Literal["meanflow", "shortcut"]
+# Backbones resolve times to a thousandth, so that a derivative by time would be of the size of a thousand; average
+# velocities are smooth, and times of at most this size keep the derivative of the size of the velocity.
+TIME_SCALE = 0.02
+NUM_LEVELS = 7  # a shortcut model takes steps of length 1, 1/2, ... 2^-6
+
+
+@dataclass(frozen=True)
+class FlowMapConfig:
+    """Average velocities, from the data alone: few evaluations without a teacher."""
+
+    target: Target = "meanflow"
+    """What long steps learn from: meanflow, the derivative along the path; shortcut, two steps of half the length."""
+    long_share: float = 0.5
+    """Share of a batch that learns long steps; the rest learns the velocity. In (0, 1)."""
+    steps: int = runtime(2)
+    """Equal steps from noise to actions."""
+
+    def __post_init__(self) -> None:
+        check_choice("flowmap target", self.target, get_args(Target))
+        check_steps("flowmap", self.steps)
+        if not 0 < self.long_share < 1:
+            raise ValueError(f"flowmap: long_share {self.long_share} must be in (0, 1)")
+
+    def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> FlowMap:
+        """Build the family."""
+        return FlowMap(self, make_net, action_horizon, action_dim)
+
+
+class FlowMap(Family):
+    """x_{t + d} = x_t + d u(x_t, t, d, o) on the paths x_t = (1 - t) e + t a; u(x, t, 0) is the velocity."""
+
+    def __init__(self, cfg: FlowMapConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
+        super().__init__(cfg, action_horizon, action_dim)
+        self.net = make_net(action_dim, action_dim, 2)
+
+    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+        """Noise e, beginnings t and lengths d of the steps; d = 0 in the share that learns the velocity."""
+        device = generator.device
+        is_long = torch.rand(batch, generator=generator, device=device) < self.cfg.long_share
+        if self.cfg.target == "meanflow":
+            # logit-normal(0.4, 1): MeanFlow's (-0.4, 1), whose time runs the other way
+            ends = (0.4 + standard_normal(batch, 2, generator=generator)).sigmoid().sort(dim=1).values
+            start, length = ends[:, 0], (ends[:, 1] - ends[:, 0]) * is_long
+        else:
+            # A step of length 2^-level begins at a multiple of its length; every length is as frequent.
+            level = torch.randint(NUM_LEVELS, (batch,), generator=generator, device=device)
+            length, uniform = 0.5**level, torch.rand(batch, generator=generator, device=device)
+            start = torch.where(is_long, (uniform / length).floor() * length, uniform)
+            length = length * is_long
+        return {
+            "noise": standard_normal(batch, *self.chunk_shape, generator=generator),
+            "start": start,
+            "length": length,
+        }
+
+    def loss(
+        self,
+        actions: Float[Tensor, "b t a"],
+        cond: Float[Tensor, "b o c"],
+        mask: Bool[Tensor, "b t"],
+        draws: Draws,
+        *,
+        player: str = "policy",
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Squared error to the velocity, in the share of long steps to what they should average to."""
+        start, length = draws["start"], draws["length"]
+        x, velocity = torch.lerp(draws["noise"], actions, start[:, None, None]), actions - draws["noise"]
+        average = self.average(x, start, length, cond)
+        target = {"meanflow": self.meanflow_target, "shortcut": self.shortcut_target}[self.cfg.target]
+        rows = length.nonzero()[:, 0]
+        with torch.no_grad():
+            velocity[rows] = target(*(value[rows] for value in (x, velocity, start, length, cond))).to(velocity)
+        return masked_mean((average - velocity).square(), mask), {}
+
+    def meanflow_target(self, x: Tensor, velocity: Tensor, start: Tensor, length: Tensor, cond: Tensor) -> Tensor:
+        """Add d du/dt along the path to v, with the end of the step fixed (improved MeanFlow, arXiv:2512.02012).
+
+        The tangent is the network's own velocity, not the noisy a - e, so that the loss is plain regression.
+        """
+        tangent = self.average(x, start, torch.zeros_like(length), cond)
+        with plain_attention(), torch.autocast(x.device.type, enabled=False):  # bfloat16 has too few digits here
+            slope = torch.func.jvp(
+                lambda x, start, length: self.average(x, start, length, cond),
+                (x, start, length),
+                (tangent.float(), torch.ones_like(start), -torch.ones_like(length)),
+            )[1]
+        return velocity + length[:, None, None] * slope
+
+    def shortcut_target(self, x: Tensor, velocity: Tensor, start: Tensor, length: Tensor, cond: Tensor) -> Tensor:
+        """The mean of two steps of half the length (Frans et al. 2025, eq. 5); the shortest halves are velocities."""
+        half = length / 2
+        asked = torch.where(half < 0.5 ** (NUM_LEVELS - 1), torch.zeros_like(half), half)
+        first = self.average(x, start, asked, cond)
+        second = self.average(x + half[:, None, None] * first, start + half, asked, cond)
+        return 0.5 * (first + second)
+
+    def average(
+        self, x: Float[Tensor, "b t a"], start: Float[Tensor, " b"], length: Float[Tensor, " b"], cond: Tensor
+    ) -> Float[Tensor, "b t a"]:
+        """u(x, t, d, o)."""
+        return self.net(x, cond, TIME_SCALE * torch.stack([start, length], dim=1))
+
+    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
+        """The initial value e."""
+        return standard_normal(batch, *self.chunk_shape, generator=generator)
+
+    def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
+        """Cross from t = 0 to 1 in equal steps."""
+        x, step = noise, 1.0 / self.cfg.steps
+        for i in range(self.cfg.steps):
+            x = x + step * self.average(x, x.new_full((len(x),), i * step), x.new_full((len(x),), step), cond)
+        return x
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sampled chunk."""
+        return self.cfg.steps

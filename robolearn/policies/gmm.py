@@ -1,0 +1,99 @@
+"""Mixture density network (Bishop 1994); with the lstm backbone it is robomimic's LSTM-GMM (Mandlekar et al. 2021)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from robolearn.policies.family import (
+    Draws,
+    Family,
+    MakeNet,
+    choose,
+    runtime,
+    standard_normal,
+)
+
+
+@dataclass(frozen=True)
+class GMMConfig:
+    """Mixture of Gaussians over whole chunks: one evaluation, its modes are as many as its components."""
+
+    num_components: int = 16
+    """Components K."""
+    min_std: float = 0.01
+    """Smallest standard deviation, in normalised actions; keeps the likelihood bounded."""
+    std_scale: float = runtime(0.0)
+    """Share of a component's standard deviation that samples carry; 0 takes the means, as robomimic does."""
+
+    def __post_init__(self) -> None:
+        if self.num_components < 1 or self.min_std <= 0 or self.std_scale < 0:
+            raise ValueError(
+                f"gmm: num_components {self.num_components} must be at least 1, min_std {self.min_std} above 0 "
+                f"and std_scale {self.std_scale} not negative"
+            )
+
+    def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> GMM:
+        """Build the family."""
+        return GMM(self, make_net, action_horizon, action_dim)
+
+
+class GMM(Family):
+    """p(a | o) = sum_k w_k(o) N(a; m_k(o), s_k(o)^2): a component is a whole chunk, so steps do not mix modes."""
+
+    def __init__(self, cfg: GMMConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
+        super().__init__(cfg, action_horizon, action_dim)
+        self.net = make_net(action_dim, cfg.num_components * (2 * action_dim + 1), 0)
+
+    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+        """Nothing is random."""
+        return {}
+
+    def loss(
+        self,
+        actions: Float[Tensor, "b t a"],
+        cond: Float[Tensor, "b o c"],
+        mask: Bool[Tensor, "b t"],
+        draws: Draws,
+        *,
+        player: str = "policy",
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Negative log-likelihood of the valid steps, in nats per number of a full chunk."""
+        logits, means, stds = self.components(cond)
+        z = (actions[:, None] - means) / stds
+        log_density = -0.5 * z.square() - stds.log() - 0.5 * math.log(2 * math.pi)
+        log_density = (log_density * mask[:, None, :, None]).sum((2, 3))
+        loss = -torch.logsumexp(logits.log_softmax(1) + log_density, 1).mean() / actions[0].numel()
+        usage = logits.softmax(1).mean(0)
+        return loss, {"components_used": (-(usage * usage.clamp(min=1e-9).log()).sum()).exp()}
+
+    def components(
+        self, cond: Float[Tensor, "b o c"]
+    ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k t a"], Float[Tensor, "b k t a"]]:
+        """Logits, means and standard deviations."""
+        (horizon, action_dim), k = self.chunk_shape, self.cfg.num_components
+        # Likelihoods of a whole chunk need more than bfloat16.
+        out = self.net(cond.new_zeros(len(cond), horizon, action_dim), cond).float()
+        logits, means, stds = out.split([k, k * action_dim, k * action_dim], dim=2)
+        means, stds = (x.unflatten(2, (k, action_dim)).transpose(1, 2) for x in (means, stds))
+        return logits.mean(1), means, torch.nn.functional.softplus(stds) + self.cfg.min_std
+
+    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
+        """One number that picks the component, then one for each number of the chunk."""
+        return standard_normal(batch, 1 + math.prod(self.chunk_shape), generator=generator)
+
+    def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
+        """The chosen component's mean, plus a share of its spread."""
+        logits, means, stds = self.components(cond)
+        rows, component = torch.arange(len(cond), device=cond.device), choose(logits, noise[:, 0])
+        spread = noise[:, 1:].view(len(cond), *self.chunk_shape)
+        return means[rows, component] + self.cfg.std_scale * stds[rows, component] * spread
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sampled chunk."""
+        return 1

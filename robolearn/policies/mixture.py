@@ -1,0 +1,286 @@
+"""One evaluation from a many-step teacher: a flow is trained, then distilled into a network whose noise picks a code.
+
+A smooth map from noise to chunks cannot jump between modes, so that it leaves samples between them. Here the noise
+first picks one of K discrete codes, and the chunk is decoded from noise and code: the map jumps where the code does.
+
+    teacher   flow matching on the data, as in ``flow.py``
+    codes     K chunks per observation, fitted to samples of the teacher by annealed winner-takes-all
+              (Rupprecht et al. 2017; Makansi et al. 2019); variant ``plain`` samples these and ends here
+    policy    pairs (noise, chunk) of the teacher's differential equation, labelled with the nearest code:
+              a selector learns noise -> code, the backbone learns (noise, code) -> chunk
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from robolearn.policies.family import (
+    Draws,
+    Examples,
+    Family,
+    MakeNet,
+    Player,
+    check_choice,
+    choose,
+    energy_score,
+    runtime,
+    standard_normal,
+)
+from robolearn.policies.flow import Flow, FlowConfig
+
+Variant = Literal["hard-code", "plain"]
+MixtureSampler = Literal["student", "teacher"]
+TEMPERATURES = (0.5, 1e-3)  # of the winner-takes-all, from the start to the middle of its span
+HUBER = 0.03  # where the student's error turns from squared to absolute, in normalised actions
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """A flow and its one-evaluation student, trained one after the other."""
+
+    variant: Variant = "hard-code"
+    """hard-code, the noise picks a code and the chunk follows from both; plain, a chunk per code."""
+    teacher: FlowConfig = field(default_factory=lambda: FlowConfig(sampler="heun", steps=4))
+    """The flow that is trained first, and how it is sampled for the student."""
+    teacher_share: float = 0.6
+    """Share of the training steps that the teacher gets."""
+    codes_share: float = 0.1
+    """Share that the codes get; with variant plain they get the rest."""
+    num_codes: int = 64
+    """Codes K; have more than modes."""
+    code_dim: int = 16
+    """Channels of a code's embedding."""
+    num_observations: int = 12_000
+    """Observations at which the teacher is sampled."""
+    pairs: int = 16
+    """Samples of the teacher at each of them."""
+    obs_jitter: float = 0.02
+    """Standard deviation of the noise added to these observations, in normalised units."""
+    temperature: float = runtime(1.0)
+    """Variant plain: below 1 rare codes are drawn less often."""
+    sampler: MixtureSampler = runtime("student")  # noqa: RUF009
+    """Who samples: the student with one evaluation, or the teacher."""
+
+    def __post_init__(self) -> None:
+        check_choice("mixture variant", self.variant, get_args(Variant))
+        check_choice("mixture sampler", self.sampler, get_args(MixtureSampler))
+        if not (self.teacher_share > 0 and self.codes_share > 0 and self.teacher_share + self.codes_share < 1):
+            raise ValueError(
+                f"mixture: teacher_share {self.teacher_share} and codes_share {self.codes_share} must be above 0 "
+                "and leave a share for the student"
+            )
+        if min(self.num_codes, self.code_dim, self.num_observations, self.pairs) < 1 or self.num_codes < 2:
+            raise ValueError("mixture: num_codes must be at least 2; code_dim, num_observations and pairs at least 1")
+        if self.variant == "hard-code" and self.temperature != 1:
+            raise ValueError("mixture: temperature is of variant plain; in hard-code the noise alone picks the code")
+        if self.obs_jitter < 0 or self.temperature <= 0:
+            raise ValueError(
+                f"mixture: obs_jitter {self.obs_jitter} must not be negative, temperature {self.temperature} above 0"
+            )
+
+    def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Mixture:
+        """Build the family."""
+        return Mixture(self, make_net, action_horizon, action_dim)
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Samples of the teacher: ``pairs`` of noise and chunk at each of n observations, and their codes."""
+
+    cond: Float[Tensor, "n o c"]
+    noise: Float[Tensor, "n p t a"]
+    chunks: Float[Tensor, "n p t a"]
+    codes: Int[Tensor, "n p"] | None = None
+
+
+class Codes(nn.Module):
+    """K chunks per observation and the logits with which they are drawn."""
+
+    def __init__(self, make_net: MakeNet, num_codes: int, chunk_shape: tuple[int, int]):
+        super().__init__()
+        self.num_codes, self.chunk_shape = num_codes, chunk_shape
+        self.net = make_net(chunk_shape[1], num_codes * (chunk_shape[1] + 1), 0)
+
+    def forward(self, cond: Float[Tensor, "b o c"]) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k t a"]]:
+        """Logits and chunks."""
+        out = self.net(cond.new_zeros(len(cond), *self.chunk_shape), cond).float()
+        logits, chunks = out.split([self.num_codes, out.shape[2] - self.num_codes], dim=2)
+        return logits.mean(1), chunks.unflatten(2, (self.num_codes, -1)).transpose(1, 2)
+
+
+class Mixture(Family):
+    """a = f(z, c(z, o), o), c = argmax of the selector; a deterministic function of z that may jump."""
+
+    def __init__(self, cfg: MixtureConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
+        super().__init__(cfg, action_horizon, action_dim)
+        self.teacher = Flow(cfg.teacher, make_net, action_horizon, action_dim)
+        self.codes = Codes(make_net, cfg.num_codes, self.chunk_shape)
+        self.student: Student | None = None
+        if cfg.variant == "hard-code":
+            self.student = Student(make_net, cfg, self.chunk_shape)
+        self.bank: Bank | None = None
+
+    def players(self) -> dict[str, Player]:
+        """Teacher, codes and student, one after the other."""
+        taught = self.cfg.teacher_share
+        coded = taught + self.cfg.codes_share if self.student is not None else 1.0
+        players = {
+            "teacher": Player(self.teacher, (0.0, taught)),
+            "codes": Player(self.codes, (taught, coded), trains_encoder=False),
+        }
+        if self.student is not None:
+            players["policy"] = Player(self.student, (coded, 1.0), trains_encoder=False)
+        return players
+
+    @torch.no_grad()
+    def begin(self, player: str, examples: Examples, *, generator: torch.Generator) -> None:
+        """Sample the teacher for codes and student; label the student's pairs."""
+        if player == "teacher":
+            return
+        cond, *_ = examples(self.cfg.num_observations)
+        jitter = standard_normal(*cond.shape, generator=generator)
+        cond = cond + self.cfg.obs_jitter * jitter
+        noise = standard_normal(len(cond), self.cfg.pairs, *self.chunk_shape, generator=generator)
+        parts = [self._label(*part, player) for part in zip(cond.split(256), noise.split(256), strict=True)]
+        chunks, codes = (torch.cat(part) for part in zip(*parts, strict=True))
+        self.bank = Bank(cond, noise, chunks, codes)
+
+    def _label(self, cond: Tensor, noise: Tensor, player: str) -> tuple[Tensor, Tensor]:
+        """Chunks [n, p, t, a] of the teacher and, for the student, their nearest codes [n, p]."""
+        repeated = cond.repeat_interleave(self.cfg.pairs, dim=0)
+        chunks = self.teacher.sample(repeated, noise.flatten(0, 1)).view_as(noise)
+        if player == "codes":
+            return chunks, chunks.new_zeros(chunks.shape[:2], dtype=torch.long)
+        return chunks, squared_distances(chunks, self.codes(cond)[1]).argmin(2)
+
+    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+        """The teacher's draws; for the others rows of the bank, a pair in each, and the temperature."""
+        if player == "teacher":
+            return self.teacher.draws(batch, generator=generator)
+        assert self.bank is not None, "begin fills the bank"
+
+        def integers(high: int) -> Tensor:
+            return torch.randint(high, (batch,), generator=generator, device=generator.device)
+
+        if player == "policy":
+            return {"row": integers(len(self.bank.cond)), "pair": integers(self.cfg.pairs)}
+        start, end = TEMPERATURES
+        temperature = end + (start - end) * max(0.0, 1 - 2 * progress)
+        return {"row": integers(len(self.bank.cond)), "temperature": torch.full((batch,), temperature)}
+
+    def loss(
+        self,
+        actions: Float[Tensor, "b t a"],
+        cond: Float[Tensor, "b o c"],
+        mask: Bool[Tensor, "b t"],
+        draws: Draws,
+        *,
+        player: str = "policy",
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The teacher learns from the batch, codes and student from the teacher's samples."""
+        if player == "teacher":
+            return self.teacher.loss(actions, cond, mask, draws)
+        assert self.bank is not None, "begin fills the bank"
+        row, bank = draws["row"], self.bank
+        if player == "codes":
+            return self.codes_loss(bank.cond[row], bank.chunks[row], draws["temperature"])
+        assert self.student is not None, "only the variant with a student has this player"
+        assert bank.codes is not None, "begin labels the student's pairs"
+        pair = (row, draws["pair"])
+        return self.student.loss(bank.cond[row], bank.noise[pair], bank.codes[pair], bank.chunks[pair])
+
+    def codes_loss(
+        self, cond: Float[Tensor, "b o c"], chunks: Float[Tensor, "b p t a"], temperature: Float[Tensor, " b"]
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Soft winner-takes-all, and the cross-entropy of the logits to the mean responsibility."""
+        logits, centres = self.codes(cond)
+        distance = squared_distances(chunks, centres)
+        weight = (-distance.detach() / temperature[:, None, None].to(distance)).softmax(2)
+        share = weight.mean(1)
+        error = (weight * distance).sum(2).mean()
+        surprise = -(share * logits.log_softmax(1)).sum(1).mean()
+        usage = share.mean(0)
+        used = (-(usage * usage.clamp(min=1e-9).log()).sum()).exp()
+        return error + 0.1 * surprise, {"error": error, "codes_used": used}
+
+    def validation_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+        """Noise of two samples."""
+        return {name: self.noise(batch, generator=generator) for name in ("first", "second")}
+
+    def validation_loss(
+        self,
+        actions: Float[Tensor, "b t a"],
+        cond: Float[Tensor, "b o c"],
+        mask: Bool[Tensor, "b t"],
+        draws: Draws,
+    ) -> Float[Tensor, ""]:
+        """Energy score of the samples."""
+        return energy_score(self.sample(cond, draws["first"]), self.sample(cond, draws["second"]), actions, mask)
+
+    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
+        """The teacher's initial value, which the student learns to follow; variant plain reads its first number."""
+        return self.teacher.noise(batch, generator=generator)
+
+    def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
+        """One evaluation of the student, or many of the teacher."""
+        if self.cfg.sampler == "teacher":
+            return self.teacher.sample(cond, noise)
+        if self.student is not None:
+            return self.student(cond, noise)
+        logits, centres = self.codes(cond)
+        code = choose(logits / self.cfg.temperature, noise[:, 0, 0])
+        return centres[torch.arange(len(cond), device=cond.device), code]
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sampled chunk; the selector is a small head beside the network."""
+        return self.teacher.nfe if self.cfg.sampler == "teacher" else 1
+
+
+class Student(nn.Module):
+    """Selector (z, o) -> code and decoder (z, code, o) -> chunk."""
+
+    def __init__(self, make_net: MakeNet, cfg: MixtureConfig, chunk_shape: tuple[int, int]):
+        super().__init__()
+        self.selector = make_net.head(math.prod(chunk_shape), cfg.num_codes)
+        self.embedding = nn.Embedding(cfg.num_codes, cfg.code_dim)
+        self.net = make_net(chunk_shape[1] + cfg.code_dim, chunk_shape[1], 0)
+
+    def forward(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b t a"]) -> Float[Tensor, "b t a"]:
+        """The chunk of a noise."""
+        return self.decode(cond, noise, self.selector(noise.flatten(1), cond).argmax(1))
+
+    def decode(
+        self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b t a"], code: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b t a"]:
+        """The chunk of a noise and a code, which every step sees."""
+        embedded = self.embedding(code)[:, None].expand(-1, noise.shape[1], -1)
+        return self.net(torch.cat([noise, embedded], dim=2), cond)
+
+    def loss(
+        self,
+        cond: Float[Tensor, "b o c"],
+        noise: Float[Tensor, "b t a"],
+        code: Int[Tensor, " b"],
+        chunk: Float[Tensor, "b t a"],
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Cross-entropy of the code, and pseudo-Huber error of the chunk decoded from the true code."""
+        logits = self.selector(noise.flatten(1), cond).float()
+        surprise = nn.functional.cross_entropy(logits, code)
+        error = self.decode(cond, noise, code).float() - chunk
+        error = ((error.square() + HUBER**2).sqrt() - HUBER).mean()
+        right = (logits.argmax(1) == code).float().mean()
+        return error + 0.3 * surprise, {"error": error, "codes_right": right}
+
+
+def squared_distances(chunks: Float[Tensor, "b p t a"], centres: Float[Tensor, "b k t a"]) -> Float[Tensor, "b p k"]:
+    """Mean squared distance of every chunk to every centre."""
+    x, y = chunks.flatten(2), centres.flatten(2)
+    products = torch.baddbmm(y.square().sum(2)[:, None], x, y.transpose(1, 2), alpha=-2)
+    return (products + x.square().sum(2, keepdim=True)) / x.shape[2]

@@ -1,0 +1,169 @@
+"""Score-based model: one denoiser, sampled as EDM's differential equation or by annealed Langevin dynamics.
+
+Sources: Karras et al. 2022 (EDM); Song and Ermon 2019 (NCSN).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from robolearn.policies.family import (
+    Draws,
+    Examples,
+    Family,
+    MakeNet,
+    check_choice,
+    check_steps,
+    masked_mean,
+    runtime,
+    standard_normal,
+)
+
+ScoreSampler = Literal["heun", "euler", "langevin"]
+EXAMPLES = 10_000
+RHO = 7  # curvature of the noise levels (EDM, eq. 5)
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """Denoising at all noise levels with EDM's preconditioning."""
+
+    sigma_min: float = 0.01
+    """Smallest noise level, in normalised actions."""
+    sigma_max: float = 10.0
+    """Largest noise level; actions lie in [-1, 1], so images' 80 would waste steps."""
+    log_sigma_mean: float = -0.5
+    """Mean of the logarithm of the noise levels trained on."""
+    log_sigma_std: float = 1.2
+    """Their standard deviation."""
+    langevin_step: float = 0.1
+    """Langevin step in units of sigma^2, in (0, 1): x += step sigma^2 score + sqrt(2 step) sigma noise."""
+    sampler: ScoreSampler = runtime("heun")  # noqa: RUF009
+    """heun, second order; euler, first order; langevin, several noisy steps at each noise level."""
+    steps: int = runtime(10)
+    """Noise levels to go through."""
+    langevin_repeats: int = runtime(5)
+    """Langevin steps at each noise level."""
+
+    def __post_init__(self) -> None:
+        check_choice("score sampler", self.sampler, get_args(ScoreSampler))
+        check_steps("score", self.steps)
+        check_steps("score: langevin repeats", self.langevin_repeats)
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise ValueError(f"score: 0 < sigma_min {self.sigma_min} < sigma_max {self.sigma_max} must hold")
+        if self.log_sigma_std <= 0 or not 0 < self.langevin_step < 1:
+            raise ValueError(
+                f"score: log_sigma_std {self.log_sigma_std} must be above 0, "
+                f"langevin_step {self.langevin_step} in (0, 1)"
+            )
+
+    def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Score:
+        """Build the family."""
+        return Score(self, make_net, action_horizon, action_dim)
+
+
+class Score(Family):
+    """D(x; s) = c_skip x + c_out F(c_in x; ln s) estimates the clean chunk; the score is (D - x) / s^2.
+
+    ``sigma_data`` is the standard deviation of the normalised actions, measured before training.
+    """
+
+    sigma_data: Tensor
+
+    def __init__(self, cfg: ScoreConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
+        super().__init__(cfg, action_horizon, action_dim)
+        self.net = make_net(action_dim, action_dim, 1)
+        self.register_buffer("sigma_data", torch.tensor(0.5))
+
+    @torch.no_grad()
+    def begin(self, player: str, examples: Examples, *, generator: torch.Generator) -> None:
+        """Measure sigma_data."""
+        _, actions, mask = examples(EXAMPLES)
+        self.sigma_data.copy_(actions[mask].std())
+
+    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+        """Noise, and the place of ln sigma in its distribution."""
+        return {
+            "noise": standard_normal(batch, *self.chunk_shape, generator=generator),
+            "level": standard_normal(batch, generator=generator),
+        }
+
+    def loss(
+        self,
+        actions: Float[Tensor, "b t a"],
+        cond: Float[Tensor, "b o c"],
+        mask: Bool[Tensor, "b t"],
+        draws: Draws,
+        *,
+        player: str = "policy",
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Squared error of D, weighted to unit variance at initialisation (EDM, eq. 8 and table 1)."""
+        cfg = self.cfg
+        sigma = (cfg.log_sigma_mean + cfg.log_sigma_std * draws["level"]).exp()
+        sigma = sigma.clamp(cfg.sigma_min, cfg.sigma_max)
+        denoised = self.denoise(actions + sigma[:, None, None] * draws["noise"], sigma, cond)
+        weight = (sigma.square() + self.sigma_data.square()) / (sigma * self.sigma_data).square()
+        return masked_mean(weight[:, None, None] * (denoised - actions).square(), mask), {}
+
+    def denoise(
+        self, x: Float[Tensor, "b t a"], sigma: Float[Tensor, " b"], cond: Float[Tensor, "b o c"]
+    ) -> Float[Tensor, "b t a"]:
+        """D(x; sigma, o) (EDM, eq. 7)."""
+        low, high = math.log(self.cfg.sigma_min), math.log(self.cfg.sigma_max)
+        time = (sigma.log() - low) / (high - low)
+        total = (sigma.square() + self.sigma_data.square())[:, None, None]
+        s, data = sigma[:, None, None], self.sigma_data
+        return (data**2 / total) * x + (s * data / total.sqrt()) * self.net(x / total.sqrt(), cond, time[:, None])
+
+    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
+        """The initial value, and one more draw per Langevin step: [b, draws, t, a]."""
+        num_draws = 1 + self.cfg.steps * self.cfg.langevin_repeats if self.cfg.sampler == "langevin" else 1
+        return standard_normal(batch, num_draws, *self.chunk_shape, generator=generator)
+
+    def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
+        """Run the chosen sampler from sigma_max down."""
+        return self.langevin(cond, noise) if self.cfg.sampler == "langevin" else self.integrate(cond, noise[:, 0])
+
+    def integrate(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b t a"]) -> Float[Tensor, "b t a"]:
+        """dx/ds = (x - D(x; s)) / s from sigma_max to 0 (EDM, algorithm 1 without churn)."""
+        low, high = self.cfg.sigma_min ** (1 / RHO), self.cfg.sigma_max ** (1 / RHO)
+        levels = [*(torch.linspace(high, low, self.cfg.steps, dtype=torch.float64) ** RHO).tolist(), 0.0]
+        x = self.cfg.sigma_max * noise
+        for sigma, following in pairwise(levels):
+            slope = (x - self._denoise(x, sigma, cond)) / sigma
+            end = x + (following - sigma) * slope
+            if following > 0 and self.cfg.sampler == "heun":
+                slope = 0.5 * (slope + (end - self._denoise(end, following, cond)) / following)
+                end = x + (following - sigma) * slope
+            x = end
+        return x
+
+    def langevin(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b n t a"]) -> Float[Tensor, "b t a"]:
+        """Annealed Langevin dynamics (Song and Ermon 2019, algorithm 1), and a last step without noise."""
+        cfg = self.cfg
+        exponents = torch.linspace(math.log(cfg.sigma_max), math.log(cfg.sigma_min), cfg.steps, dtype=torch.float64)
+        x = cfg.sigma_max * noise[:, 0]
+        draws = iter(noise[:, 1:].unbind(1))
+        for sigma in exponents.exp().tolist():
+            for _ in range(cfg.langevin_repeats):
+                drift = cfg.langevin_step * (self._denoise(x, sigma, cond) - x)  # step sigma^2 score
+                x = x + drift + math.sqrt(2 * cfg.langevin_step) * sigma * next(draws)
+        return self._denoise(x, cfg.sigma_min, cond)
+
+    def _denoise(self, x: Tensor, sigma: float, cond: Tensor) -> Tensor:
+        return self.denoise(x, x.new_full((len(x),), sigma), cond)
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sampled chunk."""
+        steps = self.cfg.steps
+        return {"euler": steps, "heun": 2 * steps - 1, "langevin": steps * self.cfg.langevin_repeats + 1}[
+            self.cfg.sampler
+        ]
