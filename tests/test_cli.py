@@ -53,6 +53,21 @@ def test_inspect_of_a_damaged_store_exits_1(tmp_path, capsys):
     fails(capsys, "inspect", out, code=1)
 
 
+@pytest.mark.parametrize(
+    ("flags", "choices"),
+    [
+        (("--task", "nope"), "unknown task 'nope'; choose from avoid, "),
+        (("--rows", "flow", "nope"), "unknown row 'nope'; choose from regression, "),
+        (("--budget", "nope"), "unknown budget 'nope'; choose from compute, converged"),
+        (("--data", "/nowhere"), "/nowhere/avoid.zarr: no such file"),
+    ],
+)
+def test_bench_lists_the_choices(tmp_path, capsys, flags, choices):
+    error = fails(capsys, "bench", "triangle", "--runs", tmp_path, *flags)
+    assert error.startswith(f"error: {choices}")
+    assert error.count("\n") == 1
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys\nfrom robolearn.cli import main\n"

@@ -149,6 +149,7 @@ def _group(task: Task, budget: str, rows: Sequence[Row], found: dict[str, Result
 
 def _entry(task: Task, budget: str, row: Row, results: Results, reference: Results) -> Entry:
     settings = _settings(row, list(results.values()))
+    episodes = settings[0].numbers.success.n // len(results)
     first, trainings = next(iter(results.values())), [result["training"] for result in results.values()]
     return Entry(
         task=task.name,
@@ -162,8 +163,8 @@ def _entry(task: Task, budget: str, row: Row, results: Results, reference: Resul
         trained_parameters=first["settings"][row.settings[0].name]["parameters"],
         settings=settings,
         chosen=min(range(len(settings)), key=lambda i: (-settings[i].merit, settings[i].nfe)),
-        episodes=task.num_states * task.num_repeats,
-        sized_down=_sized_down(task, len(results)),
+        episodes=episodes,
+        sized_down=_sized_down(task, len(results), episodes),
     )
 
 
@@ -215,8 +216,7 @@ def _relative_compute(results: Results, reference: Results) -> float | None:
     return used / unit
 
 
-def _sized_down(task: Task, num_seeds: int) -> tuple[str, ...]:
-    episodes = task.num_states * task.num_repeats
+def _sized_down(task: Task, num_seeds: int, episodes: int) -> tuple[str, ...]:
     shortfalls = (
         (num_seeds < WANTED_SEEDS, f"{num_seeds} of {WANTED_SEEDS} training seeds"),
         (episodes < WANTED_EPISODES, f"{episodes} of {WANTED_EPISODES} episodes per seed"),

@@ -6,13 +6,15 @@ whether the episode succeeded, `modes` which way it took (-1 where undefined). O
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from robolearn.rollout.intervals import CONFIDENCE, NUM_RESAMPLES, mode_entropy
+from robolearn.rollout.intervals import CONFIDENCE, NUM_RESAMPLES, corrected_entropy, mode_entropy
 from robolearn.rollout.metrics import Estimate
 
-NUM_SIMULATIONS = 1000
+NUM_SIMULATIONS = 10_000
 
 
 def conditional_mode_entropies(
@@ -39,8 +41,8 @@ def expected_mode_entropy(
 ) -> float:
     """What `mode_entropy` shows on average for this many draws of a distribution: the demonstrators' own value."""
     draws = np.random.default_rng(seed).multinomial(num_repeats, distribution, size=num_simulations)
-    modes = np.arange(len(distribution))
-    return float(np.mean([mode_entropy(np.repeat(modes, counts), len(modes)) for counts in draws]))
+    shown = corrected_entropy(draws) / math.log(len(distribution))
+    return float(np.clip(shown, 0, 1).mean())
 
 
 def mode_divergence(demonstrations: Int[np.ndarray, " m"], policy: Int[np.ndarray, "*r m"]) -> Float[np.ndarray, "*r"]:

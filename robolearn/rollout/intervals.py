@@ -87,7 +87,7 @@ def mode_entropy(modes: Int[np.ndarray, " n"], num_modes: int) -> float:
     Raises:
         ValueError: Without episodes, for num_modes < 2 and for a mode out of range.
     """
-    corrected = float(_miller_madow(_mode_counts(modes, num_modes)))
+    corrected = float(corrected_entropy(_mode_counts(modes, num_modes)))
     return min(max(corrected / math.log(num_modes), 0.0), 1.0)
 
 
@@ -120,8 +120,8 @@ def mode_entropy_interval(
     counts = _mode_counts(modes, num_modes)
     n = int(counts.sum())
     resamples = np.random.default_rng(seed).multinomial(n, counts / n, size=num_resamples)
-    error = np.abs(_miller_madow(resamples) - _entropy(counts / n))
-    value, half = float(_miller_madow(counts)), float(np.quantile(error, confidence))
+    error = np.abs(corrected_entropy(resamples) - _entropy(counts / n))
+    value, half = float(corrected_entropy(counts)), float(np.quantile(error, confidence))
     low, high = value - half, value + half
     if np.count_nonzero(counts) == 1:
         unseen = min(1 - (1 - confidence) ** (1 / n), 1 - 1 / num_modes)  # beyond this the entropy falls again
@@ -146,6 +146,7 @@ def _entropy(p: Float[np.ndarray, "*r m"]) -> Float[np.ndarray, "*r"]:
     return np.asarray(-(p * np.log(np.where(p > 0, p, 1.0))).sum(-1))
 
 
-def _miller_madow(counts: Int[np.ndarray, "*r m"]) -> Float[np.ndarray, "*r"]:
+def corrected_entropy(counts: Int[np.ndarray, "*r m"]) -> Float[np.ndarray, "*r"]:
+    """Entropy [nat] of histograms with Miller and Madow's correction, neither normalised nor clipped."""
     n = counts.sum(-1, keepdims=True)
     return np.asarray(_entropy(counts / n) + (np.count_nonzero(counts, axis=-1) - 1) / (2 * n[..., 0]))

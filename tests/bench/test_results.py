@@ -1,0 +1,136 @@
+"""From result.json to the tables: which setting, compared with what, and what is said about it."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from robolearn.bench.gather import gather
+from robolearn.bench.plot import color_of
+from robolearn.bench.results import write_results
+from robolearn.bench.rows import Row, Setting
+from robolearn.bench.unit import Unit
+from robolearn.policies.diffusion import DiffusionConfig
+from robolearn.rollout.coverage import expected_mode_entropy
+from tests.bench.tiny import FLOW, REGRESSION, TASK, measured, result
+
+ALL, HALF, NONE = np.ones((2, 6)), np.tile([1, 1, 1, 0, 0, 0], (2, 1)), np.zeros((2, 6))
+BOTH_WAYS = np.tile([0, 1], (2, 3))
+DIFFUSION = Row("diffusion", DiffusionConfig(), (Setting("ddpm"),))
+ROWS = (REGRESSION, DIFFUSION, FLOW)
+EIGHT = {"euler-5": measured(ALL, BOTH_WAYS, nfe=5), "euler-1": measured(NONE, nfe=1)}
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Write a result as if a unit had been done."""
+
+    def put(row, seed, settings, budget="compute", **kwargs):
+        unit = Unit(TASK, row, budget, seed, tmp_path / "runs")
+        unit.begin()
+        unit.write(result(settings, **kwargs))
+
+    return put
+
+
+def entries(tmp_path, task=TASK):
+    groups = gather([task], ROWS, tmp_path / "runs")
+    return groups[0], {entry.row: entry for entry in groups[0].entries}
+
+
+def test_setting_is_chosen_on_the_selection_episodes(tmp_path, put):
+    good, bad = measured(ALL, BOTH_WAYS), measured(HALF, BOTH_WAYS)
+    put(
+        FLOW,
+        0,
+        {"euler-5": measured(HALF, BOTH_WAYS, selection=good), "euler-1": measured(ALL, BOTH_WAYS, selection=bad)},
+    )
+    entry = entries(tmp_path)[1]["flow"]
+    assert entry.best.setting == "euler-5"  # euler-1 is better on the evaluation episodes, which must not matter
+    assert entry.best.numbers.success.value == 0.5
+
+
+def test_coverage_counts_in_the_choice_and_the_fewest_evaluations_win_a_tie(tmp_path, put):
+    one_way, both = measured(ALL, nfe=5), measured(ALL, BOTH_WAYS, nfe=1)
+    put(FLOW, 0, {"euler-5": one_way, "euler-1": both})
+    assert entries(tmp_path)[1]["flow"].best.setting == "euler-1"
+    put(FLOW, 0, {"euler-5": both | {"nfe": 5}, "euler-1": both})
+    assert entries(tmp_path)[1]["flow"].best.setting == "euler-1"
+
+
+def test_differences_are_from_the_best_many_step_row_over_common_seeds(tmp_path, put):
+    for seed in (0, 1):
+        put(FLOW, seed, EIGHT)
+        put(DIFFUSION, seed, {"ddpm": measured(HALF, nfe=100, energy=0.3)})
+    put(REGRESSION, 1, {"default": measured(HALF)})
+    put(REGRESSION, 2, {"default": measured(ALL)})  # flow has no seed 2
+    group, by_row = entries(tmp_path)
+    assert group.baseline == "flow"
+    assert by_row["flow"].difference == {}
+    assert by_row["regression"].difference["success"].value == -0.5
+    assert by_row["diffusion"].difference["energy"].value == pytest.approx(0.2)
+    assert by_row["diffusion"].difference["mode_entropy"].value == -1
+
+
+def test_numbers_are_over_all_seeds(tmp_path, put):
+    put(REGRESSION, 0, {"default": measured(ALL)}, cpu_s=100)
+    put(REGRESSION, 1, {"default": measured(NONE)}, cpu_s=140)
+    put(FLOW, 0, EIGHT, cpu_s=200)
+    entry = entries(tmp_path)[1]["regression"]
+    assert (entry.seeds, entry.best.numbers.success.value, entry.cpu_s) == ((0, 1), 0.5, 120)
+    assert entry.best.numbers.success.n == 24
+    assert (entry.best.numbers.success.low, entry.best.numbers.success.high) == (0, 1)  # the seeds disagree
+    assert entry.relative_compute == 0.5  # over seed 0, the common one
+    assert entry.best.numbers.divergence is None  # one seed has no success
+    assert entry.best.numbers.expert_entropy == expected_mode_entropy(np.array([0.5, 0.5]), 6)
+
+
+def test_all_successes_have_an_interval(tmp_path, put):
+    put(FLOW, 0, EIGHT)
+    success = entries(tmp_path)[1]["flow"].best.numbers.success
+    assert success.value == success.high == 1
+    assert 0.7 < success.low < 0.9  # Wilson's of 12 of 12
+
+
+def test_incomplete_results_do_not_show(tmp_path, put):
+    put(FLOW, 0, {"euler-5": EIGHT["euler-5"]})
+    assert write_results(tmp_path / "out", [TASK], ROWS, tmp_path / "runs").startswith("nothing is finished")
+    put(REGRESSION, 0, {"default": measured(ALL)})
+    assert list(entries(tmp_path)[1]) == ["regression"]
+
+
+def test_without_modes_the_score_decides(tmp_path, put):
+    put(FLOW, 0, {"euler-5": measured(HALF, nfe=5), "euler-1": measured(ALL)})
+    path = tmp_path / "runs" / "tiny" / "flow" / "compute" / "0" / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"modes": None}))
+    entry = entries(tmp_path)[1]["flow"]
+    assert (entry.best.setting, entry.best.merit, entry.best.numbers.mode_entropy) == ("euler-1", 1, None)
+
+
+def test_files(tmp_path, put):
+    note = dataclasses.replace(TASK, note="half the steps")
+    put(FLOW, 0, EIGHT)
+    put(DIFFUSION, 0, {"ddpm": measured(HALF, nfe=100)})
+    unit = Unit(TASK, REGRESSION, "compute", 0, tmp_path / "runs")
+    unit.begin()
+    unit.write({"failed": "step 7: the loss is not finite"})
+    out = tmp_path / "docs" / "triangle"
+    assert "triangle.md" in write_results(out, [note], ROWS, tmp_path / "runs")
+    page = out.with_suffix(".md").read_text()
+    assert "| flow¹²³ | euler-5 | 5 | 1.000 [0.758, 1.000] |" in page
+    assert "¹ 1 of 3 training seeds; ² 12 of 200 episodes per seed; ³ half the steps." in page
+    assert "Trainings without a result: regression seed 0: step 7: the loss is not finite." in page
+    assert "| diffusion | -0.500 [-0.500, -0.500] |" in page
+    assert "| flow | euler-1 |  | 0.000 | 1 |" in page
+    assert "![Quality, coverage and speed of every row](triangle.png)" in page
+    assert {
+        len(line.split("|")) for line in page.split("## tiny")[1].split("Sized")[0].splitlines() if "|" in line
+    } == {15}
+    data = json.loads(out.with_suffix(".json").read_text())
+    assert data[0]["entries"][1]["settings"][0]["numbers"]["success"]["value"] == 1
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_colours_tell_few_evaluations_from_many():
+    assert color_of(1) == color_of(2) != color_of(3) == color_of(9) != color_of(10) == color_of(100)
