@@ -21,6 +21,7 @@ from robolearn.report.results import write_results
 from robolearn.report.terminal import format_table
 from robolearn.rollout.environments import EnvConfig, num_modes
 from robolearn.rollout.evaluation import evaluate, measure_latency
+from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import record_videos
 from robolearn.training.device import choose_device
@@ -46,10 +47,7 @@ class EvalConfig:
     """Sampler of the family; by default the trained configuration's."""
     steps: int | None = None
     """Sampling steps of the family."""
-    exec_horizon: int | None = None
-    """Actions executed before replanning; by default as configured in training."""
-    ensembling: float | None = None
-    """Temporal ensembling with this decay, replanning at every step; off by default."""
+    execution: Annotated[Execution, tyro.conf.arg(name="")] = field(default_factory=Execution)
     env: EnvConfig = field(default_factory=EnvConfig)
     """Environment; by default the one of the training run."""
     videos: int = 3
@@ -72,7 +70,7 @@ def main(arguments: list[str]) -> None:
     device = choose_device(cfg.device, threads=cfg.threads)
     checkpoint = run.checkpoint(cfg.checkpoint)
     policy = Policy.load(checkpoint, device=device, sampler=cfg.sampler, steps=cfg.steps)
-    env = cfg.env.over(trained.env)
+    env, execution = cfg.env.over(trained.env), cfg.execution.over(trained.exec_horizon)
 
     bar = iter(track(range(cfg.episodes), "rolling out", console=console))
     next(bar)
@@ -80,19 +78,19 @@ def main(arguments: list[str]) -> None:
         policy,
         env,
         range(cfg.episodes),
-        exec_horizon=trained.exec_horizon if cfg.exec_horizon is None else cfg.exec_horizon,
+        execution=execution,
         seed=cfg.seed,
         num_envs=cfg.num_envs,
-        ensembling=cfg.ensembling,
         on_done=lambda _: next(bar, None),
     )
     summary = summarize(trajectories, num_modes=num_modes(env), control_dt=data.control_dt)
-    latency = measure_latency(policy, trajectories[0])
+    latency = measure_latency(policy, trajectories[0], candidates=execution.candidates)
 
     out = cfg.out or cfg.run / "eval"
     facts = {
         "checkpoint": checkpoint.resolve().name,
         "policy": f"{policy.cfg.family}, {policy.cfg.backbone}",
+        "execution": str(execution),
         "dataset": f"{data.path}, {data.num_episodes} episodes, {data.num_steps} steps, "
         f"sha256 {data.content_hash[:16]}",
         "seeds": f"training {trained.seed}, evaluation {cfg.seed} + episode",
@@ -111,6 +109,8 @@ def main(arguments: list[str]) -> None:
         videos=record_videos(env, trajectories, cfg.videos, out / "videos", 1 / data.control_dt),
     )
     write_results(out, report)
+    if execution.ensembling is not None:
+        print("warning: temporal ensembling averages over modes; two ways may become one in between", file=sys.stderr)
     console.print(format_table(summary, latency))
     console.print(f"report: {out / 'report.html'}", soft_wrap=True)
 

@@ -26,6 +26,7 @@ from robolearn.policies.policy import Policy
 from robolearn.report.facts import machine_facts
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.execution import Execution
 from robolearn.rollout.intervals import bootstrap_interval, wilson_interval
 from robolearn.rollout.metrics import summarize
 from robolearn.training.run import Run
@@ -81,9 +82,8 @@ def measure(row: Row, run: Run) -> list[dict[str, object]]:
     results = []
     for env in row.envs:
         policy = Policy.load(run.checkpoint("last"))
-        trajectories = evaluate(
-            policy, env, range(EPISODES), exec_horizon=run.config().exec_horizon, seed=EVALUATION_SEED
-        )
+        execution = Execution(run.config().exec_horizon)
+        trajectories = evaluate(policy, env, range(EPISODES), execution=execution, seed=EVALUATION_SEED)
         summary = summarize(trajectories, num_modes=None, control_dt=run.data().control_dt)
         result: dict[str, object] = {"policy": row.name, "env": env.id, "summary": to_json(summary, {})}
         if env is DOOR_ENV:

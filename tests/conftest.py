@@ -44,7 +44,17 @@ def tiny_backbones():
 def make_policy():
     """A small policy with random weights, in evaluation mode."""
 
-    def make(family, backbone="mlp", *, obs_shapes=None, action_dim=2, obs_horizon=2, action_horizon=4, seed=0):
+    def make(
+        family,
+        backbone="mlp",
+        *,
+        obs_shapes=None,
+        action_dim=2,
+        obs_horizon=2,
+        action_horizon=4,
+        prefix_horizon=0,
+        seed=0,
+    ):
         obs_shapes = obs_shapes or {"state": (4,)}
         cfg = PolicyConfig(
             family,
@@ -54,6 +64,7 @@ def make_policy():
             obs_horizon,
             action_horizon,
             vision=TINY_VISION,
+            prefix_horizon=prefix_horizon,
         )
         torch.manual_seed(seed)
         policy = Policy(cfg, Normalizer({**obs_shapes, "action": (action_dim,)})).eval()

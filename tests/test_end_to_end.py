@@ -63,6 +63,18 @@ def test_run_time_choices_and_another_place(trained, tmp_path, eval_main):
     assert all(row["length"] <= 6 for row in rows)
 
 
+def test_ways_to_execute(trained, tmp_path, eval_main, capsys):
+    arguments = [str(trained), "--episodes", "2", "--videos", "0", "--device", "cpu", "--threads", "1"]
+    arguments += ["--steps", "1", "--env.max-episode-steps", "6"]
+    eval_main([*arguments, "--candidates", "3", "--keep-noise", "--delay", "1", "--out", str(tmp_path / "chosen")])
+    chosen = "Execution(exec_horizon=8, ensembling=None, candidates=3, keep_noise=True, delay=1)"
+    assert chosen in (tmp_path / "chosen" / "report.html").read_text()
+    assert capsys.readouterr().err == ""
+    eval_main([*arguments, "--ensembling", "0.01", "--out", str(tmp_path / "averaged")])
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: temporal ensembling averages over modes")
+
+
 def ends_with_one_line(capsys, message, main, arguments):
     with pytest.raises(SystemExit) as caught, user_errors():
         main([str(a) for a in arguments])
@@ -88,6 +100,7 @@ def ends_with_one_line(capsys, message, main, arguments):
             "--exec-horizon 8 must be at most --action-horizon 4",
         ),
         (["--action-horizon", "-1"], "--action-horizon -1 must be at least 1"),
+        (["--prefix-horizon", "16"], "--prefix-horizon 16 must be at least 0 and below --action-horizon 16"),
         (["--threads", "0"], "--threads 0 must be at least 1"),
         (["--ema-decay", "2", "--dataset.path", "DEMOS"], "--ema-decay 2.0 must be in [0, 1)"),
         (["--resume", "DEMOS"], "is no run: it has no config.json"),
@@ -134,6 +147,7 @@ def test_what_the_command_line_refuses(capsys, train_main, arguments, message):
         (["RUN", "--exec-horizon", "0"], "exec_horizon 0 must be in 1..16"),
         (["RUN", "--exec-horizon", "99"], "exec_horizon 99 must be in 1..16"),
         (["RUN", "--ensembling", "-1"], "ensembling -1.0 must not be negative"),
+        (["RUN", "--delay", "9"], "delay 9 must be in 0..8"),
         (["RUN", "--env.id", "Nothing-v0"], "environment Nothing-v0: "),
         (["RUN", "--env.id", "no_such_package:X-v0"], "environment no_such_package:X-v0: "),
         (

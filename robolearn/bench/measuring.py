@@ -15,6 +15,7 @@ from robolearn.data.store import DemoStore
 from robolearn.policies.policy import Policy
 from robolearn.rollout.environments import num_modes
 from robolearn.rollout.evaluation import evaluate, measure_latency
+from robolearn.rollout.execution import Execution
 from robolearn.training.run import Run
 from robolearn.types import Trajectory
 
@@ -65,7 +66,8 @@ def used_parameters(policy: Policy, trajectory: Trajectory) -> int:
 
 def _roll_out(policy: Policy, task: Task, run: Run, seed: int, num_states: int) -> list[Trajectory]:
     cfg, episodes = run.config(), range(num_states * task.num_repeats)
-    return evaluate(policy, cfg.env, episodes, exec_horizon=cfg.exec_horizon, seed=seed, repeats=task.num_repeats)
+    execution = Execution(cfg.exec_horizon)
+    return evaluate(policy, cfg.env, episodes, execution=execution, seed=seed, repeats=task.num_repeats)
 
 
 def _episodes(trajectories: list[Trajectory], num_repeats: int) -> dict[str, list[list[Any]]]:

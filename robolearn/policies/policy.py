@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from robolearn.nets.backbone import Backbone, Head, Shapes
 from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.family import Draws
+from robolearn.policies.prefix import LENGTH, Prefix, prefix_dim, prefix_draws, prefix_features
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
 from robolearn.types import Batch
 
@@ -43,6 +45,8 @@ class PolicyConfig:
     """Key -> dimensions that are angles in rad; the network sees their sine and cosine."""
     vision: VisionConfig = field(default_factory=VisionConfig)
     """The cameras' networks, and how their training images vary."""
+    prefix_horizon: int = 0
+    """Actions at the head of a chunk that the policy can be told, when they are decided already."""
 
 
 @dataclass(frozen=True)
@@ -78,32 +82,59 @@ class Policy(nn.Module):
         self.cfg = cfg
         self.normalizer = normalizer
         self.encoder = ObsEncoder(cfg.obs_shapes, cfg.angles, cfg.vision)
-        self.family = cfg.family.build(Nets(cfg, self.encoder.cond_dim), cfg.action_horizon, cfg.action_dim)
+        cond_dim = self.encoder.cond_dim + prefix_dim(cfg.prefix_horizon, cfg.action_dim)
+        self.family = cfg.family.build(Nets(cfg, cond_dim), cfg.action_horizon, cfg.action_dim)
 
-    def encode(self, obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
-        """Normalise and encode observations, key -> [b, o, ...]; unknown keys are ignored."""
+    def encode(self, obs: dict[str, Tensor], prefix: Prefix | None = None) -> Float[Tensor, "b o c"]:
+        """Normalise and encode what a chunk depends on.
+
+        Args:
+            obs: Key -> [b, o, ...] in physical units; unknown keys are ignored.
+            prefix: Actions that are decided already, prefix_horizon of them; None where none are.
+        """
         normalized = {key: self.normalizer.normalize(key, obs[key]) for key in self.encoder.state.keys}
-        return self.encoder(normalized, obs)
+        cond = self.encoder(normalized, obs)
+        horizon = self.cfg.prefix_horizon
+        if prefix is None:
+            return nn.functional.pad(cond, (0, prefix_dim(horizon, self.cfg.action_dim)))
+        assert prefix.actions.shape[1] == horizon, "the policy takes prefix_horizon actions, known or not"
+        features = prefix_features(self.normalizer.normalize("action", prefix.actions), prefix.length)
+        return torch.cat([cond, repeat(features.to(cond), "b d -> b o d", o=cond.shape[1])], dim=2)
 
     def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
-        """Draw everything random that a training step needs: the family's draws and those of the images."""
+        """Draw everything random that a training step needs: for the family, the images and the prefix."""
         cameras, shift = len(self.encoder.cameras), self.cfg.vision.shift
         return {
             **self.family.draws(batch, generator=generator, player=player, progress=progress),
             **augment_draws(batch, cameras, shift, generator=generator),
+            **prefix_draws(batch, self.cfg.prefix_horizon, generator=generator),
         }
+
+    def validation_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+        """Draw everything random that ``validation_loss`` needs: images stay as they are."""
+        return {
+            **self.family.validation_draws(batch, generator=generator),
+            **prefix_draws(batch, self.cfg.prefix_horizon, generator=generator),
+        }
+
+    def condition(self, batch: Batch, draws: Draws) -> Float[Tensor, "b o c"]:
+        """Encode what a chunk depends on in training: observations, and as many of its actions as ``draws`` says."""
+        if LENGTH not in draws:
+            return self.encode(batch.obs)
+        return self.encode(batch.obs, Prefix(batch.actions[:, : self.cfg.prefix_horizon], draws[LENGTH]))
 
     def loss(
         self, batch: Batch, draws: Draws, *, player: str = "policy"
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Loss of one player on a batch in physical units; see Family.loss.
 
-        Images vary only where ``draws`` says how; the draws of the family alone leave them as they are.
+        Images vary only where ``draws`` says how, and no action is known where it does not say how many; the draws
+        of the family alone leave everything as it is.
         """
-        actions, obs = self.normalizer.normalize("action", batch.actions), batch.obs
         if SHIFT in draws:
-            obs = augment(obs, self.encoder.cameras, draws, self.cfg.vision.jitter)
-        cond = self.encode(obs)
+            obs = augment(batch.obs, self.encoder.cameras, draws, self.cfg.vision.jitter)
+            batch = dataclasses.replace(batch, obs=obs)
+        actions, cond = self.normalizer.normalize("action", batch.actions), self.condition(batch, draws)
         if not self.family.players()[player].trains_encoder:
             cond = cond.detach()
         return self.family.loss(actions, cond, batch.mask, draws, player=player)
@@ -114,11 +145,13 @@ class Policy(nn.Module):
     def validation_loss(self, batch: Batch, draws: Draws) -> Float[Tensor, ""]:
         """How well a held-out batch in physical units is explained; see Family.validation_loss."""
         actions = self.normalizer.normalize("action", batch.actions)
-        return self.family.validation_loss(actions, self.encode(batch.obs), batch.mask, draws)
+        return self.family.validation_loss(actions, self.condition(batch, draws), batch.mask, draws)
 
-    def act(self, obs: dict[str, Tensor], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
-        """Sample one chunk per observation from given noise, in physical units."""
-        return self.normalizer.unnormalize("action", self.family.sample(self.encode(obs), noise))
+    def act(
+        self, obs: dict[str, Tensor], noise: Float[Tensor, "b ..."], prefix: Prefix | None = None
+    ) -> Float[Tensor, "b t a"]:
+        """Sample one chunk per observation from given noise, in physical units; see encode."""
+        return self.normalizer.unnormalize("action", self.family.sample(self.encode(obs, prefix), noise))
 
     def sample(self, obs: dict[str, Tensor], n: int, *, generator: torch.Generator) -> Float[Tensor, "b n t a"]:
         """Sample ``n`` chunks per observation, in physical units.

@@ -19,6 +19,9 @@ import torch
 from torch import Tensor
 
 from robolearn.policies.policy import Policy
+from robolearn.policies.prefix import Prefix
+from robolearn.rollout.execution import Execution, nearest
+from robolearn.rollout.schedule import Schedule
 from robolearn.types import Array, is_image
 
 ROWS = 32
@@ -30,32 +33,24 @@ class Controller:
     Args:
         policy: Takes and gives physical units.
         num_envs: Environments.
-        exec_horizon: Actions executed before replanning, in 1..action_horizon.
+        execution: How chunks are executed, with an exec_horizon.
         seed: With the index of an episode it fixes the episode's noise.
-        ensembling: Temporal ensembling (Zhao et al. 2023, ACT, algorithm 2): replan at every step and average
-            all predictions made for it with weights exp(-ensembling * i), i = 0 the oldest. It averages across
-            modes, so it is off (None) by default. Replaces exec_horizon.
 
     Raises:
-        ValueError: exec_horizon is out of range, or ensembling is negative.
+        ValueError: The policy cannot be executed like this; see Execution.check.
     """
 
-    def __init__(self, policy: Policy, num_envs: int, exec_horizon: int, *, seed: int, ensembling: float | None = None):
+    def __init__(self, policy: Policy, num_envs: int, execution: Execution, *, seed: int):
         cfg = policy.cfg
-        if not 1 <= exec_horizon <= cfg.action_horizon:
-            raise ValueError(
-                f"exec_horizon {exec_horizon} must be in 1..{cfg.action_horizon}, the policy's action_horizon"
-            )
-        if ensembling is not None and ensembling < 0:
-            raise ValueError(f"ensembling {ensembling} must not be negative")
-        self.policy, self.exec_horizon, self.seed, self.ensembling = policy, exec_horizon, seed, ensembling
+        execution.check(cfg.action_horizon, cfg.prefix_horizon)
+        self.policy, self.execution, self.seed = policy, execution, seed
         self.history = {
             key: np.zeros((num_envs, cfg.obs_horizon, *shape), np.uint8 if is_image(shape) else np.float32)
             for key, shape in cfg.obs_shapes.items()
         }
+        self.schedule = Schedule(num_envs, (cfg.action_horizon, cfg.action_dim), execution)
         self.streams = [torch.Generator() for _ in range(num_envs)]
-        self.weighted = np.zeros((num_envs, cfg.action_horizon, cfg.action_dim))
-        self.counts = np.zeros((num_envs, cfg.action_horizon), int)
+        self.noises: list[Tensor | None] = [None] * num_envs
 
     def reset(self, slots: Sequence[int], episodes: Sequence[int], obs: dict[str, Array]) -> None:
         """Begin episodes in some environments.
@@ -78,12 +73,13 @@ class Controller:
         for slot, episode in zip(slots, episodes, strict=True):
             state = np.random.SeedSequence((self.seed, episode)).generate_state(1, np.uint64)[0]
             self.streams[slot].manual_seed(int(state >> np.uint64(1)))
-            self.weighted[slot], self.counts[slot] = 0, 0
+            self.noises[slot] = None
+            self.schedule.clear(slot)
             for key, history in self.history.items():
                 history[slot] = obs[key][slot]
 
     def act(self, active: Array) -> Array:
-        """Plan the next actions of the active environments.
+        """Plan the next actions of the active environments, of which there is at least one.
 
         Args:
             active: Which environments run, [n].
@@ -92,12 +88,9 @@ class Controller:
             Actions to execute before the next call, [n, h, a], with h = exec_horizon, or 1 with ensembling;
             zeros where not active.
         """
-        chunks = np.zeros((len(active), self.policy.cfg.action_horizon, self.policy.cfg.action_dim), np.float32)
         slots = np.flatnonzero(active)
-        for start in range(0, len(slots), ROWS):
-            group = slots[start : start + ROWS]
-            chunks[group] = self._plan(group)
-        return chunks[:, : self.exec_horizon] if self.ensembling is None else self._ensemble(chunks, slots)
+        self.schedule.plan(slots, self._choose(slots, self._sample(slots)))
+        return self.schedule.execute(slots)
 
     def observe(self, obs: dict[str, Array], num_steps: Array) -> None:
         """Remember what the executed actions led to.
@@ -112,22 +105,42 @@ class Controller:
                 history[slot] = seen[-history.shape[1] :]
 
     @torch.inference_mode()
-    def _plan(self, group: Array) -> Array:
-        rows = np.concatenate([group, np.full(ROWS - len(group), group[0])])
-        device = self.policy.device
-        obs = {key: torch.from_numpy(history[rows]).to(device) for key, history in self.history.items()}
-        drawn = [self.policy.family.noise(1, generator=self.streams[slot]) for slot in group]
-        noise: Tensor = torch.cat(drawn + drawn[:1] * (ROWS - len(group))).to(device)
-        return self.policy.act(obs, noise)[: len(group)].cpu().numpy()
+    def _sample(self, slots: Array) -> Tensor:
+        """Candidate chunks [s, k, t, a], whose index 0 is now."""
+        num, device = self.execution.candidates, self.policy.device
+        noise = torch.cat([self._noise(slot) for slot in slots.tolist()])
+        rows = np.repeat(slots, num)
+        chunks = []
+        for start in range(0, len(rows), ROWS):
+            index = np.arange(start, start + ROWS).clip(max=len(rows) - 1)
+            group = rows[index]
+            obs = {key: torch.from_numpy(history[group]).to(device) for key, history in self.history.items()}
+            chunks.append(self.policy.act(obs, noise[index].to(device), self._prefix(group)))
+        return torch.cat(chunks)[: len(rows)].unflatten(0, (len(slots), num))
 
-    def _ensemble(self, chunks: Array, slots: Array) -> Array:
-        assert self.ensembling is not None
-        weights = np.exp(-self.ensembling * np.arange(self.counts.shape[1] + 1))
-        self.weighted[slots] += weights[self.counts[slots]][..., None] * chunks[slots]
-        self.counts[slots] += 1
-        totals = np.cumsum(weights)[self.counts[:, 0] - 1]
-        actions = np.zeros_like(chunks[:, :1])
-        actions[slots, 0] = self.weighted[slots, 0] / totals[slots, None]
-        for memory in (self.weighted, self.counts):
-            memory[slots, :-1], memory[slots, -1] = memory[slots, 1:], 0
-        return actions
+    def _noise(self, slot: int) -> Tensor:
+        """Noise [k, ...] of an environment, from its episode's stream."""
+        kept = self.noises[slot]
+        if kept is None or not self.execution.keep_noise:
+            kept = self.policy.family.noise(self.execution.candidates, generator=self.streams[slot])
+            self.noises[slot] = kept
+        return kept
+
+    def _prefix(self, rows: Array) -> Prefix | None:
+        """What is executed before the new chunks take effect, for a policy that was trained to go on from it."""
+        horizon = self.policy.cfg.prefix_horizon
+        if horizon == 0:
+            return None
+        actions = torch.from_numpy(self.schedule.actions[rows, :horizon]).float()
+        length = torch.from_numpy(self.execution.delay * self.schedule.begun(rows))
+        return Prefix(actions, length).to(self.policy.device)
+
+    def _choose(self, slots: Array, candidates: Tensor) -> Array:
+        """One chunk [t, a] for each environment; the first where there is nothing to compare with."""
+        chunks = candidates.cpu().numpy()
+        if chunks.shape[1] == 1:
+            return chunks[:, 0]
+        rest = torch.from_numpy(self.schedule.rest(slots)).to(candidates)
+        one, other = (self.policy.normalizer.normalize("action", x).double().cpu().numpy() for x in (candidates, rest))
+        choice = np.where(self.schedule.begun(slots), nearest(one, other), 0)
+        return chunks[np.arange(len(slots)), choice]

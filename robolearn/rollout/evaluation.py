@@ -14,6 +14,7 @@ from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
 from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.execution import Execution
 from robolearn.types import Trajectory, is_image
 
 
@@ -22,11 +23,10 @@ def evaluate(
     env: EnvConfig,
     episodes: Sequence[int],
     *,
-    exec_horizon: int,
+    execution: Execution,
     seed: int,
     repeats: int = 1,
     num_envs: int = 32,
-    ensembling: float | None = None,
     on_done: Callable[[Trajectory], Any] | None = None,
 ) -> list[Trajectory]:
     """Roll out episodes; see rollout and Controller.
@@ -35,15 +35,14 @@ def evaluate(
         policy: In evaluation mode.
         env: Where.
         episodes: Indices.
-        exec_horizon: Actions executed before replanning.
+        execution: How chunks are executed, with an exec_horizon.
         seed: Episode i starts from ``reset(seed=seed + i // repeats)``.
         repeats: Episodes that share an initial state; each has its own noise, which depends on (seed, i) only.
         num_envs: Environments side by side; does not change the result.
-        ensembling: Decay of temporal ensembling, or None.
         on_done: Called with every finished trajectory.
     """
     num_envs = max(1, min(num_envs, len(episodes)))
-    controller = Controller(policy, num_envs, exec_horizon, seed=seed, ensembling=ensembling)
+    controller = Controller(policy, num_envs, execution, seed=seed)
     sees = any(map(is_image, policy.cfg.obs_shapes.values()))
     envs = make_envs(env, num_envs, tuple(policy.cfg.obs_shapes), policy.cfg.obs_horizon if sees else 0)
     try:
@@ -53,25 +52,28 @@ def evaluate(
 
 
 @torch.inference_mode()
-def measure_latency(policy: Policy, trajectory: Trajectory, repeats: int = 100) -> dict[str, float]:
-    """Time from observation to action chunk at batch 1.
+def measure_latency(
+    policy: Policy, trajectory: Trajectory, repeats: int = 100, candidates: int = 1
+) -> dict[str, float]:
+    """Time from one observation to one action chunk, or to several candidates in one batch.
 
     Args:
         policy: In evaluation mode.
         trajectory: Supplies the observation but its images.
         repeats: Timed calls, after ten more to warm up.
+        candidates: Chunks per call.
 
     Returns:
         p50_ms, p99_ms, nfe (network evaluations per chunk) and parameters.
     """
     generator = torch.Generator(policy.device).manual_seed(0)
-    rows = np.zeros(policy.cfg.obs_horizon, int)
+    rows = np.zeros((candidates, policy.cfg.obs_horizon), int)
     blank = {k: np.zeros((1, *shape), np.uint8) for k, shape in policy.cfg.obs_shapes.items() if is_image(shape)}
-    obs = {k: torch.from_numpy(v[rows]).float()[None].to(policy.device) for k, v in (trajectory.obs | blank).items()}
+    obs = {k: torch.from_numpy(v[rows]).float().to(policy.device) for k, v in (trajectory.obs | blank).items()}
     seconds = []
     for _ in range(repeats + 10):
         started = time.perf_counter()
-        policy.act(obs, policy.family.noise(1, generator=generator)).cpu()
+        policy.act(obs, policy.family.noise(candidates, generator=generator)).cpu()
         seconds.append(time.perf_counter() - started)
     p50, p99 = np.percentile(seconds[10:], [50, 99]) * 1e3
     parameters = sum(p.numel() for p in policy.parameters())

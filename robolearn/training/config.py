@@ -46,6 +46,8 @@ class TrainConfig:
     """Length of the predicted chunk."""
     exec_horizon: int = 8
     """Actions executed before replanning."""
+    prefix_horizon: int = 0
+    """Learn to go on from up to so many actions that are decided already, for execution with a delay; 0 for none."""
 
     steps: int = 18_000
     """Optimizer steps."""
@@ -107,6 +109,11 @@ class TrainConfig:
         if self.exec_horizon > self.action_horizon:
             raise ValueError(
                 f"--exec-horizon {self.exec_horizon} must be at most --action-horizon {self.action_horizon}"
+            )
+        if not 0 <= self.prefix_horizon < self.action_horizon:
+            raise ValueError(
+                f"--prefix-horizon {self.prefix_horizon} must be at least 0 "
+                f"and below --action-horizon {self.action_horizon}"
             )
         if not 0 <= self.dataset.validation_fraction < 1:
             raise ValueError(f"--dataset.validation-fraction {self.dataset.validation_fraction} must be in [0, 1)")

@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from robolearn.data.windows import Windows
 from robolearn.policies.family import Examples
 from robolearn.policies.policy import Policy
+from robolearn.policies.prefix import prefix_draws
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, autocast
 from robolearn.training.state import TrainState
@@ -124,7 +125,8 @@ def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Ex
         parts = []
         for index in order.split(1024):
             batch = windows.batch(index)
-            parts.append((policy.encode(batch.obs), policy.normalizer.normalize("action", batch.actions), batch.mask))
+            cond = policy.condition(batch, prefix_draws(len(index), policy.cfg.prefix_horizon, generator=generator))
+            parts.append((cond, policy.normalizer.normalize("action", batch.actions), batch.mask))
         cond, actions, mask = (torch.cat(part) for part in zip(*parts, strict=True))
         return cond, actions, mask
 
@@ -189,7 +191,7 @@ def validation_loss(policy: Policy, windows: Windows, cfg: TrainConfig) -> float
     """Loss on held-out windows, always the same ones with the same noise."""
     generator = torch.Generator(policy.device).manual_seed(cfg.seed)
     index = torch.randint(len(windows), (VALIDATION_WINDOWS,), generator=generator, device=policy.device)
-    draws = policy.family.validation_draws(VALIDATION_WINDOWS, generator=generator)
+    draws = policy.validation_draws(VALIDATION_WINDOWS, generator=generator)
     losses = []
     for start in range(0, VALIDATION_WINDOWS, cfg.batch_size):
         part = slice(start, start + cfg.batch_size)

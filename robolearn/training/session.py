@@ -21,6 +21,7 @@ from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import replay
 from robolearn.rollout.video import write_mp4
@@ -93,6 +94,7 @@ def make_policy(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig
         cfg.action_horizon,
         parse_angles(cfg.dataset.angles),
         cfg.vision,
+        cfg.prefix_horizon,
     )
     return Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
 
@@ -183,7 +185,7 @@ class Session(Hooks):
         """Roll the current policy out; log success and a video of the first episode."""
         policy, cfg = state.ema.module, self.cfg
         trajectories = evaluate(
-            policy, cfg.env, range(cfg.rollout_episodes), exec_horizon=cfg.exec_horizon, seed=ROLLOUT_SEED
+            policy, cfg.env, range(cfg.rollout_episodes), execution=Execution(cfg.exec_horizon), seed=ROLLOUT_SEED
         )
         summary = summarize(trajectories, num_modes=None, control_dt=self.data.control_dt)
         record = {

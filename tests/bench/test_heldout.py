@@ -9,6 +9,7 @@ from robolearn.bench.unit import Unit
 from robolearn.data.store import DemoStore
 from robolearn.policies.policy import Policy
 from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.execution import Execution
 from robolearn.training.run import Run
 from tests.bench.tiny import FLOW, REGRESSION, TASK, write_demos
 
@@ -59,7 +60,7 @@ def test_the_expert_itself_has_no_bridges(runs):
 
 def test_parameters_of_a_teacher_do_not_count(runs):
     policy = Policy.load(runs[0].checkpoint("last"))
-    trajectory = evaluate(policy, runs[0].config().env, [0], exec_horizon=2, seed=0)[0]
+    trajectory = evaluate(policy, runs[0].config().env, [0], execution=Execution(2), seed=0)[0]
     before = used_parameters(policy, trajectory)
     assert before == sum(p.numel() for p in policy.parameters())
     policy.family.teacher = torch.nn.Linear(8, 8)

@@ -12,6 +12,7 @@ from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate, measure_latency
+from robolearn.rollout.execution import Execution
 from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.replay import replay
 
@@ -75,7 +76,7 @@ def walk_policy(make_policy):
 
 def walk(policy, episodes, name="Walk", num_envs=3, **kwargs):
     cfg = EnvConfig(f"test/{name}-v0", **kwargs)
-    return evaluate(policy, cfg, episodes, exec_horizon=3, seed=0, num_envs=num_envs)
+    return evaluate(policy, cfg, episodes, execution=Execution(3), seed=0, num_envs=num_envs)
 
 
 def assert_equal(one, other):
@@ -93,14 +94,25 @@ def assert_equal(one, other):
             np.testing.assert_array_equal(a.obs[key], b.obs[key])
 
 
-@pytest.mark.parametrize("ensembling", [None, 0.1])
-@pytest.mark.parametrize("backbone", ["mlp", "unet", "transformer", "lstm"])
+EXECUTIONS = [
+    Execution(3),
+    Execution(3, ensembling=0.1, delay=1),
+    Execution(2, candidates=5, delay=1),
+    Execution(2, keep_noise=True, delay=2),
+]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "execution"),
+    [("mlp", execution) for execution in EXECUTIONS]
+    + [(backbone, execution) for backbone in ("unet", "transformer", "lstm") for execution in EXECUTIONS[:2]],
+)
 @pytest.mark.parametrize("family", [FlowConfig(steps=2), DiffusionConfig(sampler="ddpm", steps=3)], ids=str)
-def test_any_number_of_environments_gives_the_same_episodes(make_policy, family, backbone, ensembling):
-    policy = make_policy(family, backbone)
+def test_any_number_of_environments_gives_the_same_episodes(make_policy, family, backbone, execution):
+    policy = make_policy(family, backbone, prefix_horizon=2)
     runs = [
-        evaluate(policy, AVOID, range(16), exec_horizon=3, seed=9, num_envs=n, ensembling=ensembling)
-        for n in ((1, 16, 5) if ensembling is None and backbone == "mlp" else (2, 16))
+        evaluate(policy, AVOID, range(16), execution=execution, seed=9, num_envs=n)
+        for n in ((1, 16, 5) if execution.ensembling is None and backbone == "mlp" else (2, 16))
     ]
     for run in runs[1:]:
         assert_equal(run, runs[0])
@@ -109,22 +121,22 @@ def test_any_number_of_environments_gives_the_same_episodes(make_policy, family,
 
 def test_the_loop_gives_the_same_episodes_as_the_native_driver(make_policy):
     policy = make_policy(FlowConfig(steps=2))
-    native = evaluate(policy, AVOID, range(6), exec_horizon=4, seed=9, num_envs=4)
-    loop = rollout(LoopEnvs(AVOID, 4, ("state",)), Controller(policy, 4, 4, seed=9), range(6), max_steps=30)
+    native = evaluate(policy, AVOID, range(6), execution=Execution(4), seed=9, num_envs=4)
+    loop = rollout(LoopEnvs(AVOID, 4, ("state",)), Controller(policy, 4, Execution(4), seed=9), range(6), max_steps=30)
     assert_equal(loop, native)
 
 
 def test_a_subset_of_the_episodes_gives_the_same_episodes(make_policy):
     policy = make_policy(FlowConfig(steps=2))
-    everything = evaluate(policy, AVOID, range(6), exec_horizon=3, seed=9)
-    assert_equal(evaluate(policy, AVOID, [5, 2], exec_horizon=3, seed=9), [everything[5], everything[2]])
+    everything = evaluate(policy, AVOID, range(6), execution=Execution(3), seed=9)
+    assert_equal(evaluate(policy, AVOID, [5, 2], execution=Execution(3), seed=9), [everything[5], everything[2]])
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 10])
 def test_every_way_to_end(walk_policy, num_envs):
     done = []
     trajectories = evaluate(
-        walk_policy, EnvConfig("test/Walk-v0"), range(12), exec_horizon=3, seed=0, num_envs=num_envs,
+        walk_policy, EnvConfig("test/Walk-v0"), range(12), execution=Execution(3), seed=0, num_envs=num_envs,
         on_done=done.append,
     )  # fmt: skip
     ends = {t.episode: (t.reason, t.success, len(t)) for t in trajectories}
@@ -184,7 +196,7 @@ def test_an_episode_can_be_cut(walk_policy, limit):
 @pytest.mark.parametrize("limit", [1, 2])
 def test_an_episode_of_the_native_driver_can_be_cut(make_policy, limit):
     cfg = EnvConfig(AVOID.id, max_episode_steps=limit)
-    (t,) = evaluate(make_policy(FlowConfig(steps=1)), cfg, [0], exec_horizon=3, seed=0)
+    (t,) = evaluate(make_policy(FlowConfig(steps=1)), cfg, [0], execution=Execution(3), seed=0)
     assert (len(t), len(t.obs["state"])) == (limit, limit + 1)
 
 
@@ -194,7 +206,7 @@ def test_success_after_the_cut_does_not_count(walk_policy):
 
 
 def test_replay_shows_every_step(make_policy):
-    (t,) = evaluate(make_policy(FlowConfig(steps=1)), AVOID, [0], exec_horizon=4, seed=3)
+    (t,) = evaluate(make_policy(FlowConfig(steps=1)), AVOID, [0], execution=Execution(4), seed=3)
     try:
         frames = list(replay(AVOID, t))
     except RuntimeError as error:
@@ -217,7 +229,7 @@ def test_latency_is_reported_with_its_facts(make_policy, walk_policy):
 def test_repeats_share_the_start_and_not_the_noise(make_policy, num_envs):
     policy = make_policy(FlowConfig(steps=1), obs_shapes={"state": (2,)})
     repeated = evaluate(
-        policy, EnvConfig("test/Walk-v0"), range(6), exec_horizon=3, seed=0, num_envs=num_envs, repeats=3
+        policy, EnvConfig("test/Walk-v0"), range(6), execution=Execution(3), seed=0, num_envs=num_envs, repeats=3
     )
     assert [t.seed for t in repeated] == [0, 0, 0, 1, 1, 1]
     assert [t.episode for t in repeated] == list(range(6))
@@ -226,4 +238,4 @@ def test_repeats_share_the_start_and_not_the_noise(make_policy, num_envs):
     actions = {t.actions.tobytes() for t in repeated}
     assert len(actions) == 6
     # Episode 0 is the same with and without repetitions; episode 1 has the noise of 1 from the start of 0.
-    assert_equal(repeated[:1], evaluate(policy, EnvConfig("test/Walk-v0"), range(1), exec_horizon=3, seed=0))
+    assert_equal(repeated[:1], evaluate(policy, EnvConfig("test/Walk-v0"), range(1), execution=Execution(3), seed=0))

@@ -42,7 +42,7 @@ def cut_at(run, step, copy):
 @pytest.mark.parametrize(
     "model",
     [
-        ["flow", "mlp", "--backbone.width", "16"],
+        ["flow", "mlp", "--backbone.width", "16", "--prefix-horizon", "2"],
         ["diffusion", "transformer", "--backbone.width", "16", "--backbone.dropout", "0.2"],
         ["regression", "unet", "--backbone.widths", "8", "16", "--backbone.num-groups", "4"],
     ],

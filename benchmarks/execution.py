@@ -1,0 +1,127 @@
+"""Ways to execute the chunks of one policy, each while planning takes 0, 1 or 3 control steps.
+
+    python benchmarks/execution.py RUN [--prefix RUN] [--episodes 200] --out FILE.json
+
+RUN is a trained policy on a task with modes, such as Avoid; the rows of the prefix come from a second run, which was
+trained with --prefix-horizon 3 or more. Each initial state is repeated with other noise, for the entropy of the modes
+from it. Rows that are in FILE already are not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from robolearn.config import read_json, to_json, write_json
+from robolearn.errors import user_errors
+from robolearn.policies.policy import Policy
+from robolearn.report.facts import machine_facts
+from robolearn.rollout.coverage import conditional_mode_entropies, expected_mode_entropy
+from robolearn.rollout.environments import num_modes
+from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.execution import Execution
+from robolearn.rollout.metrics import summarize
+from robolearn.rollout.paired import grouped_mean
+from robolearn.training.run import Run
+
+EVALUATION_SEED = 100_000
+REPEATS = 20
+DELAYS = (0, 1, 3)
+WAYS = {
+    "plain": Execution(),
+    "8 candidates": Execution(candidates=8),
+    "kept noise": Execution(keep_noise=True),
+    "ensembling 0.01": Execution(ensembling=0.01),
+}
+
+
+def measure(run: Run, execution: Execution, num_states: int) -> dict[str, Any]:
+    """Roll the last checkpoint out; numbers as {value, low, high, n}."""
+    cfg, policy = run.config(), Policy.load(run.checkpoint("last"))
+    modes = num_modes(cfg.env)
+    if modes is None:
+        raise ValueError(f"{run.directory}: the modes of {cfg.env.id} are not known; choose a run on Avoid-v0")
+    trajectories = evaluate(
+        policy,
+        cfg.env,
+        range(num_states * REPEATS),
+        execution=execution.over(cfg.exec_horizon),
+        seed=EVALUATION_SEED,
+        repeats=REPEATS,
+    )
+    summary = summarize(trajectories, num_modes=modes, control_dt=run.data().control_dt)
+    success = np.array([t.success for t in trajectories]).reshape(num_states, REPEATS)
+    taken = np.array([t.mode for t in trajectories]).reshape(num_states, REPEATS)
+    entropy = grouped_mean(conditional_mode_entropies(success, taken, modes)[None])
+    return {
+        "run": run.directory.name,
+        "execution": to_json(execution.over(cfg.exec_horizon), {}),
+        "success": to_json(summary.success, {}),
+        "mode_entropy": to_json(entropy, {}),
+        "entropy_of_equal_modes": expected_mode_entropy(np.full(modes, 1 / modes), REPEATS),
+        "rms_jerk": to_json(summary.smoothness, {}),
+        "reasons": summary.reasons,
+    }
+
+
+def show(rows: dict[str, dict[str, Any]]) -> None:
+    """Print the table."""
+
+    def text(number: dict[str, float] | None, digits: int) -> str:
+        if number is None:
+            return "-"
+        interval = f" [{number['low']:.{digits}f}, {number['high']:.{digits}f}]" if math.isfinite(number["low"]) else ""
+        return f"{number['value']:.{digits}f}{interval}"
+
+    print(f"{'execution, delay':22}{'success':24}{'mode entropy per start':26}RMS jerk")
+    for name, row in rows.items():
+        success, entropy = text(row["success"], 3), text(row["mode_entropy"], 3)
+        print(f"{name:22}{success:24}{entropy:26}{text(row['rms_jerk'], 1)}")
+    best = next(iter(rows.values()))["entropy_of_equal_modes"]
+    print(f"equal modes would show an entropy of {best:.3f}, with {REPEATS} episodes per start")
+
+
+def main() -> None:
+    """Measure what is missing and print everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--prefix", type=Path, help="run that was trained with --prefix-horizon")
+    parser.add_argument("--episodes", type=int, default=200, help=f"a multiple of {REPEATS}")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    num_states, rest = divmod(args.episodes, REPEATS)
+    if num_states < 1 or rest:
+        raise ValueError(f"--episodes {args.episodes} must be a multiple of {REPEATS}")
+    torch.set_num_threads(args.threads)
+    ways = [(name, Run.open(args.run), execution) for name, execution in WAYS.items()]
+    if args.prefix is not None:
+        run = Run.open(args.prefix)
+        if run.policy_config().prefix_horizon < max(DELAYS):
+            raise ValueError(f"{args.prefix}: train it with --prefix-horizon {max(DELAYS)} or more")
+        ways.append(("prefix", run, Execution()))
+
+    asked = {"seed": EVALUATION_SEED, "episodes": args.episodes, "repeats": REPEATS}
+    report: dict[str, Any] = read_json(args.out) if args.out.exists() else {**asked, "rows": {}}
+    if {key: report[key] for key in asked} != asked:
+        raise ValueError(f"{args.out} holds rows of other options than {asked}; choose another --out")
+    report |= machine_facts("cpu")
+    for name, run, execution in ways:
+        for delay in DELAYS:
+            key = f"{name}, {delay}"
+            if key not in report["rows"]:
+                report["rows"][key] = measure(run, replace(execution, delay=delay), num_states)
+                write_json(args.out, report)
+                print(key, report["rows"][key]["success"]["value"], flush=True)
+    show(report["rows"])
+
+
+if __name__ == "__main__":
+    with user_errors():
+        main()
