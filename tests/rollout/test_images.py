@@ -89,7 +89,7 @@ def test_what_the_camera_sees_matters(policy, monkeypatch):
 def test_the_policy_sees_images_of_8_bits_and_the_newest(make_policy, monkeypatch):
     policy, shown = make_policy(FlowConfig(steps=1), obs_shapes={"camera": (8, 8, 3)}), []
     act = policy.act
-    monkeypatch.setattr(policy, "act", lambda obs, noise: shown.append(obs["camera"].clone()) or act(obs, noise))
+    monkeypatch.setattr(policy, "act", lambda obs, *rest: shown.append(obs["camera"].clone()) or act(obs, *rest))
     evaluate(policy, EnvConfig("test/Noisy-v0", max_episode_steps=8), [0], execution=Execution(3), seed=0)
     assert all(images.dtype == torch.uint8 for images in shown)
     assert [images[0, :, 0, 0, 0].tolist() for images in shown] == [[200, 200], [202, 203], [205, 206]]
