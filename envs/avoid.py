@@ -12,7 +12,7 @@ The layout is that of D3IL's obstacle avoidance (Jia et al. 2024, arXiv:2402.146
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -93,6 +93,13 @@ class Avoid(Task):
     memory_dim = 4
     has_expert = True
     expert_noise = 0.003
+    symmetry: ClassVar[dict[str, Any] | None] = {  # the mirror x -> -x
+        "order": 2,
+        "maps": {
+            "state": {"matrix": np.diag([-1.0, 1.0, -1.0, 1.0]).tolist(), "offset": [0.0] * 4},
+            "action": {"matrix": np.diag([-1.0, 1.0]).tolist(), "offset": [0.0] * 2},
+        },
+    }
     action_space = spaces.Box(np.float32(-0.4), np.float32(0.4), (2,))
     observation_space = spaces.Dict({"state": spaces.Box(np.float32(-1e3), np.float32(1e3), (4,))})
     start_space = spaces.Box(np.array([-0.32, -0.32]), np.array([0.32, -0.16]), dtype=np.float64)

@@ -40,6 +40,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
         self.action_space = self.task.action_space
         self.control_dt = self.task.control_dt
         self.num_modes = self.task.num_modes
+        self.symmetry = self.task.symmetry
         self._episodes = Episodes(self.task, num_envs=1, num_threads=0)
         self._images = _Images(self.task, width, height)
 

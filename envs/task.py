@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import mujoco
 import numpy as np
@@ -54,6 +54,8 @@ class Task(ABC):
         memory_dim: Numbers remembered per environment.
         has_expert: Whether `plan` and `expert` are implemented.
         expert_noise: Standard deviation of the noise on the expert's executed action, in the action's units.
+        symmetry: A map g of observations and actions, g^order = 1, that leaves the task as it is:
+            {"order": 2, "maps": {key: {"matrix": rows, "offset": numbers}}}, v -> matrix v + offset; None for none.
         action_space: Bounds of an action, in physical units; actions outside are clipped.
         observation_space: Finite bounds of every observation key.
         cameras: Observation key of an image [h, w, 3] -> the MJCF's camera that takes it; the drivers draw them.
@@ -68,6 +70,7 @@ class Task(ABC):
     has_expert: ClassVar[bool] = False
     expert_noise: ClassVar[float] = 0.0
     cameras: ClassVar[dict[str, str]] = {}
+    symmetry: ClassVar[dict[str, Any] | None] = None
     action_space: spaces.Box
     observation_space: spaces.Dict
     start_space: spaces.Box

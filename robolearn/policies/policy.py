@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.augment import SHIFT, augment, augment_draws
 from robolearn.data.normalizer import Normalizer
+from robolearn.data.symmetry import TURN, Symmetry, SymmetryUse, symmetry_draws
 from robolearn.nets.backbone import Backbone, Head, Shapes
 from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.vision import VisionConfig
@@ -47,6 +48,11 @@ class PolicyConfig:
     """The cameras' networks, and how their training images vary."""
     prefix_horizon: int = 0
     """Actions at the head of a chunk that the policy can be told, when they are decided already."""
+
+    symmetry: Symmetry | None = None
+    """The task's symmetry, where the policy makes use of it."""
+    symmetry_use: SymmetryUse = "ignore"
+    """How: ignore; augment, in training; canonical, exactly, in training and when acting."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,23 @@ class Policy(nn.Module):
             **self.family.draws(batch, generator=generator, player=player, progress=progress),
             **augment_draws(batch, cameras, shift, generator=generator),
             **prefix_draws(batch, self.cfg.prefix_horizon, generator=generator),
+            **self.turn_draws(batch, generator=generator),
         }
+
+    def turn_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+        """Draw how often each window is turned, where that is asked for."""
+        if self.cfg.symmetry is None or self.cfg.symmetry_use != "augment":
+            return {}
+        return symmetry_draws(batch, self.cfg.symmetry.order, generator=generator)
+
+    def turned(self, batch: Batch, draws: Draws) -> Batch:
+        """The batch as the policy is to see it: in the standard position, turned as drawn, or as it is."""
+        symmetry = self.cfg.symmetry
+        if symmetry is None or (self.cfg.symmetry_use == "augment" and TURN not in draws):
+            return batch
+        times = draws[TURN] if self.cfg.symmetry_use == "augment" else symmetry.to_canonical(batch.obs)
+        actions = symmetry.turn("action", batch.actions, times)
+        return dataclasses.replace(batch, obs=symmetry.turn_all(batch.obs, times), actions=actions)
 
     def validation_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
         """Draw everything random that ``validation_loss`` needs: images stay as they are."""
@@ -131,6 +153,7 @@ class Policy(nn.Module):
         Images vary only where ``draws`` says how, and no action is known where it does not say how many; the draws
         of the family alone leave everything as it is.
         """
+        batch = self.turned(batch, draws)
         if SHIFT in draws:
             obs = augment(batch.obs, self.encoder.cameras, draws, self.cfg.vision.jitter)
             batch = dataclasses.replace(batch, obs=obs)
@@ -144,6 +167,7 @@ class Policy(nn.Module):
 
     def validation_loss(self, batch: Batch, draws: Draws) -> Float[Tensor, ""]:
         """How well a held-out batch in physical units is explained; see Family.validation_loss."""
+        batch = self.turned(batch, draws)
         actions = self.normalizer.normalize("action", batch.actions)
         return self.family.validation_loss(actions, self.condition(batch, draws), batch.mask, draws)
 
@@ -151,7 +175,14 @@ class Policy(nn.Module):
         self, obs: dict[str, Tensor], noise: Float[Tensor, "b ..."], prefix: Prefix | None = None
     ) -> Float[Tensor, "b t a"]:
         """Sample one chunk per observation from given noise, in physical units; see encode."""
-        return self.normalizer.unnormalize("action", self.family.sample(self.encode(obs, prefix), noise))
+        symmetry = self.cfg.symmetry if self.cfg.symmetry_use == "canonical" else None
+        if symmetry is None:
+            return self.normalizer.unnormalize("action", self.family.sample(self.encode(obs, prefix), noise))
+        times = symmetry.to_canonical(obs)
+        if prefix is not None:
+            prefix = Prefix(symmetry.turn("action", prefix.actions, times), prefix.length)
+        chunks = self.family.sample(self.encode(symmetry.turn_all(obs, times), prefix), noise)
+        return symmetry.turn("action", self.normalizer.unnormalize("action", chunks), -times)
 
     def sample(self, obs: dict[str, Tensor], n: int, *, generator: torch.Generator) -> Float[Tensor, "b n t a"]:
         """Sample ``n`` chunks per observation, in physical units.

@@ -59,3 +59,10 @@ def num_modes(cfg: EnvConfig) -> int | None:
     env: Any = make_env(cfg)
     env.close()
     return getattr(env.unwrapped, "num_modes", None) or None
+
+
+def declared_symmetry(cfg: EnvConfig) -> dict[str, Any] | None:
+    """What the environment declares as its symmetry, for `robolearn.data.symmetry`; None where it says nothing."""
+    env: Any = make_env(cfg)
+    env.close()
+    return getattr(env.unwrapped, "symmetry", None)

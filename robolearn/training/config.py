@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from robolearn.data.splits import ShortEpisodes
+from robolearn.data.symmetry import SymmetryUse
 from robolearn.nets.vision import VisionConfig
 from robolearn.rollout.environments import EnvConfig
 
@@ -48,6 +49,9 @@ class TrainConfig:
     """Actions executed before replanning."""
     prefix_horizon: int = 0
     """Learn to go on from up to so many actions that are decided already, for execution with a delay; 0 for none."""
+
+    symmetry: SymmetryUse = "ignore"
+    """Use of the environment's symmetry: augment turns demonstrations; canonical makes policies exactly equivariant."""
 
     steps: int = 18_000
     """Optimizer steps."""

@@ -124,7 +124,7 @@ def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Ex
         order = torch.randperm(len(windows), generator=generator, device=policy.device)[:n]
         parts = []
         for index in order.split(1024):
-            batch = windows.batch(index)
+            batch = policy.turned(windows.batch(index), policy.turn_draws(len(index), generator=generator))
             cond = policy.condition(batch, prefix_draws(len(index), policy.cfg.prefix_horizon, generator=generator))
             parts.append((cond, policy.normalizer.normalize("action", batch.actions), batch.mask))
         cond, actions, mask = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -12,14 +12,15 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from robolearn.config import to_json
+from robolearn.config import from_json, to_json
 from robolearn.data.normalizer import Mode, Normalizer
 from robolearn.data.splits import split_episodes, usable_episodes
 from robolearn.data.store import DemoStore, default_obs_keys
+from robolearn.data.symmetry import Symmetry
 from robolearn.data.windows import Windows
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.environments import EnvConfig, declared_symmetry
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize
@@ -95,8 +96,26 @@ def make_policy(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig
         parse_angles(cfg.dataset.angles),
         cfg.vision,
         cfg.prefix_horizon,
+        None if cfg.symmetry == "ignore" else find_symmetry(cfg.env, tuple(windows.obs_shapes)),
+        cfg.symmetry,
     )
     return Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
+
+
+def find_symmetry(env: EnvConfig, obs_keys: tuple[str, ...]) -> Symmetry:
+    """The symmetry that the environment declares of these observations and its actions.
+
+    Raises:
+        ValueError: It declares none, or none of these observations.
+    """
+    declared = declared_symmetry(env)
+    if declared is None:
+        raise ValueError(f"environment {env.id} declares no symmetry; choose --symmetry ignore")
+    symmetry = from_json(Symmetry, declared, {}, f"symmetry of {env.id}")
+    if not any(key in symmetry.maps for key in obs_keys):
+        named = [key for key in symmetry.maps if key != "action"]
+        raise ValueError(f"the symmetry of {env.id} is one of {named}, the policy sees {list(obs_keys)}")
+    return symmetry
 
 
 def parse_angles(angles: tuple[str, ...]) -> dict[str, tuple[int, ...]]:

@@ -177,3 +177,18 @@ def test_every_planned_path_is_clear(task):
     paths = np.stack([task.plan(rng, task.sample_start(rng)) for _ in range(300)])
     assert clearance(paths).min() > 0.015
     assert sum(len(xs) for xs in CYLINDERS) == len(CENTRES)
+
+
+def test_the_mirror_is_a_symmetry():
+    """Mirrored start and actions give the mirrored path and the mirrored mode."""
+    env = gymnasium.make("envs:robolearn/Avoid-v0")
+    maps = env.unwrapped.symmetry["maps"]
+    state, action = (np.array(maps[key]["matrix"]) for key in ("state", "action"))
+    targets = np.random.default_rng(0).uniform([-0.2, -0.3], [0.2, 0.1], (20, 2)).astype(np.float32)
+    paths = []
+    for sign in (1.0, -1.0):
+        env.reset(seed=0, options={"start": np.array([sign * 0.013, -0.28])})
+        turn = action if sign < 0 else np.eye(2)
+        paths.append([env.step((turn @ target).astype(np.float32))[0]["state"] for target in targets])
+    np.testing.assert_allclose(paths[0] @ state.T, paths[1], atol=1e-5)
+    env.close()
