@@ -1,5 +1,7 @@
 """Recording: what is stored depends on the seeds alone, and an interruption loses nothing."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -82,3 +84,25 @@ def test_a_hopeless_expert_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(collect_module, "MIN_ATTEMPTS", 20)
     with pytest.raises(ValueError, match="the expert solved only 0 of 20 episodes"):
         collect("tests.data.line_env:test/Hopeless-v0", 2, tmp_path / "a.zarr")
+
+
+def test_images_are_stored_as_they_are_in_small_chunks(tmp_path):
+    pixels = "envs:robolearn/AvoidPixels-v0"
+    hashes = set()
+    try:
+        for num_envs in (1, 2):
+            collect(pixels, 2, tmp_path / f"{num_envs}.zarr", seed=3, num_envs=num_envs)
+            store = DemoStore.open(tmp_path / f"{num_envs}.zarr")
+            hashes.add(store.content_hash())
+    except RuntimeError as error:
+        pytest.skip(f"cannot render here: {error}")
+    assert len(hashes) == 1
+    assert set(store.attrs.obs_keys) == {"image", "state"}
+    assert store.dtypes["image"] == np.uint8
+    assert store.shapes["image"] == (96, 96, 3)
+    assert json.loads((store.path / "data/image/zarr.json").read_text())["chunk_grid"]["configuration"][
+        "chunk_shape"
+    ] == [100, 96, 96, 3]
+    first, later = store.episode(0).obs["image"][[0, 60]]
+    assert (first != later).any()
+    assert (first != store.episode(1).obs["image"][0]).any()  # its rows stand elsewhere

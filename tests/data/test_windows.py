@@ -69,6 +69,24 @@ def test_windows_match_the_naive_reference(lengths, o, t, resident, data):
     assert torch.equal(windows.arrays()["state"], obs["state"][rows])
 
 
+@pytest.mark.parametrize("resident", [True, False])
+def test_other_episodes_of_the_same_recording(resident):
+    obs, actions, ends = recording([4, 3, 2])
+    others = Windows(obs, actions, ends, 2, 3, episodes=[0, 2], resident=resident).of([1])
+    assert others.episodes.tolist() == [1]
+    assert_equal(others, naive_windows(obs, actions, ends, 2, 3, [1]))
+
+
+def test_images_lie_in_memory_once():
+    """Neither the windows, their statistics nor other windows of the recording copy them."""
+    obs, actions, ends = recording([4, 3])
+    train = Windows(obs, actions, ends, 2, 3, episodes=[0])
+    for windows in (train, train.of([1])):
+        assert windows._recording["img"].data_ptr() == obs["img"].data_ptr()
+        assert set(windows.arrays()) == {"state", "action"}
+        assert windows.obs_shapes == {"state": (3,), "img": (2, 2, 3)}
+
+
 def test_the_reference_notices_a_window_across_episodes():
     obs, actions, ends = recording([4, 3])
     one_episode = Windows(obs, actions, [7], 2, 3)
