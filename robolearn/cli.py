@@ -101,7 +101,7 @@ def import_(
 
 
 def bench(
-    what: Annotated[Positional[Literal["triangle", "cost"]], arg(metavar="{triangle,cost}")],
+    what: Annotated[Positional[Literal["triangle", "latency", "cost"]], arg(metavar="{triangle,latency,cost}")],
     *,
     task: tuple[str, ...] = ("avoid",),
     rows: tuple[str, ...] = (),
@@ -118,7 +118,8 @@ def bench(
     Ctrl-C keeps what is finished; the same command goes on from there. Several processes may share the work.
 
     Args:
-        what: triangle trains and measures; cost prints what a training step of each row costs.
+        what: triangle trains and measures; latency measures that of finished rows again, for a quiet machine; cost
+            prints what a training step of each row costs.
         task: Tasks, such as avoid.
         rows: Rows, such as flow diffusion; all by default.
         seeds: Training seeds.
@@ -130,6 +131,7 @@ def bench(
         threads: CPU threads; a process per core does more than a thread per core.
     """
     from robolearn.bench.cost import measure_cost
+    from robolearn.bench.latency import measure_again
     from robolearn.bench.results import write_results
     from robolearn.bench.rows import ROWS, TASKS, choose
     from robolearn.bench.triangle import make_units, work
@@ -143,7 +145,10 @@ def bench(
             print(one.name, measure_cost(one, row, data, place), flush=True)
         return
     try:
-        busy = work(units, data, place)
+        if what == "latency":
+            for line in measure_again(units, place):
+                print(line, flush=True)
+        busy = work(units, data, place) if what == "triangle" else []
     except KeyboardInterrupt:
         print(f"\nstopped; finished rows are in {runs}, the same command goes on from there", file=sys.stderr)
         sys.exit(130)

@@ -1,7 +1,8 @@
 """What training a row costs, in CPU time of the reference row: the numbers behind equal compute.
 
-A row trains for n steps in start + n * step seconds; `start` is what does not grow with n, such as sampling a
-teacher. Two short trainings of different length, alternating with the reference row's, tell the two apart.
+A row trains for n steps in start + n * step seconds. `start` is what the family does when a player begins, such as
+sampling a teacher, and is timed by itself. A step is the slope between two short trainings of different length, which
+alternate with the reference row's, so that whatever else the machine does strikes both.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ from robolearn.bench.training import assemble, prepare
 from robolearn.training.device import Processes
 from robolearn.training.fit import Hooks, fit
 
+Seconds = tuple[float, float]
+"""At the beginnings of players, and in the steps."""
 STEPS = (150, 450)
 REPEATS = 3
 
@@ -30,7 +34,7 @@ class Cost:
     Attributes:
         row: Its name.
         step_s: Seconds per optimizer step.
-        start_s: Seconds beside the steps, at least 0.
+        start_s: Seconds beside the steps.
         step_cost: Seconds per step in those of the reference row; what `Row.step_cost` should be.
         start_cost: Seconds beside the steps, in steps of the reference row.
     """
@@ -45,23 +49,33 @@ class Cost:
 def measure_cost(task: Task, row: Row, data: Path, device: torch.device) -> Cost:
     """Time short trainings of a row, each beside one of the reference row; medians over the repetitions."""
     reference = next(r for r in ROWS if r.name == REFERENCE)
-    seconds = {
-        (r.name, steps): np.median([training_seconds(task, r, steps, data, device) for _ in range(REPEATS)])
-        for steps in STEPS
-        for r in (row, reference)
-    }
-    short, long = STEPS
-    step = float(seconds[row.name, long] - seconds[row.name, short]) / (long - short)
-    unit = float(seconds[REFERENCE, long] - seconds[REFERENCE, short]) / (long - short)
-    start = max(0.0, float(seconds[row.name, short]) - short * step - float(seconds[REFERENCE, short]) + short * unit)
+    grid = [(r, steps) for r in (row, reference) for steps in STEPS]
+    seconds: dict[tuple[str, int], list[Seconds]] = {(r.name, steps): [] for r, steps in grid}
+    for _ in range(REPEATS):
+        for r, steps in grid:
+            seconds[r.name, steps].append(training_seconds(task, r, steps, data, device))
+    short, long = (np.median(seconds[row.name, steps], axis=0) for steps in STEPS)
+    unit_short, unit_long = (np.median(seconds[REFERENCE, steps], axis=0) for steps in STEPS)
+    step, unit = (float(b[1] - a[1]) / (STEPS[1] - STEPS[0]) for a, b in ((short, long), (unit_short, unit_long)))
+    start = float(short[0] + long[0] - unit_short[0] - unit_long[0]) / 2
     return Cost(row.name, step, start, step / unit, start / unit)
 
 
-def training_seconds(task: Task, row: Row, steps: int, data: Path, device: torch.device) -> float:
-    """CPU time [s] of a training of this many steps; wall time where another device does the work."""
+def training_seconds(task: Task, row: Row, steps: int, data: Path, device: torch.device) -> Seconds:
+    """CPU time of a training of this many steps; wall time where another device does the work."""
     cfg = dataclasses.replace(prepare(task.train, data), steps=steps, warmup_steps=1, checkpoint_every=steps)
     _, state, windows, _, _ = assemble(cfg, row.family, task.backbone, device)
     clock = time.process_time if device.type == "cpu" else time.perf_counter
+    family: Any = state.policy.family
+    begin, beginning = family.begin, 0.0
+
+    def timed(*args: Any, **kwargs: Any) -> None:
+        nonlocal beginning
+        started = clock()
+        begin(*args, **kwargs)
+        beginning += clock() - started
+
+    family.begin = timed
     started = clock()
     fit(state, windows, None, Processes(device), Hooks())
-    return clock() - started
+    return beginning, clock() - started - beginning

@@ -10,7 +10,8 @@ import sys
 import pytest
 import torch
 
-from robolearn.bench import training, triangle
+from robolearn.bench import latency, training, triangle
+from robolearn.bench.latency import measure_again
 from robolearn.bench.rows import Setting
 from robolearn.bench.triangle import make_units, work
 from robolearn.bench.unit import Unit
@@ -178,3 +179,15 @@ def test_a_unit_finished_meanwhile_is_not_done_again(data, flow, monkeypatch):
     answers = iter([["euler-1"], []])  # missing when the list was made, not any more when it was claimed
     monkeypatch.setattr(Unit, "missing", lambda self: next(answers))
     assert work([flow], data, CPU) == []
+
+
+def test_latency_is_measured_again_and_nothing_else_changes(data, flow, monkeypatch):
+    assert list(measure_again([flow], CPU)) == []  # nothing is finished
+    work([flow], data, CPU)
+    before = flow.result()
+    fresh = {"p50_ms": 7.0, "p99_ms": 9.0}
+    monkeypatch.setattr(latency, "measure_latency", lambda *_: fresh)
+    assert next(iter(measure_again([flow], CPU))).endswith("euler-5: p50 7.00 ms, p99 9.00 ms")
+    assert len(list(measure_again([flow], CPU))) == 2
+    settings = {name: measured | fresh for name, measured in before["settings"].items()}
+    assert flow.result() == before | {"settings": settings}

@@ -1,0 +1,31 @@
+"""Measure the latency of finished units again, all in one go: rows compare only if the machine was equally quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from robolearn.bench.measuring import EVALUATION_SEED, LATENCY_REPEATS
+from robolearn.bench.unit import Unit
+from robolearn.policies.policy import Policy
+from robolearn.rollout.evaluation import evaluate, measure_latency
+from robolearn.training.run import Run
+
+
+def measure_again(units: Sequence[Unit], device: torch.device) -> Iterator[str]:
+    """Replace p50 and p99 in the results of complete units; yield a line per setting.
+
+    Units that are not complete, or that another process works on, are left alone.
+    """
+    for unit in units:
+        with unit.claim() as is_mine:
+            result = unit.result() if is_mine and not unit.missing() else {}
+            for name, measured in result.get("settings", {}).items():
+                run = Run.open(unit.directory / "run")
+                policy, cfg = Policy.load(run.checkpoint("last"), device=device, **measured["runtime"]), run.config()
+                first = evaluate(policy, cfg.env, [0], exec_horizon=cfg.exec_horizon, seed=EVALUATION_SEED)[0]
+                measured |= measure_latency(policy, first, LATENCY_REPEATS)
+                yield f"{unit.name}, {name}: p50 {measured['p50_ms']:.2f} ms, p99 {measured['p99_ms']:.2f} ms"
+            if result:
+                unit.write(result)
