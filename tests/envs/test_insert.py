@@ -122,7 +122,7 @@ def test_the_observed_force_is_the_contact_force(task, lead):
         for k in range(data.ncon):
             mujoco.mj_contactForce(model, data, k, wrench)
             measured += data.contact[k].frame.reshape(3, 3).T @ wrench[:3]
-        forces.append(measured[[0, 2]])  # from the surface's box on the peg's corner, as MuJoCo orders them
+        forces.append(measured[[0, 2]])  # on the surface: MuJoCo counts from the sphere to the box
 
     controls = [lambda data: (data.qpos[0] + lead, -PRESS)] * 20
     data = simulate(task, [0.0, 0.001, 0.02, 0.0], controls, 25, record)

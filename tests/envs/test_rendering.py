@@ -8,6 +8,7 @@ from gymnasium.utils.env_checker import check_env
 from envs import rendering
 from envs.avoid import Avoid
 from envs.drivers import TaskEnv, TaskVectorEnv
+from envs.insert import Insert
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,6 +52,21 @@ def test_the_rod_is_drawn_where_it_is():
     np.testing.assert_array_equal(vector.render(index=1), images[1])
     vector.close()
     single.close()
+
+
+def test_the_peg_and_the_place_where_the_slot_is_seen_are_drawn():
+    """From the side, x to the right and z up; 80 mm fill the image."""
+    starts = np.array([[0.0, 0.02, 0.0, 0.0], [0.016, 0.02, 0.0, 0.004], [0.0, 0.004, 0.0, 0.0]])
+    env = TaskVectorEnv(3, Insert(), num_threads=0, render_mode="rgb_array", width=240, height=240)
+    env.reset(seed=0, options={"start": starts})
+    images = env.render()
+    middle, right, down = (blue_centre(image) for image in images)
+    np.testing.assert_allclose(right - middle, [0.2, 0.0], atol=0.01)
+    assert down[1] - middle[1] > 0.1
+    red = [np.nonzero(image[..., 0].astype(int) - image[..., 2] > 60)[1] for image in images]
+    seen = [(columns.min() + columns.max() + 1) / 480 for columns in red]
+    np.testing.assert_allclose(seen, [0.5, 0.55, 0.5], atol=0.01)
+    env.close()
 
 
 def test_two_environments_keep_their_own_images():
