@@ -27,8 +27,8 @@ class Measurement:
 
     Attributes:
         setting: Name of the setting.
-        merit: What the setting is chosen by, on the selection seeds: success times conditional mode entropy, the
-            mean score where modes do not matter.
+        merit: What the setting is chosen by, on the selection seeds: success times conditional mode entropy in units
+            of the demonstrators' and at most 1; the mean score where modes do not matter.
         nfe: Network evaluations per chunk.
         p50_ms, p99_ms: Latency at batch 1, medians over the training seeds.
         parameters: Parameters that sampling uses.
@@ -177,11 +177,10 @@ def _settings(row: Row, results: Sequence[dict[str, Any]]) -> tuple[Measurement,
     for setting in row.settings:
         seeds, modes = [result["settings"][setting.name] for result in results], results[0]["modes"]
         selection = summarise(seeds, modes, "selection")
-        entropy = selection.mode_entropy
         measurements.append(
             Measurement(
                 setting=setting.name,
-                merit=selection.score.value if entropy is None else selection.success.value * entropy.value,
+                merit=_merit(selection),
                 nfe=seeds[0]["nfe"],
                 p50_ms=float(np.median([m["p50_ms"] for m in seeds])),
                 p99_ms=float(np.median([m["p99_ms"] for m in seeds])),
@@ -190,6 +189,14 @@ def _settings(row: Row, results: Sequence[dict[str, Any]]) -> tuple[Measurement,
             )
         )
     return tuple(measurements)
+
+
+def _merit(selection: Numbers) -> float:
+    """Quality times coverage; entropy above the demonstrators' is chance or another task, and earns nothing."""
+    entropy, expert = selection.mode_entropy, selection.expert_entropy
+    if entropy is None or not expert:
+        return selection.score.value
+    return selection.success.value * min(1.0, entropy.value / expert)
 
 
 def _differences(first: dict[int, Measured], second: dict[int, Measured]) -> dict[str, Estimate]:

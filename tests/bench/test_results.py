@@ -134,3 +134,12 @@ def test_files(tmp_path, put):
 
 def test_colours_tell_few_evaluations_from_many():
     assert color_of(1) == color_of(2) != color_of(3) == color_of(9) != color_of(10) == color_of(100)
+
+
+def test_more_entropy_than_the_demonstrators_earns_nothing(tmp_path, put):
+    """The demonstrators nearly always go one way; a policy that goes both ways equally often is not better."""
+    alike, even = measured(ALL, np.tile([0, 0, 0, 0, 0, 1], (2, 1)), nfe=5), measured(ALL, BOTH_WAYS, nfe=9)
+    put(FLOW, 0, {"euler-5": alike, "euler-1": even}, modes=(9, 1))
+    entry = entries(tmp_path)[1]["flow"]
+    assert [one.merit for one in entry.settings] == [1, 1]
+    assert entry.best.setting == "euler-5"
