@@ -123,7 +123,7 @@ def test_what_train_cannot_do(demos, tmp_path, capsys, train_main, arguments, me
     [
         (["diffusion", "--family.steps", "200"], "diffusion: steps 200 must be in 1..100"),
         (["flow", "transformer", "--backbone.width", "30"], "width 30 is not a multiple of num_heads 4"),
-        (["gan"], "gan"),
+        (["vae"], "vae"),
         (["flow", "--stepz", "3"], "--stepz"),
     ],
 )

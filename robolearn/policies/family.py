@@ -55,6 +55,8 @@ class Player:
     """Peak learning rate where the family needs its own."""
     betas: tuple[float, float] = (0.9, 0.99)
     """Adam's decay rates of the first and second moment."""
+    opponent: nn.Module | None = None
+    """Moves together with ``module`` and climbs the loss that ``module`` descends (competitive gradient descent)."""
 
     def __post_init__(self) -> None:
         assert 0 <= self.span[0] < self.span[1] <= 1, self.span
@@ -154,6 +156,13 @@ def choose(logits: Float[Tensor, "b k"], noise: Float[Tensor, " b"]) -> Int[Tens
     return below.sum(1).clamp(max=logits.shape[1] - 1)
 
 
+def chunk_distance(
+    x: Float[Tensor, "b t a"], y: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]
+) -> Float[Tensor, " b"]:
+    """Euclidean distance over the valid steps, divided by the root of the chunk's size."""
+    return ((x - y) * mask[:, :, None]).flatten(1).norm(dim=1) / math.sqrt(x[0].numel())
+
+
 def energy_score(
     first: Float[Tensor, "b t a"],
     second: Float[Tensor, "b t a"],
@@ -162,14 +171,10 @@ def energy_score(
 ) -> Float[Tensor, ""]:
     """E|x - a| - E|x - x'| / 2 from two independent samples per condition; least for the true distribution.
 
-    Distances are over the valid steps of a chunk, divided by the root of the chunk's size.
-    Source: Gneiting and Raftery 2007, eq. 22.
+    Source: Gneiting and Raftery 2007, eq. 22; |.| is ``chunk_distance``.
     """
-
-    def distance(x: Tensor, y: Tensor) -> Tensor:
-        return ((x - y) * mask[:, :, None]).flatten(1).norm(dim=1) / math.sqrt(x[0].numel())
-
-    return (0.5 * (distance(first, actions) + distance(second, actions)) - 0.5 * distance(first, second)).mean()
+    to_data = chunk_distance(first, actions, mask) + chunk_distance(second, actions, mask)
+    return 0.5 * (to_data - chunk_distance(first, second, mask)).mean()
 
 
 def runtime(default: Any) -> Any:

@@ -10,6 +10,7 @@ from robolearn.policies.cvae import CVAEConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.flowmap import FlowMapConfig
+from robolearn.policies.gan import GanConfig
 from robolearn.policies.gmm import GMMConfig
 from robolearn.policies.mip import MIPConfig
 from robolearn.policies.mixture import MixtureConfig
@@ -22,6 +23,7 @@ FamilyConfig = (
     | MIPConfig
     | GMMConfig
     | CVAEConfig
+    | GanConfig
     | DiffusionConfig
     | ScoreConfig
     | FlowConfig
@@ -36,6 +38,7 @@ FAMILIES: dict[str, type[FamilyConfig]] = {
     "mip": MIPConfig,
     "gmm": GMMConfig,
     "cvae": CVAEConfig,
+    "gan": GanConfig,
     "diffusion": DiffusionConfig,
     "score": ScoreConfig,
     "flow": FlowConfig,

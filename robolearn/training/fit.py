@@ -16,6 +16,7 @@ from robolearn.data.windows import Windows
 from robolearn.policies.family import Examples
 from robolearn.policies.policy import Policy
 from robolearn.policies.prefix import prefix_draws
+from robolearn.training.cgd import CompetitiveGradient
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, autocast
 from robolearn.training.state import TrainState
@@ -61,6 +62,8 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
     """
     cfg, device = state.cfg, state.policy.device
     share = processes.share(cfg.batch_size)
+    if processes.count > 1 and any(player.opponent is not None for player in state.players.values()):
+        raise ValueError("competitive gradient descent runs in one process; choose --family.optimizer adam for more")
     loss_of: Any = state.policy
     if processes.count > 1:  # the loss of one player does not reach the other's weights
         loss_of = DistributedDataParallel(state.policy, find_unused_parameters=len(state.players) > 1)
@@ -146,15 +149,23 @@ def optimize(state: TrainState, loss_of: Callable[..., Any], batch: Batch, share
         shard = {name: value[share] for name, value in draws.items()}
         with autocast(state.policy.device, state.cfg.amp):
             loss, details = loss_of(batch, shard, player=player)
-        loss.backward()
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, state.cfg.grad_clip)
-        optimizer.step()
+        norm = move(optimizer, loss, state.cfg.grad_clip)
         state.policy.zero_grad()  # all of it: the loss of one player may reach the weights of another
         prefix = "" if player == "policy" else f"{player}_"
         numbers = {"loss": loss.detach(), "grad_norm": norm, "lr": loss.new_tensor(rate), **details}
         logged |= {prefix + name: value for name, value in numbers.items()}
     return logged
+
+
+def move(optimizer: torch.optim.Optimizer, loss: Tensor, grad_clip: float) -> Tensor:
+    """One step of an optimizer; return the norm of the gradient before it was clipped."""
+    if isinstance(optimizer, CompetitiveGradient):  # differentiates for itself, and twice
+        return optimizer.move(loss)
+    loss.backward()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip)
+    optimizer.step()
+    return norm
 
 
 def check_finite(records: list[dict[str, Tensor]], step: int, hooks: Hooks) -> None:

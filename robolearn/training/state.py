@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robolearn.policies.family import Player
 from robolearn.policies.policy import Policy
+from robolearn.training.cgd import CompetitiveGradient
 from robolearn.training.config import TrainConfig
 from robolearn.training.ema import EMA
 
@@ -31,9 +32,12 @@ class TrainState:
 
     def _optimizer(self, player: Player) -> torch.optim.Optimizer:
         encoder = self.policy.encoder.parameters() if player.trains_encoder else ()
+        parameters, lr = [*player.module.parameters(), *encoder], player.lr or self.cfg.lr
+        if player.opponent is not None:
+            return CompetitiveGradient(parameters, player.opponent.parameters(), lr=lr)
         return torch.optim.AdamW(
-            [*player.module.parameters(), *encoder],
-            lr=player.lr or self.cfg.lr,
+            parameters,
+            lr=lr,
             betas=player.betas,
             weight_decay=self.cfg.weight_decay,
             fused=True,

@@ -11,6 +11,7 @@ from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.family import masked_mean
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.flowmap import FlowMapConfig
+from robolearn.policies.gan import GanConfig
 from robolearn.policies.gmm import GMMConfig
 from robolearn.policies.mip import MIPConfig
 from robolearn.policies.mixture import MixtureConfig
@@ -39,6 +40,8 @@ FAMILIES = {
     **{f"flowmap-{target}": FlowMapConfig(target, steps=2) for target in ("meanflow", "shortcut")},
     **{f"mixture-{v}": MixtureConfig(v, num_codes=4, num_observations=6, pairs=3) for v in ("hard-code", "plain")},
     "mixture-teacher": MixtureConfig(num_codes=4, num_observations=6, pairs=3, sampler="teacher"),
+    **{f"gan-{objective}": GanConfig(objective) for objective in ("r3gan", "non-saturating", "wgan-gp", "hinge")},
+    "gan-cgd": GanConfig("wgan-gp", "cgd"),
     "tokens-bins": TokensConfig(num_bins=4, width=8),
     "tokens-residual-vq": TokensConfig("residual-vq", num_codes=4, width=8),
 }
@@ -46,11 +49,12 @@ BACKBONES = ["mlp", "unet", "transformer", "lstm"]
 # Prediction and density only change the loss, the sampler only sampling: one of each on every backbone.
 SOME = ["regression", "mip", "gmm", "cvae", "diffusion-v-dpm++", "score-heun", "flow-uniform-euler"]
 SOME += ["flowmap-meanflow", "flowmap-shortcut", "mixture-hard-code", "mixture-plain"]
-SOME += ["tokens-bins", "tokens-residual-vq"]
+SOME += ["tokens-bins", "tokens-residual-vq", "gan-r3gan"]
 # Nothing in the loss is random; sampling is deterministic; the network's chunk input is zero.
 NO_DRAWS = ("regression", "gmm", "tokens-bins", "tokens-residual-vq")
 NO_NOISE = ("regression", "mip", "cvae-act")
 NO_INPUT = ("regression", "gmm", "mixture-plain", "tokens-bins", "tokens-residual-vq")
+DIFFERENCES = ("gan-r3gan", "gan-wgan-gp")
 grid = pytest.mark.parametrize(
     ("family", "backbone"),
     [(f, b) for f in FAMILIES for b in (BACKBONES if f in SOME else ["mlp"])],
@@ -90,11 +94,14 @@ def test_loss_reaches_every_parameter(make_policy, family, backbone):
         loss.backward()
         assert loss.shape == ()
         assert loss.isfinite()
-        gradients = {key: parameter.grad for key, parameter in player.module.named_parameters()}
+        modules = [module for module in (player.module, player.opponent) if module is not None]
+        gradients = {key: parameter.grad for module in modules for key, parameter in module.named_parameters()}
         assert [key for key, gradient in gradients.items() if gradient is None] == []
         if family in NO_INPUT or name == "codes":  # what multiplies a chunk of zeros
             first = ("net.embed.weight", "net.down.0.0.")
             gradients = {key: gradient for key, gradient in gradients.items() if not key.startswith(first)}
+        if family in DIFFERENCES:  # of scores: what is added to all of them
+            gradients = {key: gradient for key, gradient in gradients.items() if key != "net.out.bias" or name != "critic"}
         assert [key for key, gradient in gradients.items() if not gradient.any()] == []
 
 
@@ -128,7 +135,11 @@ def test_padded_targets_do_not_count(make_policy, family, backbone):
 
     learner.net.register_forward_hook(hook)
     torch.testing.assert_close(policy.loss(batch, draws, player=name)[0], before, rtol=0, atol=0)
-    assert policy.loss(everything, draws, player=name)[0] > 2 * before_unmasked  # without the mask it would show
+    after_unmasked = policy.loss(everything, draws, player=name)[0]  # without the mask it would show
+    if family.startswith("gan"):  # what adversaries lose is no distance
+        assert not torch.isclose(after_unmasked, before_unmasked)
+    else:
+        assert after_unmasked > 2 * before_unmasked
 
 
 @grid
@@ -176,7 +187,7 @@ def test_draws_of_a_joint_batch_can_be_dealt_out(make_policy, family):
 def test_held_out_windows_are_judged(make_policy, family):
     policy, batch = prepared(make_policy, family), make_batch()
     draws = policy.family.validation_draws(6, generator=torch.Generator().manual_seed(0))
-    if family.startswith("mixture"):
+    if family.startswith(("mixture", "gan")):
         assert policy.validation_loss(batch, draws).isfinite()
     else:
         assert torch.equal(policy.validation_loss(batch, draws), policy.loss(batch, draws)[0])

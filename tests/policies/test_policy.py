@@ -129,7 +129,7 @@ def test_damage_is_one_line_that_names_the_file(saved, damage):
 def test_an_unknown_kind_lists_the_choices(saved, field, choices):
     path = saved / "policy.json"
     raw = json.loads(path.read_text())
-    raw[field]["type"] = "gan"
+    raw[field]["type"] = "vae"
     path.write_text(json.dumps(raw))
-    with pytest.raises(ValueError, match=f"{field}.type: expected one of {', '.join(choices)}, found 'gan'"):
+    with pytest.raises(ValueError, match=f"{field}.type: expected one of {', '.join(choices)}, found 'vae'"):
         Policy.load(saved)

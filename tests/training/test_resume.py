@@ -45,8 +45,11 @@ def cut_at(run, step, copy):
         ["flow", "mlp", "--backbone.width", "16", "--prefix-horizon", "2"],
         ["diffusion", "transformer", "--backbone.width", "16", "--backbone.dropout", "0.2"],
         ["regression", "unet", "--backbone.widths", "8", "16", "--backbone.num-groups", "4"],
+        ["gan", "mlp", "--backbone.width", "16", "--family.critic-steps", "2"],
+        ["gan", "mlp", "--backbone.width", "16", "--family.objective", "hinge"],
+        ["gan", "mlp", "--backbone.width", "16", "--family.objective", "wgan-gp", "--family.optimizer", "cgd"],
     ],
-    ids=lambda model: "-".join(model[:2]),
+    ids="-".join,
 )
 @pytest.mark.parametrize("amp", ["off", pytest.param("on", marks=pytest.mark.slow)])
 def test_two_halves_equal_the_whole(tmp_path, train_main, tiny_flags, demos, read_metrics, model, amp):

@@ -1,0 +1,64 @@
+"""What critic and generator of an adversarial pair lose, given the critic's scores.
+
+A score is one number per chunk, high for chunks of the data. ``real`` and ``fake`` are scores at the same
+observation.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import relu, softplus
+from torch.nn.utils.parametrizations import spectral_norm
+
+Objective = Literal["r3gan", "non-saturating", "wgan-gp", "hinge"]
+
+
+def critic_loss(objective: Objective, real: Float[Tensor, " b"], fake: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """What the critic loses, penalties aside.
+
+    Sources: r3gan, relativistic pairing (Jolicoeur-Martineau 2019; Huang et al. 2024, eq. 2); non-saturating
+    (Goodfellow et al. 2014, section 3); wgan-gp (Gulrajani et al. 2017, eq. 3); hinge (Miyato et al. 2018, eq. 16).
+    """
+    match objective:
+        case "r3gan":
+            return softplus(fake - real)
+        case "non-saturating":
+            return softplus(fake) + softplus(-real)
+        case "wgan-gp":
+            return fake - real
+        case "hinge":
+            return relu(1 + fake) + relu(1 - real)
+
+
+def generator_loss(objective: Objective, real: Float[Tensor, " b"], fake: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """What the generator loses; only r3gan asks for the scores of the data."""
+    match objective:
+        case "r3gan":
+            return softplus(real - fake)
+        case "non-saturating":
+            return softplus(-fake)
+        case "wgan-gp" | "hinge":
+            return -fake
+
+
+def squared_slope(score: Float[Tensor, " b"], chunk: Float[Tensor, "b t a"]) -> Float[Tensor, " b"]:
+    """|d score / d chunk|^2 of each row, differentiable again; ``score`` was computed from ``chunk``."""
+    (gradient,) = torch.autograd.grad(score.sum(), chunk, create_graph=True)
+    return gradient.float().square().sum(dim=(1, 2))
+
+
+def normalize_spectrum(net: nn.Module) -> None:
+    """Divide every weight matrix by an estimate of its largest singular value (Miyato et al. 2018, section 2.1).
+
+    The estimate is a buffer that moves at every call in training mode; it is part of the state.
+    """
+    for module in list(net.modules()):
+        for name, weight in list(module.named_parameters(recurse=False)):
+            if name.endswith("weight") and weight.dim() > 1:
+                if not weight.any():  # a matrix of zeros has no direction to be normalised along
+                    nn.init.orthogonal_(weight)
+                spectral_norm(module, name)

@@ -1,0 +1,214 @@
+"""Conditional generative adversarial network (Goodfellow et al. 2014; Mirza & Osindero 2014) over chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from robolearn.nets.backbone import Backbone
+from robolearn.nets.transformer import plain_attention
+from robolearn.policies.adversarial import (
+    Objective,
+    critic_loss,
+    generator_loss,
+    normalize_spectrum,
+    squared_slope,
+)
+from robolearn.policies.family import (
+    Draws,
+    Family,
+    MakeNet,
+    Player,
+    check_choice,
+    chunk_distance,
+    energy_score,
+    standard_normal,
+)
+
+GameOptimizer = Literal["adam", "cgd"]
+BETAS = (0.0, 0.99)  # momentum makes an alternating game oscillate
+# Weight of the gradient penalty at the first and at the last step.
+GAMMA: dict[Objective, tuple[float, float]] = {
+    "r3gan": (0.05, 0.005),
+    "non-saturating": (0.05, 0.005),
+    "wgan-gp": (10.0, 10.0),
+}
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """A generator against a critic; one evaluation."""
+
+    objective: Objective = "r3gan"
+    """r3gan, relativistic with slopes penalised at data and samples; non-saturating, with slopes penalised at
+    the data; wgan-gp, slopes held at 1 in between; hinge, weights of the critic with spectral norm 1."""
+    optimizer: GameOptimizer = "adam"
+    """adam, the players alternate; cgd, competitive gradient descent: each step anticipates the other's."""
+    gamma: tuple[float, float] | None = None
+    """Weight of the penalty on the critic's slope at the first and last step; by default the objective's own."""
+    critic_steps: int = 1
+    """Steps of the critic for each of the generator."""
+    lr: float = 1e-3
+    """Peak learning rate of both."""
+
+    def __post_init__(self) -> None:
+        check_choice("gan objective", self.objective, get_args(Objective))
+        check_choice("gan optimizer", self.optimizer, get_args(GameOptimizer))
+        if self.optimizer == "cgd" and self.objective != "wgan-gp":
+            raise ValueError(
+                f"gan: optimizer cgd is for games in which one gains what the other loses, not objective "
+                f"{self.objective!r}; choose objective wgan-gp, or optimizer adam"
+            )
+        if self.objective == "hinge" and self.gamma is not None:
+            raise ValueError(f"gan: objective hinge has no gamma; those with one: {', '.join(GAMMA)}")
+        if self.optimizer == "cgd" and self.critic_steps != 1:
+            raise ValueError(f"gan: critic_steps {self.critic_steps}: with optimizer cgd both move at every step")
+        if min(self.gamma or (1.0,)) <= 0 or self.critic_steps < 1 or self.lr <= 0:
+            raise ValueError(
+                f"gan: gamma {self.gamma} and lr {self.lr} must be above 0, critic_steps {self.critic_steps} must be "
+                f"at least 1"
+            )
+
+    def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Gan:
+        """Build the family."""
+        return Gan(self, make_net, action_horizon, action_dim)
+
+
+class Gan(Family):
+    """x = g(e, o) with e ~ N(0, I), trained against a critic D(x, o); see ``adversarial.py`` for what each loses."""
+
+    def __init__(self, cfg: GanConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
+        super().__init__(cfg, action_horizon, action_dim)
+        self.net = make_net(action_dim, action_dim, 0)
+        self.critic = Critic(make_net(action_dim, 1, 0))
+        if cfg.objective == "hinge":
+            normalize_spectrum(self.critic)
+
+    def players(self) -> dict[str, Player]:
+        """Critic and generator by turns; with cgd both at once."""
+        lr, every = self.cfg.lr, self.cfg.critic_steps
+        assert isinstance(self.net, nn.Module)
+        if self.cfg.optimizer == "cgd":
+            return {"policy": Player(self.net, opponent=self.critic, lr=lr)}
+        return {
+            "critic": Player(self.critic, lr=lr, betas=BETAS),
+            "policy": Player(self.net, every=every, lr=lr, betas=BETAS),
+        }
+
+    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+        """Noise of two samples; where between data and sample a slope is taken, and how much slopes cost."""
+        draws = {name: self.noise(batch, generator=generator) for name in ("first", "second")}
+        draws["place"] = torch.rand(batch, 1, 1, generator=generator, device=generator.device)
+        if self.cfg.objective != "hinge":
+            start, end = self.cfg.gamma or GAMMA[self.cfg.objective]
+            draws["gamma"] = draws["place"].new_full((batch,), start * (end / start) ** progress)
+        return draws
+
+    def loss(
+        self,
+        actions: Float[Tensor, "b t a"],
+        cond: Float[Tensor, "b o c"],
+        mask: Bool[Tensor, "b t"],
+        draws: Draws,
+        *,
+        player: str = "policy",
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """What a player loses; with cgd the value of the game, which the generator lowers and the critic raises.
+
+        The generator trains the observation encoder through its own input alone, never to please the critic.
+        """
+        with plain_attention():  # the slopes are differentiated again
+            with torch.set_grad_enabled(player != "critic"):
+                fake = self.net(draws["first"], cond).float()
+            if player == "critic":
+                return self._critic_loss(actions, fake, cond, mask, draws)
+            details = self._diversity(actions, fake.detach(), cond, mask, draws)
+            if self.cfg.optimizer == "cgd":
+                loss, more = self._critic_loss(actions, fake, cond.detach(), mask, draws)
+                return -loss, details | more
+            return self._generator_loss(actions, fake, cond.detach(), mask), details
+
+    def _critic_loss(
+        self, actions: Tensor, fake: Tensor, cond: Tensor, mask: Tensor, draws: Draws
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Objective and penalty; logs the penalty and how far apart the critic holds data and samples."""
+        chunks = torch.cat([actions, fake])
+        if not chunks.requires_grad:
+            chunks.requires_grad_()
+        score = self.critic(chunks, torch.cat([cond, cond]), torch.cat([mask, mask]))
+        real, generated = score.chunk(2)
+        penalty = torch.zeros_like(real)
+        if self.cfg.objective == "wgan-gp":
+            between = torch.lerp(actions, fake.detach(), draws["place"]).requires_grad_()
+            slope = (squared_slope(self.critic(between, cond, mask), between) + 1e-12).sqrt()
+            penalty = draws["gamma"] * (slope - 1).square()
+        elif self.cfg.objective != "hinge":
+            at_data, at_samples = squared_slope(score, chunks).chunk(2)
+            slope = at_data + at_samples if self.cfg.objective == "r3gan" else at_data
+            penalty = 0.5 * draws["gamma"] * slope
+        loss = critic_loss(self.cfg.objective, real, generated) + penalty
+        return loss.mean(), {"gap": (real - generated).mean().detach(), "penalty": penalty.mean().detach()}
+
+    def _generator_loss(self, actions: Tensor, fake: Tensor, cond: Tensor, mask: Tensor) -> Tensor:
+        """Objective of the generator, against a critic that holds still."""
+        weights = {name: weight.detach() for name, weight in self.critic.named_parameters()}
+        real, generated = functional_call(
+            self.critic, weights, (torch.cat([actions, fake]), torch.cat([cond, cond]), torch.cat([mask, mask]))
+        ).chunk(2)
+        return generator_loss(self.cfg.objective, real, generated).mean()
+
+    @torch.no_grad()
+    def _diversity(self, actions: Tensor, fake: Tensor, cond: Tensor, mask: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """Mean distance of samples to the data, and of two samples of one observation in relation to it.
+
+        For the true distribution both distances have one law, and spread is 1; it is 0 where the noise is ignored.
+        """
+        second = self.net(draws["second"], cond).float()
+        distance = chunk_distance(fake, actions, mask).mean()
+        return {"distance": distance, "spread": chunk_distance(fake, second, mask).mean() / distance}
+
+    def validation_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+        """Noise of two samples."""
+        return {name: self.noise(batch, generator=generator) for name in ("first", "second")}
+
+    def validation_loss(
+        self,
+        actions: Float[Tensor, "b t a"],
+        cond: Float[Tensor, "b o c"],
+        mask: Bool[Tensor, "b t"],
+        draws: Draws,
+    ) -> Float[Tensor, ""]:
+        """Energy score: the players' own losses say nothing about the quality of samples."""
+        return energy_score(self.net(draws["first"], cond), self.net(draws["second"], cond), actions, mask)
+
+    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
+        """The generator's input e."""
+        return standard_normal(batch, *self.chunk_shape, generator=generator)
+
+    def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
+        """The generator."""
+        return self.net(noise, cond)
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sampled chunk."""
+        return 1
+
+
+class Critic(nn.Module):
+    """D(x, o): a backbone's output, averaged over the chunk to one number."""
+
+    def __init__(self, net: Backbone):
+        super().__init__()
+        self.net = net
+
+    def forward(
+        self, chunk: Float[Tensor, "b t a"], cond: Float[Tensor, "b o c"], mask: Bool[Tensor, "b t"]
+    ) -> Float[Tensor, " b"]:
+        """Score chunks; padded steps are set to zero, in data and samples alike."""
+        return self.net(chunk * mask[:, :, None], cond).float().mean(dim=(1, 2))
