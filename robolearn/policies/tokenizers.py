@@ -97,7 +97,7 @@ class ResidualVQ(nn.Module):
         codes = self.quantize(latent.detach())
         quantized = self.embed(codes)
         if self.training:
-            self.update(latent.detach(), codes)
+            self.update(latent.detach())
         chunks = self.decoder(latent + (quantized - latent).detach()).unflatten(1, self.chunk_shape)
         error = masked_mean((chunks - actions).square(), mask)
         commitment = (latent - quantized).square().mean()
@@ -121,7 +121,7 @@ class ResidualVQ(nn.Module):
         """Nearest code of every level, coarse to fine."""
         codes, rest = [], latent
         for codebook in self.codebooks:
-            code = (rest[:, None] - codebook).square().sum(2).argmin(1)
+            code = nearest(rest, codebook)
             codes.append(code)
             rest = rest - codebook[code]
         return torch.stack(codes, dim=1)
@@ -132,20 +132,24 @@ class ResidualVQ(nn.Module):
         return self.codebooks[levels, codes].sum(1)
 
     @torch.no_grad()
-    def update(self, latent: Float[Tensor, "b d"], codes: Int[Tensor, "b l"]) -> None:
-        """Move every code towards the mean of what chose it; seed dead ones with rows of the batch."""
+    def update(self, latent: Float[Tensor, "b d"]) -> None:
+        """Move every code towards the mean of what chooses it; seed dead ones with rows of the batch."""
         rest = latent
-        for level, code in enumerate(codes.unbind(1)):
-            codebook, usage = self.codebooks[level].clone(), self.usage[level].clone()
-            chose = nn.functional.one_hot(code, len(codebook)).to(rest)
+        rows = torch.arange(self.codebooks.shape[1], device=latent.device) % len(latent)
+        for codebook, usage in zip(self.codebooks, self.usage, strict=True):
+            chose = nn.functional.one_hot(nearest(rest, codebook), len(codebook)).to(rest)
             share = DECAY * usage + (1 - DECAY) * chose.mean(0)
             total = DECAY * usage[:, None] * codebook + (1 - DECAY) * (chose[:, :, None] * rest[:, None]).mean(0)
             dead = share < DEAD / len(codebook)
-            rows = rest[torch.arange(len(codebook), device=rest.device) % len(rest)]
-            moved = torch.where(dead[:, None], rows, total / share.clamp(min=1e-9)[:, None])
-            self.codebooks[level] = moved
-            self.usage[level] = torch.where(dead, 1 / len(codebook), share)
-            rest = rest - codebook[code]
+            codebook.copy_(torch.where(dead[:, None], rest[rows], total / share.clamp(min=1e-9)[:, None]))
+            usage.copy_(torch.where(dead, 1 / len(codebook), share))
+            # By the new entries: finer levels are seeded with what these leave over.
+            rest = rest - codebook[nearest(rest, codebook)]
+
+
+def nearest(x: Float[Tensor, "b d"], codebook: Float[Tensor, "k d"]) -> Int[Tensor, " b"]:
+    """Index of the nearest entry."""
+    return (x[:, None] - codebook).square().sum(2).argmin(1)
 
 
 def perceptron(dim_in: int, dim_out: int) -> nn.Sequential:

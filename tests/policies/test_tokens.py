@@ -1,0 +1,179 @@
+import functools
+import math
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from robolearn.data.normalizer import Normalizer
+from robolearn.data.windows import Windows
+from robolearn.nets.mlp import MLPConfig
+from robolearn.policies import tokens
+from robolearn.policies.policy import Policy, PolicyConfig
+from robolearn.policies.tokens import TokensConfig, calibrated, focal_loss
+from robolearn.training.config import TrainConfig
+from robolearn.training.device import Processes
+from robolearn.training.fit import Hooks, fit, optimize
+from robolearn.training.state import TrainState
+
+BINS = TokensConfig(num_bins=2, width=16)
+VQ = TokensConfig("residual-vq", num_codes=2, width=16)
+SHARE = 0.3  # of the demonstrations that go to +0.5, the others go to -0.5
+
+
+def demonstrations(episodes=400, seed=0):
+    """One observation, two things to do."""
+    generator = torch.Generator().manual_seed(seed)
+    mode = torch.where(torch.arange(episodes) < SHARE * episodes, 0.5, -0.5)
+    actions = mode[:, None] + 0.02 * torch.randn(episodes, 4, generator=generator)
+    ends = 4 * torch.arange(1, episodes + 1)
+    return Windows({"state": torch.zeros(4 * episodes, 1)}, actions.reshape(-1, 1), ends.numpy(), 1, 4)
+
+
+def new_state(family, steps=400):
+    torch.manual_seed(0)
+    shapes = {"state": (1,)}
+    cfg = PolicyConfig(family, MLPConfig(width=32, depth=1), shapes, 1, 1, 4)
+    policy = Policy(cfg, Normalizer({**shapes, "action": (1,)})).train()
+    return TrainState(policy, TrainConfig(steps=steps, batch_size=128, lr=3e-3, warmup_steps=20, amp="off"))
+
+
+@functools.cache
+def trained(family):
+    state = new_state(family)
+    assert fit(state, demonstrations(), None, Processes(torch.device("cpu")), Hooks())
+    return state.ema.module
+
+
+@torch.no_grad()
+def samples(policy, n=4000):
+    return policy.sample({"state": torch.zeros(1, 1, 1)}, n, generator=torch.Generator().manual_seed(1))[0]
+
+
+@pytest.mark.parametrize("family", [BINS, pytest.param(VQ, marks=pytest.mark.slow)], ids=lambda f: f.variant)
+def test_two_modes_are_drawn_as_often_as_they_were_shown(monkeypatch, family):
+    """4.4 standard errors of 4000 draws (error rate 1e-5) plus 0.02 for what training leaves; focal loss alone fails."""
+    policy, tolerance = trained(family), 4.4 * math.sqrt(SHARE * (1 - SHARE) / 4000) + 0.02
+    chunks = samples(policy)
+    high = (chunks > 0).all(dim=1).float().mean().item()
+    assert high == pytest.approx(SHARE, abs=tolerance)
+    assert ((chunks.abs() - 0.5).abs() < 0.1).float().mean() > 0.99
+    monkeypatch.setattr(tokens, "calibrated", lambda logits, gamma: logits)
+    flatter = (samples(policy) > 0).all(dim=1).float().mean().item()
+    assert flatter > SHARE + tolerance
+
+
+def test_what_training_found_is_saved_and_loaded(tmp_path):
+    policy = trained(BINS)
+    centres = policy.family.tokenizer.centres
+    torch.testing.assert_close(centres.mean((1, 2)).sort().values, torch.tensor([-0.5, 0.5]), rtol=0, atol=0.02)
+    policy.save(tmp_path)
+    loaded = Policy.load(tmp_path)
+    assert torch.equal(loaded.family.tokenizer.centres, centres)
+    assert torch.equal(samples(loaded, 10), samples(policy, 10))
+
+
+def test_the_quantiser_rests_while_the_policy_learns():
+    state, windows = new_state(VQ, steps=20), demonstrations()
+    for state.step, changing in ((0, "tokenizer"), (4, "policy")):
+        before = {k: v.clone() for k, v in state.policy.family.state_dict().items()}
+        optimize(state, state.policy, windows.batch(torch.arange(128)), slice(0, 128))
+        after = state.policy.family.state_dict()
+        changed = {
+            ("tokenizer" if k.startswith("tokenizer") else "policy") for k in after if (after[k] != before[k]).any()
+        }
+        assert changed == {changing}
+
+
+def test_low_temperature_draws_the_likeliest_code_alone(make_policy):
+    policy = make_policy(TokensConfig(num_bins=8, width=8))
+    many = len(samples_of(policy).unique(dim=0))
+    policy.family.reconfigure(temperature=1e-3)
+    assert many > 4
+    assert len(samples_of(policy).unique(dim=0)) == 1
+
+
+def samples_of(policy, n=100):
+    return policy.sample({"state": torch.ones(1, 2, 4)}, n, generator=torch.Generator().manual_seed(0))[0]
+
+
+@pytest.mark.parametrize("family", [BINS, VQ], ids=lambda f: f.variant)
+def test_the_true_codes_and_their_offset_are_the_chunk(make_policy, family):
+    """With the residue as offset and all weight on the true codes, loss and sampling know the chunk exactly."""
+    policy = make_policy(family, action_dim=2, action_horizon=4).family
+    if family is BINS:
+        policy.tokenizer.centres.normal_()
+    actions, cond = torch.rand(6, 4, 2) * 2 - 1, torch.zeros(6, 2, 4)
+    mask = torch.ones(6, 4, dtype=torch.bool)
+    codes = policy.tokenizer.encode(actions, mask)
+    logits = 100.0 * torch.nn.functional.one_hot(codes, 2).float()
+    policy.prior.forward = lambda features, known: logits[:, : known.shape[1] + 1]
+    policy.offset.forward = lambda features, coarse, codes: actions - coarse
+    loss, details = policy.loss(actions, cond, mask, {})
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert details["offset_error"] == pytest.approx(0, abs=1e-6)
+    noise = policy.noise(6, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(policy.sample(cond, noise), actions)
+    policy.offset.forward = lambda features, coarse, codes: coarse - actions
+    assert policy.loss(actions, cond, mask, {})[0] > 0.1
+
+
+LOGITS = torch.tensor([[[1.0, 2.0, -1.0]], [[0.0, 0.0, 3.0]]])
+CODES = torch.tensor([[1], [0]])
+
+
+def test_focal_loss_without_focus_is_cross_entropy():
+    expected = torch.nn.functional.cross_entropy(LOGITS[:, 0], CODES[:, 0], reduction="none")
+    torch.testing.assert_close(focal_loss(LOGITS, CODES, 0.0)[:, 0], expected)
+    assert (focal_loss(LOGITS, CODES, 2.0)[:, 0] < expected).all()
+
+
+def test_focal_loss_weighs_by_what_is_missing():
+    p = LOGITS.softmax(2).gather(2, CODES[:, :, None])[:, :, 0]
+    torch.testing.assert_close(focal_loss(LOGITS, CODES, 2.0), -((1 - p) ** 2) * p.log())
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0, 5.0])
+def test_calibration_undoes_what_focal_loss_does_to_probabilities(gamma):
+    """Against a numerical minimum of the expected loss."""
+    q = torch.tensor([[0.6, 0.25, 0.1, 0.05]], dtype=torch.float64)
+    logits = q.log().requires_grad_()
+    optimizer = torch.optim.LBFGS([logits], max_iter=500, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
+
+    def expected():
+        optimizer.zero_grad()
+        log_p = logits.log_softmax(1)
+        loss = -(q * (1 - log_p.exp()) ** gamma * log_p).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(expected)
+    minimum = logits.detach().float()
+    torch.testing.assert_close(calibrated(minimum, gamma).softmax(1), q.float(), rtol=0, atol=1e-4)
+    assert (minimum.softmax(1) - q).abs().max() > 0.01  # without it they would be wrong
+
+
+def test_calibration_keeps_the_order_and_what_is_certain():
+    logits = torch.tensor([[0.0, 0.1, 50.0], [3.0, 2.0, 1.0]])
+    probabilities = calibrated(logits, 2.0).softmax(1)
+    assert probabilities.isfinite().all()
+    assert probabilities[0, 2] == pytest.approx(1)
+    assert (probabilities[1].diff() < 0).all()
+    torch.testing.assert_close(calibrated(logits, 0.0), logits.log_softmax(1))
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"variant": "vae"}, "bins.*residual-vq"),
+        ({"num_bins": 1}, "num_bins and num_codes must be at least 2"),
+        ({"num_levels": 0}, "num_levels at least 1"),
+        ({"quantiser_share": 1.0}, r"quantiser_share 1\.0 must be in \(0, 1\)"),
+        ({"width": 30}, "width 30 must be a multiple of 4"),
+        ({"focal_gamma": -1.0}, r"focal_gamma -1\.0 must not be negative"),
+        ({"temperature": 0.0}, r"temperature 0\.0 above 0"),
+    ],
+)
+def test_impossible_configurations(choices, message):
+    with pytest.raises((ValueError, TypeCheckError), match=message):
+        TokensConfig(**choices)
