@@ -3,7 +3,11 @@
 from gymnasium.envs.registration import register
 
 # Task class by id, imported when an environment is made.
-TASKS = {"robolearn/Avoid-v0": "envs.avoid:Avoid", "robolearn/PushT-v0": "envs.pusht:PushT"}
+TASKS = {
+    "robolearn/Avoid-v0": "envs.avoid:Avoid",
+    "robolearn/Push-v0": "envs.push:Push",
+    "robolearn/PushT-v0": "envs.pusht:PushT",
+}
 
 for _id, _task in TASKS.items():
     register(

@@ -1,5 +1,8 @@
 """The drivers: an episode depends on its seed alone; exact restore; isolation; messages."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import gymnasium
 import numpy as np
 import pytest
@@ -11,26 +14,67 @@ from hypothesis import strategies as st
 from envs import task as task_module
 from envs.avoid import Avoid
 from envs.drivers import TaskEnv, TaskVectorEnv
+from envs.push import Push
 from envs.records import EnvState
+from envs.task import Task
 
-ENV_ID = "envs:robolearn/Avoid-v0"
+ENV_IDS = ["envs:robolearn/Avoid-v0", "envs:robolearn/Push-v0"]
 NUM_EPISODES = 16
-HORIZON = 152  # beyond every episode's end
 
 
-@pytest.fixture(scope="module")
-def actions():
-    """Sixteen random walks ahead, of all speeds: they hit a cylinder, reach the finish or run out of time."""
+class ShortPush(Push):
+    """Short enough to be run out of time in a test."""
+
+    max_steps = 165
+
+
+def avoid_actions(horizon):
+    """Random walks ahead, of all speeds: they hit a cylinder, reach the finish or run out of time."""
     rng = np.random.default_rng(1)
     speed = np.linspace(0.012, 0.0, NUM_EPISODES)[:, None, None] * [0.0, 1.0]
-    walk = np.cumsum(speed + rng.normal(0.0, [0.008, 0.002], (NUM_EPISODES, HORIZON, 2)), axis=1)
+    walk = np.cumsum(speed + rng.normal(0.0, [0.008, 0.002], (NUM_EPISODES, horizon, 2)), axis=1)
     return np.clip(walk + np.array([0.0, -0.28]), -0.32, 0.40)
 
 
+def push_actions(horizon):
+    """The expert's, of which some are in time; the last four sweep blocks into each other and into the fence."""
+    env = TaskVectorEnv(NUM_EPISODES, ShortPush(), num_threads=0)
+    env.reset(seed=100)
+    actions = []
+    for _ in range(horizon):
+        actions.append(env.expert_action()[1])
+        env.step(actions[-1])
+    angle = np.linspace(0.0, [[5.0], [9.0], [14.0], [20.0]], horizon, axis=1)
+    actions = np.stack(actions, axis=1)
+    actions[-4:] = np.linspace(0.05, 0.36, horizon)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)[:, :, 0]
+    return actions
+
+
+class Case(NamedTuple):
+    """A task, actions [e, h, a] for it beyond every episode's end, and whether an episode can fail before its time."""
+
+    task: type[Task]
+    make_actions: Callable[[int], np.ndarray]
+    can_fail: bool
+
+
+CASES = {"avoid": Case(Avoid, avoid_actions, can_fail=True), "push": Case(ShortPush, push_actions, can_fail=False)}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    return CASES[request.param]
+
+
 @pytest.fixture(scope="module")
-def singles(actions):
+def actions(case):
+    return case.make_actions(case.task.max_steps + 2)
+
+
+@pytest.fixture(scope="module")
+def singles(case, actions):
     """The reference: each episode alone in a plain environment, until its end."""
-    env = TaskEnv(Avoid())
+    env = TaskEnv(case.task())
     episodes = []
     for i in range(NUM_EPISODES):
         obs, _ = env.reset(seed=100 + i)
@@ -52,23 +96,23 @@ def assert_same_episode(steps, obs, rewards, terminated, truncated, info):
         assert {key: value[k] for key, value in info.items()} == single_info
 
 
-def test_the_reference_has_early_late_and_truncated_ends(singles):
-    lengths = sorted(len(steps) - 1 for steps in singles)
-    assert lengths[0] < 60
-    assert len(set(lengths)) > 8
+def test_the_reference_has_early_late_and_truncated_ends(case, singles):
+    lengths = {len(steps) - 1 for steps in singles}
+    assert min(lengths) < 0.9 * case.task.max_steps
+    assert len(lengths) > 5
     assert any(steps[-1][3] for steps in singles)
     assert any(steps[-1][4]["success"] for steps in singles)
-    assert any(steps[-1][2] and not steps[-1][4]["success"] for steps in singles)
+    assert any(steps[-1][2] and not steps[-1][4]["success"] for steps in singles) == case.can_fail
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 16])
 @pytest.mark.parametrize("chunk", [1, 4, 8])
-def test_vector_and_single_agree_bit_for_bit(actions, singles, num_envs, chunk):
-    env = TaskVectorEnv(num_envs, Avoid(), num_threads=2)
+def test_vector_and_single_agree_bit_for_bit(case, actions, singles, num_envs, chunk):
+    env = TaskVectorEnv(num_envs, case.task(), num_threads=2)
     obs, _ = env.reset(seed=100)
     np.testing.assert_array_equal(obs["state"], [steps[0][0] for steps in singles[:num_envs]])
     parts = []
-    for k in range(0, HORIZON, chunk):
+    for k in range(0, actions.shape[1], chunk):
         parts.append(env.step_chunk(actions[:num_envs, k : k + chunk]))
     env.close()
     for i in range(num_envs):
@@ -95,12 +139,12 @@ def test_vector_and_single_agree_bit_for_bit(actions, singles, num_envs, chunk):
         max_size=12,
     )
 )
-def test_any_grouping_and_any_pauses_give_the_same_episodes(actions, singles, groups):
-    env = TaskVectorEnv(3, Avoid(), num_threads=0)
+def test_any_grouping_and_any_pauses_give_the_same_episodes(case, actions, singles, groups):
+    env = TaskVectorEnv(3, case.task(), num_threads=0)
     env.reset(seed=100)
     taken = np.zeros(3, int)
     for horizon, active in groups:
-        ahead = np.minimum(taken[:, None] + np.arange(horizon), HORIZON - 1)
+        ahead = np.minimum(taken[:, None] + np.arange(horizon), actions.shape[1] - 1)
         part = env.step_chunk(actions[np.arange(3)[:, None], ahead], np.array(active))
         assert (part.num_steps[~np.array(active)] == 0).all()
         for i in range(3):
@@ -110,9 +154,9 @@ def test_any_grouping_and_any_pauses_give_the_same_episodes(actions, singles, gr
     np.testing.assert_array_equal(env.get_state().num_steps, taken)
 
 
-def test_a_chunk_is_cut_at_the_end_of_an_episode(actions, singles):
+def test_a_chunk_is_cut_at_the_end_of_an_episode(case, actions, singles):
     """Physics, count and observation stand at the last real step; what lies behind repeats it."""
-    env = TaskVectorEnv(NUM_EPISODES, Avoid(), num_threads=0)
+    env = TaskVectorEnv(NUM_EPISODES, case.task(), num_threads=0)
     env.reset(seed=100)
     result = env.step_chunk(actions)
     for i, steps in enumerate(singles):
@@ -124,7 +168,8 @@ def test_a_chunk_is_cut_at_the_end_of_an_episode(actions, singles):
         assert result.truncated[i, -1] == steps[-1][3]
     state = env.get_state()
     final = np.stack([steps[-1][0] for steps in singles])
-    np.testing.assert_array_equal(state.physics[:, 1:].astype(np.float32), final)
+    seen = env.task.observe(state.physics, state.memory)["state"]
+    np.testing.assert_array_equal(seen.astype(np.float32), final)
     np.testing.assert_array_equal(state.num_steps, result.num_steps)
 
     again = env.step_chunk(actions[:, :3])
@@ -134,8 +179,8 @@ def test_a_chunk_is_cut_at_the_end_of_an_episode(actions, singles):
     np.testing.assert_array_equal(env.get_state().physics, state.physics)
 
 
-def test_restoring_a_state_continues_exactly():
-    env = TaskVectorEnv(5, Avoid(), num_threads=0)
+def test_restoring_a_state_continues_exactly(case):
+    env = TaskVectorEnv(5, case.task(), num_threads=0)
     env.reset(seed=7)
 
     def drive(num_steps):
@@ -157,8 +202,8 @@ def test_restoring_a_state_continues_exactly():
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_state_is_a_copy_and_moves_between_drivers():
-    single, vector = TaskEnv(Avoid()), TaskVectorEnv(1, Avoid(), num_threads=0)
+def test_a_state_is_a_copy_and_moves_between_drivers(case):
+    single, vector = TaskEnv(case.task()), TaskVectorEnv(1, case.task(), num_threads=0)
     single.reset(seed=3)
     single.step(single.expert_action()[1])
     state = single.get_state()
@@ -184,9 +229,11 @@ def poison(env, index, value):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
 @pytest.mark.parametrize("threads", [0, 2])
-def test_a_diverged_environment_harms_no_neighbour(value, threads, actions, tmp_path, monkeypatch, capfd):
+def test_a_diverged_environment_harms_no_neighbour(
+    value, threads, case, actions, tmp_path, monkeypatch, capfd
+):
     monkeypatch.chdir(tmp_path)
-    envs = [TaskVectorEnv(4, Avoid(), num_threads=threads) for _ in range(2)]
+    envs = [TaskVectorEnv(4, case.task(), num_threads=threads) for _ in range(2)]
     for env in envs:
         env.reset(seed=100)
         env.step_chunk(actions[:4, :5])
@@ -208,7 +255,7 @@ def test_a_diverged_environment_harms_no_neighbour(value, threads, actions, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_environment_that_diverges_inside_a_chunk_ends_there(actions, tmp_path, monkeypatch, capfd):
+def test_an_environment_that_diverges_inside_a_chunk_ends_there(tmp_path, monkeypatch, capfd):
     """A velocity beyond all reason: MuJoCo computes with it, the driver does not believe it."""
     monkeypatch.chdir(tmp_path)
     task = Avoid()
@@ -228,8 +275,8 @@ def test_an_environment_that_diverges_inside_a_chunk_ends_there(actions, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_action_that_is_no_number_ends_its_episode_alone(actions):
-    envs = [TaskVectorEnv(3, Avoid(), num_threads=0) for _ in range(2)]
+def test_an_action_that_is_no_number_ends_its_episode_alone(case, actions):
+    envs = [TaskVectorEnv(3, case.task(), num_threads=0) for _ in range(2)]
     for env in envs:
         env.reset(seed=100)
     bad = actions[:3, :6].copy()
@@ -252,8 +299,8 @@ def test_actions_beyond_the_bounds_are_clipped():
     np.testing.assert_array_equal(ends[0], ends[2])
 
 
-def test_reset_mask_starts_only_the_masked(actions):
-    env = TaskVectorEnv(3, Avoid(), num_threads=0)
+def test_reset_mask_starts_only_the_masked(case, actions):
+    env = TaskVectorEnv(3, case.task(), num_threads=0)
     first, _ = env.reset(seed=[5, 6, 7])
     env.step_chunk(actions[:3, :10])
     before = env.get_state()
@@ -286,17 +333,19 @@ def test_an_explicit_start_is_taken():
     np.testing.assert_array_equal(obs["state"][:2], start[1].astype(np.float32))
 
 
-def test_check_env():
-    check_env(gymnasium.make(ENV_ID, render_mode="rgb_array").unwrapped, skip_render_check=True)
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_check_env(env_id):
+    check_env(gymnasium.make(env_id, render_mode="rgb_array").unwrapped, skip_render_check=True)
 
 
-def test_the_ids_are_registered():
-    env = gymnasium.make(ENV_ID)
-    vector = gymnasium.make_vec(ENV_ID, num_envs=4)
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_the_ids_are_registered(env_id):
+    env = gymnasium.make(env_id)
+    vector = gymnasium.make_vec(env_id, num_envs=4)
     assert isinstance(env.unwrapped, TaskEnv)
     assert isinstance(vector, TaskVectorEnv)
     assert vector.metadata["autoreset_mode"] is AutoresetMode.DISABLED
-    assert vector.observation_space["state"].shape == (4, 4)
+    assert vector.observation_space["state"].shape == (4, *env.observation_space["state"].shape)
     assert env.metadata["render_fps"] == 20
     vector.close()
 
