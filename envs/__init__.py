@@ -7,6 +7,7 @@ TASKS = {
     "robolearn/Avoid-v0": "envs.avoid:Avoid",
     "robolearn/AvoidPixels-v0": "envs.avoid_pixels:AvoidPixels",
     "robolearn/Insert-v0": "envs.insert:Insert",
+    "robolearn/Push-v0": "envs.push:Push",
     "robolearn/PushT-v0": "envs.pusht:PushT",
 }
 

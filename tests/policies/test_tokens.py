@@ -52,7 +52,7 @@ def samples(policy, n=4000):
 
 @pytest.mark.parametrize("family", [BINS, pytest.param(VQ, marks=pytest.mark.slow)], ids=lambda f: f.variant)
 def test_two_modes_are_drawn_as_often_as_they_were_shown(monkeypatch, family):
-    """4.4 standard errors of 4000 draws (error rate 1e-5) plus 0.02 for what training leaves; focal loss alone fails."""
+    """4.4 standard errors of 4000 draws (error rate 1e-5), plus 0.02 for training; focal loss alone fails."""
     policy, tolerance = trained(family), 4.4 * math.sqrt(SHARE * (1 - SHARE) / 4000) + 0.02
     chunks = samples(policy)
     high = (chunks > 0).all(dim=1).float().mean().item()
