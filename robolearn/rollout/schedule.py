@@ -58,7 +58,7 @@ class Schedule:
         reached = (np.arange(chunks.shape[1]) >= self.delay) | ~self.begun(slots)[:, None]
         share = (reached * self.shares[self.counts[slots]])[..., None]
         self.actions[slots] = share * chunks + (1 - share) * self.actions[slots]
-        self.counts[slots] += reached
+        self.counts[slots] += 1
 
     def execute(self, slots: Int[np.ndarray, " s"]) -> Float[np.ndarray, "n h a"]:
         """Give the next h = period actions of some environments, zeros for the others, and go on to what follows."""
