@@ -34,8 +34,7 @@ SPREAD = np.array([0.03, 0.03, 0.08, 0.03, np.pi / 4, 0.08, 0.03, np.pi / 4])
 STEP, PUSH_STEP = 0.015, 0.01  # how far ahead of the pusher its target lies, walking and pushing
 RING = 0.1  # distance from a block's centre at which it walks around it
 CONE = 0.5  # it pushes from where it is off the line of pushing by less than this times its distance along it
-NEAR = 0.08  # closer to a block's centre than this it may touch the block
-CENTRING, HOLD = 0.01, 0.03  # off the line by this much it heads 45 degrees back to it: before, and in contact
+CENTRING = 0.01  # off that line by this much it heads back to it at 45 degrees
 DEPTH = 0.025  # it lets go of a block this near to the goal's centre
 
 
@@ -53,7 +52,7 @@ class Push(Task):
     num_modes = 4
     memory_dim = 5
     has_expert = True
-    expert_noise = 0.005
+    expert_noise = 0.004
     action_space = spaces.Box(np.float32(-REACH), np.float32(REACH), (2,))
     observation_space = spaces.Dict({"state": spaces.Box(np.float32(-1e3), np.float32(1e3), (10,))})
     start_space = spaces.Box(START - SPREAD, START + SPREAD, dtype=np.float64)
@@ -126,8 +125,7 @@ class Push(Task):
         offset = pusher - block
         along = (offset * ahead).sum(axis=1, keepdims=True)
         aside = offset - along * ahead
-        centring = np.where(_length(offset) > NEAR, CENTRING, HOLD)[:, None]
-        push = PUSH_STEP * _unit(ahead - aside / centring)
+        push = PUSH_STEP * _unit(ahead - aside / CENTRING)
 
         done = placed.all(axis=1)
         there = np.where(done[:, None], START[:2], block - RING * ahead)
