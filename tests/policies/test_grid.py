@@ -101,7 +101,9 @@ def test_loss_reaches_every_parameter(make_policy, family, backbone):
             first = ("net.embed.weight", "net.down.0.0.")
             gradients = {key: gradient for key, gradient in gradients.items() if not key.startswith(first)}
         if family in DIFFERENCES:  # of scores: what is added to all of them
-            gradients = {key: gradient for key, gradient in gradients.items() if key != "net.out.bias" or name != "critic"}
+            gradients = {
+                key: gradient for key, gradient in gradients.items() if key != "net.out.bias" or name != "critic"
+            }
         assert [key for key, gradient in gradients.items() if not gradient.any()] == []
 
 
