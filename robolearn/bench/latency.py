@@ -10,6 +10,7 @@ from robolearn.bench.measuring import EVALUATION_SEED, LATENCY_REPEATS
 from robolearn.bench.unit import Unit
 from robolearn.policies.policy import Policy
 from robolearn.rollout.evaluation import evaluate, measure_latency
+from robolearn.rollout.execution import Execution
 from robolearn.training.run import Run
 
 
@@ -24,7 +25,7 @@ def measure_again(units: Sequence[Unit], device: torch.device) -> Iterator[str]:
             for name, measured in result.get("settings", {}).items():
                 run = Run.open(unit.directory / "run")
                 policy, cfg = Policy.load(run.checkpoint("last"), device=device, **measured["runtime"]), run.config()
-                first = evaluate(policy, cfg.env, [0], exec_horizon=cfg.exec_horizon, seed=EVALUATION_SEED)[0]
+                first = evaluate(policy, cfg.env, [0], execution=Execution(cfg.exec_horizon), seed=EVALUATION_SEED)[0]
                 measured |= measure_latency(policy, first, LATENCY_REPEATS)
                 yield f"{unit.name}, {name}: p50 {measured['p50_ms']:.2f} ms, p99 {measured['p99_ms']:.2f} ms"
             if result:

@@ -29,16 +29,15 @@ class EMA(Generic[Module]):
         self.decay = decay
         self.shadow: list[Tensor] = list(self.module.parameters())
         self.followed: list[Tensor] = list(module.parameters())
+        self._buffers: list[Tensor] = list(self.module.buffers())
         self._followed_buffers: list[Tensor] = list(module.buffers())
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Follow the module after optimizer step number ``step`` (from 0)."""
+        """Follow the module after optimizer step number ``step`` (from 0).
+
+        What is not trained is taken over as it is, such as the bins that a family found in the data.
+        """
         decay = min(self.decay, 1 - (1 + step) ** -0.75)
         torch._foreach_lerp_(self.shadow, self.followed, 1 - decay)
-
-    @torch.no_grad()
-    def copy_buffers(self) -> None:
-        """Take over what is not trained, such as the bins that a family found in the data."""
-        for shadow, followed in zip(self.module.buffers(), self._followed_buffers, strict=True):
-            shadow.copy_(followed)
+        torch._foreach_copy_(self._buffers, self._followed_buffers)

@@ -116,7 +116,6 @@ def begin(state: TrainState, windows: Windows, *, resumed: bool) -> None:
             generator = torch.Generator(state.policy.device).manual_seed(state.cfg.seed + 1 + number)
             with autocast(state.policy.device, state.cfg.amp):
                 state.policy.family.begin(player, examples(state.policy, windows, generator), generator=generator)
-            state.ema.copy_buffers()
 
 
 def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Examples:

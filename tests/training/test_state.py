@@ -31,6 +31,16 @@ def test_ema_forgets_the_start():
     assert not ema.module.weight.requires_grad
 
 
+def test_ema_takes_buffers_over():
+    module = nn.BatchNorm1d(2)
+    ema = EMA(module, 0.999)
+    module.running_mean += 1
+    module.num_batches_tracked += 3
+    ema.update(100)
+    assert torch.equal(ema.module.running_mean, module.running_mean)
+    assert ema.module.num_batches_tracked == 3
+
+
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_ema_decay_is_checked(decay):
     with pytest.raises(ValueError, match=r"--ema-decay .* must be in \[0, 1\)"):
