@@ -131,7 +131,7 @@ class Push(Task):
         there = np.where(done[:, None], START[:2], block - RING * ahead)
         walk = _around(pusher, _around(pusher, there, block), other) - pusher
         walk *= np.minimum(1.0, STEP / np.maximum(_length(walk), 1e-9))[:, None]
-        behind = _length(aside) < -CONE * along[:, 0]
+        behind = np.less(_length(aside), -CONE * along[:, 0])
         return pusher + np.where((behind & ~done)[:, None], push, walk)
 
 

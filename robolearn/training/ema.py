@@ -40,4 +40,5 @@ class EMA(Generic[Module]):
         """
         decay = min(self.decay, 1 - (1 + step) ** -0.75)
         torch._foreach_lerp_(self.shadow, self.followed, 1 - decay)
-        torch._foreach_copy_(self._buffers, self._followed_buffers)
+        for shadow, followed in zip(self._buffers, self._followed_buffers, strict=True):
+            shadow.copy_(followed)

@@ -235,9 +235,9 @@ def test_the_expert_uses_all_modes_alike(demonstrations):
     assert (np.square(counts - expected) / expected).sum() < 16.3
 
 
-def test_the_executed_action_has_noise_of_5_mm(demonstrations):
+def test_the_executed_action_has_noise_of_4_mm(demonstrations):
     noise = demonstrations[2]
-    np.testing.assert_allclose(noise.std(axis=0), 0.005, rtol=0.05)
+    np.testing.assert_allclose(noise.std(axis=0), 0.004, rtol=0.05)
     np.testing.assert_allclose(noise.mean(axis=0), 0.0, atol=3e-4)
 
 
