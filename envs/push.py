@@ -127,12 +127,12 @@ class Push(Task):
         aside = offset - along * ahead
         push = PUSH_STEP * _unit(ahead - aside / CENTRING)
 
-        done = placed.all(axis=1)
-        there = np.where(done[:, None], START[:2], block - RING * ahead)
+        done = np.all(placed, axis=1, keepdims=True)
+        there = np.where(done, START[:2], block - RING * ahead)
         walk = _around(pusher, _around(pusher, there, block), other) - pusher
         walk *= np.minimum(1.0, STEP / np.maximum(_length(walk), 1e-9))[:, None]
         behind = np.less(_length(aside), -CONE * along[:, 0])
-        return pusher + np.where((behind & ~done)[:, None], push, walk)
+        return pusher + np.where(behind[:, None] & ~done, push, walk)
 
 
 def _blocks(qpos: Array) -> Array:
