@@ -12,15 +12,15 @@ first picks one of K discrete codes, and the chunk is decoded from noise and cod
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from robolearn.policies.codes import Codes, Student, squared_distances
 from robolearn.policies.family import (
     Draws,
     Examples,
@@ -38,7 +38,6 @@ from robolearn.policies.score import Score, ScoreConfig
 Variant = Literal["hard-code", "plain"]
 MixtureSampler = Literal["student", "teacher"]
 TEMPERATURES = (0.5, 1e-3)  # of the winner-takes-all, from the start to the middle of its span
-HUBER = 0.03  # where the student's error turns from squared to absolute, in normalised actions
 
 
 @dataclass(frozen=True)
@@ -104,21 +103,6 @@ class Bank:
     codes: Int[Tensor, "n p"] | None = None
 
 
-class Codes(nn.Module):
-    """K chunks per observation and the logits with which they are drawn."""
-
-    def __init__(self, make_net: MakeNet, num_codes: int, chunk_shape: tuple[int, int]):
-        super().__init__()
-        self.num_codes, self.chunk_shape = num_codes, chunk_shape
-        self.net = make_net(chunk_shape[1], num_codes * (chunk_shape[1] + 1), 0)
-
-    def forward(self, cond: Float[Tensor, "b o c"]) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k t a"]]:
-        """Logits and chunks."""
-        out = self.net(cond.new_zeros(len(cond), *self.chunk_shape), cond).float()
-        logits, chunks = out.split([self.num_codes, out.shape[2] - self.num_codes], dim=2)
-        return logits.mean(1), chunks.unflatten(2, (self.num_codes, -1)).transpose(1, 2)
-
-
 class Mixture(Family):
     """a = f(z, c(z, o), o), c = argmax of the selector; a deterministic function of z that may jump."""
 
@@ -128,7 +112,7 @@ class Mixture(Family):
         self.codes = Codes(make_net, cfg.num_codes, self.chunk_shape)
         self.student: Student | None = None
         if cfg.variant == "hard-code":
-            self.student = Student(make_net, cfg, self.chunk_shape)
+            self.student = Student(make_net, cfg.num_codes, cfg.code_dim, self.chunk_shape)
         self.bank: Bank | None = None
 
     def players(self) -> dict[str, Player]:
@@ -248,46 +232,3 @@ class Mixture(Family):
     def nfe(self) -> int:
         """Network evaluations per sampled chunk; the selector is a small head beside the network."""
         return self.teacher.nfe if self.cfg.sampler == "teacher" else 1
-
-
-class Student(nn.Module):
-    """Selector (z, o) -> code and decoder (z, code, o) -> chunk."""
-
-    def __init__(self, make_net: MakeNet, cfg: MixtureConfig, chunk_shape: tuple[int, int]):
-        super().__init__()
-        self.selector = make_net.head(math.prod(chunk_shape), cfg.num_codes)
-        self.embedding = nn.Embedding(cfg.num_codes, cfg.code_dim)
-        self.net = make_net(chunk_shape[1] + cfg.code_dim, chunk_shape[1], 0)
-
-    def forward(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b t a"]) -> Float[Tensor, "b t a"]:
-        """The chunk of a noise."""
-        return self.decode(cond, noise, self.selector(noise.flatten(1), cond).argmax(1))
-
-    def decode(
-        self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b t a"], code: Int[Tensor, " b"]
-    ) -> Float[Tensor, "b t a"]:
-        """The chunk of a noise and a code, which every step sees."""
-        embedded = self.embedding(code)[:, None].expand(-1, noise.shape[1], -1)
-        return self.net(torch.cat([noise, embedded], dim=2), cond)
-
-    def loss(
-        self,
-        cond: Float[Tensor, "b o c"],
-        noise: Float[Tensor, "b t a"],
-        code: Int[Tensor, " b"],
-        chunk: Float[Tensor, "b t a"],
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Cross-entropy of the code, and pseudo-Huber error of the chunk decoded from the true code."""
-        logits = self.selector(noise.flatten(1), cond).float()
-        surprise = nn.functional.cross_entropy(logits, code)
-        error = self.decode(cond, noise, code).float() - chunk
-        error = ((error.square() + HUBER**2).sqrt() - HUBER).mean()
-        right = (logits.argmax(1) == code).float().mean()
-        return error + 0.3 * surprise, {"error": error, "codes_right": right}
-
-
-def squared_distances(chunks: Float[Tensor, "b p t a"], centres: Float[Tensor, "b k t a"]) -> Float[Tensor, "b p k"]:
-    """Mean squared distance of every chunk to every centre."""
-    x, y = chunks.flatten(2), centres.flatten(2)
-    products = torch.baddbmm(y.square().sum(2)[:, None], x, y.transpose(1, 2), alpha=-2)
-    return (products + x.square().sum(2, keepdim=True)) / x.shape[2]

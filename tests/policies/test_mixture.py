@@ -9,7 +9,8 @@ from jaxtyping import TypeCheckError
 
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.mlp import MLPConfig
-from robolearn.policies.mixture import Mixture, MixtureConfig, squared_distances
+from robolearn.policies.codes import squared_distances
+from robolearn.policies.mixture import Mixture, MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.score import ScoreConfig
 
