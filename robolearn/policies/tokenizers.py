@@ -91,7 +91,8 @@ class ResidualVQ(nn.Module):
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Squared error of the reconstruction, straight through the quantisation, and the commitment.
 
-        In training mode it also moves the codebooks, as batch normalisation moves its statistics.
+        In training mode it also moves the codebooks, as batch normalisation moves its statistics: of several processes
+        the first one's share of the batch counts.
         """
         latent = self.latent(actions, mask)
         codes = self.quantize(latent.detach())
