@@ -46,7 +46,7 @@ def insert_walks():
 class ShortPush(Push):
     """Short enough to be run out of time in a test."""
 
-    max_steps = 165
+    max_steps = 150
 
 
 def push_walks():
