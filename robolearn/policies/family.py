@@ -114,7 +114,7 @@ class Family(nn.Module, ABC):
         mask: Bool[Tensor, "b t"],
         draws: Draws,
     ) -> Float[Tensor, ""]:
-        """How well held-out windows are explained; the training loss, or the energy score where that says nothing."""
+        """How well held-out windows are explained."""
         return self.loss(actions, cond, mask, draws)[0]
 
     @abstractmethod
@@ -144,6 +144,24 @@ class Family(nn.Module, ABC):
         self.cfg = dataclasses.replace(self.cfg, **changes)
 
 
+class SampledFamily(Family):
+    """A family whose training losses say nothing about its samples: these are judged by their energy score."""
+
+    def validation_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+        """Draw the noise of two samples."""
+        return {name: self.noise(batch, generator=generator) for name in ("first", "second")}
+
+    def validation_loss(
+        self,
+        actions: Float[Tensor, "b t a"],
+        cond: Float[Tensor, "b o c"],
+        mask: Bool[Tensor, "b t"],
+        draws: Draws,
+    ) -> Float[Tensor, ""]:
+        """Energy score of two samples per window."""
+        return energy_score(self.sample(cond, draws["first"]), self.sample(cond, draws["second"]), actions, mask)
+
+
 def standard_normal(batch: int, *shape: int, generator: torch.Generator) -> Float[Tensor, "b ..."]:
     """Draw from N(0, I) on the generator's device."""
     return torch.randn(batch, *shape, generator=generator, device=generator.device)
@@ -154,6 +172,11 @@ def choose(logits: Float[Tensor, "b k"], noise: Float[Tensor, " b"]) -> Int[Tens
     cumulative = logits.double().softmax(1).cumsum(1)
     below = cumulative < torch.special.ndtr(noise.double())[:, None]
     return below.sum(1).clamp(max=logits.shape[1] - 1)
+
+
+def perplexity(shares: Float[Tensor, "*m k"]) -> Float[Tensor, "*m"]:
+    """How many of k codes are in use: the number of equally frequent ones with the same entropy."""
+    return torch.exp(-(shares * shares.clamp(min=1e-9).log()).sum(-1))
 
 
 def chunk_distance(

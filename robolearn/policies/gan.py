@@ -21,12 +21,11 @@ from robolearn.policies.adversarial import (
 )
 from robolearn.policies.family import (
     Draws,
-    Family,
     MakeNet,
     Player,
+    SampledFamily,
     check_choice,
     chunk_distance,
-    energy_score,
     standard_normal,
 )
 
@@ -79,7 +78,7 @@ class GanConfig:
         return Gan(self, make_net, action_horizon, action_dim)
 
 
-class Gan(Family):
+class Gan(SampledFamily):
     """x = g(e, o) with e ~ N(0, I), trained against a critic D(x, o); see ``adversarial.py`` for what each loses."""
 
     def __init__(self, cfg: GanConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
@@ -171,20 +170,6 @@ class Gan(Family):
         second = self.net(draws["second"], cond).float()
         distance = chunk_distance(fake, actions, mask).mean()
         return {"distance": distance, "spread": chunk_distance(fake, second, mask).mean() / distance}
-
-    def validation_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
-        """Noise of two samples."""
-        return {name: self.noise(batch, generator=generator) for name in ("first", "second")}
-
-    def validation_loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-    ) -> Float[Tensor, ""]:
-        """Energy score: the players' own losses say nothing about the quality of samples."""
-        return energy_score(self.net(draws["first"], cond), self.net(draws["second"], cond), actions, mask)
 
     def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
         """The generator's input e."""

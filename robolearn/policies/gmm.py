@@ -14,6 +14,7 @@ from robolearn.policies.family import (
     Family,
     MakeNet,
     choose,
+    perplexity,
     runtime,
     standard_normal,
 )
@@ -68,8 +69,7 @@ class GMM(Family):
         log_density = -0.5 * z.square() - stds.log() - 0.5 * math.log(2 * math.pi)
         log_density = (log_density * mask[:, None, :, None]).sum((2, 3))
         loss = -torch.logsumexp(logits.log_softmax(1) + log_density, 1).mean() / actions[0].numel()
-        usage = logits.softmax(1).mean(0)
-        return loss, {"components_used": (-(usage * usage.clamp(min=1e-9).log()).sum()).exp()}
+        return loss, {"components_used": perplexity(logits.softmax(1).mean(0))}
 
     def components(
         self, cond: Float[Tensor, "b o c"]

@@ -24,12 +24,12 @@ from robolearn.policies.codes import Codes, Student, squared_distances
 from robolearn.policies.family import (
     Draws,
     Examples,
-    Family,
     MakeNet,
     Player,
+    SampledFamily,
     check_choice,
     choose,
-    energy_score,
+    perplexity,
     runtime,
     standard_normal,
 )
@@ -37,6 +37,7 @@ from robolearn.policies.score import Score, ScoreConfig
 
 Variant = Literal["hard-code", "plain"]
 MixtureSampler = Literal["student", "teacher"]
+ROWS = 256  # observations of the bank that are sampled at once
 TEMPERATURES = (0.5, 1e-3)  # of the winner-takes-all, from the start to the middle of its span
 
 
@@ -95,7 +96,7 @@ class MixtureConfig:
 
 @dataclass(frozen=True)
 class Bank:
-    """Samples of the teacher: ``pairs`` of noise and chunk at each of n observations, and their codes."""
+    """Samples of the teacher: p pairs of noise and chunk at each of n observations; for the student their codes."""
 
     cond: Float[Tensor, "n o c"]
     noise: Float[Tensor, "n p t a"]
@@ -103,7 +104,7 @@ class Bank:
     codes: Int[Tensor, "n p"] | None = None
 
 
-class Mixture(Family):
+class Mixture(SampledFamily):
     """a = f(z, c(z, o), o), c = argmax of the selector; a deterministic function of z that may jump."""
 
     def __init__(self, cfg: MixtureConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
@@ -138,17 +139,17 @@ class Mixture(Family):
         jitter = standard_normal(*cond.shape, generator=generator)
         cond = cond + self.cfg.obs_jitter * jitter
         noise = standard_normal(len(cond), self.cfg.pairs, *self.chunk_shape, generator=generator)
-        parts = [self._label(*part, player) for part in zip(cond.split(256), noise.split(256), strict=True)]
-        chunks, codes = (torch.cat(part) for part in zip(*parts, strict=True))
+        chunks = torch.cat([self._teach(*part) for part in zip(cond.split(ROWS), noise.split(ROWS), strict=True)])
+        codes = None
+        if player == "policy":
+            parts = zip(chunks.split(ROWS), cond.split(ROWS), strict=True)
+            codes = torch.cat([squared_distances(part, self.codes(at)[1]).argmin(2) for part, at in parts])
         self.bank = Bank(cond, noise, chunks, codes)
 
-    def _label(self, cond: Tensor, noise: Tensor, player: str) -> tuple[Tensor, Tensor]:
-        """Chunks [n, p, t, a] of the teacher and, for the student, their nearest codes [n, p]."""
+    def _teach(self, cond: Float[Tensor, "n o c"], noise: Float[Tensor, "n p t a"]) -> Float[Tensor, "n p t a"]:
+        """The teacher's chunks."""
         repeated = cond.repeat_interleave(self.cfg.pairs, dim=0)
-        chunks = self.teacher.integrate(repeated, noise.flatten(0, 1)).view_as(noise)
-        if player == "codes":
-            return chunks, chunks.new_zeros(chunks.shape[:2], dtype=torch.long)
-        return chunks, squared_distances(chunks, self.codes(cond)[1]).argmin(2)
+        return self.teacher.integrate(repeated, noise.flatten(0, 1)).view_as(noise)
 
     def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
         """The teacher's draws; for the others rows of the bank, a pair in each, and the temperature."""
@@ -163,7 +164,10 @@ class Mixture(Family):
             return {"row": integers(len(self.bank.cond)), "pair": integers(self.cfg.pairs)}
         start, end = TEMPERATURES
         temperature = end + (start - end) * max(0.0, 1 - 2 * progress)
-        return {"row": integers(len(self.bank.cond)), "temperature": torch.full((batch,), temperature)}
+        return {
+            "row": integers(len(self.bank.cond)),
+            "temperature": torch.full((batch,), temperature, device=generator.device),
+        }
 
     def loss(
         self,
@@ -192,27 +196,11 @@ class Mixture(Family):
         """Soft winner-takes-all, and the cross-entropy of the logits to the mean responsibility."""
         logits, centres = self.codes(cond)
         distance = squared_distances(chunks, centres)
-        weight = (-distance.detach() / temperature[:, None, None].to(distance)).softmax(2)
+        weight = (-distance.detach() / temperature[:, None, None]).softmax(2)
         share = weight.mean(1)
         error = (weight * distance).sum(2).mean()
         surprise = -(share * logits.log_softmax(1)).sum(1).mean()
-        usage = share.mean(0)
-        used = (-(usage * usage.clamp(min=1e-9).log()).sum()).exp()
-        return error + 0.1 * surprise, {"error": error, "codes_used": used}
-
-    def validation_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
-        """Noise of two samples."""
-        return {name: self.noise(batch, generator=generator) for name in ("first", "second")}
-
-    def validation_loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-    ) -> Float[Tensor, ""]:
-        """Energy score of the samples."""
-        return energy_score(self.sample(cond, draws["first"]), self.sample(cond, draws["second"]), actions, mask)
+        return error + 0.1 * surprise, {"error": error, "codes_used": perplexity(share.mean(0))}
 
     def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
         """The teacher's initial value, which the student learns to follow; variant plain reads its first number."""

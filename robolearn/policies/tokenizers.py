@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from robolearn.policies.family import Examples, masked_mean
+from robolearn.policies.family import Examples, masked_mean, perplexity
 
 NUM_EXAMPLES = 20_000  # windows that k-means looks at
 WIDTH, LATENT = 128, 16  # channels of the quantiser's networks, and of the latent that it quantises
@@ -102,8 +102,10 @@ class ResidualVQ(nn.Module):
         chunks = self.decoder(latent + (quantized - latent).detach()).unflatten(1, self.chunk_shape)
         error = masked_mean((chunks - actions).square(), mask)
         commitment = (latent - quantized).square().mean()
-        used = torch.exp(-(self.usage * self.usage.clamp(min=1e-9).log()).sum(1)).mean()
-        return error + COMMITMENT * commitment, {"error": error.detach(), "codes_used": used}
+        return error + COMMITMENT * commitment, {
+            "error": error.detach(),
+            "codes_used": perplexity(self.usage).mean(),
+        }
 
     def encode(self, actions: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]) -> Int[Tensor, "b l"]:
         """Code of every level; padded steps do not count."""
