@@ -8,6 +8,7 @@ f(g o) = g f(o) then holds exactly, for every family and network, and each demon
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -45,7 +46,7 @@ class Symmetry:
         for key, one in self.maps.items():
             if any(len(row) != len(one.offset) for row in one.matrix) or len(one.matrix) != len(one.offset):
                 raise ValueError(f"symmetry: the map of {key!r} is not square")
-            matrix, offset = self.powers(key)
+        for key, (matrix, offset) in self.powers.items():
             size = matrix.shape[-1]
             again = matrix[1] @ matrix[-1], matrix[1] @ offset[-1] + offset[1]
             if not torch.allclose(again[0], torch.eye(size)) or not torch.allclose(
@@ -53,21 +54,24 @@ class Symmetry:
             ):
                 raise ValueError(f"symmetry: {self.order} applications to {key!r} do not lead back")
 
-    def powers(self, key: str) -> tuple[Tensor, Tensor]:
-        """Matrices [order, d, d] and offsets [order, d] of g^0 ... g^(order - 1)."""
-        one = self.maps[key]
-        matrix, offset = torch.tensor(one.matrix), torch.tensor(one.offset)
-        matrices, offsets = [torch.eye(len(offset))], [torch.zeros(len(offset))]
-        for _ in range(self.order - 1):
-            matrices.append(matrix @ matrices[-1])
-            offsets.append(matrix @ offsets[-1] + offset)
-        return torch.stack(matrices), torch.stack(offsets)
+    @cached_property
+    def powers(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Key -> matrices [order, d, d] and offsets [order, d] of g^0 ... g^(order - 1)."""
+        powers = {}
+        for key, one in self.maps.items():
+            matrix, offset = torch.tensor(one.matrix), torch.tensor(one.offset)
+            matrices, offsets = [torch.eye(len(offset))], [torch.zeros(len(offset))]
+            for _ in range(self.order - 1):
+                matrices.append(matrix @ matrices[-1])
+                offsets.append(matrix @ offsets[-1] + offset)
+            powers[key] = torch.stack(matrices), torch.stack(offsets)
+        return powers
 
     def turn(self, key: str, values: Tensor, times: Int[Tensor, " b"]) -> Tensor:
         """Apply g^times, row by row, to ``values`` [b, ..., *shape]; a key without a map stays as it is."""
         if key not in self.maps:
             return values
-        matrices, offsets = (powers.to(values)[times % self.order] for powers in self.powers(key))
+        matrices, offsets = (powers.to(values)[times % self.order] for powers in self.powers[key])
         shape, size = values.shape, offsets.shape[1]
         flat = values.reshape(len(values), -1, size)
         return (torch.einsum("bij,bnj->bni", matrices, flat) + offsets[:, None]).reshape(shape)
@@ -85,7 +89,7 @@ class Symmetry:
         """
         scores: Tensor | float = 0.0
         for key in (key for key in obs if key in self.maps):
-            matrices, offsets = (powers.to(obs[key]) for powers in self.powers(key))
+            matrices, offsets = (powers.to(obs[key]) for powers in self.powers[key])
             newest = obs[key][:, -1].reshape(len(obs[key]), -1, offsets.shape[1])
             turned = torch.einsum("kij,bnj->bkni", matrices, newest) + offsets[None, :, None]
             weights = torch.linspace(1, 2, newest[0].numel(), device=newest.device).view(newest.shape[1:])

@@ -48,7 +48,6 @@ class PolicyConfig:
     """The cameras' networks, and how their training images vary."""
     prefix_horizon: int = 0
     """Actions at the head of a chunk that the policy can be told, when they are decided already."""
-
     symmetry: Symmetry | None = None
     """The task's symmetry, where the policy makes use of it."""
     symmetry_use: SymmetryUse = "ignore"
@@ -125,10 +124,10 @@ class Policy(nn.Module):
 
     def turned(self, batch: Batch, draws: Draws) -> Batch:
         """The batch as the policy is to see it: in the standard position, turned as drawn, or as it is."""
-        symmetry = self.cfg.symmetry
-        if symmetry is None or (self.cfg.symmetry_use == "augment" and TURN not in draws):
+        symmetry, canonical = self.cfg.symmetry, self.cfg.symmetry_use == "canonical"
+        if symmetry is None or not (canonical or TURN in draws):
             return batch
-        times = draws[TURN] if self.cfg.symmetry_use == "augment" else symmetry.to_canonical(batch.obs)
+        times = symmetry.to_canonical(batch.obs) if canonical else draws[TURN]
         actions = symmetry.turn("action", batch.actions, times)
         return dataclasses.replace(batch, obs=symmetry.turn_all(batch.obs, times), actions=actions)
 
@@ -172,17 +171,28 @@ class Policy(nn.Module):
         return self.family.validation_loss(actions, self.condition(batch, draws), batch.mask, draws)
 
     def act(
-        self, obs: dict[str, Tensor], noise: Float[Tensor, "b ..."], prefix: Prefix | None = None
-    ) -> Float[Tensor, "b t a"]:
-        """Sample one chunk per observation from given noise, in physical units; see encode."""
-        symmetry = self.cfg.symmetry if self.cfg.symmetry_use == "canonical" else None
-        if symmetry is None:
-            return self.normalizer.unnormalize("action", self.family.sample(self.encode(obs, prefix), noise))
+        self, obs: dict[str, Tensor], noise: Float[Tensor, "m ..."], prefix: Prefix | None = None
+    ) -> Float[Tensor, "m t a"]:
+        """Sample chunks from given noise, in physical units.
+
+        Args:
+            obs: Key -> [b, o, ...]; see encode.
+            noise: As many rows as observations, or n times as many: the first n are the first observation's.
+            prefix: See encode.
+        """
+        symmetry = self.cfg.symmetry
+        if symmetry is None or self.cfg.symmetry_use != "canonical":
+            return self._act(obs, noise, prefix)
         times = symmetry.to_canonical(obs)
         if prefix is not None:
             prefix = Prefix(symmetry.turn("action", prefix.actions, times), prefix.length)
-        chunks = self.family.sample(self.encode(symmetry.turn_all(obs, times), prefix), noise)
-        return symmetry.turn("action", self.normalizer.unnormalize("action", chunks), -times)
+        chunks = self._act(symmetry.turn_all(obs, times), noise, prefix)
+        return symmetry.turn("action", chunks, -times.repeat_interleave(len(chunks) // len(times)))
+
+    def _act(self, obs: dict[str, Tensor], noise: Tensor, prefix: Prefix | None) -> Tensor:
+        cond = self.encode(obs, prefix)
+        cond = cond.repeat_interleave(len(noise) // len(cond), dim=0)  # after encoding: images cost more than chunks
+        return self.normalizer.unnormalize("action", self.family.sample(cond, noise))
 
     def sample(self, obs: dict[str, Tensor], n: int, *, generator: torch.Generator) -> Float[Tensor, "b n t a"]:
         """Sample ``n`` chunks per observation, in physical units.
@@ -192,9 +202,9 @@ class Policy(nn.Module):
             n: Chunks per observation.
             generator: On the policy's device.
         """
-        obs = {key: repeat(obs[key], "b ... -> (b n) ...", n=n) for key in self.cfg.obs_shapes}
-        batch = len(next(iter(obs.values())))
-        return rearrange(self.act(obs, self.family.noise(batch, generator=generator)), "(b n) t a -> b n t a", n=n)
+        batch = len(obs[next(iter(self.cfg.obs_shapes))])
+        noise = self.family.noise(batch * n, generator=generator)
+        return rearrange(self.act(obs, noise), "(b n) t a -> b n t a", n=n)
 
     @property
     def device(self) -> torch.device:
