@@ -16,29 +16,18 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from robolearn.bench.gather import Entry, Group
 from robolearn.files import replacing
+from robolearn.report.style import axes_style
 from robolearn.rollout.metrics import Estimate
 
 INK, MUTED, RULE = "#1d2127", "#5c6470", "#dde1e6"
 # Evaluations per chunk up to which a colour holds.
 COLORS = {2: ("#0b7285", "1 or 2 evaluations"), 9: ("#e08e0b", "3 to 9"), math.inf: ("#a61e4d", "10 and more")}
 STYLE: Any = {
+    **axes_style(INK, MUTED, RULE),
     "font.size": 9,
-    "text.color": INK,
     "axes.labelcolor": INK,
-    "axes.edgecolor": RULE,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": RULE,
-    "ytick.color": RULE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "legend.frameon": False,
 }
 
 

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from robolearn.report.style import axes_style
 from robolearn.rollout.metrics import Summary
 from robolearn.types import Array, Trajectory
 
@@ -26,22 +27,10 @@ VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", GOOD: "good", BAD: "bad"}
 MAX_PATHS, MAX_POINTS = 300, 150
 # Any: the keys of matplotlib's own type are one long Literal.
 STYLE: Any = {
+    **axes_style(INK, MUTED, RULE),
     "svg.fonttype": "none",
     "font.size": 9.5,
-    "text.color": INK,
     "axes.labelcolor": MUTED,
-    "axes.edgecolor": RULE,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": RULE,
-    "ytick.color": RULE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "legend.frameon": False,
     "lines.solid_capstyle": "round",
 }
 
