@@ -9,19 +9,16 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Union
 
-import torch
 import tyro
 
 from robolearn.errors import user_errors
-from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.registry import BACKBONES, FAMILIES
+from robolearn.training.assemble import assemble
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, choose_device
 from robolearn.training.fit import Hooks, fit
 from robolearn.training.run import Run
-from robolearn.training.session import Session, load_data, make_policy
-from robolearn.training.state import TrainState
-from robolearn.training.teacher import take_teacher
+from robolearn.training.session import Session
 
 
 def subcommands(registry: dict[str, type]) -> object:
@@ -69,12 +66,7 @@ def main(arguments: list[str]) -> None:
     family, backbone, options, resume = parse(arguments)
     device = choose_device(options.device, threads=options.threads)
     processes = Processes(device)
-    cfg, windows, validation, data = load_data(options, device)
-    torch.manual_seed(cfg.seed)
-    policy = make_policy(cfg, family, backbone, windows)
-    if resume is None and isinstance(family, MixtureConfig) and family.teacher_run is not None:
-        take_teacher(policy, family.teacher_run)
-    state = TrainState(policy, cfg)
+    cfg, state, windows, validation, data = assemble(options, family, backbone, device, resumes=resume is not None)
     if resume is not None:
         Run.open(resume).restore(state)
     if processes.is_first:

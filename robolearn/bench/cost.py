@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from robolearn.bench.rows import REFERENCE, ROWS, Row, Task
-from robolearn.bench.training import assemble, prepare
+from robolearn.bench.training import prepare
+from robolearn.training.assemble import assemble
 from robolearn.training.device import Processes
 from robolearn.training.fit import Hooks, fit
 

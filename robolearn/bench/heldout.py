@@ -14,8 +14,8 @@ from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
 from robolearn.policies.policy import Policy
 from robolearn.rollout.agreement import BRIDGE_FACTOR, chunk_energy, expert_radius, share_beyond
+from robolearn.training.assemble import choose_episodes
 from robolearn.training.run import Run
-from robolearn.training.session import choose_episodes
 from robolearn.types import Array
 
 NUM_OBSERVATIONS = 200  # at least, spread evenly over the held-out episodes

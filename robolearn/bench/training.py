@@ -13,13 +13,12 @@ import torch
 
 from robolearn.bench.unit import Unit
 from robolearn.config import read_json, write_json
-from robolearn.policies.registry import BackboneConfig, FamilyConfig
+from robolearn.training.assemble import assemble
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes
 from robolearn.training.fit import Hooks, Record, fit
 from robolearn.training.logger import MetricsFile
 from robolearn.training.run import Run
-from robolearn.training.session import load_data, make_policy
 from robolearn.training.state import TrainState
 
 CHECKPOINT_EVERY = 2_000
@@ -87,7 +86,9 @@ def train(unit: Unit, data: Path, device: torch.device, on_step: Callable[[int],
             return True
     else:
         shutil.rmtree(directory, ignore_errors=True)  # killed before its first checkpoint
-    cfg, state, windows, validation, facts = assemble(cfg, request.family, request.backbone, device)
+    cfg, state, windows, validation, facts = assemble(
+        cfg, request.family, request.backbone, device, resumes=directory.exists()
+    )
     unit.begin()
     if directory.exists():
         run = Run.open(directory)
@@ -107,13 +108,6 @@ def prepare(cfg: TrainConfig, data: Path) -> TrainConfig:
     """The configuration with the folder of the data and how often to save."""
     dataset = dataclasses.replace(cfg.dataset, path=data / cfg.dataset.path)
     return dataclasses.replace(cfg, dataset=dataset, checkpoint_every=CHECKPOINT_EVERY, log_every=LOG_EVERY)
-
-
-def assemble(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, device: torch.device) -> tuple[Any, ...]:
-    """Configuration, state, windows, held-out windows and facts of a training at its first step."""
-    cfg, windows, validation, facts = load_data(cfg, device)
-    torch.manual_seed(cfg.seed)
-    return cfg, TrainState(make_policy(cfg, family, backbone, windows), cfg), windows, validation, facts
 
 
 def trained_steps(unit: Unit) -> int:

@@ -1,136 +1,27 @@
-"""Puts a training run together: data, policy, state, run directory, loggers and the hooks of the loop."""
+"""What a run does while it trains: progress bar, metrics, checkpoints and rollouts, as hooks of the loop."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from robolearn.config import from_json, to_json
-from robolearn.data.normalizer import Mode, Normalizer
-from robolearn.data.splits import split_episodes, usable_episodes
-from robolearn.data.store import DemoStore, default_obs_keys
-from robolearn.data.symmetry import Symmetry
-from robolearn.data.windows import Windows
-from robolearn.policies.policy import Policy, PolicyConfig
-from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
-from robolearn.rollout.environments import EnvConfig, declared_symmetry
+from robolearn.config import to_json
+from robolearn.policies.registry import REGISTRY
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import replay
 from robolearn.rollout.video import write_mp4
-from robolearn.training.config import TrainConfig
 from robolearn.training.fit import Hooks, Record
 from robolearn.training.logger import MetricsFile, WandbLogger, read_lines
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
 
-DEFAULT_CONTROL_DT = 0.1  # [s], the 10 Hz of the human Push-T set, which does not say
 ROLLOUT_SEED = 500_000  # apart from the seeds of demonstrations (0 ...) and of evaluations (100,000 ...)
-
-
-def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Windows | None, DataFacts]:
-    """Open the demonstrations and split them.
-
-    Returns:
-        The configuration with the store's environment and keys filled in, training and held-out windows,
-        and facts.
-    """
-    store = DemoStore.open(cfg.dataset.path)
-    keys = cfg.dataset.obs_keys or default_obs_keys(store)
-    env = cfg.env.over(EnvConfig(store.attrs.env_id, store.attrs.env_kwargs))
-    cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=tuple(keys)))
-    parts = choose_episodes(store, cfg)
-    train = Windows.from_store(
-        store, keys, cfg.obs_horizon, cfg.action_horizon, parts["train"], device, cfg.dataset.cache_dir
-    )
-    validation = train.of(parts["validation"]) if "validation" in parts else None
-    facts = DataFacts(
-        path=str(cfg.dataset.path),
-        content_hash=store.content_hash([*keys, "action"]),
-        control_dt=store.attrs.control_dt or DEFAULT_CONTROL_DT,
-        num_episodes=len(parts["train"]),
-        num_steps=len(train),
-        validation_episodes=tuple(int(i) for i in parts.get("validation", ())),
-    )
-    return cfg, train, validation, facts
-
-
-def choose_episodes(store: DemoStore, cfg: TrainConfig) -> dict[str, np.ndarray]:
-    """Episodes to train on and, where the share makes at least one, to validate on."""
-    lengths = np.diff(store.episode_ends, prepend=0)
-    window = cfg.obs_horizon - 1 + cfg.action_horizon
-    try:
-        usable = usable_episodes(lengths, window, cfg.dataset.short_episodes)
-    except ValueError as error:
-        raise ValueError(f"{store.path}: {error}") from None
-    wanted, held_out = cfg.dataset.num_episodes, cfg.dataset.validation_fraction
-    wanted = len(usable) if wanted is None else wanted
-    if not 1 <= wanted <= len(usable):
-        raise ValueError(f"--dataset.num-episodes {wanted}: {store.path} has {len(usable)} episodes")
-    has_validation = held_out * wanted >= 1
-    fractions = {"train": (1 - held_out * has_validation) * wanted / len(usable)}
-    if has_validation:
-        fractions["validation"] = held_out * wanted / len(usable)
-    return {name: usable[part] for name, part in split_episodes(len(usable), fractions, cfg.seed).items()}
-
-
-def make_policy(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, windows: Windows) -> Policy:
-    """Build a policy for the shapes of the data, normalised on the training episodes."""
-    arrays = windows.arrays()
-    modes: dict[str, Mode] = {key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays}
-    policy_cfg = PolicyConfig(
-        family,
-        backbone,
-        windows.obs_shapes,
-        arrays["action"].shape[1],
-        cfg.obs_horizon,
-        cfg.action_horizon,
-        parse_angles(cfg.dataset.angles),
-        cfg.vision,
-        cfg.prefix_horizon,
-        None if cfg.symmetry == "ignore" else find_symmetry(cfg.env, tuple(windows.obs_shapes)),
-        cfg.symmetry,
-    )
-    return Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
-
-
-def find_symmetry(env: EnvConfig, obs_keys: tuple[str, ...]) -> Symmetry:
-    """The symmetry that the environment declares of these observations and its actions.
-
-    Raises:
-        ValueError: It declares none, or none of these observations.
-    """
-    declared = declared_symmetry(env)
-    if declared is None:
-        raise ValueError(f"environment {env.id} declares no symmetry; choose --symmetry ignore")
-    symmetry = from_json(Symmetry, declared, {}, f"symmetry of {env.id}")
-    if not any(key in symmetry.maps for key in obs_keys):
-        named = [key for key in symmetry.maps if key != "action"]
-        raise ValueError(f"the symmetry of {env.id} is one of {named}, the policy sees {list(obs_keys)}")
-    return symmetry
-
-
-def parse_angles(angles: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Turn ("state:4", "state:5") into {"state": (4, 5)}.
-
-    Raises:
-        ValueError: An entry is not KEY:DIMENSION.
-    """
-    parsed: dict[str, tuple[int, ...]] = {}
-    for entry in angles:
-        key, _, dim = entry.rpartition(":")
-        if not key or not dim.isdigit():
-            raise ValueError(f"--dataset.angles {entry}: expected KEY:DIMENSION, such as state:4")
-        parsed[key] = (*parsed.get(key, ()), int(dim))
-    return parsed
 
 
 class Session(Hooks):
