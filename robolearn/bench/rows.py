@@ -18,6 +18,7 @@ from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.registry import BackboneConfig, FamilyConfig
 from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.score import ScoreConfig
+from robolearn.policies.tokens import TokensConfig
 from robolearn.rollout.environments import EnvConfig
 from robolearn.training.config import DatasetConfig, TrainConfig
 
@@ -97,6 +98,8 @@ ROWS = (
     Row("regression", RegressionConfig()),
     Row("mip", MIPConfig(), step_cost=1.6),
     Row("gmm", GMMConfig(), (Setting("means", {"std_scale": 0.0}), Setting("samples", {"std_scale": 1.0})), 1.5),
+    Row("tokens", TokensConfig(), step_cost=1.6),
+    Row("tokens-vq", TokensConfig(variant="residual-vq"), step_cost=2.2),
     Row("cvae", CVAEConfig(), (Setting("sampled", {"latent": "sampled"}), Setting("zero", {"latent": "zero"})), 1.2),
     Row(
         "diffusion",
