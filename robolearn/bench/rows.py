@@ -75,6 +75,22 @@ class Row:
 TASKS = (
     Task("avoid", TrainConfig(dataset=DatasetConfig(Path("avoid.zarr"))), MLPConfig()),
     Task(
+        "insert",
+        TrainConfig(dataset=DatasetConfig(Path("insert.zarr")), steps=6_000),
+        MLPConfig(),
+        num_states=20,
+        num_repeats=12,
+        selection_states=8,
+    ),
+    Task(
+        "push",
+        TrainConfig(dataset=DatasetConfig(Path("push.zarr")), steps=12_000),
+        MLPConfig(),
+        num_states=20,
+        num_repeats=12,
+        selection_states=8,
+    ),
+    Task(
         "pusht",
         TrainConfig(
             dataset=DatasetConfig(Path("pusht.zarr"), obs_keys=("state",), angles=("state:4",)),
