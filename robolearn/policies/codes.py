@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robolearn.policies.family import MakeNet
 
+ROUNDS = 3  # of balancing the codes
 HUBER = 0.03  # where the student's error turns from squared to absolute, in normalised actions
 
 
@@ -65,7 +66,20 @@ class Student(nn.Module):
 
 
 def squared_distances(chunks: Float[Tensor, "b p t a"], centres: Float[Tensor, "b k t a"]) -> Float[Tensor, "b p k"]:
-    """Mean squared distance of every chunk to every centre."""
-    x, y = chunks.flatten(2), centres.flatten(2)
-    products = torch.baddbmm(y.square().sum(2)[:, None], x, y.transpose(1, 2), alpha=-2)
+    """Mean squared distance of every chunk to every centre; in float32, for bfloat16 would blur the least ones."""
+    x, y = chunks.float().flatten(2), centres.float().flatten(2)
+    with torch.autocast(x.device.type, enabled=False):
+        products = torch.baddbmm(y.square().sum(2)[:, None], x, y.transpose(1, 2), alpha=-2)
     return (products + x.square().sum(2, keepdim=True)) / x.shape[2]
+
+
+def balanced(logits: Float[Tensor, "b p k"]) -> Float[Tensor, "b p k"]:
+    """Softmax over the codes, moved so that over all chunks every code weighs nearly the same.
+
+    Plain winner-takes-all lets codes die that win nowhere. These are a few rounds of Sinkhorn's algorithm for optimal
+    transport between chunks and codes (Cuturi 2013; over a batch as Caron et al. 2020, section 3.1).
+    """
+    log_weight = logits.flatten(0, 1)
+    for _ in range(ROUNDS):
+        log_weight = log_weight.log_softmax(0).log_softmax(1)
+    return log_weight.exp().view_as(logits)

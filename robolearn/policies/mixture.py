@@ -5,7 +5,8 @@ first picks one of K discrete codes, and the chunk is decoded from noise and cod
 
     teacher   a denoiser trained on the data and sampled by its differential equation, as in ``score.py``
     codes     K chunks per observation, fitted to samples of the teacher by annealed winner-takes-all
-              (Rupprecht et al. 2017; Makansi et al. 2019); variant ``plain`` samples these and ends here
+              (Rupprecht et al. 2017; Makansi et al. 2019) in which every code wins alike often (``balanced``);
+              variant ``plain`` samples these and ends here
     policy    pairs (noise, chunk) of the teacher's differential equation, labelled with the nearest code:
               a selector learns noise -> code, the backbone learns (noise, code) -> chunk
 """
@@ -18,9 +19,9 @@ from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-from robolearn.policies.codes import Codes, Student, squared_distances
+from robolearn.policies.codes import Codes, Student, balanced, squared_distances
 from robolearn.policies.family import (
     Draws,
     Examples,
@@ -37,8 +38,9 @@ from robolearn.policies.score import Score, ScoreConfig
 
 Variant = Literal["hard-code", "plain"]
 MixtureSampler = Literal["student", "teacher"]
+LEAST_VARIANCE = 1e-4  # of chunks at an observation, squared normalised actions
 ROWS = 256  # observations of the bank that are sampled at once
-TEMPERATURES = (0.5, 1e-3)  # of the winner-takes-all, from the start to the middle of its span
+TEMPERATURES = (1.0, 0.2)  # of the winner-takes-all, at the start and from the middle of its span on
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ class Mixture(SampledFamily):
         if player == "policy":
             return {"row": integers(len(self.bank.cond)), "pair": integers(self.cfg.pairs)}
         start, end = TEMPERATURES
-        temperature = end + (start - end) * max(0.0, 1 - 2 * progress)
+        temperature = end * (start / end) ** max(0.0, 1 - 2 * progress)
         return {
             "row": integers(len(self.bank.cond)),
             "temperature": torch.full((batch,), temperature, device=generator.device),
@@ -193,11 +195,16 @@ class Mixture(SampledFamily):
     def codes_loss(
         self, cond: Float[Tensor, "b o c"], chunks: Float[Tensor, "b p t a"], temperature: Float[Tensor, " b"]
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Soft winner-takes-all, and the cross-entropy of the logits to the mean responsibility."""
+        """Soft winner-takes-all, and the cross-entropy of the logits to the shares of the nearest codes.
+
+        The temperature is in units of the variance of the chunks at an observation: where the teacher knows one way,
+        chunks lie a hundred times closer together than where it knows many.
+        """
         logits, centres = self.codes(cond)
         distance = squared_distances(chunks, centres)
-        weight = (-distance.detach() / temperature[:, None, None]).softmax(2)
-        share = weight.mean(1)
+        variance = (chunks - chunks.mean(1, keepdim=True)).square().mean((1, 2, 3)).clamp(min=LEAST_VARIANCE)
+        weight = balanced(-distance.detach() / (temperature * variance)[:, None, None])
+        share = nn.functional.one_hot(distance.argmin(2), self.cfg.num_codes).float().mean(1)
         error = (weight * distance).sum(2).mean()
         surprise = -(share * logits.log_softmax(1)).sum(1).mean()
         return error + 0.1 * surprise, {"error": error, "codes_used": perplexity(share.mean(0))}

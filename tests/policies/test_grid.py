@@ -168,7 +168,10 @@ def test_nfe_counts_calls_of_networks(make_policy, family, backbone):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_draws_of_a_joint_batch_can_be_dealt_out(make_policy, family):
-    """The mean over the shards' losses is the loss of the whole: what several processes rest on."""
+    """The mean over the shards' losses is the loss of the whole: what several processes rest on.
+
+    But where a loss looks at a batch as a whole: cvae's free bits are those of its mean, mixture balances its codes over it.
+    """
     policy, batch = prepared(make_policy, family), make_batch()
     for name in policy.family.players():
         draws = draw(policy, batch, name)
@@ -177,8 +180,10 @@ def test_draws_of_a_joint_batch_can_be_dealt_out(make_policy, family):
             shard = Batch({"state": batch.obs["state"][part]}, batch.actions[part], batch.mask[part])
             losses.append(policy.loss(shard, {k: v[part] for k, v in draws.items()}, player=name)[0])
         whole = policy.loss(batch, draws, player=name)[0]
-        if family.startswith("cvae"):  # free bits are applied to the mean of each shard
+        if family.startswith("cvae"):
             assert torch.stack(losses).mean() >= whole - 1e-6
+        elif name == "codes":
+            torch.testing.assert_close(torch.stack(losses).mean(), whole, rtol=0.3, atol=0)
         else:
             torch.testing.assert_close(torch.stack(losses).mean(), whole)
 

@@ -1,0 +1,101 @@
+"""What a task's symmetry buys with a tenth of the demonstrations: flow on Avoid, whose mirror image is Avoid again.
+
+    python benchmarks/symmetry.py [--seeds 0 1 2] [--data datasets] [--out FILE.json]
+
+Three ways to train on the same 200 of the 2,000 demonstrations: ignore the mirror, augment with it, or make the policy
+exactly equivariant (canonical). Units are those of `bench triangle`: one that is complete is not done again, one
+that was stopped goes on, and several processes may share the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+from robolearn.bench.rows import ROWS, Row, Setting, Task, choose
+from robolearn.bench.summary import entropies, per_state, summarise
+from robolearn.bench.triangle import make_units, work
+from robolearn.bench.unit import Unit
+from robolearn.config import to_json, write_json
+from robolearn.data.symmetry import SymmetryUse
+from robolearn.errors import user_errors
+from robolearn.nets.mlp import MLPConfig
+from robolearn.report.facts import machine_facts
+from robolearn.rollout.paired import paired_difference
+from robolearn.training.config import DatasetConfig, TrainConfig
+
+NUM_DEMONSTRATIONS = 200
+STEPS = 6_000
+USES: tuple[SymmetryUse, ...] = get_args(SymmetryUse)
+FLOW = Row("flow", choose("row", ["flow"], ROWS)[0].family, (Setting("euler-20", {"sampler": "euler", "steps": 20}),))
+TASKS = [
+    Task(
+        use,
+        TrainConfig(DatasetConfig(Path("avoid.zarr"), num_episodes=NUM_DEMONSTRATIONS), symmetry=use, steps=STEPS),
+        MLPConfig(),
+    )
+    for use in USES
+]
+
+
+def compare(units: list[Unit]) -> dict[str, Any]:
+    """Success and mode entropy of each use, and what it gains on ignoring the symmetry, paired."""
+    results = {use: [unit.result() for unit in units if unit.task.name == use] for use in USES}
+    modes = results["ignore"][0]["modes"]
+    measured = {use: [r["settings"]["euler-20"] for r in rs] for use, rs in results.items()}
+    plain, rows = measured["ignore"], {}
+    for use, seeds in measured.items():
+        numbers = summarise(seeds, modes)
+        rows[use] = {
+            "success": to_json(numbers.success, {}),
+            "mode_entropy": to_json(numbers.mode_entropy, {}),
+            "cpu_s": float(np.mean([r["training"]["cpu_s"] for r in results[use]])),
+        }
+        if use != "ignore":
+            gains = {"success": (per_state(seeds, "success"), per_state(plain, "success"))}
+            gains["mode_entropy"] = (entropies(seeds, len(modes)), entropies(plain, len(modes)))
+            rows[use]["gain"] = {name: to_json(paired_difference(*pair), {}) for name, pair in gains.items()}
+    return rows
+
+
+def show(rows: dict[str, Any]) -> None:
+    """Print the table."""
+
+    def text(number: dict[str, float], sign: str = "") -> str:
+        value, low, high = (number[key] for key in ("value", "low", "high"))
+        return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+    print(f"{'symmetry':12}{'success':24}{'gain':27}{'mode entropy':24}gain")
+    for use, row in rows.items():
+        gain = {name: text(number, "+") for name, number in row.get("gain", {}).items()}
+        success, entropy = gain.get("success", ""), gain.get("mode_entropy", "")
+        print(f"{use:12}{text(row['success']):24}{success:27}{text(row['mode_entropy']):24}{entropy}")
+
+
+def main() -> None:
+    """Train what is missing, and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--data", type=Path, default=Path("datasets"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/symmetry"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="JSON file for the table")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    units = make_units(TASKS, [FLOW], ["compute"], args.seeds, args.runs)
+    if busy := work(units, args.data, torch.device("cpu")):
+        raise ValueError(f"other processes are still working on {', '.join(unit.name for unit in busy)}")
+    rows = compare(units)
+    show(rows)
+    if args.out:
+        asked = {"seeds": args.seeds, "demonstrations": NUM_DEMONSTRATIONS, "steps": STEPS}
+        write_json(args.out, {**asked, **machine_facts("cpu"), "rows": rows})
+
+
+if __name__ == "__main__":
+    with user_errors():
+        main()
