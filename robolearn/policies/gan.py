@@ -31,6 +31,7 @@ from robolearn.policies.family import (
 
 GameOptimizer = Literal["adam", "cgd"]
 BETAS = (0.0, 0.99)  # momentum makes an alternating game oscillate
+DIVERSITY_EVERY = 8  # rows of a batch from one to the next on which it is watched how much samples differ
 # Weight of the gradient penalty at the first and at the last step.
 GAMMA: dict[Objective, tuple[float, float]] = {
     "r3gan": (0.05, 0.005),
@@ -126,7 +127,8 @@ class Gan(SampledFamily):
                 fake = self.net(draws["first"], cond).float()
             if player == "critic":
                 return self._critic_loss(actions, fake, cond, mask, draws)
-            details = self._diversity(actions, fake.detach(), cond, mask, draws)
+            some = slice(None, None, DIVERSITY_EVERY)
+            details = self._diversity(actions[some], fake[some].detach(), cond[some], mask[some], draws["second"][some])
             if self.cfg.optimizer == "cgd":
                 loss, more = self._critic_loss(actions, fake, cond.detach(), mask, draws)
                 return -loss, details | more
@@ -162,12 +164,12 @@ class Gan(SampledFamily):
         return generator_loss(self.cfg.objective, real, generated).mean()
 
     @torch.no_grad()
-    def _diversity(self, actions: Tensor, fake: Tensor, cond: Tensor, mask: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def _diversity(self, actions: Tensor, fake: Tensor, cond: Tensor, mask: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Mean distance of samples to the data, and of two samples of one observation in relation to it.
 
         For the true distribution both distances have one law, and spread is 1; it is 0 where the noise is ignored.
         """
-        second = self.net(draws["second"], cond).float()
+        second = self.net(noise, cond).float()
         distance = chunk_distance(fake, actions, mask).mean()
         return {"distance": distance, "spread": chunk_distance(fake, second, mask).mean() / distance}
 
