@@ -12,6 +12,7 @@ from robolearn.policies.cvae import CVAEConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.flowmap import FlowMapConfig
+from robolearn.policies.gan import GanConfig
 from robolearn.policies.gmm import GMMConfig
 from robolearn.policies.mip import MIPConfig
 from robolearn.policies.mixture import MixtureConfig
@@ -38,7 +39,7 @@ class Task:
     num_states: int = 10
     """Initial states of the evaluation."""
     num_repeats: int = 24
-    """Episodes from each, with other noise; as many as there are modes, or 1 where modes do not matter."""
+    """Episodes from each, with other noise: enough to see its modes, or 1 where modes do not matter."""
     selection_states: int = 4
     """Initial states of the episodes on which sampler settings are chosen."""
     note: str = ""
@@ -116,6 +117,7 @@ ROWS = (
     Row("gmm", GMMConfig(), (Setting("means", {"std_scale": 0.0}), Setting("samples", {"std_scale": 1.0})), 1.5),
     Row("tokens", TokensConfig(), step_cost=1.6),
     Row("tokens-vq", TokensConfig(variant="residual-vq"), step_cost=2.2),
+    Row("gan", GanConfig(), step_cost=5.0),
     Row("cvae", CVAEConfig(), (Setting("sampled", {"latent": "sampled"}), Setting("zero", {"latent": "zero"})), 1.2),
     Row(
         "diffusion",
@@ -151,8 +153,8 @@ ROWS = (
     ),
     Row("flowmap", FlowMapConfig(), FEW_STEPS, step_cost=2.4),
     Row("shortcut", FlowMapConfig(target="shortcut"), FEW_STEPS, step_cost=1.35),
-    Row("mixture-plain", MixtureConfig(variant="plain"), step_cost=1.4, start_cost=1800.0),
-    Row("mixture", MixtureConfig(), step_cost=1.2, start_cost=2200.0),
+    Row("mixture-plain", MixtureConfig(variant="plain"), step_cost=1.5, start_cost=1350.0),
+    Row("mixture", MixtureConfig(), step_cost=1.2, start_cost=1650.0),
 )
 
 REFERENCE = "flow"

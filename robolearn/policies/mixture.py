@@ -53,15 +53,15 @@ class MixtureConfig:
     """The family of the teacher, and how it is sampled for the student."""
     teacher_run: Path | None = None
     """Run of a score policy to take as the teacher; by default one is trained first."""
-    teacher_share: float = 0.6
+    teacher_share: float = 0.7
     """Share of the training steps that the teacher gets, unless it is taken from a run."""
-    codes_share: float = 0.1
+    codes_share: float = 0.07
     """Share that the codes get; with variant plain they get the rest."""
     num_codes: int = 64
     """Codes K; have more than modes."""
     code_dim: int = 16
     """Channels of a code's embedding."""
-    num_observations: int = 8_000
+    num_observations: int = 6_000
     """Observations at which the teacher is sampled, at least 4."""
     pairs: int = 16
     """Samples of the teacher at each of them."""
