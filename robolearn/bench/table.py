@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robolearn.bench.breaker import ENTROPY_SHARE, LATENCY_SHARE, SUCCESS_LOSS, Verdict, judge
 from robolearn.bench.gather import MANY_STEPS, Entry, Group, Measurement
 from robolearn.rollout.metrics import Estimate
 
@@ -53,7 +54,38 @@ def _section(group: Group) -> list[str]:
             "selection episodes.",
             _table(["row", *(DIFFERENCES[key] for key in keys)], lines),
         ]
+    if verdicts := judge(group):
+        parts += [
+            f"### One evaluation against {group.baseline}",
+            f"Wanted: success at least its - {SUCCESS_LOSS}, mode entropy at least {ENTROPY_SHARE} of its, KL not above "
+            f"its value by more than the interval, latency at most {LATENCY_SHARE} forward passes of the backbone "
+            "(regression's).",
+            _table(
+                ["row", "success", "entropy / its", "KL, its KL", "latency / forward", "missed"], _verdicts(verdicts)
+            ),
+        ]
     return [*parts, "### Every setting", _table(["row", *_SETTING_HEADER], _settings(group.entries))]
+
+
+_VERDICT_HEADER = ("success", "entropy / its", "KL, its KL", "latency / forward", "missed")
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> list[list[str]]:
+    def line(one: Verdict) -> list[str]:
+        shares = [ABSENT if share is None else f"{share:.2f}" for share in (one.entropy_share, one.latency_share)]
+        divergence = ABSENT
+        if one.divergence is not None:
+            divergence = f"{_interval(one.divergence[0])}, {one.divergence[1].value:.3f}"
+        return [
+            one.row,
+            _interval(one.success, "+.3f"),
+            shares[0],
+            divergence,
+            shares[1],
+            ", ".join(one.missed) or "none",
+        ]
+
+    return [line(one) for one in verdicts]
 
 
 def _header(group: Group) -> list[str]:

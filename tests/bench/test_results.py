@@ -6,12 +6,14 @@ import json
 import numpy as np
 import pytest
 
+from robolearn.bench.breaker import judge
 from robolearn.bench.gather import gather
 from robolearn.bench.plot import color_of
 from robolearn.bench.results import write_results
 from robolearn.bench.rows import Row, Setting
 from robolearn.bench.unit import Unit
 from robolearn.policies.diffusion import DiffusionConfig
+from robolearn.policies.gmm import GMMConfig
 from robolearn.rollout.coverage import expected_mode_entropy
 from tests.bench.tiny import FLOW, REGRESSION, TASK, measured, result
 
@@ -134,6 +136,41 @@ def test_files(tmp_path, put):
 
 def test_colours_tell_few_evaluations_from_many():
     assert color_of(1) == color_of(2) != color_of(3) == color_of(9) != color_of(10) == color_of(100)
+
+
+def verdicts(tmp_path):
+    return {one.row: one for one in judge(gather([TASK], ROWS, tmp_path / "runs")[0])}
+
+
+def test_one_evaluation_is_judged_against_the_best_many_step_row(tmp_path, put):
+    put(FLOW, 0, EIGHT)
+    put(REGRESSION, 0, {"default": measured(ALL, BOTH_WAYS)})
+    assert list(verdicts(tmp_path)) == ["regression"]  # flow's best setting takes five
+    same = verdicts(tmp_path)["regression"]
+    assert (same.success.value, same.entropy_share, same.latency_share, same.missed) == (0, 1, 1, ())
+    put(REGRESSION, 0, {"default": measured(ALL)})
+    one_way = verdicts(tmp_path)["regression"]
+    assert one_way.entropy_share == 0
+    assert one_way.missed == ("entropy", "KL")
+    put(REGRESSION, 0, {"default": measured(HALF, BOTH_WAYS)})
+    assert verdicts(tmp_path)["regression"].missed[0] == "success"
+
+
+def test_a_slow_forward_pass_misses_its_target(tmp_path, put):
+    slow = Row("gmm", GMMConfig(), (Setting("default"),))
+    put(FLOW, 0, EIGHT)
+    put(REGRESSION, 0, {"default": measured(ALL, BOTH_WAYS)})
+    put(slow, 0, {"default": measured(ALL, BOTH_WAYS) | {"p50_ms": 0.7}})
+    group = gather([TASK], (*ROWS, slow), tmp_path / "runs")[0]
+    assert [(one.row, one.missed) for one in judge(group)] == [("regression", ()), ("gmm", ("latency",))]
+    assert judge(group)[1].latency_share == pytest.approx(1.4)
+    without = dataclasses.replace(group, entries=tuple(e for e in group.entries if e.row != "regression"))
+    assert judge(without)[0].latency_share is None
+
+
+def test_nobody_is_judged_without_a_many_step_row(tmp_path, put):
+    put(REGRESSION, 0, {"default": measured(ALL)})
+    assert judge(gather([TASK], ROWS, tmp_path / "runs")[0]) == []
 
 
 def test_more_entropy_than_the_demonstrators_earns_nothing(tmp_path, put):

@@ -170,7 +170,7 @@ def test_nfe_counts_calls_of_networks(make_policy, family, backbone):
 def test_draws_of_a_joint_batch_can_be_dealt_out(make_policy, family):
     """The mean over the shards' losses is the loss of the whole: what several processes rest on.
 
-    But where a loss looks at a batch as a whole: cvae's free bits are those of its mean, mixture balances its codes over it.
+    But where a loss looks at a batch as a whole: cvae has free bits of its mean, mixture balances codes over it.
     """
     policy, batch = prepared(make_policy, family), make_batch()
     for name in policy.family.players():
