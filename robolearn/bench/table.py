@@ -57,8 +57,8 @@ def _section(group: Group) -> list[str]:
     if verdicts := judge(group):
         parts += [
             f"### One evaluation against {group.baseline}",
-            f"Wanted: success at least its - {SUCCESS_LOSS}, mode entropy at least {ENTROPY_SHARE} of its, KL no larger "
-            f"(its value not below the interval), latency at most {LATENCY_SHARE} forward passes of the backbone "
+            f"Wanted: success at least its - {SUCCESS_LOSS}, mode entropy at least {ENTROPY_SHARE} of its, KL no "
+            f"larger (its value not below the interval), latency at most {LATENCY_SHARE} forward passes of the backbone "
             "(regression's).",
             _table(
                 ["row", "success", "entropy / its", "KL, its KL", "latency / forward", "missed"], _verdicts(verdicts)
