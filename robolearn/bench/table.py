@@ -58,8 +58,8 @@ def _section(group: Group) -> list[str]:
         parts += [
             f"### One evaluation against {group.baseline}",
             f"Wanted: success at least its - {SUCCESS_LOSS}, mode entropy at least {ENTROPY_SHARE} of its, KL no "
-            f"larger (its value not below the interval), latency at most {LATENCY_SHARE} forward passes of the backbone "
-            "(regression's).",
+            f"larger (its value not below the interval), latency at most {LATENCY_SHARE} forward passes of the "
+            "backbone (regression's).",
             _table(
                 ["row", "success", "entropy / its", "KL, its KL", "latency / forward", "missed"], _verdicts(verdicts)
             ),
