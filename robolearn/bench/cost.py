@@ -63,7 +63,11 @@ def measure_cost(task: Task, row: Row, data: Path, device: torch.device) -> Cost
 
 
 def training_seconds(task: Task, row: Row, steps: int, data: Path, device: torch.device) -> Seconds:
-    """CPU time of a training of this many steps; wall time where another device does the work."""
+    """CPU time of a training of this many steps; wall time where another device does the work.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or a termination, which the training takes for a request to save and stop.
+    """
     cfg = dataclasses.replace(prepare(task.train, data), steps=steps, warmup_steps=1, checkpoint_every=steps)
     _, state, windows, _, _ = assemble(cfg, row.family, task.backbone, device)
     clock = time.process_time if device.type == "cpu" else time.perf_counter
@@ -78,5 +82,6 @@ def training_seconds(task: Task, row: Row, steps: int, data: Path, device: torch
 
     family.begin = timed
     started = clock()
-    fit(state, windows, None, Processes(device), Hooks())
+    if not fit(state, windows, None, Processes(device), Hooks()):
+        raise KeyboardInterrupt
     return beginning, clock() - started - beginning

@@ -60,9 +60,7 @@ def _section(group: Group) -> list[str]:
             f"Wanted: success at least its - {SUCCESS_LOSS}, mode entropy at least {ENTROPY_SHARE} of its, KL no "
             f"larger (its value not below the interval), latency at most {LATENCY_SHARE} forward passes of the "
             "backbone (regression's).",
-            _table(
-                ["row", "success", "entropy / its", "KL, its KL", "latency / forward", "missed"], _verdicts(verdicts)
-            ),
+            _table(["row", *_VERDICT_HEADER], _verdicts(verdicts)),
         ]
     return [*parts, "### Every setting", _table(["row", *_SETTING_HEADER], _settings(group.entries))]
 

@@ -29,3 +29,9 @@ def test_beginnings_are_timed_apart(tmp_path, monkeypatch):
     beginning, rest = cost.training_seconds(TASK, FLOW, 2, data, device)
     assert beginning > 0.002
     assert rest > 0
+
+
+def test_an_interrupted_measurement_stops(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "fit", lambda *args: False)
+    with pytest.raises(KeyboardInterrupt):
+        cost.training_seconds(TASK, FLOW, 2, write_demos(tmp_path), torch.device("cpu"))
