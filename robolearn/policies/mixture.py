@@ -53,9 +53,9 @@ class MixtureConfig:
     """The family of the teacher, and how it is sampled for the student."""
     teacher_run: Path | None = None
     """Run of a score policy to take as the teacher; by default one is trained first."""
-    teacher_share: float = 0.7
+    teacher_share: float = 0.65
     """Share of the training steps that the teacher gets, unless it is taken from a run."""
-    codes_share: float = 0.07
+    codes_share: float = 0.05
     """Share that the codes get; with variant plain they get the rest."""
     num_codes: int = 64
     """Codes K; have more than modes."""

@@ -144,9 +144,9 @@ def test_winner_takes_all_hardens_with_time(policy):
 
 def test_stages_follow_one_another(policy):
     spans = {name: player.span for name, player in policy().family.players().items()}
-    assert spans == {"teacher": (0.0, 0.7), "codes": (0.7, 0.77), "policy": (0.77, 1.0)}
+    assert spans == {"teacher": (0.0, 0.65), "codes": (0.65, 0.65 + 0.05), "policy": (0.65 + 0.05, 1.0)}
     plain = policy(dataclasses.replace(SMALL, variant="plain")).family.players()
-    assert {name: player.span for name, player in plain.items()} == {"teacher": (0.0, 0.7), "codes": (0.7, 1.0)}
+    assert {name: player.span for name, player in plain.items()} == {"teacher": (0.0, 0.65), "codes": (0.65, 1.0)}
 
 
 def test_a_chunk_jumps_where_its_code_does(policy):
