@@ -21,12 +21,15 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.mlp import MLPConfig
+from robolearn.policies.family import Draws
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.types import Batch
 
 STATE, ACTION, OBS_HORIZON, ACTION_HORIZON = 4, 2, 2, 16
 STEPS, ROUNDS = 50, 5
+
+Weights = dict[str, Tensor]
 
 
 def make_policies(seeds: int, device: torch.device) -> list[Policy]:
@@ -69,28 +72,20 @@ def stacked(policies: list[Policy], batches: list[Batch]) -> Callable[[], None]:
     parameters, buffers = stack_module_state(policies)  # pyright: ignore[reportArgumentType] (a list is invariant)
     base = copy.deepcopy(policies[0])
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-3)
-    state, actions, mask = (torch.stack(parts) for parts in zip(*map(tensors, batches), strict=True))
+    state = torch.stack([batch.obs["state"] for batch in batches])
+    actions, mask = torch.stack([b.actions for b in batches]), torch.stack([b.mask for b in batches])
 
-    def loss(weights: dict[str, Tensor], rest: dict[str, Tensor], *inputs: Tensor, draws: dict[str, Tensor]) -> Tensor:
-        batch = Batch({"state": inputs[0]}, inputs[1], inputs[2])
-        return functional_call(base, (weights, rest), (batch, draws))[0]
+    def loss(weights: Weights, rest: Weights, draws: Draws, state: Tensor, actions: Tensor, mask: Tensor) -> Tensor:
+        return functional_call(base, (weights, rest), (Batch({"state": state}, actions, mask), draws))[0]
 
     def step() -> None:
         each = [policies[0].draws(size, generator=generator) for _ in policies]
         draws = {name: torch.stack([one[name] for one in each]) for name in each[0]}
-        losses = vmap(lambda w, r, d, *inputs: loss(w, r, *inputs, draws=d))(
-            parameters, buffers, draws, state, actions, mask
-        )
-        losses.sum().backward()
+        vmap(loss)(parameters, buffers, draws, state, actions, mask).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
 
     return step
-
-
-def tensors(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """What a batch of one low-dimensional key holds."""
-    return batch.obs["state"], batch.actions, batch.mask
 
 
 def milliseconds(step: Callable[[], None], device: torch.device) -> float:

@@ -25,7 +25,7 @@ class Verdict:
         divergence: Its KL, and the other's; wanted is an interval that does not lie above the other's value. None
             where either is unknown.
         latency_share: Its median latency in that of one forward pass; at most 1.3. None where that is not measured.
-        missed: Targets it misses, by the point estimates.
+        missed: Targets it misses: success, entropy and latency by their values, KL by its interval.
     """
 
     row: str

@@ -77,7 +77,8 @@ def balanced(logits: Float[Tensor, "b p k"]) -> Float[Tensor, "b p k"]:
     """Softmax over the codes, moved so that over all chunks every code weighs nearly the same.
 
     Plain winner-takes-all lets codes die that win nowhere. These are a few rounds of Sinkhorn's algorithm for optimal
-    transport between chunks and codes (Cuturi 2013; over a batch as Caron et al. 2020, section 3.1).
+    transport between chunks and codes (Cuturi 2013; over a batch as Caron et al. 2020, section 3.1). Of many processes
+    each balances its own share of the batch.
     """
     log_weight = logits.flatten(0, 1)
     for _ in range(ROUNDS):
