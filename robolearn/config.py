@@ -122,7 +122,14 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: not JSON ({error})") from None
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write a JSON file for people to read; a kill leaves the file that was there before."""
+def write_json(path: Path, data: Any, *, compact: bool = False) -> None:
+    """Write a JSON file; a kill leaves the file that was there before.
+
+    Args:
+        path: The file.
+        data: JSON values.
+        compact: Without line breaks, for long arrays; by default indented, for people to read.
+    """
+    layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
     with replacing(path) as part:
-        part.write_text(json.dumps(data, indent=2) + "\n")
+        part.write_text(json.dumps(data, **layout) + "\n")

@@ -17,11 +17,12 @@ from robolearn.training.run import Run
 def measure_again(units: Sequence[Unit], device: torch.device) -> Iterator[str]:
     """Replace p50 and p99 in the results of complete units; yield a line per setting.
 
-    Units that are not complete, or that another process works on, are left alone.
+    Units that are not complete, whose run is elsewhere, or that another process works on, are left alone.
     """
     for unit in units:
         with unit.claim() as is_mine:
-            result = unit.result() if is_mine and not unit.missing() else {}
+            here = is_mine and not unit.missing() and (unit.directory / "run").exists()
+            result = unit.result() if here else {}
             for name, measured in result.get("settings", {}).items():
                 run = Run.open(unit.directory / "run")
                 policy, cfg = Policy.load(run.checkpoint("last"), device=device, **measured["runtime"]), run.config()

@@ -99,7 +99,7 @@ def complete(unit: Unit, data: Path, device: torch.device, advance: Callable[[fl
 
 
 def _provenance(device: torch.device) -> dict[str, Any]:
-    return {"facts": {**machine_facts(str(device)), "command": " ".join(sys.argv)}}
+    return {"facts": {**machine_facts(str(device)), "command": " ".join(["python", *sys.orig_argv[1:]])}}
 
 
 def _line(unit: Unit, result: dict[str, Any]) -> str:

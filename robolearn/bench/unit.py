@@ -1,10 +1,12 @@
 """One unit of work: a row on a task, trained with one seed in one budget, and its directory.
 
-RUNS/avoid/flow/compute/0/lock           held by the process that works on it
 RUNS/avoid/flow/compute/0/request.json   what is trained
+RUNS/avoid/flow/compute/0/result.json    training facts and the settings measured so far, episode by episode
 RUNS/avoid/flow/compute/0/run/           the run, as train.py makes it
 RUNS/avoid/flow/compute/0/seconds.json   step -> time used up to that checkpoint
-RUNS/avoid/flow/compute/0/result.json    training facts and the settings measured so far
+RUNS/avoid/flow/compute/0/lock           held by the process that works on it
+
+The first two are small, and enough for all tables: they can go to another machine, or into a repository.
 """
 
 from __future__ import annotations
@@ -99,4 +101,4 @@ class Unit:
 
     def write(self, result: dict[str, Any]) -> None:
         """Replace the result."""
-        write_json(self.directory / "result.json", result)
+        write_json(self.directory / "result.json", result, compact=True)

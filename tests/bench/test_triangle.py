@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from robolearn.bench import latency, training, triangle
+from robolearn.bench.gather import gather
 from robolearn.bench.latency import measure_again
 from robolearn.bench.rows import Setting
 from robolearn.bench.triangle import make_units, work
@@ -179,6 +180,20 @@ def test_a_unit_finished_meanwhile_is_not_done_again(data, flow, monkeypatch):
     answers = iter([["euler-1"], []])  # missing when the list was made, not any more when it was claimed
     monkeypatch.setattr(Unit, "missing", lambda self: next(answers))
     assert work([flow], data, CPU) == []
+
+
+def test_two_small_files_are_all_that_a_result_needs(tmp_path, data, flow, monkeypatch):
+    """Carried elsewhere without the run: complete, never trained again, and its latency is left as it was."""
+    work([flow], data, CPU)
+    moved = dataclasses.replace(flow, runs=tmp_path / "moved")
+    moved.directory.mkdir(parents=True)
+    for name in ("request.json", "result.json"):
+        (moved.directory / name).write_bytes((flow.directory / name).read_bytes())
+    monkeypatch.setattr(triangle, "complete", None)
+    assert work([moved], data, CPU) == []
+    assert gather([TASK], ROWS, moved.runs) == gather([TASK], ROWS, flow.runs)
+    assert list(measure_again([moved], CPU)) == []
+    assert moved.result() == flow.result()
 
 
 def test_latency_is_measured_again_and_nothing_else_changes(data, flow, monkeypatch):
