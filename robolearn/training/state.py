@@ -25,14 +25,13 @@ class TrainState:
 
     def __init__(self, policy: Policy, cfg: TrainConfig):
         self.policy, self.cfg, self.step = policy, cfg, 0
-        self.ema = EMA(policy, cfg.ema_decay)
         self.players = policy.family.players()
+        self.ema = EMA(policy, cfg.ema_decay, self._starts())
         self.optimizers = {name: self._optimizer(player) for name, player in self.players.items()}
         self.generator = torch.Generator(policy.device).manual_seed(cfg.seed)
 
     def _optimizer(self, player: Player) -> torch.optim.Optimizer:
-        encoder = self.policy.encoder.parameters() if player.trains_encoder else ()
-        parameters, lr = [*player.module.parameters(), *encoder], player.lr or self.cfg.lr
+        parameters, lr = self._parameters(player), player.lr or self.cfg.lr
         if player.opponent is not None:
             return CompetitiveGradient(parameters, player.opponent.parameters(), lr=lr)
         return torch.optim.AdamW(
@@ -42,6 +41,19 @@ class TrainState:
             weight_decay=self.cfg.weight_decay,
             fused=True,
         )
+
+    def _parameters(self, player: Player) -> list[torch.nn.Parameter]:
+        """What a player trains."""
+        encoder = self.policy.encoder.parameters() if player.trains_encoder else ()
+        return [*player.module.parameters(), *encoder]
+
+    def _starts(self) -> dict[torch.nn.Parameter, int]:
+        """Parameter -> first step that trains it, of those that a player trains."""
+        starts: dict[torch.nn.Parameter, int] = {}
+        for name, player in self.players.items():
+            for parameter in self._parameters(player):
+                starts[parameter] = min(self.span(name)[0], starts.get(parameter, self.cfg.steps))
+        return starts
 
     def span(self, player: str) -> tuple[int, int]:
         """First step of a player, and the first behind its last."""

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from robolearn.policies.flow import FlowConfig
+from robolearn.policies.mixture import MixtureConfig
+from robolearn.policies.tokens import TokensConfig
 from robolearn.training.config import TrainConfig
 from robolearn.training.ema import EMA
 from robolearn.training.state import TrainState
@@ -29,6 +31,45 @@ def test_ema_forgets_the_start():
     ema.update(0)
     assert torch.equal(ema.module.weight.data, module.weight.data)
     assert not ema.module.weight.requires_grad
+
+
+def test_ema_of_what_is_trained_late_forgets_the_start_as_well():
+    """The same 100 steps, from step 0 or from step 1000, give the same average; without the start a tenth stays."""
+
+    def average(first, starts):
+        torch.manual_seed(0)
+        module = nn.Linear(2, 2)
+        module.weight.data.fill_(100.0)
+        ema = EMA(module, 0.999, dict.fromkeys(module.parameters(), starts))
+        for step in range(first + 100):
+            if step >= first:
+                module.weight.data.fill_(1.0)
+            ema.update(step)
+        return ema.module.weight.data
+
+    torch.testing.assert_close(average(0, 0), torch.ones(2, 2))
+    torch.testing.assert_close(average(1000, 1000), torch.ones(2, 2))
+    assert average(1000, 0).min() > 50
+
+
+@pytest.mark.parametrize(
+    ("family", "late"),
+    [(TokensConfig("residual-vq", quantiser_share=0.5, width=8), "family.net."), (MixtureConfig(), "family.student.")],
+    ids=["tokens", "mixture"],
+)
+def test_late_players_are_averaged_from_their_first_step(make_policy, family, late):
+    """Weights jump when the last player begins; its average is with it at once, that of the first stays behind."""
+    state = TrainState(make_policy(family), TrainConfig(steps=1000))
+    first = max(state.span(name)[0] for name in state.players)
+    for step in range(first + 1):
+        if step == first:
+            for parameter in state.policy.parameters():
+                parameter.data += 1
+        state.ema.update(step)
+    moved, followed = dict(state.ema.module.named_parameters()), dict(state.policy.named_parameters())
+    with_it = {name for name, value in moved.items() if torch.equal(value, followed[name])}
+    assert {name for name in followed if name.startswith(late)} <= with_it
+    assert not any(name.startswith(("family.tokenizer.", "family.teacher.")) for name in with_it)
 
 
 def test_ema_takes_buffers_over():
