@@ -79,9 +79,9 @@ TASKS = (
         "insert",
         TrainConfig(dataset=DatasetConfig(Path("insert.zarr")), steps=6_000),
         MLPConfig(),
-        num_states=20,
+        num_states=40,
         num_repeats=12,
-        selection_states=8,
+        selection_states=16,
     ),
     Task(
         "push",
@@ -115,8 +115,8 @@ ROWS = (
     Row("regression", RegressionConfig()),
     Row("mip", MIPConfig(), step_cost=1.6),
     Row("gmm", GMMConfig(), (Setting("means", {"std_scale": 0.0}), Setting("samples", {"std_scale": 1.0})), 1.5),
-    Row("tokens", TokensConfig(), step_cost=1.6),
-    Row("tokens-vq", TokensConfig(variant="residual-vq"), step_cost=2.2),
+    Row("tokens", TokensConfig(), step_cost=1.3),
+    Row("tokens-vq", TokensConfig(variant="residual-vq"), step_cost=2.0),
     Row("gan", GanConfig(), step_cost=5.0),
     Row("cvae", CVAEConfig(), (Setting("sampled", {"latent": "sampled"}), Setting("zero", {"latent": "zero"})), 1.2),
     Row(

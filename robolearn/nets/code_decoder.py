@@ -10,14 +10,13 @@ from torch import Tensor, nn
 class CodeDecoder(nn.Module):
     """Logits of code after code, p(c_1 | f) p(c_2 | f, c_1) ... (as VQ-BeT's, Lee et al. 2024, section 4.2).
 
-    Tokens: the features, then the codes so far; a token sees itself and those before it. Without layers, and for a
-    single code, it is a linear map of the features.
+    Tokens: the features, then the codes so far; a token sees itself and those before it.
 
     Args:
         num_levels: Codes per chunk.
         num_codes: Values of a code.
         width: Channels of features and tokens; a multiple of ``num_heads``.
-        depth: Layers; may be 0.
+        depth: Layers.
         num_heads: Attention heads.
     """
 

@@ -169,9 +169,9 @@ def standard_normal(batch: int, *shape: int, generator: torch.Generator) -> Floa
 
 def choose(logits: Float[Tensor, "b k"], noise: Float[Tensor, " b"]) -> Int[Tensor, " b"]:
     """Draw from categorical distributions by inverting their cumulative sums at Phi(noise)."""
-    cumulative = logits.double().softmax(1).cumsum(1)
-    below = cumulative < torch.special.ndtr(noise.double())[:, None]
-    return below.sum(1).clamp(max=logits.shape[1] - 1)
+    cumulative = logits.softmax(1, dtype=torch.float64).cumsum(1)
+    place = torch.searchsorted(cumulative, torch.special.ndtr(noise.double())[:, None])
+    return place[:, 0].clamp(max=logits.shape[1] - 1)
 
 
 def perplexity(shares: Float[Tensor, "*m k"]) -> Float[Tensor, "*m"]:

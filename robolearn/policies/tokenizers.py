@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from robolearn.policies.family import Examples, masked_mean, perplexity
+from robolearn.policies.family import masked_mean, perplexity
 
-NUM_EXAMPLES = 20_000  # windows that k-means looks at
 WIDTH, LATENT = 128, 16  # channels of the quantiser's networks, and of the latent that it quantises
 DECAY = 0.95  # of the moving averages of a codebook, per batch
 DEAD = 0.01  # used less than this share of the mean code, a code is dead
@@ -24,38 +23,36 @@ class Bins(nn.Module):
     """
 
     centres: Tensor
-    fitted: Tensor
 
     def __init__(self, num_bins: int, chunk_shape: tuple[int, int]):
         super().__init__()
         self.register_buffer("centres", torch.zeros(num_bins, *chunk_shape))
-        self.register_buffer("fitted", torch.tensor(False))
 
-    def fit(self, examples: Examples, *, generator: torch.Generator) -> None:
-        """Find the centres by k-means over chunks without padding; a resumed run keeps those it has.
+    @torch.no_grad()
+    def fit(self, chunks: Float[Tensor, "n t a"], *, generator: torch.Generator) -> None:
+        """Find the centres by k-means.
 
         Raises:
-            ValueError: There are fewer such chunks than bins.
+            ValueError: There are fewer chunks than bins.
         """
-        if self.fitted:
-            return
         # Here, because importing them takes seconds that only this line needs.
         from sklearn.cluster import KMeans
         from threadpoolctl import threadpool_limits
 
-        _, actions, mask = examples(NUM_EXAMPLES)
-        chunks = actions[mask.all(1)].flatten(1).cpu().numpy()
         if len(chunks) < len(self.centres):
             raise ValueError(f"tokens: {len(chunks)} chunks without padding are too few for {len(self.centres)} bins")
         seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
         with threadpool_limits(1):  # several threads add up in any order, and the bins would differ in the last bit
-            means = KMeans(len(self.centres), random_state=seed).fit(chunks).cluster_centers_
+            means = KMeans(len(self.centres), random_state=seed).fit(chunks.flatten(1).cpu().numpy()).cluster_centers_
         self.centres.copy_(torch.from_numpy(means).view_as(self.centres))
-        self.fitted.fill_(True)
 
     def encode(self, actions: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]) -> Int[Tensor, "b 1"]:
         """Nearest centre, over the valid steps."""
-        distance = ((actions[:, None] - self.centres).square() * mask[:, None, :, None]).sum((2, 3))
+        valid = mask[:, :, None].expand_as(actions).flatten(1).float()
+        centres = self.centres.flatten(1)
+        # |x - c|^2 without |x|^2, which is the same for every centre; in float32, as bfloat16 would blur the least.
+        with torch.autocast(actions.device.type, enabled=False):
+            distance = valid @ centres.square().T - 2 * (actions.float().flatten(1) * valid) @ centres.T
         return distance.argmin(1, keepdim=True)
 
     def decode(self, codes: Int[Tensor, "b 1"]) -> Float[Tensor, "b t a"]:

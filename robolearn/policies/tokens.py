@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from robolearn.nets.code_decoder import CodeDecoder
+from robolearn.policies.anchor import Anchor
 from robolearn.policies.family import (
     Draws,
     Examples,
@@ -34,6 +35,7 @@ from robolearn.policies.tokenizers import Bins, ResidualVQ
 
 Variant = Literal["bins", "residual-vq"]
 DECODER_DEPTH, NUM_HEADS = 2, 4  # of the causal transformer
+NUM_EXAMPLES = 20_000  # windows from which bins and anchor are found
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class TokensConfig:
     """Variant residual-vq: values of a code."""
     quantiser_share: float = 0.2
     """Variant residual-vq: share of the training steps that the quantiser gets, before the policy."""
-    width: int = 64
+    width: int = 32
     """Features per step that the backbone hands on; a multiple of 4."""
     focal_gamma: float = 2.0
     """Focal loss: how much less codes count that are predicted well already; 0 for cross-entropy."""
@@ -81,17 +83,24 @@ class TokensConfig:
 class Tokens(Family):
     """a = decode(c) + offset(o, c) with c ~ p(c_1 | o) p(c_2 | o, c_1) ..."""
 
+    fitted: Tensor
+
     def __init__(self, cfg: TokensConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
         super().__init__(cfg, action_horizon, action_dim)
-        levels, codes, depth = 1, cfg.num_bins, 0
-        self.tokenizer: Bins | ResidualVQ = Bins(cfg.num_bins, self.chunk_shape)
-        if cfg.variant == "residual-vq":
-            levels, codes, depth = cfg.num_levels, cfg.num_codes, DECODER_DEPTH
-            self.tokenizer = ResidualVQ(levels, codes, self.chunk_shape)
-        self.levels = levels
+        self.anchor = Anchor(action_dim)
+        self.register_buffer("fitted", torch.tensor(False))
         self.net = make_net(action_dim, cfg.width, 0)
-        self.prior = CodeDecoder(levels, codes, cfg.width, depth, NUM_HEADS)
-        self.offset = Offset(levels, codes, cfg.width, action_dim)
+        self.tokenizer: Bins | ResidualVQ
+        self.prior: nn.Linear | CodeDecoder
+        if cfg.variant == "bins":
+            self.levels, codes = 1, cfg.num_bins
+            self.tokenizer = Bins(codes, self.chunk_shape)
+            self.prior = nn.Linear(cfg.width, codes)
+        else:
+            self.levels, codes = cfg.num_levels, cfg.num_codes
+            self.tokenizer = ResidualVQ(self.levels, codes, self.chunk_shape)
+            self.prior = CodeDecoder(self.levels, codes, cfg.width, DECODER_DEPTH, NUM_HEADS)
+        self.offset = Offset(self.levels, codes, cfg.width, self.chunk_shape)
 
     def players(self) -> dict[str, Player]:
         """The policy; before it the quantiser, if there is one to train."""
@@ -104,9 +113,14 @@ class Tokens(Family):
         return {"quantiser": quantiser, "policy": Player(policy, (share, 1.0))}
 
     def begin(self, player: str, examples: Examples, *, generator: torch.Generator) -> None:
-        """Find the bins."""
+        """Find what chunks are relative to, and the bins; a resumed run keeps those it has."""
+        if self.fitted:
+            return
+        cond, actions, mask = examples(NUM_EXAMPLES)
+        self.anchor.fit(cond, actions)
         if isinstance(self.tokenizer, Bins):
-            self.tokenizer.fit(examples, generator=generator)
+            self.tokenizer.fit(self.anchor(actions[mask.all(1)]), generator=generator)
+        self.fitted.fill_(True)
 
     def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
         """Nothing is random."""
@@ -124,20 +138,26 @@ class Tokens(Family):
         """Focal loss of the codes and absolute error of the chunk that the true codes and their offset give."""
         if player == "quantiser":
             assert isinstance(self.tokenizer, ResidualVQ), "bins are not trained"
-            return self.tokenizer.loss(actions, mask)
+            return self.tokenizer.loss(self.anchor(actions), mask)
         with torch.no_grad():
-            codes = self.tokenizer.encode(actions, mask)
+            codes = self.tokenizer.encode(self.anchor(actions), mask)
             coarse = self.tokenizer.decode(codes)
         features = self.features(cond)
-        focal = focal_loss(self.prior(features[:, 0], codes[:, :-1]), codes, self.cfg.focal_gamma).sum(1)
+        focal = focal_loss(self.logits(features, codes[:, :-1]), codes, self.cfg.focal_gamma).sum(1)
         # A chunk counts as much as it has recorded steps, like its offsets.
         focal = (focal * mask.float().mean(1)).mean()
-        offset = masked_mean((coarse + self.offset(features, coarse, codes) - actions).abs(), mask)
+        offset = masked_mean((coarse + self.offset(features, codes) - actions).abs(), mask)
         return focal + self.cfg.offset_weight * offset, {"focal": focal.detach(), "offset_error": offset.detach()}
 
     def features(self, cond: Float[Tensor, "b o c"]) -> Float[Tensor, "b t w"]:
         """What the backbone makes of the observations; in float32, for logits and small offsets."""
         return self.net(cond.new_zeros(len(cond), *self.chunk_shape), cond).float()
+
+    def logits(self, features: Float[Tensor, "b t w"], codes: Int[Tensor, "b l"]) -> Float[Tensor, "b m k"]:
+        """Logits of the first m = l + 1 codes, given l of them."""
+        if isinstance(self.prior, CodeDecoder):
+            return self.prior(features[:, 0], codes)
+        return self.prior(features[:, :1])
 
     def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
         """One number per code."""
@@ -146,13 +166,12 @@ class Tokens(Family):
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Draw code after code, then add the offset."""
         features = self.features(cond)
-        codes = torch.empty(len(cond), 0, dtype=torch.long, device=cond.device)
+        codes = noise.new_empty(len(cond), 0, dtype=torch.long)
         for level in range(self.levels):
-            logits = calibrated(self.prior(features[:, 0], codes)[:, level], self.cfg.focal_gamma)
-            code = choose(logits / self.cfg.temperature, noise[:, level])
-            codes = torch.cat([codes, code[:, None]], dim=1)
-        coarse = self.tokenizer.decode(codes)
-        return coarse + self.offset(features, coarse, codes)
+            logits = calibrated(self.logits(features, codes)[:, level], self.cfg.focal_gamma)
+            code = choose(logits / self.cfg.temperature, noise[:, level])[:, None]
+            codes = torch.cat([codes, code], dim=1)
+        return self.tokenizer.decode(codes) + self.offset(features, codes)
 
     @property
     def nfe(self) -> int:
@@ -165,28 +184,26 @@ class Tokens(Family):
 
 
 class Offset(nn.Module):
-    """What is added to the codes' chunk, step by step.
+    """What is added to the codes' chunk: each code shifts the features of every step before they become an action.
 
     Args:
         num_levels: Codes per chunk.
         num_codes: Values of a code.
         width: Features per step.
-        action_dim: Numbers per step.
+        chunk_shape: Steps and action dimensions.
     """
 
-    def __init__(self, num_levels: int, num_codes: int, width: int, action_dim: int):
+    def __init__(self, num_levels: int, num_codes: int, width: int, chunk_shape: tuple[int, int]):
         super().__init__()
-        self.embed = nn.ModuleList(nn.Embedding(num_codes, width) for _ in range(num_levels))
-        self.coarse = nn.Linear(action_dim, width)
-        self.net = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, action_dim))
+        horizon, action_dim = self.chunk_shape = chunk_shape
+        self.shift = nn.ModuleList(nn.Embedding(num_codes, horizon * width) for _ in range(num_levels))
+        self.out = nn.Linear(width, action_dim)
 
-    def forward(
-        self, features: Float[Tensor, "b t w"], coarse: Float[Tensor, "b t a"], codes: Int[Tensor, "b l"]
-    ) -> Float[Tensor, "b t a"]:
-        """Offsets from features, the codes' chunk and the codes."""
-        embedded = [embed(code) for embed, code in zip(self.embed, codes.unbind(1), strict=True)]
-        code = torch.stack(embedded, dim=1).sum(1, keepdim=True)
-        return self.net(features + self.coarse(coarse) + code).float()
+    def forward(self, features: Float[Tensor, "b t w"], codes: Int[Tensor, "b l"]) -> Float[Tensor, "b t a"]:
+        """Offsets from features and the codes."""
+        for shift, code in zip(self.shift, codes.unbind(1), strict=True):
+            features = features + shift(code).view_as(features)
+        return self.out(nn.functional.silu(features)).float()
 
 
 def focal_loss(logits: Float[Tensor, "b l k"], codes: Int[Tensor, "b l"], gamma: float) -> Float[Tensor, "b l"]:
@@ -204,4 +221,4 @@ def calibrated(logits: Float[Tensor, "b k"], gamma: float) -> Float[Tensor, "b k
     log_p = logits.float().log_softmax(1)
     p = log_p.exp()
     rest = (1 - p).clamp(min=1e-6)
-    return log_p - (gamma - 1) * rest.log() - (rest - gamma * p * log_p).log()
+    return log_p - (rest ** (gamma - 1) * torch.addcmul(rest, p, log_p, value=-gamma)).log()

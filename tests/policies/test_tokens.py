@@ -73,6 +73,57 @@ def test_what_training_found_is_saved_and_loaded(tmp_path):
     assert torch.equal(samples(loaded, 10), samples(policy, 10))
 
 
+def begin(policy, actions, mask=None, player="policy"):
+    """Begin with these chunks and observations that say nothing."""
+    mask = torch.ones(actions.shape[:2], dtype=torch.bool) if mask is None else mask
+    data = torch.zeros(len(actions), 1, 1), actions, mask
+    policy.begin(player, lambda n: data, generator=torch.Generator().manual_seed(0))
+    return policy
+
+
+def bins_of(actions, mask=None):
+    return begin(new_state(BINS).policy.family, actions, mask)
+
+
+def test_padded_chunks_do_not_make_bins():
+    actions, mask = (
+        demonstrations().batch(torch.arange(0, 1600, 4)).actions.clone(),
+        torch.ones(400, 4, dtype=torch.bool),
+    )
+    mask[::2, 2:] = False
+    actions[::2] = 50
+    assert bins_of(actions, mask).tokenizer.centres.abs().max() < 1
+
+
+def test_a_resumed_run_keeps_what_it_found():
+    actions = torch.randn(50, 4, 1, generator=torch.Generator().manual_seed(0))
+    family = bins_of(actions)
+    before = {name: value.clone() for name, value in family.state_dict().items()}
+    resumed = begin(new_state(BINS).policy.family, actions + 1)
+    resumed.load_state_dict(before)
+    begin(resumed, 2 * actions)
+    assert all(torch.equal(value, before[name]) for name, value in resumed.state_dict().items())
+
+
+@pytest.mark.parametrize(("family", "player"), [(BINS, "policy"), (VQ, "quantiser")], ids=["bins", "residual-vq"])
+def test_codes_do_not_depend_on_a_place_that_the_observation_tells(family, player):
+    """Two shapes at any place: with the place subtracted each has its own code, without it the place decides."""
+    generator = torch.Generator().manual_seed(0)
+    place = 2 * torch.rand(600, 1, 1, generator=generator) - 1
+    right = torch.arange(600) % 2
+    actions = place + torch.linspace(0, 0.1, 4)[:, None] * (2 * right - 1)[:, None, None]
+    policy, mask = new_state(family).policy.family, torch.ones(600, 4, dtype=torch.bool)
+    policy.begin(player, lambda n: (place, actions, mask), generator=generator)
+    assert policy.anchor.share.item() == pytest.approx(1, abs=1e-3)
+    if family is BINS:
+        same = (policy.tokenizer.encode(policy.anchor(actions), mask)[:, 0] == right).float().mean()
+        assert max(same, 1 - same) == 1
+        policy.anchor.share.zero_()
+        policy.tokenizer.fit(actions, generator=generator)
+        same = (policy.tokenizer.encode(actions, mask)[:, 0] == right).float().mean()
+        assert 0.3 < same < 0.7
+
+
 def test_the_quantiser_rests_while_the_policy_learns():
     state, windows = new_state(VQ, steps=20), demonstrations()
     for state.step, changing in ((0, "tokenizer"), (4, "policy")):
@@ -107,14 +158,14 @@ def test_the_true_codes_and_their_offset_are_the_chunk(make_policy, family):
     mask = torch.ones(6, 4, dtype=torch.bool)
     codes = policy.tokenizer.encode(actions, mask)
     logits = 100.0 * torch.nn.functional.one_hot(codes, 2).float()
-    policy.prior.forward = lambda features, known: logits[:, : known.shape[1] + 1]
-    policy.offset.forward = lambda features, coarse, codes: actions - coarse
+    policy.logits = lambda features, known: logits[:, : known.shape[1] + 1]
+    policy.offset.forward = lambda features, codes: actions - policy.tokenizer.decode(codes)
     loss, details = policy.loss(actions, cond, mask, {})
     assert loss.item() == pytest.approx(0, abs=1e-6)
     assert details["offset_error"] == pytest.approx(0, abs=1e-6)
     noise = policy.noise(6, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(policy.sample(cond, noise), actions)
-    policy.offset.forward = lambda features, coarse, codes: coarse - actions
+    policy.offset.forward = lambda features, codes: policy.tokenizer.decode(codes) - actions
     assert policy.loss(actions, cond, mask, {})[0] > 0.1
 
 
