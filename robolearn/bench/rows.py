@@ -107,6 +107,16 @@ TASKS = (
         selection_states=96,
         note="20,000 of the 60,000 steps at which the policy of the results was trained",
     ),
+    Task(
+        "avoid_pixels",
+        TrainConfig(
+            dataset=DatasetConfig(Path("avoid_pixels.zarr"), obs_keys=("image", "state")),
+            obs_horizon=1,
+            steps=12_000,
+            batch_size=64,
+        ),
+        MLPConfig(),
+    ),
 )
 
 FEW_STEPS = tuple(Setting(f"{steps} step{'s' * (steps > 1)}", {"steps": steps}) for steps in (1, 2, 4))

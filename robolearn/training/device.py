@@ -94,6 +94,7 @@ class Processes:
         return values / self.count
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group, all at once: the first still writes while the others are through."""
         if self.count > 1:
+            dist.barrier()
             dist.destroy_process_group()
