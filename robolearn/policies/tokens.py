@@ -5,7 +5,8 @@ residual-vq   several codes, coarse to fine, of a quantiser that is trained firs
               them one by one (VQ-BeT, Lee et al. 2024)
 
 The backbone reads the observations alone and hands on features per step of the chunk. Codes are drawn from those of
-the first step, which is never padding; the offset of a step follows from its own and the codes.
+the first step, which is never padding; the offset of a step follows from its own and the codes. What is coded is the
+chunk relative to where it starts, see ``anchor.py``.
 """
 
 from __future__ import annotations
@@ -177,8 +178,8 @@ class Tokens(Family):
     def nfe(self) -> int:
         """Backbone evaluations per chunk.
 
-        Beside it, residual-vq evaluates its decoder of 2 layers once per code, on as many tokens: 0.1 M multiplications
-        per token at the default width.
+        Beside it, residual-vq evaluates its decoder of 2 layers once per code, on as many tokens: 25 thousand
+        multiplications per token at the default width.
         """
         return 1
 
@@ -195,7 +196,7 @@ class Offset(nn.Module):
 
     def __init__(self, num_levels: int, num_codes: int, width: int, chunk_shape: tuple[int, int]):
         super().__init__()
-        horizon, action_dim = self.chunk_shape = chunk_shape
+        horizon, action_dim = chunk_shape
         self.shift = nn.ModuleList(nn.Embedding(num_codes, horizon * width) for _ in range(num_levels))
         self.out = nn.Linear(width, action_dim)
 
