@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from robolearn.bench.expert import expert_rounds
 from robolearn.bench.rows import BUDGETS, REFERENCE, Row, Task
 from robolearn.bench.summary import Measured, Numbers, entropies, per_state, summarise
 from robolearn.bench.unit import Unit
@@ -112,9 +113,10 @@ def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path) -> list[Group
     """
     groups = []
     for task in tasks:
+        rounds = expert_rounds(task, runs)
         for budget in BUDGETS:
             found = {row.name: _results(Unit(task, row, budget, 0, runs)) for row in rows}
-            group = _group(task, budget, rows, found)
+            group = _group(task, budget, rows, found, rounds)
             if group.entries:
                 groups.append(group)
     return groups
@@ -127,11 +129,13 @@ def _results(unit: Unit) -> Results:
     return {seed: one.result() for seed, one in units.items() if one.result() and not one.missing()}
 
 
-def _group(task: Task, budget: str, rows: Sequence[Row], found: dict[str, Results]) -> Group:
+def _group(
+    task: Task, budget: str, rows: Sequence[Row], found: dict[str, Results], rounds: Sequence[Measured]
+) -> Group:
     failed = {f"{name} seed {s}": r["failed"] for name, rs in found.items() for s, r in rs.items() if "failed" in r}
     measured = {row.name: {s: r for s, r in found[row.name].items() if "failed" not in r} for row in rows}
     rows = [row for row in rows if measured[row.name]]
-    entries = [_entry(task, budget, row, measured[row.name], measured.get(REFERENCE, {})) for row in rows]
+    entries = [_entry(task, budget, row, measured[row.name], measured.get(REFERENCE, {}), rounds) for row in rows]
     many_step = [entry for entry in entries if entry.best.nfe >= MANY_STEPS]
     baseline = max(many_step, key=lambda entry: entry.best.merit) if many_step else None
     if baseline is not None:
@@ -147,8 +151,10 @@ def _group(task: Task, budget: str, rows: Sequence[Row], found: dict[str, Result
     return Group(task.name, budget, baseline.row if baseline else None, merged, failed, tuple(entries))
 
 
-def _entry(task: Task, budget: str, row: Row, results: Results, reference: Results) -> Entry:
-    settings = _settings(row, list(results.values()))
+def _entry(
+    task: Task, budget: str, row: Row, results: Results, reference: Results, rounds: Sequence[Measured]
+) -> Entry:
+    settings = _settings(row, list(results.values()), rounds)
     episodes = settings[0].numbers.success.n // len(results)
     first, trainings = next(iter(results.values())), [result["training"] for result in results.values()]
     return Entry(
@@ -172,11 +178,11 @@ def _in_setting(results: Results, chosen: Measurement) -> dict[int, Measured]:
     return {seed: r["settings"][chosen.setting] | {"modes": r["modes"]} for seed, r in results.items()}
 
 
-def _settings(row: Row, results: Sequence[dict[str, Any]]) -> tuple[Measurement, ...]:
+def _settings(row: Row, results: Sequence[dict[str, Any]], rounds: Sequence[Measured]) -> tuple[Measurement, ...]:
     measurements = []
     for setting in row.settings:
         seeds, modes = [result["settings"][setting.name] for result in results], results[0]["modes"]
-        selection = summarise(seeds, modes, "selection")
+        selection = summarise(seeds, modes, "selection", rounds)
         measurements.append(
             Measurement(
                 setting=setting.name,
@@ -185,7 +191,7 @@ def _settings(row: Row, results: Sequence[dict[str, Any]]) -> tuple[Measurement,
                 p50_ms=float(np.median([m["p50_ms"] for m in seeds])),
                 p99_ms=float(np.median([m["p99_ms"] for m in seeds])),
                 parameters=seeds[0]["parameters_used"],
-                numbers=summarise(seeds, modes),
+                numbers=summarise(seeds, modes, "evaluation", rounds),
             )
         )
     return tuple(measurements)

@@ -27,7 +27,8 @@ class Numbers:
         success: Share of successful episodes.
         score: Mean of the best score along the way, in [0, 1].
         mode_entropy: Mean over initial states of the normalised entropy of modes; None without modes.
-        expert_entropy: What the demonstrators' distribution shows with as many repetitions.
+        expert_entropy: What the demonstrators show from the same states with as many repetitions; what their
+            distribution of modes shows where they cannot be asked again.
         divergence: KL(demonstrators || policy) over the modes [nat]; None without modes or success.
         energy: Energy distance of chunks plus a constant of the data; may be negative.
         outside: Share of chunks farther from any expert's than r, which 99 % of experts' chunks are not.
@@ -44,13 +45,19 @@ class Numbers:
     bridge: Estimate
 
 
-def summarise(seeds: Sequence[Measured], modes: list[int] | None, part: str = "evaluation") -> Numbers:
+def summarise(
+    seeds: Sequence[Measured],
+    modes: list[int] | None,
+    part: str = "evaluation",
+    expert_rounds: Sequence[Measured] = (),
+) -> Numbers:
     """Put the training seeds together.
 
     Args:
         seeds: What was measured, one per training seed.
         modes: Demonstrations per mode; None where the task has none.
         part: evaluation or selection.
+        expert_rounds: What the expert did from the same states, see expert.py.
     """
     success = np.array([m[part]["success"] for m in seeds], bool)
     taken = np.array([m[part]["mode"] for m in seeds])
@@ -58,7 +65,10 @@ def summarise(seeds: Sequence[Measured], modes: list[int] | None, part: str = "e
     entropy = expert = divergence = None
     if modes is not None and num_repeats > 1:
         entropy = grouped_mean(entropies(seeds, len(modes), part))
-        expert = expected_mode_entropy(np.array(modes) / sum(modes), num_repeats)
+        if expert_rounds:
+            expert = float(entropies(expert_rounds, len(modes), part).mean())
+        else:
+            expert = expected_mode_entropy(np.array(modes) / sum(modes), num_repeats)
     if modes is not None:
         divergence = mode_divergence_estimate(np.array(modes), success, taken)
     return Numbers(

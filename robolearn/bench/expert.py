@@ -1,0 +1,86 @@
+"""What the scripted expert does from the initial states of the measurement: the coverage that can be asked for.
+
+Where the start does not tell the mode, that is the distribution of the demonstrations' modes. Elsewhere it is less: on
+Insert many starts lead straight in, and no way is chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from robolearn.bench.measuring import EVALUATION_SEED, SELECTION_SEED
+from robolearn.bench.rows import Task
+from robolearn.bench.summary import Measured
+from robolearn.config import read_json, write_json
+from robolearn.data.store import DemoStore
+from robolearn.rollout.environments import EnvConfig, require_id
+from robolearn.types import Array
+
+ROUNDS = 8  # each of as many episodes as a policy has
+DECISION_SEED = 1_000_000  # from here on, for the expert's decisions and noise
+
+
+def expert_rounds(task: Task, runs: Path) -> list[Measured]:
+    """What was written down: each round is like what was measured of a policy; empty without an expert."""
+    path = _path(task, runs)
+    rounds = read_json(path) if path.exists() else []
+    shapes = {name: np.shape(rounds[0][name]["mode"]) for name in rounds[0]} if rounds else {}
+    wanted = {"evaluation": (task.num_states, task.num_repeats), "selection": (task.selection_states, task.num_repeats)}
+    return rounds if shapes == wanted else []
+
+
+def ask_expert(task: Task, data: Path, runs: Path) -> None:
+    """Let the expert go from every initial state as often as a policy does, and write down how: RUNS/TASK/expert.json.
+
+    Nothing happens where that is known, where the environment has no expert and where every state is met once.
+
+    Args:
+        task: Says how many initial states and repetitions.
+        data: Folder that holds the demonstrations, which name the environment.
+        runs: Root of all units.
+
+    Raises:
+        ValueError: The demonstrations are missing.
+    """
+    if task.num_repeats < 2 or expert_rounds(task, runs):
+        return
+    attrs = DemoStore.open(data / task.train.dataset.path).attrs
+    env = task.train.env.over(EnvConfig(attrs.env_id, attrs.env_kwargs))
+    evaluation = _episodes(env, EVALUATION_SEED + np.arange(task.num_states), task.num_repeats)
+    selection = _episodes(env, SELECTION_SEED + np.arange(task.selection_states), task.num_repeats)
+    rounds = [{"evaluation": e, "selection": s} for e, s in zip(evaluation, selection, strict=True)]
+    if rounds:
+        _path(task, runs).parent.mkdir(parents=True, exist_ok=True)
+        write_json(_path(task, runs), rounds, compact=True)
+
+
+def _path(task: Task, runs: Path) -> Path:
+    return runs / task.name / "expert.json"
+
+
+def _episodes(env: EnvConfig, seeds: Array, num_repeats: int) -> list[dict[str, Any]]:
+    """Success and mode of every round, [c][n]: it starts like a policy's episodes and decides anew in each."""
+    shape = ROUNDS, len(seeds), num_repeats
+    starts = np.broadcast_to(seeds[:, None], shape).ravel()
+    kwargs: dict[str, Any] = dict(env.kwargs)
+    envs: Any = gym.make_vec(require_id(env), num_envs=len(starts), **kwargs)
+    try:
+        if not getattr(getattr(envs, "task", None), "has_expert", False):
+            return []
+        envs.reset(seed=starts.tolist())
+        there = envs.get_state()
+        envs.reset(seed=(DECISION_SEED + np.arange(len(starts))).tolist())
+        envs.set_state(dataclasses.replace(envs.get_state(), physics=there.physics, memory=there.memory))
+        ended, info = np.zeros(len(starts), bool), {}
+        while not ended.all():
+            _, _, terminated, truncated, info = envs.step(envs.expert_action()[1])
+            ended = terminated | truncated
+        success, mode = (info[name].astype(int).reshape(shape).tolist() for name in ("success", "mode"))
+        return [{"success": s, "mode": m} for s, m in zip(success, mode, strict=True)]
+    finally:
+        envs.close()
