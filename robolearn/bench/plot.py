@@ -90,8 +90,13 @@ def _scatter(ax: Axes, group: Group) -> None:
     else:
         ax.axvline(1, color=MUTED, lw=0.8, ls=(0, (4, 3)))
         ax.set(xlabel="coverage: mode entropy per start, demonstrators = 1", ylabel="quality: success")
-        ax.set(xlim=(-0.04, 1.09), ylim=(-0.04, 1.04))
+        ax.set(xlim=_coverage_limits(group), ylim=(-0.04, 1.04))
     _label(ax, points)
+
+
+def _coverage_limits(group: Group) -> tuple[float, float]:
+    """From none to what the demonstrators show, or to the end of the longest interval beyond."""
+    return -0.04, 0.04 + max([1.05, *(found.high for entry in group.entries if (found := coverage(entry)))])
 
 
 def _cross(ax: Axes, x: Estimate, y: Estimate, color: str) -> None:
@@ -148,7 +153,7 @@ def _corners(axes: Sequence[Axes], group: Group) -> None:
         ax.tick_params(length=0)
         ax.tick_params(axis="y", labelcolor=INK)
     axes[0].set(title="quality", xlim=(-0.04, 1.06), xlabel="score" if coverage(entries[0]) is None else "success")
-    axes[1].set(title="coverage", xlim=(-0.04, 1.12), xlabel="mode entropy, relative")
+    axes[1].set(title="coverage", xlim=_coverage_limits(group), xlabel="mode entropy, relative")
     axes[1].axvline(1, color=MUTED, lw=0.8, ls=(0, (4, 3)))
     axes[2].set(title="speed", xscale="log", xlabel="latency [ms]; beside: nfe")
     low, high = axes[2].get_xlim()
