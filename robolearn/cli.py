@@ -131,6 +131,7 @@ def bench(
         threads: CPU threads; a process per core does more than a thread per core.
     """
     from robolearn.bench.cost import measure_cost
+    from robolearn.bench.expert import ask_expert
     from robolearn.bench.latency import measure_again
     from robolearn.bench.results import write_results
     from robolearn.bench.rows import ROWS, TASKS, choose
@@ -148,7 +149,11 @@ def bench(
         if what == "latency":
             for line in measure_again(units, place):
                 print(line, flush=True)
-        busy = work(units, data, place) if what == "triangle" else []
+        busy = []
+        if what == "triangle":
+            for one in tasks:
+                ask_expert(one, data, runs)
+            busy = work(units, data, place)
     except KeyboardInterrupt:
         print(f"\nstopped; finished rows are in {runs}, the same command goes on from there", file=sys.stderr)
         sys.exit(130)

@@ -10,7 +10,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from robolearn.bench.measuring import EVALUATION_SEED, SELECTION_SEED
@@ -18,7 +17,8 @@ from robolearn.bench.rows import Task
 from robolearn.bench.summary import Measured
 from robolearn.config import read_json, write_json
 from robolearn.data.store import DemoStore
-from robolearn.rollout.environments import EnvConfig, require_id
+from robolearn.rollout.chunked import make_envs
+from robolearn.rollout.environments import EnvConfig
 from robolearn.types import Array
 
 ROUNDS = 8  # each of as many episodes as a policy has
@@ -67,8 +67,7 @@ def _episodes(env: EnvConfig, seeds: Array, num_repeats: int) -> list[dict[str, 
     """Success and mode of every round, [c][n]: it starts like a policy's episodes and decides anew in each."""
     shape = ROUNDS, len(seeds), num_repeats
     starts = np.broadcast_to(seeds[:, None], shape).ravel()
-    kwargs: dict[str, Any] = dict(env.kwargs)
-    envs: Any = gym.make_vec(require_id(env), num_envs=len(starts), **kwargs)
+    envs: Any = make_envs(env, len(starts), (), num_frames=0)  # an expert needs no images
     try:
         if not getattr(getattr(envs, "task", None), "has_expert", False):
             return []

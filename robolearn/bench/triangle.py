@@ -12,7 +12,6 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from robolearn.bench.expert import ask_expert
 from robolearn.bench.heldout import HeldOut
 from robolearn.bench.measuring import demonstrated_modes, measure
 from robolearn.bench.rows import BUDGETS, Row, Task
@@ -54,8 +53,6 @@ def work(units: Sequence[Unit], data: Path, device: torch.device) -> list[Unit]:
     Raises:
         KeyboardInterrupt: Ctrl-C or a termination; finished units and the last checkpoint are kept.
     """
-    for unit in {unit.task.name: unit for unit in units}.values():
-        ask_expert(unit.task, data, unit.runs)
     todo, busy = [unit for unit in units if unit.missing()], []
     columns = (
         TextColumn("{task.description}"),

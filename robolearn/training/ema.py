@@ -30,9 +30,10 @@ class EMA(Generic[Module]):
             raise ValueError(f"--ema-decay {decay} must be in [0, 1)")
         self.module: Module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay = decay
+        starts = starts or {}
         self._groups: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         for shadow, followed in zip(self.module.parameters(), module.parameters(), strict=True):
-            group = self._groups.setdefault((starts or {}).get(followed, 0), ([], []))
+            group = self._groups.setdefault(starts.get(followed, 0), ([], []))
             group[0].append(shadow)
             group[1].append(followed)
         self._buffers = list(zip(self.module.buffers(), module.buffers(), strict=True))

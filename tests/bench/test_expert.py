@@ -12,6 +12,7 @@ from robolearn.bench.measuring import EVALUATION_SEED
 from robolearn.bench.rows import TASKS, choose
 from robolearn.bench.summary import entropies
 from robolearn.bench.unit import Unit
+from robolearn.config import write_json
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
 from robolearn.rollout.environments import EnvConfig
@@ -77,7 +78,7 @@ def test_coverage_is_in_units_of_what_the_expert_shows(tmp_path):
     for r in rounds:
         r["evaluation"] = {"success": [[1] * 3] * 2, "mode": [one_way, both]}
         r["selection"] = {"success": [[1] * 3], "mode": [both]}
-    expert.write_json(tmp_path / "tiny" / "expert.json", rounds)
+    write_json(tmp_path / "tiny" / "expert.json", rounds)
     unit = Unit(TASK, REGRESSION, "compute", 0, tmp_path)
     unit.begin()
     unit.write(result({"default": measured(np.ones((2, 3)), np.array([one_way, both]))}))

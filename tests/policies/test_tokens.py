@@ -73,11 +73,11 @@ def test_what_training_found_is_saved_and_loaded(tmp_path):
     assert torch.equal(samples(loaded, 10), samples(policy, 10))
 
 
-def begin(policy, actions, mask=None, player="policy"):
+def begin(policy, actions, mask=None):
     """Begin with these chunks and observations that say nothing."""
     mask = torch.ones(actions.shape[:2], dtype=torch.bool) if mask is None else mask
     data = torch.zeros(len(actions), 1, 1), actions, mask
-    policy.begin(player, lambda n: data, generator=torch.Generator().manual_seed(0))
+    policy.begin("policy", lambda n: data, generator=torch.Generator().manual_seed(0))
     return policy
 
 

@@ -34,7 +34,7 @@ def test_ema_forgets_the_start():
 
 
 def test_ema_of_what_is_trained_late_forgets_the_start_as_well():
-    """The same 100 steps, from step 0 or from step 1000, give the same average; without the start a tenth stays."""
+    """100 steps give the same average from step 0 and from step 1000; not told, nine tenths of the start stay."""
 
     def average(first, starts):
         torch.manual_seed(0)
