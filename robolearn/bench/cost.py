@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from robolearn.bench.rows import REFERENCE, ROWS, Row, Task
+from robolearn.bench.rows import REFERENCE, ROWS, Cost, Row, Task
 from robolearn.bench.training import prepare
 from robolearn.training.assemble import assemble
 from robolearn.training.device import Processes
@@ -29,25 +29,23 @@ REPEATS = 3
 
 
 @dataclass(frozen=True)
-class Cost:
+class Measured:
     """CPU time of a row on a task.
 
     Attributes:
         row: Its name.
         step_s: Seconds per optimizer step.
         start_s: Seconds beside the steps.
-        step_cost: Seconds per step in those of the reference row; what `Row.step_cost` should be.
-        start_cost: Seconds beside the steps, in steps of the reference row.
+        cost: Both in steps of the reference row; what `rows.py` should say.
     """
 
     row: str
     step_s: float
     start_s: float
-    step_cost: float
-    start_cost: float
+    cost: Cost
 
 
-def measure_cost(task: Task, row: Row, data: Path, device: torch.device) -> Cost:
+def measure_cost(task: Task, row: Row, data: Path, device: torch.device) -> Measured:
     """Time short trainings of a row, each beside one of the reference row; medians over the repetitions."""
     reference = next(r for r in ROWS if r.name == REFERENCE)
     grid = [(r, steps) for r in (row, reference) for steps in STEPS]
@@ -59,7 +57,7 @@ def measure_cost(task: Task, row: Row, data: Path, device: torch.device) -> Cost
     unit_short, unit_long = (np.median(seconds[REFERENCE, steps], axis=0) for steps in STEPS)
     step, unit = (float(b[1] - a[1]) / (STEPS[1] - STEPS[0]) for a, b in ((short, long), (unit_short, unit_long)))
     start = float(short[0] + long[0] - unit_short[0] - unit_long[0]) / 2
-    return Cost(row.name, step, start, step / unit, start / unit)
+    return Measured(row.name, step, start, Cost(step / unit, start / unit))
 
 
 def training_seconds(task: Task, row: Row, steps: int, data: Path, device: torch.device) -> Seconds:

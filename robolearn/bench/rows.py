@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from robolearn.nets.mlp import MLPConfig
+from robolearn.nets.vision import VisionConfig
 from robolearn.policies.cvae import CVAEConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
@@ -28,6 +29,16 @@ BUDGETS = {"compute": 1.0, "converged": 3.0}
 
 
 @dataclass(frozen=True)
+class Cost:
+    """CPU time of a training, in optimizer steps of the reference row; from `python -m robolearn bench cost`."""
+
+    step: float = 1.0
+    """Of one step."""
+    start: float = 0.0
+    """Of what does not grow with the steps, such as sampling a teacher."""
+
+
+@dataclass(frozen=True)
 class Task:
     """Where policies are compared: demonstrations, training options, backbone and episodes."""
 
@@ -42,6 +53,8 @@ class Task:
     """Episodes from each, with other noise: enough to see its modes, or 1 where modes do not matter."""
     selection_states: int = 4
     """Initial states of the episodes on which sampler settings are chosen."""
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    """Row -> its cost here, where the network or the images make it another one than `Row.cost`."""
     note: str = ""
     """What was made smaller than the measurement asks for."""
 
@@ -62,14 +75,13 @@ class Row:
     name: str
     family: FamilyConfig
     settings: tuple[Setting, ...] = (Setting("default"),)
-    step_cost: float = 1.0
-    """CPU time of an optimizer step, in steps of the reference row; from `python -m robolearn bench cost`."""
-    start_cost: float = 0.0
-    """CPU time that does not grow with the steps (such as sampling a teacher), in steps of the reference row."""
+    cost: Cost = Cost()
+    """On the default MLP and low-dimensional observations."""
 
     def num_steps(self, task: Task, budget: str) -> int:
         """Optimizer steps that use up the budget, in whole hundreds (or fewer than a hundred)."""
-        affordable = (BUDGETS[budget] * task.train.steps - self.start_cost) / self.step_cost
+        cost = task.costs.get(self.name, self.cost)
+        affordable = (BUDGETS[budget] * task.train.steps - cost.start) / cost.step
         return 100 * round(affordable / 100) if affordable >= 100 else max(1, round(affordable))
 
 
@@ -105,6 +117,7 @@ TASKS = (
         num_states=200,
         num_repeats=1,
         selection_states=96,
+        costs={"mip": Cost(1.45), "tokens": Cost(1.0)},
         note="20,000 of the 60,000 steps at which the policy of the results was trained",
     ),
     Task(
@@ -114,6 +127,7 @@ TASKS = (
             obs_horizon=1,
             steps=12_000,
             batch_size=64,
+            vision=VisionConfig(shift=0),  # where the rows stand is what the image is for
         ),
         MLPConfig(),
     ),
@@ -123,12 +137,17 @@ FEW_STEPS = tuple(Setting(f"{steps} step{'s' * (steps > 1)}", {"steps": steps}) 
 
 ROWS = (
     Row("regression", RegressionConfig()),
-    Row("mip", MIPConfig(), step_cost=1.6),
-    Row("gmm", GMMConfig(), (Setting("means", {"std_scale": 0.0}), Setting("samples", {"std_scale": 1.0})), 1.5),
-    Row("tokens", TokensConfig(), step_cost=1.3),
-    Row("tokens-vq", TokensConfig(variant="residual-vq"), step_cost=2.0),
-    Row("gan", GanConfig(), step_cost=5.0),
-    Row("cvae", CVAEConfig(), (Setting("sampled", {"latent": "sampled"}), Setting("zero", {"latent": "zero"})), 1.2),
+    Row("mip", MIPConfig(), cost=Cost(1.6)),
+    Row("gmm", GMMConfig(), (Setting("means", {"std_scale": 0.0}), Setting("samples", {"std_scale": 1.0})), Cost(1.5)),
+    Row("tokens", TokensConfig(), cost=Cost(1.3)),
+    Row("tokens-vq", TokensConfig(variant="residual-vq"), cost=Cost(2.0)),
+    Row("gan", GanConfig(), cost=Cost(5.0)),
+    Row(
+        "cvae",
+        CVAEConfig(),
+        (Setting("sampled", {"latent": "sampled"}), Setting("zero", {"latent": "zero"})),
+        Cost(1.2),
+    ),
     Row(
         "diffusion",
         DiffusionConfig(),
@@ -161,10 +180,10 @@ ROWS = (
             Setting("heun-10", {"sampler": "heun", "steps": 10}),
         ),
     ),
-    Row("flowmap", FlowMapConfig(), FEW_STEPS, step_cost=2.4),
-    Row("shortcut", FlowMapConfig(target="shortcut"), FEW_STEPS, step_cost=1.35),
-    Row("mixture-plain", MixtureConfig(variant="plain"), step_cost=1.5, start_cost=1350.0),
-    Row("mixture", MixtureConfig(), step_cost=1.2, start_cost=1650.0),
+    Row("flowmap", FlowMapConfig(), FEW_STEPS, cost=Cost(2.4)),
+    Row("shortcut", FlowMapConfig(target="shortcut"), FEW_STEPS, cost=Cost(1.35)),
+    Row("mixture-plain", MixtureConfig(variant="plain"), cost=Cost(1.5, 1350.0)),
+    Row("mixture", MixtureConfig(), cost=Cost(1.2, 1650.0)),
 )
 
 REFERENCE = "flow"

@@ -19,7 +19,7 @@ def test_slope_and_start_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "training_seconds", seconds)
     found = cost.measure_cost(TASK, REGRESSION, tmp_path, torch.device("cpu"))
     assert (found.step_s, found.start_s) == pytest.approx((0.5, 30))
-    assert (found.step_cost, found.start_cost) == pytest.approx((2, 120))
+    assert (found.cost.step, found.cost.start) == pytest.approx((2, 120))
     assert calls == ["regression", "regression", "flow", "flow"] * 3  # alternating
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.bench.rows import BUDGETS, REFERENCE, ROWS, TASKS, choose
+from robolearn.bench.rows import BUDGETS, REFERENCE, ROWS, TASKS, Cost, choose
 from robolearn.policies.family import Family
 from tests.bench.tiny import FLOW, TASK
 
@@ -12,15 +12,24 @@ from tests.bench.tiny import FLOW, TASK
 @given(st.integers(100, 50_000), st.floats(0.3, 20), st.floats(0, 0.5), st.sampled_from(sorted(BUDGETS)))
 def test_steps_use_up_the_budget(steps, step_cost, start_share, budget):
     task = dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, steps=steps))
-    row = dataclasses.replace(FLOW, step_cost=step_cost, start_cost=start_share * steps)
-    used = row.start_cost + row.step_cost * row.num_steps(task, budget)
+    row = dataclasses.replace(FLOW, cost=Cost(step_cost, start_share * steps))
+    used = row.cost.start + row.cost.step * row.num_steps(task, budget)
     assert used == pytest.approx(BUDGETS[budget] * steps, abs=100 * step_cost)
+
+
+def test_a_task_may_know_a_row_s_cost_better():
+    row = dataclasses.replace(FLOW, cost=Cost(2.0))
+    task = dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, steps=1_000))
+    assert row.num_steps(task, "compute") == 500
+    assert row.num_steps(dataclasses.replace(task, costs={"flow": Cost(4.0, 200.0)}), "compute") == 200
+    assert row.num_steps(dataclasses.replace(task, costs={"another": Cost(4.0)}), "compute") == 500
 
 
 def test_the_reference_row_has_the_steps_of_the_task():
     reference = choose("row", [REFERENCE], ROWS)[0]
     for task in TASKS:
         assert reference.num_steps(task, "compute") == task.train.steps
+        assert set(task.costs) <= {row.name for row in ROWS}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
