@@ -27,8 +27,8 @@ from robolearn.policies.family import (
     MakeNet,
     Player,
     check_choice,
-    choose,
     masked_mean,
+    race,
     runtime,
     standard_normal,
 )
@@ -45,7 +45,7 @@ class TokensConfig:
 
     variant: Variant = "bins"
     """bins, k-means centres of chunks; residual-vq, codes of a trained quantiser, drawn one after the other."""
-    num_bins: int = 32
+    num_bins: int = 16
     """Variant bins: centres; have more than modes."""
     num_levels: int = 2
     """Variant residual-vq: codes per chunk."""
@@ -55,8 +55,8 @@ class TokensConfig:
     """Variant residual-vq: share of the training steps that the quantiser gets, before the policy."""
     width: int = 32
     """Features per step that the backbone hands on; a multiple of 4."""
-    focal_gamma: float = 2.0
-    """Focal loss: how much less codes count that are predicted well already; 0 for cross-entropy."""
+    focal_gamma: float = 0.0
+    """Focal loss (2 in the papers): how much less codes count that are predicted well already; 0 for cross-entropy."""
     offset_weight: float = 10.0
     """Weight of the offsets' absolute error beside the focal loss."""
     temperature: float = runtime(1.0)
@@ -94,14 +94,14 @@ class Tokens(Family):
         self.tokenizer: Bins | ResidualVQ
         self.prior: nn.Linear | CodeDecoder
         if cfg.variant == "bins":
-            self.levels, codes = 1, cfg.num_bins
-            self.tokenizer = Bins(codes, self.chunk_shape)
-            self.prior = nn.Linear(cfg.width, codes)
+            self.levels, self.codes = 1, cfg.num_bins
+            self.tokenizer = Bins(self.codes, self.chunk_shape)
+            self.prior = nn.Linear(cfg.width, self.codes)
         else:
-            self.levels, codes = cfg.num_levels, cfg.num_codes
-            self.tokenizer = ResidualVQ(self.levels, codes, self.chunk_shape)
-            self.prior = CodeDecoder(self.levels, codes, cfg.width, DECODER_DEPTH, NUM_HEADS)
-        self.offset = Offset(self.levels, codes, cfg.width, self.chunk_shape)
+            self.levels, self.codes = cfg.num_levels, cfg.num_codes
+            self.tokenizer = ResidualVQ(self.levels, self.codes, self.chunk_shape)
+            self.prior = CodeDecoder(self.levels, self.codes, cfg.width, DECODER_DEPTH, NUM_HEADS)
+        self.offset = Offset(self.levels, self.codes, cfg.width, self.chunk_shape)
 
     def players(self) -> dict[str, Player]:
         """The policy; before it the quantiser, if there is one to train."""
@@ -161,8 +161,8 @@ class Tokens(Family):
         return self.prior(features[:, :1])
 
     def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
-        """One number per code."""
-        return standard_normal(batch, self.levels, generator=generator)
+        """A number for each value of each code; where they are kept, an episode keeps preferring the same codes."""
+        return standard_normal(batch, self.levels, self.codes, generator=generator)
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Draw code after code, then add the offset."""
@@ -170,8 +170,8 @@ class Tokens(Family):
         codes = noise.new_empty(len(cond), 0, dtype=torch.long)
         for level in range(self.levels):
             logits = calibrated(self.logits(features, codes)[:, level], self.cfg.focal_gamma)
-            code = choose(logits / self.cfg.temperature, noise[:, level])[:, None]
-            codes = torch.cat([codes, code], dim=1)
+            code = race(logits, noise[:, level], self.cfg.temperature)[:, None]
+            codes = torch.cat([codes, code], dim=1) if level else code
         return self.tokenizer.decode(codes) + self.offset(features, codes)
 
     @property
@@ -219,6 +219,8 @@ def calibrated(logits: Float[Tensor, "b k"], gamma: float) -> Float[Tensor, "b k
     Setting the derivative of sum_k q_k (1 - p_k)^gamma (-log p_k) on the simplex to zero gives q_k proportional to
     p_k / ((1 - p_k)^gamma - gamma p_k (1 - p_k)^(gamma - 1) log p_k) (Charoenphakdee et al. 2021).
     """
+    if gamma == 0:
+        return logits
     log_p = logits.float().log_softmax(1)
     p = log_p.exp()
     rest = (1 - p).clamp(min=1e-6)
