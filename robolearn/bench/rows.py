@@ -142,8 +142,7 @@ ROWS = (
     Row("mip", MIPConfig(), cost=Cost(1.6)),
     Row("gmm", GMMConfig(), (Setting("means", {"std_scale": 0.0}), Setting("samples", {"std_scale": 1.0})), Cost(1.5)),
     Row("tokens", TokensConfig(), cost=Cost(1.3)),
-    # The paper's focal loss; the number of bins has no part in it.
-    Row("tokens-vq", TokensConfig(variant="residual-vq", focal_gamma=2.0, num_bins=32), cost=Cost(2.0)),
+    Row("tokens-vq", TokensConfig(variant="residual-vq", focal_gamma=2.0), cost=Cost(2.0)),  # the paper's loss
     Row("gan", GanConfig(), cost=Cost(5.0)),
     Row(
         "cvae",

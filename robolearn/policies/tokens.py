@@ -45,7 +45,7 @@ class TokensConfig:
 
     variant: Variant = "bins"
     """bins, k-means centres of chunks; residual-vq, codes of a trained quantiser, drawn one after the other."""
-    num_bins: int = 16
+    num_bins: int = 32
     """Variant bins: centres; have more than modes."""
     num_levels: int = 2
     """Variant residual-vq: codes per chunk."""
