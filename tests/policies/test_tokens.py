@@ -10,6 +10,7 @@ from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies import tokens
+from robolearn.policies.family import race
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.tokens import TokensConfig, calibrated, focal_loss
 from robolearn.training.config import TrainConfig
@@ -210,6 +211,26 @@ def test_calibration_undoes_what_focal_loss_does_to_probabilities(gamma):
     minimum = logits.detach().float()
     torch.testing.assert_close(calibrated(minimum, gamma).softmax(1), q.float(), rtol=0, atol=1e-4)
     assert (minimum.softmax(1) - q).abs().max() > 0.01  # without it they would be wrong
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_a_race_draws_codes_as_often_as_they_are_likely(temperature):
+    """Five standard errors of 20,000 draws: rate 1e-6."""
+    n, p = 20_000, torch.tensor([0.1, 0.2, 0.0, 0.7])
+    noise = torch.randn(n, 4, generator=torch.Generator().manual_seed(0))
+    shares = race(p.log().expand(n, 4), noise, temperature).bincount(minlength=4) / n
+    wanted = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
+    assert ((shares - wanted).abs() <= 5 * (wanted * (1 - wanted) / n).sqrt()).all()
+
+
+def test_kept_noise_keeps_preferring_the_same_code():
+    """Logits that move a little from chunk to chunk change few choices, and none where they only grow alike."""
+    noise = torch.randn(2000, 8, generator=torch.Generator().manual_seed(0))
+    logits = torch.randn(2000, 8, generator=torch.Generator().manual_seed(1))
+    code = race(logits, noise)
+    assert (race(logits + 3, noise) == code).all()
+    moved = race(logits + 0.1 * torch.randn(2000, 8, generator=torch.Generator().manual_seed(2)), noise)
+    assert (moved == code).float().mean() > 0.9
 
 
 def test_calibration_keeps_the_order_and_what_is_certain():
