@@ -6,7 +6,6 @@ Insert many starts lead straight in, and no way is chosen.
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +70,8 @@ def _episodes(env: EnvConfig, seeds: Array, num_repeats: int) -> list[dict[str, 
     try:
         if not getattr(getattr(envs, "task", None), "has_expert", False):
             return []
-        envs.reset(seed=starts.tolist())
-        there = envs.get_state()
-        envs.reset(seed=(DECISION_SEED + np.arange(len(starts))).tolist())
-        envs.set_state(dataclasses.replace(envs.get_state(), physics=there.physics, memory=there.memory))
+        decisions = DECISION_SEED + np.arange(len(starts))
+        envs.reset(seed=decisions.tolist(), options={"start": envs.starts(starts.tolist())})
         ended, info = np.zeros(len(starts), bool), {}
         while not ended.all():
             _, _, terminated, truncated, info = envs.step(envs.expert_action()[1])

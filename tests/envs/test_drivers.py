@@ -339,6 +339,13 @@ def test_an_explicit_start_is_taken():
     np.testing.assert_array_equal(obs["state"][:2], start[1].astype(np.float32))
 
 
+def test_the_start_of_a_seed_can_be_asked_for():
+    env = TaskVectorEnv(2, Avoid(), num_threads=0)
+    wanted, _ = env.reset(seed=[7, 8])
+    again, _ = env.reset(seed=[70, 80], options={"start": env.starts([7, 8])})
+    np.testing.assert_array_equal(again["state"], wanted["state"])
+
+
 def test_check_env(make_task):
     name = make_task.__name__.removeprefix("Short")
     env = gymnasium.make(f"envs:robolearn/{name}-v0", render_mode="rgb_array").unwrapped
