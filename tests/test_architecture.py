@@ -19,6 +19,7 @@ ALLOWED = {
     "nets": ("data",),
     "policies": ("nets", "data"),
     "rollout": ("policies",),
+    "safety": (),
     "report": ("rollout",),
     "training": ("policies", "nets", "data", "rollout"),
     "bench": ("training", "report", "rollout", "policies", "nets", "data"),

@@ -1,0 +1,146 @@
+"""How uncertain a policy is, from chunks that its members would execute: larger is less certain.
+
+Pure functions of samples. k members draw n chunks each, with the same noise, for each of b observations; actions are
+normalised, so that every number counts alike. Distances between chunks are root mean squares over their numbers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def energy_disagreement(chunks: Float[Tensor, "k b n t a"]) -> Float[Tensor, " b"]:
+    """Energy distance between the distributions of two members, the mean over all pairs; 0 where they agree.
+
+    2 E|x - y| - E|x - x'| - E|y - y'|, the last two without pairs of a sample with itself, so that members of the same
+    distribution score 0 in the mean, however many modes it has. Needs at least two members and two samples.
+
+    Source: Szekely and Rizzo 2013, Energy statistics.
+
+    Raises:
+        ValueError: There is one member, or one sample.
+    """
+    k, _, n = chunks.shape[:3]
+    if k < 2 or n < 2:
+        raise ValueError(f"disagreement needs at least 2 members and 2 samples, got {k} and {n}")
+    points = chunks.flatten(3).permute(1, 0, 2, 3).flatten(1, 2)  # [b, k n, t a]
+    distance = torch.cdist(points, points) / math.sqrt(points.shape[2])
+    blocks = distance.unflatten(1, (k, n)).unflatten(3, (k, n)).sum((2, 4))  # [b, k, k], sums over pairs of samples
+    within = blocks.diagonal(dim1=1, dim2=2).sum(1) / (k * n * (n - 1))
+    between = (blocks.sum((1, 2)) - blocks.diagonal(dim1=1, dim2=2).sum(1)) / (k * (k - 1) * n * n)
+    return 2 * (between - within)
+
+
+def pooled_variance(chunks: Float[Tensor, "k b n t a"]) -> Float[Tensor, " b"]:
+    """Variance of all members' samples, the mean over the numbers of a chunk.
+
+    Does not tell a choice between good ways from doubt; here to show that.
+    """
+    return chunks.transpose(0, 1).flatten(1, 2).var(1, correction=0).flatten(1).mean(1)
+
+
+def action_entropy(chunks: Float[Tensor, "b n t a"], bin_width: float = 0.1) -> Float[Tensor, " b"]:
+    """ACE, action-chunk entropy [nat]: of the histogram of each number over the samples, the sum over the chunk.
+
+    Args:
+        chunks: Of one member.
+        bin_width: In normalised actions; 0.1 is a twentieth of their range.
+
+    Source: Roemer et al. 2025, FIPER, arXiv:2510.09459.
+    """
+    bins = torch.floor(chunks.flatten(2) / bin_width)
+    same = (bins[:, :, None] == bins[:, None]).double().mean(2)  # share of the samples in the bin of each
+    return -same.log().mean(1).sum(1).float()
+
+
+def temporal_inconsistency(
+    before: Float[Tensor, "b n t a"], now: Float[Tensor, "b n t a"], num_executed: int
+) -> Float[Tensor, " b"]:
+    """STAC: squared MMD between what was planned for the coming steps and what is planned for them now.
+
+    Gaussian kernel, whose width is the median distance of all pairs. The biased estimate: from n samples of the same
+    distribution it is about 1 / n, never negative.
+
+    Args:
+        before: Chunks planned num_executed steps ago.
+        now: Chunks planned now, from the same member.
+        num_executed: Steps since then, below t.
+
+    Source: Agia et al. 2024, Sentinel, arXiv:2410.04640.
+
+    Raises:
+        ValueError: Nothing of the earlier chunks is left.
+    """
+    old, new = _overlap(before, now, num_executed)
+    points = torch.cat([old, new], dim=1).flatten(2).double()
+    squared = torch.cdist(points, points).square()
+    n, m = old.shape[1], points.shape[1]
+    pairs = torch.triu_indices(m, m, 1, device=points.device)
+    width = squared[:, pairs[0], pairs[1]].median(1).values.clamp(min=1e-12)
+    kernel = torch.exp(-squared / (2 * width[:, None, None]))
+    same = kernel[:, :n, :n].mean((1, 2)) + kernel[:, n:, n:].mean((1, 2))
+    return (same - 2 * kernel[:, :n, n:].mean((1, 2))).clamp(min=0).float()
+
+
+def single_inconsistency(
+    before: Float[Tensor, "b t a"], now: Float[Tensor, "b t a"], num_executed: int
+) -> Float[Tensor, " b"]:
+    """STAC-single: distance between the rest of the last chunk and the new one, from one sample each.
+
+    Raises:
+        ValueError: As `temporal_inconsistency`.
+    """
+    old, new = _overlap(before[:, None], now[:, None], num_executed)
+    return (old - new).flatten(1).square().mean(1).sqrt()
+
+
+def neighbour_distance(
+    embedding: Float[Tensor, "b d"], reference: Float[Tensor, "m d"], num_neighbours: int = 10
+) -> Float[Tensor, " b"]:
+    """Distance to the k-th nearest embedding of the demonstrations.
+
+    Source: Sun et al. 2022, arXiv:2204.06507.
+
+    Raises:
+        ValueError: There are fewer demonstrations than neighbours.
+    """
+    if not 1 <= num_neighbours <= len(reference):
+        raise ValueError(f"num_neighbours {num_neighbours} must be in 1..{len(reference)}")
+    return torch.cdist(embedding, reference).topk(num_neighbours, dim=1, largest=False).values[:, -1]
+
+
+def mahalanobis(
+    embedding: Float[Tensor, "b d"], reference: Float[Tensor, "m d"], ridge: float = 1e-6
+) -> Float[Tensor, " b"]:
+    """Mahalanobis distance to the demonstrations' embeddings.
+
+    Args:
+        embedding: To be judged.
+        reference: Of the demonstrations.
+        ridge: Added to the covariance, in its mean variance: directions without spread stay finite.
+
+    Source: Lee et al. 2018, arXiv:1807.03888.
+    """
+    centre = reference.double().mean(0)
+    offset = reference.double() - centre
+    covariance = offset.T @ offset / len(reference)
+    floor = ridge * covariance.diagonal().mean().clamp(min=1e-12)
+    factor = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance), device=covariance.device))
+    whitened = torch.linalg.solve_triangular(factor, (embedding.double() - centre).T, upper=False)
+    return whitened.square().sum(0).sqrt().float()
+
+
+def _overlap(
+    before: Float[Tensor, "b n t a"], now: Float[Tensor, "b n t a"], num_executed: int
+) -> tuple[Tensor, Tensor]:
+    """The steps that both were planned for."""
+    steps = before.shape[2]
+    if not 0 <= num_executed < steps:
+        raise ValueError(
+            f"num_executed {num_executed} must be in 0..{steps - 1}: chunks of {steps} steps do not overlap"
+        )
+    return before[:, :, num_executed:], now[:, :, : steps - num_executed]
