@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from envs.checks import RENDER_MODES, check_actions, check_mask, check_options, check_render_mode
-from envs.episodes import Episodes, start_of
+from envs.episodes import Episodes, streams_of
 from envs.records import ChunkResult, EnvState
 from envs.rendering import Renderer
 from envs.task import Array, Task
@@ -197,7 +197,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
 
     def starts(self, seeds: Sequence[int]) -> Array:
         """The numbers [n, s] that fix the initial states of these seeds, as `reset` takes them in "start"."""
-        return np.stack([start_of(self.task, seed) for seed in seeds])
+        return np.stack([self.task.sample_start(streams_of(seed)[0]) for seed in seeds])
 
     def get_state(self) -> EnvState:
         """The complete state of all environments."""

@@ -22,9 +22,9 @@ from envs.task import Array, Task
 STATE_LIMIT = 1e3
 
 
-def start_of(task: Task, seed: int) -> Array:
-    """The numbers [s] that fix the initial state of a seed."""
-    return task.sample_start(np.random.default_rng(seed).spawn(2)[0])
+def streams_of(seed: int) -> list[np.random.Generator]:
+    """What an episode draws its start from, and what its expert draws from."""
+    return np.random.default_rng(seed).spawn(2)
 
 
 class Episodes:
@@ -58,8 +58,8 @@ class Episodes:
     def start(self, index: int, seed: int, start: Array | None) -> None:
         """Start environment `index` anew, from `seed` (and from `start` [s], where given) alone."""
         state = self.state
-        expert_rng = np.random.default_rng(seed).spawn(2)[1]
-        start = start_of(self.task, seed) if start is None else start
+        start_rng, expert_rng = streams_of(seed)
+        start = self.task.sample_start(start_rng) if start is None else start
         physics, memory = self.task.initial_state(start[None])
         state.physics[index], state.memory[index], state.num_steps[index] = physics[0], memory[0], 0
         if self.task.has_expert:

@@ -29,7 +29,7 @@ REPEATS = 3
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCost:
     """CPU time of a row on a task.
 
     Attributes:
@@ -45,7 +45,7 @@ class Measured:
     cost: Cost
 
 
-def measure_cost(task: Task, row: Row, data: Path, device: torch.device) -> Measured:
+def measure_cost(task: Task, row: Row, data: Path, device: torch.device) -> MeasuredCost:
     """Time short trainings of a row, each beside one of the reference row; medians over the repetitions."""
     reference = next(r for r in ROWS if r.name == REFERENCE)
     grid = [(r, steps) for r in (row, reference) for steps in STEPS]
@@ -57,7 +57,7 @@ def measure_cost(task: Task, row: Row, data: Path, device: torch.device) -> Meas
     unit_short, unit_long = (np.median(seconds[REFERENCE, steps], axis=0) for steps in STEPS)
     step, unit = (float(b[1] - a[1]) / (STEPS[1] - STEPS[0]) for a, b in ((short, long), (unit_short, unit_long)))
     start = float(short[0] + long[0] - unit_short[0] - unit_long[0]) / 2
-    return Measured(row.name, step, start, Cost(step / unit, start / unit))
+    return MeasuredCost(row.name, step, start, Cost(step / unit, start / unit))
 
 
 def training_seconds(task: Task, row: Row, steps: int, data: Path, device: torch.device) -> Seconds:

@@ -58,7 +58,7 @@ class TokensConfig:
     focal_gamma: float = 0.0
     """Focal loss (2 in the papers): how much less codes count that are predicted well already; 0 for cross-entropy."""
     offset_weight: float = 10.0
-    """Weight of the offsets' absolute error beside the focal loss."""
+    """Weight of the offsets' absolute error beside that of the codes."""
     temperature: float = runtime(1.0)
     """Below 1 rare codes are drawn less often; above 0."""
 
@@ -94,14 +94,14 @@ class Tokens(Family):
         self.tokenizer: Bins | ResidualVQ
         self.prior: nn.Linear | CodeDecoder
         if cfg.variant == "bins":
-            self.levels, self.codes = 1, cfg.num_bins
-            self.tokenizer = Bins(self.codes, self.chunk_shape)
-            self.prior = nn.Linear(cfg.width, self.codes)
+            self.levels, self.num_codes = 1, cfg.num_bins
+            self.tokenizer = Bins(self.num_codes, self.chunk_shape)
+            self.prior = nn.Linear(cfg.width, self.num_codes)
         else:
-            self.levels, self.codes = cfg.num_levels, cfg.num_codes
-            self.tokenizer = ResidualVQ(self.levels, self.codes, self.chunk_shape)
-            self.prior = CodeDecoder(self.levels, self.codes, cfg.width, DECODER_DEPTH, NUM_HEADS)
-        self.offset = Offset(self.levels, self.codes, cfg.width, self.chunk_shape)
+            self.levels, self.num_codes = cfg.num_levels, cfg.num_codes
+            self.tokenizer = ResidualVQ(self.levels, self.num_codes, self.chunk_shape)
+            self.prior = CodeDecoder(self.levels, self.num_codes, cfg.width, DECODER_DEPTH, NUM_HEADS)
+        self.offset = Offset(self.levels, self.num_codes, cfg.width, self.chunk_shape)
 
     def players(self) -> dict[str, Player]:
         """The policy; before it the quantiser, if there is one to train."""
@@ -136,7 +136,7 @@ class Tokens(Family):
         *,
         player: str = "policy",
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Focal loss of the codes and absolute error of the chunk that the true codes and their offset give."""
+        """Focal loss or cross-entropy of the codes, and absolute error of the chunk that the true codes and offset give."""
         if player == "quantiser":
             assert isinstance(self.tokenizer, ResidualVQ), "bins are not trained"
             return self.tokenizer.loss(self.anchor(actions), mask)
@@ -162,7 +162,7 @@ class Tokens(Family):
 
     def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
         """A number for each value of each code; where they are kept, an episode keeps preferring the same codes."""
-        return standard_normal(batch, self.levels, self.codes, generator=generator)
+        return standard_normal(batch, self.levels, self.num_codes, generator=generator)
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Draw code after code, then add the offset."""
@@ -171,7 +171,7 @@ class Tokens(Family):
         for level in range(self.levels):
             logits = calibrated(self.logits(features, codes)[:, level], self.cfg.focal_gamma)
             code = race(logits, noise[:, level], self.cfg.temperature)[:, None]
-            codes = torch.cat([codes, code], dim=1) if level else code
+            codes = torch.cat([codes, code], dim=1) if level else code  # joining nothing is 1 % of an evaluation
         return self.tokenizer.decode(codes) + self.offset(features, codes)
 
     @property

@@ -13,6 +13,7 @@ arXiv:2503.08558, with the rank instead of an interpolated quantile.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,11 +80,10 @@ def fit_band(
         raise ValueError("a band needs at least one episode of at least one step")
     _check_length(height, shape.shape[1])
     check_scores(shape.reshape(-1))
-    centre, scale = shape.mean(0), modulation(shape, alpha)
-    if constant:
-        centre, scale = np.zeros_like(centre), np.ones_like(scale)
+    steps = shape.shape[1]
+    centre, scale = (np.zeros(steps), np.ones(steps)) if constant else (shape.mean(0), modulation(shape, alpha))
     band = Band(centre, scale, np.inf)
-    return Band(centre, scale, threshold(band.heights(height), alpha))
+    return dataclasses.replace(band, height=threshold(band.heights(height), alpha))
 
 
 def modulation(scores: Float[np.ndarray, "e t"], alpha: float) -> Float[np.ndarray, " t"]:

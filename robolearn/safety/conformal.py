@@ -31,15 +31,23 @@ def rank(n: int, alpha: float) -> int:
     Raises:
         ValueError: alpha outside (0, 1).
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be in (0, 1), got {alpha}")
-    return math.ceil((n + 1) * (1 - Fraction(repr(float(alpha)))))  # 10 * (1 - 0.7) is above 3 in floats
+    return math.ceil((n + 1) * (1 - written(alpha)))  # 10 * (1 - 0.7) is above 3 in floats
 
 
 def smallest_number(alpha: float) -> int:
     """Fewest calibration scores that give a finite threshold: ceil(1 / alpha) - 1."""
-    rank(0, alpha)
-    return math.ceil(1 / Fraction(repr(float(alpha)))) - 1
+    return math.ceil(1 / written(alpha)) - 1
+
+
+def written(alpha: float) -> Fraction:
+    """Alpha as the decimal number that is written.
+
+    Raises:
+        ValueError: It is outside (0, 1).
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must be in (0, 1), got {alpha}")
+    return Fraction(repr(float(alpha)))
 
 
 def threshold(scores: Float[np.ndarray, " n"], alpha: float) -> float:
@@ -119,13 +127,13 @@ def weighted_thresholds(
         ValueError: As `threshold`; a weight is negative or not finite.
     """
     check_scores(scores)
-    rank(len(scores), alpha)
+    share = float(1 - written(alpha))
     for name, values in (("weights", weights), ("new_weights", new_weights)):
         if not (np.isfinite(values) & (values >= 0)).all():
             raise ValueError(f"{name} must be finite and not negative")
     order = np.argsort(scores, kind="stable")
     mass = np.cumsum(weights[order])
-    needed = (1 - alpha) * (weights.sum() + new_weights)
+    needed = share * (weights.sum() + new_weights)
     # A hair less, so that equal weights give the same rank as ``threshold``.
     place = np.searchsorted(mass, needed * (1 - 1e-12))
     return np.append(scores[order], np.inf)[place]

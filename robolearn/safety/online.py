@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from robolearn.safety.conformal import written
+
 
 class AdaptiveLevel:
     """Adaptive conformal inference: a_{t+1} = a_t + gamma (alpha - err_t), a quantile of past scores at 1 - a_t.
@@ -29,7 +31,7 @@ class AdaptiveLevel:
     """
 
     def __init__(self, alpha: float, gamma: float = 0.01):
-        _check_alpha(alpha)
+        written(alpha)
         if gamma <= 0:
             raise ValueError(f"gamma must be above 0, got {gamma}")
         self.alpha, self.gamma, self.level = alpha, gamma, alpha
@@ -63,7 +65,7 @@ class AggregatedLevel:
         gammas: Sequence[float] = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128),
         window: int = 500,
     ):
-        _check_alpha(alpha)
+        written(alpha)
         if not gammas or min(gammas) <= 0 or window < 1:
             raise ValueError(f"gammas {tuple(gammas)} must be above 0, at least one, and window {window} at least 1")
         k = len(gammas)
@@ -109,7 +111,7 @@ class QuantileTracker:
     """
 
     def __init__(self, alpha: float, start: float, step: float, integral: float = 0.0, saturation: float = 5.0):
-        _check_alpha(alpha)
+        written(alpha)
         if step <= 0 or integral < 0 or saturation <= 0:
             raise ValueError(
                 f"step {step} and saturation {saturation} must be above 0, integral {integral} not negative"
@@ -143,8 +145,3 @@ def level_quantile(past: Float[np.ndarray, " n"], level: float) -> float:
     n = len(past)
     k = math.ceil((n + 1) * (1 - level))
     return math.inf if k > n or level <= 0 else float(np.partition(past, k - 1)[k - 1])
-
-
-def _check_alpha(alpha: float) -> None:
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be in (0, 1), got {alpha}")

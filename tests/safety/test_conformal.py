@@ -33,7 +33,7 @@ def hits(rule, draws, n, num_new, alpha, seed=0):
     return np.array([(rng.standard_normal(num_new) <= rule(rng.standard_normal(n), alpha)).sum() for _ in range(draws)])
 
 
-def is_beta_binomial(counts, num_new, k, n):
+def p_beta_binomial(counts, num_new, k, n):
     """p-value of a chi-square test against BetaBinomial(num_new, k, n + 1 - k) in ten equally likely bins."""
     expected = stats.betabinom(num_new, k, n + 1 - k)
     edges = np.unique(expected.ppf(np.linspace(0, 1, 11)[1:-1]))
@@ -46,13 +46,13 @@ def test_coverage_is_exact():
     """500 draws, n = 100, N = 500, alpha 0.1: a right rule fails the mean in 3 of 1000 seeds, the shape in 1."""
     counts = hits(threshold, 500, 100, 500, 0.1)
     assert counts.mean() / 500 == pytest.approx(91 / 101, abs=0.0043)
-    assert is_beta_binomial(counts, 500, 91, 100) > 0.001
+    assert p_beta_binomial(counts, 500, 91, 100) > 0.001
 
 
 def test_an_interpolated_quantile_fails_the_same_test():
     counts = hits(interpolated, 500, 100, 500, 0.1)
     assert abs(counts.mean() / 500 - 91 / 101) > 0.0043
-    assert is_beta_binomial(counts, 500, 91, 100) < 0.001
+    assert p_beta_binomial(counts, 500, 91, 100) < 0.001
 
 
 def test_few_episodes_where_the_published_rule_fails():
