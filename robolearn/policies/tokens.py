@@ -136,7 +136,7 @@ class Tokens(Family):
         *,
         player: str = "policy",
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Focal loss or cross-entropy of the codes, and absolute error of the chunk that the true codes and offset give."""
+        """Focal loss or cross-entropy of the codes, and absolute error of the chunk that true codes and offset give."""
         if player == "quantiser":
             assert isinstance(self.tokenizer, ResidualVQ), "bins are not trained"
             return self.tokenizer.loss(self.anchor(actions), mask)
