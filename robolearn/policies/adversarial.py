@@ -51,6 +51,15 @@ def squared_slope(score: Float[Tensor, " b"], chunk: Float[Tensor, "b t a"]) -> 
     return gradient.float().square().sum(dim=(1, 2))
 
 
+def excess(slope: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Squared part of a slope above 1 (Petzka et al. 2018, eq. 8).
+
+    Gulrajani et al. penalise slopes below 1 as well. Along one dimension a critic whose slope has the wrong sign could
+    then only turn through slope 0, which costs more than being wrong: it keeps leading the generator away.
+    """
+    return relu(slope - 1).square()
+
+
 def normalize_spectrum(net: nn.Module) -> None:
     """Divide every weight matrix by an estimate of its largest singular value (Miyato et al. 2018, section 2.1).
 

@@ -15,6 +15,7 @@ from robolearn.nets.transformer import plain_attention
 from robolearn.policies.adversarial import (
     Objective,
     critic_loss,
+    excess,
     generator_loss,
     normalize_spectrum,
     squared_slope,
@@ -38,6 +39,9 @@ GAMMA: dict[Objective, tuple[float, float]] = {
     "non-saturating": (0.05, 0.005),
     "wgan-gp": (10.0, 10.0),
 }
+# A critic of matrices with norm 1 is nearly linear within the unit scale of normalised chunks; seen this much larger,
+# it tells modes apart.
+HINGE_SCALE = 5.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class GanConfig:
 
     objective: Objective = "r3gan"
     """r3gan, relativistic with slopes penalised at data and samples; non-saturating, with slopes penalised at
-    the data; wgan-gp, slopes held at 1 in between; hinge, weights of the critic with spectral norm 1."""
+    the data; wgan-gp, slopes above 1 penalised in between; hinge, weights of the critic with spectral norm 1."""
     optimizer: GameOptimizer = "adam"
     """adam, the players alternate; cgd, competitive gradient descent: each step anticipates the other's."""
     gamma: tuple[float, float] | None = None
@@ -85,7 +89,7 @@ class Gan(SampledFamily):
     def __init__(self, cfg: GanConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 0)
-        self.critic = Critic(make_net(action_dim, 1, 0))
+        self.critic = Critic(make_net(action_dim, 1, 0), HINGE_SCALE if cfg.objective == "hinge" else 1.0)
         if cfg.objective == "hinge":
             normalize_spectrum(self.critic)
 
@@ -147,7 +151,7 @@ class Gan(SampledFamily):
         if self.cfg.objective == "wgan-gp":
             between = torch.lerp(actions, fake.detach(), draws["place"]).requires_grad_()
             slope = (squared_slope(self.critic(between, cond, mask), between) + 1e-12).sqrt()
-            penalty = draws["gamma"] * (slope - 1).square()
+            penalty = draws["gamma"] * excess(slope)
         elif self.cfg.objective != "hinge":
             at_data, at_samples = squared_slope(score, chunks).chunk(2)
             slope = at_data + at_samples if self.cfg.objective == "r3gan" else at_data
@@ -188,14 +192,14 @@ class Gan(SampledFamily):
 
 
 class Critic(nn.Module):
-    """D(x, o): a backbone's output, averaged over the chunk to one number."""
+    """D(x, o): a backbone's output on the scaled chunk, averaged over the chunk to one number."""
 
-    def __init__(self, net: Backbone):
+    def __init__(self, net: Backbone, scale: float):
         super().__init__()
-        self.net = net
+        self.net, self.scale = net, scale
 
     def forward(
         self, chunk: Float[Tensor, "b t a"], cond: Float[Tensor, "b o c"], mask: Bool[Tensor, "b t"]
     ) -> Float[Tensor, " b"]:
         """Score chunks; padded steps are set to zero, in data and samples alike."""
-        return self.net(chunk * mask[:, :, None], cond).float().mean(dim=(1, 2))
+        return self.net(self.scale * chunk * mask[:, :, None], cond).float().mean(dim=(1, 2))

@@ -12,7 +12,7 @@ from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.adversarial import normalize_spectrum
-from robolearn.policies.gan import GAMMA, GanConfig
+from robolearn.policies.gan import GAMMA, HINGE_SCALE, GanConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.training.config import TrainConfig
 from robolearn.training.fit import optimize
@@ -86,6 +86,7 @@ def written_out(objective, family, actions, cond, mask, draws):
 
     r, f = score(real), score(fake)
     if objective == "hinge":
+        r, f = score(HINGE_SCALE * real), score(HINGE_SCALE * fake)
         return (relu(1 - r) + relu(1 + f)).mean(), -f.mean()
     gamma = math.sqrt(math.prod(GAMMA[objective]))  # halfway on a geometric scale
     if objective == "r3gan":
@@ -93,7 +94,7 @@ def written_out(objective, family, actions, cond, mask, draws):
     if objective == "non-saturating":
         return (softplus(-r) + softplus(f) + gamma / 2 * slope(real)).mean(), softplus(-f).mean()
     between = real + draws["place"][:, 0] * (fake - real)
-    return (f - r + gamma * (slope(between).sqrt() - 1) ** 2).mean(), -f.mean()
+    return (f - r + gamma * relu(slope(between).sqrt() - 1) ** 2).mean(), -f.mean()
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -206,7 +207,7 @@ def test_impossible_configurations(choices, message):
 
 
 def two_modes(size, generator):
-    """Chunks of 4 equal numbers, s o + 0.05 e, with a random sign s and the observation o in [0.3, 1]."""
+    """Numbers s o + 0.05 e, with a random sign s and the observation o in [0.3, 1]."""
     obs = 0.3 + 0.7 * torch.rand(size, 1, generator=generator)
     sign = torch.randint(0, 2, (size, 1), generator=generator) * 2.0 - 1
     return obs, sign * obs + 0.05 * torch.randn(size, 1, generator=generator)
