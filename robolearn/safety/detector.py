@@ -70,8 +70,9 @@ def calibrate_detector(
     if not lowest <= highest:
         reason = (
             f"false alarms of at most {alpha} need a threshold of {lowest:.6g} or more, misses of at most {beta} "
-            f"one of {highest:.6g} or less; with these scores false alarms of {alpha} go with misses of {least_beta:.3f}, "
-            f"and misses of {beta} with false alarms of {least_alpha:.3f}"
+            f"one of {highest:.6g} or less; "
+            f"with these scores false alarms of {alpha} go with misses of {least_beta:.3f}, and misses of "
+            f"{beta} with false alarms of {least_alpha:.3f}"
         )
     return Calibration(None if reason else lowest, lowest, highest, least_alpha, least_beta, reason)
 
