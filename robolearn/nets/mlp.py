@@ -18,6 +18,12 @@ class MLPConfig:
     """Channels of the residual stream."""
     depth: int = 3
     """Residual blocks."""
+    dropout: float = 0.0
+    """Share of a block's channels dropped in training, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"mlp: dropout {self.dropout} must be in [0, 1)")
 
     def build(self, shapes: Shapes) -> MLP:
         """Build the network."""
@@ -33,7 +39,7 @@ class MLP(nn.Module):
         self.time = TimeEmbedding(shapes.num_times, cfg.width)
         self.cond = nn.Linear(shapes.obs_horizon * shapes.cond_dim, cfg.width)
         self.embed = nn.Linear(shapes.action_horizon * shapes.dim_in, cfg.width)
-        self.blocks = nn.ModuleList(Block(cfg.width) for _ in range(cfg.depth))
+        self.blocks = nn.ModuleList(Block(cfg.width, cfg.dropout) for _ in range(cfg.depth))
         self.norm = nn.LayerNorm(cfg.width)
         self.out = nn.Linear(cfg.width, shapes.action_horizon * shapes.dim_out)
 
@@ -54,15 +60,16 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """h + W2 silu(W1 FiLM(LN(h)))."""
+    """h + W2 dropout(silu(W1 FiLM(LN(h))))."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, dropout: float):
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.film = FiLM(width, width)
         self.up = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
         self.down = nn.Linear(width, width)
 
     def forward(self, h: Float[Tensor, "b w"], c: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:
         """Add the block's update to the stream."""
-        return h + self.down(nn.functional.silu(self.up(self.film(self.norm(h), c))))
+        return h + self.down(self.dropout(nn.functional.silu(self.up(self.film(self.norm(h), c)))))

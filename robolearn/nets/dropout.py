@@ -1,0 +1,45 @@
+"""Dropout that stays the same: one network drawn from all those that dropout trains at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def fixed_dropout(net: nn.Module, *, generator: torch.Generator) -> Iterator[None]:
+    """Drop the same channels for every row and at every call, in evaluation mode, as long as the context lasts.
+
+    A mask that is new for every row, as in training, would make each sample that of another network: what differs
+    between networks and what differs between samples could not be told apart. Dropout inside attention stays off.
+
+    Args:
+        net: In evaluation mode, with layers of dropout.
+        generator: On the network's device; draws the masks.
+
+    Source: Gal and Ghahramani 2016, arXiv:1506.02142; equal masks as in Kirsch et al. 2019, arXiv:1906.08158.
+
+    Raises:
+        ValueError: The network has no dropout above 0.
+    """
+    layers = [module for module in net.modules() if isinstance(module, nn.Dropout) and module.p > 0]
+    if not layers:
+        raise ValueError("the policy has no dropout; train it with --backbone.dropout above 0 (mlp or transformer)")
+    assert not any(layer.training for layer in layers), "in training dropout would act twice"
+    masks: dict[nn.Module, Tensor] = {}
+
+    def drop(layer: nn.Dropout, _: tuple[Tensor], x: Tensor) -> Tensor:
+        if layer not in masks:  # the number of channels is known at the first call
+            kept = torch.rand(x.shape[-1], generator=generator, device=generator.device) >= layer.p
+            masks[layer] = kept / (1 - layer.p)
+        return x * masks[layer].to(x)
+
+    hooks = [layer.register_forward_hook(drop) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

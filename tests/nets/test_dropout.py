@@ -1,0 +1,95 @@
+import dataclasses
+
+import pytest
+import torch
+
+from robolearn.config import from_json
+from robolearn.nets.backbone import Shapes
+from robolearn.nets.dropout import fixed_dropout
+from robolearn.nets.mlp import MLPConfig
+
+SHAPES = Shapes(3, 2, 4, 2, 5, 1)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def build(cfg):
+    torch.manual_seed(0)
+    return cfg.build(SHAPES)
+
+
+def inputs(rows=6):
+    x, cond, time = torch.randn(1, 4, 3, generator=generator()), torch.ones(1, 2, 5), torch.full((1, 1), 0.3)
+    return x.expand(rows, 4, 3), cond.expand(rows, 2, 5), time.expand(rows, 1)
+
+
+@pytest.fixture(params=["mlp", "transformer"])
+def net(request, tiny_backbones):
+    return build(dataclasses.replace(tiny_backbones[request.param], dropout=0.5)).eval()
+
+
+def test_no_dropout_changes_nothing():
+    """Same weights under the same names, same outputs in training, and no random number is used up."""
+    plain, zero = build(MLPConfig(width=16)), build(MLPConfig(width=16, dropout=0.0))
+    dropping = build(MLPConfig(width=16, dropout=0.5))
+    assert list(plain.state_dict()) == list(dropping.state_dict())
+    before = torch.get_rng_state()
+    assert torch.equal(plain.train()(*inputs()), zero.eval()(*inputs()))
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(plain(*inputs()), dropping.eval()(*inputs()))
+
+
+def test_configurations_from_before_there_was_dropout():
+    assert from_json(MLPConfig, {"width": 16, "depth": 2}, {}) == MLPConfig(16, 2, dropout=0.0)
+
+
+def test_in_training_every_row_drops_others():
+    rows = build(MLPConfig(width=16, dropout=0.5)).train()(*inputs())
+    assert (rows[0] - rows[1]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_fixed_dropout_is_one_network(net):
+    """All rows and all calls alike, another network the next time, and the whole one again afterwards."""
+    whole = net(*inputs())
+    found = []
+    for seed in (0, 1):
+        with fixed_dropout(net, generator=generator(seed)):
+            rows, again = net(*inputs()), net(*inputs(2))
+        torch.testing.assert_close(rows, rows[:1].expand_as(rows))
+        torch.testing.assert_close(again, rows[:2])
+        found.append(rows[0])
+    assert (found[0] - found[1]).abs().max() > 1e-3
+    assert (found[0] - whole[0]).abs().max() > 1e-3
+    assert torch.equal(net(*inputs()), whole)
+    with fixed_dropout(net, generator=generator(1)):
+        assert torch.equal(net(*inputs())[0], found[1])
+
+
+@torch.no_grad()
+def test_masks_keep_the_mean():
+    """2,000 masks of a layer that passes ones on: 1 in the mean within 4 standard errors."""
+    layer, draws = torch.nn.Sequential(torch.nn.Dropout(0.2)).eval(), generator()
+    found = []
+    for _ in range(2000):
+        with fixed_dropout(layer, generator=draws):
+            found.append(layer(torch.ones(1, 8)))
+    found = torch.cat(found)
+    assert set(found.unique().tolist()) == {0.0, 1.25}
+    assert found.mean().item() == pytest.approx(1, abs=4 * 0.5 / (2000 * 8) ** 0.5)
+
+
+def test_a_network_without_dropout_is_refused():
+    with (
+        pytest.raises(ValueError, match="no dropout; train it with --backbone"),
+        fixed_dropout(build(MLPConfig(width=16)).eval(), generator=generator()),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0])
+def test_dropout_is_a_share(dropout):
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
+        MLPConfig(dropout=dropout)
