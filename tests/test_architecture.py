@@ -20,6 +20,7 @@ ALLOWED = {
     "policies": ("nets", "data"),
     "rollout": ("policies",),
     "safety": (),
+    "guard": ("rollout", "safety", "policies", "nets"),
     "report": ("rollout",),
     "training": ("policies", "nets", "data", "rollout"),
     "bench": ("training", "report", "rollout", "policies", "nets", "data"),
