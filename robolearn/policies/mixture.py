@@ -223,6 +223,21 @@ class Mixture(SampledFamily):
         code = choose(logits / self.cfg.temperature, noise[:, 0, 0])
         return centres[torch.arange(len(cond), device=cond.device), code]
 
+    def distribution(self, cond: Float[Tensor, "b o c"]) -> tuple[Float[Tensor, "b k t a"], Float[Tensor, "b k"]]:
+        """All that ``sample`` can return, chunks and their probabilities, from one evaluation; variant plain.
+
+        Raises:
+            ValueError: The distribution is not finite: chunks of variant hard-code and of the teacher vary with the
+                noise.
+        """
+        if self.student is not None or self.cfg.sampler == "teacher":
+            raise ValueError(
+                f"mixture: variant {self.cfg.variant} with sampler {self.cfg.sampler} has no finite distribution; "
+                "variant plain with sampler student has one"
+            )
+        logits, centres = self.codes(cond)
+        return centres, (logits / self.cfg.temperature).softmax(1)
+
     @property
     def nfe(self) -> int:
         """Network evaluations per sampled chunk; the selector is a small head beside the network."""

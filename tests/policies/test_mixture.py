@@ -182,3 +182,30 @@ def test_who_samples_is_a_run_time_choice(policy):
     assert family.nfe == 15
     noise = family.noise(3, generator=torch.Generator().manual_seed(0))
     assert torch.equal(family.sample(torch.zeros(3, 1, 1), noise), family.teacher.integrate(None, noise))
+
+
+def test_the_distribution_is_that_of_the_samples(policy):
+    """Shares of 4,000 samples within 5 standard errors of their probabilities, at two temperatures."""
+    made = policy(dataclasses.replace(SMALL, variant="plain", num_codes=4))
+    for parameter in made.parameters():  # or all codes would be alike
+        parameter.data += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3))
+    cond, found = made.encode({"state": torch.full((1, 1, 1), 0.5)}), []
+    for temperature in (1.0, 0.3):
+        made.family.reconfigure(temperature=temperature)
+        chunks, probabilities = made.family.distribution(cond)
+        drawn = made.family.sample(
+            cond.expand(4000, -1, -1), made.family.noise(4000, generator=torch.Generator().manual_seed(2))
+        )
+        nearest = squared_distances(drawn[None], chunks)[0]
+        assert nearest.min(1).values.max() < 1e-6
+        shares = nearest.argmin(1).bincount(minlength=4) / 4000
+        assert (shares - probabilities[0]).abs().max() < 5 * 0.5 / math.sqrt(4000)
+        found.append(probabilities[0])
+    assert (found[0] - found[1]).abs().max() > 0.1  # the temperature counts
+
+
+@pytest.mark.parametrize(("variant", "sampler"), [("hard-code", "student"), ("plain", "teacher")])
+def test_what_varies_with_the_noise_is_not_finite(policy, variant, sampler):
+    made = policy(dataclasses.replace(SMALL, variant=variant, sampler=sampler))
+    with pytest.raises(ValueError, match="no finite distribution; variant plain with sampler student"):
+        made.family.distribution(made.encode({"state": torch.zeros(1, 1, 1)}))
