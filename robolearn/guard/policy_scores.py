@@ -64,9 +64,11 @@ def denoising_loss(
     cond, actions = policy.encode(batch.obs), policy.normalizer.normalize("action", batch.actions)
     num_draws = len(next(iter(draws.values())))
 
+    def repeated(x: Tensor, i: int) -> Tensor:
+        return x[i : i + 1].expand(num_draws, *x.shape[1:])
+
     def row_loss(i: int) -> Tensor:
-        repeated = (x[i : i + 1].expand(num_draws, *x.shape[1:]) for x in (actions, cond, mask))
-        return policy.family.loss(*repeated, draws, player=player)[0]
+        return policy.family.loss(repeated(actions, i), repeated(cond, i), repeated(mask, i), draws, player=player)[0]
 
     return torch.stack([row_loss(i) for i in range(len(chunks))])
 

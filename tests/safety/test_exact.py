@@ -72,10 +72,10 @@ def test_entropy_of_as_many_samples_as_the_probabilities_say():
 
 
 def test_entropy_of_samples_converges_to_it():
-    chunks, p = (x[0] for x in finite(1, 40))
-    few, many = (errors(action_entropy, scores.action_entropy, chunks, p, n).abs().mean() for n in (16, 1024))
-    assert many < 0.25 * few
-    assert many < 0.02 * action_entropy(chunks, p).mean()
+    chunks, p = (x[0] for x in finite(1, 20))
+    few, many = (errors(action_entropy, scores.action_entropy, chunks, p, n).abs().mean() for n in (16, 512))
+    assert many < 0.3 * few
+    assert many < 0.03 * action_entropy(chunks, p).mean()
 
 
 def test_entropy_does_not_count_chunks_that_are_alike():

@@ -1,0 +1,128 @@
+"""What computing the scores of a finite distribution saves against sampling it: CPU time, evaluations and error.
+
+    python benchmarks/exact_scores.py [--out docs/results/exact_scores.json]
+
+Members are plain mixtures of the default size with random weights: 64 chunks of 16 actions, each with a probability
+of its own. Time does not depend on the weights; how far 64 samples are from the exact score does, so that the error is
+an orientation. One thread, one minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robolearn.config import write_json
+from robolearn.data.normalizer import Normalizer
+from robolearn.errors import user_errors
+from robolearn.nets.mlp import MLPConfig
+from robolearn.policies.mixture import Mixture, MixtureConfig
+from robolearn.policies.policy import Policy, PolicyConfig
+from robolearn.report.facts import machine_facts
+from robolearn.safety import exact, scores
+
+STATE, ACTION, OBS_HORIZON, ACTION_HORIZON = 4, 2, 2, 16
+MEMBERS, SAMPLES, REPEATS, OBSERVATIONS = 5, 64, 30, 64
+
+
+def member(seed: int) -> Mixture:
+    """A plain mixture whose chunks lie apart and whose probabilities differ."""
+    torch.manual_seed(seed)
+    cfg = PolicyConfig(MixtureConfig("plain"), MLPConfig(), {"state": (STATE,)}, ACTION, OBS_HORIZON, ACTION_HORIZON)
+    family = Policy(cfg, Normalizer({"state": (STATE,), "action": (ACTION,)})).eval().family
+    assert isinstance(family, Mixture)
+    for parameter in family.codes.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return family
+
+
+def distributions(members: list[Mixture], cond: Tensor) -> tuple[Tensor, Tensor]:
+    """Chunks [k, b, K, t, a] and their probabilities."""
+    chunks, probabilities = zip(*(m.distribution(cond) for m in members), strict=True)
+    return torch.stack(chunks), torch.stack(probabilities)
+
+
+def samples(members: list[Mixture], cond: Tensor, generator: torch.Generator) -> Tensor:
+    """Chunks [k, b, n, t, a] with the same noise in all members."""
+    repeated = cond.repeat_interleave(SAMPLES, dim=0)
+    noise = members[0].noise(len(repeated), generator=generator)
+    return torch.stack([m.sample(repeated, noise).unflatten(0, (len(cond), SAMPLES)) for m in members])
+
+
+def milliseconds(call: Callable[[], Any]) -> float:
+    """Median CPU time of a call."""
+    call()
+    times = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        call()
+        times.append(1000 * (time.process_time() - start))
+    return statistics.median(times)
+
+
+@torch.no_grad()
+def measure() -> dict[str, Any]:
+    """All numbers, by score."""
+    members, generator = [member(seed) for seed in range(MEMBERS)], torch.Generator().manual_seed(0)
+    cond = torch.rand(OBSERVATIONS, OBS_HORIZON, STATE, generator=generator) * 2 - 1
+
+    def both(name: str, of: list[Mixture], ours: Callable[..., Tensor], theirs: Callable[..., Tensor]) -> None:
+        one = cond[:1]
+        wanted = ours(*distributions(of, cond))
+        error = theirs(samples(of, cond, generator)) - wanted
+        found[name] = {
+            "exact_ms": milliseconds(lambda: ours(*distributions(of, one))),
+            "sampled_ms": milliseconds(lambda: theirs(samples(of, one, generator))),
+            "exact_evaluations": len(of),
+            "sampled_evaluations": len(of) * SAMPLES,
+            "mean": wanted.mean().item(),
+            "spread": wanted.std().item(),
+            "sampled_rms_error": error.square().mean().sqrt().item(),
+            "sampled_bias": error.mean().item(),
+        }
+
+    found: dict[str, Any] = {}
+    both("energy_disagreement", members, exact.energy_disagreement, scores.energy_disagreement)
+    both(
+        "action_entropy",
+        members[:1],
+        lambda chunks, p: exact.action_entropy(chunks[0], p[0]),
+        lambda chunks: scores.action_entropy(chunks[0]),
+    )
+    both(
+        "admissible_mass",
+        members[:1],
+        lambda chunks, p: exact.admissible_mass(p[0], chunks[0, :, :, 0, 0] > 0),
+        lambda chunks: (chunks[0, :, :, 0, 0] > 0).float().mean(1),
+    )
+    return found
+
+
+def main() -> None:
+    """Measure, write and show."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="JSON with all numbers")
+    cfg = parser.parse_args()
+    torch.set_num_threads(1)
+    numbers = measure()
+    if cfg.out:
+        write_json(cfg.out, {"members": MEMBERS, "samples": SAMPLES, **machine_facts("cpu"), "scores": numbers})
+    for name, row in numbers.items():
+        print(
+            f"{name:20s} exact {row['exact_ms']:.2f} ms, {row['exact_evaluations']} evaluations; {SAMPLES} samples "
+            f"{row['sampled_ms']:.2f} ms, {row['sampled_evaluations']} evaluations, rms error "
+            f"{row['sampled_rms_error']:.3f}, bias {row['sampled_bias']:+.3f}; "
+            f"exact values {row['mean']:.3f} +- {row['spread']:.3f}"
+        )
+
+
+if __name__ == "__main__":
+    with user_errors():
+        main()
