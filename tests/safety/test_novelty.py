@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from robolearn.safety.novelty import OneStepFlow, RandomDistillation
+from robolearn.safety.scores import neighbour_distance
 
 KINDS = [RandomDistillation, OneStepFlow]
 
@@ -38,6 +39,13 @@ def test_what_was_never_seen_scores_higher(fitted):
     familiar, new = (100 * points + 50 for points in (ring(300, seed=2), ring(300, 6.0, seed=3)))
     assert separation(fitted, familiar, new) > 0.95
     assert abs(separation(fitted, 100 * ring(300, seed=4) + 50, familiar) - 0.5) < 0.1
+
+
+def test_a_hole_in_the_demonstrations_takes_another_score(fitted):
+    """Networks interpolate: the middle of the ring looks familiar to them, and not to the nearest neighbours."""
+    familiar, middle, reference = (100 * x + 50 for x in (ring(300, seed=2), ring(300, 0.0, seed=3), ring(1000)))
+    assert separation(fitted, familiar, middle) < 0.6
+    assert separation(lambda x: neighbour_distance(x, reference), familiar, middle) > 0.95
 
 
 def test_it_is_learnt(fitted):
