@@ -35,7 +35,7 @@ FLOW = Row("flow", choose("row", ["flow"], ROWS)[0].family, (Setting("euler-20",
 TASKS = [
     Task(
         use,
-        TrainConfig(DatasetConfig(Path("avoid.zarr"), num_episodes=NUM_DEMONSTRATIONS), symmetry=use, steps=STEPS),
+        TrainConfig(DatasetConfig((Path("avoid.zarr"),), num_episodes=NUM_DEMONSTRATIONS), symmetry=use, steps=STEPS),
         MLPConfig(),
     )
     for use in USES

@@ -53,6 +53,8 @@ def _build(annotation: Any, data: Any, registry: Registry, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _build_union(args, data, registry, where)
     if origin is tuple:
+        if args[-1] is Ellipsis and isinstance(data, str | int | float):
+            data = [data]  # a single value will do, so that an option of one value can come to take several
         _expect(isinstance(data, list), where, "a list", data)
         kinds = [args[0]] * len(data) if args[-1] is Ellipsis else args
         _expect(len(kinds) == len(data), where, f"{len(kinds)} entries", data)

@@ -29,6 +29,7 @@ class Everything:
     family: FlowConfig | RegressionConfig = field(default_factory=FlowConfig)
     either: int | str | None = None
     flags: dict[str, bool] = field(default_factory=dict)
+    several: tuple[Path, ...] = ()
 
 
 def through_text(value):
@@ -40,7 +41,7 @@ def through_text(value):
     [
         TrainConfig(),
         TrainConfig(
-            dataset=DatasetConfig(path=Path("x/y.zarr"), obs_keys=("a", "b"), cache_dir=Path("c")),
+            dataset=DatasetConfig(path=(Path("x/y.zarr"), Path("z.zarr")), obs_keys=("a", "b"), cache_dir=Path("c")),
             env=EnvConfig("envs:robolearn/Avoid-v0", {"obs_type": "state"}, 7),
             lr=1.0,
             out=Path("runs/a"),
@@ -49,7 +50,7 @@ def through_text(value):
         ),
         PolicyConfig(DiffusionConfig("eps", 20, "ddim", 3), UNetConfig((8, 16)), {"a": (2, 3), "b": ()}, 2, 1, 4),
         PolicyConfig(RegressionConfig(), MLPConfig(), {"b": (1,), "a": (1,)}, 2, 1, 4, {"a": (0,)}),
-        Everything(1.5, (2, "b"), "y", Path("p"), RegressionConfig(), "text", {"on": True}),
+        Everything(1.5, (2, "b"), "y", Path("p"), RegressionConfig(), "text", {"on": True}, (Path("a"), Path("b"))),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -70,6 +71,7 @@ def test_the_order_of_the_keys_survives():
         pair=st.tuples(st.integers(), st.text()),
         kind=st.sampled_from(["x", "y"]),
         path=st.none(),
+        several=st.just(()),
         family=st.sampled_from([FlowConfig(), FlowConfig(steps=3), RegressionConfig()]),
         either=st.one_of(st.none(), st.integers(), st.text()),
         flags=st.dictionaries(st.text(), st.booleans()),
@@ -77,6 +79,12 @@ def test_the_order_of_the_keys_survives():
 )
 def test_round_trip_of_anything(value):
     assert through_text(value) == value
+
+
+def test_a_single_value_will_do_for_a_tuple_of_any_length():
+    """Runs of before an option took several values must load."""
+    assert from_json(Everything, {"number": 2, "several": "a"}, REGISTRY) == Everything(2.0, several=(Path("a"),))
+    assert from_json(TrainConfig, {"dataset": {"path": "a.zarr"}}, REGISTRY).dataset.path == (Path("a.zarr"),)
 
 
 def test_a_whole_number_will_do_for_a_float():
@@ -94,6 +102,8 @@ def test_a_whole_number_will_do_for_a_float():
         ({"number": 1, "pair": "ab"}, "Everything.pair: expected a list, found 'ab'"),
         ({"number": 1, "pair": [1]}, "Everything.pair: expected 2 entries, found [1]"),
         ({"number": 1, "pair": [1, 2]}, "Everything.pair: expected str, found 2"),
+        ({"number": 1, "several": 3}, "Everything.several: expected a path, found 3"),
+        ({"number": 1, "several": None}, "Everything.several: expected a list, found None"),
         ({"number": 1, "kind": "z"}, "Everything.kind: expected one of x, y, found 'z'"),
         ({"number": 1, "path": 3}, "Everything.path: expected a path, found 3"),
         ({"number": 1, "either": 1.5}, "Everything.either: expected int or str, found 1.5"),

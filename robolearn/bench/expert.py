@@ -15,7 +15,7 @@ from robolearn.bench.measuring import EVALUATION_SEED, SELECTION_SEED
 from robolearn.bench.rows import Task
 from robolearn.bench.summary import Measured
 from robolearn.config import read_json, write_json
-from robolearn.data.store import DemoStore
+from robolearn.data.demos import Demos
 from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.environments import EnvConfig
 from robolearn.types import Array
@@ -48,7 +48,7 @@ def ask_expert(task: Task, data: Path, runs: Path) -> None:
     """
     if task.num_repeats < 2 or expert_rounds(task, runs):
         return
-    attrs = DemoStore.open(data / task.train.dataset.path).attrs
+    attrs = Demos.open([data / path for path in task.train.dataset.path]).attrs
     env = task.train.env.over(EnvConfig(attrs.env_id, attrs.env_kwargs))
     evaluation = _episodes(env, EVALUATION_SEED + np.arange(task.num_states), task.num_repeats)
     selection = _episodes(env, SELECTION_SEED + np.arange(task.selection_states), task.num_repeats)

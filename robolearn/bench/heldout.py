@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robolearn.data.demos import Demos
 from robolearn.data.normalizer import Normalizer
-from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
 from robolearn.policies.policy import Policy
 from robolearn.rollout.agreement import BRIDGE_FACTOR, chunk_energy, expert_radius, share_beyond
@@ -53,16 +53,16 @@ class HeldOut:
             ValueError: It held none out, or none is as long as a chunk.
         """
         cfg, data = run.config(), run.data()
-        store = DemoStore.open(cfg.dataset.path)
+        demos = Demos.open(cfg.dataset.path)
         if not data.validation_episodes:
             raise ValueError(f"{run.directory}: chunks are compared at held-out observations, and none were held out")
         horizons = cfg.obs_horizon, cfg.action_horizon
         keys = list(cfg.dataset.obs_keys or ())
-        near = [NEIGHBOUR_KEY] if NEIGHBOUR_KEY in store.keys else keys
+        near = [NEIGHBOUR_KEY] if NEIGHBOUR_KEY in demos.keys else keys
         episodes = np.array(data.validation_episodes)
-        here = Windows.from_store(store, list({*keys, *near}), *horizons, episodes, device, cfg.dataset.cache_dir)
-        there = Windows.from_store(store, near, *horizons, choose_episodes(store, cfg)["train"], device)
-        chosen, num_episodes = _choose(here, np.diff(store.episode_ends, prepend=0)[episodes])
+        here = Windows.from_store(demos, list({*keys, *near}), *horizons, episodes, device, cfg.dataset.cache_dir)
+        there = Windows.from_store(demos, near, *horizons, choose_episodes(demos, cfg)["train"], device)
+        chosen, num_episodes = _choose(here, np.diff(demos.episode_ends, prepend=0)[episodes])
         batch, normalizer = here.batch(torch.from_numpy(chosen)), Normalizer.fit(there.arrays())
 
         full = [i[there.batch(i).mask.all(1)] for i in torch.arange(len(there), device=device).split(4096)]

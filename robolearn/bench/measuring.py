@@ -11,7 +11,7 @@ from torch import nn
 
 from robolearn.bench.heldout import HeldOut
 from robolearn.bench.rows import Setting, Task
-from robolearn.data.store import DemoStore
+from robolearn.data.demos import Demos
 from robolearn.policies.policy import Policy
 from robolearn.rollout.environments import num_modes
 from robolearn.rollout.evaluation import evaluate, measure_latency
@@ -45,10 +45,10 @@ def measure(task: Task, run: Run, setting: Setting, held_out: HeldOut, device: t
 
 
 def demonstrated_modes(run: Run) -> list[int] | None:
-    """Demonstrations per mode of the task, in the whole store; None where the task has no modes."""
+    """Demonstrations per mode of the task, in all of the data; None where the task has no modes."""
     cfg = run.config()
     count = num_modes(cfg.env)
-    modes = DemoStore.open(cfg.dataset.path).episode_attrs.get("mode")
+    modes = Demos.open(cfg.dataset.path).episode_attr("mode")
     if count is None or modes is None:
         return None
     return np.bincount(modes[modes >= 0], minlength=count).tolist()

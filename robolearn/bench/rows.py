@@ -86,10 +86,10 @@ class Row:
 
 
 TASKS = (
-    Task("avoid", TrainConfig(dataset=DatasetConfig(Path("avoid.zarr"))), MLPConfig()),
+    Task("avoid", TrainConfig(dataset=DatasetConfig((Path("avoid.zarr"),))), MLPConfig()),
     Task(
         "insert",
-        TrainConfig(dataset=DatasetConfig(Path("insert.zarr")), steps=6_000),
+        TrainConfig(dataset=DatasetConfig((Path("insert.zarr"),)), steps=6_000),
         MLPConfig(),
         num_states=40,
         num_repeats=12,
@@ -97,7 +97,7 @@ TASKS = (
     ),
     Task(
         "push",
-        TrainConfig(dataset=DatasetConfig(Path("push.zarr")), steps=12_000),
+        TrainConfig(dataset=DatasetConfig((Path("push.zarr"),)), steps=12_000),
         MLPConfig(),
         num_states=20,
         num_repeats=12,
@@ -106,7 +106,7 @@ TASKS = (
     Task(
         "pusht",
         TrainConfig(
-            dataset=DatasetConfig(Path("pusht.zarr"), obs_keys=("state",), angles=("state:4",)),
+            dataset=DatasetConfig((Path("pusht.zarr"),), obs_keys=("state",), angles=("state:4",)),
             env=EnvConfig("envs:robolearn/PushT-v0"),
             steps=20_000,
             lr=5e-4,
@@ -123,7 +123,7 @@ TASKS = (
     Task(
         "avoid_pixels",
         TrainConfig(
-            dataset=DatasetConfig(Path("avoid_pixels.zarr"), obs_keys=("image", "state")),
+            dataset=DatasetConfig((Path("avoid_pixels.zarr"),), obs_keys=("image", "state")),
             obs_horizon=1,
             steps=12_000,
             batch_size=64,

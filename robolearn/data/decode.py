@@ -1,4 +1,4 @@
-"""From a store's arrays to what training keeps: float32 rows and uint8 images, in memory or memory-mapped."""
+"""From the arrays of stores to what training keeps: float32 rows and uint8 images, in memory or memory-mapped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.data.checks import finite_problem
-from robolearn.data.store import DemoStore
+from robolearn.data.demos import Demos
 from robolearn.types import is_image
 
 
@@ -18,34 +18,35 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "robolearn"
 
 
-def decode(store: DemoStore, key: str) -> np.ndarray:
+def decode(demos: Demos, key: str) -> np.ndarray:
     """Read a key into memory [time, ...], float32 or (images) uint8.
 
     Raises:
-        ValueError: No such key, wrong rank, a damaged chunk, NaN or infinity, or an image outside 0 .. 255.
+        ValueError: No such key, shapes that differ, wrong rank, a damaged chunk, NaN or infinity, or an image
+            outside 0 .. 255.
     """
-    rows = np.empty(*_layout(store, key))
-    for start, slab in _slabs(store, key):
+    rows = np.empty(*_layout(demos, key))
+    for start, slab in _slabs(demos, key):
         rows[start : start + len(slab)] = slab
     return rows
 
 
-def decoded_bytes(store: DemoStore, key: str) -> int:
+def decoded_bytes(demos: Demos, key: str) -> int:
     """Size of a key once decoded."""
-    shape, dtype = _layout(store, key)
+    shape, dtype = _layout(demos, key)
     return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 
-def memory_map(store: DemoStore, key: str, folder: Path) -> np.ndarray:
+def memory_map(demos: Demos, key: str, folder: Path) -> np.ndarray:
     """Map the decoded copy of a key, written on first use; it gets its name only when complete."""
-    target = folder / f"{store.path.stem}-{key}-{store.fingerprint(key)}.npy"
+    target = folder / f"{demos.stores[0].path.stem}-{key}-{demos.fingerprint(key)}.npy"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f"{target.name}.{os.getpid()}.partial"
-        shape, dtype = _layout(store, key)
+        shape, dtype = _layout(demos, key)
         try:
             rows = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
-            for start, slab in _slabs(store, key):
+            for start, slab in _slabs(demos, key):
                 rows[start : start + len(slab)] = slab
             rows.flush()
             partial.replace(target)
@@ -56,26 +57,27 @@ def memory_map(store: DemoStore, key: str, folder: Path) -> np.ndarray:
     return np.load(target, mmap_mode="c")  # torch wants writable memory; "c" keeps writes away from the file
 
 
-def _layout(store: DemoStore, key: str) -> tuple[tuple[int, ...], np.dtype]:
-    if key not in store.keys:
-        raise ValueError(f"{store.path}: no key '{key}' (there are: {', '.join(store.keys)})")
-    shape = store.shapes[key]
+def _layout(demos: Demos, key: str) -> tuple[tuple[int, ...], np.dtype]:
+    shape = demos.shape(key)
     if not shape or (key == "action" and len(shape) != 1):
         expected = "[time, a]" if key == "action" else "[time, ...] with at least one dimension per step"
-        raise ValueError(f"{store.path}: data/{key} has shape {(store.num_steps, *shape)}, expected {expected}")
+        raise ValueError(f"{demos.name}: data/{key} has shape {(demos.num_steps, *shape)}, expected {expected}")
     # Images are 0 .. 255 in this layout, also where they were recorded as float.
-    return (store.num_steps, *shape), np.dtype(np.uint8 if is_image(shape) else np.float32)
+    return (demos.num_steps, *shape), np.dtype(np.uint8 if is_image(shape) else np.float32)
 
 
-def _slabs(store: DemoStore, key: str) -> Iterator[tuple[int, np.ndarray]]:
-    _, dtype = _layout(store, key)
-    for start, slab in store.slabs(key):
-        problem = finite_problem(key, slab, store.episode_ends, start)
-        if problem:
-            raise ValueError(f"{store.path}: {problem}")
-        if dtype == np.uint8 and slab.dtype != np.uint8:
-            wrong = (slab < 0) | (slab > 255) | (slab != np.trunc(slab))
-            if wrong.any():
-                row = start + int(np.argwhere(wrong)[0, 0])
-                raise ValueError(f"{store.path}: data/{key}: row {row} is no 8-bit image (whole numbers 0 .. 255)")
-        yield start, slab.astype(dtype, copy=False)
+def _slabs(demos: Demos, key: str) -> Iterator[tuple[int, np.ndarray]]:
+    _, dtype = _layout(demos, key)
+    before = 0
+    for store in demos.stores:
+        for start, slab in store.slabs(key):
+            problem = finite_problem(key, slab, store.episode_ends, start)
+            if problem:
+                raise ValueError(f"{store.path}: {problem}")
+            if dtype == np.uint8 and slab.dtype != np.uint8:
+                wrong = (slab < 0) | (slab > 255) | (slab != np.trunc(slab))
+                if wrong.any():
+                    row = start + int(np.argwhere(wrong)[0, 0])
+                    raise ValueError(f"{store.path}: data/{key}: row {row} is no 8-bit image (whole numbers 0 .. 255)")
+            yield before + start, slab.astype(dtype, copy=False)
+        before += store.num_steps

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 ShortEpisodes = Literal["refuse", "drop", "pad"]
+_BOOTSTRAP_STREAM = 1
 
 
 def usable_episodes(lengths: np.ndarray, window: int, short: ShortEpisodes) -> np.ndarray:
@@ -32,6 +33,19 @@ def usable_episodes(lengths: np.ndarray, window: int, short: ShortEpisodes) -> n
         f"({too_short.sum()} of {len(lengths)} episodes are shorter than a window); "
         "choose smaller horizons or another --dataset.short-episodes (refuse, drop, pad)"
     )
+
+
+def bootstrap(episodes: np.ndarray, seed: int) -> np.ndarray:
+    """Draw as many episodes again, with replacement (Efron 1979): on average 63 % of them, some repeatedly.
+
+    Args:
+        episodes: Indices [e].
+        seed: The same seed gives the same draw; independent of `split_episodes` with that seed.
+
+    Returns:
+        Sorted indices [e].
+    """
+    return np.sort(np.random.default_rng([seed, _BOOTSTRAP_STREAM]).choice(episodes, len(episodes)))
 
 
 def split_episodes(num_episodes: int, fractions: dict[str, float], seed: int) -> dict[str, np.ndarray]:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from robolearn.data import decode
 from robolearn.data.checks import ends_problem
+from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
 from robolearn.types import Batch, is_image
 
@@ -106,7 +107,7 @@ class Windows:
     @classmethod
     def from_store(
         cls,
-        store: DemoStore,
+        store: DemoStore | Demos,
         obs_keys: Sequence[str],
         obs_horizon: int,
         action_horizon: int,
@@ -115,10 +116,10 @@ class Windows:
         cache_dir: str | Path | None = None,
         max_resident_bytes: int = MAX_RESIDENT_BYTES,
     ) -> Windows:
-        """Read a store: into memory if it fits, else through a memory-mapped copy that is decoded once.
+        """Read stores: into memory if it fits, else through a memory-mapped copy that is decoded once.
 
         Args:
-            store: Demonstrations.
+            store: Demonstrations, of one store or several.
             obs_keys: Keys to observe. Low-dimensional ones become float32, images stay (or become) uint8.
             obs_horizon: Past observations, now included.
             action_horizon: Length of the action chunk.
@@ -128,16 +129,18 @@ class Windows:
             max_resident_bytes: Observations that take more, decoded, are memory-mapped.
 
         Raises:
-            ValueError: A key does not exist, has the wrong rank, a damaged chunk, NaN or infinity.
+            ValueError: A key does not exist, has the wrong rank, another shape in another store, a damaged chunk,
+                NaN or infinity.
         """
-        resident = sum(decode.decoded_bytes(store, key) for key in obs_keys) <= max_resident_bytes
+        demos = store if isinstance(store, Demos) else Demos([store])
+        resident = sum(decode.decoded_bytes(demos, key) for key in obs_keys) <= max_resident_bytes
         if resident:
-            obs = {key: torch.from_numpy(decode.decode(store, key)) for key in obs_keys}
+            obs = {key: torch.from_numpy(decode.decode(demos, key)) for key in obs_keys}
         else:
             folder = Path(cache_dir) if cache_dir else decode.default_cache_dir()
-            obs = {key: torch.from_numpy(decode.memory_map(store, key, folder)) for key in obs_keys}
-        actions = torch.from_numpy(decode.decode(store, "action"))
-        return cls(obs, actions, store.episode_ends, obs_horizon, action_horizon, episodes, device, resident=resident)
+            obs = {key: torch.from_numpy(decode.memory_map(demos, key, folder)) for key in obs_keys}
+        actions = torch.from_numpy(decode.decode(demos, "action"))
+        return cls(obs, actions, demos.episode_ends, obs_horizon, action_horizon, episodes, device, resident=resident)
 
     def __len__(self) -> int:
         return len(self._rows)

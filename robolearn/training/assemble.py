@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from robolearn.config import from_json
+from robolearn.data.demos import Demos
 from robolearn.data.normalizer import Mode, Normalizer
-from robolearn.data.splits import split_episodes, usable_episodes
-from robolearn.data.store import DemoStore, default_obs_keys
+from robolearn.data.splits import bootstrap, split_episodes, usable_episodes
+from robolearn.data.store import default_obs_keys
 from robolearn.data.symmetry import Symmetry
 from robolearn.data.windows import Windows
 from robolearn.policies.mixture import MixtureConfig
@@ -53,22 +54,22 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
     """Open the demonstrations and split them.
 
     Returns:
-        The configuration with the store's environment and keys filled in, training and held-out windows,
+        The configuration with the stores' environment and keys filled in, training and held-out windows,
         and facts.
     """
-    store = DemoStore.open(cfg.dataset.path)
-    keys = cfg.dataset.obs_keys or default_obs_keys(store)
-    env = cfg.env.over(EnvConfig(store.attrs.env_id, store.attrs.env_kwargs))
+    demos = Demos.open(cfg.dataset.path)
+    keys = cfg.dataset.obs_keys or default_obs_keys(demos.stores[0])
+    env = cfg.env.over(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
     cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=tuple(keys)))
-    parts = choose_episodes(store, cfg)
+    parts = choose_episodes(demos, cfg)
     train = Windows.from_store(
-        store, keys, cfg.obs_horizon, cfg.action_horizon, parts["train"], device, cfg.dataset.cache_dir
+        demos, keys, cfg.obs_horizon, cfg.action_horizon, parts["train"], device, cfg.dataset.cache_dir
     )
     validation = train.of(parts["validation"]) if "validation" in parts else None
     facts = DataFacts(
-        path=str(cfg.dataset.path),
-        content_hash=store.content_hash([*keys, "action"]),
-        control_dt=store.attrs.control_dt or DEFAULT_CONTROL_DT,
+        path=demos.name,
+        content_hash=demos.content_hash([*keys, "action"]),
+        control_dt=demos.attrs.control_dt or DEFAULT_CONTROL_DT,
         num_episodes=len(parts["train"]),
         num_steps=len(train),
         validation_episodes=tuple(int(i) for i in parts.get("validation", ())),
@@ -76,23 +77,39 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
     return cfg, train, validation, facts
 
 
-def choose_episodes(store: DemoStore, cfg: TrainConfig) -> dict[str, np.ndarray]:
+def choose_episodes(demos: Demos, cfg: TrainConfig) -> dict[str, np.ndarray]:
     """Episodes to train on and, where the share makes at least one, to validate on."""
-    lengths = np.diff(store.episode_ends, prepend=0)
-    window = cfg.obs_horizon - 1 + cfg.action_horizon
-    try:
-        usable = usable_episodes(lengths, window, cfg.dataset.short_episodes)
-    except ValueError as error:
-        raise ValueError(f"{store.path}: {error}") from None
+    usable = find_usable(demos, cfg)
     wanted, held_out = cfg.dataset.num_episodes, cfg.dataset.validation_fraction
     wanted = len(usable) if wanted is None else wanted
     if not 1 <= wanted <= len(usable):
-        raise ValueError(f"--dataset.num-episodes {wanted}: {store.path} has {len(usable)} episodes")
+        raise ValueError(f"--dataset.num-episodes {wanted}: {demos.name} has {len(usable)} episodes")
     has_validation = held_out * wanted >= 1
     fractions = {"train": (1 - held_out * has_validation) * wanted / len(usable)}
     if has_validation:
         fractions["validation"] = held_out * wanted / len(usable)
-    return {name: usable[part] for name, part in split_episodes(len(usable), fractions, cfg.seed).items()}
+    seed = cfg.seed if cfg.dataset.split_seed is None else cfg.dataset.split_seed
+    parts = {name: usable[part] for name, part in split_episodes(len(usable), fractions, seed).items()}
+    if cfg.dataset.bootstrap:
+        parts["train"] = bootstrap(parts["train"], cfg.seed)
+    return parts
+
+
+def find_usable(demos: Demos, cfg: TrainConfig) -> np.ndarray:
+    """Episodes of all stores that are long enough, or padded.
+
+    Raises:
+        ValueError: There are too short ones and they are refused, or all of one store would be dropped.
+    """
+    window, usable, before = cfg.obs_horizon - 1 + cfg.action_horizon, [], 0
+    for store in demos.stores:
+        lengths = np.diff(store.episode_ends, prepend=0)
+        try:
+            usable.append(before + usable_episodes(lengths, window, cfg.dataset.short_episodes))
+        except ValueError as error:
+            raise ValueError(f"{store.path}: {error}") from None
+        before += store.num_episodes
+    return np.concatenate(usable)
 
 
 def make_policy(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, windows: Windows) -> Policy:

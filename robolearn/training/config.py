@@ -16,8 +16,8 @@ from robolearn.rollout.environments import EnvConfig
 class DatasetConfig:
     """Which demonstrations, and which part of them."""
 
-    path: Path = Path("datasets/avoid.zarr")
-    """Demonstrations: a zarr directory or .zip."""
+    path: tuple[Path, ...] = (Path("datasets/avoid.zarr"),)
+    """Demonstrations: zarr directories or .zip files; several are mixed."""
     obs_keys: tuple[str, ...] | None = None
     """Observation keys to feed the policy; by default those that the store declares."""
     angles: tuple[str, ...] = ()
@@ -28,6 +28,10 @@ class DatasetConfig:
     """What to do about episodes shorter than a window, which spans obs_horizon - 1 + action_horizon steps."""
     validation_fraction: float = 0.05
     """Share of the episodes held out for the validation loss, in [0, 1)."""
+    split_seed: int | None = None
+    """Fixes the subset and the held-out episodes; by default --seed."""
+    bootstrap: bool = False
+    """Train on as many episodes drawn with replacement by --seed; none of those held out."""
     normalization: Literal["minmax", "zscore"] = "minmax"
     """How observations are normalised; actions always go to [-1, 1], the range the families work in."""
     cache_dir: Path | None = None

@@ -32,16 +32,17 @@ class DataFacts:
     """What was trained on, as evaluation and reports need it."""
 
     path: str
+    """Of the store, or of several with plus signs in between."""
     content_hash: str
     """sha256 of the arrays trained on."""
     control_dt: float
     """Seconds per action; 0.1 where the store does not say."""
     num_episodes: int
-    """Episodes trained on."""
+    """Episodes trained on; a bootstrap counts repetitions."""
     num_steps: int
     """Steps trained on."""
     validation_episodes: tuple[int, ...]
-    """Episodes held out."""
+    """Episodes held out, numbered through all stores."""
 
 
 class Run:

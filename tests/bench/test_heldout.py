@@ -31,7 +31,7 @@ def test_observations_are_held_out_and_the_same_for_every_family(runs):
     assert torch.equal(one.obs["state"], other.obs["state"])
     assert np.array_equal(one.neighbours, other.neighbours)
     assert one.num_episodes == len(runs[0].data().validation_episodes) == 2
-    store = DemoStore.open(runs[0].config().dataset.path)
+    store = DemoStore.open(*runs[0].config().dataset.path)
     held_out = np.concatenate([store.episode(i).obs["state"] for i in runs[0].data().validation_episodes])
     rows = {row.tobytes() for row in held_out}
     assert all(obs.tobytes() in rows for obs in one.obs["state"][:, 0].numpy())

@@ -17,7 +17,7 @@ from robolearn.types import Episode
 TASK = Task(
     "tiny",
     TrainConfig(
-        dataset=DatasetConfig(Path("tiny.zarr"), validation_fraction=0.2),
+        dataset=DatasetConfig((Path("tiny.zarr"),), validation_fraction=0.2),
         env=EnvConfig("envs:robolearn/Avoid-v0", max_episode_steps=6),
         obs_horizon=1,
         action_horizon=4,

@@ -1,5 +1,6 @@
 """The loop: what it records, several processes, and periodic rollouts."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,9 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
 from robolearn.policies.policy import Policy
 from robolearn.rollout.environments import EnvConfig, make_env
+from robolearn.training.assemble import choose_episodes
+from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.device import Processes, choose_device
 from robolearn.training.fit import stop_signal
 from robolearn.training.run import Run
@@ -71,6 +75,31 @@ def test_episodes_shorter_than_a_window(tmp_path, train_main, tiny_flags, write_
     train_main([*two, "--out", str(tmp_path / "run"), "--dataset.short-episodes", short])
     assert Run.open(tmp_path / "run").data().num_steps == steps
     train_main([*flags, "--out", str(tmp_path / "one_observation")])
+
+
+def test_stores_are_mixed(tmp_path, train_main, tiny_flags, demos, write_demos):
+    """The second holds corrections that are shorter than a window."""
+    short = write_demos(tmp_path / "short.zarr", lengths=(3, 2, 2, 3), seed=1)
+    flags = [*tiny_flags, "--steps", "1", "--dataset.path", str(demos), str(short)]
+    with pytest.raises(ValueError, match=r"short.zarr: episode 0 has 3 steps, a window 4 \(4 of 4 episodes"):
+        train_main([*flags, "--out", str(tmp_path / "refused")])
+    train_main([*flags, "--out", str(tmp_path / "run"), "--dataset.short-episodes", "pad"])
+    data, cfg = Run.open(tmp_path / "run").data(), Run.open(tmp_path / "run").config()
+    assert (data.path, cfg.dataset.path) == (f"{demos} + {short}", (demos, short))
+    assert (data.num_episodes, len(data.validation_episodes), data.control_dt) == (8, 2, 0.05)
+    lengths = np.array([20] * 6 + [3, 2, 2, 3])
+    assert data.num_steps == lengths.sum() - lengths[list(data.validation_episodes)].sum()
+
+
+def test_a_bootstrap_leaves_out_what_is_held_out(demos):
+    dataset = DatasetConfig((demos,), validation_fraction=0.2, split_seed=7)
+    plain = choose_episodes(Demos.open([demos]), TrainConfig(dataset, seed=3))
+    for seed in range(10):
+        cfg = TrainConfig(dataclasses.replace(dataset, bootstrap=True), seed=seed)
+        parts = choose_episodes(Demos.open([demos]), cfg)
+        np.testing.assert_array_equal(parts["validation"], plain["validation"])
+        assert set(parts["train"]) <= set(plain["train"])
+        assert len(parts["train"]) == len(plain["train"])
 
 
 def test_the_store_says_how_its_environment_is_made(tmp_path, train_main, tiny_flags, write_demos):

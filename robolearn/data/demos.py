@@ -1,0 +1,122 @@
+"""One or several stores as one recording: all their episodes, one after the other, numbered through."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.store import DemoStore
+
+
+class Demos:
+    """Stores that are trained on together, such as demonstrations and later corrections.
+
+    Attributes:
+        stores: In the order given.
+        attrs: Those of the first store; environment and control_dt are of the first that states them.
+        episode_ends: Cumulative, exclusive ends over all stores, int64 [e].
+    """
+
+    def __init__(self, stores: Sequence[DemoStore]) -> None:
+        """Join open stores.
+
+        Raises:
+            ValueError: There is none, one is given twice, or two state another environment or control_dt.
+        """
+        if not stores:
+            raise ValueError("--dataset.path needs at least one store")
+        paths = [store.path.resolve() for store in stores]
+        for index, path in enumerate(paths):
+            if path in paths[:index]:  # its episodes would be trained on and held out at once
+                raise ValueError(f"{stores[index].path}: given twice")
+        self.stores = tuple(stores)
+        self.attrs = _joint_attrs(self.stores)
+        starts = np.cumsum([0, *(store.num_steps for store in stores)])
+        self.episode_ends = np.concatenate(
+            [store.episode_ends + start for store, start in zip(stores, starts, strict=False)]
+        )
+
+    @classmethod
+    def open(cls, paths: Sequence[str | os.PathLike[str]]) -> Demos:
+        """Open stores for reading; errors are those of `DemoStore.open` and of joining them."""
+        return cls([DemoStore.open(path) for path in paths])
+
+    @property
+    def name(self) -> str:
+        """Their paths, for people."""
+        return " + ".join(str(store.path) for store in self.stores)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of all stores."""
+        return int(self.episode_ends[-1])
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys that every store has, "action" among them."""
+        return tuple(key for key in self.stores[0].keys if all(key in store.keys for store in self.stores))
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Shape of one step of a key.
+
+        Raises:
+            ValueError: A store lacks the key or has it in another shape than the first.
+        """
+        for store in self.stores:
+            if key not in store.keys:
+                raise ValueError(f"{store.path}: no key '{key}' (there are: {', '.join(store.keys)})")
+        first = self.stores[0]
+        for store in self.stores:
+            if store.shapes[key] != first.shapes[key]:
+                raise ValueError(
+                    f"{store.path}: data/{key} has shape {store.shapes[key]} per step, "
+                    f"in {first.path} {first.shapes[key]}; stores that are mixed must agree"
+                )
+        return first.shapes[key]
+
+    def episode_attr(self, name: str) -> np.ndarray | None:
+        """One number per episode [e]; None where a store does not have it."""
+        parts = [store.episode_attrs.get(name) for store in self.stores]
+        known = [part for part in parts if part is not None]
+        return np.concatenate(known) if len(known) == len(parts) else None
+
+    def content_hash(self, keys: Sequence[str]) -> str:
+        """sha256 over these keys of every store; that of a single store is its own."""
+        return _joint_hash([store.content_hash(keys) for store in self.stores])
+
+    def fingerprint(self, key: str) -> str:
+        """Hash of the files that hold a key, as `DemoStore.fingerprint`."""
+        return _joint_hash([store.fingerprint(key) for store in self.stores])
+
+
+def _joint_hash(hashes: list[str]) -> str:
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+def _joint_attrs(stores: Sequence[DemoStore]) -> StoreAttrs:
+    stated: dict[str, tuple[Any, Path]] = {}
+    for store in stores:
+        for name, value in _statements(store.attrs).items():
+            first, where = stated.setdefault(name, (value, store.path))
+            if value != first:
+                raise ValueError(
+                    f"{store.path}: {name} is {value!r}, in {where} {first!r}; stores that are mixed must agree"
+                )
+    return dataclasses.replace(stores[0].attrs, **{name: value for name, (value, _) in stated.items()})
+
+
+def _statements(attrs: StoreAttrs) -> dict[str, Any]:
+    """What a store states of those attributes that must agree."""
+    said: dict[str, Any] = {}
+    if attrs.env_id is not None:
+        said |= {"env_id": attrs.env_id, "env_kwargs": attrs.env_kwargs}
+    if attrs.control_dt is not None:
+        said["control_dt"] = attrs.control_dt
+    return said
