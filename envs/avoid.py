@@ -12,11 +12,14 @@ The layout is that of D3IL's obstacle avoidance (Jia et al. 2024, arXiv:2402.146
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
+from envs.disturbance import Disturbance
 from envs.task import Array, Outcome, Task
 
 ROD_RADIUS = 0.01
@@ -27,6 +30,7 @@ GAPS = (np.array([-0.075, 0.075]), np.array([-0.15, 0.0, 0.15]), np.array([-0.22
 CENTRES = np.array([(x, y) for y, xs in zip(ROWS, CYLINDERS, strict=True) for x in xs])
 RADII = np.array([0.03, 0.025, 0.025, 0.025, 0.025, 0.025])
 ROW_OF = np.array([0, 1, 1, 2, 2, 2])
+MOVED = 4  # the cylinder that a disturbance moves: the middle one of the last row
 START_Y, FINISH_Y = -0.28, 0.35
 WALLS = np.array([[-0.32, -0.32], [0.32, 0.40]])  # least and greatest position of the rod's axis [m]
 
@@ -36,6 +40,9 @@ LEAVE = (-0.18, -0.167)  # the middle is left at a height drawn from here
 STRAIGHT = 0.03  # the first gap's lane is reached this far before its row
 ROUNDING = 0.03  # length over which corners are rounded
 NUM_POINTS = 512
+NARROW = 0.012  # a gap that leaves the rod's axis less than this to each side is not taken
+BESIDE = 0.05  # nearer below a row than this, the rod is among its cylinders
+LANE = 0.04  # the rod is in a gap when its axis is this near to the gap's middle
 
 
 class Obstacles(NamedTuple):
@@ -73,9 +80,9 @@ def clearance(xy: Array, obstacles: Obstacles = OBSTACLES, shift: Array = np.zer
     return (np.sqrt(np.square(along) + np.square(across)) - obstacles.radius).min(axis=-1) - ROD_RADIUS
 
 
-def mode_of(crossings: Array) -> Array:
+def mode_of(crossings: Array, cylinders: tuple[Array, ...] = CYLINDERS) -> Array:
     """Mode in 0 .. 23, shape [...], of the x in each row's frame where it was crossed [..., 3]; -1 where one is NaN."""
-    gap = [(crossings[..., i, None] > xs).sum(axis=-1) for i, xs in enumerate(CYLINDERS)]
+    gap = [(crossings[..., i, None] > xs).sum(axis=-1) for i, xs in enumerate(cylinders)]
     return np.where(np.isnan(crossings).any(axis=-1), -1, (gap[0] * 3 + gap[1]) * 4 + gap[2])
 
 
@@ -84,6 +91,8 @@ class Avoid(Task):
 
     The velocity makes the state complete: earlier observations tell no more of what an action will do.
     Memory: 1 after a contact, and the x in its frame at which each row was first crossed, NaN before.
+    Disturbances: `moved` the middle cylinder of the last row, `mass` of the rod, `friction` the damping of its
+    actuators, `bias` of x and y.
     """
 
     xml = "avoid.xml"
@@ -93,7 +102,7 @@ class Avoid(Task):
     memory_dim = 4
     has_expert = True
     expert_noise = 0.003
-    symmetry: ClassVar[dict[str, Any] | None] = {  # the mirror x -> -x
+    symmetry: dict[str, Any] | None = {  # the mirror x -> -x  # noqa: RUF012
         "order": 2,
         "maps": {
             "state": {"matrix": np.diag([-1.0, 1.0, -1.0, 1.0]).tolist(), "offset": [0.0] * 4},
@@ -104,8 +113,32 @@ class Avoid(Task):
     observation_space = spaces.Dict({"state": spaces.Box(np.float32(-1e3), np.float32(1e3), (4,))})
     start_space = spaces.Box(np.array([-0.32, -0.32]), np.array([0.32, -0.16]), dtype=np.float64)
     start_spread: ClassVar[Array] = np.array([0.02, 0.01])
-    obstacles: ClassVar[Obstacles] = OBSTACLES
+    obstacles: Obstacles = OBSTACLES
     leave: ClassVar[tuple[float, float]] = LEAVE
+    choice: ClassVar[float] = 0.1  # the next gap is one whose middle is not further to the side than this [m]
+    moved_range = (-0.1, 0.1)  # where it would touch its neighbours
+    positions: ClassVar[dict[str, Array]] = {"state": np.array([1.0, 1.0, 0.0, 0.0])}
+
+    def disturb(self, by: Disturbance) -> None:
+        """Move the cylinder where it is drawn, judged, counted and walked around."""
+        self.model.geom("moved").pos[0] += by.moved
+        to_the_right = by.moved * (np.arange(len(self.obstacles.row)) == MOVED)
+        left, right = self.obstacles.left + to_the_right, self.obstacles.right + to_the_right
+        self.obstacles = self.obstacles._replace(left=left, right=right)
+        last = CYLINDERS[2] + by.moved * np.array([0.0, 1.0, 0.0])
+        self.cylinders = (*CYLINDERS[:2], last)
+        room = np.pad(np.diff(last), 1, constant_values=np.inf) / 2.0 - RADII[MOVED] - ROD_RADIUS
+        middles = GAPS[2] + by.moved / 2.0 * np.array([0.0, 1.0, 1.0, 0.0])
+        self.gaps = (*GAPS[:2], middles[room >= NARROW])
+        self.scale_mass("rod", by.mass)
+        self.model.actuator_biasprm[:, 2] *= by.friction
+        if by.moved or by.bias:
+            self.symmetry = None
+
+    @property
+    def clearance(self) -> Callable[[Array], Array] | None:
+        """The exact distance between the rod at xy and the nearest cylinder."""
+        return partial(clearance, obstacles=self.obstacles)
 
     def shift(self, qpos: Array) -> Array:
         """How far each row stands to the right of its place, [..., 3] or [3], given positions or starts [..., nq]."""
@@ -155,22 +188,40 @@ class Avoid(Task):
             success=(y >= FINISH_Y) & ~hit,
             failure=hit,
             score=score,
-            mode=np.where(hit, -1, mode_of(memory[..., 1:])),
+            mode=np.where(hit, -1, mode_of(memory[..., 1:], self.cylinders)),
         )
 
-    def plan(self, rng: np.random.Generator, start: Array) -> Array:
-        """Draw a gap per row, all 24 combinations alike, and lay a smooth path [NUM_POINTS, 2] through them.
+    def plan(self, rng: np.random.Generator, physics: Array, memory: Array) -> Array:
+        """Draw a gap per row ahead and lay a smooth path [NUM_POINTS, 2] through them; from the start, 24 alike.
 
         The first decision shows as late as the first cylinder allows. Later ones are made half way between two
-        rows, across the rod's way, so that a policy in doubt there still has room to both sides.
+        rows, across the rod's way, so that a policy in doubt there still has room to both sides. A rod that is among
+        the cylinders of a row already takes its nearest gap; it is backed out first if it is not in it.
         """
-        gaps = [rng.choice(xs) + shift for xs, shift in zip(GAPS, self.shift(start), strict=True)]
-        leave = max(start[1], rng.uniform(*self.leave))
-        corners = [(start[0], start[1]), (start[0], leave), (gaps[0], ROWS[0] - STRAIGHT)]
-        for here, there, y in zip(gaps[:-1], gaps[1:], (ROWS[:-1] + ROWS[1:]) / 2, strict=True):
-            corners += [(here, y), (there, y)]
-        corners.append((gaps[-1], WALLS[1, 1]))
+        qpos = self.qpos(physics)
+        (x, y), shift = qpos[:2], self.shift(qpos)
+        rows = np.flatnonzero(y < ROWS)
+        middles = [self.gaps[row] + shift[row] for row in rows]
+        among = (y > ROWS[rows] - BESIDE).any()
+        gaps = [rng.choice(xs if k else self._within_reach(xs, x, among)) for k, xs in enumerate(middles)]
+        corners = [(x, y)]
+        for row, gap in zip(rows, gaps, strict=True):
+            here = corners[-1][0]
+            if row == 0 and y <= self.leave[1]:
+                corners += [(here, max(y, rng.uniform(*self.leave))), (gap, ROWS[0] - STRAIGHT)]
+                continue
+            level = max(y, (ROWS[row - 1] + ROWS[row]) / 2) if row else y
+            if level > ROWS[row] - BESIDE and abs(gap - x) > LANE:
+                level = ROWS[row] - BESIDE
+            corners += [(here, level), (gap, level)]
+        corners.append((corners[-1][0], WALLS[1, 1]))
         return _smooth(np.array(corners))
+
+    def _within_reach(self, middles: Array, x: float, among: bool) -> Array:
+        """Which of the next row's gaps can be taken from `x`."""
+        aside = np.abs(middles - x)
+        near = middles[aside <= self.choice]
+        return middles[[aside.argmin()]] if among or not len(near) else near
 
     def expert(self, physics: Array, memory: Array, plan: Array) -> Array:
         """The point of the path that lies `ADVANCE` ahead of the path's point nearest to the rod."""

@@ -12,6 +12,8 @@ knows where the rows are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from gymnasium import spaces
 
@@ -50,6 +52,12 @@ class AvoidPixels(Avoid):
     )
     obstacles = _with_bars(OBSTACLES)
     leave = (-0.21, -0.19)  # the first gap is up to 15 cm away
+    choice = 0.18
+
+    @property
+    def clearance(self) -> Callable[[Array], Array] | None:
+        """None: the rows stand elsewhere in every episode."""
+        return None
 
     def sample_start(self, rng: np.random.Generator) -> Array:
         """Draw x, y around the start point and the shift of each row: [5]."""

@@ -18,10 +18,15 @@ def check_render_mode(mode: str | None) -> str | None:
     return mode
 
 
-def check_actions(actions: Array, task: Task, leading: tuple[int, ...], num_steps: Array) -> Array:
-    """Actions [*leading, a] as float64, for environments that have taken `num_steps` [n] steps."""
+def check_started(task: Task, num_steps: Array) -> None:
+    """Refuse environments that have taken `num_steps` [n] < 0 steps: they have not begun."""
     if (num_steps < 0).any():
         raise ValueError(f"{task.name}: call reset() before the first step")
+
+
+def check_actions(actions: Array, task: Task, leading: tuple[int, ...], num_steps: Array) -> Array:
+    """Actions [*leading, a] as float64, for environments that have taken `num_steps` [n] steps."""
+    check_started(task, num_steps)
     actions = np.asarray(actions, np.float64)
     expected = (*leading, *task.action_space.shape)
     if actions.shape != expected:

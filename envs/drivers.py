@@ -13,7 +13,8 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from envs.checks import RENDER_MODES, check_actions, check_mask, check_options, check_render_mode
+from envs.checks import RENDER_MODES, check_actions, check_mask, check_options, check_render_mode, check_started
+from envs.disturbance import disturbance_of
 from envs.episodes import Episodes, streams_of
 from envs.records import ChunkResult, EnvState
 from envs.rendering import Renderer
@@ -28,12 +29,20 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
         render_mode: "rgb_array" for images from `render()`, else None.
         width: Image width [px].
         height: Image height [px].
+        disturbance: How a task that is given by name is disturbed: the entries of `Disturbance`.
     """
 
     metadata = {"render_modes": RENDER_MODES}  # noqa: RUF012 (gymnasium reads it from the class)
 
-    def __init__(self, task: Task | str, render_mode: str | None = None, width: int = 256, height: int = 256) -> None:
-        self.task = _load(task)
+    def __init__(
+        self,
+        task: Task | str,
+        render_mode: str | None = None,
+        width: int = 256,
+        height: int = 256,
+        **disturbance: float,
+    ) -> None:
+        self.task = _load(task, disturbance)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
         self.render_mode = check_render_mode(render_mode)
         self.observation_space: spaces.Space[Any] = self.task.observation_space
@@ -41,6 +50,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
         self.control_dt = self.task.control_dt
         self.num_modes = self.task.num_modes
         self.symmetry = self.task.symmetry
+        self.clearance = self.task.clearance
         self._episodes = Episodes(self.task, num_envs=1, num_threads=0)
         self._images = _Images(self.task, width, height)
 
@@ -107,6 +117,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         height: Image height [px].
         num_frames: `step_chunk` draws image observations of the last so many steps only; None draws all, 0 leaves
             images out of the observations.
+        disturbance: How a task that is given by name is disturbed: the entries of `Disturbance`.
     """
 
     metadata = {"render_modes": RENDER_MODES, "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
@@ -120,12 +131,13 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         width: int = 256,
         height: int = 256,
         num_frames: int | None = None,
+        **disturbance: float,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         if num_frames is not None and num_frames < 0:
             raise ValueError(f"num_frames must not be negative, got {num_frames}")
-        self.task = _load(task)
+        self.task = _load(task, disturbance)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
         self.num_envs, self.render_mode = num_envs, check_render_mode(render_mode)
         left_out = self.task.cameras if num_frames == 0 else ()
@@ -136,6 +148,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.control_dt = self.task.control_dt
+        self.clearance = self.task.clearance
         threads = min(num_envs, _num_cores()) if num_threads is None else num_threads
         self._episodes = Episodes(self.task, num_envs, threads if threads > 1 else 0, num_frames)
         self._images = _Images(self.task, width, height)
@@ -195,6 +208,18 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         """The scripted expert's clean actions [n, a], to be recorded, and the noisy ones, to be executed."""
         return self._episodes.expert_action()
 
+    def take_over(self, mask: Array) -> None:
+        """Let the scripted expert go on from where environments are, instead of from where it would have come.
+
+        What it decides depends on the episode's seed and its number of steps; an episode that has ended, or that
+        is not in the mask, goes on as if nothing had been asked.
+
+        Args:
+            mask: Which environments [n], bool.
+        """
+        check_started(self.task, self._episodes.state.num_steps)
+        self._episodes.take_over(check_mask(mask, self.num_envs, "mask"))
+
     def starts(self, seeds: Sequence[int]) -> Array:
         """The numbers [n, s] that fix the initial states of these seeds, as `reset` takes them in "start"."""
         return np.stack([self.task.sample_start(streams_of(seed)[0]) for seed in seeds])
@@ -239,8 +264,11 @@ class _Images:
             self._renderer = None
 
 
-def _load(task: Task | str) -> Task:
-    return load_env_creator(task)() if isinstance(task, str) else task  # pyright: ignore[reportReturnType]
+def _load(task: Task | str, disturbance: dict[str, float]) -> Task:
+    if isinstance(task, str):
+        return load_env_creator(task)(disturbance=disturbance_of(disturbance))  # pyright: ignore[reportReturnType]
+    assert not disturbance, f"{task.name}: a task that is made already has its disturbance"
+    return task
 
 
 def _num_cores() -> int:

@@ -44,7 +44,7 @@ class Episodes:
         self._pool = mujoco.rollout.Rollout(nthread=num_threads)
         rng = np.random.default_rng(0)
         physics, memory = task.initial_state(np.stack([task.sample_start(rng)] * num_envs))
-        plan = task.plan(rng, task.sample_start(rng)) if task.has_expert else np.zeros(0)
+        plan = task.plan(rng, physics[0], memory[0]) if task.has_expert else np.zeros(0)
         noise_shape = (task.max_steps, *_action_shape(task)) if task.has_expert else (0, *_action_shape(task))
         self.state = EnvState(
             physics,
@@ -52,6 +52,8 @@ class Episodes:
             num_steps=np.full(num_envs, -1),
             plan=np.zeros((num_envs, *plan.shape)),
             noise=np.zeros((num_envs, *noise_shape)),
+            key=np.zeros(num_envs, np.int64),
+            past=np.zeros((num_envs, task.disturbance.latency, physics.shape[1] + memory.shape[1])),
         )
         self._ended = np.zeros(num_envs, bool)
 
@@ -62,9 +64,11 @@ class Episodes:
         start = self.task.sample_start(start_rng) if start is None else start
         physics, memory = self.task.initial_state(start[None])
         state.physics[index], state.memory[index], state.num_steps[index] = physics[0], memory[0], 0
+        state.past[index] = _joined(physics[0], memory[0])
         if self.task.has_expert:
-            state.plan[index] = self.task.plan(expert_rng, start)
+            state.plan[index] = self.task.plan(expert_rng, physics[0], memory[0])
             state.noise[index] = expert_rng.standard_normal(state.noise.shape[1:])
+            state.key[index] = expert_rng.integers(2**63)
         self._ended[index] = False
 
     def restore(self, state: EnvState) -> None:
@@ -98,46 +102,62 @@ class Episodes:
 
     def expert_action(self) -> tuple[Array, Array]:
         """The expert's clean actions [n, a] and the same with its noise, to be executed."""
-        task, state = self.task, self.state
-        if not task.has_expert:
-            raise ValueError(f"{task.name} has no scripted expert")
+        task, state = self._task_with_expert(), self.state
         physics, _ = _sane(state.physics)
         label = _clip(task, task.expert(physics, state.memory, state.plan))
         step = np.clip(state.num_steps, 0, task.max_steps - 1)
         noise = state.noise[np.arange(self.num_envs), step]
         return label, _clip(task, label + task.expert_noise * noise)
 
+    def take_over(self, mask: Array) -> None:
+        """Let the expert plan anew from the present states of the environments `mask` [n] that have not ended."""
+        task, state = self._task_with_expert(), self.state
+        for i in np.flatnonzero(mask & ~self._ended):
+            rng = np.random.default_rng([state.key[i], state.num_steps[i]])
+            state.plan[i] = task.plan(rng, state.physics[i], state.memory[i])
+
     def close(self) -> None:
         """Stop the threads and free the cameras."""
         self._pool.close()
         self._cameras.close()
 
+    def _task_with_expert(self) -> Task:
+        if not self.task.has_expert:
+            raise ValueError(f"{self.task.name} has no scripted expert")
+        return self.task
+
     def _stand(self) -> ChunkResult:
         state = self.state
-        result = self._judge(state.physics[:, None], state.memory[:, None], state.num_steps[:, None])
+        present = _joined(state.physics, state.memory)[:, None]
+        seen = np.concatenate([state.past, present], axis=1)[:, :1]
+        result = self._judge(state.physics[:, None], state.memory[:, None], state.num_steps[:, None], seen)
         return replace(result, rewards=np.zeros((self.num_envs, 1)), num_steps=np.zeros(self.num_envs, np.int64))
 
     def _with_images(self, result: ChunkResult) -> ChunkResult:
         """Draw the images of the last `num_frames` real steps."""
         if not self.task.cameras or self.num_frames == 0:
             return result
-        horizon = result.physics.shape[1]
+        horizon = result.seen.shape[1]
         count = min(self.num_frames or horizon, horizon)
         steps = np.maximum(result.num_steps - count, 0)[:, None] + np.arange(count)
-        images = self._cameras.draw(np.take_along_axis(result.physics, steps[..., None], axis=1))
+        images = self._cameras.draw(np.take_along_axis(result.seen, steps[..., None], axis=1))
         return replace(result, obs={**result.obs, **images})
 
     def _advance(self, index: Array, actions: Array) -> ChunkResult:
         """Step the environments `index` [m] with `actions` [m, h, a], each up to its end."""
         state, rows, horizon = self.state, np.arange(len(index)), actions.shape[1]
+        latency = self.task.disturbance.latency
+        present = _joined(state.physics[index], state.memory[index])[:, None]
         substates = self._simulate(state.physics[index], actions)
         physics = substates[:, :, -1]
         memory = self.task.update(state.memory[index], substates)
         num_steps = state.num_steps[index, None] + np.arange(1, horizon + 1)
-        result = self._judge(physics, memory, num_steps)
+        path = np.concatenate([state.past[index], present, _joined(physics, memory)], axis=1)
+        result = self._judge(physics, memory, num_steps, path[:, 1 : 1 + horizon])
         ended = result.terminated | result.truncated
         last = np.where(ended.any(axis=1), ended.argmax(axis=1), horizon - 1)
         state.physics[index], state.memory[index] = physics[rows, last], memory[rows, last]
+        state.past[index] = path[rows[:, None], 1 + last[:, None] + np.arange(latency)]
         state.num_steps[index] += last + 1
         self._ended[index] = ended[rows, last]
         result = replace(result, num_steps=last + 1)
@@ -172,17 +192,18 @@ class Episodes:
             substates[np.logical_or.accumulate(broken, axis=1)] = np.nan
         return substates
 
-    def _judge(self, physics: Array, memory: Array, num_steps: Array) -> ChunkResult:
-        """Observation, flags and score of states [n, h, ...] after `num_steps` [n, h]."""
+    def _judge(self, physics: Array, memory: Array, num_steps: Array, seen: Array) -> ChunkResult:
+        """Flags and score of states [n, h, ...] after `num_steps` [n, h], and what `seen` [n, h, nstate + m] shows."""
         task = self.task
         physics, unstable = _sane(physics)
+        shown, shown_memory = _sane(seen[..., : physics.shape[-1]])[0], seen[..., physics.shape[-1] :]
         success, failure, score, mode = task.outcome(physics, memory)
         success = success & ~unstable
         terminated = success | failure | unstable
-        obs = {
-            key: np.asarray(value, task.observation_space[key].dtype)
-            for key, value in task.observe(physics, memory).items()
-        }
+        obs = task.observe(shown, shown_memory)
+        if bias := task.disturbance.bias:
+            obs = {key: value + bias * task.positions[key] for key, value in obs.items()}
+        obs = {key: np.asarray(value, task.observation_space[key].dtype) for key, value in obs.items()}
         info = {
             "success": success,
             "score": np.where(unstable, 0.0, score),
@@ -190,11 +211,16 @@ class Episodes:
             "unstable": unstable,
         }
         truncated = (num_steps >= task.max_steps) & ~terminated
-        return ChunkResult(obs, info["score"].copy(), terminated, truncated, num_steps[:, -1], info, physics)
+        return ChunkResult(obs, info["score"].copy(), terminated, truncated, num_steps[:, -1], info, physics, shown)
 
 
 def _action_shape(task: Task) -> tuple[int, ...]:
     return task.action_space.shape
+
+
+def _joined(physics: Array, memory: Array) -> Array:
+    """Physics and memory of one moment [..., nstate + m]."""
+    return np.concatenate([physics, memory], axis=-1)
 
 
 def _clip(task: Task, actions: Array) -> Array:

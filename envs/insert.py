@@ -19,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 from gymnasium import spaces
 
+from envs.disturbance import Disturbance
 from envs.task import Array, Outcome, Task
 
 # Layout of the physics: time; x, z of the peg, x of the slot, x where it is seen; velocities; filtered targets x, z.
@@ -32,6 +33,7 @@ TOUCH = 2e-4  # the peg's end is on the surface while it is this near to z = 0 [
 STRAYED = 0.001  # a search has begun when the peg has slid this far on the surface [m]
 # Spring and damping of the MJCF's actuators, for the force that is observed.
 STIFFNESS, MAX_FORCE, DAMPING = 500.0, 6.0, 63.0  # [N/m], [N], [N s/m]
+FRICTION = 0.2  # between peg and surface
 
 # The expert: [m]
 HOVER = 0.008  # height at which it comes over the seen place
@@ -61,6 +63,8 @@ class Insert(Task):
     observation 10. The expert's action follows from the observation and its first direction: a policy need not
     remember what happened before.
     Mode: that first direction, 0 for left, 1 for right; -1 for a peg that went straight in.
+    Disturbances: `moved` the slot, which is seen to move as well, `mass` of the peg, `friction` of the surfaces,
+    `bias` of the peg's x and z.
     """
 
     xml = "insert.xml"
@@ -78,6 +82,13 @@ class Insert(Task):
     )
     start_low: ClassVar[Array] = np.array([-0.02, 0.02, -SLOT_X, -BIAS])
     start_high: ClassVar[Array] = np.array([0.02, 0.03, SLOT_X, BIAS])
+    moved_range = (-0.011, 0.011)  # the expert's targets reach no further
+    positions: ClassVar[dict[str, Array]] = {"state": np.array([1.0, 1.0, 0, 0, -1.0, -1.0, 1.0, 0, 0, 0, 0])}
+
+    def disturb(self, by: Disturbance) -> None:
+        """Change peg and surfaces; the slot's place is part of the state, and moves in `initial_state`."""
+        self.scale_mass("peg", by.mass)
+        self.model.geom_friction[:, 0] *= by.friction
 
     def sample_start(self, rng: np.random.Generator) -> Array:
         """Draw peg, slot and bias [4], all uniform."""
@@ -86,6 +97,7 @@ class Insert(Task):
     def initial_state(self, start: Array) -> tuple[Array, Array]:
         """Peg at rest above the surface, its actuators' targets where it is."""
         x, z, slot, bias = np.moveaxis(start, -1, 0)
+        slot = slot + self.disturbance.moved
         physics = self.physics_at(np.stack([x, z, slot, slot + bias], axis=-1))
         self.targets(physics)[...] = start[..., :2]
         return physics, np.tile([np.nan, np.nan, 0.0], (len(start), 1))
@@ -135,15 +147,16 @@ class Insert(Task):
             mode=np.where(np.isnan(direction), -1, direction > 0.0),
         )
 
-    def plan(self, rng: np.random.Generator, start: Array) -> Array:
-        """Draw the first direction of the search [1], -1 or 1."""
-        return rng.choice([-1.0, 1.0], size=1)
+    def plan(self, rng: np.random.Generator, physics: Array, memory: Array) -> Array:
+        """Draw the first direction of the search [1], -1 or 1, unless one has begun."""
+        return np.where(np.isnan(memory[1]), rng.choice([-1.0, 1.0], size=1), memory[1])
 
     def expert(self, physics: Array, memory: Array, plan: Array) -> Array:
         """Go straight until the touch; then slide, turning round at the ends of the range, until it drops in."""
         x, z, end = physics[:, 1], physics[:, 2], memory[:, 2]
         direction = np.where(end == 0.0, plan[:, 0], -end)
-        slide = np.stack([x + LEAD * direction, np.full(len(x), -PRESS)], axis=-1)
+        lead = LEAD + FRICTION * (self.disturbance.friction - 1.0) * PRESS
+        slide = np.stack([x + lead * direction, np.full(len(x), -PRESS)], axis=-1)
         insert = np.stack([x, z - PRESS], axis=-1)
         action = np.where(np.isnan(memory[:, :1]), straight(physics), slide)
         return np.where(z[:, None] < -2 * TOUCH, insert, action)

@@ -15,9 +15,12 @@ lead apart at a wide angle and are pushed from different sides, so that the moti
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from gymnasium import spaces
 
+from envs.disturbance import Disturbance
 from envs.task import Array, Outcome, Task
 
 SIDE, PUSHER_RADIUS = 0.08, 0.02  # [m]
@@ -44,6 +47,8 @@ class Push(Task):
     Observation `state`: pusher x, y [m], then x, y [m], cos and sin of the angle of the red and of the blue block.
     Memory: the mode, NaN until a block first enters a goal; then how far [m] the blocks were from entering the
     goals at the start (red 0, red 1, blue 0, blue 1).
+    Disturbances: `moved` goal 1, which the observation does not show, `mass` of the blocks, `friction` of the floor,
+    `bias` of pusher and blocks.
     """
 
     xml = "push.xml"
@@ -56,6 +61,17 @@ class Push(Task):
     action_space = spaces.Box(np.float32(-REACH), np.float32(REACH), (2,))
     observation_space = spaces.Dict({"state": spaces.Box(np.float32(-1e3), np.float32(1e3), (10,))})
     start_space = spaces.Box(START - SPREAD, START + SPREAD, dtype=np.float64)
+    moved_range = (-0.1, 0.06)  # a block there is clear of the starts and of the fence
+    positions: ClassVar[dict[str, Array]] = {"state": np.array([1.0, 1, 1, 1, 0, 0, 1, 1, 0, 0])}
+
+    def disturb(self, by: Disturbance) -> None:
+        """Move the goal where it is drawn, judged and headed for; change the blocks."""
+        self.model.geom("right_goal").pos[0] += by.moved
+        self.goals = GOALS + by.moved * np.array([[0.0, 0.0], [1.0, 0.0]])
+        for block in ("red", "blue"):
+            self.scale_mass(block, by.mass)
+            for joint in ("x", "y", "angle"):
+                self.model.joint(f"{block}_{joint}").damping *= by.friction
 
     def sample_start(self, rng: np.random.Generator) -> Array:
         """Draw from all of `start_space` [8], where nothing touches."""
@@ -63,7 +79,7 @@ class Push(Task):
 
     def initial_state(self, start: Array) -> tuple[Array, Array]:
         """Everything at rest at `start` [n, 8]."""
-        excess = _excess(_blocks(start))
+        excess = _excess(_blocks(start), self.goals)
         return self.physics_at(start), np.concatenate([np.full((len(start), 1), np.nan), excess.reshape(-1, 4)], axis=1)
 
     def control(self, action: Array) -> Array:
@@ -79,7 +95,7 @@ class Push(Task):
     def update(self, memory: Array, substates: Array) -> Array:
         """Remember which block first entered which goal."""
         n, horizon, substeps = substates.shape[:3]
-        inside = (_excess(_blocks(self.qpos(substates))) == 0.0).reshape(n, horizon * substeps, 4)
+        inside = (_excess(_blocks(self.qpos(substates)), self.goals) == 0.0).reshape(n, horizon * substeps, 4)
         entry = inside.any(axis=2)
         first = inside[np.arange(n), entry.argmax(axis=1)]
         mode = np.array([0.0, 1.0, 3.0, 2.0])[first.argmax(axis=1)]
@@ -92,8 +108,7 @@ class Push(Task):
         """Success with the blocks in different goals and let go; the score is their mean progress on the way there."""
         qpos = self.qpos(physics)
         blocks = _blocks(qpos)
-        excess = _excess(blocks)
-        progress = np.clip(1.0 - excess / memory[..., 1:].reshape(excess.shape), 0.0, 1.0)
+        progress = self._progress(blocks, memory)
         score = np.maximum(progress[..., 0, 0] + progress[..., 1, 1], progress[..., 0, 1] + progress[..., 1, 0]) / 2.0
         released = (_length(blocks - qpos[..., None, :2]) >= RELEASE).all(axis=-1)
         success = released & (score == 1.0)
@@ -104,9 +119,21 @@ class Push(Task):
             mode=np.where(np.isnan(memory[..., 0]), -1.0, memory[..., 0]).astype(np.int64),
         )
 
-    def plan(self, rng: np.random.Generator, start: Array) -> Array:
-        """Draw the first block (0 red, 1 blue) and the red block's goal [2], all 4 combinations alike."""
-        return rng.integers(2, size=2).astype(np.float64)
+    def plan(self, rng: np.random.Generator, physics: Array, memory: Array) -> Array:
+        """The first block (0 red, 1 blue) and the red block's goal [2]: what is further on its way, else drawn."""
+        first, red_goal = rng.integers(2, size=2)
+        progress = self._progress(_blocks(self.qpos(physics)), memory)
+        assigned = np.array([progress[[0, 1], [0, 1]], progress[[0, 1], [1, 0]]])  # by the red block's goal
+        if assigned[0].sum() != assigned[1].sum():
+            red_goal = assigned.sum(axis=1).argmax()
+        if assigned[red_goal, 0] != assigned[red_goal, 1]:
+            first = assigned[red_goal].argmax()
+        return np.array([first, red_goal], np.float64)
+
+    def _progress(self, blocks: Array, memory: Array) -> Array:
+        """Share of the way from its start into each goal that each of `blocks` has come: [..., block, goal]."""
+        excess = _excess(blocks, self.goals)
+        return np.clip(1.0 - excess / memory[..., 1:].reshape(excess.shape), 0.0, 1.0)
 
     def expert(self, physics: Array, memory: Array, plan: Array) -> Array:
         """Bring the plan's first block to its goal, then the other, then step back to the middle.
@@ -117,7 +144,7 @@ class Push(Task):
         qpos, rows = self.qpos(physics), np.arange(len(plan))
         pusher, blocks = qpos[:, :2], _blocks(qpos)
         first, red_goal = plan[:, 0].astype(np.int64), plan[:, 1].astype(np.int64)
-        way = GOALS[np.stack([red_goal, 1 - red_goal], axis=1)] - blocks
+        way = self.goals[np.stack([red_goal, 1 - red_goal], axis=1)] - blocks
         placed = _length(way) <= DEPTH
         current = np.where(placed[rows, first], 1 - first, first)
         block, other, ahead = blocks[rows, current], blocks[rows, 1 - current], _unit(way[rows, current])
@@ -140,9 +167,9 @@ def _blocks(qpos: Array) -> Array:
     return np.stack([qpos[..., 2:4], qpos[..., 5:7]], axis=-2)
 
 
-def _excess(blocks: Array) -> Array:
-    """How far [m] each block [..., block, 2] is from entering each goal [..., block, goal]; 0 inside."""
-    return np.maximum(_length(blocks[..., None, :] - GOALS) - TOLERANCE, 0.0)
+def _excess(blocks: Array, goals: Array) -> Array:
+    """How far [m] each block [..., block, 2] is from entering each of `goals` [goal, 2]: [..., block, goal]."""
+    return np.maximum(_length(blocks[..., None, :] - goals) - TOLERANCE, 0.0)
 
 
 def _around(here: Array, there: Array, centre: Array) -> Array:

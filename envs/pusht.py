@@ -16,9 +16,12 @@ how closely.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from gymnasium import spaces
 
+from envs.disturbance import Disturbance
 from envs.task import Array, Outcome, Task
 
 PX = 1e-3  # [m]
@@ -47,7 +50,7 @@ KEYPOINTS = np.array(
 )
 
 
-def coverage(block: Array) -> Array:
+def coverage(block: Array, goal_xy: Array = GOAL_XY) -> Array:
     """Share of the goal's area that the block covers, in [0, 1], shape [...].
 
     Exact: clamping the block's outline to one of the goal's boxes (in the goal's frame) moves nothing inside
@@ -56,8 +59,9 @@ def coverage(block: Array) -> Array:
 
     Args:
         block: Pose [..., 3] of the block: x, y [px], angle [rad].
+        goal_xy: Where the goal's origin is [2], px.
     """
-    block = _relative(block)
+    block = _relative(block, goal_xy)
     start = place(block, OUTLINE)  # [..., 8, 2]
     edge = np.roll(start, -1, axis=-2) - start
     area = np.zeros(block.shape[:-1])
@@ -82,9 +86,9 @@ def place(block: Array, points: Array) -> Array:
     return np.stack([x, y], axis=-1)
 
 
-def _relative(block: Array) -> Array:
+def _relative(block: Array, goal_xy: Array) -> Array:
     """Pose [..., 3] in the goal's frame."""
-    dx, dy = block[..., 0] - GOAL_XY[0], block[..., 1] - GOAL_XY[1]
+    dx, dy = block[..., 0] - goal_xy[0], block[..., 1] - goal_xy[1]
     cos, sin = np.cos(GOAL_ANGLE), np.sin(GOAL_ANGLE)
     return np.stack([cos * dx + sin * dy, cos * dy - sin * dx, block[..., 2] - GOAL_ANGLE], axis=-1)
 
@@ -100,6 +104,8 @@ class PushT(Task):
     Observations: `state` = pusher x, y [px], block x, y [px], block angle in [0, 2 pi] rad; `keypoint` = nine
     points of the block [px]. The score is min(coverage / 0.95, 1), success a coverage above 0.95. There is no
     scripted expert: the demonstrations are human.
+    Disturbances: `moved` the goal, which the observation does not show, `mass` of the block, `friction` what stops
+    it, `bias` of pusher, block and keypoints.
     """
 
     xml = "pusht.xml"
@@ -119,6 +125,25 @@ class PushT(Task):
     start_space = spaces.Box(
         np.array([0, 0, 0, 0, -2 * np.pi]), np.array([512, 512, 512, 512, 2 * np.pi]), dtype=np.float64
     )
+
+    moved_range = (-0.1, 0.1)
+    positions: ClassVar[dict[str, Array]] = {
+        "state": np.array([1, 1, 1, 1, 0]) / PX,
+        "keypoint": np.full((9, 2), 1 / PX),
+    }
+
+    def disturb(self, by: Disturbance) -> None:
+        """Move the goal where it is drawn and judged; change the block."""
+        if by.friction > by.mass:
+            # Each time step takes the share friction / mass of the block's velocity; 1 at first.
+            raise ValueError(
+                f"{self.name}: friction={by.friction} is above mass={by.mass}: its block stops at once as is"
+            )
+        self.model.body("goal").pos[0] += by.moved
+        self.goal_xy = GOAL_XY + np.array([by.moved / PX, 0.0])
+        self.scale_mass("block", by.mass)
+        for joint in ("block_x", "block_y", "block_angle"):
+            self.model.joint(joint).damping *= by.friction
 
     def sample_start(self, rng: np.random.Generator) -> Array:
         """Draw a start in the layout of `state` [5] from gym-pusht's distribution.
@@ -150,7 +175,7 @@ class PushT(Task):
 
     def outcome(self, physics: Array, memory: Array) -> Outcome:
         """Judge by coverage; an episode cannot fail."""
-        covered = coverage(self.block_pose(physics))
+        covered = coverage(self.block_pose(physics), self.goal_xy)
         return Outcome(
             success=covered > SUCCESS_COVERAGE,
             failure=np.zeros(covered.shape, bool),

@@ -19,6 +19,8 @@ class EnvState:
         num_steps: Control steps taken [n], int64; -1 before the first reset.
         plan: The expert's decisions [n, *p].
         noise: Unit normal noise for the expert's executed actions [n, max_steps, a].
+        key: With the number of steps this seeds what the expert draws when it takes over [n], int64.
+        past: Physics and memory of the last `latency` steps before the present, oldest first [n, latency, nstate + m].
     """
 
     physics: Array
@@ -26,6 +28,8 @@ class EnvState:
     num_steps: Array
     plan: Array
     noise: Array
+    key: Array
+    past: Array
 
     def copy(self) -> EnvState:
         """Deep copy."""
@@ -48,6 +52,7 @@ class ChunkResult:
         num_steps: Steps really executed [n], int64; 0 for inactive and for ended environments.
         info: "success" bool, "score" float64 in [0, 1], "mode" int64, "unstable" bool, each [n, h].
         physics: Full physics state [n, h, nstate]; zeros where the simulation has diverged.
+        seen: The physics state that `obs` shows [n, h, nstate]: an earlier one where the observation lags.
     """
 
     obs: dict[str, Array]
@@ -57,11 +62,12 @@ class ChunkResult:
     num_steps: Array
     info: dict[str, Array]
     physics: Array
+    seen: Array
 
 
 def _arrays(result: ChunkResult) -> list[Array]:
     flags = (result.rewards, result.terminated, result.truncated)
-    return [*result.obs.values(), *flags, *result.info.values(), result.physics]
+    return [*result.obs.values(), *flags, *result.info.values(), result.physics, result.seen]
 
 
 def hold(result: ChunkResult, last: Array) -> None:
@@ -79,7 +85,7 @@ def repeat(result: ChunkResult, horizon: int) -> ChunkResult:
     def longer(values: dict[str, Array]) -> dict[str, Array]:
         return {key: np.repeat(value, horizon, axis=1) for key, value in values.items()}
 
-    arrays = {key: getattr(result, key) for key in ("rewards", "terminated", "truncated", "physics")}
+    arrays = {key: getattr(result, key) for key in ("rewards", "terminated", "truncated", "physics", "seen")}
     return ChunkResult(obs=longer(result.obs), info=longer(result.info), num_steps=result.num_steps, **longer(arrays))
 
 

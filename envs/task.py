@@ -5,7 +5,7 @@ A task holds no episode. The drivers keep the arrays and hand them in, with lead
 
     physics  [..., nstate]  MuJoCo's full physics state: time, qpos, qvel (and act)
     memory   [..., m]       what the task has to remember of the path; m = memory_dim, often 0
-    plan     [n, *p]        what the scripted expert decided at the start of the episode
+    plan     [n, *p]        what the scripted expert decided at the start of the episode, or when it took over
 
 Every function depends on its arguments alone and treats rows independently, so that an episode depends on its
 seed alone, whatever the number of environments and however its steps were grouped into calls. For the same
@@ -16,12 +16,15 @@ reductions over a row's own axes (a matrix product may round differently for ano
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
+
+from envs.disturbance import UNDISTURBED, Disturbance
 
 Array = np.ndarray
 ASSETS = Path(__file__).parent / "assets"
@@ -46,6 +49,12 @@ class Outcome(NamedTuple):
 class Task(ABC):
     """One task. A subclass sets the class attributes and implements the functions.
 
+    Args:
+        disturbance: How it departs from the task that was demonstrated.
+
+    Raises:
+        ValueError: The task cannot be disturbed like this.
+
     Attributes:
         xml: File under `envs/assets`, with a camera "top", and the solver's warm start and autoreset off.
         control_dt: Seconds per action; a multiple of the MJCF's time step.
@@ -59,7 +68,11 @@ class Task(ABC):
         action_space: Bounds of an action, in physical units; actions outside are clipped.
         observation_space: Finite bounds of every observation key.
         cameras: Observation key of an image [h, w, 3] -> the MJCF's camera that takes it; the drivers draw them.
-        start_space: Bounds of the numbers that fix an initial state: `reset(options={"start": ...})`.
+        start_space: Bounds of the numbers that fix an initial state: `reset(options={"start": ...})`. They are
+            the same under every disturbance.
+        moved_range: `Disturbance.moved` lies between these [m].
+        positions: Observation key -> what one metre of bias adds to each of its numbers, [*shape].
+        clearance: Keep-out distance of positions; None where no keep-out set holds in every episode.
     """
 
     xml: ClassVar[str]
@@ -70,18 +83,32 @@ class Task(ABC):
     has_expert: ClassVar[bool] = False
     expert_noise: ClassVar[float] = 0.0
     cameras: ClassVar[dict[str, str]] = {}
-    symmetry: ClassVar[dict[str, Any] | None] = None
+    symmetry: dict[str, Any] | None = None
     action_space: spaces.Box
     observation_space: spaces.Dict
     start_space: spaces.Box
+    moved_range: ClassVar[tuple[float, float]]
+    positions: ClassVar[dict[str, Array]]
 
-    def __init__(self) -> None:
+    def __init__(self, disturbance: Disturbance = UNDISTURBED) -> None:
+        self.disturbance = disturbance
         self.model = mujoco.MjModel.from_xml_path(str(ASSETS / self.xml))
         self.num_substeps = round(self.control_dt / self.model.opt.timestep)
         flags = self.model.opt.disableflags
         assert np.isclose(self.num_substeps * self.model.opt.timestep, self.control_dt), self.xml
         assert flags & mujoco.mjtDisableBit.mjDSBL_WARMSTART, f"{self.xml}: steps would depend on earlier calls"
         assert flags & mujoco.mjtDisableBit.mjDSBL_AUTORESET, f"{self.xml}: a diverged state would restart by itself"
+        low, high = self.moved_range
+        if not low < disturbance.moved < high:
+            raise ValueError(f"{self.name}: moved={disturbance.moved} is not between {low} and {high} m")
+        self.disturb(disturbance)
+
+    def scale_mass(self, body: str, factor: float) -> None:
+        """Make a body of the MJCF heavier by `factor`; actuators keep the gains that they have."""
+        self.model.body(body).mass *= factor
+        self.model.body(body).inertia *= factor
+        if factor != 1.0:
+            mujoco.mj_setConst(self.model, mujoco.MjData(self.model))
 
     @property
     def name(self) -> str:
@@ -106,6 +133,15 @@ class Task(ABC):
         return physics
 
     # What a task implements
+
+    @abstractmethod
+    def disturb(self, by: Disturbance) -> None:
+        """Change model and geometry once, before the first episode; bias and latency are the drivers' affair."""
+
+    @property
+    def clearance(self) -> Callable[[Array], Array] | None:
+        """Maps positions xy [..., 2] to their distance [m] from the task's keep-out set [...], negative inside."""
+        return None
 
     @abstractmethod
     def sample_start(self, rng: np.random.Generator) -> Array:
@@ -140,8 +176,11 @@ class Task(ABC):
         """
         return np.repeat(memory[:, None], substates.shape[1], axis=1)
 
-    def plan(self, rng: np.random.Generator, start: Array) -> Array:
-        """Draw everything the expert decides for one episode that begins at `start` [s]."""
+    def plan(self, rng: np.random.Generator, physics: Array, memory: Array) -> Array:
+        """Draw everything the expert decides for an episode that stands at `physics` [nstate] and `memory` [m].
+
+        That is its start, or where the expert takes over.
+        """
         raise NotImplementedError
 
     def expert(self, physics: Array, memory: Array, plan: Array) -> Array:

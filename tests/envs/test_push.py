@@ -246,7 +246,8 @@ def test_the_mode_cannot_be_read_from_the_start(task):
     for seed in range(400):
         rng = np.random.default_rng(seed)
         starts.append(task.sample_start(rng))
-        plans.append(task.plan(rng, starts[-1]))
+        physics, memory = task.initial_state(starts[-1][None])
+        plans.append(task.plan(rng, physics[0], memory[0]))
     correlation = np.corrcoef(np.array(starts).T, np.array(plans).T)[: len(START), len(START) :]
     assert np.abs(correlation).max() < 0.2
 

@@ -1,0 +1,56 @@
+"""How an environment departs from the one that was demonstrated: shifts a policy should notice."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What is different; the defaults leave everything as it was. Each task says what its entries mean.
+
+    Attributes:
+        moved: How far to the right (+x) of its place an obstacle or a goal stands [m], in the task's range.
+        mass: Factor on mass and inertia of what moves or is moved, > 0.
+        friction: Factor on friction, or on the damping that stands for it, > 0.
+        bias: Added to the positions in the observation [m].
+        latency: Control steps by which the observation lags, >= 0; what ends an episode does not lag.
+
+    Raises:
+        ValueError: A value is no finite number or out of its range.
+    """
+
+    moved: float = 0.0
+    mass: float = 1.0
+    friction: float = 1.0
+    bias: float = 0.0
+    latency: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"{name}={value!r} is not a finite number")
+        for name in ("mass", "friction"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)} is a factor and must be above 0")
+        if self.latency < 0 or not isinstance(self.latency, int):
+            raise ValueError(f"latency={self.latency} must be a whole number of control steps, 0 or more")
+
+
+UNDISTURBED = Disturbance()
+
+
+def disturbance_of(kwargs: dict[str, Any]) -> Disturbance:
+    """The disturbance that keyword arguments describe.
+
+    Raises:
+        TypeError: There is no such argument, as with any other function.
+        ValueError: A value is refused.
+    """
+    names = [field.name for field in fields(Disturbance)]
+    unknown = sorted(set(kwargs) - set(names))
+    if unknown:
+        raise TypeError(f"unknown argument {unknown[0]!r}; a task is disturbed by {', '.join(names)}")
+    return Disturbance(**kwargs)
