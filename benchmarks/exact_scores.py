@@ -4,7 +4,7 @@
 
 Members are plain mixtures of the default size with random weights: 64 chunks of 16 actions, each with a probability
 of its own. Time does not depend on the weights; how far 64 samples are from the exact score does, so that the error is
-an orientation. One thread, one minute.
+an orientation. One thread, a few seconds.
 """
 
 from __future__ import annotations
