@@ -98,4 +98,4 @@ def miss_threshold(failures: Float[np.ndarray, " m"], beta: float) -> float:
         )
         return -math.inf
     score = np.partition(failures, j - 1)[j - 1]
-    return float(np.nextafter(score, score.dtype.type(-np.inf)))  # in the scores' own precision, or it is no step
+    return float(np.nextafter(score, -np.inf))  # in the precision of the scores, or it is no step
