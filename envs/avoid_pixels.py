@@ -44,6 +44,7 @@ class AvoidPixels(Avoid):
     max_steps = 200
     symmetry = None  # an image is not mirrored by a matrix on its channels
     cameras = {"image": "top"}  # noqa: RUF012
+    views = ("front", "corner", "far")
     observation_space = spaces.Dict({"image": spaces.Box(0, 255, (96, 96, 3), np.uint8), **Avoid.observation_space})
     start_space = spaces.Box(
         np.append(Avoid.start_space.low, [-MAX_SHIFT] * 3),

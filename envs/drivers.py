@@ -29,6 +29,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
         render_mode: "rgb_array" for images from `render()`, else None.
         width: Image width [px].
         height: Image height [px].
+        views: Names of the task's further cameras, separated by commas; each adds the observation `image_<name>`.
         disturbance: How a task that is given by name is disturbed: the entries of `Disturbance`.
     """
 
@@ -40,9 +41,10 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
         render_mode: str | None = None,
         width: int = 256,
         height: int = 256,
+        views: str = "",
         **disturbance: float,
     ) -> None:
-        self.task = _load(task, disturbance)
+        self.task = _load(task, views, disturbance)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
         self.render_mode = check_render_mode(render_mode)
         self.observation_space: spaces.Space[Any] = self.task.observation_space
@@ -117,6 +119,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         height: Image height [px].
         num_frames: `step_chunk` draws image observations of the last so many steps only; None draws all, 0 leaves
             images out of the observations.
+        views: Names of the task's further cameras, separated by commas; each adds the observation `image_<name>`.
         disturbance: How a task that is given by name is disturbed: the entries of `Disturbance`.
     """
 
@@ -131,13 +134,14 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         width: int = 256,
         height: int = 256,
         num_frames: int | None = None,
+        views: str = "",
         **disturbance: float,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         if num_frames is not None and num_frames < 0:
             raise ValueError(f"num_frames must not be negative, got {num_frames}")
-        self.task = _load(task, disturbance)
+        self.task = _load(task, views, disturbance)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
         self.num_envs, self.render_mode = num_envs, check_render_mode(render_mode)
         left_out = self.task.cameras if num_frames == 0 else ()
@@ -264,11 +268,12 @@ class _Images:
             self._renderer = None
 
 
-def _load(task: Task | str, disturbance: dict[str, float]) -> Task:
+def _load(task: Task | str, views: str, disturbance: dict[str, float]) -> Task:
+    assert not disturbance or isinstance(task, str), "a task that is made already has its disturbance"
+    loaded: Any = task
     if isinstance(task, str):
-        return load_env_creator(task)(disturbance=disturbance_of(disturbance))  # pyright: ignore[reportReturnType]
-    assert not disturbance, f"{task.name}: a task that is made already has its disturbance"
-    return task
+        loaded = load_env_creator(task)(disturbance=disturbance_of(disturbance))
+    return loaded.with_views(views.split(",") if views else [])
 
 
 def _num_cores() -> int:

@@ -15,8 +15,9 @@ reductions over a row's own axes (a matrix product may round differently for ano
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -68,6 +69,7 @@ class Task(ABC):
         action_space: Bounds of an action, in physical units; actions outside are clipped.
         observation_space: Finite bounds of every observation key.
         cameras: Observation key of an image [h, w, 3] -> the MJCF's camera that takes it; the drivers draw them.
+        views: Names of further cameras of the MJCF, which are drawn for those who ask; see `with_views`.
         start_space: Bounds of the numbers that fix an initial state: `reset(options={"start": ...})`. They are
             the same under every disturbance.
         moved_range: `Disturbance.moved` lies between these [m].
@@ -83,6 +85,7 @@ class Task(ABC):
     has_expert: ClassVar[bool] = False
     expert_noise: ClassVar[float] = 0.0
     cameras: ClassVar[dict[str, str]] = {}
+    views: ClassVar[tuple[str, ...]] = ()
     symmetry: dict[str, Any] | None = None
     action_space: spaces.Box
     observation_space: spaces.Dict
@@ -114,6 +117,23 @@ class Task(ABC):
     def name(self) -> str:
         """Name for messages."""
         return type(self).__name__
+
+    def with_views(self, names: Sequence[str]) -> Task:
+        """This task, observed by further cameras too: `image_<name>`, of the same size as `image`.
+
+        Raises:
+            ValueError: A name is not in `views`.
+        """
+        for name in names:
+            if name not in self.views:
+                raise ValueError(f"{self.name} has no view {name!r}; choose from {', '.join(self.views) or 'none'}")
+        if not names:
+            return self
+        seen = copy.copy(self)
+        spaces_of = {f"image_{name}": self.observation_space["image"] for name in names}
+        seen.observation_space = spaces.Dict({**self.observation_space, **spaces_of})
+        seen.cameras = {**self.cameras, **{f"image_{name}": name for name in names}}
+        return seen
 
     # Layout of the physics state
 

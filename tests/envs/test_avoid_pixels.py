@@ -172,6 +172,55 @@ def test_gymnasium_accepts_it():
     env.close()
 
 
+# Further views
+
+
+def test_views_are_drawn_only_when_asked_for(make, monkeypatch):
+    """The default has its one image, drawn once; a view adds a key and leaves that image as it is."""
+    drawn = []
+    original = rendering.Renderer.image
+    monkeypatch.setattr(rendering.Renderer, "image", lambda self, p: drawn.append(p) or original(self, p))
+    plain, _ = make(2).reset(seed=0)
+    assert set(plain) == {"image", "state"}
+    assert len(drawn) == 2
+    seen, _ = make(2, views="front,far").reset(seed=0)
+    assert set(seen) == {"image", "state", "image_front", "image_far"}
+    assert len(drawn) == 2 + 6
+    np.testing.assert_array_equal(seen["image"], plain["image"])
+    assert set(AvoidPixels.cameras) == {"image"}
+    assert set(AvoidPixels.observation_space) == {"image", "state"}
+
+
+def test_every_view_shows_every_row(make):
+    """Moving one row alone changes pixels of each view, also behind the post and the nearer rows."""
+    starts = np.array([[0.01, -0.28, *shift] for shift in (np.zeros(3), *0.05 * np.eye(3))])
+    obs, _ = make(4, views=",".join(AvoidPixels.views)).reset(seed=0, options={"start": starts})
+    for name in AvoidPixels.views:
+        images = obs[f"image_{name}"].astype(int)
+        assert images.shape == (4, 96, 96, 3)
+        changed = np.abs(images[1:] - images[0]).max(-1) > 60
+        assert (changed.sum((1, 2)) >= 8).all(), name
+
+
+def test_both_drivers_take_views_by_id():
+    kwargs = {"views": "corner"}
+    env = gymnasium.make("envs:robolearn/AvoidPixels-v0", **kwargs).unwrapped
+    check_env(env, skip_render_check=True)
+    vector = gymnasium.make_vec("envs:robolearn/AvoidPixels-v0", num_envs=1, num_threads=0, **kwargs)
+    one, many = env.reset(seed=3)[0], vector.reset(seed=3)[0]
+    np.testing.assert_array_equal(one["image_corner"], many["image_corner"][0])
+    assert env.observation_space.contains(one)
+    env.close()
+    vector.close()
+
+
+def test_an_unknown_view_is_refused():
+    with pytest.raises(ValueError, match="AvoidPixels has no view 'back'; choose from front, corner, far"):
+        TaskEnv(AvoidPixels(), views="front,back")
+    with pytest.raises(ValueError, match="Avoid has no view 'front'; choose from none"):
+        TaskEnv(Avoid(), views="front")
+
+
 # The expert
 
 
