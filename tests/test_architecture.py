@@ -21,6 +21,7 @@ ALLOWED = {
     "rollout": ("policies",),
     "safety": (),
     "guard": ("rollout", "safety", "policies", "nets"),
+    "perception": ("nets", "data"),
     "report": ("rollout",),
     "training": ("policies", "nets", "data", "rollout"),
     "bench": ("training", "report", "rollout", "policies", "nets", "data"),

@@ -1,0 +1,280 @@
+"""Does disagreement between networks tell how wrong they are? The rows' places, read from images of AvoidPixels.
+
+    python benchmarks/perception.py [--dataset datasets/avoid_pixels.zarr] [--out docs/results/perception.json]
+        [--ensembles DIR]
+
+One ensemble per view is trained on frames of the demonstrations and asked about fresh episodes of the expert, clean and
+degraded. Declared before anything was measured:
+
+* error: mean over the three rows of |read - true| [m], of the members' mean; score: the members' disagreement;
+* controls: how far from the middle one member alone reads the rows, and random numbers;
+* degradations as in `robolearn/perception/degrade.py`, of which training saw nothing; "mixed" leaves every second image
+  as it is and degrades the others, the three kinds alike;
+* views: every view of a frame is degraded (or not) by itself; the best fixed view is the one that did best in these
+  very episodes, a rival that is known only afterwards; the random view is the mean over all;
+* radius: threshold x disagreement, calibrated at alpha 0.1 on the largest error / disagreement of an episode's frames;
+  covered is an episode with all its frames. A constant radius stands beside it.
+
+Takes ten minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from envs.avoid_pixels import AvoidPixels
+from envs.cameras import Cameras
+from envs.drivers import TaskVectorEnv
+from envs.episodes import streams_of
+from robolearn.config import to_json, write_json
+from robolearn.data.store import DemoStore
+from robolearn.errors import user_errors
+from robolearn.nets.vision import VisionConfig
+from robolearn.perception.correlation import rank_correlation, rank_correlation_interval
+from robolearn.perception.degrade import DEGRADATIONS, degrade
+from robolearn.perception.disagreement import disagreement, distance, most_certain
+from robolearn.perception.ensemble import Ensemble, EnsembleConfig
+from robolearn.perception.fit import FitConfig, fit_ensemble
+from robolearn.report.facts import machine_facts
+from robolearn.rollout.paired import grouped_mean, paired_difference
+from robolearn.safety.conformal import rank, threshold
+
+VIEWS = {"top": "image", **{name: f"image_{name}" for name in AvoidPixels.views}}
+CONFIG = EnsembleConfig((96, 96, 3), num_values=3, num_members=4, vision=VisionConfig(width=8, shift=0))
+FIT = FitConfig()
+TRAINING_FRAMES, FRAMES = 8, 4  # of an episode
+CALIBRATION_SEED, TEST_SEED = 1_000_000, 2_000_000  # first seeds of fresh episodes
+CONDITIONS = ("clean", *DEGRADATIONS, "mixed")
+ALPHA = 0.1
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Images of every view, and what is to be read from them."""
+
+    images: dict[str, np.ndarray]
+    """View -> [e, f, h, w, c]."""
+    shifts: np.ndarray
+    """Of the rows [e, 3], in m."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an ensemble makes of frames; all [e, f], in m."""
+
+    error: np.ndarray
+    score: np.ndarray
+    from_middle: np.ndarray
+
+
+# Frames
+
+
+def demonstrated(path: Path, rng: np.random.Generator) -> Frames:
+    """Frames of the demonstrations, seen by all cameras: the rod is where it was recorded, rows follow from the seed."""
+    store = DemoStore.open(path)
+    if "seed" not in store.episode_attrs:
+        raise ValueError(f"{path}: meta/seed is missing, from which the rows' places follow")
+    episodes = np.split(store.read("state"), store.episode_ends[:-1])
+    return draw(store.episode_attrs["seed"], np.stack([some(states, TRAINING_FRAMES, rng) for states in episodes]))
+
+
+def fresh(first_seed: int, num_episodes: int, rng: np.random.Generator) -> Frames:
+    """Frames of the expert's episodes with seeds that follow `first_seed`."""
+    seeds = first_seed + np.arange(num_episodes)
+    env = TaskVectorEnv(num_episodes, AvoidPixels(), num_threads=0, num_frames=0)
+    states, lengths = [env.reset(seed=seeds.tolist())[0]["state"]], np.zeros(num_episodes, int)
+    ended = np.zeros(num_episodes, bool)
+    while not ended.all():
+        lengths += ~ended
+        obs, _, terminated, truncated, _ = env.step(env.expert_action()[1])
+        states.append(obs["state"])
+        ended = terminated | truncated
+    env.close()
+    paths = np.stack(states, axis=1)
+    return draw(seeds, np.stack([some(p[:n], FRAMES, rng) for p, n in zip(paths, lengths, strict=True)]))
+
+
+def some(states: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
+    """States [num, 4] at random times of an episode."""
+    return states[rng.integers(len(states), size=num)]
+
+
+def draw(seeds: np.ndarray, states: np.ndarray) -> Frames:
+    """What all cameras see with the rod as in `states` [e, f, 4] and the rows where the seeds [e] have them."""
+    task = AvoidPixels().with_views(AvoidPixels.views)
+    shifts = np.stack([task.sample_start(streams_of(int(seed))[0])[2:] for seed in seeds])
+    rows = np.broadcast_to(shifts[:, None], (*states.shape[:2], 3))
+    cameras = Cameras(task, len(seeds))
+    images = cameras.draw(task.physics_at(np.concatenate([states[..., :2], rows], axis=-1)))
+    cameras.close()
+    return Frames({view: images[key] for view, key in VIEWS.items()}, shifts)
+
+
+def under(condition: str, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Images [e, f, h, w, c] under one of the conditions."""
+    flat = images.reshape(-1, *images.shape[2:])
+    if condition == "mixed":
+        kinds = np.where(rng.random(len(flat)) < 0.5, "clean", rng.choice(list(DEGRADATIONS), len(flat)))
+    else:
+        kinds = np.full(len(flat), condition)
+    result = flat.copy()
+    for kind in DEGRADATIONS:
+        chosen = kinds == kind
+        result[chosen] = degrade(kind, flat[chosen], rng)
+    return result.reshape(images.shape)
+
+
+# Reading
+
+
+def trained(frames: Frames, view: str, seed: int, folder: Path | None) -> Ensemble:
+    """The ensemble of a view: from the folder, where it is there already."""
+    if folder and (folder / view).exists():
+        return Ensemble.load(folder / view)
+    start = time.process_time()
+
+    def show(member: int, loss: float) -> None:
+        print(f"{view}, member {member}: loss {loss:.1e}, {time.process_time() - start:.0f} s", flush=True)
+
+    ensemble = fit_ensemble(CONFIG, frames.images[view], frames.shifts, FIT, seed=seed, on_member=show)
+    if folder:
+        ensemble.save(folder / view)
+    return ensemble
+
+
+def read(ensemble: Ensemble, images: np.ndarray, shifts: np.ndarray) -> Reading:
+    """Predict from images [e, f, h, w, c] and compare with the truth [e, 3]."""
+    with torch.no_grad():
+        parts = [ensemble(torch.from_numpy(part)) for part in images]  # an episode at a time
+    predictions = torch.stack(parts, dim=1).numpy().astype(float)  # [k, e, f, 3]
+    truth = np.broadcast_to(shifts[:, None], predictions.shape[1:])
+    from_middle = distance(predictions[0], np.zeros_like(truth))
+    return Reading(distance(predictions.mean(0), truth), disagreement(predictions), from_middle)
+
+
+# Measures
+
+
+def correlations(reading: Reading, rng: np.random.Generator) -> dict[str, Any]:
+    """Spearman's rho of each score with the error."""
+    scores = {
+        "disagreement": reading.score,
+        "one network": reading.from_middle,
+        "random": rng.random(reading.error.shape),
+    }
+    rho = {}
+    for name, score in scores.items():
+        low, high = rank_correlation_interval(score, reading.error)
+        rho[name] = {"value": rank_correlation(score.ravel(), reading.error.ravel()), "low": low, "high": high}
+    return {"error_mm": 1e3 * reading.error.mean(), "score_mm": 1e3 * reading.score.mean(), "rho": rho}
+
+
+def choice(readings: dict[str, Reading]) -> dict[str, Any]:
+    """Error of the view that is chosen by disagreement, and of others, in mm; intervals over episodes."""
+    errors = 1e3 * np.stack([reading.error for reading in readings.values()])  # [v, e, f]
+    index = most_certain(np.stack([reading.score for reading in readings.values()]))
+    chosen = np.take_along_axis(errors, index[None], axis=0)[0]
+    best = int(errors.mean((1, 2)).argmin())
+    rows = {"chosen": chosen, "random": errors.mean(0), "best fixed": errors[best], "oracle": errors.min(0)}
+    per_episode = {name: values.mean(1)[None] for name, values in rows.items()}
+    return {
+        "fixed_mm": dict(zip(readings, errors.mean((1, 2)).tolist(), strict=True)),
+        "best_fixed": list(readings)[best],
+        "taken": {view: float((index == i).mean()) for i, view in enumerate(readings)},
+        "error_mm": {name: to_json(grouped_mean(values), {}) for name, values in per_episode.items()},
+        "chosen_minus_mm": {
+            name: to_json(paired_difference(per_episode["chosen"], per_episode[name]), {})
+            for name in ("random", "best fixed", "oracle")
+        },
+    }
+
+
+def radii(calibration: Reading, tests: dict[str, Reading]) -> dict[str, Any]:
+    """Coverage and mean radius of episodes under each condition, with a radius in proportion and a constant one."""
+    n, found = len(calibration.error), {}
+    for name, scale in (("normalised", lambda r: r.score), ("constant", lambda r: np.ones_like(r.score))):
+        limit = threshold((calibration.error / scale(calibration)).max(1), ALPHA)
+        found[name] = {"threshold": limit}
+        for condition, test in tests.items():
+            covered = (test.error <= limit * scale(test)).all(1)
+            found[name][condition] = {
+                "covered": float(covered.mean()),
+                "radius_mm": float(1e3 * limit * scale(test).mean()),
+            }
+    num_new, k = len(next(iter(tests.values())).error), rank(n, ALPHA)
+    law = stats.betabinom(num_new, k, n + 1 - k)
+    return {"law_95": [float(law.ppf(q)) / num_new for q in (0.025, 0.975)], **found}
+
+
+def measure(cfg: argparse.Namespace) -> dict[str, Any]:
+    """All numbers."""
+    streams = iter(np.random.default_rng(cfg.seed).spawn(1000))
+    demos = demonstrated(cfg.dataset, next(streams))
+    calibration, test = (fresh(seed, cfg.episodes, next(streams)) for seed in (CALIBRATION_SEED, TEST_SEED))
+    start, readings = time.process_time(), {}
+    ensembles = {view: trained(demos, view, cfg.seed, cfg.ensembles) for view in VIEWS}
+    training_s = time.process_time() - start
+    for name, frames in (("calibration", calibration), ("test", test)):
+        for view, ensemble in ensembles.items():
+            for condition in CONDITIONS:
+                images = under(condition, frames.images[view], next(streams))
+                readings[name, view, condition] = read(ensemble, images, frames.shifts)
+    found: dict[str, Any] = {"training_cpu_s": training_s, "correlation": {}, "choice": {}, "radius": {}}
+    for view in VIEWS:
+        tests = {condition: readings["test", view, condition] for condition in CONDITIONS}
+        found["correlation"][view] = {name: correlations(reading, next(streams)) for name, reading in tests.items()}
+        found["radius"][view] = {name: radii(readings["calibration", view, name], tests) for name in ("clean", "mixed")}
+    for condition in ("clean", "mixed"):
+        found["choice"][condition] = choice({view: readings["test", view, condition] for view in VIEWS})
+    return found
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print the main numbers."""
+    for view, rows in found["correlation"].items():
+        for condition, row in rows.items():
+            rho = ", ".join(f"{k} {r['value']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for k, r in row["rho"].items())
+            print(f"{view}, {condition}: error {row['error_mm']:.2f} mm, rho of {rho}")
+    for condition, row in found["choice"].items():
+        print(f"views, {condition}: {row['fixed_mm']}, taken {row['taken']}")
+        for part in ("error_mm", "chosen_minus_mm"):
+            for name, e in row[part].items():
+                print(f"    {part} {name}: {e['value']:.2f} [{e['low']:.2f}, {e['high']:.2f}]")
+    for view, parts in found["radius"].items():
+        for calibrated, row in parts.items():
+            print(f"{view}, calibrated {calibrated}, law {row['law_95']}")
+            for name in ("normalised", "constant"):
+                cells = (f"{c} {row[name][c]['covered']:.3f} ({row[name][c]['radius_mm']:.2f} mm)" for c in CONDITIONS)
+                print(f"    {name}: {', '.join(cells)}")
+
+
+def main() -> None:
+    """Measure, write and show."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", type=Path, default=Path("datasets/avoid_pixels.zarr"), help="demonstrations")
+    parser.add_argument("--out", type=Path, help="JSON with all numbers")
+    parser.add_argument("--ensembles", type=Path, help="folder to keep the ensembles in, and to take them from")
+    parser.add_argument("--episodes", type=int, default=300, help="fresh episodes for calibration, and as many to test")
+    parser.add_argument("--seed", type=int, default=0)
+    cfg = parser.parse_args()
+    torch.set_num_threads(1)
+    found = measure(cfg)
+    if cfg.out:
+        sizes = {"seed": cfg.seed, "episodes": cfg.episodes, "frames": FRAMES, "alpha": ALPHA}
+        settings = {"ensemble": to_json(CONFIG, {}), "fit": to_json(FIT, {})}
+        write_json(cfg.out, {**sizes, **settings, **machine_facts("cpu"), **found})
+    show(found)
+
+
+if __name__ == "__main__":
+    with user_errors():
+        main()

@@ -1,0 +1,28 @@
+"""A module's weights in a file that is safe to open: safetensors, never pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write parameters and buffers."""
+    save_file({key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}, path)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Read what `save_weights` wrote into a module of the same shapes.
+
+    Raises:
+        ValueError: The file is missing, damaged or of another module.
+    """
+    try:
+        module.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{path}: damaged or of another network ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,97 @@
+"""Several networks that read the same numbers from an image, trained apart; where they disagree, none is to be trusted.
+
+Source: Lakshminarayanan et al. 2017, arXiv:1612.01474; for poses Shi et al. 2021, arXiv:2011.07748.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.data.normalizer import Normalizer
+from robolearn.nets.vision import VisionConfig
+from robolearn.nets.weights import load_weights, save_weights
+from robolearn.types import is_image
+
+CONFIG_FILE, WEIGHTS_FILE = "ensemble.json", "ensemble.safetensors"
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """Everything needed to build an ensemble, weights aside."""
+
+    image_shape: tuple[int, ...]
+    """Height, width and channels of an image."""
+    num_values: int
+    """Numbers read from it."""
+    num_members: int = 4
+    """Networks."""
+    hidden: int = 128
+    """Channels between a network's features and its numbers."""
+    vision: VisionConfig = field(default_factory=lambda: VisionConfig(shift=0))
+    """The members' networks, and how the colours of their training images vary."""
+
+    def __post_init__(self) -> None:
+        if not is_image(self.image_shape):
+            raise ValueError(f"ensemble: image_shape {self.image_shape} is no image [h, w, 1, 3 or 4]")
+        if self.num_values < 1 or self.hidden < 1:
+            raise ValueError(f"ensemble: num_values {self.num_values} and hidden {self.hidden} must be at least 1")
+        if self.num_members < 2:
+            raise ValueError(f"ensemble: num_members {self.num_members} must be at least 2; one cannot disagree")
+        if self.vision.shift:
+            raise ValueError(
+                f"ensemble: vision.shift {self.vision.shift} must be 0; a shifted image shows other places"
+            )
+
+
+class Ensemble(nn.Module):
+    """Images -> each member's numbers, in physical units.
+
+    Args:
+        cfg: Shapes and networks.
+        normalizer: Of the numbers, key "value"; fitted on the training episodes.
+    """
+
+    def __init__(self, cfg: EnsembleConfig, normalizer: Normalizer):
+        super().__init__()
+        self.cfg, self.normalizer = cfg, normalizer
+        self.members = nn.ModuleList(regressor(cfg) for _ in range(cfg.num_members))
+
+    def forward(self, images: UInt8[Tensor, "b h w c"]) -> Float[Tensor, "k b d"]:
+        """Predict with every member."""
+        assert images.shape[1:] == self.cfg.image_shape, (images.shape, self.cfg.image_shape)
+        return self.normalizer.unnormalize("value", torch.stack([member(images) for member in self.members]))
+
+    def save(self, directory: Path) -> None:
+        """Write ``ensemble.json`` and ``ensemble.safetensors`` into a directory; never pickle."""
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(directory / CONFIG_FILE, to_json(self.cfg, {}))
+        save_weights(self, directory / WEIGHTS_FILE)
+
+    @classmethod
+    def load(cls, directory: Path, *, device: torch.device | str = "cpu") -> Ensemble:
+        """Read a saved ensemble; safe on files from strangers.
+
+        Raises:
+            ValueError: A file is missing, damaged or does not fit.
+        """
+        cfg = from_json(EnsembleConfig, read_json(directory / CONFIG_FILE), {}, str(directory / CONFIG_FILE))
+        ensemble = cls(cfg, Normalizer({"value": (cfg.num_values,)}))
+        load_weights(ensemble, directory / WEIGHTS_FILE)
+        return ensemble.to(device).eval()
+
+
+def regressor(cfg: EnsembleConfig) -> nn.Sequential:
+    """One member: images [b, h, w, c], 0 .. 255, to normalised numbers [b, d]."""
+    return nn.Sequential(
+        cfg.vision.build(cfg.image_shape[-1]),
+        nn.SiLU(),
+        nn.Linear(cfg.vision.features, cfg.hidden),
+        nn.SiLU(),
+        nn.Linear(cfg.hidden, cfg.num_values),
+    )

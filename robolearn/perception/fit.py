@@ -1,0 +1,105 @@
+"""Training of an ensemble's members, each by itself: other weights at the start, other batches, other episodes.
+
+Episodes are drawn with replacement, not frames: the frames of an episode show the same numbers, so that a bootstrap of
+frames would leave no episode out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from robolearn.data.augment import MAX_CHANNELS, recolour
+from robolearn.data.normalizer import Normalizer
+from robolearn.perception.ensemble import Ensemble, EnsembleConfig
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a member is trained."""
+
+    steps: int = 1200
+    """Optimiser steps."""
+    batch_size: int = 32
+    """Images per step."""
+    lr: float = 3e-3
+    """Largest learning rate of AdamW; it rises at first and falls to 0."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1 or not self.lr > 0:
+            raise ValueError(f"fit: steps {self.steps}, batch_size {self.batch_size} and lr {self.lr} must be positive")
+
+
+def fit_ensemble(
+    cfg: EnsembleConfig,
+    images: UInt8[np.ndarray, "e f h w c"],
+    values: Float[np.ndarray, "e d"],
+    fit: FitConfig,
+    *,
+    seed: int,
+    on_member: Callable[[int, float], None] = lambda member, loss: None,
+) -> Ensemble:
+    """Train all members on the CPU.
+
+    Args:
+        cfg: What to build.
+        images: f frames of each of e episodes.
+        values: What is to be read from any image of an episode, in physical units.
+        fit: How to train.
+        seed: The same seed gives the same ensemble.
+        on_member: Called after each member with its number and its last loss, in normalised units.
+
+    Returns:
+        The ensemble, in evaluation mode.
+
+    Raises:
+        ValueError: Without episodes, or where images, values and configuration do not fit together.
+    """
+    found = (images.shape[2:], values.shape[1:], len(values))
+    if found != (cfg.image_shape, (cfg.num_values,), len(images)) or images.shape[:2].count(0):
+        raise ValueError(
+            f"ensemble: images {images.shape} and values {values.shape} do not fit "
+            f"image_shape {cfg.image_shape} and num_values {cfg.num_values}"
+        )
+    normalizer = Normalizer.fit({"value": values})
+    targets = normalizer.normalize("value", torch.as_tensor(values, dtype=torch.float32))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # what the members start from
+        ensemble = Ensemble(cfg, normalizer)
+    streams = np.random.SeedSequence(seed).spawn(cfg.num_members)
+    for i, (member, stream) in enumerate(zip(ensemble.members, streams, strict=True)):
+        rng = np.random.default_rng(stream)
+        on_member(i, fit_member(member, images, targets, cfg.vision.jitter, fit, rng))
+    return ensemble.eval()
+
+
+def fit_member(
+    member: nn.Module,
+    images: UInt8[np.ndarray, "e f h w c"],
+    targets: Float[Tensor, "e d"],
+    jitter: float,
+    fit: FitConfig,
+    rng: np.random.Generator,
+) -> float:
+    """Train one member on a bootstrap of the episodes; returns the mean squared error of the last batch."""
+    num_episodes, num_frames = images.shape[:2]
+    drawn = rng.integers(num_episodes, size=num_episodes)
+    optimizer = torch.optim.AdamW(member.parameters(), fit.lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, fit.lr, fit.steps + 1, pct_start=0.1)
+    loss = torch.zeros(())
+    for _ in range(fit.steps):
+        episodes = drawn[rng.integers(num_episodes, size=fit.batch_size)]
+        batch = torch.from_numpy(images[episodes, rng.integers(num_frames, size=fit.batch_size)])
+        amount = torch.from_numpy(rng.uniform(-jitter, jitter, (fit.batch_size, 2 + MAX_CHANNELS))).float()
+        predicted = member(recolour(batch[:, None], amount)[:, 0])
+        loss = nn.functional.mse_loss(predicted, targets[torch.from_numpy(episodes)])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return float(loss.detach())
