@@ -79,7 +79,7 @@ class Reading:
 
 
 def demonstrated(path: Path, rng: np.random.Generator) -> Frames:
-    """Frames of the demonstrations, seen by all cameras: the rod is where it was recorded, rows follow from the seed."""
+    """Frames of the demonstrations, for all cameras: the rod is where it was recorded, rows follow from the seed."""
     store = DemoStore.open(path)
     if "seed" not in store.episode_attrs:
         raise ValueError(f"{path}: meta/seed is missing, from which the rows' places follow")

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from robolearn.perception.degrade import COVER, COVER_GREY, DEGRADATIONS, NOISE, degrade, noisy, occluded, relit
+
+GREY = np.full((6, 40, 40, 3), 128, np.uint8)
+STRENGTH = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("apply", [noisy, occluded, relit])
+def test_no_strength_changes_nothing(apply, rng):
+    images = rng.integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
+    before = images.copy()
+    np.testing.assert_array_equal(apply(images, np.zeros(3), rng), images)
+    assert (apply(images, np.ones(3), rng) != images).any()
+    np.testing.assert_array_equal(images, before)
+
+
+def test_noise_has_its_standard_deviation(rng):
+    found = noisy(GREY[:4], STRENGTH[:4], rng).astype(float) - 128
+    np.testing.assert_allclose(found.std((1, 2, 3)), np.hypot(NOISE * STRENGTH[:4], [0, 0.29, 0.29, 0.29]), rtol=0.03)
+    assert np.abs(found.mean((1, 2, 3))).max() < 1.5
+
+
+def test_the_cover_has_its_area_and_moves(rng):
+    centres = []
+    for _ in range(200):
+        covered = (occluded(GREY, STRENGTH, rng) == COVER_GREY).all(-1)
+        side = COVER * 40 * STRENGTH
+        assert (np.abs(np.sqrt(covered.sum((1, 2))) - side) <= 1).all()
+        centres.append(np.argwhere(covered[3]).mean(0))
+    centres = np.array(centres)
+    np.testing.assert_allclose(centres.min(0), 6, atol=1)  # half the side from the edge
+    np.testing.assert_allclose(centres.max(0), 34, atol=1)
+
+
+def test_the_light_goes_up_and_down(rng):
+    levels = np.array([relit(GREY, np.ones(6), rng)[:, 0, 0, 0] for _ in range(20)])
+    assert set(levels.ravel()) == {45, 255}  # 128 / 2.83, and clipped
+
+
+def test_strengths_differ_between_images_and_follow_the_seed():
+    for kind in DEGRADATIONS:
+        one, same, other = (degrade(kind, GREY, np.random.default_rng(seed)) for seed in (1, 1, 2))
+        np.testing.assert_array_equal(one, same)
+        assert (one != other).any()
+        assert one.dtype == np.uint8
+        assert len({image.tobytes() for image in one}) == len(one)
+
+
+def test_an_unknown_kind_is_refused(rng):
+    with pytest.raises(ValueError, match="'fog' is unknown; choose from noise, occlusion, brightness"):
+        degrade("fog", GREY, rng)
