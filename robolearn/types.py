@@ -14,6 +14,7 @@ from torch import Tensor
 
 Array = np.ndarray
 Scalar = bool | int | float
+INTERVENING = "intervening"  # the signal that says whether an intervention was on
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
@@ -67,7 +68,9 @@ class Trajectory:
         scores: Array [time], the task's progress in [0, 1] after each step (the reward where a task has no score).
         success: Whether the task's success condition was met at any step.
         mode: Which of the task's solution modes was taken; -1 where undefined.
-        reason: Why it ended: "success", "failure", "time", "unstable" or "error: ...".
+        reason: Why it ended: "success", "failure", "time", "unstable", "stopped" or "error: ...".
+        signals: What the controller noted at each replanning, name -> array [plans]: scores of uncertainty, and
+            INTERVENING; empty without a gate.
     """
 
     episode: int
@@ -79,6 +82,7 @@ class Trajectory:
     success: bool
     mode: int
     reason: str
+    signals: dict[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.actions)

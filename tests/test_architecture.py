@@ -20,9 +20,9 @@ ALLOWED = {
     "policies": ("nets", "data"),
     "rollout": ("policies",),
     "safety": (),
-    "guard": ("rollout", "safety", "policies", "nets"),
+    "guard": ("rollout", "safety", "policies", "nets", "data"),
     "perception": ("nets", "data"),
-    "report": ("rollout",),
+    "report": ("rollout", "safety"),
     "training": ("policies", "nets", "data", "rollout"),
     "bench": ("training", "report", "rollout", "policies", "nets", "data"),
 }

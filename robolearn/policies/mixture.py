@@ -230,13 +230,17 @@ class Mixture(SampledFamily):
             ValueError: The distribution is not finite: chunks of variant hard-code and of the teacher vary with the
                 noise.
         """
+        self.check_finite()
+        logits, centres = self.codes(cond)
+        return centres, (logits / self.cfg.temperature).softmax(1)
+
+    def check_finite(self) -> None:
+        """Raise a ValueError unless there is a finite distribution; see ``distribution``."""
         if self.student is not None or self.cfg.sampler == "teacher":
             raise ValueError(
                 f"mixture: variant {self.cfg.variant} with sampler {self.cfg.sampler} has no finite distribution; "
                 "variant plain with sampler student has one"
             )
-        logits, centres = self.codes(cond)
-        return centres, (logits / self.cfg.temperature).softmax(1)
 
     @property
     def nfe(self) -> int:

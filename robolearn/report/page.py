@@ -14,6 +14,7 @@ from markupsafe import Markup
 from robolearn.files import replacing
 from robolearn.report import plots
 from robolearn.rollout.metrics import Estimate, Summary
+from robolearn.safety.summary import GateSummary, Share
 from robolearn.types import Trajectory
 
 TEMPLATE = Path(__file__).with_name("template.html")
@@ -31,6 +32,7 @@ class Report:
         command: The exact command line.
         control_dt: Seconds per action.
         latency: Of choosing actions at batch 1: label -> number: "p50_ms", "p99_ms", "nfe", "parameters".
+        gate: What the gate did, where there was one.
         facts: Label -> text: versions, commit, hardware, dataset with hash, seed, checkpoint.
         training_curve: Rows of metrics.jsonl: "step" with any `...loss` and `...success`; None if absent.
         videos: (caption, success, mp4 file); embedded as they are, so keep them few and short.
@@ -43,6 +45,7 @@ class Report:
     command: str
     control_dt: float
     latency: Mapping[str, int | float] = field(default_factory=dict)
+    gate: GateSummary | None = None
     facts: dict[str, str] = field(default_factory=dict)
     training_curve: list[dict] | None = None
     videos: list[tuple[str, bool, Path]] = field(default_factory=list)
@@ -79,6 +82,7 @@ def write_report(path: Path, report: Report) -> None:
         report=report,
         success=_share_card("Success", report.summary.success, _episodes(report.summary.success.n)),
         cards=_cards(report),
+        gate=_gate_cards(report.gate) if report.gate is not None else [],
         latency=[latency_text(key, value) for key, value in report.latency.items()],
         plots=_plots(report),
         videos=[(caption, success, _data_uri(file)) for caption, success, file in report.videos],
@@ -87,7 +91,7 @@ def write_report(path: Path, report: Report) -> None:
         part.write_text(html, encoding="utf-8")
 
 
-def interval_text(estimate: Estimate, spec: str) -> str:
+def interval_text(estimate: Estimate | Share, spec: str) -> str:
     """Spell an interval: "0.94 to 0.98"; one episode has none."""
     if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
         return "no interval from one episode"
@@ -128,7 +132,18 @@ def _cards(report: Report) -> list[Card]:
     return cards
 
 
-def _share_card(label: str, estimate: Estimate, note: str) -> Card:
+def _gate_cards(gate: GateSummary) -> list[Card]:
+    promised = f"promised: at most {gate.alpha:g}" if gate.covered and gate.fallback == "watch" else "no promise here"
+    rows = [
+        ("Episodes with an alarm", gate.alarmed, f"{gate.score} above {gate.threshold:.3g}"),
+        ("Alarms in successes", gate.alarmed_successes, promised),
+        ("Alarms in failures", gate.alarmed_failures, f"of {gate.alarmed_failures.n} failures"),
+    ]
+    cards = [_share_card(label, share, note) for label, share, note in rows if share.n]
+    return [*cards, Card("Steps under intervention", f"{gate.intervened:.3f}", "", f"fallback: {gate.fallback}")]
+
+
+def _share_card(label: str, estimate: Estimate | Share, note: str) -> Card:
     bar = tuple(100 * min(max(x, 0.0), 1.0) for x in (estimate.low, estimate.value, estimate.high))
     return Card(label, f"{estimate.value:.3f}", interval_text(estimate, ".3f"), note, (bar[0], bar[1], bar[2]))
 
@@ -139,7 +154,11 @@ def _episodes(n: int) -> str:
 
 def _plots(report: Report) -> list[Plot]:
     runs, dt = report.trajectories, report.control_dt
-    drawn: list[tuple[str, str | None, str]] = [
+    drawn: list[tuple[str, str | None, str]] = []
+    if report.gate is not None:
+        curve = plots.uncertainty_over_time(runs, report.gate, dt)
+        drawn.append(("Uncertainty over time", curve, "A line per episode, dots where interventions began."))
+    drawn += [
         ("Paths in the plane", plots.plane_paths(runs), "Executed actions, " + _drawn(runs)),
         ("Modes", plots.mode_histogram(report.summary), "Successful episodes only."),
         (

@@ -20,7 +20,10 @@ def write_results(directory: Path, report: Report) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     with replacing(directory / "episodes.jsonl") as part:
         part.write_text("".join(json.dumps(_row(t)) + "\n" for t in report.trajectories))
-    write_json(directory / "summary.json", {"summary": to_json(report.summary, {}), "latency": dict(report.latency)})
+    summary = {"summary": to_json(report.summary, {}), "latency": dict(report.latency)}
+    if report.gate is not None:
+        summary["gate"] = to_json(report.gate, {})
+    write_json(directory / "summary.json", summary)
     write_report(directory / "report.html", report)
 
 

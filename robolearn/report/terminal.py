@@ -10,9 +10,12 @@ from rich.text import Text
 
 from robolearn.report.page import interval_text, latency_text
 from robolearn.rollout.metrics import Estimate, Summary
+from robolearn.safety.summary import GateSummary, Share
 
 
-def format_table(summary: Summary, latency: Mapping[str, int | float] | None = None) -> Table:
+def format_table(
+    summary: Summary, latency: Mapping[str, int | float] | None = None, gate: GateSummary | None = None
+) -> Table:
     """Lay out a summary in at most 80 columns: name, number, 95 % interval, note."""
     table = Table(box=box.SIMPLE_HEAD, title=f"{summary.num_episodes} episodes", title_justify="left")
     table.add_column("", style="bold")
@@ -20,7 +23,7 @@ def format_table(summary: Summary, latency: Mapping[str, int | float] | None = N
     table.add_column("95 % interval")
     table.add_column("", style="dim")
 
-    def row(name: str, estimate: Estimate, spec: str, note: str = "") -> None:
+    def row(name: str, estimate: Estimate | Share, spec: str, note: str = "") -> None:
         table.add_row(name, f"{estimate.value:{spec}}", interval_text(estimate, spec), note)
 
     row("success", summary.success, ".3f")
@@ -31,6 +34,12 @@ def format_table(summary: Summary, latency: Mapping[str, int | float] | None = N
     row("length", summary.length, ".1f", "steps")
     if summary.smoothness is not None:
         row("RMS jerk", summary.smoothness, ".3g", "action units / s^3")
+    if gate is not None:
+        row("alarmed", gate.alarmed, ".3f", f"{gate.score} > {gate.threshold:.3g}")
+        for name, share in (("  successes", gate.alarmed_successes), ("  failures", gate.alarmed_failures)):
+            if share.n:
+                row(name, share, ".3f", f"of {share.n}")
+        table.add_row("intervened", f"{gate.intervened:.3f}", "", f"of all steps: {gate.fallback}")
     for label, value in (latency_text(*item) for item in (latency or {}).items()):
         table.add_row(label, value)
     # Text, not markup: a reason may hold an error message with brackets.

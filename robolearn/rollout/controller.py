@@ -20,8 +20,10 @@ from torch import Tensor
 
 from robolearn.policies.policy import Policy
 from robolearn.policies.prefix import Prefix
+from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.execution import Execution, nearest
 from robolearn.rollout.schedule import Schedule
+from robolearn.rollout.streams import episode_stream
 from robolearn.types import Array, is_image
 
 ROWS = 32
@@ -35,6 +37,9 @@ class Controller:
         num_envs: Environments.
         execution: How chunks are executed, with an exec_horizon.
         seed: With the index of an episode it fixes the episode's noise.
+
+    Attributes:
+        stopped: Environments whose episode is to end now, [n]; a controller with a gate sets it in `act`.
 
     Raises:
         ValueError: The policy cannot be executed like this; see Execution.check.
@@ -51,6 +56,7 @@ class Controller:
         self.schedule = Schedule(num_envs, (cfg.action_horizon, cfg.action_dim), execution)
         self.streams = [torch.Generator() for _ in range(num_envs)]
         self.noises: list[Tensor | None] = [None] * num_envs
+        self.stopped = np.zeros(num_envs, bool)
 
     def reset(self, slots: Sequence[int], episodes: Sequence[int], obs: dict[str, Array]) -> None:
         """Begin episodes in some environments.
@@ -71,9 +77,8 @@ class Controller:
             if is_image(shape) and obs[key].dtype != np.uint8:
                 raise ValueError(f"the environment's {key!r} is {obs[key].dtype}, the policy expects uint8, 0 .. 255")
         for slot, episode in zip(slots, episodes, strict=True):
-            state = np.random.SeedSequence((self.seed, episode)).generate_state(1, np.uint64)[0]
-            self.streams[slot].manual_seed(int(state >> np.uint64(1)))
-            self.noises[slot] = None
+            self.streams[slot].manual_seed(episode_stream(self.seed, episode))
+            self.noises[slot], self.stopped[slot] = None, False
             self.schedule.clear(slot)
             for key, history in self.history.items():
                 history[slot] = obs[key][slot]
@@ -103,6 +108,14 @@ class Controller:
             for slot in np.flatnonzero(num_steps):
                 seen = np.concatenate([history[slot], obs[key][slot, : num_steps[slot]]])  # fewer where fewer are there
                 history[slot] = seen[-history.shape[1] :]
+
+    def attach(self, envs: ChunkedEnvs) -> ChunkedEnvs:
+        """The environments as this controller needs them."""
+        return envs
+
+    def signals(self, slot: int) -> dict[str, Array]:
+        """What was noted at each replanning of an environment's episode, name -> [plans]."""
+        return {}
 
     @torch.inference_mode()
     def _sample(self, slots: Array) -> Tensor:

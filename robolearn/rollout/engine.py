@@ -42,7 +42,7 @@ def rollout(
     def finish(slot: int, reason: str | None = None) -> None:
         recorder, running[slot] = running[slot], None
         assert recorder is not None
-        trajectory = recorder.finish(reason)
+        trajectory = recorder.finish(reason, controller.signals(slot))
         done[trajectory.episode] = trajectory
         if on_done is not None:
             on_done(trajectory)
@@ -54,6 +54,9 @@ def rollout(
         if not active.any():
             continue
         actions = controller.act(active)
+        for slot in np.flatnonzero(active & controller.stopped).tolist():
+            finish(slot, "stopped")
+        active &= ~controller.stopped
         chunk = envs.step_chunk(actions, active)
         controller.observe(chunk.obs, chunk.num_steps)
         for slot in np.flatnonzero(active).tolist():
@@ -128,7 +131,7 @@ class Recorder:
             self.reason = "failure"
         return terminated or unstable or bool(chunk.truncated[valid].any()) or self.length == max_steps
 
-    def finish(self, error: str | None) -> Trajectory:
+    def finish(self, error: str | None, signals: dict[str, Array]) -> Trajectory:
         """Join the parts; an error makes it a failure."""
         obs = {
             key: np.concatenate([first[None], *(part[0][key] for part in self.parts)])
@@ -148,4 +151,5 @@ class Recorder:
             success=self.success and error is None,
             mode=self.mode,
             reason=error or self.reason,
+            signals=signals,
         )

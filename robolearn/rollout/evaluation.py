@@ -28,6 +28,7 @@ def evaluate(
     repeats: int = 1,
     num_envs: int = 32,
     on_done: Callable[[Trajectory], Any] | None = None,
+    make_controller: Callable[..., Controller] = Controller,
 ) -> list[Trajectory]:
     """Roll out episodes; see rollout and Controller.
 
@@ -40,12 +41,14 @@ def evaluate(
         repeats: Episodes that share an initial state; each has its own noise, which depends on (seed, i) only.
         num_envs: Environments side by side; does not change the result.
         on_done: Called with every finished trajectory.
+        make_controller: Takes what Controller takes; one with a gate, for example.
     """
     num_envs = max(1, min(num_envs, len(episodes)))
-    controller = Controller(policy, num_envs, execution, seed=seed)
+    controller = make_controller(policy, num_envs, execution, seed=seed)
     sees = any(map(is_image, policy.cfg.obs_shapes.values()))
     envs = make_envs(env, num_envs, tuple(policy.cfg.obs_shapes), policy.cfg.obs_horizon if sees else 0)
     try:
+        envs = controller.attach(envs)
         return rollout(envs, controller, episodes, repeats=repeats, max_steps=env.max_episode_steps, on_done=on_done)
     finally:
         envs.close()

@@ -1,0 +1,70 @@
+"""What the expert did when it took over, as demonstrations to train on again (DAgger; Ross et al. 2011)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.writer import DemoWriter
+from robolearn.rollout.environments import EnvConfig
+from robolearn.types import INTERVENING, Episode, Trajectory
+
+
+def segments(trajectory: Trajectory, period: int) -> Iterator[Episode]:
+    """The stretches of a trajectory that were under intervention.
+
+    Args:
+        trajectory: Rolled out with a gate.
+        period: Steps from one replanning to the next.
+    """
+    driven = np.repeat(trajectory.signals[INTERVENING], period)[: len(trajectory)]
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], driven, [False]]).astype(int)))
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        yield Episode(
+            obs={key: value[start:end] for key, value in trajectory.obs.items()},
+            actions=trajectory.actions[start:end],
+            attrs={"seed": trajectory.seed, "success": trajectory.success, "mode": trajectory.mode},
+        )
+
+
+def check_recordable(path: Path, fallback: str, sees_images: bool) -> None:
+    """Refuse, before anything is rolled out, to record what cannot be.
+
+    Raises:
+        ValueError: One line that says why.
+    """
+    if fallback != "expert":
+        raise ValueError(f"--record-interventions needs --fallback expert: {fallback} shows nothing worth learning")
+    if sees_images:
+        raise ValueError("--record-interventions: images are not kept during a rollout; use a policy without cameras")
+    if path.exists():
+        raise ValueError(f"{path} exists; choose another --record-interventions")
+
+
+def record_interventions(
+    path: Path, trajectories: Sequence[Trajectory], period: int, env: EnvConfig, control_dt: float
+) -> int:
+    """Write the interventions of successful episodes as a store; return how many there are.
+
+    Args:
+        path: Store to create; none is created where nothing was to be recorded.
+        trajectories: Rolled out with the expert as fallback.
+        period: Steps from one replanning to the next.
+        env: Where.
+        control_dt: Seconds per action.
+    """
+    episodes = [segment for t in trajectories if t.success for segment in segments(t, period)]
+    if episodes:
+        attrs = StoreAttrs(
+            env_id=env.id,
+            env_kwargs=env.kwargs,
+            control_dt=control_dt,
+            obs_keys=tuple(episodes[0].obs),
+            expert="scripted, taking over from a policy",
+            source="recorded by robolearn, interventions of a gate",
+        )
+        DemoWriter.create(path, attrs=attrs).extend(episodes)
+    return len(episodes)

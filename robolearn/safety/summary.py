@@ -1,0 +1,73 @@
+"""What a gate did in a set of episodes, each number with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import beta
+
+from robolearn.types import INTERVENING, Trajectory
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of n, with its 95 % interval after Clopper and Pearson 1934, which never covers less than that."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class GateSummary:
+    """A gate at work.
+
+    Attributes:
+        score: Name of the score it looks at.
+        threshold: Above it an intervention starts.
+        fallback: What is done then.
+        alpha: Promised bound on the alarms of successful episodes.
+        covered: Whether the certificate speaks of these episodes.
+        alarmed: Episodes with an alarm.
+        alarmed_successes: Of the successful episodes; what the promise is about, where nothing was done on an alarm.
+        alarmed_failures: Of the failed episodes.
+        intervened: Share of all steps under intervention, in [0, 1].
+        period: Steps from one replanning to the next.
+    """
+
+    score: str
+    threshold: float
+    fallback: str
+    alpha: float
+    covered: bool
+    alarmed: Share
+    alarmed_successes: Share
+    alarmed_failures: Share
+    intervened: float
+    period: int
+
+
+def clopper_pearson(hits: int, n: int, confidence: float = 0.95) -> Share:
+    """Exact interval of a share; the whole of [0, 1] where n is 0."""
+    tail = (1 - confidence) / 2
+    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    return Share(hits / n if n else float("nan"), low, high, n)
+
+
+def count_alarms(trajectories: Sequence[Trajectory]) -> tuple[Share, Share, Share]:
+    """Episodes with an alarm: of all, of the successful ones, of the failed ones."""
+    alarmed = np.array([bool(t.signals[INTERVENING].any()) for t in trajectories])
+    success = np.array([bool(t.success) for t in trajectories])
+    parts = (np.ones_like(success), success, ~success)
+    one, two, three = (clopper_pearson(int(alarmed[part].sum()), int(part.sum())) for part in parts)
+    return one, two, three
+
+
+def intervened_share(trajectories: Sequence[Trajectory], period: int) -> float:
+    """Share of all steps under intervention, in [0, 1], of episodes that replanned every ``period`` steps."""
+    steps = sum(int(np.repeat(t.signals[INTERVENING], period)[: len(t)].sum()) for t in trajectories)
+    return steps / max(sum(map(len, trajectories)), 1)

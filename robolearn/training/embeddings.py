@@ -1,0 +1,41 @@
+"""Embeddings of a run's demonstrations, with what the expert did there: what scores of familiarity are fitted to."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from robolearn.policies.ensemble import Ensemble
+from robolearn.training.assemble import load_data
+from robolearn.training.config import TrainConfig
+
+GROUP = 1024
+
+
+@torch.inference_mode()
+def embed_demonstrations(
+    cfg: TrainConfig, ensemble: Ensemble, count: int
+) -> tuple[Float[Tensor, "m d"], Float[Tensor, "m p"]]:
+    """Embed random windows of the training episodes.
+
+    Args:
+        cfg: Of the run; its data must be at hand.
+        ensemble: Its policies.
+        count: Windows, all where there are fewer.
+
+    Returns:
+        Embeddings, and the normalised chunks in a row.
+
+    Raises:
+        ValueError: The data cannot be opened.
+    """
+    _, windows, _, _ = load_data(cfg, ensemble.device)
+    generator = torch.Generator(ensemble.device).manual_seed(cfg.seed)
+    order = torch.randperm(len(windows), generator=generator, device=ensemble.device)[:count]
+    embeddings, chunks = [], []
+    for index in order.split(GROUP):
+        batch = windows.batch(index)
+        embeddings.append(ensemble.embed(batch.obs))
+        chunks.append(ensemble.normalize(batch.actions).flatten(1))
+    return torch.cat(embeddings), torch.cat(chunks)

@@ -1,0 +1,176 @@
+"""A gate in the loop: what is noted, what each fallback does, and that nothing changes before the first alarm."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from robolearn.guard.controller import GuardedController
+from robolearn.guard.monitor import Monitor
+from robolearn.policies.ensemble import Ensemble
+from robolearn.policies.flow import FlowConfig
+from robolearn.rollout.controller import Controller
+from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.execution import Execution
+from robolearn.safety.gate import Gate
+from robolearn.types import INTERVENING
+from tests.rollout.stub import Stub, drive
+
+AVOID = EnvConfig("envs:robolearn/Avoid-v0", max_episode_steps=40)
+EXECUTION = Execution(2)
+
+
+class AtPlans(GuardedController):
+    """Intervenes at given replannings of every episode."""
+
+    plans = ()
+
+    def _decide(self, slots, scores):
+        return np.array([len(self.notes[slot]) in self.plans for slot in slots])
+
+
+def upwards(history, noise):
+    """Targets ahead of the observed number: 0.1, 0.2 ... farther."""
+    return (history[-1] + 0.1 * torch.arange(1, 7))[:, None]
+
+
+def driven(fallback, plans, num_steps=8, budget=None):
+    controller = AtPlans(Stub(upwards), 1, EXECUTION, seed=0, monitor=None, fallback=fallback, budget=budget)
+    controller.plans = plans
+    return controller, drive(controller, num_steps)[:, 0]
+
+
+def test_without_an_alarm_the_policy_acts():
+    controller, actions = driven("hold", ())
+    np.testing.assert_array_equal(actions, drive(Controller(Stub(upwards), 1, EXECUTION, seed=0), 8)[:, 0])
+    assert controller.signals(0)[INTERVENING].tolist() == [False] * 4
+
+
+def test_hold_repeats_the_last_executed_action():
+    _, actions = driven("hold", (1, 2))
+    np.testing.assert_allclose(actions, [0.1, 0.2, 0.2, 0.2, 0.2, 0.2, 6.1, 6.2], atol=1e-6)
+
+
+def test_retreat_goes_back_along_what_was_executed_and_stays_at_the_start():
+    _, actions = driven("retreat", (2, 3, 4), num_steps=12)
+    np.testing.assert_allclose(actions, [0.1, 0.2, 2.1, 2.2, 2.2, 2.1, 0.2, 0.1, 0.1, 0.1, 10.1, 10.2], atol=1e-6)
+
+
+@pytest.mark.parametrize("fallback", ["hold", "retreat"])
+def test_an_intervention_before_any_action_stays_at_the_first_target(fallback):
+    _, actions = driven(fallback, (0,), num_steps=2)
+    np.testing.assert_allclose(actions, [0.1, 0.1], atol=1e-6)
+
+
+def test_the_budget_ends_interventions():
+    controller, actions = driven("hold", (1, 2, 3), budget=3)
+    assert controller.signals(0)[INTERVENING].tolist() == [False, True, True, False]
+    np.testing.assert_allclose(actions[6:], [6.1, 6.2], atol=1e-6)
+
+
+def test_watching_changes_nothing():
+    _, actions = driven("watch", (0, 1, 2, 3))
+    np.testing.assert_array_equal(actions, driven("hold", ())[1])
+
+
+@pytest.fixture
+def guarded(make_policy):
+    """Roll a random policy out in Avoid with a gate of three members."""
+    members = [make_policy(FlowConfig(steps=2), seed=seed) for seed in range(3)]
+
+    def make(policy, num_envs, execution, *, seed, names, kind=GuardedController, **choices):
+        monitor = Monitor(Ensemble(members), names, 8, num_envs, seed=seed, period=execution.period)
+        return kind(policy, num_envs, execution, seed=seed, monitor=monitor, **choices)
+
+    def run(num_envs=4, names=("disagreement", "stac"), num_episodes=6, **choices):
+        return evaluate(
+            members[0],
+            AVOID,
+            range(num_episodes),
+            execution=EXECUTION,
+            seed=7,
+            num_envs=num_envs,
+            make_controller=partial(make, names=names, **choices),
+        )
+
+    return run
+
+
+def same(one, other, steps):
+    return np.array_equal(one.actions[:steps], other.actions[:steps])
+
+
+def test_scores_do_not_depend_on_the_number_of_environments(guarded):
+    for one, other in zip(guarded(1), guarded(5), strict=True):
+        assert same(one, other, None)
+        for name, values in one.signals.items():
+            np.testing.assert_array_equal(values, other.signals[name], err_msg=name)
+
+
+def test_every_replanning_is_noted(guarded):
+    for trajectory in guarded():
+        assert {len(v) for v in trajectory.signals.values()} == {-(-len(trajectory) // 2)}
+        assert trajectory.signals["stac"][0] == 0
+        assert (trajectory.signals["disagreement"] != 0).all()
+
+
+@pytest.mark.parametrize("fallback", ["hold", "replan", "retreat"])
+def test_up_to_the_first_alarm_an_episode_is_as_without_a_gate(guarded, fallback):
+    plain = guarded()
+    threshold = float(np.quantile(np.concatenate([t.signals["disagreement"] for t in plain]), 0.95))
+    gate = Gate("disagreement", 8, threshold, threshold)
+    changed = 0
+    for free, gated in zip(plain, guarded(gate=gate, fallback=fallback), strict=True):
+        alarms = np.flatnonzero(gated.signals[INTERVENING])
+        first = alarms[0] if len(alarms) else len(free.signals["stac"])
+        assert same(free, gated, 2 * first)
+        upto = free.signals["disagreement"][: first + 1]
+        np.testing.assert_array_equal(gated.signals["disagreement"][: first + 1], upto)
+        assert (upto[:first] <= threshold).all()
+        changed += len(alarms) > 0 and not same(free, gated, None)
+    assert changed
+
+
+def test_stop_ends_the_episode_as_a_failure(guarded):
+    trajectories = guarded(gate=Gate("disagreement", 8, -1.0, -1.0), fallback="stop")
+    assert {(t.reason, t.success, len(t)) for t in trajectories} == {("stopped", False, 0)}
+
+
+def test_nan_scores_alarm(guarded, monkeypatch):
+    monkeypatch.setitem(
+        __import__("robolearn.guard.evidence", fromlist=["SCORES"]).SCORES,
+        "stac",
+        lambda seen: torch.full((len(seen.known),), torch.nan),
+    )
+    trajectories = guarded(gate=Gate("stac", 8, 1e9, 1e9), fallback="stop")
+    assert {t.reason for t in trajectories} == {"stopped"}
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"names": ("surprise",)}, "'surprise' is unknown; choose from disagreement"),
+        ({"names": ("exact-entropy",)}, "finite distribution, that of the mixture"),
+        ({"names": ("dropout",)}, "no dropout"),
+        ({"budget": -1}, "budget -1"),
+    ],
+)
+def test_what_cannot_be_is_refused(guarded, choices, message):
+    with pytest.raises(ValueError, match=message):
+        guarded(**choices)
+
+
+def test_one_member_cannot_disagree(make_policy):
+    policy = make_policy(FlowConfig(steps=2))
+    with pytest.raises(ValueError, match="train with --num-members"):
+        Monitor(Ensemble([policy]), ["disagreement"], 8, 1, seed=0, period=2)
+    with pytest.raises(ValueError, match="exec_horizon below"):
+        Monitor(Ensemble([policy]), ["stac"], 8, 1, seed=0, period=4)
+
+
+@pytest.mark.parametrize("execution", [Execution(1, ensembling=0.1), Execution(2, delay=1)])
+def test_a_gate_takes_whole_plans(execution):
+    with pytest.raises(ValueError, match="no ensembling and no delay"):
+        GuardedController(Stub(upwards), 1, execution, seed=0, monitor=None)

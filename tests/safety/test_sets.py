@@ -1,0 +1,85 @@
+"""A model of the dynamics, tubes around what it predicts, and the chunks that keep clear with their tube."""
+
+import numpy as np
+import pytest
+
+from robolearn.safety.dynamics import LinearDynamics, fit_dynamics
+from robolearn.safety.sets import SafetySet, chunk_errors, error_scale, worst_errors
+from robolearn.types import Trajectory
+
+PUSHED = np.array([[0.0, 0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0, 0.0]])  # the action is added to the position
+MODEL = LinearDynamics(PUSHED)
+
+
+def test_a_linear_system_is_found_again():
+    rng = np.random.default_rng(0)
+    states, actions = rng.standard_normal((200, 2)), rng.standard_normal((200, 2))
+    weights = rng.standard_normal((2, 5))
+    following = states + np.concatenate([states, actions, np.ones((200, 1))], 1) @ weights.T
+    np.testing.assert_allclose(fit_dynamics(states, actions, following, 1e-12).weights, weights, atol=1e-8)
+
+
+def test_predictions_are_steps_in_a_row():
+    path = MODEL.predict(np.array([[1.0, 2.0]]), np.array([[[0.5, 0.0], [0.5, 1.0]]]))
+    np.testing.assert_allclose(path, [[[1.5, 2.0], [2.0, 3.0]]])
+
+
+def test_a_model_needs_examples():
+    with pytest.raises(ValueError, match="as many examples, got 4"):
+        fit_dynamics(np.zeros((4, 2)), np.zeros((4, 2)), np.zeros((4, 2)))
+
+
+def wall(positions):
+    """Distance to x >= 1."""
+    return 1.0 - positions[..., 0]
+
+
+@pytest.mark.parametrize(
+    ("steps", "admissible"),
+    [
+        ([0.2, 0.2, 0.2], True),
+        ([0.7, 0.0, 0.0], True),
+        ([0.8, 0.05, 0.0], False),  # within the second step's radius of 0.2
+        ([0.3, 0.3, 0.3], False),  # what is not executed counts with the last radius
+        ([1.5, -1.0, 0.0], False),  # in between
+    ],
+)
+def test_a_chunk_is_admissible_if_its_tube_keeps_clear(steps, admissible):
+    safety_set = SafetySet(MODEL, "state", (0, 1), scale=np.array([0.05, 0.1]), height=2.0)
+    chunk = np.zeros((1, 1, 3, 2), np.float32)
+    chunk[..., 0] = steps
+    assert safety_set.admissible(np.zeros((1, 2)), chunk, wall).tolist() == [[admissible]]
+
+
+def trajectory(noise, length, seed=0):
+    rng = np.random.default_rng(seed)
+    actions = rng.standard_normal((length, 2)).astype(np.float32)
+    moved = np.cumsum(actions + noise * rng.standard_normal((length, 2)), 0)
+    obs = {"state": np.concatenate([np.zeros((1, 2)), moved])}
+    zeros = np.zeros(length)
+    return Trajectory(0, seed, obs, actions, zeros, zeros, True, -1, "success")
+
+
+def test_errors_are_those_of_whole_chunks_from_the_observed_state():
+    errors = chunk_errors(trajectory(0.0, 11), MODEL, "state", (0, 1), 4)
+    assert errors.shape == (2, 4)
+    np.testing.assert_allclose(errors, 0, atol=1e-5)
+    pushed = trajectory(0.0, 8)
+    pushed.obs["state"][4:] += [3.0, 4.0]  # at the end of the first chunk, from where the second starts
+    np.testing.assert_allclose(chunk_errors(pushed, MODEL, "state", (0, 1), 4), [[0, 0, 0, 5], [0] * 4], atol=1e-5)
+    np.testing.assert_allclose(chunk_errors(pushed, MODEL, "state", (1,), 4)[0, 3], 4, atol=1e-5)
+
+
+def test_an_episode_counts_by_its_worst_error():
+    scale = np.array([1.0, 2.0])
+    assert worst_errors([np.array([[1.0, 1.0], [0.5, 6.0]]), np.zeros((0, 2))], scale).tolist() == [3.0, 0.0]
+
+
+def test_a_tube_grows_with_the_errors():
+    scale = error_scale([chunk_errors(trajectory(0.1, 40, seed), MODEL, "state", (0, 1), 4) for seed in range(50)])
+    np.testing.assert_allclose(scale, 0.1 * np.sqrt(2 * np.arange(1, 5)), rtol=0.1)
+
+
+def test_without_a_whole_chunk_there_is_no_tube():
+    with pytest.raises(ValueError, match="long enough"):
+        error_scale([np.zeros((0, 4))])
