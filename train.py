@@ -15,8 +15,9 @@ from robolearn.errors import user_errors
 from robolearn.policies.registry import BACKBONES, FAMILIES
 from robolearn.training.assemble import assemble
 from robolearn.training.config import TrainConfig
-from robolearn.training.device import Processes, choose_device
+from robolearn.training.device import Processes, choose_device, num_processes
 from robolearn.training.fit import Hooks, fit
+from robolearn.training.members import Members, num_parallel
 from robolearn.training.run import Run
 from robolearn.training.session import Session
 
@@ -58,6 +59,8 @@ def parse(arguments: list[str]) -> tuple[Any, Any, TrainConfig, Path | None]:
     args = tyro.cli(Arguments, args=arguments, description=__doc__, config=(tyro.conf.CascadeSubcommandArgs,))
     if resume is not None and (args.family, args.backbone, args.options.vision) != (family, backbone, options.vision):
         raise ValueError(f"--resume {resume}: family, backbone and vision cannot change; start a new run")
+    if args.options.num_members > 1 and num_processes() > 1:
+        raise ValueError(f"--num-members {args.options.num_members} starts its own processes; run it without torchrun")
     return args.family, args.backbone, args.options, args.resume
 
 
@@ -75,8 +78,12 @@ def main(arguments: list[str]) -> None:
         ).lower()
         run = Run.open(resume) if resume else Run.create(cfg.out or Path("runs") / name, cfg, data)
         run.write_config(cfg)
-        with Session(run, state, data) as session:
-            complete = fit(state, windows, validation, processes, session)
+        with Members(run, cfg, family, backbone, num_parallel(device)) as members:
+            with Session(run, state, data) as session:
+                complete = fit(state, windows, validation, processes, session)
+            if not complete:
+                members.stop()
+            complete = members.finish() and complete
         print(f"{'trained' if complete else 'stopped'} at step {state.step:,}: {run.directory}")
         print(
             f"next: python eval.py {run.directory}" if complete else f"go on: python train.py --resume {run.directory}"

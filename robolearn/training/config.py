@@ -73,6 +73,8 @@ class TrainConfig:
     """Ceiling of the moving average of the weights, the one that is evaluated; it warms up from zero."""
     seed: int = 0
     """Fixes the split, the initial weights, the batches and the noise."""
+    num_members: int = 1
+    """Train an ensemble: this run and others below it, with seed + 1 ... on bootstraps of its episodes."""
 
     out: Path | None = None
     """Run directory; by default runs/<time>-<family>-<backbone>."""
@@ -108,6 +110,7 @@ class TrainConfig:
             "action_horizon",
             "exec_horizon",
             "steps",
+            "num_members",
             "batch_size",
             "log_every",
             "checkpoint_every",

@@ -49,6 +49,11 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def num_processes() -> int:
+    """Processes that torchrun started, or just this one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 class Processes:
     """The processes that train together under torchrun, or just this one.
 
@@ -58,7 +63,7 @@ class Processes:
     """
 
     def __init__(self, device: torch.device):
-        self.count = int(os.environ.get("WORLD_SIZE", "1"))
+        self.count = num_processes()
         self.rank = int(os.environ.get("RANK", "0"))
         if self.count > 1:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -6,6 +6,7 @@
     RUN/checkpoints/00005000/         a step: policy.json and policy.safetensors (the moving average),
                                       train.safetensors and train.json (everything, to go on from)
     RUN/checkpoints/last, best        links to a step
+    RUN/members/1 ...                 the other members of an ensemble, each a run; see members.py
 
 A checkpoint is written beside its place, flushed and renamed; the links are replaced atomically.
 """
@@ -118,6 +119,22 @@ class Run:
             there = sorted(p.name for p in self.checkpoints.glob("[!.]*") if p.is_dir())
             raise ValueError(f"{self.directory} has no checkpoint {name!r}; it has: {', '.join(there) or 'none'}")
         return path
+
+    def member(self, index: int) -> Path:
+        """Directory of a member >= 1 of the ensemble; the run itself is member 0."""
+        return self.directory / "members" / str(index)
+
+    def members(self, name: str = "last") -> list[Path]:
+        """Directories of a checkpoint of all members [k], the run's own first.
+
+        Args:
+            name: See checkpoint.
+
+        Raises:
+            ValueError: A member has no such checkpoint.
+        """
+        others = [Run.open(self.member(index)) for index in range(1, self.config().num_members)]
+        return [run.checkpoint(name) for run in (self, *others)]
 
     def best_step(self) -> int | None:
         """Step of the best checkpoint, if there is one."""

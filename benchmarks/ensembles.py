@@ -1,0 +1,199 @@
+"""Ensembles on this machine: how to train the members, and how to ask them.
+
+    python benchmarks/ensembles.py [--members 5] [--steps 150] [--out docs/results/ensembles.json]
+
+Training: the time [ms] in which the default policy makes one step of one member, one after the other with one thread
+or with all cores, and side by side in as many processes as there are cores, one thread each. Wall time, and CPU time,
+which on a machine with other work is the one to look at: CPU time over the cores in use is the wall time of a machine
+of one's own. The ways take turns.
+
+Asking: the time [ms] in which all members answer the same observations, in a loop, and with their weights stacked and
+`torch.func.vmap` over them. CPU time of one thread; the ways take turns. A ratio above 1 says that stacking is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from robolearn.config import write_json
+from robolearn.data.normalizer import Normalizer
+from robolearn.data.windows import Windows
+from robolearn.nets.mlp import MLPConfig
+from robolearn.policies.ensemble import Ensemble
+from robolearn.policies.flow import FlowConfig
+from robolearn.policies.policy import Policy, PolicyConfig
+from robolearn.policies.registry import FAMILIES, FamilyConfig
+from robolearn.report.facts import machine_facts
+from robolearn.training.config import TrainConfig
+from robolearn.training.device import Processes
+from robolearn.training.fit import Hooks, fit
+from robolearn.training.state import TrainState
+
+STATE, ACTION, OBS_HORIZON, ACTION_HORIZON = 4, 2, 2, 16  # of Avoid
+ROUNDS, WARM_UP, SECONDS = 5, 20, 0.1
+ROWS = (1, 32, 512)  # a rollout asks for groups of 32
+TOLERANCE = 1e-5
+
+Obs = dict[str, Tensor]
+Ask = Callable[[Obs, Tensor], Tensor]
+
+
+def make_policy(family: FamilyConfig, seed: int) -> Policy:
+    """A policy of Avoid's size on the default network."""
+    torch.manual_seed(seed)
+    shapes = {"state": (STATE,)}
+    cfg = PolicyConfig(family, MLPConfig(), shapes, ACTION, OBS_HORIZON, ACTION_HORIZON)
+    return Policy(cfg, Normalizer({**shapes, "action": (ACTION,)})).eval()
+
+
+def train(threads: int, steps: int, start: Barrier, times: Any) -> None:
+    """Report wall and CPU time [ms] of a step, measured while the others that wait at ``start`` train as well."""
+    torch.set_num_threads(threads)
+    generator = torch.Generator().manual_seed(0)
+    obs = {"state": torch.rand(10_000, STATE, generator=generator) * 2 - 1}
+    actions = torch.rand(10_000, ACTION, generator=generator) * 2 - 1
+    windows = Windows(obs, actions, np.arange(100, 10_001, 100), OBS_HORIZON, ACTION_HORIZON)
+
+    def run(steps: int) -> tuple[float, float]:
+        state = TrainState(make_policy(FlowConfig(), 0), TrainConfig(steps=steps))
+        wall, cpu = time.perf_counter(), time.process_time()
+        fit(state, windows, None, Processes(torch.device("cpu")), Hooks())
+        return 1e3 * (time.perf_counter() - wall) / steps, 1e3 * (time.process_time() - cpu) / steps
+
+    run(WARM_UP)
+    start.wait()
+    times.put(run(steps))
+
+
+def step_of_a_member(processes: int, threads: int, steps: int) -> tuple[float, float]:
+    """Wall and CPU time [ms] that one step of one member takes in this way."""
+    context = multiprocessing.get_context("spawn")
+    start, times = context.Barrier(processes), context.Queue()
+    workers = [context.Process(target=train, args=(threads, steps, start, times)) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    wall, cpu = zip(*(times.get() for _ in workers), strict=True)
+    for worker in workers:
+        worker.join()
+    return max(wall) / processes, statistics.mean(cpu)
+
+
+def compare_training(steps: int) -> dict[str, dict[str, list[float]]]:
+    """Way -> wall and CPU time of a step of a member [ms]: median, least and most over the rounds."""
+    cores = len(os.sched_getaffinity(0))
+    ways = {
+        "one after the other, one thread": (1, 1),
+        f"one after the other, {cores} threads": (1, cores),
+        f"{cores} side by side, one thread each": (cores, 1),
+    }
+    rounds = [[step_of_a_member(*way, steps) for way in ways.values()] for _ in range(ROUNDS)]
+    table = {}
+    for name, values in zip(ways, zip(*rounds, strict=True), strict=True):
+        wall, cpu = zip(*values, strict=True)
+        table[name] = {"wall_ms": _spread(wall), "cpu_ms": _spread(cpu)}
+    return table
+
+
+class Acting(nn.Module):
+    """A policy whose forward acts, as functional_call needs it."""
+
+    def __init__(self, policy: Policy):
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, obs: Obs, noise: Tensor) -> Tensor:
+        """See Policy.act."""
+        return self.policy.act(obs, noise)
+
+
+def stacked(ensemble: Ensemble) -> Ask:
+    """Ask all members at once: one batched matrix product where there were several."""
+    members: list[nn.Module] = [Acting(member) for member in ensemble.members]
+    parameters, buffers = stack_module_state(members)
+    base = copy.deepcopy(members[0])
+
+    def one(weights: Obs, rest: Obs, obs: Obs, noise: Tensor) -> Tensor:
+        return functional_call(base, (weights, rest), (obs, noise))
+
+    every = vmap(one, in_dims=(0, 0, None, None))
+    return lambda obs, noise: every(parameters, buffers, obs, noise)
+
+
+def cpu_ms(ask: Ask, obs: Obs, noise: Tensor) -> float:
+    """CPU time of an answer [ms]."""
+    started, count = time.process_time(), 0
+    while time.process_time() - started < SECONDS:
+        ask(obs, noise)
+        count += 1
+    return 1e3 * (time.process_time() - started) / count
+
+
+@torch.inference_mode()
+def compare_asking(family: FamilyConfig, num_members: int) -> dict[str, dict[str, Any]]:
+    """Rows -> times of both ways [ms], their ratio and the largest difference of their chunks."""
+    ensemble = Ensemble([make_policy(family, seed) for seed in range(num_members)])
+    together, generator, table = stacked(ensemble), torch.Generator().manual_seed(0), {}
+    for rows in ROWS:
+        obs = {"state": torch.rand(rows, OBS_HORIZON, STATE, generator=generator) * 2 - 1}
+        noise = ensemble.noise(rows, generator=generator)
+        difference = (ensemble.act(obs, noise) - together(obs, noise)).abs().max().item()
+        assert difference < TOLERANCE, f"{family}: stacked and loop differ by {difference}"
+        times = [(cpu_ms(ensemble.act, obs, noise), cpu_ms(together, obs, noise)) for _ in range(ROUNDS)]
+        loop, stack = ([pair[way] for pair in times] for way in (0, 1))
+        ratio = _spread([a / b for a, b in times])
+        table[str(rows)] = {
+            "loop_ms": statistics.median(loop),
+            "stacked_ms": statistics.median(stack),
+            "ratio": ratio,
+            "difference": difference,
+        }
+    return table
+
+
+def _spread(values: Any) -> list[float]:
+    return [statistics.median(values), min(values), max(values)]
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--members", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--out", type=Path, help="JSON file for the numbers")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    training = compare_training(args.steps)
+    for way, row in training.items():
+        for clock, (value, low, high) in row.items():
+            name = f"{way}, {clock.removesuffix('_ms')}"
+            print(f"{name:42}{value:7.2f} ms [{low:.2f}, {high:.2f}] per step of a member", flush=True)
+    families = {name: cls() for name, cls in FAMILIES.items()} | {"flow": FlowConfig(sampler="heun", steps=5)}
+    asking = {}
+    print(f"\n{'family':12}{'rows':>5}{'loop':>11}{'stacked':>11}   ratio")
+    for name, family in families.items():
+        asking[name] = compare_asking(family, args.members)
+        for rows, row in asking[name].items():
+            value, low, high = row["ratio"]
+            times = f"{row['loop_ms']:8.2f} ms{row['stacked_ms']:8.2f} ms"
+            print(f"{name:12}{rows:>5}{times}   {value:.2f} [{low:.2f}, {high:.2f}]", flush=True)
+    if args.out:
+        sizes = {"members": args.members, "steps": args.steps}
+        write_json(args.out, {**sizes, **machine_facts("cpu"), "training": training, "asking": asking})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""One command trains an ensemble: members differ, hold the same episodes out, and stop, fail and go on together."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from robolearn.data.demos import Demos
+from robolearn.policies.ensemble import Ensemble
+from robolearn.training.assemble import choose_episodes
+from robolearn.training.members import num_parallel
+from robolearn.training.run import Run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def flags(tiny_flags, demos, tmp_path):
+    return [*tiny_flags, "--dataset.path", str(demos), "--out", str(tmp_path / "run")]
+
+
+def weights(run):
+    return load_file(run.checkpoint() / "policy.safetensors")
+
+
+def test_members_differ_and_hold_the_same_episodes_out(
+    tmp_path, train_main, tiny_flags, write_demos, read_metrics, capsys
+):
+    demos = write_demos(tmp_path / "demos.zarr", lengths=(5,) * 30)
+    flags = [*tiny_flags, "--dataset.path", str(demos), "--out", str(tmp_path / "run")]
+    train_main([*flags, "--steps", "4", "--num-members", "3", "--seed", "5"])
+    assert "trained at step 4" in capsys.readouterr().out
+    run = Run.open(tmp_path / "run")
+    members = [run, *(Run.open(run.member(index)) for index in (1, 2))]
+    assert run.members() == [member.checkpoint() for member in members]
+    assert [member.config().seed for member in members] == [5, 6, 7]
+    episodes = [choose_episodes(Demos.open([demos]), member.config()) for member in members]
+    assert len({member.data().validation_episodes for member in members}) == 1
+    held_out = set(run.data().validation_episodes)
+    assert held_out
+    drawn = [parts["train"].tolist() for parts in episodes]
+    assert drawn[0] == sorted(set(range(30)) - held_out)
+    assert drawn[1] != drawn[0] != drawn[2] != drawn[1]
+    assert all(held_out.isdisjoint(some) for some in drawn)
+    ensemble = Ensemble.load(run.members())
+    noise = ensemble.noise(8, generator=torch.Generator().manual_seed(0))
+    chunks = ensemble.act({"state": torch.zeros(8, 1, 4)}, noise)
+    assert min((chunks[i] - chunks[j]).abs().max() for i, j in ((0, 1), (0, 2), (1, 2))) > 1e-4
+
+    # A member is what its options alone would have trained.
+    alone = ["--seed", "6", "--dataset.split-seed", "5", "--dataset.bootstrap"]
+    train_main([*flags, "--steps", "4", *alone, "--out", str(tmp_path / "alone")])
+    assert read_metrics(tmp_path / "alone") == read_metrics(run.member(1))
+    by_hand = weights(Run.open(tmp_path / "alone"))
+    assert all(torch.equal(by_hand[name], value) for name, value in weights(members[1]).items())
+
+
+def test_a_run_becomes_an_ensemble_and_a_failing_member_is_named(tmp_path, train_main, flags, read_metrics):
+    run = Run(tmp_path / "run")
+    train_main([*flags, "--steps", "2"])
+    before = read_metrics(run.directory)
+    train_main(["--resume", str(run.directory), "--num-members", "2"])
+    assert read_metrics(run.directory) == before
+    damaged = run.members()[1] / "train.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"^member 1: .*train.safetensors: damaged .* --resume \S*run$") as caught:
+        train_main(["--resume", str(run.directory), "--steps", "3"])
+    assert "\n" not in str(caught.value)
+    assert run.checkpoint().resolve().name == "00000003"  # the others are through
+    shutil.rmtree(run.member(1) / "checkpoints")  # and what is left of a member that was killed early is done again
+    train_main(["--resume", str(run.directory)])
+    assert [path.resolve().name for path in run.members()] == ["00000003"] * 2
+
+
+def wait_until(condition):
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise TimeoutError
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="members train one after the other on one core")
+@pytest.mark.parametrize(
+    ("kind", "started"),
+    [(signal.SIGINT, 1), (signal.SIGINT, 2), pytest.param(signal.SIGKILL, 2, marks=pytest.mark.slow)],
+)
+def test_stopping_the_command_stops_and_saves_every_member(tmp_path, flags, kind, started):
+    """Also where one has not begun to train, and where the first is killed and cannot tell the others."""
+    run = Run(tmp_path / "run")
+    endless = [*flags, "--num-members", "2", "--steps", "1000000", "--checkpoint-every", "1000000"]
+    command = [sys.executable, str(ROOT / "train.py"), *endless]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    metrics = [directory / "metrics.jsonl" for directory in (run.directory, run.member(1))]
+    wait_until(lambda: all(path.exists() and path.read_text().count("\n") > 3 for path in metrics[:started]))
+    os.killpg(process.pid, kind)  # as a terminal does
+    output, _ = process.communicate(timeout=120)
+    if kind == signal.SIGKILL:
+        wait_until((run.member(1) / "checkpoints" / "last").exists)
+        assert not (run.checkpoints / "last").exists()
+        return
+    assert process.returncode == 0, output
+    assert "go on: python train.py --resume" in output
+    assert "Traceback" not in output
+    assert int(run.checkpoint().resolve().name) > 3
+    if started == 2:
+        assert int(run.members()[1].resolve().name) > 3
+
+
+def test_members_start_their_own_processes(train_main, flags, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="--num-members 2 starts its own processes; run it without torchrun"):
+        train_main([*flags, "--num-members", "2"])
+
+
+def test_as_many_members_at_once_as_find_a_core(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(7)))
+    for threads, expected in ((1, 7), (2, 3), (7, 1), (9, 1)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert num_parallel(torch.device("cpu")) == expected
+    assert num_parallel(torch.device("cuda")) == 1
