@@ -14,11 +14,17 @@ from rich.console import Console
 from rich.progress import track
 
 from robolearn.errors import user_errors
+from robolearn.guard.controller import Fallback
+from robolearn.guard.files import describe_source
+from robolearn.guard.guard import Guard
+from robolearn.guard.interventions import check_recordable, record_interventions
+from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 from robolearn.report.facts import machine_facts
 from robolearn.report.page import Report
 from robolearn.report.results import write_results
 from robolearn.report.terminal import format_table
+from robolearn.rollout.controller import Controller
 from robolearn.rollout.environments import EnvConfig, num_modes
 from robolearn.rollout.evaluation import evaluate, measure_latency
 from robolearn.rollout.execution import Execution
@@ -27,6 +33,7 @@ from robolearn.rollout.replay import record_videos
 from robolearn.training.device import choose_device
 from robolearn.training.logger import read_lines
 from robolearn.training.run import Run
+from robolearn.types import is_image
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,17 @@ class EvalConfig:
     execution: Annotated[Execution, tyro.conf.arg(name="")] = field(default_factory=Execution)
     env: EnvConfig = field(default_factory=EnvConfig)
     """Environment; by default the one of the training run."""
+    gate: bool = False
+    """Score every plan, and let the fallback act where the run's gate says so; see python -m robolearn calibrate."""
+    safety_set: bool = False
+    """Execute only candidates whose predicted tube keeps clear of the task's obstacles; see calibrate --safety-set."""
+    fallback: Fallback | None = None
+    """watch: only note it; hold: stand still; replan: the sample most agreed on; retreat: go back; expert: let the
+    scripted expert drive; stop: end the episode. By default replan, with a safety set hold."""
+    budget: int | None = None
+    """Most steps of an episode under intervention; by default no limit."""
+    record_interventions: Path | None = None
+    """Write what the expert did when it took over as a store to train on, next to the demonstrations."""
     videos: int = 3
     """Videos of successes, and as many of failures."""
     out: Path | None = None
@@ -65,12 +83,15 @@ def main(arguments: list[str]) -> None:
     cfg = tyro.cli(EvalConfig, args=arguments, description=__doc__)
     if cfg.episodes < 1 or cfg.num_envs < 1:
         raise ValueError(f"--episodes {cfg.episodes} and --num-envs {cfg.num_envs} must be at least 1")
+    if not (cfg.gate or cfg.safety_set) and (cfg.record_interventions, cfg.fallback, cfg.budget) != (None,) * 3:
+        raise ValueError("--fallback, --budget and --record-interventions need --gate or --safety-set")
     run, console = Run.open(cfg.run), Console()
     trained, data = run.config(), run.data()
     device = choose_device(cfg.device, threads=cfg.threads)
     checkpoint = run.checkpoint(cfg.checkpoint)
     policy = Policy.load(checkpoint, device=device, sampler=cfg.sampler, steps=cfg.steps)
     env, execution = cfg.env.over(trained.env), cfg.execution.over(trained.exec_horizon)
+    guard = open_guard(cfg, run, policy, env, execution) if cfg.gate or cfg.safety_set else None
 
     bar = iter(track(range(cfg.episodes), "rolling out", console=console))
     next(bar)
@@ -82,9 +103,14 @@ def main(arguments: list[str]) -> None:
         seed=cfg.seed,
         num_envs=cfg.num_envs,
         on_done=lambda _: next(bar, None),
+        make_controller=Controller if guard is None else guard.make_controller,
     )
     summary = summarize(trajectories, num_modes=num_modes(env), control_dt=data.control_dt)
     latency = measure_latency(policy, trajectories[0], candidates=execution.candidates)
+    gate = None
+    if guard is not None:
+        gate = guard.summarize(trajectories, execution.period)
+        latency |= guard.measure_latency(trajectories[0], execution.period)
 
     out = cfg.out or cfg.run / "eval"
     facts = {
@@ -104,6 +130,7 @@ def main(arguments: list[str]) -> None:
         command=shlex.join(["python", "eval.py", *arguments]),
         control_dt=data.control_dt,
         latency=latency,
+        gate=gate,
         facts=facts,
         training_curve=[json.loads(line) for line in read_lines(cfg.run / "metrics.jsonl")],
         videos=record_videos(env, trajectories, cfg.videos, out / "videos", 1 / data.control_dt),
@@ -111,8 +138,34 @@ def main(arguments: list[str]) -> None:
     write_results(out, report)
     if execution.ensembling is not None:
         print("warning: temporal ensembling averages over modes; two ways may become one in between", file=sys.stderr)
-    console.print(format_table(summary, latency))
+    if gate is not None and not gate.covered:
+        print("warning: the gate was calibrated otherwise; its certificate does not cover this", file=sys.stderr)
+    console.print(format_table(summary, latency, gate))
+    if cfg.record_interventions is not None:
+        recorded = record_interventions(cfg.record_interventions, trajectories, execution.period, env, data.control_dt)
+        where = f"in {cfg.record_interventions}" if recorded else "in successful episodes, nothing was written"
+        console.print(f"interventions: {recorded} {where}", soft_wrap=True)
     console.print(f"report: {out / 'report.html'}", soft_wrap=True)
+
+
+def open_guard(cfg: EvalConfig, run: Run, policy: Policy, env: EnvConfig, execution: Execution) -> Guard:
+    """The run's gate and safety set, checked against how they are to be used."""
+    fallback = cfg.fallback or ("hold" if cfg.safety_set else "replan")
+    if cfg.record_interventions is not None:
+        sees_images = any(map(is_image, policy.cfg.obs_shapes.values()))
+        check_recordable(cfg.record_interventions, fallback, sees_images)
+    checkpoints, sampling = run.members(cfg.checkpoint), {"sampler": cfg.sampler, "steps": cfg.steps}
+    others = Ensemble.load(checkpoints, device=policy.device, **sampling).members[1:]
+    return Guard.open(
+        run.directory,
+        Ensemble([policy, *others]),
+        describe_source(checkpoints, env, execution, sampling, run.directory / "gate"),
+        range(cfg.seed, cfg.seed + cfg.episodes),
+        gate=cfg.gate,
+        safety_set=cfg.safety_set,
+        fallback=fallback,
+        budget=cfg.budget,
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The verbs beside train.py and eval.py: python -m robolearn {collect,inspect,import,bench}."""
+"""The verbs beside train.py and eval.py: python -m robolearn {collect,inspect,import,calibrate,bench}."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import tyro
 from tyro.conf import Positional, arg
 
 from robolearn.errors import user_errors
+from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.execution import Execution
 
 
 def collect(
@@ -100,6 +102,104 @@ def import_(
     print(f"{out}: {store.num_episodes} episodes, {store.num_steps} steps")
 
 
+def calibrate(
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
+    *,
+    safety_set: bool = False,
+    score: str | None = None,
+    alpha: float = 0.1,
+    episodes: int = 200,
+    seed: int = 700_000,
+    num_samples: int = 16,
+    key: str = "state",
+    position: tuple[int, ...] = (0, 1),
+    num_envs: int = 32,
+    checkpoint: str = "last",
+    sampler: str | None = None,
+    steps: int | None = None,
+    execution: Annotated[Execution, arg(name="")] = Execution(),  # noqa: B008 (frozen)
+    env: EnvConfig = EnvConfig(),  # noqa: B008 (frozen)
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: int | None = None,
+) -> None:
+    """Roll out episodes and set the threshold above which a run's policy is not trusted.
+
+    The gate and its certificate go to RUN/gate; python eval.py RUN --gate uses them. A safety set, the tube around
+    what chunks are predicted to do, goes to RUN/tube, for --safety-set. Sampler, steps, execution and
+    environment have to be given as they will be used.
+
+    Args:
+        run: Run directory that train.py wrote.
+        safety_set: Calibrate a safety set instead of a gate; give --candidates as it will be used, e.g. 32.
+        key: Of a safety set: the observation that is predicted.
+        position: Of a safety set: its numbers that are the position.
+        score: What is thresholded; disagreement if the run has several members, else stac.
+        alpha: Largest share of false alarms: successful episodes in which the gate alarms.
+        episodes: Episodes; of n successful ones at least 1 / alpha - 1 are needed.
+        seed: Episode i starts from seed + i; apart from those of demonstrations and evaluations.
+        num_samples: Chunks that every member draws at each replanning.
+        num_envs: Environments side by side; does not change the result.
+        checkpoint: last, best or a step.
+        sampler: Sampler of the family; by default the trained configuration's.
+        steps: Sampling steps of the family.
+        execution: How chunks are executed.
+        env: Environment; by default the one of the training run.
+        device: Where the policy runs.
+        threads: CPU threads; by default one per two cores, at most 4.
+    """
+    from rich.progress import track
+
+    from robolearn.guard.calibrate import check_calibration, derive, watch
+    from robolearn.guard.familiarity import FAMILIARITY, NUM_EMBEDDINGS, fit_familiarity, save_familiarity
+    from robolearn.guard.files import describe_source, save_gate
+    from robolearn.guard.tube import calibrate_set, save_set
+    from robolearn.policies.ensemble import Ensemble
+    from robolearn.training.device import choose_device
+    from robolearn.training.embeddings import embed_demonstrations
+    from robolearn.training.run import Run
+
+    check_calibration(episodes, seed, alpha)
+    opened = Run.open(run)
+    trained = opened.config()
+    checkpoints, sampling = opened.members(checkpoint), {"sampler": sampler, "steps": steps}
+    ensemble = Ensemble.load(checkpoints, device=choose_device(device, threads=threads), **sampling)
+    score = score or ("disagreement" if len(checkpoints) > 1 else "stac")
+    env, execution = env.over(trained.env), execution.over(trained.exec_horizon)
+    fitted = {}
+    if score in FAMILIARITY and not safety_set:
+        fitted = fit_familiarity([score], *embed_demonstrations(trained, ensemble, NUM_EMBEDDINGS), seed=trained.seed)
+    bar = iter(track(range(episodes), "calibrating"))
+    next(bar)
+    trajectories = watch(
+        ensemble,
+        env,
+        range(episodes),
+        names=() if safety_set else (score,),
+        num_samples=num_samples,
+        execution=execution,
+        seed=seed,
+        num_envs=num_envs,
+        fitted=fitted,
+        on_done=lambda _: next(bar, None),
+    )
+    if not safety_set:
+        save_familiarity(run / "gate", fitted)
+    source = describe_source(checkpoints, env, execution, sampling, run / "gate")
+    if safety_set:
+        found, certificate, calibration = calibrate_set(trajectories, key, position, execution.period, alpha, source)
+        save_set(run / "tube", found, certificate, calibration)
+    else:
+        gate, certificate, calibration = derive(trajectories, alpha, score, num_samples, source=source)
+        save_gate(run / "gate", gate, certificate, calibration)
+    counted = "calibrated on" if safety_set else "succeeded"
+    print(f"{certificate.num_calibration} of {episodes} episodes {counted}")
+    print(f"claim: {certificate.claim}")
+    for condition in certificate.conditions:
+        print(f"  if {condition}")
+    flags = f"--safety-set --candidates {execution.candidates}" if safety_set else "--gate"
+    print(f"next: python eval.py {run} {flags}")
+
+
 def bench(
     what: Annotated[Positional[Literal["triangle", "latency", "cost"]], arg(metavar="{triangle,latency,cost}")],
     *,
@@ -166,8 +266,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the verb that the arguments name."""
     with user_errors():
         tyro.extras.subcommand_cli_from_dict(
-            {"collect": collect, "inspect": inspect, "import": import_, "bench": bench},
+            {"collect": collect, "inspect": inspect, "import": import_, "calibrate": calibrate, "bench": bench},
             prog="python -m robolearn",
-            description="Record, look at and import demonstrations; compare families.",
+            description="Record, look at and import demonstrations; calibrate gates; compare families.",
             args=arguments,
         )

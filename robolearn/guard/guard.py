@@ -110,12 +110,12 @@ class Guard:
 
     def summarize(self, trajectories: Sequence[Trajectory], period: int) -> GateSummary:
         """What the gate did in episodes that replanned every ``period`` steps."""
-        first = self.certificates[0]
         return GateSummary(
-            first.gate.score,
-            first.gate.threshold,
+            None if self.gate is None else self.gate.score,
+            np.inf if self.gate is None else self.gate.threshold,
+            self.safety_set is not None,
             self.fallback,
-            first.alpha,
+            sum(certificate.alpha for certificate in self.certificates),
             self.covered,
             *count_alarms(trajectories),
             intervened_share(trajectories, period),

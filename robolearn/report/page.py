@@ -135,7 +135,7 @@ def _cards(report: Report) -> list[Card]:
 def _gate_cards(gate: GateSummary) -> list[Card]:
     promised = f"promised: at most {gate.alpha:g}" if gate.covered and gate.fallback == "watch" else "no promise here"
     rows = [
-        ("Episodes with an alarm", gate.alarmed, f"{gate.score} above {gate.threshold:.3g}"),
+        ("Episodes with an alarm", gate.alarmed, gate.reason),
         ("Alarms in successes", gate.alarmed_successes, promised),
         ("Alarms in failures", gate.alarmed_failures, f"of {gate.alarmed_failures.n} failures"),
     ]

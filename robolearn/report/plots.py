@@ -92,21 +92,21 @@ def score_over_time(trajectories: Sequence[Trajectory], control_dt: float) -> st
 
 def uncertainty_over_time(trajectories: Sequence[Trajectory], gate: GateSummary, control_dt: float) -> str | None:
     """The gate's score at each replanning of some episodes, its threshold, and where interventions began."""
-    runs = [t for t in trajectories if gate.score in t.signals]
-    if not runs:
+    score, runs = gate.score, [t for t in trajectories if gate.score in t.signals]
+    if score is None or not runs:
         return None
     chosen = [runs[i] for i in np.unique(np.linspace(0, len(runs) - 1, min(len(runs), MAX_SCORED)).astype(int))]
 
     def draw(axes: list[Axes]) -> None:
         for run in sorted(chosen, key=lambda t: not t.success):
-            scores, on = run.signals[gate.score], run.signals[INTERVENING].astype(bool)
+            scores, on = run.signals[score], run.signals[INTERVENING].astype(bool)
             time, color = np.arange(len(scores)) * gate.period * control_dt, GOOD if run.success else BAD
             axes[0].plot(time, scores, color=color, lw=0.8, alpha=0.5)
             begins = on & ~np.concatenate([[False], on[:-1]])
             axes[0].plot(time[begins], scores[begins], "o", color=color, ms=3.5)
         axes[0].axhline(gate.threshold, color=INK, lw=1.2, ls=(0, (4, 3)), label="threshold")
         axes[0].plot([], [], "o", color=MUTED, ms=3.5, label="alarm")
-        axes[0].set(xlabel="time [s]", ylabel=gate.score)
+        axes[0].set(xlabel="time [s]", ylabel=score)
         axes[0].legend(loc="best")
 
     return _svg("uncertainty", draw)

@@ -35,7 +35,7 @@ def format_table(
     if summary.smoothness is not None:
         row("RMS jerk", summary.smoothness, ".3g", "action units / s^3")
     if gate is not None:
-        row("alarmed", gate.alarmed, ".3f", f"{gate.score} > {gate.threshold:.3g}")
+        row("alarmed", gate.alarmed, ".3f", gate.reason)
         for name, share in (("  successes", gate.alarmed_successes), ("  failures", gate.alarmed_failures)):
             if share.n:
                 row(name, share, ".3f", f"of {share.n}")

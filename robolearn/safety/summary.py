@@ -26,8 +26,9 @@ class GateSummary:
     """A gate at work.
 
     Attributes:
-        score: Name of the score it looks at.
+        score: Name of the score it looks at; None where only a safety set decides.
         threshold: Above it an intervention starts.
+        safety_set: Whether an intervention also starts where no chunk is admissible.
         fallback: What is done then.
         alpha: Promised bound on the alarms of successful episodes.
         covered: Whether the certificate speaks of these episodes.
@@ -38,8 +39,9 @@ class GateSummary:
         period: Steps from one replanning to the next.
     """
 
-    score: str
+    score: str | None
     threshold: float
+    safety_set: bool
     fallback: str
     alpha: float
     covered: bool
@@ -48,6 +50,12 @@ class GateSummary:
     alarmed_failures: Share
     intervened: float
     period: int
+
+    @property
+    def reason(self) -> str:
+        """Why interventions start, in words."""
+        reasons = [f"{self.score} > {self.threshold:.3g}"] if self.score is not None else []
+        return " or ".join([*reasons, "nothing admissible"] if self.safety_set else reasons)
 
 
 def clopper_pearson(hits: int, n: int, confidence: float = 0.95) -> Share:
