@@ -10,8 +10,6 @@ import tyro
 from tyro.conf import Positional, arg
 
 from robolearn.errors import user_errors
-from robolearn.rollout.environments import EnvConfig
-from robolearn.rollout.execution import Execution
 
 
 def collect(
@@ -108,6 +106,7 @@ def calibrate(
     safety_set: bool = False,
     score: str | None = None,
     alpha: float = 0.1,
+    beta: float | None = None,
     episodes: int = 200,
     seed: int = 700_000,
     num_samples: int = 16,
@@ -117,8 +116,11 @@ def calibrate(
     checkpoint: str = "last",
     sampler: str | None = None,
     steps: int | None = None,
-    execution: Annotated[Execution, arg(name="")] = Execution(),  # noqa: B008 (frozen)
-    env: EnvConfig = EnvConfig(),  # noqa: B008 (frozen)
+    exec_horizon: int | None = None,
+    candidates: int = 1,
+    keep_noise: bool = False,
+    env_id: Annotated[str | None, arg(name="env.id")] = None,
+    env_kwargs: Annotated[dict[str, int | float | bool | str] | None, arg(name="env.kwargs")] = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int | None = None,
 ) -> None:
@@ -135,6 +137,8 @@ def calibrate(
         position: Of a safety set: its numbers that are the position.
         score: What is thresholded; disagreement if the run has several members, else stac.
         alpha: Largest share of false alarms: successful episodes in which the gate alarms.
+        beta: Largest share of misses: failed episodes in which it does not; where no threshold keeps both promises,
+            no gate is made. By default nothing is promised of misses.
         episodes: Episodes; of n successful ones at least 1 / alpha - 1 are needed.
         seed: Episode i starts from seed + i; apart from those of demonstrations and evaluations.
         num_samples: Chunks that every member draws at each replanning.
@@ -142,8 +146,11 @@ def calibrate(
         checkpoint: last, best or a step.
         sampler: Sampler of the family; by default the trained configuration's.
         steps: Sampling steps of the family.
-        execution: How chunks are executed.
-        env: Environment; by default the one of the training run.
+        exec_horizon: Actions executed before replanning; by default as configured in training.
+        candidates: Chunks drawn at each replanning; the nearest to the rest of the previous one is executed.
+        keep_noise: Draw the noise of an episode once and keep it.
+        env_id: Environment; by default the one of the training run.
+        env_kwargs: Keyword arguments of gymnasium.make.
         device: Where the policy runs.
         threads: CPU threads; by default one per two cores, at most 4.
     """
@@ -154,6 +161,8 @@ def calibrate(
     from robolearn.guard.files import describe_source, save_gate
     from robolearn.guard.tube import calibrate_set, save_set
     from robolearn.policies.ensemble import Ensemble
+    from robolearn.rollout.environments import EnvConfig
+    from robolearn.rollout.execution import Execution
     from robolearn.training.device import choose_device
     from robolearn.training.embeddings import embed_demonstrations
     from robolearn.training.run import Run
@@ -164,7 +173,8 @@ def calibrate(
     checkpoints, sampling = opened.members(checkpoint), {"sampler": sampler, "steps": steps}
     ensemble = Ensemble.load(checkpoints, device=choose_device(device, threads=threads), **sampling)
     score = score or ("disagreement" if len(checkpoints) > 1 else "stac")
-    env, execution = env.over(trained.env), execution.over(trained.exec_horizon)
+    env = EnvConfig(env_id, env_kwargs or {}).over(trained.env)
+    execution = Execution(exec_horizon, candidates=candidates, keep_noise=keep_noise).over(trained.exec_horizon)
     fitted = {}
     if score in FAMILIARITY and not safety_set:
         fitted = fit_familiarity([score], *embed_demonstrations(trained, ensemble, NUM_EMBEDDINGS), seed=trained.seed)
@@ -189,7 +199,7 @@ def calibrate(
         found, certificate, calibration = calibrate_set(trajectories, key, position, execution.period, alpha, source)
         save_set(run / "tube", found, certificate, calibration)
     else:
-        gate, certificate, calibration = derive(trajectories, alpha, score, num_samples, source=source)
+        gate, certificate, calibration = derive(trajectories, alpha, score, num_samples, source=source, beta=beta)
         save_gate(run / "gate", gate, certificate, calibration)
     counted = "calibrated on" if safety_set else "succeeded"
     print(f"{certificate.num_calibration} of {episodes} episodes {counted}")

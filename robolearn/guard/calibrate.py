@@ -14,7 +14,7 @@ from robolearn.policies.ensemble import Ensemble
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
-from robolearn.safety.certificate import Calibration, Certificate, Source, certify, derive_gate, false_alarm_claim
+from robolearn.safety.certificate import Calibration, Certificate, Source, certify, derive_gate, gate_claim
 from robolearn.safety.conformal import smallest_number, too_few
 from robolearn.safety.gate import Gate
 from robolearn.types import Trajectory
@@ -100,12 +100,13 @@ def derive(
     num_samples: int,
     *,
     source: Source,
+    beta: float | None = None,
 ) -> tuple[Gate, Certificate, Calibration]:
     """Gate, certificate and what they rest on, from watched trajectories.
 
     Raises:
-        ValueError: A score is NaN, or too few episodes succeeded.
+        ValueError: A score is NaN, too few episodes succeeded, or no threshold keeps both promises.
     """
     calibration = Calibration.of(trajectories, score)
-    gate = derive_gate(calibration, alpha, score, num_samples)
-    return gate, certify(gate, calibration, alpha, source, false_alarm_claim(gate, alpha)), calibration
+    gate = derive_gate(calibration, alpha, score, num_samples, beta)
+    return gate, certify(gate, calibration, alpha, source, gate_claim(gate, alpha, beta), beta), calibration

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robolearn.safety.conformal import check_scores, rank, threshold, too_few
+from robolearn.safety.detector import calibrate_detector
 from robolearn.safety.gate import Gate
 from robolearn.types import Trajectory
 
@@ -86,6 +87,8 @@ class Certificate:
     """When it holds."""
     alpha: float
     """Largest share of false alarms."""
+    beta: float | None
+    """Largest share of misses; None where nothing is said of them."""
     num_calibration: int
     """Successful episodes calibrated on."""
     gate: Gate
@@ -113,7 +116,7 @@ class Certificate:
         ):
             if one != other:
                 raise ValueError(f"the certificate is not of this {name}; calibrate again")
-        derived = derive_gate(calibration, self.alpha, self.gate.score, self.gate.num_samples)
+        derived = derive_gate(calibration, self.alpha, self.gate.score, self.gate.num_samples, self.beta)
         for name, one in (("gate", gate), ("certificate", self.gate)):
             if one != derived:
                 raise ValueError(
@@ -126,34 +129,45 @@ class Certificate:
         return self.source == source
 
 
-def derive_gate(calibration: Calibration, alpha: float, score: str, num_samples: int) -> Gate:
-    """The gate that alarms in at most alpha of the successful episodes.
+def derive_gate(
+    calibration: Calibration, alpha: float, score: str, num_samples: int, beta: float | None = None
+) -> Gate:
+    """The gate that alarms in at most alpha of the successful episodes, and misses at most beta of the others.
 
     Raises:
-        ValueError: There are too few successful episodes for a finite threshold.
+        ValueError: There are too few successful episodes for a finite threshold, or no threshold keeps both promises.
     """
     n = len(calibration.successes)
     if rank(n, alpha) > n:
         raise ValueError(f"{too_few(n, alpha)} (of successful episodes)")
     start = threshold(calibration.successes, alpha)
+    if beta is not None and (found := calibrate_detector(calibration.successes, calibration.failures, alpha, beta)):
+        if found.threshold is None:
+            raise ValueError(f"no threshold on score {score} keeps both promises: {found.reason}")
+        start = found.threshold
     return Gate(score, num_samples, start, min(start, threshold(calibration.successes, RELEASE_ALPHA)))
 
 
-def false_alarm_claim(gate: Gate, alpha: float) -> str:
+def gate_claim(gate: Gate, alpha: float, beta: float | None = None) -> str:
     """What a gate on a score promises."""
+    misses = "failures that go unnoticed may be many"
+    if beta is not None:
+        misses = f"of those that fail, at most {beta:g} have none above it"
     return (
         f"of the episodes that succeed without interventions, at most {alpha:g} have a {gate.score} score above "
-        f"{gate.threshold:.6g} at any replanning, over the draw of calibration and new episodes; of failures that go "
-        f"unnoticed this says nothing"
+        f"{gate.threshold:.6g} at any replanning, over the draw of calibration and new episodes; {misses}"
     )
 
 
-def certify(gate: Gate, calibration: Calibration, alpha: float, source: Source, claim: str) -> Certificate:
+def certify(
+    gate: Gate, calibration: Calibration, alpha: float, source: Source, claim: str, beta: float | None = None
+) -> Certificate:
     """Write down what holds of a derived gate."""
     return Certificate(
         claim=claim,
         conditions=CONDITIONS,
         alpha=alpha,
+        beta=beta,
         num_calibration=len(calibration.successes),
         gate=gate,
         source=source,

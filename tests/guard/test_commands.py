@@ -10,7 +10,7 @@ from robolearn.config import read_json, write_json
 from robolearn.data.store import DemoStore
 from robolearn.guard.files import describe_source, save_gate
 from robolearn.rollout.execution import Execution
-from robolearn.safety.certificate import Calibration, certify, derive_gate, false_alarm_claim
+from robolearn.safety.certificate import Calibration, certify, derive_gate, gate_claim
 from robolearn.training.run import Run
 
 SMALL = ["--threads", "1", "--device", "cpu"]
@@ -34,7 +34,7 @@ def give_gate(run, score, threshold, **changes):
     calibration = Calibration(tuple(range(700_000, 700_020)), peaks, (True,) * 20)
     gate = derive_gate(calibration, 0.1, score, 4)
     gate = dataclasses.replace(gate, **changes)
-    save_gate(run / "gate", gate, certify(gate, calibration, 0.1, source, false_alarm_claim(gate, 0.1)), calibration)
+    save_gate(run / "gate", gate, certify(gate, calibration, 0.1, source, gate_claim(gate, 0.1)), calibration)
 
 
 def summary(run):

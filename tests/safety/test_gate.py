@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from robolearn.safety.certificate import Calibration, Source, certify, derive_gate, false_alarm_claim
+from robolearn.safety.certificate import Calibration, Source, certify, derive_gate, gate_claim
 from robolearn.safety.gate import Gate
 from robolearn.types import Trajectory
 
@@ -59,6 +59,18 @@ def test_too_few_successes_are_refused():
         derive_gate(few, 0.1, "stac", 16)
 
 
+def test_a_bound_on_misses_is_kept_or_the_gate_is_refused():
+    peaks = tuple(np.concatenate([np.arange(100) / 100, 0.93 + np.arange(50) / 100]).tolist())
+    known = Calibration(tuple(range(150)), peaks, (True,) * 100 + (False,) * 50)
+    gate = derive_gate(known, 0.1, "stac", 16, beta=0.1)
+    assert 0.9 <= gate.threshold < 0.93 + 0.05
+    certificate = certify(gate, known, 0.1, SOURCE, gate_claim(gate, 0.1, 0.1), 0.1)
+    certificate.check(gate, known, SOURCE)
+    assert "of those that fail, at most 0.1" in certificate.claim
+    with pytest.raises(ValueError, match="no threshold on score stac keeps both promises: false alarms of at most"):
+        derive_gate(known, 0.01, "stac", 16, beta=0.05)
+
+
 def test_false_alarms_are_those_of_the_beta_law():
     """400 draws of 60 calibration and 200 new episodes; tolerance 4 standard errors of the mean of Beta(55, 6)."""
     rng, alarms = np.random.default_rng(1), []
@@ -72,7 +84,7 @@ def test_false_alarms_are_those_of_the_beta_law():
 
 def test_a_certificate_is_derived_again_from_its_episodes(calibration):
     gate = derive_gate(calibration, 0.1, "stac", 16)
-    certificate = certify(gate, calibration, 0.1, SOURCE, false_alarm_claim(gate, 0.1))
+    certificate = certify(gate, calibration, 0.1, SOURCE, gate_claim(gate, 0.1))
     certificate.check(gate, calibration, SOURCE)
     assert certificate.covers(SOURCE)
     assert certificate.num_calibration == sum(calibration.success)
@@ -95,7 +107,7 @@ def test_what_was_changed_is_refused(calibration, changes, message):
     gate = derive_gate(calibration, 0.1, "stac", 16)
     parts = {
         "gate": gate,
-        "certificate": certify(gate, calibration, 0.1, SOURCE, false_alarm_claim(gate, 0.1)),
+        "certificate": certify(gate, calibration, 0.1, SOURCE, gate_claim(gate, 0.1)),
         "calibration": calibration,
         "source": SOURCE,
     }
@@ -108,7 +120,7 @@ def test_what_was_changed_is_refused(calibration, changes, message):
 
 def test_other_options_are_let_pass_but_not_covered(calibration):
     gate = derive_gate(calibration, 0.1, "stac", 16)
-    certificate = certify(gate, calibration, 0.1, SOURCE, false_alarm_claim(gate, 0.1))
+    certificate = certify(gate, calibration, 0.1, SOURCE, gate_claim(gate, 0.1))
     moved = dataclasses.replace(SOURCE, configuration="moved")
     certificate.check(gate, calibration, moved)
     assert not certificate.covers(moved)
