@@ -1,6 +1,6 @@
 """Knowing when not to trust, measured in closed loop: detection, bands, gates, safety sets and their cost.
 
-    python -m benchmarks.safety [train|rollouts|detection|bands|misses|gates|tubes|sets|cost|page ...]
+    python -m benchmarks.safety [train|rollouts|detection|bands|misses|gates|fallbacks|tubes|sets|cost|page ...]
 
 Without a part it does all of them, in this order. What is trained and rolled out stays under runs/safety, so that the
 same command goes on where it was stopped; numbers go to docs/results/safety.json, and the page made of them to
@@ -26,6 +26,7 @@ from benchmarks.safety.detection import (
     measure_detection,
     measure_misses,
 )
+from benchmarks.safety.fallbacks import measure_fallbacks
 from benchmarks.safety.gates import measure_gates
 from benchmarks.safety.page import write_page
 from benchmarks.safety.sets import measure_sets, measure_tubes
@@ -39,6 +40,7 @@ MEASURES = {
     "bands": measure_bands,
     "misses": measure_misses,
     "gates": measure_gates,
+    "fallbacks": measure_fallbacks,
     "tubes": measure_tubes,
     "sets": measure_sets,
     "cost": measure_cost,

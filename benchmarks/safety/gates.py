@@ -191,7 +191,13 @@ def foresight(never: Sequence[Trajectory], budget: float) -> Plan:
 def _success(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     share = clopper_pearson(sum(bool(t.success) for t in trajectories), len(trajectories))
     intervened = intervened_share(trajectories, EXECUTION.period)
-    return {"success": share.value, "low": share.low, "high": share.high, "intervened": intervened}
+    return {
+        "success": share.value,
+        "low": share.low,
+        "high": share.high,
+        "intervened": intervened,
+        "steps": intervened * float(np.mean([len(t) for t in trajectories])),
+    }
 
 
 def _difference(one: Sequence[Trajectory], other: Sequence[Trajectory]) -> dict[str, float]:

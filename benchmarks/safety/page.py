@@ -37,6 +37,7 @@ def write_page(out: Path, results: dict[str, Any]) -> None:
         "misses": _misses,
         "detection": _detection,
         "gates": _gates,
+        "fallbacks": _fallbacks,
         "tubes": _tubes,
         "sets": _sets,
         "cost": _cost,
@@ -166,22 +167,18 @@ def _range(values: Sequence[float | None]) -> str:
     return f"{np.mean(there):.2f} ({min(there):.2f} to {max(there):.2f})"
 
 
-def _share(row: dict[str, float]) -> str:
-    return f"{row['success']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-
-
 def _gates(found: dict[str, Any]) -> Iterable[str]:
     yield "## Does the gate help?"
     yield ""
     yield "The expert takes over where the gate says so, under the sensor's bias; 200 episodes from the same initial"
-    yield "states. Random: as many and as long interventions, in other episodes at other times. In brackets the share"
-    yield "of steps under intervention."
+    yield "states. Random: as many and as long interventions, in other episodes at other times. In brackets the"
+    yield "share of steps under intervention, and how many steps of an episode that is: episodes that fail are long."
     yield ""
     rows = []
     for task in TASKS:
         one = found[task]
         for row in one["budgets"]:
-            named = [f"{row[name]['success']:.3f} ({row[name]['intervened']:.2f})" for name in COLORS]
+            named = [_gate_cell(row[name]) for name in COLORS]
             gain = row["difference"]
             rows.append(
                 [
@@ -197,6 +194,28 @@ def _gates(found: dict[str, Any]) -> Iterable[str]:
         ["task, score", "budget", "gate", "random", "oracle", "gate - random", "never", "always"],
         rows,
     )
+
+
+def _fallbacks(found: dict[str, Any]) -> Iterable[str]:
+    yield "## What each fallback makes of it"
+    yield ""
+    yield "A gate on disagreement at alpha 0.1, without limit; success of 200 episodes from the same initial states, in"
+    yield "brackets the share of episodes that end in a failure, such as a collision, and of steps under intervention."
+    yield ""
+    fallbacks = list(next(iter(found[task] for task in TASKS))["none"])
+    rows = []
+    for task in TASKS:
+        for shift, by_fallback in found[task].items():
+            cells = [
+                f"{row['success'][0]:.3f} ({row['failures']:.2f}, {row['intervened']:.2f})"
+                for row in by_fallback.values()
+            ]
+            rows.append([task, shift, *cells])
+    yield from _table(["task", "shift", *fallbacks], rows)
+
+
+def _gate_cell(row: dict[str, float]) -> str:
+    return f"{row['success']:.3f} ({row['intervened']:.2f}, {row['steps']:.0f})"
 
 
 def _tubes(found: dict[str, Any]) -> Iterable[str]:
