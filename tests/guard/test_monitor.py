@@ -1,0 +1,91 @@
+"""Scores of every family alike, and what they need."""
+
+import numpy as np
+import pytest
+import torch
+
+from robolearn.guard.evidence import NEED_DENOISER, NEED_DROPOUT, NEED_FINITE, SCORES
+from robolearn.guard.familiarity import FAMILIARITY, fit_familiarity
+from robolearn.guard.monitor import Monitor
+from robolearn.policies.ensemble import Ensemble
+from robolearn.policies.flow import FlowConfig
+from robolearn.policies.mixture import MixtureConfig
+from robolearn.policies.registry import FAMILIES
+
+COMMON = [name for name in SCORES if name not in (*NEED_DENOISER, *NEED_DROPOUT, *NEED_FINITE)]
+
+
+def look(rng, count=3):
+    """Observations of some environments, and chunks to be executed."""
+    obs = {"state": rng.standard_normal((count, 2, 4)).astype(np.float32)}
+    return np.arange(count), obs, rng.standard_normal((count, 4, 2)).astype(np.float32)
+
+
+def watched(ensemble, names, num_envs=3, **choices):
+    """Scores at the first and at the second replanning."""
+    monitor = Monitor(ensemble, names, 8, num_envs, seed=0, period=2, **choices)
+    monitor.reset(range(num_envs), range(num_envs))
+    rng = np.random.default_rng(0)
+    return [monitor.watch(*look(rng))[0] for _ in range(2)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_the_scores_of_samples(family, make_policy):
+    """On two members of random weights."""
+    ensemble = Ensemble([make_policy(FAMILIES[family](), seed=seed) for seed in range(2)])
+    first, second = watched(ensemble, COMMON)
+    for name in COMMON:
+        assert first[name].shape == (3,)
+        assert np.isfinite(second[name]).all(), name
+    assert (first["stac"] == 0).all()
+    assert (second["stac-single"] > 0).all()
+    assert second["disagreement"].mean() > 0  # an unbiased estimate, of either sign where members agree
+
+
+@pytest.mark.parametrize("family", ["flow", "diffusion", "score"])
+def test_families_that_denoise_have_the_denoising_loss(family, make_policy):
+    ensemble = Ensemble([make_policy(FAMILIES[family]())])
+    assert all((scores["denoising"] > 0).all() for scores in watched(ensemble, ["denoising"]))
+
+
+def test_other_families_say_which_do(make_policy):
+    ensemble = Ensemble([make_policy(FAMILIES["cvae"]())])
+    with pytest.raises(ValueError, match="does not denoise chunks; choose from diffusion"):
+        watched(ensemble, ["denoising"])
+
+
+def test_a_finite_distribution_is_scored_without_samples(make_policy):
+    cfg = MixtureConfig(variant="plain", num_codes=4, sampler="student")
+    ensemble = Ensemble([make_policy(cfg, seed=seed) for seed in range(2)])
+    scores = watched(ensemble, NEED_FINITE)[0]
+    assert (scores["exact-disagreement"] > 0).all()
+    assert (scores["exact-entropy"] >= 0).all()
+    with pytest.raises(ValueError, match="no finite distribution"):
+        watched(Ensemble([make_policy(MixtureConfig())]), ["exact-entropy"])
+
+
+def test_fitted_scores_do_not_need_samples(make_policy, monkeypatch):
+    ensemble = Ensemble([make_policy(FlowConfig(), seed=seed) for seed in range(2)])
+    generator = torch.Generator().manual_seed(0)
+    embeddings, chunks = torch.randn(200, 8, generator=generator), torch.randn(200, 8, generator=generator)
+    fitted = fit_familiarity(["neighbour", "mahalanobis", "laplace"], embeddings, chunks, seed=0)
+    monkeypatch.setattr(Ensemble, "act", None)
+    for scores in watched(ensemble, list(fitted), fitted=fitted):
+        assert all((values > 0).all() for values in scores.values())
+    assert set(fitted) < set(FAMILIARITY)
+
+
+@pytest.mark.parametrize("names", [COMMON, ["denoising"]])
+def test_scores_do_not_depend_on_who_runs_beside(make_policy, names):
+    """Neither on the number of environments nor on the place, to the last bit."""
+    ensemble = Ensemble([make_policy(FlowConfig(), seed=seed) for seed in range(2)])
+    together, alone = (Monitor(ensemble, names, 8, n, seed=0, period=2) for n in (7, 1))
+    together.reset(range(7), range(7))
+    alone.reset([0], [4])
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        slots, obs, chunks = look(rng, 7)
+        one = {"state": obs["state"][4:5]}
+        found, expected = together.watch(slots, obs, chunks)[0], alone.watch(np.array([0]), one, chunks[4:5])[0]
+        for name in names:
+            assert found[name][4] == expected[name][0], name
