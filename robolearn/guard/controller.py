@@ -25,6 +25,7 @@ from robolearn.safety.selection import most_agreed
 from robolearn.safety.sets import Distance, SafetySet
 from robolearn.types import INTERVENING, Array
 
+ADMISSIBLE = "admissible"  # signal: share of the candidates that are, with a safety set
 Fallback = Literal["watch", "hold", "replan", "retreat", "expert", "stop"]
 
 
@@ -73,7 +74,7 @@ class GuardedController(Controller):
         self.monitor, self.gate, self.fallback, self.budget = monitor, gate, fallback, budget
         self.safety_set = safety_set
         self.distance: Distance = no_distance
-        self.blocked = np.zeros(num_envs, bool)
+        self.admissible = np.ones(num_envs)  # share of the candidates
         self.intervening = np.zeros(num_envs, bool)
         self.episodes = np.zeros(num_envs, int)
         self.spent = np.zeros(num_envs, int)
@@ -116,11 +117,13 @@ class GuardedController(Controller):
         if self.monitor is not None:
             obs = {key: history[slots] for key, history in self.history.items()}
             scores, samples = self.monitor.watch(slots, obs, chunks)
-        self.intervening[slots] = self._decide(slots, scores) | self.blocked[slots]
+        self.intervening[slots] = self._decide(slots, scores) | (self.admissible[slots] == 0)
         if self.budget is not None:
             self.intervening[slots] &= self.spent[slots] < self.budget
         for i, slot in enumerate(slots.tolist()):
             note = {name: float(values[i]) for name, values in scores.items()}
+            if self.safety_set is not None:
+                note[ADMISSIBLE] = float(self.admissible[slot])
             self.notes[slot].append({**note, INTERVENING: bool(self.intervening[slot])})
         if self.fallback == "replan" and samples is not None:
             self._replan(slots, chunks, samples)
@@ -138,7 +141,7 @@ class GuardedController(Controller):
                 self.path[slot].extend(self.planned[slot, : num_steps[slot]].copy())
 
     def signals(self, slot: int) -> dict[str, Array]:
-        """Scores and whether there was an intervention, at each replanning."""
+        """Scores, whether there was an intervention, and with a safety set the share of admissible candidates."""
         notes = self.notes[slot]
         return {name: np.array([note[name] for note in notes]) for name in (notes[0] if notes else ())}
 
@@ -148,7 +151,7 @@ class GuardedController(Controller):
             return super()._choose(slots, candidates)
         chunks, state = candidates.cpu().numpy(), self.history[self.safety_set.key][slots, -1]
         admissible = self.safety_set.admissible(state, chunks, self.distance)
-        self.blocked[slots] = ~admissible.any(1)
+        self.admissible[slots] = admissible.mean(1)
         # The first admissible one stands for those that are not: sampling goes on as if they had not been drawn.
         stand_in = np.where(admissible, np.arange(chunks.shape[1]), admissible.argmax(1)[:, None])
         rows = torch.from_numpy(np.arange(len(slots))[:, None])

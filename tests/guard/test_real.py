@@ -72,6 +72,8 @@ def test_a_safety_set_keeps_clear_also_of_a_moved_cylinder(ahead, tmp_path, move
     bare = run(ahead, 40, Execution(4, candidates=16), env)
     safe = run(ahead, 40, Execution(4, candidates=16), env, safety_set=found, fallback="hold")
     hits = [sum(t.reason == "failure" for t in runs) for runs in (bare, safe)]
+    assert all(0 <= t.signals["admissible"].min() <= t.signals["admissible"].max() <= 1 for t in safe)
+    assert min(t.signals["admissible"].min() for t in safe) < 1
     assert hits[0] >= 8
     assert hits[1] == 0
     assert sum(t.success for t in safe) > sum(t.success for t in bare)
