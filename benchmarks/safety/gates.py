@@ -6,8 +6,9 @@ reported is of 200 others.
 
     never, always   no interventions, nothing else
     gate            the expert drives while the score is above the threshold, and until it is at the release
-    random          the gate's interventions, as many and as long, in other episodes and at other times
-    oracle          the expert drives episodes that fail on their own, from the start, as far as the budget goes
+    random          the gate's interventions, as many and as long, in other episodes and at other times; where that
+                    comes to fewer steps, since episodes end on the way, to as many more as it takes
+    oracle          the expert drives episodes that fail on their own, from the start: as many as the budget allows
 """
 
 from __future__ import annotations
@@ -113,8 +114,8 @@ def _measure(task: str) -> dict[str, Any]:
     for budget in BUDGETS:
         threshold = _threshold(task, gated, np.concatenate([*selection.scores[score]]), budget)
         gate = run(task, gated(threshold), EVALUATION, NUM_EPISODES)
-        random = run(task, scheduled(shuffle(gate, never)), EVALUATION, NUM_EPISODES)
-        oracle = run(task, scheduled(foresight(never, budget)), EVALUATION, NUM_EPISODES)
+        random = _as_much(task, gate, never)
+        oracle = _foresight(task, never, budget)
         named = {"gate": gate, "random": random, "oracle": oracle}
         rows.append(
             {
@@ -148,16 +149,54 @@ def _threshold(task: str, gated: Callable[[float], Any], scores: Array, budget: 
     return float(np.quantile(levels, high))
 
 
-def shuffle(gate: Sequence[Trajectory], never: Sequence[Trajectory]) -> Plan:
+def _as_much(task: str, gate: Sequence[Trajectory], never: Sequence[Trajectory]) -> list[Trajectory]:
+    """Episodes with random interventions that come to no fewer steps than the gate's, as far as there is room."""
+    factor, wanted = 1.0, _steps(gate)
+    for _ in range(ROUNDS):
+        random = run(task, scheduled(shuffle(gate, never, factor)), EVALUATION, NUM_EPISODES)
+        if (found := _steps(random)) >= 0.97 * wanted:
+            break
+        factor *= max(1.02, wanted / max(found, 1.0))
+    return random
+
+
+def _foresight(task: str, never: Sequence[Trajectory], budget: float) -> list[Trajectory]:
+    """Episodes of which as many as the budget allows have the expert from the start, those that fail on their own."""
+    failing = [t for t in never if not t.success]
+    low, high, best = 0, len(failing), list(never)
+    while low < high:
+        middle = (low + high + 1) // 2
+        plan = {t.episode: np.ones(len(t.signals[INTERVENING]), bool) for t in failing[:middle]}
+        runs = run(task, scheduled(plan), EVALUATION, NUM_EPISODES)
+        if intervened_share(runs, EXECUTION.period) > budget:
+            high = middle - 1
+        else:
+            low, best = middle, runs
+    return best
+
+
+def _steps(trajectories: Sequence[Trajectory]) -> float:
+    """Steps under intervention."""
+    return intervened_share(trajectories, EXECUTION.period) * sum(map(len, trajectories))
+
+
+def shuffle(gate: Sequence[Trajectory], never: Sequence[Trajectory], factor: float = 1.0) -> Plan:
     """The gate's interventions in episodes and at times drawn at random; none overlap within an episode.
 
     An intervention goes to an episode that, on its own, is long enough; where one ends before its turn comes or
     while it lasts, as with the expert's help, it is cut.
+
+    Args:
+        gate: Episodes with the gate.
+        never: The same without.
+        factor: Interventions for each of the gate's.
     """
     rng = np.random.default_rng(0)
+    durations = [n for t in gate for n in _durations(t)]
+    durations += rng.choice(durations, round((factor - 1) * len(durations))).tolist() if durations else []
     lengths = np.array([len(t.signals[INTERVENING]) for t in never])
     plans = {t.episode: np.zeros(n, bool) for t, n in zip(never, lengths, strict=True)}
-    for length in sorted((n for t in gate for n in _durations(t)), reverse=True):
+    for length in sorted(durations, reverse=True):
         length = min(length, int(lengths.max()))
         for _ in range(1000):
             i = int(rng.integers(len(never)))
@@ -176,16 +215,6 @@ def _durations(trajectory: Trajectory) -> list[int]:
     on = np.concatenate([[False], trajectory.signals[INTERVENING].astype(bool), [False]]).astype(int)
     edges = np.flatnonzero(np.diff(on))
     return (edges[1::2] - edges[::2]).tolist()
-
-
-def foresight(never: Sequence[Trajectory], budget: float) -> Plan:
-    """All of the episodes that fail on their own, shortest first, as far as the budget of their steps goes."""
-    left, plan = budget * sum(map(len, never)), {}
-    for t in sorted((t for t in never if not t.success), key=len):
-        plans = int(min(np.ceil(len(t) / EXECUTION.period), left // EXECUTION.period))
-        plan[t.episode] = np.ones(plans, bool)
-        left -= plans * EXECUTION.period
-    return plan
 
 
 def _success(trajectories: Sequence[Trajectory]) -> dict[str, float]:

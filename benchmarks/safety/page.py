@@ -171,8 +171,9 @@ def _gates(found: dict[str, Any]) -> Iterable[str]:
     yield "## Does the gate help?"
     yield ""
     yield "The expert takes over where the gate says so, under the sensor's bias; 200 episodes from the same initial"
-    yield "states. Random: as many and as long interventions, in other episodes at other times. In brackets the"
-    yield "share of steps under intervention, and how many steps of an episode that is: episodes that fail are long."
+    yield "states. Random: the gate's interventions in other episodes and at other times, and more until they"
+    yield "come to as many steps; oracle: episodes that fail on their own, from the start. In brackets the share"
+    yield "of steps under intervention, and how many steps of an episode that is: episodes that fail are long."
     yield ""
     rows = []
     for task in TASKS:
