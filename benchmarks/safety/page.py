@@ -20,14 +20,16 @@ INK, MUTED, RULE = "#1d2127", "#5c6470", "#dde1e6"
 COLORS = {"gate": "#0b7285", "random": "#a61e4d", "oracle": "#8a929c"}
 STYLE: Any = {**axes_style(INK, MUTED, RULE), "font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left"}
 METRICS = {
-    "balanced_accuracy": "balanced accuracy",
-    "time_weighted_accuracy": "TWA",
+    "common_balanced_accuracy": "balanced accuracy, common horizon",
+    "common_roc_auc": "AUC, common horizon",
+    "common_time_weighted_accuracy": "TWA, common horizon",
+    "balanced_accuracy": "balanced accuracy, whole episodes",
     "true_positive_rate": "failures found",
     "true_negative_rate": "successes left alone",
     "detection_time": "detection time",
-    "roc_auc": "AUC",
-    "common_roc_auc": "AUC, common horizon",
+    "time_weighted_accuracy": "TWA, whole episodes",
 }
+INTERVALS = ("common_balanced_accuracy", "common_roc_auc", "balanced_accuracy")
 
 
 def write_page(out: Path, results: dict[str, Any]) -> None:
@@ -134,20 +136,28 @@ def _detection(found: dict[str, Any]) -> Iterable[str]:
         cells = []
         for metric in METRICS:
             mean = grouped_mean(values_of(found, score, metric))
-            interval = f" [{mean.low:.2f}, {mean.high:.2f}]" if metric in ("balanced_accuracy", "roc_auc") else ""
+            interval = f" [{mean.low:.2f}, {mean.high:.2f}]" if metric in INTERVALS else ""
             cells.append(f"{mean.value:.2f}{interval}")
         rows.append([score, *cells])
     yield from _table(["score", *METRICS.values()], rows)
     yield ""
-    yield "Balanced accuracy per shift, mean of the seeds and the range they span; beside it the policies' success."
-    yield ""
+    yield "Over whole episodes `time` shows what their length alone tells: failures mostly run until time is up. Up to the"
+    yield "common horizon it tells nothing; there are then 2 replannings in Avoid, whose collisions come early, 15 in Push"
+    yield "and 3 in Insert."
     shown = ("disagreement", "stac", "neighbour", "mahalanobis", "rnd", "logpzo", "time")
-    rows = []
-    for task in TASKS:
-        for shift, by_score in found[task].items():
-            cells = [_range([row and row["balanced_accuracy"] for row in by_score[score]]) for score in shown]
-            rows.append([task, shift, f"{np.mean(by_score['success']):.2f}", *cells])
-    yield from _table(["task", "shift", "success", *shown], rows)
+    for metric, title in (
+        ("common_roc_auc", "AUC up to the common horizon"),
+        ("balanced_accuracy", "Balanced accuracy over whole episodes"),
+    ):
+        yield ""
+        yield f"{title}, mean of the seeds and the range they span; beside it the policies' success."
+        yield ""
+        rows = []
+        for task in TASKS:
+            for shift, by_score in found[task].items():
+                cells = [_range([row and row[metric] for row in by_score[score]]) for score in shown]
+                rows.append([task, shift, f"{np.mean(by_score['success']):.2f}", *cells])
+        yield from _table(["task", "shift", "success", *shown], rows)
     yield ""
     yield "Alarms in episodes that succeed in spite of the shift (promised without shift: at most 0.1)."
     yield ""
