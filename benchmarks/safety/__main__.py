@@ -1,6 +1,6 @@
 """Knowing when not to trust, measured in closed loop: detection, bands, gates, safety sets and their cost.
 
-    python -m benchmarks.safety [train|rollouts|detection|bands|misses|gates|fallbacks|tubes|sets|cost|page ...]
+    python -m benchmarks.safety [train|rollouts|detection|bands|misses|gates|fallbacks|dagger|tubes|sets|cost|page ...]
 
 Without a part it does all of them, in this order. What is trained and rolled out stays under runs/safety, so that the
 same command goes on where it was stopped; numbers go to docs/results/safety.json, and the page made of them to
@@ -18,6 +18,7 @@ import torch
 
 from benchmarks.safety.common import CALIBRATION, EVALUATION, SEEDS, TASKS, episodes, train
 from benchmarks.safety.cost import measure_cost
+from benchmarks.safety.dagger import measure_dagger
 from benchmarks.safety.detection import (
     NUM_BAND,
     NUM_CALIBRATION,
@@ -41,6 +42,7 @@ MEASURES = {
     "misses": measure_misses,
     "gates": measure_gates,
     "fallbacks": measure_fallbacks,
+    "dagger": measure_dagger,
     "tubes": measure_tubes,
     "sets": measure_sets,
     "cost": measure_cost,

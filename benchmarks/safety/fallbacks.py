@@ -25,14 +25,19 @@ FALLBACKS = ("watch", "hold", "replan", "retreat", "expert", "stop")
 SHIFTS = ("none", "sensor bias")
 
 
+def disagreement_gate(task: str) -> Gate:
+    """The gate of the first policy, from its calibration episodes."""
+    calm = episodes(task, 0, "none", CALIBRATION, 200)
+    peaks = np.nanmax(calm.scores[SCORE], 1)[calm.success]
+    return Gate(SCORE, NUM_SAMPLES, threshold(peaks, ALPHA), threshold(peaks, RELEASE_ALPHA))
+
+
 def measure_fallbacks() -> dict[str, Any]:
     """Task -> shift -> fallback -> success and steps under intervention; what is done is read from its file."""
     found: dict[str, Any] = {}
     for task, definition in TASKS.items():
         ensemble, found[task] = load(task, 0), {}
-        calm = episodes(task, 0, "none", CALIBRATION, 200)
-        peaks = np.nanmax(calm.scores[SCORE], 1)[calm.success]
-        gate = Gate(SCORE, NUM_SAMPLES, threshold(peaks, ALPHA), threshold(peaks, RELEASE_ALPHA))
+        gate = disagreement_gate(task)
         for shift in SHIFTS:
             path = RUNS / "raw" / f"fallbacks-{task}-{shift.replace(' ', '_')}.json"
             if not path.exists():

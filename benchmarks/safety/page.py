@@ -40,6 +40,7 @@ def write_page(out: Path, results: dict[str, Any]) -> None:
         "detection": _detection,
         "gates": _gates,
         "fallbacks": _fallbacks,
+        "dagger": _dagger,
         "tubes": _tubes,
         "sets": _sets,
         "cost": _cost,
@@ -227,6 +228,26 @@ def _fallbacks(found: dict[str, Any]) -> Iterable[str]:
             ]
             rows.append([task, shift, *cells])
     yield from _table(["task", "shift", *fallbacks], rows)
+
+
+def _dagger(found: dict[str, Any]) -> Iterable[str]:
+    yield "## Learning from interventions"
+    yield ""
+    yield "What the expert did on the gate's alarms under the sensor's bias, in 300 episodes, mixed with the"
+    yield "demonstrations; success without a gate of 200 episodes from the same initial states. Another seed is trained on the"
+    yield "demonstrations alone."
+    yield ""
+    rows = []
+    for task in found:
+        if task not in TASKS:
+            continue
+        for shift in ("none", "sensor bias"):
+            row = found[task][shift]
+            cells = [f"{v[0]:.3f} [{v[1]:.3f}, {v[2]:.3f}]" for v in (row["before"], row["another seed"], row["after"])]
+            gain = row["difference"]
+            interval = f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+            rows.append([task, str(found[task]["recorded"]), shift, *cells, interval])
+    yield from _table(["task", "interventions", "shift", "before", "another seed", "after", "after - before"], rows)
 
 
 def _gate_cell(row: dict[str, float]) -> str:
