@@ -234,8 +234,8 @@ def _dagger(found: dict[str, Any]) -> Iterable[str]:
     yield "## Learning from interventions"
     yield ""
     yield "What the expert did on the gate's alarms under the sensor's bias, in 300 episodes, mixed with the"
-    yield "demonstrations; success without a gate of 200 episodes from the same initial states. Another seed is trained on the"
-    yield "demonstrations alone."
+    yield "demonstrations; success without a gate of 200 episodes from the same initial states. Another seed is trained"
+    yield "on the demonstrations alone."
     yield ""
     rows = []
     for task in found:
