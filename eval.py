@@ -65,7 +65,7 @@ class EvalConfig:
     """watch: only note it; hold: stand still; replan: the sample most agreed on; retreat: go back; expert: let the
     scripted expert drive; stop: end the episode. By default replan, with a safety set hold."""
     budget: int | None = None
-    """Most steps of an episode under intervention; by default no limit."""
+    """Most steps of an episode under intervention, after which the gate is silent; by default no limit."""
     record_interventions: Path | None = None
     """Write what the expert did when it took over as a store to train on, next to the demonstrations."""
     videos: int = 3

@@ -43,7 +43,8 @@ class GuardedController(Controller):
         fallback: watch, only note it; hold, repeat the last executed action, which for actions that are targets
             is to stand still; replan, execute the sample on which the members agree most; retreat, go back along
             the executed actions; expert, let the scripted expert drive; stop, end the episode.
-        budget: Most steps of an episode under intervention; after that the policy is on its own. None for no limit.
+        budget: Most steps of an episode under intervention of the gate, after which it is silent; a safety set is
+            not. None for no limit.
 
     Raises:
         ValueError: A choice is unknown, or the policy cannot be executed like this.
@@ -117,9 +118,10 @@ class GuardedController(Controller):
         if self.monitor is not None:
             obs = {key: history[slots] for key, history in self.history.items()}
             scores, samples = self.monitor.watch(slots, obs, chunks)
-        self.intervening[slots] = self._decide(slots, scores) | (self.admissible[slots] == 0)
+        asked = self._decide(slots, scores)
         if self.budget is not None:
-            self.intervening[slots] &= self.spent[slots] < self.budget
+            asked &= self.spent[slots] < self.budget
+        self.intervening[slots] = asked | (self.admissible[slots] == 0)
         for i, slot in enumerate(slots.tolist()):
             note = {name: float(values[i]) for name, values in scores.items()}
             if self.safety_set is not None:

@@ -104,6 +104,17 @@ def test_sets_that_cannot_be(ahead, choices, message):
         calibrate_set(run(ahead, 20, Execution(4)), period=4, source=Source("", AVOID, ""), **given)
 
 
+def test_no_budget_makes_a_policy_leave_the_set(ahead):
+    free = run(ahead, 20, Execution(4))
+    found, _, _ = calibrate_set(free, "state", (0, 1), 4, 0.2, Source("", AVOID, ""))
+    safe, limited = (
+        run(ahead, 20, Execution(4, candidates=2), safety_set=found, fallback="hold", budget=budget)
+        for budget in (None, 0)
+    )
+    assert any(t.signals["intervening"].any() for t in safe)
+    assert all(np.array_equal(one.actions, other.actions) for one, other in zip(safe, limited, strict=True))
+
+
 @pytest.mark.parametrize("fallback", ["watch", "replan"])
 def test_a_fallback_must_not_leave_the_set(ahead, fallback):
     trajectories = run(ahead, 20, Execution(4))
