@@ -109,14 +109,17 @@ def _joint_attrs(stores: Sequence[DemoStore]) -> StoreAttrs:
                 raise ValueError(
                     f"{store.path}: {name} is {value!r}, in {where} {first!r}; stores that are mixed must agree"
                 )
-    return dataclasses.replace(stores[0].attrs, **{name: value for name, (value, _) in stated.items()})
+    found = {name: value for name, (value, _) in stated.items()}
+    # Interventions are recorded where the environment was another than in the demonstrations: the first one stands.
+    kwargs = next((store.attrs.env_kwargs for store in stores if store.attrs.env_id is not None), {})
+    return dataclasses.replace(stores[0].attrs, **found, env_kwargs=kwargs)
 
 
 def _statements(attrs: StoreAttrs) -> dict[str, Any]:
     """What a store states of those attributes that must agree."""
     said: dict[str, Any] = {}
     if attrs.env_id is not None:
-        said |= {"env_id": attrs.env_id, "env_kwargs": attrs.env_kwargs}
+        said["env_id"] = attrs.env_id
     if attrs.control_dt is not None:
         said["control_dt"] = attrs.control_dt
     return said
