@@ -1,0 +1,187 @@
+"""What the next state may be, by several networks that were trained apart: each tells a mean and a variance.
+
+All members are evaluated at once, as batched products of stacked weights.
+
+Source: Chua et al. 2018 (PETS), arXiv:1805.12114; stacked or in a loop, the numbers are the same.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import silu, softplus
+
+from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.data.normalizer import Normalizer
+from robolearn.nets.weights import load_weights, save_weights
+
+CONFIG_FILE, WEIGHTS_FILE = "dynamics.json", "dynamics.safetensors"
+MIN_LOG_VAR, MAX_LOG_VAR = -10.0, 0.5  # where the learnt bounds start, of changes scaled to variance 1
+BOUND_WEIGHT = 0.01  # draws the two bounds together
+
+
+@dataclass(frozen=True)
+class DynamicsConfig:
+    """Everything needed to build an ensemble, weights aside."""
+
+    state_dim: int
+    """Numbers of a state."""
+    action_dim: int
+    """Numbers of an action."""
+    angles: tuple[int, ...] = ()
+    """Which numbers of a state are angles [rad]: networks see their sine and cosine."""
+    num_members: int = 5
+    """Networks."""
+    hidden: int = 128
+    """Width of the hidden layers."""
+    depth: int = 2
+    """Hidden layers."""
+    probabilistic: bool = True
+    """False for networks that tell a mean alone (the paper's D); their variance is 0."""
+
+    def __post_init__(self) -> None:
+        for name in ("state_dim", "action_dim", "num_members", "hidden", "depth"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"dynamics: {name} {getattr(self, name)} must be at least 1")
+        if wrong := [i for i in self.angles if not 0 <= i < self.state_dim]:
+            raise ValueError(f"dynamics: angle {wrong[0]} is no number of a state; choose from 0..{self.state_dim - 1}")
+
+
+class StackedLinear(nn.Module):
+    """One linear layer per member: [k, b, i] -> [k, b, o]."""
+
+    def __init__(self, num_members: int, inputs: int, outputs: int, generator: torch.Generator | None = None):
+        super().__init__()
+        std = 1 / (2 * math.sqrt(inputs))
+        weight = torch.empty(num_members, inputs, outputs)
+        self.weight = nn.Parameter(nn.init.trunc_normal_(weight, 0, std, -2 * std, 2 * std, generator))
+        self.bias = nn.Parameter(torch.zeros(num_members, 1, outputs))
+
+    def forward(self, x: Float[Tensor, "k b i"]) -> Float[Tensor, "k b o"]:
+        """Give each member its own rows."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class DynamicsEnsemble(nn.Module):
+    """State and action -> each member's mean and variance of the next state, in physical units.
+
+    Args:
+        cfg: Shapes.
+        normalizer: Keys "feature" (`features` of the state), "action" and "delta" (next state - state).
+        generator: Draws the first weights; by default the global stream does.
+    """
+
+    def __init__(self, cfg: DynamicsConfig, normalizer: Normalizer, *, generator: torch.Generator | None = None):
+        super().__init__()
+        self.cfg, self.normalizer = cfg, normalizer
+        outputs = cfg.state_dim * (2 if cfg.probabilistic else 1)
+        sizes = [num_features(cfg) + cfg.action_dim, *[cfg.hidden] * cfg.depth, outputs]
+        self.layers = nn.ModuleList(StackedLinear(cfg.num_members, i, o, generator) for i, o in pairwise(sizes))
+        if cfg.probabilistic:
+            self.min_log_var = nn.Parameter(torch.full((cfg.state_dim,), MIN_LOG_VAR))
+            self.max_log_var = nn.Parameter(torch.full((cfg.state_dim,), MAX_LOG_VAR))
+
+    @property
+    def num_members(self) -> int:
+        """How many networks there are."""
+        return self.cfg.num_members
+
+    def forward(
+        self, states: Float[Tensor, "k b s"], actions: Float[Tensor, "k b a"]
+    ) -> tuple[Float[Tensor, "k b s"], Float[Tensor, "k b s"]]:
+        """Predict mean and variance of the next state; member i is asked about row i of the first axis alone."""
+        mean, log_var = self.change(states, actions)
+        scale = self.normalizer.get_buffer("delta_scale")
+        var = torch.zeros_like(mean) if log_var is None else log_var.exp() * scale.square()
+        return states + self.normalizer.unnormalize("delta", mean), var
+
+    def change(
+        self, states: Float[Tensor, "k b s"], actions: Float[Tensor, "k b a"]
+    ) -> tuple[Float[Tensor, "k b s"], Float[Tensor, "k b s"] | None]:
+        """Mean and log-variance of the normalised change; without the latter where networks tell a mean alone."""
+        x = torch.cat(
+            [
+                self.normalizer.normalize("feature", features(self.cfg, states)),
+                self.normalizer.normalize("action", actions),
+            ],
+            dim=-1,
+        )
+        for layer in self.layers[:-1]:
+            x = silu(layer(x))
+        out = self.layers[-1](x)
+        if not self.cfg.probabilistic:
+            return out, None
+        mean, free = out.chunk(2, dim=-1)
+        below = self.max_log_var - softplus(self.max_log_var - free)
+        return mean, self.min_log_var + softplus(below - self.min_log_var)
+
+    def loss(
+        self,
+        states: Float[Tensor, "k b s"],
+        actions: Float[Tensor, "k b a"],
+        deltas: Float[Tensor, "k b s"],
+    ) -> Float[Tensor, ""]:
+        """Sum over members of the mean over rows of -2 log likelihood (less a constant), and the bounds' penalty.
+
+        (mu - y)' Sigma^-1 (mu - y) + log det Sigma with diagonal Sigma, y the normalised change; squared error for
+        networks that tell a mean alone. Source: Chua et al. 2018, section 4 and appendix A.
+
+        Args:
+            states: Each member's rows.
+            actions: Executed there.
+            deltas: Next state - state.
+        """
+        target = self.normalizer.normalize("delta", deltas)
+        mean, log_var = self.change(states, actions)
+        error = (mean - target).square()
+        if log_var is None:
+            return error.sum(-1).mean(1).sum()
+        penalty = BOUND_WEIGHT * (self.max_log_var.sum() - self.min_log_var.sum())
+        return (error * (-log_var).exp() + log_var).sum(-1).mean(1).sum() + penalty
+
+    def save(self, directory: Path) -> None:
+        """Write ``dynamics.json`` and ``dynamics.safetensors`` into a directory; never pickle."""
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(directory / CONFIG_FILE, to_json(self.cfg, {}))
+        save_weights(self, directory / WEIGHTS_FILE)
+
+    @classmethod
+    def load(cls, directory: Path) -> DynamicsEnsemble:
+        """Read a saved ensemble; safe on files from strangers.
+
+        Raises:
+            ValueError: A file is missing, damaged or does not fit.
+        """
+        cfg = from_json(DynamicsConfig, read_json(directory / CONFIG_FILE), {}, str(directory / CONFIG_FILE))
+        shapes = {"feature": (num_features(cfg),), "action": (cfg.action_dim,), "delta": (cfg.state_dim,)}
+        ensemble = cls(cfg, Normalizer(shapes))
+        load_weights(ensemble, directory / WEIGHTS_FILE)
+        return ensemble.eval()
+
+
+def features(cfg: DynamicsConfig, states: Float[Tensor, "*shape s"]) -> Float[Tensor, "*shape f"]:
+    """What networks see of a state: its numbers, of angles the sines and the cosines."""
+    plain = [i for i in range(cfg.state_dim) if i not in cfg.angles]
+    angles = states[..., list(cfg.angles)]
+    return torch.cat([states[..., plain], angles.sin(), angles.cos()], dim=-1)
+
+
+def num_features(cfg: DynamicsConfig) -> int:
+    """Length of `features`."""
+    return cfg.state_dim + len(cfg.angles)
+
+
+def split_variance(
+    mean: Float[Tensor, "k *shape"], var: Float[Tensor, "k *shape"]
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+    """Epistemic variance (of the members' means) and aleatoric variance (mean of the members' own), in unit squared.
+
+    Their sum is the variance of the members' even mixture. Source: Chua et al. 2018, section 4.
+    """
+    return mean.var(0, correction=0), var.mean(0)

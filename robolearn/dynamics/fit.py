@@ -1,0 +1,94 @@
+"""Training of a dynamics ensemble: every member on a bootstrap of the transitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from robolearn.data.normalizer import Normalizer
+from robolearn.dynamics.ensemble import DynamicsConfig, DynamicsEnsemble, features
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """What was seen to follow what, in physical units.
+
+    Attributes:
+        states: Before.
+        actions: Executed there.
+        next_states: After; angles continue beyond a full turn.
+    """
+
+    states: Float[np.ndarray, "n s"]
+    actions: Float[np.ndarray, "n a"]
+    next_states: Float[np.ndarray, "n s"]
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+
+@dataclass(frozen=True)
+class DynamicsFitConfig:
+    """How an ensemble is trained."""
+
+    steps: int = 1000
+    """Optimiser steps."""
+    batch_size: int = 32
+    """Transitions per step and member."""
+    lr: float = 3e-3
+    """Largest learning rate of AdamW; it rises at first and falls to 0."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1 or not self.lr > 0:
+            raise ValueError(
+                f"dynamics fit: steps {self.steps}, batch_size {self.batch_size} and lr {self.lr} must be positive"
+            )
+
+
+def fit_dynamics(cfg: DynamicsConfig, data: Transitions, fit: DynamicsFitConfig, *, seed: int) -> DynamicsEnsemble:
+    """Train all members on the CPU.
+
+    Args:
+        cfg: What to build.
+        data: Transitions to learn from.
+        fit: How to train.
+        seed: The same seed gives the same ensemble.
+
+    Returns:
+        The ensemble, in evaluation mode.
+
+    Raises:
+        ValueError: Without transitions, with NaN or infinity among them, or of other sizes than the configuration's.
+    """
+    if (data.states.shape[1], data.actions.shape[1]) != (cfg.state_dim, cfg.action_dim):
+        raise ValueError(
+            f"dynamics: states {data.states.shape} and actions {data.actions.shape} do not fit "
+            f"state_dim {cfg.state_dim} and action_dim {cfg.action_dim}"
+        )
+    # Differences are taken before rounding: they are small beside the states.
+    deltas = torch.from_numpy(data.next_states - data.states).float()
+    states, actions = torch.from_numpy(data.states).float(), torch.from_numpy(data.actions).float()
+    rows = {"feature": features(cfg, states), "action": actions, "delta": deltas}
+    generator = torch.Generator().manual_seed(seed)
+    ensemble = DynamicsEnsemble(cfg, Normalizer.fit(rows, mode="zscore"), generator=generator)
+    drawn = bootstrap(len(data), cfg.num_members, generator)
+    optimizer = torch.optim.AdamW(ensemble.parameters(), fit.lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, fit.lr, fit.steps + 1, pct_start=0.1)
+    for _ in range(fit.steps):
+        place = torch.randint(len(data), (cfg.num_members, fit.batch_size), generator=generator)
+        index = drawn.gather(1, place)
+        loss = ensemble.loss(states[index], actions[index], deltas[index])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return ensemble.eval()
+
+
+def bootstrap(n: int, num_members: int, generator: torch.Generator) -> Int[Tensor, "k n"]:
+    """For each member n of the numbers 0 .. n - 1, drawn with replacement."""
+    return torch.randint(n, (num_members, n), generator=generator)

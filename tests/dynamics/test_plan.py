@@ -1,0 +1,154 @@
+import math
+
+import pytest
+import torch
+
+from robolearn.dynamics.plan import CEMConfig, Planner, PlannerConfig, cem, truncated_normal
+
+LOW, HIGH = torch.tensor([-1.0, -2.0]), torch.tensor([1.0, 3.0])
+MIDDLE = ((LOW + HIGH) / 2).expand(4, 2)
+
+
+def search(cost, mean=MIDDLE, seed=0, **settings):
+    return cem(cost, mean, LOW, HIGH, CEMConfig(**settings), generator=torch.Generator().manual_seed(seed))
+
+
+def quadratic(optimum):
+    """Skewed, so that its axes are not the plan's."""
+    factor = torch.eye(8) + 0.05 * torch.ones(8, 8)
+    return lambda plans: ((plans - optimum).flatten(1) @ factor).square().sum(1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_optimum_of_a_quadratic_is_found(seed):
+    optimum = torch.tensor([[0.3, 2.0], [-0.7, -1.5], [0.0, 0.4], [0.8, 2.5]])
+    sizes = {"population": 1000, "elites": 100}
+    assert (search(quadratic(optimum), seed=seed, iterations=20, **sizes) - optimum).abs().max() < 0.05
+    assert (search(quadratic(optimum), seed=seed, iterations=1, **sizes) - optimum).abs().max() > 0.2
+
+
+def test_an_optimum_outside_is_sought_at_the_bound_and_no_plan_leaves_it():
+    seen = []
+
+    def cost(plans):
+        seen.append(plans)
+        return (plans - torch.tensor([5.0, 0.0])).square().sum((1, 2))
+
+    found = search(cost, iterations=30)
+    assert ((torch.cat(seen) >= LOW) & (torch.cat(seen) <= HIGH)).all()
+    assert (found[:, 0] > 0.97).all()
+    assert found[:, 1].abs().max() < 0.1
+
+
+@pytest.mark.parametrize("mean", [MIDDLE, MIDDLE + torch.tensor([0.9, -2.0])], ids=["middle", "near a bound"])
+def test_mean_and_variance_follow_the_elites_as_in_the_paper(mean):
+    """The second population tells what mean and variance became after the first."""
+    seen = []
+
+    def cost(plans):
+        seen.append(plans)
+        return plans[:, 0, 0]
+
+    found = search(cost, mean=mean, population=4000, elites=40, iterations=2, momentum=0.1)
+    first, second = seen
+    elites = first[first[:, 0, 0].argsort()[:40]]
+    between = 0.1 * mean + 0.9 * elites.mean(0)
+    torch.testing.assert_close(found, 0.1 * between + 0.9 * second[second[:, 0, 0].argsort()[:40]].mean(0))
+    var = 0.1 * ((HIGH - LOW) / 4).square() + 0.9 * elites.var(0, correction=0)
+    room = torch.minimum(between - LOW, HIGH - between) / 2
+    std = torch.minimum(var.sqrt(), room)
+    # Within two standard deviations a normal law has 0.8796 of its own.
+    torch.testing.assert_close(second.std(0) / std, torch.full((4, 2), 0.8796), rtol=0, atol=0.03)
+    assert ((second - between).abs() <= 2 * std + 1e-5).all()
+    torch.testing.assert_close(first.std(0) / 0.8796, first_std(mean), rtol=0.05, atol=0)
+
+
+def first_std(mean):
+    return torch.minimum((HIGH - LOW) / 4, torch.minimum(mean - LOW, HIGH - mean) / 2)
+
+
+def test_a_truncated_normal_law():
+    z = truncated_normal((100_000,), torch.Generator().manual_seed(0))
+    assert z.abs().max() <= 2
+    inside = 0.95450  # of a normal law within two standard deviations
+    assert abs(float((z.abs() < 1).float().mean()) - 0.68269 / inside) < 5 * math.sqrt(0.2 / 100_000)
+
+
+def test_nan_is_never_chosen():
+    def cost(plans):
+        costs = plans[:, 0, 0].square()
+        return torch.where(plans[:, 0, 1] > 0, torch.nan, costs)
+
+    found = search(cost, iterations=10)
+    assert found.isfinite().all()
+    assert found[0, 1] < 0
+
+
+class Mass:
+    """Two members that agree: the speed is the state, the action pushes it."""
+
+    num_members = 2
+
+    def __call__(self, states, actions):
+        return states + 0.5 * actions, torch.full_like(states, 1e-4)
+
+
+def planner(horizon=4, seed=0, **settings):
+    def reward(states, actions):
+        return -(states[..., 0] - 1.0).square() - 1e-3 * actions[..., 0].square()
+
+    cfg = PlannerConfig(horizon=horizon, num_particles=4, cem=CEMConfig(population=100, elites=10, **settings))
+    low, high = torch.tensor([-1.0]), torch.tensor([1.0])
+    return Planner(Mass(), reward, low, high, cfg, generator=torch.Generator().manual_seed(seed))
+
+
+def test_planning_reaches_the_goal_and_stays():
+    controller, state = planner(iterations=5), torch.tensor([-1.0])
+    for _ in range(12):
+        state = state + 0.5 * controller.act(state)
+    assert abs(float(state) - 1.0) < 0.1
+
+
+def test_the_next_search_begins_from_what_is_left_of_the_plan():
+    controller = planner(iterations=3)
+    controller.act(torch.tensor([-1.0]))
+    left = controller.plan.clone()
+    assert left[0] > 0.3  # still to be accelerated
+    assert left[-1] == 0  # of the end nothing is known
+    controller.reset()
+    assert controller.plan.abs().max() == 0
+
+
+def test_the_cost_is_the_mean_over_particles_of_the_summed_rewards():
+    controller = planner(horizon=2)
+    plans = torch.tensor([[[1.0], [1.0]], [[0.0], [0.0]]])
+    # Speeds 0.5, 1.0 and 0, 0; process noise adds the variance of the sum of t draws.
+    expected = torch.tensor([0.25 + 0.0 + 2e-3, 2.0])
+    torch.testing.assert_close(controller.cost(torch.zeros(1), plans), expected, rtol=0, atol=0.05)
+
+
+def test_the_same_seed_gives_the_same_actions():
+    actions = [planner(seed=seed).act(torch.tensor([0.2])) for seed in (1, 1, 2)]
+    assert torch.equal(actions[0], actions[1])
+    assert not torch.equal(actions[0], actions[2])
+
+
+@pytest.mark.parametrize(
+    ("config", "settings", "message"),
+    [
+        (CEMConfig, {"elites": 300}, r"elites 300 must be in 1\.\.population 200"),
+        (CEMConfig, {"iterations": 0}, "iterations 0 must be at least 1"),
+        (CEMConfig, {"momentum": 1.0}, r"momentum 1\.0 in \[0, 1\)"),
+        (PlannerConfig, {"horizon": 0}, "horizon 0 must be at least 1"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(config, settings, message):
+    with pytest.raises(ValueError, match=message):
+        config(**settings)
+
+
+def test_uneven_particles_are_refused():
+    low, high, cfg = torch.tensor([-1.0]), torch.tensor([1.0]), PlannerConfig(num_particles=3)
+    controller = Planner(Mass(), lambda s, a: s[..., 0], low, high, cfg, generator=torch.Generator())
+    with pytest.raises(ValueError, match="num_particles 3 must be a multiple of the 2 members"):
+        controller.act(torch.zeros(1))
