@@ -22,6 +22,7 @@ ALLOWED = {
     "safety": (),
     "guard": ("rollout", "safety", "policies", "nets", "data"),
     "perception": ("nets", "data"),
+    "dynamics": ("nets", "data"),
     "report": ("rollout", "safety"),
     "training": ("policies", "nets", "data", "rollout"),
     "bench": ("training", "report", "rollout", "policies", "nets", "data"),
