@@ -1,6 +1,7 @@
 """Planning by trial and selection in a model: the cross-entropy method, at every step anew.
 
-Source: Chua et al. 2018 (PETS), arXiv:1805.12114, section 5; Botev et al. 2013 on the cross-entropy method.
+Source: Chua et al. 2018 (PETS), arXiv:1805.12114, section 5; truncation and momentum as in its published code.
+Botev et al. 2013 on the cross-entropy method.
 """
 
 from __future__ import annotations
