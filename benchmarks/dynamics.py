@@ -19,8 +19,8 @@ the seeds below were measured:
   0.75). Claim: solved within TRIALS trials of planning on at least 4 of 5 seeds, and the median over seeds of the mean
   over these trials above that of the deterministic single network.
 
-Sizes were settled on seed 99, which is not among those measured. A finished piece is kept in the result file and not
-measured again. Takes about ten minutes of one core.
+Sizes, the number of trials among them, were settled on seed 99, which is not among those measured. A finished piece
+is kept in the result file and not measured again. Takes about seven minutes of one core.
 """
 
 from __future__ import annotations
