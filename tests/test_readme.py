@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SHORT_TRAINING = "--no-wandb --steps 20 --batch-size 16 --checkpoint-every 10"
+# Enough for some episodes to succeed, of which calibration needs one.
+SHORT_ENSEMBLE = "--no-wandb --num-members 2 --steps 400 --batch-size 64 --lr 3e-3 --warmup-steps 50 --ema-decay 0.98"
 
 # Command of the README -> what makes it short here; None where it is tried in another way below.
 COMMANDS: dict[str, str | None] = {
@@ -21,6 +23,13 @@ COMMANDS: dict[str, str | None] = {
     "python train.py --out runs/avoid": SHORT_TRAINING,
     "python eval.py runs/avoid": "--episodes 2 --videos 1",
     "python -m pytest": None,
+    "python train.py cvae --num-members 5 --out runs/five": SHORT_ENSEMBLE,
+    "python -m robolearn calibrate runs/five": "--episodes 60 --alpha 0.5",
+    "python eval.py runs/five --gate": "--episodes 2 --videos 0",
+    "python -m robolearn calibrate runs/five --safety-set --candidates 32": "--episodes 30 --candidates 4",
+    "python eval.py runs/five --safety-set --candidates 32 --env.kwargs moved 0.06": (
+        "--episodes 2 --videos 0 --candidates 4"
+    ),
     "python -m robolearn inspect my.zarr": "",
     "python train.py diffusion unet --dataset.path my.zarr --env.id my_package:my/Task-v0 --steps 50000": (
         f"--env.id envs:robolearn/Avoid-v0 --out runs/NAME {SHORT_TRAINING}"
