@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -17,12 +18,17 @@ SMALL = ["--threads", "1", "--device", "cpu"]
 LOOK = ["--episodes", "6", "--videos", "0", *SMALL]
 
 
+TRAINED = []
+
+
 @pytest.fixture
-def run(tmp_path, demos, train_main, tiny_flags):
-    """A hardly trained ensemble of two in Avoid."""
-    out = tmp_path / "run"
-    train_main([*tiny_flags, "--dataset.path", str(demos), "--steps", "2", "--num-members", "2", "--out", str(out)])
-    return out
+def run(tmp_path, tmp_path_factory, demos, train_main, tiny_flags):
+    """A hardly trained ensemble of two in Avoid; trained once, a copy for each test."""
+    if not TRAINED:
+        TRAINED.append(tmp_path_factory.mktemp("trained") / "run")
+        flags = ["--dataset.path", str(demos), "--steps", "2", "--num-members", "2", "--out", str(TRAINED[0])]
+        train_main([*tiny_flags, *flags])
+    return shutil.copytree(TRAINED[0], tmp_path / "run", symlinks=True)
 
 
 def give_gate(run, score, threshold, **changes):

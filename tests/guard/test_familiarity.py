@@ -1,5 +1,7 @@
 """Scores fitted to demonstrations: larger for what was not seen, and the same after a file."""
 
+from functools import partialmethod
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from robolearn.guard.familiarity import FAMILIARITY, fit_familiarity, load_famil
 from robolearn.guard.files import describe_source
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.execution import Execution
+from robolearn.safety.novelty import Novelty
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +21,9 @@ def embeddings():
 def fitted(embeddings):
     generator = torch.Generator().manual_seed(1)
     chunks = embeddings @ torch.randn(4, 6, generator=generator) + 0.1 * torch.randn(500, 6, generator=generator)
-    return fit_familiarity(list(FAMILIARITY), embeddings, chunks, seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Novelty, "fit", partialmethod(Novelty.fit, steps=300))
+        return fit_familiarity(list(FAMILIARITY), embeddings, chunks, seed=0)
 
 
 NEW = torch.tensor([[0.0, 0.1, 0.2, 0.0], [6.0, -6.0, 6.0, 6.0]])
