@@ -139,7 +139,10 @@ def main(arguments: list[str]) -> None:
     if execution.ensembling is not None:
         print("warning: temporal ensembling averages over modes; two ways may become one in between", file=sys.stderr)
     if gate is not None and not gate.covered:
-        print("warning: the gate was calibrated otherwise; its certificate does not cover this", file=sys.stderr)
+        print(
+            "warning: calibrated on another environment or execution; the certificate does not cover this",
+            file=sys.stderr,
+        )
     console.print(format_table(summary, latency, gate))
     if cfg.record_interventions is not None:
         recorded = record_interventions(cfg.record_interventions, trajectories, execution.period, env, data.control_dt)

@@ -205,7 +205,7 @@ def calibrate(
     print(f"{certificate.num_calibration} of {episodes} episodes {counted}")
     print(f"claim: {certificate.claim}")
     for condition in certificate.conditions:
-        print(f"  if {condition}")
+        print(f"  - {condition}")
     flags = f"--safety-set --candidates {execution.candidates}" if safety_set else "--gate"
     print(f"next: python eval.py {run} {flags}")
 

@@ -57,8 +57,8 @@ def calibrate_set(
     gate = derive_gate(calibration, alpha, SCORE, 1)
     found = SafetySet(dynamics, key, position, scale, gate.threshold)
     claim = (
-        f"at most {alpha:g} of the episodes leave the tube of one of their executed chunks, whose radius grows from "
-        f"{found.radius[0]:.3g} to {found.radius[-1]:.3g}, over the draw of calibration and new episodes"
+        f"at most {alpha:g} of the episodes leave the tube of one of their executed chunks, whose radius is "
+        f"{found.radius.max():.3g} at most, over the draw of calibration and new episodes"
     )
     return found, certify(gate, calibration, alpha, source, claim), calibration
 

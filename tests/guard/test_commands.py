@@ -88,7 +88,7 @@ def test_the_expert_takes_over_and_is_recorded(run, eval_main, train_main, tiny_
 def test_a_changed_environment_is_run_with_a_warning(run, eval_main, capsys):
     give_gate(run, "disagreement", 1e9)
     eval_main([str(run), "--gate", "--fallback", "watch", "--env.kwargs", "moved", "0.06", *LOOK])
-    assert "its certificate does not cover this" in capsys.readouterr().err
+    assert "the certificate does not cover this" in capsys.readouterr().err
     assert not summary(run)["gate"]["covered"]
     assert "no promise here" in (run / "eval" / "report.html").read_text()
 
