@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import sys
@@ -33,7 +34,7 @@ from robolearn.rollout.replay import record_videos
 from robolearn.training.device import choose_device
 from robolearn.training.logger import read_lines
 from robolearn.training.run import Run
-from robolearn.types import is_image
+from robolearn.types import Trajectory, is_image
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class EvalConfig:
     scripted expert drive; stop: end the episode. By default replan, with a safety set hold."""
     budget: int | None = None
     """Most steps of an episode under intervention, after which the gate is silent; by default no limit."""
+    budgets: tuple[int, ...] = ()
+    """Roll out once more with each of these budgets, for the report: success at so many steps at most."""
     record_interventions: Path | None = None
     """Write what the expert did when it took over as a store to train on, next to the demonstrations."""
     videos: int = 3
@@ -83,8 +86,10 @@ def main(arguments: list[str]) -> None:
     cfg = tyro.cli(EvalConfig, args=arguments, description=__doc__)
     if cfg.episodes < 1 or cfg.num_envs < 1:
         raise ValueError(f"--episodes {cfg.episodes} and --num-envs {cfg.num_envs} must be at least 1")
-    if not (cfg.gate or cfg.safety_set) and (cfg.record_interventions, cfg.fallback, cfg.budget) != (None,) * 3:
-        raise ValueError("--fallback, --budget and --record-interventions need --gate or --safety-set")
+    if not (cfg.gate or cfg.safety_set) and (
+        cfg.record_interventions or cfg.fallback or cfg.budgets or cfg.budget is not None
+    ):
+        raise ValueError("--fallback, --budget(s) and --record-interventions need --gate or --safety-set")
     run, console = Run.open(cfg.run), Console()
     trained, data = run.config(), run.data()
     device = choose_device(cfg.device, threads=cfg.threads)
@@ -93,23 +98,27 @@ def main(arguments: list[str]) -> None:
     env, execution = cfg.env.over(trained.env), cfg.execution.over(trained.exec_horizon)
     guard = open_guard(cfg, run, policy, env, execution) if cfg.gate or cfg.safety_set else None
 
-    bar = iter(track(range(cfg.episodes), "rolling out", console=console))
-    next(bar)
-    trajectories = evaluate(
-        policy,
-        env,
-        range(cfg.episodes),
-        execution=execution,
-        seed=cfg.seed,
-        num_envs=cfg.num_envs,
-        on_done=lambda _: next(bar, None),
-        make_controller=Controller if guard is None else guard.make_controller,
-    )
+    def roll_out(guard: Guard | None) -> list[Trajectory]:
+        bar = iter(track(range(cfg.episodes), "rolling out", console=console))
+        next(bar)
+        return evaluate(
+            policy,
+            env,
+            range(cfg.episodes),
+            execution=execution,
+            seed=cfg.seed,
+            num_envs=cfg.num_envs,
+            on_done=lambda _: next(bar, None),
+            make_controller=Controller if guard is None else guard.make_controller,
+        )
+
+    trajectories = roll_out(guard)
     summary = summarize(trajectories, num_modes=num_modes(env), control_dt=data.control_dt)
     latency = measure_latency(policy, trajectories[0], candidates=execution.candidates)
     gate = None
     if guard is not None:
-        gate = guard.summarize(trajectories, execution.period)
+        limited = {budget: roll_out(dataclasses.replace(guard, budget=budget)) for budget in sorted(set(cfg.budgets))}
+        gate = guard.summarize(trajectories, execution.period, limited)
         latency |= guard.measure_latency(trajectories[0], execution.period)
 
     out = cfg.out or cfg.run / "eval"

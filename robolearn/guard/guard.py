@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from robolearn.rollout.execution import Execution
 from robolearn.safety.certificate import Certificate, Source
 from robolearn.safety.gate import Gate
 from robolearn.safety.sets import SafetySet
-from robolearn.safety.summary import GateSummary, count_alarms, intervened_share
+from robolearn.safety.summary import GateSummary, budget_point, count_alarms, intervened_share
 from robolearn.types import Trajectory
 
 
@@ -108,8 +108,10 @@ class Guard:
             budget=self.budget,
         )
 
-    def summarize(self, trajectories: Sequence[Trajectory], period: int) -> GateSummary:
-        """What the gate did in episodes that replanned every ``period`` steps."""
+    def summarize(
+        self, trajectories: Sequence[Trajectory], period: int, limited: Mapping[int, Sequence[Trajectory]]
+    ) -> GateSummary:
+        """What the gate did in episodes that replanned every ``period`` steps, and in the same with other budgets."""
         return GateSummary(
             None if self.gate is None else self.gate.score,
             np.inf if self.gate is None else self.gate.threshold,
@@ -120,6 +122,7 @@ class Guard:
             *count_alarms(trajectories),
             intervened_share(trajectories, period),
             period,
+            tuple(budget_point(budget, runs, period) for budget, runs in limited.items()),
         )
 
     def measure_latency(self, trajectory: Trajectory, period: int, repeats: int = 100) -> dict[str, float]:

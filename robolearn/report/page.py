@@ -158,6 +158,7 @@ def _plots(report: Report) -> list[Plot]:
     if report.gate is not None:
         curve = plots.uncertainty_over_time(runs, report.gate, dt)
         drawn.append(("Uncertainty over time", curve, "A line per episode, dots where interventions began."))
+        drawn.append(("Success at each budget", plots.success_over_budgets(report.gate), "The same initial states."))
     drawn += [
         ("Paths in the plane", plots.plane_paths(runs), "Executed actions, " + _drawn(runs)),
         ("Modes", plots.mode_histogram(report.summary), "Successful episodes only."),

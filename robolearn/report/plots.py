@@ -112,6 +112,21 @@ def uncertainty_over_time(trajectories: Sequence[Trajectory], gate: GateSummary,
     return _svg("uncertainty", draw)
 
 
+def success_over_budgets(gate: GateSummary) -> str | None:
+    """Success with its interval over the steps of an episode that may be under intervention."""
+    if not gate.budgets:
+        return None
+    budgets = [point.budget for point in gate.budgets]
+    shares = [point.success for point in gate.budgets]
+
+    def draw(axes: list[Axes]) -> None:
+        axes[0].fill_between(budgets, [s.low for s in shares], [s.high for s in shares], color=GOOD, alpha=0.15, lw=0)
+        axes[0].plot(budgets, [s.value for s in shares], "o-", color=GOOD, lw=1.4, ms=4)
+        axes[0].set(ylim=(-0.04, 1.04), xlabel="most steps of an episode under intervention", ylabel="success")
+
+    return _svg("budgets", draw)
+
+
 def mode_histogram(summary: Summary) -> str | None:
     """Successful episodes per mode, beside what equally frequent modes would give."""
     if not summary.modes:

@@ -22,6 +22,21 @@ class Share:
 
 
 @dataclass(frozen=True)
+class BudgetPoint:
+    """What comes of a limit to interventions.
+
+    Attributes:
+        budget: Most steps of an episode under intervention.
+        success: Episodes that succeed.
+        intervened: Share of all steps under intervention, in [0, 1].
+    """
+
+    budget: int
+    success: Share
+    intervened: float
+
+
+@dataclass(frozen=True)
 class GateSummary:
     """A gate at work.
 
@@ -37,6 +52,7 @@ class GateSummary:
         alarmed_failures: Of the failed episodes.
         intervened: Share of all steps under intervention, in [0, 1].
         period: Steps from one replanning to the next.
+        budgets: The same episodes with limits, where that was asked for.
     """
 
     score: str | None
@@ -50,12 +66,19 @@ class GateSummary:
     alarmed_failures: Share
     intervened: float
     period: int
+    budgets: tuple[BudgetPoint, ...] = ()
 
     @property
     def reason(self) -> str:
         """Why interventions start, in words."""
         reasons = [f"{self.score} > {self.threshold:.3g}"] if self.score is not None else []
         return " or ".join([*reasons, "nothing admissible"] if self.safety_set else reasons)
+
+
+def budget_point(budget: int, trajectories: Sequence[Trajectory], period: int) -> BudgetPoint:
+    """Success and interventions of episodes with a limit."""
+    success = clopper_pearson(sum(bool(t.success) for t in trajectories), len(trajectories))
+    return BudgetPoint(budget, success, intervened_share(trajectories, period))
 
 
 def clopper_pearson(hits: int, n: int, confidence: float = 0.95) -> Share:

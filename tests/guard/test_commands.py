@@ -85,6 +85,17 @@ def test_the_expert_takes_over_and_is_recorded(run, eval_main, train_main, tiny_
     assert Run.open(tmp_path / "again").data().num_episodes > Run.open(run).data().num_episodes
 
 
+def test_success_at_each_budget_is_drawn(run, eval_main):
+    give_gate(run, "disagreement", -1.0)
+    eval_main([str(run), "--gate", "--fallback", "expert", "--budgets", "40", "0", "12", *LOOK])
+    points = summary(run)["gate"]["budgets"]
+    assert [point["budget"] for point in points] == [0, 12, 40]
+    shares = [point["intervened"] for point in points]
+    assert shares[0] == 0 < shares[1] < shares[2]
+    assert points[2]["success"]["value"] >= points[0]["success"]["value"]
+    assert "Success at each budget" in (run / "eval" / "report.html").read_text()
+
+
 def test_a_changed_environment_is_run_with_a_warning(run, eval_main, capsys):
     give_gate(run, "disagreement", 1e9)
     eval_main([str(run), "--gate", "--fallback", "watch", "--env.kwargs", "moved", "0.06", *LOOK])
@@ -100,7 +111,7 @@ def test_a_changed_environment_is_run_with_a_warning(run, eval_main, capsys):
         (["--gate", "--seed", "699998"], "4 of the seeds 699998 .. 700003 were calibrated on"),
         (["--gate", "--checkpoint", "7"], "has no checkpoint '7'"),
         (["--safety-set"], "has no tube; make one with: python -m robolearn calibrate .* --safety-set"),
-        (["--fallback", "hold"], "need --gate or --safety-set"),
+        (["--fallback", "hold"], r"--budget\(s\) and --record-interventions need --gate or --safety-set"),
         (["--gate", "--budget", "-1"], "budget -1"),
         (["--gate", "--ensembling", "0.1"], "no ensembling"),
         (["--gate", "--record-interventions", "x.zarr"], "needs --fallback expert: replan"),
