@@ -167,7 +167,7 @@ def open_guard(cfg: EvalConfig, run: Run, policy: Policy, env: EnvConfig, execut
         sees_images = any(map(is_image, policy.cfg.obs_shapes.values()))
         check_recordable(cfg.record_interventions, fallback, sees_images)
     checkpoints, sampling = run.members(cfg.checkpoint), {"sampler": cfg.sampler, "steps": cfg.steps}
-    others = Ensemble.load(checkpoints, device=policy.device, **sampling).members[1:]
+    others = [Policy.load(other, device=policy.device, **sampling) for other in checkpoints[1:]]
     return Guard.open(
         run.directory,
         Ensemble([policy, *others]),

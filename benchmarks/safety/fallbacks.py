@@ -16,11 +16,11 @@ from robolearn.config import write_json
 from robolearn.guard.calibrate import make_guarded
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
-from robolearn.safety.conformal import threshold
+from robolearn.safety.certificate import Calibration, derive_gate
 from robolearn.safety.gate import Gate
 from robolearn.safety.summary import clopper_pearson, intervened_share
 
-SCORE, ALPHA, RELEASE_ALPHA, NUM_EPISODES = "disagreement", 0.1, 0.5, 200
+SCORE, ALPHA, NUM_EPISODES = "disagreement", 0.1, 200
 FALLBACKS = ("watch", "hold", "replan", "retreat", "expert", "stop")
 SHIFTS = ("none", "sensor bias")
 
@@ -28,8 +28,10 @@ SHIFTS = ("none", "sensor bias")
 def disagreement_gate(task: str) -> Gate:
     """The gate of the first policy, from its calibration episodes."""
     calm = episodes(task, 0, "none", CALIBRATION, 200)
-    peaks = np.nanmax(calm.scores[SCORE], 1)[calm.success]
-    return Gate(SCORE, NUM_SAMPLES, threshold(peaks, ALPHA), threshold(peaks, RELEASE_ALPHA))
+    peaks = np.nanmax(calm.scores[SCORE], 1)
+    seeds = range(CALIBRATION, CALIBRATION + len(peaks))
+    calibration = Calibration(tuple(seeds), tuple(peaks.tolist()), tuple(calm.success.tolist()))
+    return derive_gate(calibration, ALPHA, SCORE, NUM_SAMPLES)
 
 
 def measure_fallbacks() -> dict[str, Any]:

@@ -175,6 +175,10 @@ def _detection(found: dict[str, Any]) -> Iterable[str]:
     yield from _table(["task", "shift", *shown], rows)
 
 
+def _interval(value: float, low: float, high: float, spec: str = ".3f") -> str:
+    return f"{value:{spec}} [{low:{spec}}, {high:{spec}}]"
+
+
 def _range(values: Sequence[float | None]) -> str:
     there = [value for value in values if value is not None and np.isfinite(value)]
     if not there:
@@ -201,7 +205,7 @@ def _gates(found: dict[str, Any]) -> Iterable[str]:
                     f"{task}, {one['score']}",
                     f"{100 * row['budget']:.0f} %",
                     *named,
-                    f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]",
+                    _interval(gain["value"], gain["low"], gain["high"], "+.3f"),
                     f"{one['never']['success']:.3f}",
                     f"{one['always']['success']:.3f}",
                 ]
@@ -243,9 +247,9 @@ def _dagger(found: dict[str, Any]) -> Iterable[str]:
             continue
         for shift in ("none", "sensor bias"):
             row = found[task][shift]
-            cells = [f"{v[0]:.3f} [{v[1]:.3f}, {v[2]:.3f}]" for v in (row["before"], row["another seed"], row["after"])]
+            cells = [_interval(*row[name]) for name in ("before", "another seed", "after")]
             gain = row["difference"]
-            interval = f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+            interval = _interval(gain["value"], gain["low"], gain["high"], "+.3f")
             rows.append([task, str(found[task]["recorded"]), shift, *cells, interval])
     yield from _table(["task", "interventions", "shift", "before", "another seed", "after", "after - before"], rows)
 
@@ -264,7 +268,7 @@ def _tubes(found: dict[str, Any]) -> Iterable[str]:
     rows = [
         [
             task,
-            f"{row['covered']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
+            _interval(row["covered"], row["low"], row["high"]),
             f"{row['radius_mm']:.2f}",
             f"{row['union_covered']:.3f}",
             f"{row['union_radius_mm']:.2f}",
@@ -283,22 +287,18 @@ def _sets(found: dict[str, Any]) -> Iterable[str]:
     yield "Of 32 chunks one that keeps clear with its tube is executed, hold where none does; 300 episodes from the"
     yield "same initial states. The policy does not see the cylinders."
     yield ""
-
-    def cell(values: Sequence[float]) -> str:
-        return f"{values[0]:.3f} [{values[1]:.3f}, {values[2]:.3f}]"
-
     rows = []
     for row in found["rows"]:
         gain = row["success_difference"]
         rows.append(
             [
                 f"{1e3 * row['moved']:.0f}",
-                cell(row["one sample"]["collisions"]),
-                cell(row["nearest of 32"]["collisions"]),
-                cell(row["set"]["collisions"]),
-                cell(row["one sample"]["success"]),
-                cell(row["set"]["success"]),
-                f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]",
+                _interval(*row["one sample"]["collisions"]),
+                _interval(*row["nearest of 32"]["collisions"]),
+                _interval(*row["set"]["collisions"]),
+                _interval(*row["one sample"]["success"]),
+                _interval(*row["set"]["success"]),
+                _interval(gain["value"], gain["low"], gain["high"], "+.3f"),
             ]
         )
     yield from _table(

@@ -19,9 +19,8 @@ from robolearn.safety.conformal import smallest_number, too_few
 from robolearn.safety.gate import Gate
 from robolearn.types import Trajectory
 
-CALIBRATION_SEED = (
-    700_000  # apart from demonstrations (0 ...), evaluations (100,000 ...) and training rollouts (500,000 ...)
-)
+CALIBRATION_SEED = 700_000
+# What other episodes start from.
 TAKEN = {
     "demonstrations": range(100_000),
     "evaluations": range(100_000, 500_000),

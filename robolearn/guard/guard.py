@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from robolearn.guard.files import open_gate
 from robolearn.guard.monitor import Monitor
 from robolearn.guard.tube import open_set
 from robolearn.policies.ensemble import Ensemble
+from robolearn.rollout.evaluation import time_calls
 from robolearn.rollout.execution import Execution
 from robolearn.safety.certificate import Certificate, Source
 from robolearn.safety.gate import Gate
@@ -133,19 +133,33 @@ class Guard:
         """
         if self.gate is None:
             return {}
-        names = (self.gate.score,)
-        monitor = Monitor(self.ensemble, names, self.gate.num_samples, 1, seed=0, period=period, fitted=self.fitted)
-        monitor.reset([0], [0])
-        cfg = self.ensemble.members[0].cfg
-        rows = np.zeros((1, cfg.obs_horizon), int)
-        blank = {key: np.zeros((1, *shape), np.uint8) for key, shape in cfg.obs_shapes.items()}
-        obs = {key: {**blank, **trajectory.obs}[key][rows] for key in cfg.obs_shapes}
-        chunk = np.zeros((1, cfg.action_horizon, cfg.action_dim), np.float32)
-        seconds = []
-        for _ in range(repeats + 10):
-            started = time.perf_counter()
-            scores, _ = monitor.watch(np.array([0]), obs, chunk)
-            self.gate.intervenes(scores[self.gate.score], np.array([False]))
-            seconds.append(time.perf_counter() - started)
-        p50, p99 = np.percentile(seconds[10:], [50, 99]) * 1e3
-        return {"gate_p50_ms": float(p50), "gate_p99_ms": float(p99)}
+        times = time_gate(self.gate, self.ensemble, self.fitted, trajectory, period, repeats)
+        return {f"gate_{name}": value for name, value in times.items()}
+
+
+def time_gate(
+    gate: Gate, ensemble: Ensemble, fitted: Mapping[str, nn.Module], trajectory: Trajectory, period: int, repeats: int
+) -> dict[str, float]:
+    """p50_ms and p99_ms of a gate with its score, at a replanning of one environment.
+
+    Args:
+        gate: With its score.
+        ensemble: The acting policy first.
+        fitted: The score's fitted part, by name.
+        trajectory: Supplies the observation but its images.
+        period: Steps from one replanning to the next.
+        repeats: Timed calls.
+    """
+    monitor = Monitor(ensemble, (gate.score,), gate.num_samples, 1, seed=0, period=period, fitted=fitted)
+    monitor.reset([0], [0])
+    cfg, slot = ensemble.cfg, np.array([0])
+    rows = np.zeros((1, cfg.obs_horizon), int)
+    blank = {key: np.zeros((1, *shape), np.uint8) for key, shape in cfg.obs_shapes.items()}
+    obs = {key: {**blank, **trajectory.obs}[key][rows] for key in cfg.obs_shapes}
+    chunk = np.zeros((1, cfg.action_horizon, cfg.action_dim), np.float32)
+
+    def judge() -> None:
+        scores, _ = monitor.watch(slot, obs, chunk)
+        gate.intervenes(scores[gate.score], np.array([False]))
+
+    return time_calls(judge, repeats)

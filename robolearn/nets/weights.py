@@ -14,8 +14,13 @@ def save_weights(module: nn.Module, path: Path) -> None:
     save_file({key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}, path)
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
+def load_weights(module: nn.Module, path: Path, foreign: str = "of another network") -> None:
     """Read what `save_weights` wrote into a module of the same shapes.
+
+    Args:
+        module: Takes the weights.
+        path: The file.
+        foreign: What a file is that does not fit, for the message.
 
     Raises:
         ValueError: The file is missing, damaged or of another module.
@@ -25,4 +30,4 @@ def load_weights(module: nn.Module, path: Path) -> None:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{path}: damaged or of another network ({str(error).splitlines()[0]})") from None
+        raise ValueError(f"{path}: damaged or {foreign} ({str(error).splitlines()[0]})") from None

@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from einops import rearrange, repeat
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from robolearn.config import from_json, read_json, to_json, write_json
@@ -21,6 +19,7 @@ from robolearn.data.symmetry import TURN, Symmetry, SymmetryUse, symmetry_draws
 from robolearn.nets.backbone import Backbone, Head, Shapes
 from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.vision import VisionConfig
+from robolearn.nets.weights import load_weights, save_weights
 from robolearn.policies.family import Draws
 from robolearn.policies.prefix import LENGTH, Prefix, prefix_dim, prefix_draws, prefix_features
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
@@ -215,7 +214,7 @@ class Policy(nn.Module):
         """Write ``policy.json`` and ``policy.safetensors`` into a directory; never pickle."""
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / CONFIG_FILE, to_json(self.cfg, REGISTRY))
-        save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, directory / WEIGHTS_FILE)
+        save_weights(self, directory / WEIGHTS_FILE)
 
     @classmethod
     def load(cls, directory: Path, *, device: torch.device | str = "cpu", **runtime: Any) -> Policy:
@@ -232,12 +231,6 @@ class Policy(nn.Module):
         cfg = from_json(PolicyConfig, read_json(directory / CONFIG_FILE), REGISTRY, str(directory / CONFIG_FILE))
         shapes = {**cfg.obs_shapes, "action": (cfg.action_dim,)}
         policy = cls(cfg, Normalizer(shapes))
-        try:
-            policy.load_state_dict(load_file(directory / WEIGHTS_FILE))
-        except FileNotFoundError:
-            raise ValueError(f"{directory / WEIGHTS_FILE}: no such file") from None
-        except (SafetensorError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{directory / WEIGHTS_FILE}: damaged or not of this policy ({reason})") from None
+        load_weights(policy, directory / WEIGHTS_FILE, foreign="not of this policy")
         policy.family.reconfigure(**runtime)
         return policy.to(device).eval()

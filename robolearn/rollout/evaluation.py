@@ -73,11 +73,17 @@ def measure_latency(
     rows = np.zeros((candidates, policy.cfg.obs_horizon), int)
     blank = {k: np.zeros((1, *shape), np.uint8) for k, shape in policy.cfg.obs_shapes.items() if is_image(shape)}
     obs = {k: torch.from_numpy(v[rows]).float().to(policy.device) for k, v in (trajectory.obs | blank).items()}
+    times = time_calls(lambda: policy.act(obs, policy.family.noise(candidates, generator=generator)).cpu(), repeats)
+    parameters = sum(p.numel() for p in policy.parameters())
+    return {**times, "nfe": policy.family.nfe, "parameters": parameters}
+
+
+def time_calls(call: Callable[[], Any], repeats: int) -> dict[str, float]:
+    """p50_ms and p99_ms of a call, after ten more to warm up."""
     seconds = []
     for _ in range(repeats + 10):
         started = time.perf_counter()
-        policy.act(obs, policy.family.noise(candidates, generator=generator)).cpu()
+        call()
         seconds.append(time.perf_counter() - started)
     p50, p99 = np.percentile(seconds[10:], [50, 99]) * 1e3
-    parameters = sum(p.numel() for p in policy.parameters())
-    return {"p50_ms": float(p50), "p99_ms": float(p99), "nfe": policy.family.nfe, "parameters": parameters}
+    return {"p50_ms": float(p50), "p99_ms": float(p99)}
