@@ -29,7 +29,7 @@ class Batch:
     Attributes:
         obs: Key -> tensor [b, o, ...]; the last observation is the one at "now".
         actions: Chunk whose index 0 is the action to execute now.
-        mask: True where the action lies inside the episode; padded steps never count.
+        mask: True where the action counts: where it lies inside the episode or, if padding is held, everywhere.
     """
 
     obs: dict[str, Tensor]

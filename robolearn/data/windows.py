@@ -8,7 +8,10 @@ A window belongs to a step i of an episode. In a b c d e, with obs_horizon o = 2
     e (last)    d e                          e e e e                 1 0 0 0
 
 With padding every step of an episode has a window, however short the episode (`splits.py` decides which are
-used). Each episode is kept with its padding in place (o-1 copies of the first observation, t-1 of the last
+used). The mask says which actions count: with padding "masked" those above, with "held" all of them, so that the
+copies of the last action are learned as if the demonstrator had gone on with it.
+
+Each episode is kept with its padding in place (o-1 copies of the first observation, t-1 of the last
 action). A window is then a run of neighbouring rows, and a strided view [rows, o, ...] of the same memory
 hands whole windows to index_select: one copy per window, not one per row. Images are gathered row by row (a row
 is long enough), so that they lie in memory once, for training and validation together; so are recordings that do
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -32,6 +36,8 @@ from robolearn.types import Batch, is_image
 
 MAX_RESIDENT_BYTES = 8 << 30
 
+Padding = Literal["masked", "held"]
+
 
 class Windows:
     """All windows of some episodes, numbered 0 .. len - 1 in the order of the steps; never across episodes.
@@ -41,6 +47,7 @@ class Windows:
         obs_horizon: Past observations, now included.
         action_horizon: Length of the chunk; index 0 is the action to execute now.
         device: Where batches are made.
+        padding: Whether steps behind the end of an episode count.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class Windows:
         episodes: np.ndarray | Sequence[int] | None = None,
         device: str | torch.device = "cpu",
         resident: bool = True,
+        padding: Padding = "masked",
     ) -> None:
         """Lay the windows of the chosen episodes out on the device.
 
@@ -65,6 +73,8 @@ class Windows:
             episodes: Indices of the episodes to use; all when None.
             device: Where batches are made, and where the tensors live if resident.
             resident: False leaves the observations in the CPU's memory (a memory map) and moves only batches.
+            padding: Steps behind the end of an episode: masked, they do not count; held, they count as repetitions
+                of the last action.
 
         Raises:
             ValueError: A horizon below 1, no episodes or one that does not exist, an episode without steps,
@@ -74,6 +84,7 @@ class Windows:
         self.episodes = np.arange(len(ends)) if episodes is None else np.asarray(episodes, dtype=np.int64)
         self.obs_horizon, self.action_horizon = obs_horizon, action_horizon
         self.device = torch.device(device)
+        self.padding: Padding = padding
         self._validate({**obs, "action": actions}, ends)
 
         starts = np.concatenate([[0], ends[:-1]])[self.episodes]
@@ -89,7 +100,8 @@ class Windows:
         past = np.arange(1 - obs_horizon, 1)
         future = np.arange(action_horizon)
         window = np.arange(len(rank))
-        mask = future < (lengths[rank] - step)[:, None]
+        recorded = future < (lengths[rank] - step)[:, None]
+        mask = np.ones_like(recorded) if padding == "held" else recorded
         self._mask = torch.from_numpy(mask).to(self.device)
         self._action_start = torch.from_numpy(window + rank * (action_horizon - 1)).to(self.device)
         padded = torch.from_numpy(_padded_rows(starts, lengths, 0, action_horizon - 1))
@@ -115,6 +127,7 @@ class Windows:
         device: str | torch.device = "cpu",
         cache_dir: str | Path | None = None,
         max_resident_bytes: int = MAX_RESIDENT_BYTES,
+        padding: Padding = "masked",
     ) -> Windows:
         """Read stores: into memory if it fits, else through a memory-mapped copy that is decoded once.
 
@@ -127,6 +140,7 @@ class Windows:
             device: Where batches are made.
             cache_dir: Where decoded copies are kept; robolearn's folder in the user's cache when None.
             max_resident_bytes: Observations that take more, decoded, are memory-mapped.
+            padding: As for the class.
 
         Raises:
             ValueError: A key does not exist, has the wrong rank, another shape in another store, a damaged chunk,
@@ -140,7 +154,8 @@ class Windows:
             folder = Path(cache_dir) if cache_dir else decode.default_cache_dir()
             obs = {key: torch.from_numpy(decode.memory_map(demos, key, folder)) for key in obs_keys}
         actions = torch.from_numpy(decode.decode(demos, "action"))
-        return cls(obs, actions, demos.episode_ends, obs_horizon, action_horizon, episodes, device, resident=resident)
+        horizons = obs_horizon, action_horizon
+        return cls(obs, actions, demos.episode_ends, *horizons, episodes, device, resident=resident, padding=padding)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -174,6 +189,7 @@ class Windows:
             episodes,
             self.device,
             self._resident,
+            self.padding,
         )
 
     @property

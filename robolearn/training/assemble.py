@@ -63,7 +63,14 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
     cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=tuple(keys)))
     parts = choose_episodes(demos, cfg)
     train = Windows.from_store(
-        demos, keys, cfg.obs_horizon, cfg.action_horizon, parts["train"], device, cfg.dataset.cache_dir
+        demos,
+        keys,
+        cfg.obs_horizon,
+        cfg.action_horizon,
+        parts["train"],
+        device,
+        cfg.dataset.cache_dir,
+        padding=cfg.dataset.padding,
     )
     validation = train.of(parts["validation"]) if "validation" in parts else None
     facts = DataFacts(

@@ -8,6 +8,7 @@ from typing import Literal
 
 from robolearn.data.splits import ShortEpisodes
 from robolearn.data.symmetry import SymmetryUse
+from robolearn.data.windows import Padding
 from robolearn.nets.vision import VisionConfig
 from robolearn.rollout.environments import EnvConfig
 
@@ -26,6 +27,9 @@ class DatasetConfig:
     """Train on a random subset of this many episodes."""
     short_episodes: ShortEpisodes = "refuse"
     """What to do about episodes shorter than a window, which spans obs_horizon - 1 + action_horizon steps."""
+    padding: Padding = "masked"
+    """Steps of a window behind its episode's end: masked, they do not count; held, they count as repetitions of the
+    last action, so that a family that denoises whole chunks is trained on all that it is shown."""
     validation_fraction: float = 0.05
     """Share of the episodes held out for the validation loss, in [0, 1)."""
     split_seed: int | None = None

@@ -70,6 +70,19 @@ def test_windows_match_the_naive_reference(lengths, o, t, resident, data):
 
 
 @pytest.mark.parametrize("resident", [True, False])
+def test_held_padding_counts_and_is_the_last_action(resident):
+    obs, actions, ends = recording([4, 2])
+    held = Windows(obs, actions, ends, 2, 3, episodes=[0], resident=resident, padding="held")
+    masked = Windows(obs, actions, ends, 2, 3, episodes=[0], resident=resident)
+    for one, other in [(held, masked), (held.of([1]), masked.of([1]))]:
+        index = torch.arange(len(one))
+        assert one.batch(index).mask.all()
+        assert not other.batch(index).mask.all()
+        assert torch.equal(one.batch(index).actions, other.batch(index).actions)
+    assert torch.equal(held.batch(torch.tensor([3])).actions[0], actions[[3, 3, 3]])
+
+
+@pytest.mark.parametrize("resident", [True, False])
 def test_other_episodes_of_the_same_recording(resident):
     obs, actions, ends = recording([4, 3, 2])
     others = Windows(obs, actions, ends, 2, 3, episodes=[0, 2], resident=resident).of([1])

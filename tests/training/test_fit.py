@@ -77,6 +77,16 @@ def test_episodes_shorter_than_a_window(tmp_path, train_main, tiny_flags, write_
     train_main([*flags, "--out", str(tmp_path / "one_observation")])
 
 
+def test_padding_counts_where_it_is_held(tmp_path, train_main, tiny_flags, demos, read_metrics):
+    """In training and validation alike; the network, its start and the noise are the same."""
+    flags, losses = [*tiny_flags, "--dataset.path", str(demos), "--steps", "1"], {}
+    for padding in ("masked", "held"):
+        train_main([*flags, "--out", str(tmp_path / padding), "--dataset.padding", padding])
+        losses[padding] = {k: v for r in read_metrics(tmp_path / padding) for k, v in r.items() if k.endswith("loss")}
+    assert losses["held"].keys() == {"loss", "validation_loss"}
+    assert all(losses["held"][name] > losses["masked"][name] for name in losses["held"])
+
+
 def test_stores_are_mixed(tmp_path, train_main, tiny_flags, demos, write_demos):
     """The second holds corrections that are shorter than a window."""
     short = write_demos(tmp_path / "short.zarr", lengths=(3, 2, 2, 3), seed=1)

@@ -1,0 +1,228 @@
+"""Two choices of training, measured in closed loop: whether padding counts, and the learning rate of each backbone.
+
+    python benchmarks/padding_and_rates.py --out DIR [--units 'padding/*' 'rates/*/unet/*'] [--part 1/2]
+        [--workers 12] [--device cuda] [--minutes 9]
+    python benchmarks/padding_and_rates.py --out DIR --dry-run
+
+A unit is one training and its episodes, such as padding/push/flow/held/0 or rates/insert/unet/3e-4/2; the last number
+is the training seed. Every finished unit is a line of DIR/units.jsonl, and what is there is not done again. Seeds come
+in turn, so that what is finished early compares all choices. Demonstrations are collected into DIR first (and nothing
+else is done with --minutes 0). Processes share the device; to use both a GPU and the cores beside it, collect, then
+start two commands with different units. What came out is put together by padding_and_rates_summary.py.
+
+All units of a task start their episodes from the same initial states, which no other result uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+import multiprocessing
+import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robolearn.config import to_json
+from robolearn.data.collect import collect
+from robolearn.data.windows import Padding
+from robolearn.errors import user_errors
+from robolearn.policies.diffusion import DiffusionConfig
+from robolearn.policies.flow import FlowConfig
+from robolearn.policies.registry import BACKBONES, FamilyConfig
+from robolearn.policies.score import ScoreConfig
+from robolearn.report.facts import machine_facts
+from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.execution import Execution
+from robolearn.training.assemble import assemble
+from robolearn.training.config import DatasetConfig, TrainConfig
+from robolearn.training.device import Processes, choose_device
+from robolearn.training.fit import Hooks, Record, fit
+from robolearn.training.logger import read_lines
+
+EVALUATION_SEED = 800_000
+TASKS = {"push": "envs:robolearn/Push-v0", "insert": "envs:robolearn/Insert-v0"}
+DENOISERS: dict[str, FamilyConfig] = {
+    "flow": FlowConfig(),
+    "diffusion": DiffusionConfig(sampler="dpm++", steps=10),
+    "score": ScoreConfig(sampler="heun", steps=10),
+}
+RATES_FAMILY = FlowConfig(steps=10)
+PADDINGS: tuple[Padding, ...] = ("masked", "held")
+RATES = {"1e-4": 1e-4, "3e-4": 3e-4, "1e-3": 1e-3}
+PRESENT_RATE = "1e-3"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is trained and rolled out."""
+
+    demonstrations: int = 1_000
+    steps: dict[str, int] = dataclasses.field(default_factory=lambda: {"padding": 6_000, "rates": 4_000})
+    """Study -> optimizer steps."""
+    seeds: dict[str, int] = dataclasses.field(default_factory=lambda: {"padding": 5, "rates": 3})
+    """Study -> training seeds."""
+    batch_size: int = 256
+    episodes: int = 240
+
+
+DRY = Size(8, {"padding": 3, "rates": 3}, {"padding": 1, "rates": 1}, 8, 2)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One training with its episodes."""
+
+    study: str
+    task: str
+    model: str
+    """Family (padding) or backbone (rates)."""
+    choice: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """STUDY/TASK/MODEL/CHOICE/SEED."""
+        return f"{self.study}/{self.task}/{self.model}/{self.choice}/{self.seed}"
+
+    def train_config(self, folder: Path, size: Size) -> TrainConfig:
+        """Options of the training: the defaults but for what the unit chooses."""
+        steps, is_padding = size.steps[self.study], self.study == "padding"
+        padding: Any = self.choice if is_padding else "masked"
+        return TrainConfig(
+            DatasetConfig((folder / f"{self.task}.zarr",), padding=padding),
+            steps=steps,
+            batch_size=size.batch_size,
+            lr=RATES[PRESENT_RATE if is_padding else self.choice],
+            seed=self.seed,
+            checkpoint_every=steps,
+            log_every=steps,
+            wandb=False,
+        )
+
+
+def make_units(size: Size) -> list[Unit]:
+    """All units, those of the first training seed first."""
+    padding = [Unit("padding", *key, 0) for key in itertools.product(TASKS, DENOISERS, PADDINGS)]
+    rates = [Unit("rates", *key, 0) for key in itertools.product(TASKS, BACKBONES, RATES)]
+    return [
+        dataclasses.replace(unit, seed=seed)
+        for seed in range(max(size.seeds.values()))
+        for unit in padding + rates
+        if seed < size.seeds[unit.study]
+    ]
+
+
+class Losses(Hooks):
+    """Keeps the last numbers."""
+
+    def __init__(self) -> None:
+        self.last: Record = {}
+
+    def record(self, record: Record) -> None:
+        """Numbers of the steps since the last call."""
+        self.last |= record
+
+
+def run_unit(unit: Unit, folder: Path, size: Size, device_name: str) -> dict[str, Any]:
+    """Train, roll out, and return what is worth keeping; runs in a process of its own."""
+    device, started = choose_device(device_name, threads=1), time.perf_counter()
+    family = DENOISERS[unit.model] if unit.study == "padding" else RATES_FAMILY
+    backbone = BACKBONES["mlp" if unit.study == "padding" else unit.model]()
+    cfg, state, windows, validation, facts = assemble(unit.train_config(folder, size), family, backbone, device)
+    losses = Losses()
+    if not fit(state, windows, validation, Processes(device), losses):
+        raise KeyboardInterrupt
+    trained = time.perf_counter()
+    policy, episodes = state.ema.module.eval(), range(size.episodes)
+    execution = Execution(cfg.exec_horizon)
+    trajectories = evaluate(policy, cfg.env, episodes, execution=execution, seed=EVALUATION_SEED)
+    return {
+        "unit": unit.name,
+        "size": to_json(size, {}),
+        "data": facts.content_hash,
+        "success": [int(t.success) for t in trajectories],
+        "score": [round(t.max_score, 4) for t in trajectories],
+        "numbers": losses.last,
+        "train_s": round(trained - started, 1),
+        "rollout_s": round(time.perf_counter() - trained, 1),
+        "facts": machine_facts(str(device)),
+    }
+
+
+def read_units(folder: Path) -> list[dict[str, Any]]:
+    """What is finished."""
+    return [json.loads(line) for line in read_lines(folder / "units.jsonl")]
+
+
+def missing(units: list[Unit], folder: Path, size: Size) -> list[Unit]:
+    """Units that are not finished.
+
+    Raises:
+        ValueError: The folder holds units of another size.
+    """
+    finished = {result["unit"]: result["size"] for result in read_units(folder)}
+    if any(other != to_json(size, {}) for other in finished.values()):
+        raise ValueError(f"{folder} holds units of another size; choose another --out")
+    return [unit for unit in units if unit.name not in finished]
+
+
+def train(args: argparse.Namespace) -> None:
+    """Do the chosen units that are missing, several at once."""
+    size, began = DRY if args.dry_run else Size(), time.monotonic()
+    for task, env_id in TASKS.items():
+        collect(env_id, size.demonstrations, args.out / f"{task}.zarr")
+    part, parts = map(int, args.part.split("/"))
+    chosen = [unit for unit in make_units(size) if any(fnmatch(unit.name, pattern) for pattern in args.units)]
+    todo = missing(chosen[part - 1 :: parts], args.out, size)
+    print(f"{len(todo)} of {len(chosen)} units to do, {args.workers} at once on {args.device}", flush=True)
+    context = multiprocessing.get_context("spawn")
+    waiting, running = iter(todo), set()
+    with ProcessPoolExecutor(args.workers, mp_context=context) as pool, (args.out / "units.jsonl").open("a") as file:
+
+        def submit() -> None:
+            unit = next(waiting, None)
+            if unit is not None and time.monotonic() - began < 60 * args.minutes:
+                running.add(pool.submit(run_unit, unit, args.out, size, args.device))
+
+        for _ in range(args.workers):
+            submit()
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for result in (future.result() for future in done):
+                file.write(json.dumps(result) + "\n")
+                file.flush()
+                print(f"{time.monotonic() - began:5.0f} s  {describe(result)}", flush=True)
+                submit()
+
+
+def describe(result: dict[str, Any]) -> str:
+    """A line for people."""
+    times = f"trained in {result['train_s']:.0f} s, rolled out in {result['rollout_s']:.0f} s"
+    return f"{result['unit']:36} success {np.mean(result['success']):.3f}  {times}"
+
+
+def main() -> None:
+    """Parse and do it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of demonstrations and results")
+    parser.add_argument("--units", nargs="+", default=["*"], help="patterns of names; all by default")
+    parser.add_argument("--part", default="1/1", help="i/n: every n-th of them, from the i-th on")
+    parser.add_argument("--workers", type=int, default=1, help="units at once")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no unit after so many")
+    parser.add_argument("--dry-run", action="store_true", help="a few steps and episodes of each kind of unit")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    train(args)
+
+
+if __name__ == "__main__":
+    with user_errors():
+        main()
