@@ -1,20 +1,57 @@
-"""How commands end when the user gave something that cannot work: one line, no traceback, exit status 2."""
+"""How commands end when the user gave something that cannot work, or stopped them: one line, no traceback."""
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Turn a ValueError or a refusal of the operating system into one line on stderr and exit status 2.
 
-    Everything else is a defect and keeps its traceback.
+    Ctrl-C and SIGTERM end the block with one line too, and with the exit status of the signal, 130 or 143. Everything
+    else is a defect and keeps its traceback.
     """
     try:
-        yield
+        with terminate_as_interrupt():
+            yield
+    except KeyboardInterrupt as stop:
+        print("stopped", file=sys.stderr)
+        sys.exit(exit_status(stop))
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+@contextmanager
+def terminate_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt, as Ctrl-C does, so that both end a command in the same way."""
+
+    def interrupt(signum: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt(signum)
+
+    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def exit_status(stop: KeyboardInterrupt) -> int:
+    """Exit status of a command that a signal ended: 128 + its number."""
+    return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line; of the operating system's the file first."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__

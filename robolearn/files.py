@@ -1,10 +1,15 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, one by one or several together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import os
+import shutil
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+BEGUN, COMPLETE, GONE = ".new.part", ".new", ".gone"
 
 
 @contextmanager
@@ -14,8 +19,72 @@ def replacing(path: Path) -> Iterator[Path]:
     A kill or an error leaves whatever was at `path` before.
     """
     part = path.with_name(f"{path.name}.part")
+    if part.is_symlink():  # writing would follow it
+        part.unlink()
     try:
         yield part
         part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(IsADirectoryError, PermissionError):  # not ours, and the writing has said so
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_all(directory: Path, names: Collection[str]) -> Iterator[Path]:
+    """Give a folder to write files into, and let them take their places in `directory` together at the end.
+
+    A kill or an error at any moment leaves the old files or the new ones, never some of both, for all who call
+    `finish_replacing` before they read. Other files in the directory stay.
+
+    Args:
+        directory: Made if it is not there. Whoever may meet another writer holds its lock.
+        names: Of all files that belong together; those of them that the block does not write are removed.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    finish_replacing(directory)
+    part = directory / BEGUN
+    remove(part)
+    part.mkdir()
+    try:
+        yield part
+        for name in names:
+            if not (part / name).exists():
+                (part / f"{name}{GONE}").touch()
+        for file in (*part.iterdir(), part):
+            flush(file)
+        part.rename(directory / COMPLETE)  # from here on the new ones hold
+    finally:
+        with contextlib.suppress(OSError):
+            remove(part)
+    finish_replacing(directory)
+
+
+def finish_replacing(directory: Path) -> None:
+    """Put the files of a `replacing_all` that was killed while it moved them into their places."""
+    whole = directory / COMPLETE
+    if not whole.is_dir():
+        return
+    for file in sorted(whole.iterdir()):
+        if file.name.endswith(GONE):
+            (directory / file.name.removesuffix(GONE)).unlink(missing_ok=True)
+            file.unlink()
+        else:
+            file.replace(directory / file.name)
+    whole.rmdir()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link (not what it points to) or a whole directory, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Make sure that a file or directory has reached the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

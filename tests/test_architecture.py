@@ -9,12 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("train.py", "eval.py", "robolearn/cli.py", "robolearn/__main__.py")
-# Room -> rooms it may import besides itself; config.py, errors.py, files.py and types.py are at hand everywhere.
+# Room -> rooms it may import besides itself; config.py, errors.py, files.py, locks.py and types.py are at hand everywhere.
 ALLOWED = {
     "types": (),
     "config": (),
     "errors": (),
     "files": (),
+    "locks": (),
     "data": (),
     "nets": ("data",),
     "policies": ("nets", "data"),
@@ -27,7 +28,7 @@ ALLOWED = {
     "training": ("policies", "nets", "data", "rollout"),
     "bench": ("training", "report", "rollout", "policies", "nets", "data"),
 }
-COMMON = {"types", "config", "errors", "files"}
+COMMON = {"types", "config", "errors", "files", "locks"}
 ONLY_IN = {
     "mujoco": ("envs/",),
     "zarr": ("robolearn/data/store.py", "robolearn/data/chunks.py", "robolearn/data/writer.py"),

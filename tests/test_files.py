@@ -1,0 +1,108 @@
+"""Files are replaced whole: a kill or an error at any moment leaves the old or the new ones."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from robolearn.files import finish_replacing, remove, replacing, replacing_all
+
+NAMES = ("a", "b", "c")
+
+
+def contents(directory):
+    return {path.name: path.read_text() for path in directory.iterdir() if path.is_file()}
+
+
+def write_new(folder):
+    for name in ("a", "b"):
+        (folder / name).write_text(f"new {name}")
+
+
+@pytest.fixture
+def directory(tmp_path):
+    path = tmp_path / "gate"
+    path.mkdir()
+    for name in (*NAMES, "notes"):
+        (path / name).write_text(f"old {name}")
+    return path
+
+
+OLD = {"a": "old a", "b": "old b", "c": "old c", "notes": "old notes"}
+NEW = {"a": "new a", "b": "new b", "notes": "old notes"}
+
+
+def test_several_files_are_replaced_and_others_stay(directory):
+    with replacing_all(directory, NAMES) as folder:
+        write_new(folder)
+        assert contents(directory) == OLD
+    assert contents(directory) == NEW
+    assert not [path for path in directory.iterdir() if path.is_dir()]
+
+
+def test_an_error_leaves_the_old_files(directory):
+    with pytest.raises(RuntimeError), replacing_all(directory, NAMES) as folder:
+        write_new(folder)
+        raise RuntimeError
+    assert contents(directory) == OLD
+    assert not [path for path in directory.iterdir() if path.is_dir()]
+
+
+def test_a_kill_at_any_file_operation_leaves_old_or_new(tmp_path, directory, monkeypatch):
+    """A copy before each operation that changes a file or folder is what a kill there would leave."""
+    copies = []
+
+    def watched(name):
+        original = getattr(Path, name)
+
+        def call(self, *arguments, **kwargs):
+            copies.append(tmp_path / str(len(copies)))
+            shutil.copytree(directory, copies[-1])
+            return original(self, *arguments, **kwargs)
+
+        monkeypatch.setattr(Path, name, call)
+
+    with monkeypatch.context():
+        for name in ("mkdir", "write_text", "touch", "rename", "replace", "unlink", "rmdir"):
+            watched(name)
+        with replacing_all(directory, NAMES) as folder:
+            write_new(folder)
+    monkeypatch.undo()
+    seen = []
+    for copy in copies:
+        finish_replacing(copy)
+        assert contents(copy) in (OLD, NEW)
+        seen.append(contents(copy) == NEW)
+        with replacing_all(copy, NAMES) as folder:  # and the next calibration finds nothing in its way
+            write_new(folder)
+        assert contents(copy) == NEW
+    assert seen == sorted(seen)
+    assert {False, True} == set(seen)
+    assert len(copies) > 10
+
+
+def test_a_link_in_the_place_of_the_part_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "x.json.part").symlink_to(tmp_path / "precious")
+    with replacing(tmp_path / "x.json") as part:
+        part.write_text("new")
+    assert contents(tmp_path) == {"precious": "kept", "x.json": "new"}
+
+
+def test_a_folder_in_the_place_of_the_part_is_named(tmp_path):
+    (tmp_path / "x.json.part").mkdir()
+    with pytest.raises(OSError, match=r"x\.json\.part"), replacing(tmp_path / "x.json") as part:
+        part.write_text("new")
+    assert (tmp_path / "x.json.part").is_dir()
+
+
+def test_remove_takes_a_link_not_its_target(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis").touch()
+    os.symlink(tmp_path / "precious", tmp_path / "link")
+    remove(tmp_path / "link")
+    remove(tmp_path / "absent")
+    assert (tmp_path / "precious" / "thesis").exists()
+    remove(tmp_path / "precious")
+    assert list(tmp_path.iterdir()) == []
