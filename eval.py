@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -14,16 +13,17 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
-from robolearn.errors import user_errors
+from robolearn.errors import exit_status, user_errors, warn, warned
 from robolearn.guard.controller import Fallback
 from robolearn.guard.files import describe_source
 from robolearn.guard.guard import Guard
 from robolearn.guard.interventions import check_recordable, record_interventions
+from robolearn.locks import hold
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 from robolearn.report.facts import machine_facts
-from robolearn.report.page import Report
-from robolearn.report.results import write_results
+from robolearn.report.page import Report, write_report
+from robolearn.report.results import PAGE_FILE, place_for_partial, write_results
 from robolearn.report.terminal import format_table
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.environments import EnvConfig, num_modes
@@ -32,7 +32,7 @@ from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import record_videos
 from robolearn.training.device import choose_device
-from robolearn.training.logger import read_lines
+from robolearn.training.logger import read_records
 from robolearn.training.run import Run
 from robolearn.types import Trajectory, is_image
 
@@ -90,7 +90,14 @@ def main(arguments: list[str]) -> None:
         cfg.record_interventions or cfg.fallback or cfg.budgets or cfg.budget is not None
     ):
         raise ValueError("--fallback, --budget(s) and --record-interventions need --gate or --safety-set")
-    run, console = Run.open(cfg.run), Console()
+    run, out = Run.open(cfg.run), cfg.out or cfg.run / "eval"
+    with hold(out):
+        evaluate_run(cfg, run, out, shlex.join(["python", "eval.py", *arguments]))
+
+
+def evaluate_run(cfg: EvalConfig, run: Run, out: Path, command: str) -> None:
+    """Roll out and write; what was rolled out is on disk before anything else is made of it."""
+    console = Console()
     trained, data = run.config(), run.data()
     device = choose_device(cfg.device, threads=cfg.threads)
     checkpoint = run.checkpoint(cfg.checkpoint)
@@ -98,9 +105,16 @@ def main(arguments: list[str]) -> None:
     env, execution = cfg.env.over(trained.env), cfg.execution.over(trained.exec_horizon)
     guard = open_guard(cfg, run, policy, env, execution) if cfg.gate or cfg.safety_set else None
 
-    def roll_out(guard: Guard | None) -> list[Trajectory]:
+    modes = num_modes(env)
+
+    def roll_out(guard: Guard | None, finished: list[Trajectory]) -> list[Trajectory]:
         bar = iter(track(range(cfg.episodes), "rolling out", console=console))
         next(bar)
+
+        def note(trajectory: Trajectory) -> None:
+            finished.append(trajectory)
+            next(bar, None)
+
         return evaluate(
             policy,
             env,
@@ -108,20 +122,37 @@ def main(arguments: list[str]) -> None:
             execution=execution,
             seed=cfg.seed,
             num_envs=cfg.num_envs,
-            on_done=lambda _: next(bar, None),
+            on_done=note,
             make_controller=Controller if guard is None else guard.make_controller,
         )
 
-    trajectories = roll_out(guard)
-    summary = summarize(trajectories, num_modes=num_modes(env), control_dt=data.control_dt)
+    finished: list[Trajectory] = []
+    try:
+        trajectories = roll_out(guard, finished)
+    except KeyboardInterrupt as stop:
+        keep_finished(out, finished, cfg.episodes, modes, data.control_dt)
+        sys.exit(exit_status(stop))
+    summary = summarize(trajectories, num_modes=modes, control_dt=data.control_dt)
+    write_results(out, trajectories, summary)
+    if cfg.record_interventions is not None:
+        recorded = record_interventions(cfg.record_interventions, trajectories, execution.period, env, data.control_dt)
+        where = f"in {cfg.record_interventions}" if recorded else "in successful episodes, nothing was written"
+        console.print(f"interventions: {recorded} {where}", soft_wrap=True)
     latency = measure_latency(policy, trajectories[0], candidates=execution.candidates)
     gate = None
     if guard is not None:
-        limited = {budget: roll_out(dataclasses.replace(guard, budget=budget)) for budget in sorted(set(cfg.budgets))}
+        limited = {
+            budget: roll_out(dataclasses.replace(guard, budget=budget), []) for budget in sorted(set(cfg.budgets))
+        }
         gate = guard.summarize(trajectories, execution.period, limited)
         latency |= guard.measure_latency(trajectories[0], execution.period)
+    write_results(out, trajectories, summary, latency=latency, gate=gate)
+    if execution.ensembling is not None:
+        warn("temporal ensembling averages over modes; two ways may become one in between")
+    if gate is not None and not gate.covered:
+        warn("calibrated on another environment or execution; the certificate does not cover this")
+    console.print(format_table(summary, latency, gate))
 
-    out = cfg.out or cfg.run / "eval"
     facts = {
         "checkpoint": checkpoint.resolve().name,
         "policy": f"{policy.cfg.family}, {policy.cfg.backbone}",
@@ -131,33 +162,36 @@ def main(arguments: list[str]) -> None:
         "seeds": f"training {trained.seed}, evaluation {cfg.seed} + episode",
         **machine_facts(str(device)),
     }
+    videos, failures = record_videos(env, trajectories, cfg.videos, out / "videos", 1 / data.control_dt)
+    for line in failures:
+        warn(line)
     report = Report(
         title=str(env.id),
         run=cfg.run.name,
         summary=summary,
         trajectories=trajectories,
-        command=shlex.join(["python", "eval.py", *arguments]),
+        command=command,
         control_dt=data.control_dt,
         latency=latency,
         gate=gate,
         facts=facts,
-        training_curve=[json.loads(line) for line in read_lines(cfg.run / "metrics.jsonl")],
-        videos=record_videos(env, trajectories, cfg.videos, out / "videos", 1 / data.control_dt),
+        training_curve=list(read_records(cfg.run / "metrics.jsonl")),
+        videos=videos,
     )
-    write_results(out, report)
-    if execution.ensembling is not None:
-        print("warning: temporal ensembling averages over modes; two ways may become one in between", file=sys.stderr)
-    if gate is not None and not gate.covered:
-        print(
-            "warning: calibrated on another environment or execution; the certificate does not cover this",
-            file=sys.stderr,
-        )
-    console.print(format_table(summary, latency, gate))
-    if cfg.record_interventions is not None:
-        recorded = record_interventions(cfg.record_interventions, trajectories, execution.period, env, data.control_dt)
-        where = f"in {cfg.record_interventions}" if recorded else "in successful episodes, nothing was written"
-        console.print(f"interventions: {recorded} {where}", soft_wrap=True)
-    console.print(f"report: {out / 'report.html'}", soft_wrap=True)
+    with warned(f"the page is left out, the results are in {out}: it"):
+        write_report(out / PAGE_FILE, report)
+        console.print(f"report: {out / PAGE_FILE}", soft_wrap=True)
+
+
+def keep_finished(out: Path, finished: list[Trajectory], asked: int, modes: int | None, control_dt: float) -> None:
+    """Write down the episodes of an evaluation that was stopped, marked as what they are."""
+    if not finished:
+        warn(f"stopped before one of {asked} episodes had finished; nothing was written")
+        return
+    finished = sorted(finished, key=lambda t: t.episode)
+    place = place_for_partial(out)
+    write_results(place, finished, summarize(finished, num_modes=modes, control_dt=control_dt), asked=asked)
+    warn(f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in {place}")
 
 
 def open_guard(cfg: EvalConfig, run: Run, policy: Policy, env: EnvConfig, execution: Execution) -> Guard:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-from robolearn.errors import user_errors
+from robolearn.errors import exit_status, user_errors, warn
 
 
 def collect(
@@ -158,14 +158,17 @@ def calibrate(
 
     from robolearn.guard.calibrate import check_calibration, derive, watch
     from robolearn.guard.familiarity import FAMILIARITY, NUM_EMBEDDINGS, fit_familiarity, save_familiarity
-    from robolearn.guard.files import describe_source, save_gate
+    from robolearn.guard.files import describe_source, replacing_calibration, save_gate
     from robolearn.guard.tube import calibrate_set, save_set
+    from robolearn.locks import hold
     from robolearn.policies.ensemble import Ensemble
+    from robolearn.report.results import write_partial
     from robolearn.rollout.environments import EnvConfig
     from robolearn.rollout.execution import Execution
     from robolearn.training.device import choose_device
     from robolearn.training.embeddings import embed_demonstrations
     from robolearn.training.run import Run
+    from robolearn.types import Trajectory
 
     check_calibration(episodes, seed, alpha)
     opened = Run.open(run)
@@ -180,27 +183,45 @@ def calibrate(
         fitted = fit_familiarity([score], *embed_demonstrations(trained, ensemble, NUM_EMBEDDINGS), seed=trained.seed)
     bar = iter(track(range(episodes), "calibrating"))
     next(bar)
-    trajectories = watch(
-        ensemble,
-        env,
-        range(episodes),
-        names=() if safety_set else (score,),
-        num_samples=num_samples,
-        execution=execution,
-        seed=seed,
-        num_envs=num_envs,
-        fitted=fitted,
-        on_done=lambda _: next(bar, None),
-    )
-    if not safety_set:
-        save_familiarity(run / "gate", fitted)
-    source = describe_source(checkpoints, env, execution, sampling, run / "gate")
-    if safety_set:
-        found, certificate, calibration = calibrate_set(trajectories, key, position, execution.period, alpha, source)
-        save_set(run / "tube", found, certificate, calibration)
-    else:
-        gate, certificate, calibration = derive(trajectories, alpha, score, num_samples, source=source, beta=beta)
-        save_gate(run / "gate", gate, certificate, calibration)
+    finished: list[Trajectory] = []
+
+    def note(trajectory: Trajectory) -> None:
+        finished.append(trajectory)
+        next(bar, None)
+
+    place = run / ("tube" if safety_set else "gate")
+    with hold(place):
+        try:
+            trajectories = watch(
+                ensemble,
+                env,
+                range(episodes),
+                names=() if safety_set else (score,),
+                num_samples=num_samples,
+                execution=execution,
+                seed=seed,
+                num_envs=num_envs,
+                fitted=fitted,
+                on_done=note,
+            )
+        except KeyboardInterrupt as stop:
+            write_partial(place, finished, episodes)
+            warn(f"stopped: {len(finished)} of {episodes} episodes had finished; {place} is as it was before")
+            sys.exit(exit_status(stop))
+        with replacing_calibration(place) as folder:
+            if not safety_set:
+                save_familiarity(folder, fitted)
+            source = describe_source(checkpoints, env, execution, sampling, run / "gate" if safety_set else folder)
+            if safety_set:
+                found, certificate, calibration = calibrate_set(
+                    trajectories, key, position, execution.period, alpha, source
+                )
+                save_set(folder, found, certificate, calibration)
+            else:
+                gate, certificate, calibration = derive(
+                    trajectories, alpha, score, num_samples, source=source, beta=beta
+                )
+                save_gate(folder, gate, certificate, calibration)
     counted = "calibrated on" if safety_set else "succeeded"
     print(f"{certificate.num_calibration} of {episodes} episodes {counted}")
     print(f"claim: {certificate.claim}")

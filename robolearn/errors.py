@@ -55,3 +55,17 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def warn(text: str) -> None:
+    """Print a warning, one line."""
+    print(f"warning: {text}", file=sys.stderr)
+
+
+@contextmanager
+def warned(what: str) -> Iterator[None]:
+    """Turn whatever goes wrong in the block into a warning: for a stranger's code that no result depends on."""
+    try:
+        yield
+    except Exception as error:
+        warn(f"{what} failed ({type(error).__name__}: {one_line(error)})")

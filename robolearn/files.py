@@ -64,13 +64,14 @@ def finish_replacing(directory: Path) -> None:
     whole = directory / COMPLETE
     if not whole.is_dir():
         return
-    for file in sorted(whole.iterdir()):
-        if file.name.endswith(GONE):
-            (directory / file.name.removesuffix(GONE)).unlink(missing_ok=True)
-            file.unlink()
-        else:
-            file.replace(directory / file.name)
-    whole.rmdir()
+    with contextlib.suppress(FileNotFoundError):  # the writer itself, still alive, was faster
+        for file in sorted(whole.iterdir()):
+            if file.name.endswith(GONE):
+                (directory / file.name.removesuffix(GONE)).unlink(missing_ok=True)
+                file.unlink()
+            else:
+                file.replace(directory / file.name)
+        whole.rmdir()
 
 
 def remove(path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("train.py", "eval.py", "robolearn/cli.py", "robolearn/__main__.py")
-# Room -> rooms it may import besides itself; config.py, errors.py, files.py, locks.py and types.py are at hand everywhere.
+# Room -> rooms it may import besides itself; those in COMMON are at hand everywhere.
 ALLOWED = {
     "types": (),
     "config": (),

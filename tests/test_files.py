@@ -42,9 +42,13 @@ def test_several_files_are_replaced_and_others_stay(directory):
 
 
 def test_an_error_leaves_the_old_files(directory):
-    with pytest.raises(RuntimeError), replacing_all(directory, NAMES) as folder:
-        write_new(folder)
-        raise RuntimeError
+    def fail():
+        with replacing_all(directory, NAMES) as folder:
+            write_new(folder)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert contents(directory) == OLD
     assert not [path for path in directory.iterdir() if path.is_dir()]
 

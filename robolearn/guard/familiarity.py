@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from robolearn.nets.weights import save_tensors
 from robolearn.safety.laplace import LastLayer, fit_last_layer
 from robolearn.safety.novelty import Novelty, OneStepFlow, RandomDistillation
 from robolearn.safety.scores import mahalanobis, neighbour_distance
@@ -98,10 +99,8 @@ def save_familiarity(directory: Path, fitted: dict[str, nn.Module]) -> None:
     tensors = {f"{name}.{key}": value for name, net in fitted.items() for key, value in net.state_dict().items()}
     if tensors:
         directory.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {key: value.cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()},
-            directory / FILE,
-        )
+        copies = {key: value.cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
+        save_tensors(copies, directory / FILE)  # copies: tensors that share memory cannot be saved
 
 
 def load_familiarity(directory: Path, names: Sequence[str], device: torch.device) -> dict[str, nn.Module]:

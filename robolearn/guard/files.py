@@ -4,22 +4,28 @@ RUN/gate/gate.json           what decides
 RUN/gate/certificate.json    what may be said of it
 RUN/gate/calibration.json    the episodes it was made of: seed, largest score, success
 RUN/gate/scores.safetensors  what its score was fitted to, where it was
+
+All files of a calibration take their places together.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.files import finish_replacing, replacing_all
 from robolearn.guard.familiarity import FILE
 from robolearn.policies.policy import CONFIG_FILE, WEIGHTS_FILE
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.safety.certificate import Calibration, Certificate, Source, hash_json
 from robolearn.safety.gate import Gate
+
+FILES = ("calibration.json", "certificate.json", "gate.json", "set.json", FILE)
 
 
 def describe_source(
@@ -34,6 +40,7 @@ def describe_source(
         sampling: Run-time choices of the family.
         gate: Directory that may hold a fitted score.
     """
+    finish_replacing(gate)
     digest = hashlib.sha256()
     for directory in checkpoints:
         for name in (CONFIG_FILE, WEIGHTS_FILE):
@@ -45,10 +52,15 @@ def describe_source(
 
 
 def save_gate(directory: Path, gate: Gate, certificate: Certificate, calibration: Calibration) -> None:
-    """Write the three files; the gate last, so that a gate is never without its certificate."""
+    """Write the three files; where there may be older ones, into the folder of `replacing_calibration`."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, value in (("calibration", calibration), ("certificate", certificate), ("gate", gate)):
         write_json(directory / f"{name}.json", to_json(value, {}))
+
+
+def replacing_calibration(directory: Path) -> AbstractContextManager[Path]:
+    """A folder for everything that one calibration writes; a kill leaves the calibration before it, or this one."""
+    return replacing_all(directory, FILES)
 
 
 def open_gate(directory: Path, source: Source, seeds: range, flags: str = "") -> tuple[Gate, Certificate]:
@@ -63,6 +75,7 @@ def open_gate(directory: Path, source: Source, seeds: range, flags: str = "") ->
     Raises:
         ValueError: There is none, it is not what was certified, or it was calibrated on some of these seeds.
     """
+    finish_replacing(directory)
     if not (directory / "gate.json").exists():
         command = f"python -m robolearn calibrate {directory.parent} {flags}".rstrip()
         raise ValueError(f"{directory.parent} has no {directory.name}; make one with: {command}")

@@ -6,12 +6,24 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Write parameters and buffers."""
-    save_file({key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}, path)
+    """Write parameters and buffers; see `save_tensors`."""
+    save_tensors(module.state_dict(), path)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors by name.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+    except SafetensorError as error:  # it wraps what the operating system says
+        raise OSError(f"{path}: cannot be written ({error})") from None
 
 
 def load_weights(module: nn.Module, path: Path, foreign: str = "of another network") -> None:

@@ -64,7 +64,8 @@ def training_curve(rows: Sequence[dict]) -> str | None:
 def _series(rows: Sequence[dict], suffix: str) -> dict[str, tuple[Array, Array]]:
     keys = dict.fromkeys(key for row in rows for key in row if key.endswith(suffix))
     found = {
-        key: [(row["step"], row[key]) for row in rows if "step" in row and row.get(key) is not None] for key in keys
+        key: [(row["step"], row[key]) for row in rows if "step" in row and isinstance(row.get(key), int | float)]
+        for key in keys
     }
     return {key: (np.array(xy, float)[:, 0], np.array(xy, float)[:, 1]) for key, xy in found.items() if xy}
 

@@ -1,30 +1,73 @@
-"""What an evaluation leaves on disk: episodes and numbers for programs, one page for people."""
+"""What an evaluation leaves on disk for programs: episodes and numbers. The page for people is made afterwards."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robolearn.config import to_json, write_json
-from robolearn.files import replacing
-from robolearn.report.page import Report, write_report
+from robolearn.config import read_json, to_json, write_json
+from robolearn.files import finish_replacing, replacing_all
+from robolearn.rollout.metrics import Summary
+from robolearn.safety.summary import GateSummary
 from robolearn.types import Trajectory
 
+EPISODES_FILE, SUMMARY_FILE, PAGE_FILE = "episodes.jsonl", "summary.json", "report.html"
+PARTIAL = "partial"  # the folder, where it must not replace what is complete
 
-def write_results(directory: Path, report: Report) -> None:
-    """Write episodes.jsonl, summary.json and report.html."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with replacing(directory / "episodes.jsonl") as part:
-        part.write_text("".join(json.dumps(_row(t)) + "\n" for t in report.trajectories))
-    summary = {"summary": to_json(report.summary, {}), "latency": dict(report.latency)}
-    if report.gate is not None:
-        summary["gate"] = to_json(report.gate, {})
-    write_json(directory / "summary.json", summary)
-    write_report(directory / "report.html", report)
+
+def write_results(
+    directory: Path,
+    trajectories: Sequence[Trajectory],
+    summary: Summary,
+    *,
+    latency: Mapping[str, int | float] | None = None,
+    gate: GateSummary | None = None,
+    asked: int | None = None,
+) -> None:
+    """Write episodes.jsonl and summary.json together, and take the page of earlier results away.
+
+    Args:
+        directory: Where.
+        trajectories: Those that finished.
+        summary: Their numbers.
+        latency: Of choosing actions, once it is measured.
+        gate: What the gate did, where there was one.
+        asked: How many episodes were asked for, if the evaluation was stopped before all of them had finished.
+    """
+    content: dict[str, Any] = {"summary": to_json(summary, {})}
+    if asked is not None:
+        content = {"partial": {"asked": asked, "finished": len(trajectories)}, **content}
+    if latency is not None:
+        content["latency"] = dict(latency)
+    if gate is not None:
+        content["gate"] = to_json(gate, {})
+    with replacing_all(directory, (EPISODES_FILE, SUMMARY_FILE, PAGE_FILE)) as folder:
+        write_episodes(folder / EPISODES_FILE, trajectories)
+        write_json(folder / SUMMARY_FILE, content)
+
+
+def write_partial(directory: Path, trajectories: Sequence[Trajectory], asked: int) -> None:
+    """Keep the finished episodes of a calibration that was stopped, beside what it would have replaced."""
+    with replacing_all(directory / PARTIAL, (EPISODES_FILE, SUMMARY_FILE)) as folder:
+        write_episodes(folder / EPISODES_FILE, trajectories)
+        write_json(folder / SUMMARY_FILE, {"partial": {"asked": asked, "finished": len(trajectories)}})
+
+
+def write_episodes(path: Path, trajectories: Sequence[Trajectory]) -> None:
+    """Write a line per episode."""
+    path.write_text("".join(json.dumps(_row(t)) + "\n" for t in trajectories))
+
+
+def place_for_partial(directory: Path) -> Path:
+    """Where the results of a stopped evaluation go: never over those of a complete one."""
+    finish_replacing(directory)
+    complete = directory / SUMMARY_FILE
+    return directory / PARTIAL if complete.exists() and "partial" not in read_json(complete) else directory
 
 
 def _row(trajectory: Trajectory) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from robolearn.errors import warned
 from robolearn.policies.policy import Policy
 from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.controller import Controller
@@ -51,7 +52,8 @@ def evaluate(
         envs = controller.attach(envs)
         return rollout(envs, controller, episodes, repeats=repeats, max_steps=env.max_episode_steps, on_done=on_done)
     finally:
-        envs.close()
+        with warned("closing the environments"):
+            envs.close()
 
 
 @torch.inference_mode()

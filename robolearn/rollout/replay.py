@@ -1,4 +1,8 @@
-"""Frames and videos of rolled-out episodes, by executing their actions again: rollouts need no renderer."""
+"""Frames and videos of rolled-out episodes, by executing their actions again: rollouts need no renderer.
+
+An environment that does not repeat itself from a seed would show another episode than the one that was judged. So
+every step is compared with what was recorded, and a replay that differs is no video.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from robolearn.errors import one_line, warned
 from robolearn.rollout.environments import EnvConfig, make_env
 from robolearn.rollout.video import write_mp4
 from robolearn.types import Array, Trajectory
+
+RTOL, ATOL = 1e-3, 1e-4  # far above rounding, far below another initial state
 
 
 def replay(cfg: EnvConfig, trajectory: Trajectory, **kwargs: Any) -> Iterator[Array]:
@@ -20,32 +27,55 @@ def replay(cfg: EnvConfig, trajectory: Trajectory, **kwargs: Any) -> Iterator[Ar
         cfg: The environment in which it was rolled out.
         trajectory: The episode.
         kwargs: Further arguments of gymnasium.make, such as the size of the frames.
+
+    Raises:
+        ValueError: What is seen is not the episode that was recorded.
     """
     env: Any = make_env(cfg, render_mode="rgb_array", **kwargs)
     try:
-        env.reset(seed=trajectory.seed)
+        _check_step(trajectory, 0, env.reset(seed=trajectory.seed)[0])
         yield env.render()
-        space = env.action_space
-        for action in trajectory.actions:
-            env.step(np.clip(action, space.low, space.high).astype(space.dtype))
+        space, success = env.action_space, False
+        for step, action in enumerate(trajectory.actions):
+            obs, reward, _, _, info = env.step(np.clip(action, space.low, space.high).astype(space.dtype))
+            _check_step(trajectory, step + 1, obs, reward)
+            success |= bool(info.get("success", info.get("is_success", False)))
             yield env.render()
+        if trajectory.success and not success:
+            raise ValueError("it does not succeed when its actions are executed again")
     finally:
-        env.close()
+        with warned("closing the replayed environment"):
+            env.close()
+
+
+def _check_step(trajectory: Trajectory, step: int, obs: Any, reward: float | None = None) -> None:
+    """Raise a ValueError where a replayed step is not the recorded one."""
+    pairs = {key: (obs[key] if isinstance(obs, dict) else obs, rows[step]) for key, rows in trajectory.obs.items()}
+    if reward is not None:
+        pairs["reward"] = (reward, trajectory.rewards[step - 1])
+    for name, (seen, recorded) in pairs.items():
+        if not np.allclose(seen, recorded, RTOL, ATOL, equal_nan=True):
+            raise ValueError(f"{name} differs at step {step} when its actions are executed again from its seed")
 
 
 def record_videos(
     cfg: EnvConfig, trajectories: list[Trajectory], count: int, directory: Path, fps: float
-) -> list[tuple[str, bool, Path]]:
+) -> tuple[list[tuple[str, bool, Path]], list[str]]:
     """Write mp4 files of the first ``count`` successes and as many failures.
 
     Returns:
-        (caption, success, file) of each.
+        (caption, success, file) of each, and a line for each reason for which some could not be made.
     """
-    videos = []
+    videos, failures = [], dict[str, list[int]]()
     for success in (True, False):
         for trajectory in [t for t in trajectories if t.success == success and len(t)][:count]:
-            directory.mkdir(parents=True, exist_ok=True)
             path = directory / f"episode_{trajectory.episode:04d}.mp4"
-            write_mp4(path, replay(cfg, trajectory), fps)
-            videos.append((f"episode {trajectory.episode}: {trajectory.reason}", success, path))
-    return videos
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)  # of an earlier evaluation
+                write_mp4(path, replay(cfg, trajectory), fps)
+            except Exception as error:  # a stranger's renderer or encoder: the numbers do not depend on it
+                failures.setdefault(f"{type(error).__name__}: {one_line(error)}", []).append(trajectory.episode)
+            else:
+                videos.append((f"episode {trajectory.episode}: {trajectory.reason}", success, path))
+    return videos, [f"no video of episode {', '.join(map(str, e))} ({why})" for why, e in failures.items()]

@@ -9,11 +9,15 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import queue
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from robolearn.files import replacing
 
 logger = logging.getLogger("robolearn")
 
@@ -30,8 +34,9 @@ class MetricsFile:
     """
 
     def __init__(self, path: Path, step: int):
-        kept = [line for line in read_lines(path) if json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept))
+        kept = [line for line in _whole_lines(path) if (record := _record(line)) is None or record["step"] <= step]
+        with replacing(path) as part:
+            part.write_text("".join(f"{line}\n" for line in kept))
         self.file = path.open("a")
 
     def log(self, record: dict[str, Any]) -> None:
@@ -41,13 +46,32 @@ class MetricsFile:
 
     def close(self) -> None:
         """Close the file."""
-        self.file.close()
+        with contextlib.suppress(OSError):  # a record that a full disk refused was reported when it was written
+            self.file.close()
 
 
-def read_lines(path: Path) -> list[str]:
-    """Whole lines of a file that may be missing or have been cut by a kill."""
-    text = path.read_text() if path.exists() else ""
-    return text[: text.rfind("\n") + 1].splitlines()
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a metrics.jsonl that may be missing, cut by a kill, or hold what others wrote between them."""
+    return (record for line in _whole_lines(path) if (record := _record(line)) is not None)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from JSON is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole_lines(path: Path) -> list[str]:
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return text[: text.rfind("\n") + 1].split("\n")[:-1]
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """A line as a record, that is an object with a step; None for anything else."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and is_number(record.get("step")) else None
 
 
 class WandbLogger:

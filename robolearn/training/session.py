@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import replay
 from robolearn.rollout.video import write_mp4
 from robolearn.training.fit import Hooks, Record
-from robolearn.training.logger import MetricsFile, WandbLogger, read_lines
+from robolearn.training.logger import MetricsFile, WandbLogger, read_records
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
 
@@ -40,8 +39,8 @@ class Session(Hooks):
         self.best = float("inf")
         self.newest: Record = {}
         best_step = run.best_step()
-        for line in read_lines(run.directory / "metrics.jsonl"):
-            self.newest |= json.loads(line)
+        for line in read_records(run.directory / "metrics.jsonl"):
+            self.newest |= line
             if self.newest["step"] == best_step:
                 self.best = self._merit()
         self.console = Console()

@@ -3,11 +3,12 @@ import logging
 import sys
 import threading
 import types
+from pathlib import Path
 
 import pytest
 
 from robolearn.training import logger
-from robolearn.training.logger import MetricsFile, WandbLogger, read_lines
+from robolearn.training.logger import MetricsFile, WandbLogger, read_records
 
 
 def test_records_beyond_the_step_and_cut_lines_are_dropped(tmp_path):
@@ -23,12 +24,38 @@ def test_records_beyond_the_step_and_cut_lines_are_dropped(tmp_path):
 def test_a_record_is_on_disk_at_once(tmp_path):
     metrics = MetricsFile(tmp_path / "metrics.jsonl", 0)
     metrics.log({"step": 1})
-    assert read_lines(tmp_path / "metrics.jsonl") == ['{"step": 1}']
+    assert list(read_records(tmp_path / "metrics.jsonl")) == [{"step": 1}]
     metrics.close()
 
 
-def test_read_lines_of_a_missing_file(tmp_path):
-    assert read_lines(tmp_path / "nothing") == []
+def test_a_missing_file_has_no_records(tmp_path):
+    assert list(read_records(tmp_path / "nothing")) == []
+
+
+ODD = ["", "[1, 2]", "3", "null", '"text"', '{"loss": 1}', '{"step": NaN}', '{"step": "2"}', '{"step": true}', '{"st']
+
+
+def test_odd_lines_are_no_records_and_stay_where_they_are(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(
+        "\n".join(['{"step": 1}', *ODD, '{"step": 2, "validation_loss": NaN}', '{"step": 3}', '{"step": 4'])
+    )
+    assert [record["step"] for record in read_records(path)] == [1, 2, 3]
+    MetricsFile(path, 2).close()
+    assert path.read_text().split("\n") == ['{"step": 1}', *ODD, '{"step": 2, "validation_loss": NaN}', ""]
+
+
+def test_a_kill_while_a_run_goes_on_costs_no_records(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n')
+
+    def killed(self, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        MetricsFile(path, 1)
+    assert path.read_text() == '{"step": 1}\n'
 
 
 class FakeRun:
