@@ -55,6 +55,18 @@ class Symmetry:
                 raise ValueError(f"symmetry: {self.order} applications to {key!r} do not lead back")
 
     @cached_property
+    def _copies(self) -> dict[tuple[torch.device, torch.dtype], dict[str, tuple[Tensor, Tensor]]]:
+        """The powers where they were asked for so far: a copy to a GPU makes the host wait."""
+        return {}
+
+    def powers_for(self, values: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """The powers on the device and in the precision of ``values``."""
+        where = values.device, values.dtype
+        if where not in self._copies:
+            self._copies[where] = {key: (one.to(values), other.to(values)) for key, (one, other) in self.powers.items()}
+        return self._copies[where]
+
+    @cached_property
     def powers(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Key -> matrices [order, d, d] and offsets [order, d] of g^0 ... g^(order - 1)."""
         powers = {}
@@ -71,7 +83,7 @@ class Symmetry:
         """Apply g^times, row by row, to ``values`` [b, ..., *shape]; a key without a map stays as it is."""
         if key not in self.maps:
             return values
-        matrices, offsets = (powers.to(values)[times % self.order] for powers in self.powers[key])
+        matrices, offsets = (powers[times % self.order] for powers in self.powers_for(values)[key])
         shape, size = values.shape, offsets.shape[1]
         flat = values.reshape(len(values), -1, size)
         return (torch.einsum("bij,bnj->bni", matrices, flat) + offsets[:, None]).reshape(shape)
@@ -89,7 +101,7 @@ class Symmetry:
         """
         scores: Tensor | float = 0.0
         for key in (key for key in obs if key in self.maps):
-            matrices, offsets = (powers.to(obs[key]) for powers in self.powers[key])
+            matrices, offsets = self.powers_for(obs[key])[key]
             newest = obs[key][:, -1].reshape(len(obs[key]), -1, offsets.shape[1])
             turned = torch.einsum("kij,bnj->bkni", matrices, newest) + offsets[None, :, None]
             weights = torch.linspace(1, 2, newest[0].numel(), device=newest.device).view(newest.shape[1:])

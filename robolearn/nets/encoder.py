@@ -62,16 +62,23 @@ class StateEncoder(nn.Module):
             if key not in sizes or any(not 0 <= dim < sizes[key] for dim in dims):
                 raise ValueError(f"angle {key}:{dims} is no dimension of the observations; they have {sizes}")
         self.keys = tuple(shapes)
-        self.angles = {key: list(angles.get(key, ())) for key in shapes}
+        self.angles = {key: tuple(angles[key]) for key in shapes if angles.get(key)}
         self.cond_dim = sum(sizes.values()) + sum(map(len, self.angles.values()))
+        for i, key in enumerate(shapes):  # beside the weights, as an index from the host would be waited for
+            dims = self.angles.get(key, ())
+            others = [dim for dim in range(sizes[key]) if dim not in dims]
+            self.register_buffer(f"angles_{i}", torch.tensor(dims, dtype=torch.int64), persistent=False)
+            self.register_buffer(f"others_{i}", torch.tensor(others, dtype=torch.int64), persistent=False)
 
     def forward(self, normalized: dict[str, Tensor], obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
         """Encode observations, given normalised and in physical units."""
         features = []
-        for key in self.keys:
-            values, dims = normalized[key].flatten(2), self.angles[key]
-            angles = obs[key].flatten(2)[..., dims]
-            # A constant index list, so that nothing is written in place.
-            others = [dim for dim in range(values.shape[2]) if dim not in dims]
-            features += [values[..., others], angles.sin(), angles.cos()] if dims else [values]
+        for i, key in enumerate(self.keys):
+            values = normalized[key].flatten(2)
+            if key not in self.angles:
+                features.append(values)
+                continue
+            angles = obs[key].flatten(2).index_select(2, self.get_buffer(f"angles_{i}"))
+            others = values.index_select(2, self.get_buffer(f"others_{i}"))
+            features += [others, angles.sin(), angles.cos()]
         return torch.cat(features, dim=2)

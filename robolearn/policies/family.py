@@ -57,6 +57,8 @@ class Player:
     """Adam's decay rates of the first and second moment."""
     opponent: nn.Module | None = None
     """Moves together with ``module`` and climbs the loss that ``module`` descends (competitive gradient descent)."""
+    compiles: bool = True
+    """Whether torch.compile can take its loss; not where slopes within the loss are differentiated again."""
 
     def __post_init__(self) -> None:
         assert 0 <= self.span[0] < self.span[1] <= 1, self.span

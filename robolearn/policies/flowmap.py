@@ -5,6 +5,7 @@ Sources: Frans et al. 2025 (shortcut models); Geng et al. 2025 (MeanFlow) and it
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -63,7 +64,10 @@ class FlowMap(Family):
     def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
         """Noise e, beginnings t and lengths d of the steps; d = 0 in the share that learns the velocity."""
         device = generator.device
-        is_long = torch.rand(batch, generator=generator, device=device) < self.cfg.long_share
+        # Spread evenly, and as many in any part of a batch of one size, so that their number is known without asking
+        # the device; windows come in random order anyway.
+        rank = torch.arange(batch + 1, device=device, dtype=torch.float64).mul_(self.cfg.long_share).floor_()
+        is_long = rank[1:] > rank[:-1]
         if self.cfg.target == "meanflow":
             # logit-normal(0.4, 1): MeanFlow's (-0.4, 1), whose time runs the other way
             ends = (0.4 + standard_normal(batch, 2, generator=generator)).sigmoid().sort(dim=1).values
@@ -94,9 +98,10 @@ class FlowMap(Family):
         x, velocity = torch.lerp(draws["noise"], actions, start[:, None, None]), actions - draws["noise"]
         average = self.average(x, start, length, cond)
         target = {"meanflow": self.meanflow_target, "shortcut": self.shortcut_target}[self.cfg.target]
-        rows = length.nonzero()[:, 0]
+        rows = length.topk(math.ceil(self.cfg.long_share * len(length))).indices
         with torch.no_grad():
-            velocity[rows] = target(*(value[rows] for value in (x, velocity, start, length, cond))).to(velocity)
+            learned = target(*(value[rows] for value in (x, velocity, start, length, cond))).to(velocity)
+            velocity[rows] = torch.where(length[rows, None, None] > 0, learned, velocity[rows])
         return masked_mean((average - velocity).square(), mask), {}
 
     def meanflow_target(self, x: Tensor, velocity: Tensor, start: Tensor, length: Tensor, cond: Tensor) -> Tensor:

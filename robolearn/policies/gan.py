@@ -98,9 +98,9 @@ class Gan(SampledFamily):
         lr, every = self.cfg.lr, self.cfg.critic_steps
         assert isinstance(self.net, nn.Module)
         if self.cfg.optimizer == "cgd":
-            return {"policy": Player(self.net, opponent=self.critic, lr=lr)}
+            return {"policy": Player(self.net, opponent=self.critic, lr=lr, compiles=False)}
         return {
-            "critic": Player(self.critic, lr=lr, betas=BETAS),
+            "critic": Player(self.critic, lr=lr, betas=BETAS, compiles=self.cfg.objective == "hinge"),
             "policy": Player(self.net, every=every, lr=lr, betas=BETAS),
         }
 

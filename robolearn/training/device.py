@@ -27,7 +27,9 @@ def choose_device(name: str, *, threads: int | None = None) -> torch.device:
         raise ValueError("--device cuda: this machine has no usable CUDA device; choose cpu or auto")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)  # what names no device, such as NCCL, is then meant for this one
+    return device
 
 
 def autocast(device: torch.device, choice: str) -> AbstractContextManager[object]:
@@ -84,10 +86,18 @@ class Processes:
         size = batch_size // self.count
         return slice(self.rank * size, (self.rank + 1) * size)
 
-    def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is set in any process, so that all stop at the same step."""
+    def any(self, flag: bool, device: torch.device, *, now: bool = True) -> bool:
+        """Whether the flag is set in any process, so that all stop at the same step.
+
+        Args:
+            flag: Of this process.
+            device: Where to compute.
+            now: Whether the processes ask one another, for which the host waits; without, several answer no.
+        """
         if self.count == 1:
             return flag
+        if not now:
+            return False
         shared = torch.tensor(float(flag), device=device)
         dist.all_reduce(shared, dist.ReduceOp.MAX)
         return bool(shared.item())

@@ -36,7 +36,7 @@ class EMA(Generic[Module]):
             group = self._groups.setdefault(starts.get(followed, 0), ([], []))
             group[0].append(shadow)
             group[1].append(followed)
-        self._buffers = list(zip(self.module.buffers(), module.buffers(), strict=True))
+        self._buffers = list(self.module.buffers()), list(module.buffers())
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -47,5 +47,4 @@ class EMA(Generic[Module]):
         for start, (shadow, followed) in self._groups.items():
             decay = min(self.decay, 1 - (1 + max(0, step - start)) ** -0.75)
             torch._foreach_lerp_(shadow, followed, 1 - decay)
-        for shadow, followed in self._buffers:
-            shadow.copy_(followed)
+        torch._foreach_copy_(*self._buffers)

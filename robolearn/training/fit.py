@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from robolearn.data.windows import Windows
-from robolearn.policies.family import Examples
+from robolearn.policies.family import Draws, Examples, Player
 from robolearn.policies.policy import Policy
 from robolearn.policies.prefix import prefix_draws
 from robolearn.training.cgd import CompetitiveGradient
@@ -68,7 +68,7 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
     if processes.count > 1:  # the loss of one player does not reach the other's weights
         loss_of = DistributedDataParallel(state.policy, find_unused_parameters=len(state.players) > 1)
     if cfg.compile:
-        loss_of.compile()
+        loss_of = compiled(loss_of, state.players)
     started, first_step, losses = time.perf_counter(), state.step, []
     with stop_signal() as stopped:
         while state.step < cfg.steps:
@@ -77,9 +77,10 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
             losses.append(optimize(state, loss_of, windows.batch(index[share]), share))
             state.ema.update(state.step)
             state.step += 1
-            stop = processes.any(stopped(), device)
-            saves = stop or state.step % cfg.checkpoint_every == 0 or state.step == cfg.steps
             logs = state.step % cfg.log_every == 0 or state.step == cfg.steps
+            saves = state.step % cfg.checkpoint_every == 0 or state.step == cfg.steps
+            stop = processes.any(stopped(), device, now=logs or saves)
+            saves = saves or stop
             if logs or saves:
                 check_finite(losses, state.step, hooks)
             if logs:
@@ -106,6 +107,22 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
             if stop:
                 return False
     return True
+
+
+def compiled(loss_of: Callable[..., Any], players: dict[str, Player]) -> Callable[..., Any]:
+    """The loss through torch.compile, for the players whose loss it can take.
+
+    Raises:
+        ValueError: It can take none.
+    """
+    if not any(player.compiles for player in players.values()):
+        raise ValueError("--compile: torch.compile cannot differentiate twice, as this family's optimizer does")
+    fast: Any = torch.compile(loss_of)
+
+    def choose(batch: Batch, draws: Draws, *, player: str) -> tuple[Tensor, dict[str, Tensor]]:
+        return (fast if players[player].compiles else loss_of)(batch, draws, player=player)
+
+    return choose
 
 
 def begin(state: TrainState, windows: Windows, *, resumed: bool) -> None:
@@ -151,7 +168,7 @@ def optimize(state: TrainState, loss_of: Callable[..., Any], batch: Batch, share
         norm = move(optimizer, loss, state.cfg.grad_clip)
         state.policy.zero_grad()  # all of it: the loss of one player may reach the weights of another
         prefix = "" if player == "policy" else f"{player}_"
-        numbers = {"loss": loss.detach(), "grad_norm": norm, "lr": loss.new_tensor(rate), **details}
+        numbers = {"loss": loss.detach(), "grad_norm": norm, "lr": torch.full_like(loss, rate), **details}
         logged |= {prefix + name: value for name, value in numbers.items()}
     return logged
 
