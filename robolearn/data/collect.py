@@ -16,7 +16,8 @@ import gymnasium as gym
 import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
-from robolearn.data.writer import DemoWriter
+from robolearn.data.writer import DemoWriter, is_unbegun
+from robolearn.errors import warned
 from robolearn.types import Array, Episode, Scalar
 
 MIN_ATTEMPTS, MIN_SUCCESS_RATE = 200, 0.1
@@ -73,10 +74,11 @@ def collect(
             raise ValueError(f"environment {env_id}: has no scripted expert (no expert_action)")
         envs.reset(seed=list(range(envs.num_envs)), options={"reset_mask": np.ones(envs.num_envs, bool)})
         envs.expert_action()  # an environment without an expert says so here, before anything is written
-        store = _open(out, env_id, envs, seed, keep_failures)
-        return _Recorder(store, envs, seed, keep_failures, on_episode).run(num_episodes)
+        with _open(out, env_id, envs, seed, keep_failures) as store:
+            return _Recorder(store, envs, seed, keep_failures, on_episode).run(num_episodes)
     finally:
-        envs.close()
+        with warned("closing the environments"):
+            envs.close()
 
 
 def _open(out: Path, env_id: str, envs: Any, seed: int, keep_failures: bool) -> DemoWriter:
@@ -89,8 +91,8 @@ def _open(out: Path, env_id: str, envs: Any, seed: int, keep_failures: bool) -> 
         expert="scripted" + (", failures kept" if keep_failures else ""),
         source=f"recorded by robolearn, seeds from {seed}",
     )
-    if not out.exists():
-        return DemoWriter.create(out, attrs=attrs)
+    if is_unbegun(out):
+        return DemoWriter.begin(out, attrs=attrs)
     store = DemoWriter.append_to(out)
     if store.attrs != attrs:
         raise ValueError(f"{out}: exists already, recorded with other settings; choose another --out")

@@ -83,8 +83,8 @@ def import_adroit(source: Path, out: Path) -> DemoWriter:
         source="https://github.com/aravindr93/hand_dapg (Rajeswaran et al. 2018)",
         licence="Apache-2.0",
     )
-    store = DemoWriter.create(out, attrs=attrs)
-    store.extend(episodes)
+    with DemoWriter.begin(out, attrs=attrs) as store:
+        store.extend(episodes)
     return store
 
 

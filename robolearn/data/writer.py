@@ -3,25 +3,32 @@
 Appending is crash-safe without a journal. Every file is replaced atomically; chunks go first, then the
 shapes, and the shape of meta/episode_ends last of all: replacing that one file makes the episodes exist.
 Rows beyond the last end belong to an episode that was never finished; the next append overwrites them.
+Who writes holds the store's lock and appends to the end that is there, since two at once would lose episodes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
+from robolearn.config import read_json
 from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
 from robolearn.data.checks import finite_problem
 from robolearn.data.chunks import CONFIG, Files
 from robolearn.data.store import DemoStore
+from robolearn.files import remove
+from robolearn.locks import LOCK_FILE, hold
 from robolearn.types import Episode
 
+ENDS = "meta/episode_ends/zarr.json"
 LOW_DIM_CHUNK, IMAGE_CHUNK = 4096, 100  # rows per chunk
 
 
@@ -50,7 +57,12 @@ class _ChunksFirst(Files):
 
 
 class DemoWriter(DemoStore):
-    """A store (zarr v3, directory) that grows by whole episodes; use `create` or `append_to`."""
+    """A store (zarr v3, directory) that grows by whole episodes; use `create` or `append_to`.
+
+    Every call takes the store's lock; as a context a writer keeps it, so that nobody else can write in between.
+    """
+
+    _held: ExitStack | None = None
 
     def __init__(self, path: Path, group: zarr.Group, files: _ChunksFirst) -> None:
         super().__init__(path, group)
@@ -61,37 +73,83 @@ class DemoWriter(DemoStore):
         """Start an empty store.
 
         Raises:
-            ValueError: Something is there already, or the place cannot be written.
+            ValueError: Something is there already, another process writes it, or the place cannot be written.
         """
         path = Path(path)
         if path.exists() and (path.is_file() or any(path.iterdir())):
             raise ValueError(f"{path}: exists already; choose another path or append to it")
+        return cls.begin(path, attrs=attrs)
+
+    @classmethod
+    def begin(cls, path: str | os.PathLike[str], *, attrs: StoreAttrs) -> DemoWriter:
+        """Start an empty store, also where one `is_unbegun`: its writer was killed before it had stored an episode.
+
+        Raises:
+            ValueError: As `create`.
+        """
+        path = Path(path)
         raw = {name: value for name, value in asdict(attrs).items() if value is not None}
-        try:
-            zarr.create_group(Files(path), zarr_format=3, attributes=raw)
-        except OSError as error:
-            raise ValueError(f"{path}: cannot be written ({error.strerror})") from error
-        return cls.append_to(path)
+        with _writing(path):
+            if not is_unbegun(path):
+                raise ValueError(f"{path}: exists already; choose another path or append to it")
+            for folder in ("data", "meta"):  # in this order, so that a kill in between leaves an unbegun store too
+                for array in (path / folder).glob("*/"):
+                    remove(array)
+            if (path / "zarr.json").exists():
+                zarr.open_group(Files(path), mode="r+", use_consolidated=False).attrs.put(raw)
+            else:
+                zarr.create_group(Files(path), zarr_format=3, attributes=raw)
+            return cls._open(path)
 
     @classmethod
     def append_to(cls, path: str | os.PathLike[str]) -> DemoWriter:
-        """Open an existing store of this toolkit for appending; what a killed writer left over is cleared."""
+        """Open an existing store of this toolkit for appending; what a killed writer left over is cleared.
+
+        Raises:
+            ValueError: There is none, another process writes it, or the place cannot be written.
+        """
         path = Path(path)
-        if cls.open_unchecked(path).attrs.schema_version != SCHEMA_VERSION or not path.is_dir():
+        if not path.is_dir():
+            cls.open_unchecked(path)  # says what is wrong with it, unless it is a zip
             raise ValueError(f"{path}: only a directory written by robolearn can be appended to; import it first")
-        try:
-            for leftover in path.rglob("*.partial"):
-                leftover.unlink()
-            plain = zarr.open_group(Files(path), mode="r+")
-            plain.require_group("data")
-            meta = plain.require_group("meta")
-            if "episode_ends" not in meta:
-                meta.create_array("episode_ends", shape=(0,), chunks=(LOW_DIM_CHUNK,), dtype="int64")
-        except OSError as error:
-            raise ValueError(f"{path}: cannot be written ({error.strerror})") from error
+        with _writing(path):
+            return cls._open(path)
+
+    @classmethod
+    def _open(cls, path: Path) -> DemoWriter:
+        if cls.open_unchecked(path).attrs.schema_version != SCHEMA_VERSION:
+            raise ValueError(f"{path}: only a directory written by robolearn can be appended to; import it first")
+        for leftover in path.rglob("*.partial"):
+            leftover.unlink()
+        plain = zarr.open_group(Files(path), mode="r+")
+        plain.require_group("data")
+        meta = plain.require_group("meta")
+        if "episode_ends" not in meta:
+            meta.create_array("episode_ends", shape=(0,), chunks=(LOW_DIM_CHUNK,), dtype="int64")
         files = _ChunksFirst(path)
         with zarr.config.set(CONFIG):
             return cls(path, zarr.open_group(files, mode="r+"), files)
+
+    def __enter__(self) -> DemoWriter:
+        with ExitStack() as held:
+            held.enter_context(_writing(self.path))
+            self._check_end()
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._held is not None:
+            self._held.close()
+        self._held = None
+
+    def _check_end(self) -> None:
+        """Raise a ValueError if the store has grown since this writer opened it."""
+        there = read_json(self.path / ENDS)["shape"][0]
+        if there != self.num_episodes:
+            raise ValueError(
+                f"{self.path}: another process has written to it meanwhile ({there} episodes, there were "
+                f"{self.num_episodes}); open it again"
+            )
 
     def append(self, episode: Episode) -> None:
         """Append one episode; see `extend`."""
@@ -110,7 +168,7 @@ class DemoWriter(DemoStore):
             self._check(episode, episodes[0], self.num_episodes + i)
         ends = np.concatenate([self.episode_ends, self.num_steps + np.cumsum([len(e) for e in episodes])])
         try:
-            with zarr.config.set(CONFIG):
+            with self if self._held is None else nullcontext(), zarr.config.set(CONFIG):
                 self._write(episodes, ends)
         except OSError as error:
             raise ValueError(
@@ -168,6 +226,43 @@ class DemoWriter(DemoStore):
             assert isinstance(created, zarr.Array)
             arrays[key] = created
         return arrays[key]
+
+
+def is_unbegun(path: Path) -> bool:
+    """Whether nothing would be lost by starting a store there.
+
+    True where nothing is, and where a writer started one and was killed before it had stored an episode.
+    """
+    if not path.exists():
+        return True
+    if not path.is_dir():
+        return False
+    names = {file.name for file in path.iterdir() if file.suffix != ".partial"} - {LOCK_FILE}
+    if not names:
+        return True
+    ends = path / ENDS
+    try:
+        if not names <= {"zarr.json", "data", "meta"} or _attributes(path).get("schema_version") != SCHEMA_VERSION:
+            return False
+        if ends.exists():
+            return read_json(ends)["shape"] == [0]
+    except (ValueError, AttributeError, TypeError, KeyError):  # damaged: there may be something to save
+        return False
+    return not any((path / "data").glob("*/zarr.json"))
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    return read_json(path / "zarr.json").get("attributes", {})
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Hold the lock of a store; what the disk refuses becomes one line."""
+    try:
+        with hold(path):
+            yield
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _put(array: zarr.Array, start: int, rows: np.ndarray) -> None:

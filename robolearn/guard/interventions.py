@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
-from robolearn.data.writer import DemoWriter
+from robolearn.data.writer import DemoWriter, is_unbegun
 from robolearn.rollout.environments import EnvConfig
 from robolearn.types import INTERVENING, Episode, Trajectory
 
@@ -40,7 +40,7 @@ def check_recordable(path: Path, fallback: str, sees_images: bool) -> None:
         raise ValueError(f"--record-interventions needs --fallback expert: {fallback} shows nothing worth learning")
     if sees_images:
         raise ValueError("--record-interventions: images are not kept during a rollout; use a policy without cameras")
-    if path.exists():
+    if not is_unbegun(path):
         raise ValueError(f"{path} exists; choose another --record-interventions")
 
 
@@ -66,5 +66,6 @@ def record_interventions(
             expert="scripted, taking over from a policy",
             source="recorded by robolearn, interventions of a gate",
         )
-        DemoWriter.create(path, attrs=attrs).extend(episodes)
+        with DemoWriter.begin(path, attrs=attrs) as store:
+            store.extend(episodes)
     return len(episodes)
