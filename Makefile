@@ -4,7 +4,10 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 RUN := runs/avoid
 
-.PHONY: run test test-all check format bench clean
+# Each core takes half of what another has left, in order: files stay together, and so do their trainings.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
+.PHONY: run test test-all mutants check format bench clean
 
 # A collection that was stopped goes on; one that is complete takes a few seconds.
 run: $(INSTALLED)
@@ -13,10 +16,13 @@ run: $(INSTALLED)
 	$(BIN)/python eval.py $(RUN)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
+
+mutants: $(INSTALLED)
+	$(BIN)/python -m tests.mutants
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

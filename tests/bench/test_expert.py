@@ -59,15 +59,16 @@ def test_the_expert_plans_from_the_start_it_is_asked_about(name):
 
 
 def test_the_expert_is_asked_once(data, monkeypatch):
-    ask_expert(INSERT, data, data)
+    few = dataclasses.replace(INSERT, num_states=2, num_repeats=2, selection_states=1)
+    ask_expert(few, data, data)
     before = (data / "insert" / "expert.json").read_bytes()
     monkeypatch.setattr(expert, "_episodes", None)
-    ask_expert(INSERT, data, data)
-    ask_expert(INSERT, data / "nowhere", data)
+    ask_expert(few, data, data)
+    ask_expert(few, data / "nowhere", data)
     assert (data / "insert" / "expert.json").read_bytes() == before
-    other = dataclasses.replace(INSERT, num_repeats=7)
+    other = dataclasses.replace(few, num_repeats=7)
     assert expert_rounds(other, data) == []
-    ask_expert(dataclasses.replace(INSERT, num_repeats=1), data, data)  # needs no coverage
+    ask_expert(dataclasses.replace(few, num_repeats=1), data, data)  # needs no coverage
 
 
 def test_an_environment_without_an_expert_is_left_alone(tmp_path):

@@ -16,13 +16,13 @@ from tests.bench.tiny import FLOW, REGRESSION, TASK, write_demos
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def runs(tmp_path):
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
     """A run of each row, with the same seed."""
-    write_demos(tmp_path)
-    units = [Unit(TASK, row, "compute", 0, tmp_path) for row in (FLOW, REGRESSION)]
+    folder = write_demos(tmp_path_factory.mktemp("runs"))
+    units = [Unit(TASK, row, "compute", 0, folder) for row in (FLOW, REGRESSION)]
     for unit in units:
-        training.train(unit, tmp_path, CPU, lambda step: None)
+        training.train(unit, folder, CPU, lambda step: None)
     return [Run.open(unit.directory / "run") for unit in units]
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,21 @@ def flow(tmp_path):
     return Unit(TASK, FLOW, "compute", 0, tmp_path / "runs")
 
 
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A folder with demonstrations and the unit of flow, done."""
+    folder = write_demos(tmp_path_factory.mktemp("done"))
+    work([Unit(TASK, FLOW, "compute", 0, folder / "runs")], folder, CPU)
+    return folder
+
+
+@pytest.fixture
+def finished(tmp_path, done):
+    """The unit of flow in a copy of that folder."""
+    shutil.copytree(done, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return Unit(TASK, FLOW, "compute", 0, tmp_path / "runs")
+
+
 def weights(unit):
     return Policy.load(unit.directory / "run" / "checkpoints" / "last").state_dict()
 
@@ -58,15 +74,14 @@ def test_complete_units_are_left_alone(tmp_path, data, capsys, monkeypatch):
     assert work(units, data, CPU) == []
 
 
-def test_a_new_setting_is_measured_without_training_again(data, flow, monkeypatch):
-    work([flow], data, CPU)
+def test_a_new_setting_is_measured_without_training_again(tmp_path, finished, monkeypatch):
     more = dataclasses.replace(
-        flow, row=dataclasses.replace(FLOW, settings=(*FLOW.settings, Setting("euler-2", {"steps": 2})))
+        finished, row=dataclasses.replace(FLOW, settings=(*FLOW.settings, Setting("euler-2", {"steps": 2})))
     )
     assert more.missing() == ["euler-2"]
-    before = flow.result()["settings"]
+    before = finished.result()["settings"]
     monkeypatch.setattr(training, "fit", None)
-    work([more], data, CPU)
+    work([more], tmp_path, CPU)
     assert more.result()["settings"].keys() == {"euler-5", "euler-1", "euler-2"}
     assert all(more.result()["settings"][name] == before[name] for name in before)
 
@@ -128,13 +143,14 @@ def test_time_of_a_part_that_is_repeated_does_not_count(data, flow):
     assert 5 < read_json(path)["8"][0] < 100
 
 
-def test_other_options_are_refused(data, flow):
-    work([flow], data, CPU)
-    longer = dataclasses.replace(flow, task=dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, steps=7)))
+def test_other_options_are_refused(tmp_path, finished):
+    longer = dataclasses.replace(
+        finished, task=dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, steps=7))
+    )
     with pytest.raises(ValueError, match="trained with other options"):
-        work([longer], data, CPU)
+        work([longer], tmp_path, CPU)
     resampled = dataclasses.replace(FLOW, family=dataclasses.replace(FLOW.family, steps=3))  # does not matter
-    assert dataclasses.replace(flow, row=resampled).missing() == []
+    assert dataclasses.replace(finished, row=resampled).missing() == []
 
 
 def test_a_training_that_diverged_is_a_result(data, flow, monkeypatch, capsys):
@@ -174,35 +190,32 @@ def test_no_unit_is_done_twice(data, flow):
     assert flow.missing() == []
 
 
-def test_a_unit_finished_meanwhile_is_not_done_again(data, flow, monkeypatch):
-    work([flow], data, CPU)
+def test_a_unit_finished_meanwhile_is_not_done_again(tmp_path, finished, monkeypatch):
     monkeypatch.setattr(triangle, "complete", None)
     answers = iter([["euler-1"], []])  # missing when the list was made, not any more when it was claimed
     monkeypatch.setattr(Unit, "missing", lambda self: next(answers))
-    assert work([flow], data, CPU) == []
+    assert work([finished], tmp_path, CPU) == []
 
 
-def test_two_small_files_are_all_that_a_result_needs(tmp_path, data, flow, monkeypatch):
+def test_two_small_files_are_all_that_a_result_needs(tmp_path, finished, monkeypatch):
     """Carried elsewhere without the run: complete, never trained again, and its latency is left as it was."""
-    work([flow], data, CPU)
-    moved = dataclasses.replace(flow, runs=tmp_path / "moved")
+    moved = dataclasses.replace(finished, runs=tmp_path / "moved")
     moved.directory.mkdir(parents=True)
     for name in ("request.json", "result.json"):
-        (moved.directory / name).write_bytes((flow.directory / name).read_bytes())
+        (moved.directory / name).write_bytes((finished.directory / name).read_bytes())
     monkeypatch.setattr(triangle, "complete", None)
-    assert work([moved], data, CPU) == []
-    assert gather([TASK], ROWS, moved.runs) == gather([TASK], ROWS, flow.runs)
+    assert work([moved], tmp_path, CPU) == []
+    assert gather([TASK], ROWS, moved.runs) == gather([TASK], ROWS, finished.runs)
     assert list(measure_again([moved], CPU)) == []
-    assert moved.result() == flow.result()
+    assert moved.result() == finished.result()
 
 
-def test_latency_is_measured_again_and_nothing_else_changes(data, flow, monkeypatch):
-    assert list(measure_again([flow], CPU)) == []  # nothing is finished
-    work([flow], data, CPU)
-    before = flow.result()
+def test_latency_is_measured_again_and_nothing_else_changes(finished, monkeypatch):
+    assert list(measure_again([dataclasses.replace(finished, seed=1)], CPU)) == []  # not finished
+    before = finished.result()
     fresh = {"p50_ms": 7.0, "p99_ms": 9.0}
     monkeypatch.setattr(latency, "measure_latency", lambda *_: fresh)
-    assert next(iter(measure_again([flow], CPU))).endswith("euler-5: p50 7.00 ms, p99 9.00 ms")
-    assert len(list(measure_again([flow], CPU))) == 2
+    assert next(iter(measure_again([finished], CPU))).endswith("euler-5: p50 7.00 ms, p99 9.00 ms")
+    assert len(list(measure_again([finished], CPU))) == 2
     settings = {name: measured | fresh for name, measured in before["settings"].items()}
-    assert flow.result() == before | {"settings": settings}
+    assert finished.result() == before | {"settings": settings}

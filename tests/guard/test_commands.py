@@ -85,6 +85,7 @@ def test_the_expert_takes_over_and_is_recorded(run, eval_main, train_main, tiny_
     assert Run.open(tmp_path / "again").data().num_episodes > Run.open(run).data().num_episodes
 
 
+@pytest.mark.slow
 def test_success_at_each_budget_is_drawn(run, eval_main):
     give_gate(run, "disagreement", -1.0)
     eval_main([str(run), "--gate", "--fallback", "expert", "--budgets", "40", "0", "12", *LOOK])
@@ -170,7 +171,7 @@ def test_too_few_successes_are_refused(run, capsys):
     assert "of successful episodes" in error
 
 
-@pytest.mark.parametrize("score", ["disagreement", "laplace"])
+@pytest.mark.parametrize("score", [pytest.param("disagreement", marks=pytest.mark.slow), "laplace"])
 def test_a_gate_is_calibrated_and_used(run, eval_main, capsys, score):
     cli(["calibrate", str(run), "--score", score, "--episodes", "30", "--alpha", "0.3", *SMALL])
     printed = capsys.readouterr().out

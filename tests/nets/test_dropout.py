@@ -70,15 +70,15 @@ def test_fixed_dropout_is_one_network(net):
 
 @torch.no_grad()
 def test_masks_keep_the_mean():
-    """2,000 masks of a layer that passes ones on: 1 in the mean within 4 standard errors."""
+    """200 masks of a layer that passes ones on: 1 in the mean within 4 standard errors."""
     layer, draws = torch.nn.Sequential(torch.nn.Dropout(0.2)).eval(), generator()
     found = []
-    for _ in range(2000):
+    for _ in range(200):
         with fixed_dropout(layer, generator=draws):
-            found.append(layer(torch.ones(1, 8)))
+            found.append(layer(torch.ones(1, 80)))
     found = torch.cat(found)
     assert set(found.unique().tolist()) == {0.0, 1.25}
-    assert found.mean().item() == pytest.approx(1, abs=4 * 0.5 / (2000 * 8) ** 0.5)
+    assert found.mean().item() == pytest.approx(1, abs=4 * 0.5 / (200 * 80) ** 0.5)
 
 
 def test_a_network_without_dropout_is_refused():

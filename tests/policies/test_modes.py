@@ -21,11 +21,13 @@ BACKBONES = {
     "transformer": (TransformerConfig(width=32, num_heads=2, encoder_depth=1, decoder_depth=2), 900),
     "lstm": (LSTMConfig(width=32), 600),
 }
-DIFFUSION = [
-    DiffusionConfig(prediction=p, sampler=s, steps=n)
-    for p, s, n in (("v", "dpm++", 10), ("x0", "ddim", 20), ("eps", "ddpm", 100))
+DEFAULTS = [DiffusionConfig(), FlowConfig()]
+OTHERS = [
+    DiffusionConfig(prediction="x0", sampler="ddim", steps=20),
+    DiffusionConfig(prediction="eps", sampler="ddpm", steps=100),
+    FlowConfig("logit-normal", "heun"),
+    FlowConfig("beta", "euler", 20),
 ]
-FLOW = [FlowConfig(), FlowConfig("logit-normal", "heun"), FlowConfig("beta", "euler", 20)]
 on_any_backbone = pytest.mark.parametrize(
     "backbone", ["mlp", *(pytest.param(b, marks=pytest.mark.slow) for b in ("unet", "transformer", "lstm"))]
 )
@@ -55,7 +57,9 @@ def samples(policy, n=500):
 
 
 @on_any_backbone
-@pytest.mark.parametrize("family", [*DIFFUSION, *FLOW], ids=str)
+@pytest.mark.parametrize(
+    "family", [*DEFAULTS, *(pytest.param(family, marks=pytest.mark.slow) for family in OTHERS)], ids=str
+)
 def test_generative_families_keep_both_modes(family, backbone):
     chunks = samples(trained(family, backbone))
     near = [((chunks - mode).abs() < 0.3).all(dim=2).all(dim=1).float().mean().item() for mode in (-1, 1)]

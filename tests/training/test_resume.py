@@ -39,13 +39,18 @@ def cut_at(run, step, copy):
     return copy
 
 
+def also(*model):
+    """A model whose state is like another's: not in the default run."""
+    return pytest.param(list(model), marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     "model",
     [
-        ["flow", "mlp", "--backbone.width", "16", "--prefix-horizon", "2"],
+        also("flow", "mlp", "--backbone.width", "16", "--prefix-horizon", "2"),
         ["diffusion", "transformer", "--backbone.width", "16", "--backbone.dropout", "0.2"],
-        ["regression", "unet", "--backbone.widths", "8", "16", "--backbone.num-groups", "4"],
-        ["tokens", "mlp", "--backbone.width", "16", "--family.num-bins", "4"],
+        also("regression", "unet", "--backbone.widths", "8", "16", "--backbone.num-groups", "4"),
+        also("tokens", "mlp", "--backbone.width", "16", "--family.num-bins", "4"),
         [
             "tokens",
             "lstm",
@@ -57,7 +62,7 @@ def cut_at(run, step, copy):
             "0.7",
         ],
         ["gan", "mlp", "--backbone.width", "16", "--family.critic-steps", "2"],
-        ["gan", "mlp", "--backbone.width", "16", "--family.objective", "hinge"],
+        also("gan", "mlp", "--backbone.width", "16", "--family.objective", "hinge"),
         ["gan", "mlp", "--backbone.width", "16", "--family.objective", "wgan-gp", "--family.optimizer", "cgd"],
     ],
     ids="-".join,
@@ -98,12 +103,12 @@ def test_resume_remembers_the_best(tmp_path, train_main, tiny_flags, demos):
 CHANGES = [["regression"], ["flow", "unet"], ["flow", "--family.steps", "3"], ["--vision.width", "8"]]
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_family_and_backbone_cannot_change(tmp_path, train_main, tiny_flags, demos, change):
+def test_family_and_backbone_cannot_change(tmp_path, train_main, tiny_flags, demos):
     out = tmp_path / "run"
     train_main([*tiny_flags, "--steps", "2", "--dataset.path", str(demos), "--out", str(out)])
-    with pytest.raises(ValueError, match="family, backbone and vision cannot change; start a new run"):
-        train_main([*change, "--resume", str(out)])
+    for change in CHANGES:
+        with pytest.raises(ValueError, match="family, backbone and vision cannot change; start a new run"):
+            train_main([*change, "--resume", str(out)])
 
 
 def test_a_finished_run_has_nothing_to_do(tmp_path, train_main, tiny_flags, demos, read_metrics):
@@ -129,7 +134,7 @@ def wait_for(process, condition):
     raise TimeoutError
 
 
-@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_ends_well(tmp_path, train_main, tiny_flags, demos, read_metrics, kind):
     out = tmp_path / "run"
     flags = [*tiny_flags, "--dataset.path", str(demos)]
@@ -148,12 +153,13 @@ def test_a_signal_saves_and_ends_well(tmp_path, train_main, tiny_flags, demos, r
         assert [r["step"] for r in read_metrics(out) if "loss" in r] == list(range(1, stopped + 4))
 
 
-def test_a_kill_leaves_a_loadable_checkpoint(tmp_path, train_main, tiny_flags, demos, read_metrics):
-    """Killed at random moments of a run that does little but save, then resumed, four times over."""
+@pytest.mark.parametrize("delays", [(0.013,), pytest.param((0.0, 0.013, 0.05, 0.11), marks=pytest.mark.slow)], ids=len)
+def test_a_kill_leaves_a_loadable_checkpoint(tmp_path, train_main, tiny_flags, demos, read_metrics, delays):
+    """Killed at random moments of a run that does little but save, then resumed, once or four times over."""
     out = tmp_path / "run"
     flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "1000000", "--checkpoint-every", "1"]
     last, newest = out / "checkpoints" / "last", -1
-    for delay in (0.0, 0.013, 0.05, 0.11):
+    for delay in delays:
         process = start(["--resume", str(out)] if last.exists() else [*flags, "--out", str(out)])
         before = os.readlink(last) if last.exists() else ""
         wait_for(process, lambda before=before: last.is_symlink() and os.readlink(last) != before)
