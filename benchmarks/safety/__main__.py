@@ -1,92 +1,123 @@
 """Knowing when not to trust, measured in closed loop: detection, bands, gates, safety sets and their cost.
 
-    python -m benchmarks.safety [train|rollouts|detection|bands|misses|gates|fallbacks|dagger|tubes|sets|cost|page ...]
+    python -m benchmarks.safety run [--workers N] [--gpu N]    # about four hours on one core
+    python -m benchmarks.safety page                           # every figure from docs/results/safety_raw.npz
 
-Without a part it does all of them, in this order. What is trained and rolled out stays under runs/safety, so that the
-same command goes on where it was stopped; numbers go to docs/results/safety.json, and the page made of them to
-docs/results/safety.md. About three hours on one core.
+`run` collects demonstrations, trains, and rolls out; what is done stays under runs/safety, so that the same command
+goes on where it was stopped. Its raw episodes go to docs/results/safety_raw.npz, and from them alone `page` makes
+docs/results/safety.json, safety.md and safety.png.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
+import os
+import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks.safety.common import CALIBRATION, EVALUATION, SEEDS, TASKS, episodes, train
-from benchmarks.safety.cost import measure_cost
-from benchmarks.safety.dagger import measure_dagger
-from benchmarks.safety.detection import (
-    NUM_BAND,
-    NUM_CALIBRATION,
-    NUM_EPISODES,
-    measure_bands,
-    measure_detection,
-    measure_misses,
-)
-from benchmarks.safety.fallbacks import measure_fallbacks
-from benchmarks.safety.gates import measure_gates
+from benchmarks.safety.cost import cost_figures, measure_cost
+from benchmarks.safety.dagger import dagger_figures, dagger_units
+from benchmarks.safety.detection import alarm_figures, detection_figures, miss_figures
+from benchmarks.safety.fallbacks import fallback_figures, fallback_units
+from benchmarks.safety.gate_figures import gate_figures
+from benchmarks.safety.gates import gate_units
 from benchmarks.safety.page import write_page
-from benchmarks.safety.sets import measure_sets, measure_tubes
+from benchmarks.safety.raw import KEPT, Raw, pack
+from benchmarks.safety.sets import set_figures, set_units, tube_figures, tube_units
+from benchmarks.safety.study import DRY, Study, collect
+from benchmarks.safety.units import do_units
+from benchmarks.safety.watched import fitting_units, training_units, watching_units
 from robolearn.config import write_json
 from robolearn.errors import user_errors
-from robolearn.report.facts import machine_facts
+from robolearn.safety.conformal import TooFewWarning
 
-OUT = Path("docs/results/safety")
-MEASURES = {
-    "detection": measure_detection,
-    "bands": measure_bands,
-    "misses": measure_misses,
-    "gates": measure_gates,
-    "fallbacks": measure_fallbacks,
-    "dagger": measure_dagger,
-    "tubes": measure_tubes,
-    "sets": measure_sets,
-    "cost": measure_cost,
+# Part -> its figures, and the raw episodes that they are computed from.
+FIGURES = {
+    "alarms": (alarm_figures, "watched"),
+    "misses": (miss_figures, "watched"),
+    "detection": (detection_figures, "watched"),
+    "gates": (gate_figures, "gates"),
+    "fallbacks": (fallback_figures, "fallbacks"),
+    "dagger": (dagger_figures, "dagger"),
+    "tubes": (tube_figures, "tubes"),
+    "sets": (set_figures, "sets"),
+    "cost": (cost_figures, "cost"),
 }
 
 
-def roll_out() -> None:
-    """Everything that detection, bands and misses read."""
-    for seed in SEEDS:
-        for task, definition in TASKS.items():
-            episodes(task, seed, "none", CALIBRATION, NUM_CALIBRATION)
-            for shift in ("none", *definition.shifts):
-                episodes(task, seed, shift, EVALUATION, NUM_EPISODES)
-    for task in TASKS:
-        episodes(task, 0, "none", EVALUATION, NUM_BAND)
+def run(study: Study, workers: int, on_gpu: int, out: Path) -> None:
+    """Do what is not done yet, and keep the raw episodes.
+
+    Raises:
+        ValueError: Some units failed; the others are kept.
+    """
+    for task in study.tasks:
+        collect(study, task)
+    units = [
+        *training_units(study, on_gpu),
+        *fitting_units(study),
+        *watching_units(study),
+        *gate_units(study),
+        *dagger_units(study, on_gpu > 0),
+        *fallback_units(study),
+        *tube_units(study),
+        *set_units(study),
+    ]
+    failed = do_units(study, units, workers)
+    measure_cost(study)
+    print(f"{out}: {pack(study.root, out)} units")
+    if failed:
+        raise ValueError(f"{len(failed)} units are missing, the first {failed[0]}; the same command tries them again")
+
+
+def figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
+    """Every number of the page, from raw episodes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TooFewWarning)  # a limit without enough episodes is infinite, which shows
+        return {
+            part: {"made": raw.made(of), **found}
+            for part, (compute, of) in FIGURES.items()
+            if raw.has(of) and (found := compute(raw, tasks))
+        }
 
 
 def main() -> None:
-    """Do the parts that were named."""
+    """Run, or make the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ["train", "rollouts", *MEASURES, "page"]
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(names))
-    parts = parser.parse_args().parts or names
-    unknown = [part for part in parts if part not in names]
-    if unknown:
-        raise ValueError(f"part {unknown[0]!r} is unknown; choose from {', '.join(names)}")
-    torch.set_num_threads(1)
-    for part in parts:
-        if part == "train":
-            for task in TASKS:
-                for seed in SEEDS:
-                    train(task, seed)
-        elif part == "rollouts":
-            roll_out()
-        elif part == "page":
-            write_page(OUT, _read())
-        else:
-            measured = {"made": machine_facts("cpu"), **MEASURES[part]()}
-            write_json(OUT.with_suffix(".json"), {**_read(), part: measured})
+    parser.add_argument("command", choices=("run", "pack", "page"), help="pack: only keep what is done")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes side by side")
+    parser.add_argument("--gpu", type=int, default=0, metavar="N", help="so many of the first trainings share the GPU")
+    parser.add_argument("--raw", type=Path, default=KEPT, help=f"raw episodes in one file, {KEPT}")
+    parser.add_argument("--dry-run", action="store_true", help="all of it with tiny sizes, into a temporary folder")
+    options = parser.parse_args()
+    if options.workers < 1:
+        raise ValueError(f"--workers {options.workers} must be at least 1")
+    if options.dry_run:
+        with tempfile.TemporaryDirectory() as folder:
+            dry_run(Path(folder), options.workers)
+    elif options.command == "run":
+        run(Study(), options.workers, options.gpu, options.raw)
+    elif options.command == "pack":
+        print(f"{options.raw}: {pack(Study().root, options.raw)} units")
+    else:
+        make_page(Raw.read(options.raw), Study().tasks, options.raw.with_name("safety"))
 
 
-def _read() -> dict[str, Any]:
-    path = OUT.with_suffix(".json")
-    return json.loads(path.read_text()) if path.exists() else {}
+def dry_run(folder: Path, workers: int) -> None:
+    """Run and make the page, with tiny sizes."""
+    study = dataclasses.replace(DRY, root=folder / "runs", datasets=folder / "datasets")
+    run(study, workers, 0, folder / "safety_raw.npz")
+    make_page(Raw.read(folder / "safety_raw.npz"), study.tasks, folder / "safety")
+
+
+def make_page(raw: Raw, tasks: tuple[str, ...], out: Path) -> None:
+    """Write the figures and the page."""
+    found = figures(raw, tasks)
+    write_json(out.with_suffix(".json"), found)
+    write_page(out, found, tasks)
 
 
 if __name__ == "__main__":

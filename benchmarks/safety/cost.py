@@ -4,29 +4,43 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
-from benchmarks.safety.common import EVALUATION, EXECUTION, NUM_SAMPLES, SCORES, TASKS, fit_scores, load
+from benchmarks.safety.raw import Raw, save_unit, unit_path
+from benchmarks.safety.study import EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, load, load_fitted, place
+from benchmarks.safety.units import made_on
 from robolearn.guard.calibrate import watch
 from robolearn.guard.guard import time_gate
-from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import measure_latency
 from robolearn.safety.gate import Gate
 
-REPEATS = 300
+TIMES = ("p50_ms", "p99_ms")
+TASK = "avoid"
 
 
-def measure_cost(task: str = "avoid") -> dict[str, Any]:
-    """p50 and p99 [ms] of one environment on one thread: the policy's chunk, and each score with its gate."""
+def measure_cost(study: Study) -> None:
+    """p50 and p99 [ms] of one environment on one thread: the policy's chunk, and each score with its gate.
+
+    By itself, when nothing else runs.
+    """
+    if unit_path(study.root, "cost").exists() or TASK not in study.tasks:
+        return
     torch.set_num_threads(1)
-    ensemble = load(task, 0)
-    fitted = fit_scores(task, 0, ensemble, SCORES)
-    env = EnvConfig(TASKS[task].env_id)
-    choices = {"names": ("entropy",), "num_samples": NUM_SAMPLES, "execution": EXECUTION, "seed": EVALUATION}
-    trajectory = watch(ensemble, env, range(1), **choices)[0]
-    policy = measure_latency(ensemble.members[0], trajectory, repeats=REPEATS)
-    found: dict[str, Any] = {"task": task, "policy": {name: policy[name] for name in ("p50_ms", "p99_ms")}}
+    ensemble = load(study, TASK, 0)
+    fitted = load_fitted(study, TASK, 0, ensemble, SCORES)
+    choices = {"names": ("entropy",), "num_samples": NUM_SAMPLES, "execution": EXECUTION, "seed": FIRST["evaluation"]}
+    trajectory = watch(ensemble, place(TASK), range(1), **choices)[0]
+    times = {"policy": measure_latency(ensemble.members[0], trajectory, repeats=study.repeats)}
     for name in SCORES:
         gate = Gate(name, NUM_SAMPLES, 1.0, 1.0)
-        found[name] = time_gate(gate, ensemble, fitted, trajectory, EXECUTION.period, REPEATS)
-    return found
+        times[name] = time_gate(gate, ensemble, fitted, trajectory, EXECUTION.period, study.repeats)
+    kept = {name: np.array([found[key] for key in TIMES]) for name, found in times.items()}
+    save_unit(study.root, "cost", {**kept, "made": made_on()})
+
+
+def cost_figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
+    """Policy and score -> p50 and p99 [ms]."""
+    if not raw.has("cost"):
+        return {}
+    return {name: dict(zip(TIMES, raw[f"cost/{name}"].tolist(), strict=True)) for name in ("policy", *SCORES)}

@@ -1,81 +1,102 @@
 """Does a policy learn from the interventions of its gate? Recorded under the sensor's bias, mixed with demonstrations.
 
-The expert takes over where a gate on disagreement at alpha 0.1 says so, in 300 episodes from seed 800,000; what it did
-in successful ones is a store, and train.py trains anew on both for as many steps. Success without a gate, from the same
-200 initial states, before and after, with and without the bias. The control trains as long on the demonstrations alone,
-with another seed.
+The expert takes over where a gate on disagreement at alpha 0.1 says so, in 300 episodes of the first policy from seed
+800,000; what it did in successful ones is a store, and train.py trains anew on both, for as many steps, with three
+training seeds. Success without a gate, from the same 200 initial states, before (the policies of the same training
+seeds, on the demonstrations alone) and after, with and without the bias.
 """
 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.safety.common import EVALUATION, EXECUTION, NUM_SAMPLES, RUNS, TASKS, load
 from benchmarks.safety.fallbacks import SCORE, disagreement_gate
+from benchmarks.safety.outcomes import difference, share
+from benchmarks.safety.raw import Episodes, Raw
+from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, Study, load, place, train
+from benchmarks.safety.units import Unit
+from benchmarks.safety.watched import find, seeds, watched
 from robolearn.guard.calibrate import make_guarded
 from robolearn.guard.interventions import record_interventions
 from robolearn.policies.policy import Policy
-from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
-from robolearn.rollout.paired import paired_difference
-from robolearn.safety.summary import clopper_pearson
 from robolearn.training.run import Run
-from robolearn.types import Trajectory
 
-SHIFT, FIRST, NUM_RECORDED, NUM_EPISODES = "sensor bias", 800_000, 300, 200
-
-
-def measure_dagger() -> dict[str, Any]:
-    """Task -> what was recorded, and success before and after."""
-    return {task: _measure(task) for task in ("push", "insert")}
+NUM_TRAININGS = 3
+LEARNERS = ("push", "insert")  # on Avoid the gate hardly alarms
+SHIFTS = ("none", BIAS)
 
 
-def _measure(task: str) -> dict[str, Any]:
-    env = EnvConfig(TASKS[task].env_id, dict(TASKS[task].shifts[SHIFT]))
-    store, run = RUNS / "dagger" / f"{task}.zarr", RUNS / "dagger" / task
-    ensemble, before = load(task, 0), Run.open(RUNS / task / "0")
-    choices = {"names": (SCORE,), "num_samples": NUM_SAMPLES, "gate": disagreement_gate(task), "fallback": "expert"}
-    if not run.exists():
-        shutil.rmtree(store, ignore_errors=True)
-        make = partial(make_guarded, ensemble=ensemble, **choices)
-        recorded = evaluate(
-            ensemble.members[0], env, range(NUM_RECORDED), execution=EXECUTION, seed=FIRST, make_controller=make
+def dagger_units(study: Study, on_gpu: bool) -> list[Unit]:
+    """Interventions, trainings on them, and what these make of the task."""
+    units = []
+    for task in (task for task in study.tasks if task in LEARNERS):
+        recorded = f"dagger/{task}/recorded"
+        units.append(Unit(recorded, partial(_record, task=task), (watched(task, 0, "none", "calibration"),)))
+        stores = (study.datasets / f"{task}.zarr", _store(study, task))
+        for seed in range(min(NUM_TRAININGS, study.num_seeds)):
+            out = study.root / "dagger" / task / str(seed)
+            trained = f"dagger/{task}/trained/{seed}"
+            device = "cuda" if on_gpu else "cpu"
+            work = partial(train, task=task, stores=stores, seed=seed, out=out, device=device)
+            units.append(Unit(trained, work, (recorded,), out / "checkpoints" / "last"))
+            after = partial(_after, task=task, out=out)
+            units.append(Unit(f"dagger/{task}/after/{seed}", after, (trained,)))
+    return units
+
+
+def _store(study: Study, task: str) -> Path:
+    return study.root / "dagger" / f"{task}.zarr"
+
+
+def _record(study: Study, task: str) -> dict[str, Any]:
+    shutil.rmtree(_store(study, task), ignore_errors=True)
+    ensemble = load(study, task, 0)
+    choices = {"names": (SCORE,), "num_samples": NUM_SAMPLES, "gate": disagreement_gate(study, task)}
+    runs = evaluate(
+        ensemble.members[0],
+        place(task, BIAS),
+        range(study.recorded),
+        execution=EXECUTION,
+        seed=FIRST["interventions"],
+        make_controller=partial(make_guarded, ensemble=ensemble, fallback="expert", **choices),
+    )
+    control_dt = Run.open(study.run(task, 0)).data().control_dt
+    count = record_interventions(_store(study, task), runs, EXECUTION.period, place(task, BIAS), control_dt)
+    return {"with": Episodes.of(runs), "recorded": count}
+
+
+def _after(study: Study, task: str, out: Path) -> dict[str, Any]:
+    policy = Policy.load(Run.open(out).checkpoint())
+    return {
+        shift.replace(" ", "_"): Episodes.of(
+            evaluate(policy, place(task, shift), range(study.episodes), execution=EXECUTION, seed=FIRST["evaluation"])
         )
-        record_interventions(store, recorded, EXECUTION.period, env, before.data().control_dt)
-        _train(task, [Path("datasets") / f"{task}.zarr", store], run)
-    after = Policy.load(Run.open(run).checkpoint())
-    again = load(task, 1).members[0]
-    found: dict[str, Any] = {"recorded": Run.open(run).data().num_episodes - before.data().num_episodes}
-    for shift, place in (("none", EnvConfig(env.id)), (SHIFT, env)):
-        runs = {
-            name: evaluate(policy, place, range(NUM_EPISODES), execution=EXECUTION, seed=EVALUATION)
-            for name, policy in (("before", ensemble.members[0]), ("another seed", again), ("after", after))
-        }
-        found[shift] = {name: _success(of) for name, of in runs.items()}
-        gain = paired_difference(_values(runs["after"]), _values(runs["before"]))
-        found[shift]["difference"] = {"value": gain.value, "low": gain.low, "high": gain.high}
-    print(task, found, flush=True)
+        for shift in SHIFTS
+    }
+
+
+def dagger_figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
+    """Task -> what was recorded, and success before and after, per training seed and over them."""
+    found: dict[str, Any] = {}
+    for task in (task for task in tasks if raw.has(f"dagger/{task}/after")):
+        found[task] = {"recorded": int(raw[f"dagger/{task}/recorded/recorded"])}
+        trained = sorted(
+            int(key.split("/")[3]) for key in raw if key.startswith(f"dagger/{task}/after/") and key.endswith("/made")
+        )
+        for shift in SHIFTS:
+            before = np.array([find(raw, task, seed, shift, "evaluation").success for seed in seeds(raw, task)])
+            after = np.array(
+                [raw.episodes(f"dagger/{task}/after/{seed}/{shift.replace(' ', '_')}").success for seed in trained]
+            )
+            found[task][shift] = {
+                "before": [share(row) for row in before],
+                "after": [share(row) for row in after],
+                "difference": difference(after, before[trained]),
+            }
     return found
-
-
-def _train(task: str, stores: list[Path], out: Path) -> None:
-    steps = str(TASKS[task].steps)
-    flags = ["--dataset.path", *map(str, stores), "--dataset.short-episodes", "pad", "--env.id", TASKS[task].env_id]
-    flags += ["--steps", steps, "--checkpoint-every", steps, "--threads", "1", "--no-wandb", "--out", str(out)]
-    subprocess.run([sys.executable, "train.py", "cvae", "mlp", *flags], check=True)
-
-
-def _values(trajectories: list[Trajectory]) -> np.ndarray:
-    return np.array([[float(t.success) for t in trajectories]])
-
-
-def _success(trajectories: list[Trajectory]) -> list[float]:
-    share = clopper_pearson(sum(bool(t.success) for t in trajectories), len(trajectories))
-    return [share.value, share.low, share.high]

@@ -5,64 +5,84 @@ The first policy of each task without shift and with the sensor's bias, 200 epis
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.safety.common import CALIBRATION, EVALUATION, EXECUTION, NUM_SAMPLES, RUNS, TASKS, episodes, load
-from robolearn.config import write_json
+from benchmarks.safety.outcomes import share
+from benchmarks.safety.raw import Episodes, Raw, load_unit
+from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, Study, load, place
+from benchmarks.safety.units import Unit
+from benchmarks.safety.watched import find, watched
 from robolearn.guard.calibrate import make_guarded
-from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.safety.certificate import Calibration, derive_gate
 from robolearn.safety.gate import Gate
-from robolearn.safety.summary import clopper_pearson, intervened_share
 
-SCORE, ALPHA, NUM_EPISODES = "disagreement", 0.1, 200
+SCORE = "disagreement"
 FALLBACKS = ("watch", "hold", "replan", "retreat", "expert", "stop")
-SHIFTS = ("none", "sensor bias")
+SHIFTS = ("none", BIAS)
 
 
-def disagreement_gate(task: str) -> Gate:
+def disagreement_gate(study: Study, task: str) -> Gate:
     """The gate of the first policy, from its calibration episodes."""
-    calm = episodes(task, 0, "none", CALIBRATION, 200)
-    peaks = np.nanmax(calm.scores[SCORE], 1)
-    seeds = range(CALIBRATION, CALIBRATION + len(peaks))
+    unit = watched(task, 0, "none", "calibration")
+    calm = find(load_unit(study.root, unit), task, 0, "none", "calibration")
+    peaks = np.nanmax(calm.padded(SCORE), 1)
+    seeds = range(FIRST["calibration"], FIRST["calibration"] + len(peaks))
     calibration = Calibration(tuple(seeds), tuple(peaks.tolist()), tuple(calm.success.tolist()))
-    return derive_gate(calibration, ALPHA, SCORE, NUM_SAMPLES)
+    return derive_gate(calibration, study.alpha, SCORE, NUM_SAMPLES)
 
 
-def measure_fallbacks() -> dict[str, Any]:
-    """Task -> shift -> fallback -> success and steps under intervention; what is done is read from its file."""
-    found: dict[str, Any] = {}
-    for task, definition in TASKS.items():
-        ensemble, found[task] = load(task, 0), {}
-        gate = disagreement_gate(task)
-        for shift in SHIFTS:
-            path = RUNS / "raw" / f"fallbacks-{task}-{shift.replace(' ', '_')}.json"
-            if not path.exists():
-                choices = {"names": (SCORE,), "num_samples": NUM_SAMPLES, "gate": gate}
-                env = EnvConfig(definition.env_id, dict(definition.shifts.get(shift, {})))
-                rows = {}
-                for fallback in FALLBACKS:
-                    make = partial(make_guarded, ensemble=ensemble, fallback=fallback, **choices)
-                    runs = evaluate(
-                        ensemble.members[0],
-                        env,
-                        range(NUM_EPISODES),
-                        execution=EXECUTION,
-                        seed=EVALUATION,
-                        make_controller=make,
-                    )
-                    share = clopper_pearson(sum(bool(t.success) for t in runs), len(runs))
-                    rows[fallback] = {
-                        "success": [share.value, share.low, share.high],
-                        "failures": float(np.mean([t.reason == "failure" for t in runs])),
-                        "intervened": intervened_share(runs, EXECUTION.period),
-                    }
-                write_json(path, rows)
-                print(path, flush=True)
-            found[task][shift] = json.loads(path.read_text())
-    return found
+def _name(task: str, shift: str, fallback: str) -> str:
+    return f"fallbacks/{task}/{shift.replace(' ', '_')}/{fallback}"
+
+
+def fallback_units(study: Study) -> list[Unit]:
+    """Every fallback in every task, with and without the bias."""
+    return [
+        Unit(
+            _name(task, shift, fallback),
+            partial(_roll_out, task=task, shift=shift, fallback=fallback),
+            (watched(task, 0, "none", "calibration"),),
+        )
+        for task in study.tasks
+        for shift in SHIFTS
+        for fallback in FALLBACKS
+    ]
+
+
+def _roll_out(study: Study, task: str, shift: str, fallback: str) -> dict[str, Any]:
+    ensemble = load(study, task, 0)
+    choices = {"names": (SCORE,), "num_samples": NUM_SAMPLES, "gate": disagreement_gate(study, task)}
+    make = partial(make_guarded, ensemble=ensemble, fallback=fallback, **choices)
+    runs = evaluate(
+        ensemble.members[0],
+        place(task, shift),
+        range(study.episodes),
+        execution=EXECUTION,
+        seed=FIRST["evaluation"],
+        make_controller=make,
+    )
+    return Episodes.of(runs).arrays()
+
+
+def fallback_figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
+    """Task -> shift -> fallback -> success, failures and steps under intervention, of those that are there."""
+    return {
+        task: {
+            shift: {fallback: _judge(raw.episodes(name)) for fallback, name in there.items()}
+            for shift in SHIFTS
+            if (there := {f: _name(task, shift, f) for f in FALLBACKS if raw.has(_name(task, shift, f))})
+        }
+        for task in tasks
+    }
+
+
+def _judge(episodes: Episodes) -> dict[str, Any]:
+    return {
+        "success": share(episodes.success),
+        "failures": float(episodes.failure.mean()),
+        "intervened": episodes.intervened_share(),
+    }

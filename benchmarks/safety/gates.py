@@ -1,51 +1,38 @@
-"""Does a gate help? Success at a budget of expert interventions, against one that asks as often but at random.
+"""Does a gate help? Success at a budget of expert interventions, against some that ask as often without looking.
 
 Every row starts from the same initial states, with the sensor's bias that the policy was not trained for. The score is
-chosen on 100 episodes from seed 300,000, the threshold for a budget on 100 of calibration, both with the bias; what is
-reported is of 200 others.
+chosen on 100 episodes from seed 300,000, the threshold for a budget on 100 from seed 701,000, both with the bias; what
+is reported is of 200 others, of the first policy of each task.
 
-    never, always   no interventions, nothing else
-    gate            the expert drives while the score is above the threshold, and until it is at the release
-    random          the gate's interventions, as many and as long, in other episodes and at other times; where that
-                    comes to fewer steps, since episodes end on the way, to as many more as it takes
-    oracle          the expert drives episodes that fail on their own, from the start: as many as the budget allows
+    never, always    no interventions, nothing else
+    gate             the expert drives while the score is above the threshold, and until it is at the release
+    random           the gate's interventions, as many and as long, in other episodes and at other times; where that
+                     comes to fewer steps, since episodes end on the way, to as many more as it takes
+    time             the expert drives from a fixed replanning on: a gate on elapsed time, which is free
+    whole failures   the expert drives, from the start, episodes that fail on their own, in the order of their seeds,
+                     as many as the budget allows; it takes what only hindsight knows, and is no upper bound
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.safety.common import (
-    CALIBRATION,
-    EVALUATION,
-    EXECUTION,
-    NUM_SAMPLES,
-    RUNS,
-    SCORES,
-    TASKS,
-    episodes,
-    fit_scores,
-    load,
-)
-from robolearn.config import write_json
+from benchmarks.safety.raw import Episodes, Raw, load_unit
+from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, load, load_fitted, place
+from benchmarks.safety.units import Unit
+from benchmarks.safety.watched import find, watched
 from robolearn.guard.calibrate import make_guarded
 from robolearn.guard.controller import GuardedController
-from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
-from robolearn.rollout.paired import paired_difference
 from robolearn.safety.detection import roc_auc
 from robolearn.safety.gate import Gate
-from robolearn.safety.summary import clopper_pearson, intervened_share
-from robolearn.types import INTERVENING, Array, Trajectory
+from robolearn.types import Array, Trajectory
 
-SHIFT, SEED, SELECTION = "sensor bias", 0, 300_000
 BUDGETS = (0.05, 0.1, 0.2, 0.4)
-NUM_EPISODES, NUM_TUNING, ROUNDS = 200, 100, 7
 Plan = dict[int, Array]  # episode -> whether to intervene at each of its replannings
 
 
@@ -69,118 +56,107 @@ class Scheduled(GuardedController):
         return np.array([asked(slot) for slot in slots.tolist()])
 
 
-def run(task: str, make: Callable[..., Any], first: int, count: int) -> list[Trajectory]:
-    """Episodes of the first policy under the shift, with the expert as fallback."""
-    env = EnvConfig(TASKS[task].env_id, dict(TASKS[task].shifts[SHIFT]))
-    policy = load(task, SEED).members[0]
-    return evaluate(policy, env, range(count), execution=EXECUTION, seed=first, make_controller=make)
+def gate_units(study: Study) -> list[Unit]:
+    """At every budget the gate with its random control, and elapsed time."""
+    units = []
+    for task in study.tasks:
+        ends = f"gates/{task}/ends"
+        needs = (*(watched(task, 0, *of) for of in ((BIAS, "selection"), ("none", "calibration"))), ends)
+        units.append(
+            Unit(ends, partial(_ends, task=task), tuple(f"trained/{task}/{s}" for s in range(study.num_seeds)))
+        )
+        for budget in BUDGETS:
+            for name, work in (("gate", _gate), ("time", _time)):
+                units.append(Unit(f"gates/{task}/{budget}/{name}", partial(work, task=task, budget=budget), needs))
+    return units
+
+
+def _roll_out(study: Study, task: str, make: Callable[..., Any], purpose: str) -> list[Trajectory]:
+    """Episodes of the first policy under the bias, with the expert as fallback."""
+    policy, count = load(study, task, 0).members[0], study.tuning if purpose == "tuning" else study.episodes
+    return evaluate(
+        policy, place(task, BIAS), range(count), execution=EXECUTION, seed=FIRST[purpose], make_controller=make
+    )
 
 
 def scheduled(plan: Plan, otherwise: bool = False) -> Callable[..., Any]:
-    """For ``run``: interventions by a plan."""
+    """Interventions by a plan, for evaluate's ``make_controller``."""
     return partial(Scheduled, monitor=None, fallback="expert", plan=plan, otherwise=otherwise)
 
 
-def measure_gates() -> dict[str, Any]:
-    """Task -> what came out at each budget; a task that is done is read from its file."""
-    found = {}
-    for task in TASKS:
-        path = RUNS / "raw" / f"gates-{task}.json"
-        if not path.exists():
-            write_json(path, _measure(task))
-            print(path, flush=True)
-        found[task] = json.loads(path.read_text())
-    return found
+def _ends(study: Study, task: str) -> dict[str, Any]:
+    return {
+        name: Episodes.of(_roll_out(study, task, scheduled({}, otherwise), "evaluation"))
+        for name, otherwise in (("never", False), ("always", True))
+    }
 
 
-def _measure(task: str) -> dict[str, Any]:
-    selection = episodes(task, SEED, SHIFT, SELECTION, NUM_TUNING)
-    peaks = {name: np.nanmax(selection.scores[name], 1) for name in SCORES}
-    aucs = {name: roc_auc(values, selection.success) for name, values in peaks.items()}
-    score = max(aucs, key=lambda name: aucs[name])
-    ensemble = load(task, SEED)
-    fitted = fit_scores(task, SEED, ensemble, [score])
-    calm = episodes(task, SEED, "none", CALIBRATION, 200)
-    release = float(np.nanmedian(calm.scores[score][calm.success]))
+def chosen_score(selection: Episodes) -> tuple[str, dict[str, float]]:
+    """The score with the largest AUC over whole selection episodes, and all AUCs.
+
+    Raises:
+        ValueError: All of them succeed, or none does.
+    """
+    aucs = {name: roc_auc(np.nanmax(selection.padded(name), 1), selection.success) for name in SCORES}
+    return max(aucs, key=lambda name: aucs[name]), aucs
+
+
+def _gate(study: Study, task: str, budget: float) -> dict[str, Any]:
+    selection = find(_unit(study, watched(task, 0, BIAS, "selection")), task, 0, BIAS, "selection")
+    calm = find(_unit(study, watched(task, 0, "none", "calibration")), task, 0, "none", "calibration")
+    score, _ = chosen_score(selection)
+    ensemble = load(study, task, 0)
+    fitted = load_fitted(study, task, 0, ensemble, [score])
+    release = float(np.nanmedian(calm.padded(score)[calm.success]))
 
     def gated(threshold: float) -> Callable[..., Any]:
         gate = Gate(score, NUM_SAMPLES, threshold, min(threshold, release))
         choices = {"names": (score,), "num_samples": NUM_SAMPLES, "fitted": fitted, "gate": gate}
         return partial(make_guarded, ensemble=ensemble, fallback="expert", **choices)
 
-    never = run(task, scheduled({}), EVALUATION, NUM_EPISODES)
-    always = run(task, scheduled({}, otherwise=True), EVALUATION, NUM_EPISODES)
-    rows = []
-    for budget in BUDGETS:
-        threshold = _threshold(task, gated, np.concatenate([*selection.scores[score]]), budget)
-        gate = run(task, gated(threshold), EVALUATION, NUM_EPISODES)
-        random = _as_much(task, gate, never)
-        oracle = _foresight(task, never, budget)
-        named = {"gate": gate, "random": random, "oracle": oracle}
-        rows.append(
-            {
-                "budget": budget,
-                "threshold": threshold,
-                **{name: _success(runs) for name, runs in named.items()},
-                "difference": _difference(gate, random),
-            }
-        )
-    return {
-        "score": score,
-        "selection_auc": aucs,
-        "shift": TASKS[task].shifts[SHIFT],
-        "never": _success(never),
-        "always": _success(always),
-        "budgets": rows,
-    }
-
-
-def _threshold(task: str, gated: Callable[[float], Any], scores: Array, budget: float) -> float:
-    """Threshold at which calibration episodes are under intervention for that share of their steps."""
-    levels = np.sort(scores[np.isfinite(scores)])
+    levels = np.sort(selection.scores[score].astype(float))
     low, high = 0.0, 1.0  # quantiles: the higher, the fewer interventions
-    for _ in range(ROUNDS):
+    for _ in range(study.rounds):
         middle = (low + high) / 2
-        runs = run(task, gated(float(np.quantile(levels, middle))), CALIBRATION + 1000, NUM_TUNING)
-        if intervened_share(runs, EXECUTION.period) > budget:
-            low = middle
-        else:
-            high = middle
-    return float(np.quantile(levels, high))
+        runs = Episodes.of(_roll_out(study, task, gated(float(np.quantile(levels, middle))), "tuning"))
+        low, high = (middle, high) if runs.intervened_share() > budget else (low, middle)
+    threshold = float(np.quantile(levels, high))
+    gate = Episodes.of(_roll_out(study, task, gated(threshold), "evaluation"))
+    random = _as_much(study, task, gate, _unit(study, f"gates/{task}/ends").episodes(f"gates/{task}/ends/never"))
+    return {"gate": gate, "random": random, "threshold": threshold, "release": min(threshold, release)}
 
 
-def _as_much(task: str, gate: Sequence[Trajectory], never: Sequence[Trajectory]) -> list[Trajectory]:
+def _as_much(study: Study, task: str, gate: Episodes, never: Episodes) -> Episodes:
     """Episodes with random interventions that come to no fewer steps than the gate's, as far as there is room."""
-    factor, wanted = 1.0, _steps(gate)
-    for _ in range(ROUNDS):
-        random = run(task, scheduled(shuffle(gate, never, factor)), EVALUATION, NUM_EPISODES)
-        if (found := _steps(random)) >= 0.97 * wanted:
+    factor, wanted, random = 1.0, float(gate.intervened().sum()), never
+    for _ in range(study.rounds):
+        random = Episodes.of(_roll_out(study, task, scheduled(shuffle(gate, never, factor)), "evaluation"))
+        if (found := float(random.intervened().sum())) >= 0.97 * wanted:
             break
         factor *= max(1.02, wanted / max(found, 1.0))
     return random
 
 
-def _foresight(task: str, never: Sequence[Trajectory], budget: float) -> list[Trajectory]:
-    """Episodes of which as many as the budget allows have the expert from the start, those that fail on their own."""
-    failing = [t for t in never if not t.success]
-    low, high, best = 0, len(failing), list(never)
+def _time(study: Study, task: str, budget: float) -> dict[str, Any]:
+    """From the first replanning on at which tuning episodes are under intervention for at most that share of steps."""
+    low, high = 0, int(_unit(study, f"gates/{task}/ends").episodes(f"gates/{task}/ends/never").plans.max())
     while low < high:
-        middle = (low + high + 1) // 2
-        plan = {t.episode: np.ones(len(t.signals[INTERVENING]), bool) for t in failing[:middle]}
-        runs = run(task, scheduled(plan), EVALUATION, NUM_EPISODES)
-        if intervened_share(runs, EXECUTION.period) > budget:
-            high = middle - 1
-        else:
-            low, best = middle, runs
-    return best
+        middle = (low + high) // 2
+        runs = Episodes.of(_roll_out(study, task, late(study.tuning, middle), "tuning"))
+        low, high = (middle + 1, high) if runs.intervened_share() > budget else (low, middle)
+    return {"time": Episodes.of(_roll_out(study, task, late(study.episodes, high), "evaluation")), "replanning": high}
 
 
-def _steps(trajectories: Sequence[Trajectory]) -> float:
-    """Steps under intervention."""
-    return intervened_share(trajectories, EXECUTION.period) * sum(map(len, trajectories))
+def late(count: int, replanning: int) -> Callable[..., Any]:
+    """Interventions from a replanning on, in every one of ``count`` episodes."""
+    return scheduled({episode: np.zeros(replanning, bool) for episode in range(count)}, otherwise=True)
 
 
-def shuffle(gate: Sequence[Trajectory], never: Sequence[Trajectory], factor: float = 1.0) -> Plan:
+def _unit(study: Study, name: str) -> Raw:
+    return load_unit(study.root, name)
+
+
+def shuffle(gate: Episodes, never: Episodes, factor: float = 1.0) -> Plan:
     """The gate's interventions in episodes and at times drawn at random; none overlap within an episode.
 
     An intervention goes to an episode that, on its own, is long enough; where one ends before its turn comes or
@@ -192,10 +168,11 @@ def shuffle(gate: Sequence[Trajectory], never: Sequence[Trajectory], factor: flo
         factor: Interventions for each of the gate's.
     """
     rng = np.random.default_rng(0)
-    durations = [n for t in gate for n in _durations(t)]
+    parts = np.split(gate.intervening, np.cumsum(gate.plans.astype(int))[:-1])
+    durations = [n for on in parts for n in _durations(on)]
     durations += rng.choice(durations, round((factor - 1) * len(durations))).tolist() if durations else []
-    lengths = np.array([len(t.signals[INTERVENING]) for t in never])
-    plans = {t.episode: np.zeros(n, bool) for t, n in zip(never, lengths, strict=True)}
+    lengths = never.plans.astype(int)
+    plans = {episode: np.zeros(n, bool) for episode, n in enumerate(lengths)}
     for length in sorted(durations, reverse=True):
         length = min(length, int(lengths.max()))
         for _ in range(1000):
@@ -203,33 +180,15 @@ def shuffle(gate: Sequence[Trajectory], never: Sequence[Trajectory], factor: flo
             if lengths[i] < length:
                 continue
             start = int(rng.integers(lengths[i] - length + 1))
-            place = plans[never[i].episode][start : start + length]
-            if not place.any():
-                place[:] = True
+            stretch = plans[i][start : start + length]
+            if not stretch.any():
+                stretch[:] = True
                 break
     return plans
 
 
-def _durations(trajectory: Trajectory) -> list[int]:
+def _durations(intervening: Sequence[bool] | Array) -> list[int]:
     """Replannings that each intervention of an episode lasted."""
-    on = np.concatenate([[False], trajectory.signals[INTERVENING].astype(bool), [False]]).astype(int)
+    on = np.concatenate([[False], np.asarray(intervening, bool), [False]]).astype(int)
     edges = np.flatnonzero(np.diff(on))
     return (edges[1::2] - edges[::2]).tolist()
-
-
-def _success(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    share = clopper_pearson(sum(bool(t.success) for t in trajectories), len(trajectories))
-    intervened = intervened_share(trajectories, EXECUTION.period)
-    return {
-        "success": share.value,
-        "low": share.low,
-        "high": share.high,
-        "intervened": intervened,
-        "steps": intervened * float(np.mean([len(t) for t in trajectories])),
-    }
-
-
-def _difference(one: Sequence[Trajectory], other: Sequence[Trajectory]) -> dict[str, float]:
-    values = [np.array([[float(t.success) for t in runs]]) for runs in (one, other)]
-    found = paired_difference(*values)
-    return {"value": found.value, "low": found.low, "high": found.high}

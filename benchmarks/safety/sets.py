@@ -6,122 +6,164 @@ is another controller: its tubes are tested once as calibrated without it, and o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.safety.common import CALIBRATION, EVALUATION, EXECUTION, TASKS, load
+from benchmarks.safety.outcomes import difference, share
+from benchmarks.safety.raw import Episodes, Raw, shortened
+from benchmarks.safety.study import ALPHA, EXECUTION, FIRST, TASKS, Study, load
+from benchmarks.safety.units import Unit
 from robolearn.guard.controller import GuardedController
 from robolearn.guard.tube import calibrate_set
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
-from robolearn.rollout.paired import paired_difference
 from robolearn.safety.certificate import Source
-from robolearn.safety.conformal import rank
-from robolearn.safety.dynamics import LinearDynamics
-from robolearn.safety.sets import SafetySet, chunk_errors, worst_errors
-from robolearn.safety.summary import clopper_pearson
+from robolearn.safety.conformal import rank, threshold
+from robolearn.safety.sets import SafetySet, chunk_errors
 from robolearn.safety.tubes import union_tube
-from robolearn.types import Trajectory
+from robolearn.types import Array, Trajectory
 
-ALPHA, NUM_EPISODES, NUM_CALIBRATION = 0.1, 300, 400
-POSITION = {"avoid": (0, 1), "push": (0, 1), "insert": (0, 1)}
+POSITION = (0, 1)  # of every task's state
 MOVED = (0.0, 0.04, 0.06, 0.08)
 CANDIDATES = Execution(8, candidates=32)
 
 
-def run(
-    task: str, first: int, count: int, env: dict[str, Any], execution: Execution, **choices: Any
+def tube_units(study: Study) -> list[Unit]:
+    """Tubes of every task."""
+    return [Unit(f"tubes/{task}", partial(_tube, task=task), _trained(study, task)) for task in study.tasks]
+
+
+def set_units(study: Study) -> list[Unit]:
+    """Sets in Avoid, for each way that its cylinder was moved."""
+    needs = _trained(study, "avoid")
+    return (
+        [Unit(f"sets/{moved}", partial(_set, moved=moved), needs) for moved in MOVED] if "avoid" in study.tasks else []
+    )
+
+
+def _trained(study: Study, task: str) -> tuple[str, ...]:
+    return tuple(f"trained/{task}/{seed}" for seed in range(study.num_seeds))
+
+
+def _roll_out(
+    study: Study, task: str, first: int, count: int, env: dict[str, Any], execution: Execution, **choices: Any
 ) -> list[Trajectory]:
     """Episodes of the first policy."""
-    make = partial(GuardedController, monitor=None, **choices)
-    policy = load(task, 0).members[0]
-    place = EnvConfig(TASKS[task].env_id, env)
-    return evaluate(policy, place, range(count), execution=execution, seed=first, make_controller=make)
+    return evaluate(
+        load(study, task, 0).members[0],
+        EnvConfig(TASKS[task].env_id, env),
+        range(count),
+        execution=execution,
+        seed=first,
+        make_controller=partial(GuardedController, monitor=None, **choices),
+    )
 
 
-def calibrated(task: str, trajectories: Sequence[Trajectory]) -> SafetySet:
-    """A set from episodes."""
+def _calibrated(task: str, trajectories: Sequence[Trajectory]) -> SafetySet:
     source = Source("", TASKS[task].env_id, "")
-    return calibrate_set(trajectories, "state", POSITION[task], EXECUTION.period, ALPHA, source)[0]
+    return calibrate_set(trajectories, "state", POSITION, EXECUTION.period, ALPHA, source)[0]
 
 
-def errors_of(task: str, dynamics: LinearDynamics, trajectories: Sequence[Trajectory]) -> list[np.ndarray]:
-    """Errors of every whole chunk [m]."""
-    return [chunk_errors(t, dynamics, "state", POSITION[task], EXECUTION.period) for t in trajectories]
+def _errors(found: SafetySet, trajectories: Sequence[Trajectory]) -> Array:
+    """Largest error of each episode at each step of a chunk [e, h], in m; 0 without a chunk."""
+    errors = [chunk_errors(t, found.dynamics, "state", POSITION, EXECUTION.period) for t in trajectories]
+    return np.array([e.max(0) if len(e) else np.zeros(EXECUTION.period) for e in errors])
 
 
-def covered(task: str, found: SafetySet, trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Share of episodes that stay inside all their tubes."""
-    worst = worst_errors(errors_of(task, found.dynamics, trajectories), found.scale)
-    share = clopper_pearson(int((worst <= found.height).sum()), len(worst))
-    return {"covered": share.value, "low": share.low, "high": share.high}
+def _known(study: Study, task: str) -> list[Trajectory]:
+    return _roll_out(study, task, FIRST["tube"], study.tube_calibration, {}, EXECUTION)
 
 
-def measure_tubes() -> dict[str, Any]:
+def _tube(study: Study, task: str) -> dict[str, Any]:
+    known = _known(study, task)
+    tube = _calibrated(task, known)
+    new = _roll_out(study, task, FIRST["evaluation"], study.set_episodes, {}, EXECUTION)
+    return {
+        "scale": shortened(tube.scale),
+        # Every other one fitted the model and the form.
+        "calibration": Episodes.of(known[1::2], _errors(tube, known[1::2])),
+        "new": Episodes.of(new, _errors(tube, new)),
+    }
+
+
+def _set(study: Study, moved: float) -> dict[str, Any]:
+    tube = _calibrated("avoid", _known(study, "avoid"))
+    env = {"moved": moved}
+    with_set = partial(_roll_out, study, "avoid", env=env, execution=CANDIDATES, fallback="hold")
+    again = with_set(FIRST["set"], study.tube_calibration, safety_set=tube)
+    anew = _calibrated("avoid", again)
+    bare = dataclasses.replace(tube, height=0.0)
+    first, count = FIRST["evaluation"], study.set_episodes
+    chosen = with_set(first, count, safety_set=tube)
+    chosen_anew = with_set(first, count, safety_set=anew)
+    return {
+        "scale": shortened(tube.scale),
+        "height": tube.height,
+        "scale anew": shortened(anew.scale),
+        "height anew": anew.height,
+        "one sample": Episodes.of(_roll_out(study, "avoid", first, count, env, EXECUTION)),
+        "nearest of 32": Episodes.of(_roll_out(study, "avoid", first, count, env, CANDIDATES)),
+        "without radius": Episodes.of(with_set(first, count, safety_set=bare)),
+        "set": Episodes.of(chosen, _errors(tube, chosen)),
+        "set, calibrated anew": Episodes.of(chosen_anew, _errors(anew, chosen_anew)),
+    }
+
+
+def tube_figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
     """Task -> coverage over whole episodes and mean radius [mm], beside the union bound's."""
-    found = {}
-    for task in TASKS:
-        known = run(task, CALIBRATION + 5000, NUM_CALIBRATION, {}, EXECUTION)
-        tube = calibrated(task, known)
-        new = run(task, EVALUATION, NUM_EPISODES, {}, EXECUTION)
-        # The union bound over the steps of a chunk, with the largest error of an episode at each step.
-        worst = np.array([e.max(0) for e in errors_of(task, tube.dynamics, known[1::2]) if len(e)])
-        union = union_tube(worst, ALPHA)
-        inside = [bool((e <= union).all()) for e in errors_of(task, tube.dynamics, new)]
-        n = NUM_CALIBRATION // 2
-        found[task] = {
-            **covered(task, tube, new),
-            "promised": rank(n, ALPHA) / (n + 1),
-            "calibration": n,
-            "radius_mm": float(1e3 * tube.radius.mean()),
-            "last_radius_mm": float(1e3 * tube.radius[-1]),
-            "union_covered": float(np.mean(inside)),
-            "union_radius_mm": float(1e3 * union.mean()),
-            "union_needs": int(np.ceil(EXECUTION.period / ALPHA)) - 1,
-        }
-        print(task, found[task], flush=True)
-    return found
+    return {task: _tube_figures(raw, f"tubes/{task}") for task in tasks if raw.has(f"tubes/{task}")}
 
 
-def measure_sets() -> dict[str, Any]:
-    """Collisions and successes in Avoid on paired episodes, with and without a set."""
-    task = "avoid"
-    tube = calibrated(task, run(task, CALIBRATION + 5000, NUM_CALIBRATION, {}, EXECUTION))
-    rows = []
-    for moved in MOVED:
-        env = {"moved": moved}
-        with_set = partial(run, task, env=env, execution=CANDIDATES, fallback="hold")
-        anew = calibrated(task, with_set(CALIBRATION + 10_000, NUM_CALIBRATION, safety_set=tube))
-        named = {
-            "one sample": run(task, EVALUATION, NUM_EPISODES, env, EXECUTION),
-            "nearest of 32": run(task, EVALUATION, NUM_EPISODES, env, CANDIDATES),
-            "set": with_set(EVALUATION, NUM_EPISODES, safety_set=tube),
-            "set, calibrated anew": with_set(EVALUATION, NUM_EPISODES, safety_set=anew),
-        }
-        row: dict[str, Any] = {"moved": moved, **{name: _outcome(runs) for name, runs in named.items()}}
-        row["tube as calibrated without the set"] = covered(task, tube, named["set"])
-        row["tube calibrated anew"] = covered(task, anew, named["set, calibrated anew"])
-        row["success_difference"] = _difference(named["set"], named["one sample"], lambda t: float(t.success))
-        row["collision_difference"] = _difference(
-            named["set"], named["one sample"], lambda t: float(t.reason == "failure")
-        )
-        rows.append(row)
-        print(row, flush=True)
-    return {"radius_mm": (1e3 * tube.radius).tolist(), "rows": rows}
+def _tube_figures(raw: Raw, unit: str) -> dict[str, Any]:
+    scale = raw[f"{unit}/scale"].astype(float)
+    known, new = (_of(raw.episodes(f"{unit}/{name}")) for name in ("calibration", "new"))
+    height = threshold((known / scale).max(1), ALPHA)
+    # The union bound over the steps of a chunk, with the largest error of an episode at each step.
+    union = union_tube(known[known.any(1)], ALPHA)
+    n = len(known)
+    return {
+        "covered": share(np.asarray((new / scale).max(1) <= height)),
+        "promised": rank(n, ALPHA) / (n + 1),
+        "calibration": n,
+        "radius_mm": float(1e3 * height * scale.mean()),
+        "last_radius_mm": float(1e3 * height * scale[-1]),
+        "union_covered": share(np.asarray((new <= union).all(1))),
+        "union_radius_mm": float(1e3 * union.mean()),
+        "union_needs": int(np.ceil(len(scale) / ALPHA)) - 1,
+    }
 
 
-def _outcome(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
-    n = len(trajectories)
-    hits = clopper_pearson(sum(t.reason == "failure" for t in trajectories), n)
-    good = clopper_pearson(sum(bool(t.success) for t in trajectories), n)
-    return {"collisions": [hits.value, hits.low, hits.high], "success": [good.value, good.low, good.high]}
+def _of(episodes: Episodes) -> Array:
+    assert episodes.errors is not None, "of a tube"
+    return episodes.errors.astype(float)
 
 
-def _difference(one: Sequence[Trajectory], other: Sequence[Trajectory], value: Any) -> dict[str, float]:
-    first, second = (np.array([[value(t) for t in runs]]) for runs in (one, other))
-    found = paired_difference(first, second)
-    return {"value": found.value, "low": found.low, "high": found.high}
+def set_figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
+    """Collisions and successes in Avoid on paired episodes, with and without a set; and how its tubes hold."""
+    rows = [_set_figures(raw, f"sets/{moved}", moved) for moved in MOVED if raw.has(f"sets/{moved}")]
+    return {"rows": rows} if rows and "avoid" in tasks else {}
+
+
+def _set_figures(raw: Raw, unit: str, moved: float) -> dict[str, Any]:
+    names = ("one sample", "nearest of 32", "without radius", "set", "set, calibrated anew")
+    named = {name: raw.episodes(f"{unit}/{name}") for name in names}
+
+    def inside(name: str, of: str) -> list[float]:
+        worst = (_of(named[name]) / raw[f"{unit}/scale{of}"].astype(float)).max(1)
+        return share(worst <= float(raw[f"{unit}/height{of}"]))
+
+    return {
+        "moved": moved,
+        "radius_mm": (1e3 * float(raw[f"{unit}/height"]) * raw[f"{unit}/scale"].astype(float)).tolist(),
+        **{name: {"collisions": share(of.failure), "success": share(of.success)} for name, of in named.items()},
+        "tube as calibrated without the set": inside("set", ""),
+        "tube calibrated anew": inside("set, calibrated anew", " anew"),
+        "success_difference": difference(named["set"].success, named["one sample"].success),
+        "collision_difference": difference(named["set"].failure, named["one sample"].failure),
+        "radius_difference": difference(named["set"].failure, named["without radius"].failure),
+    }

@@ -23,12 +23,15 @@ def machine_facts(device: str) -> dict[str, str]:
 
 
 def commit() -> str:
-    """Git commit of the checkout, marked where files differ from it; "unknown" outside one."""
+    """Git commit of the checkout, marked where files differ from it.
+
+    Outside a checkout, as in a copy of one on another machine, what ROBOLEARN_COMMIT says, or "unknown".
+    """
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("ROBOLEARN_COMMIT", "unknown")
 
 
 def cpu_name() -> str:

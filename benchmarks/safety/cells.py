@@ -1,0 +1,35 @@
+"""Cells and tables of the page."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+WIDTH = 100
+
+
+def prose(text: str) -> list[str]:
+    """A paragraph, and the empty line behind it."""
+    return [*textwrap.wrap(text, WIDTH), ""]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A markdown table."""
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+
+
+def interval(values: Sequence[float] | Mapping[str, Any], spec: str = ".3f") -> str:
+    """A value with its interval."""
+    value, low, high = values.values() if isinstance(values, Mapping) else values
+    return f"{value:{spec}} [{low:{spec}}, {high:{spec}}]"
+
+
+def spread(values: Sequence[float | None], digits: int = 2) -> str:
+    """Mean of the training seeds, and the range they span."""
+    there = [value for value in values if value is not None and np.isfinite(value)]
+    if not there:
+        return "-"
+    return f"{np.mean(there):.{digits}f} ({min(there):.{digits}f} to {max(there):.{digits}f})"

@@ -1,0 +1,196 @@
+"""What the parts of this study share: tasks, shifts, seeds, sizes, and the policies.
+
+Seeds of episodes say what they are for, and no two purposes share one: see FIRST.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robolearn.guard.familiarity import (
+    FAMILIARITY,
+    NUM_EMBEDDINGS,
+    fit_familiarity,
+    load_familiarity,
+    save_familiarity,
+)
+from robolearn.policies.ensemble import Ensemble
+from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.execution import Execution
+from robolearn.training.embeddings import embed_demonstrations
+from robolearn.training.run import Run
+
+ALPHA = 0.1
+EXECUTION = Execution(8)
+NUM_SAMPLES = 16
+BIAS = "sensor bias"
+FIRST = {
+    "evaluation": 100_000,
+    "selection": 300_000,  # shifts and the gates' scores were chosen on these
+    "calibration": 700_000,
+    "tuning": 701_000,  # of the gates' thresholds to a budget
+    "tube": 705_000,
+    "set": 710_000,
+    "interventions": 800_000,
+}
+SCORES = (
+    "disagreement",
+    "variance",
+    "entropy",
+    "stac",
+    "stac-single",
+    "neighbour",
+    "mahalanobis",
+    "rnd",
+    "logpzo",
+    "laplace",
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task, its demonstrations, how long its policies train, and what is changed about it.
+
+    The shifts were chosen on 100 episodes each from seed 300,000 with the first policy, so that some fail.
+    """
+
+    env_id: str
+    demonstrations: int
+    steps: int
+    shifts: dict[str, dict[str, float]]
+
+
+TASKS = {
+    "avoid": Task(
+        "envs:robolearn/Avoid-v0",
+        2000,
+        15_000,
+        {"moved obstacle": {"moved": 0.06}, "damping": {"friction": 0.3}, BIAS: {"bias": 0.01}},
+    ),
+    "push": Task(
+        "envs:robolearn/Push-v0",
+        1000,
+        10_000,
+        {"moved goal": {"moved": -0.08}, "mass": {"mass": 3.0}, BIAS: {"bias": 0.01}},
+    ),
+    "insert": Task(
+        "envs:robolearn/Insert-v0",
+        1000,
+        5_000,
+        {"moved slot": {"moved": 0.01}, "friction": {"friction": 0.3}, BIAS: {"bias": 0.002}},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Sizes of the study, and where its work lies.
+
+    Attributes:
+        root: Policies, fitted scores and raw episodes; what is there is not made again.
+        datasets: Demonstrations.
+        tasks: Of TASKS.
+        num_seeds: Training seeds per task.
+        train_flags: Further flags of every training.
+        demonstrations: Share of each task's, in (0, 1].
+        episodes: Evaluated, and as many to calibrate on.
+        tuning: To choose scores and thresholds on.
+        rounds: Of bisection for a budget, and of draws for a random gate.
+        tube_calibration: Episodes that a tube is made from.
+        set_episodes: Evaluated with and without a safety set.
+        recorded: Episodes with interventions to learn from.
+        repeats: Timed calls.
+        alpha: Of the gates on disagreement that are executed.
+    """
+
+    root: Path = Path("runs/safety")
+    datasets: Path = Path("datasets")
+    tasks: tuple[str, ...] = tuple(TASKS)
+    num_seeds: int = 5
+    train_flags: tuple[str, ...] = ()
+    demonstrations: float = 1.0
+    episodes: int = 200
+    tuning: int = 100
+    rounds: int = 7
+    tube_calibration: int = 400
+    set_episodes: int = 300
+    recorded: int = 300
+    repeats: int = 300
+    alpha: float = ALPHA
+
+    def run(self, task: str, seed: int) -> Path:
+        """Where a policy is."""
+        return self.root / task / str(seed)
+
+
+DRY = Study(
+    tasks=("avoid",),
+    num_seeds=2,
+    # Enough for some episodes to succeed, and for some to fail.
+    train_flags=(
+        *("--steps", "400", "--checkpoint-every", "400", "--batch-size", "64"),
+        *("--lr", "3e-3", "--warmup-steps", "50", "--ema-decay", "0.98"),
+    ),
+    demonstrations=0.01,
+    episodes=32,
+    tuning=32,
+    rounds=1,
+    tube_calibration=40,
+    set_episodes=8,
+    recorded=8,
+    repeats=2,
+    alpha=0.5,
+)
+
+
+def place(task: str, shift: str = "none") -> EnvConfig:
+    """Environment of a task under one of its shifts; "none" for the task as it is."""
+    return EnvConfig(TASKS[task].env_id, dict(TASKS[task].shifts.get(shift, {})))
+
+
+def collect(study: Study, task: str) -> None:
+    """Record the demonstrations, unless they are there."""
+    count = str(max(1, round(study.demonstrations * TASKS[task].demonstrations)))
+    out = str(study.datasets / f"{task}.zarr")
+    command = [sys.executable, "-m", "robolearn", "collect", TASKS[task].env_id, "--episodes", count, "--out", out]
+    subprocess.run(command, check=True)
+
+
+def train(study: Study, task: str, stores: Sequence[Path], seed: int, out: Path, device: str = "cpu") -> None:
+    """Train one policy with train.py."""
+    steps = str(TASKS[task].steps)
+    flags = ["--dataset.path", *map(str, stores), "--dataset.short-episodes", "pad", "--env.id", TASKS[task].env_id]
+    flags += ["--steps", steps, "--checkpoint-every", steps, "--seed", str(seed), "--threads", "1", "--no-wandb"]
+    flags += ["--device", device, "--out", str(out), "--overwrite", *study.train_flags]
+    done = subprocess.run([sys.executable, "train.py", "cvae", "mlp", *flags], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"training of {out} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+
+
+def load(study: Study, task: str, seed: int) -> Ensemble:
+    """All policies of a task, the acting one first; the others are its fellow members."""
+    order = [seed, *(other for other in range(study.num_seeds) if other != seed)]
+    return Ensemble.load([Run.open(study.run(task, s)).checkpoint() for s in order])
+
+
+def fitted_at(study: Study, task: str, seed: int) -> Path:
+    """Where the fitted scores of a policy are."""
+    return study.root / "fitted" / f"{task}-{seed}"
+
+
+def fit(study: Study, task: str, seed: int) -> None:
+    """Fit those scores that compare with demonstrations."""
+    ensemble, trained = load(study, task, seed), Run.open(study.run(task, seed)).config()
+    embedded = embed_demonstrations(trained, ensemble, NUM_EMBEDDINGS)
+    save_familiarity(fitted_at(study, task, seed), fit_familiarity(list(FAMILIARITY), *embedded, seed=seed))
+
+
+def load_fitted(study: Study, task: str, seed: int, ensemble: Ensemble, names: Sequence[str]) -> dict[str, Any]:
+    """Those of the scores that are fitted."""
+    chosen = [name for name in names if name in FAMILIARITY]
+    return load_familiarity(fitted_at(study, task, seed), chosen, ensemble.device)
