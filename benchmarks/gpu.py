@@ -199,7 +199,8 @@ def resume(device: torch.device, size: Size) -> Report:
         run.restore(moved)
         on_cpu = train(moved, here)
     errors = [
-        float((a - b).abs().max()) for a, b in zip(whole.policy.parameters(), again.policy.parameters(), strict=True)
+        float((a - b).detach().abs().max())
+        for a, b in zip(whole.policy.parameters(), again.policy.parameters(), strict=True)
     ]
     sampled = policy.sample({"state": torch.zeros(2, OBS_HORIZON, STATE)}, 3, generator=torch.Generator())
     goes_on = on_cpu.records[-1]["step"] == cfg.steps and bool(sampled.isfinite().all())
@@ -226,6 +227,7 @@ class StopAt(Clock):
 
 
 PRECISIONS: tuple[Literal["off", "on"], ...] = ("off", "on")
+NETWORKS: tuple[Literal["lenet", "resnet18"], ...] = ("lenet", "resnet18")
 
 
 def precision(device: torch.device, size: Size) -> Report:
@@ -283,6 +285,30 @@ def speed(device: torch.device, size: Size) -> Report:
             label = f"{name}, {'bfloat16' if amp == 'on' else 'float32'}{', compiled' if compiles else ''}"
             report[label] = {"steps_per_s": rate, "gflop_per_step": flops / 1e9, "tflops": rate * flops / 1e12}
     return report | {"passed": True}
+
+
+def image_speed(device: torch.device, size: Size) -> Report:
+    """Training steps per second from images at batch 64, by both networks for cameras."""
+    report: Report = {}
+    for network, amp in itertools.product(NETWORKS, PRECISIONS):
+        windows = make_image_windows(device)
+        vision = VisionConfig(network=network)
+        cfg = PolicyConfig(FlowConfig(), MLPConfig(), windows.obs_shapes, ACTION, 1, ACTION_HORIZON, vision=vision)
+        policy = Policy(cfg, Normalizer({"action": (ACTION,)})).to(device)
+        options = TrainConfig(
+            steps=size.image_steps // 5, batch_size=64, amp=amp, log_every=max(1, size.image_steps // 50)
+        )
+        rate = train(TrainState(policy, options), windows).steps_per_s()
+        report[f"{network}, {'bfloat16' if amp == 'on' else 'float32'}"] = {"steps_per_s": rate}
+    return report | {"passed": True}
+
+
+def make_image_windows(device: torch.device) -> Windows:
+    """Random demonstrations of one camera."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (1000, 96, 96, 3), generator=generator, dtype=torch.uint8)
+    actions = torch.rand(1000, ACTION, generator=generator) * 2 - 1
+    return Windows({"image": image}, actions, list(range(100, 1001, 100)), 1, ACTION_HORIZON, device=device)
 
 
 def step_flops(state: TrainState, windows: Windows) -> int:
@@ -378,7 +404,7 @@ def images(device: torch.device, size: Size) -> Report:
 
 def marked_tests(device: torch.device, size: Size) -> Report:
     """The tests that need a GPU; without one they skip, and say so."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "-rs", "tests"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "-rs", "tests/gpu"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     lines = result.stdout.strip().splitlines() or [result.stderr.strip()]
     passed = result.returncode == 0 and (device.type != "cuda" or "skipped" not in lines[-1])
@@ -391,6 +417,7 @@ PARTS: dict[str, Callable[[torch.device, Size], Report]] = {
     "precision": precision,
     "compile": compiling,
     "speed": speed,
+    "image_speed": image_speed,
     "latency": latency,
     "images": images,
     "tests": marked_tests,

@@ -44,7 +44,6 @@ from robolearn.training.assemble import assemble
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.device import Processes, choose_device
 from robolearn.training.fit import Hooks, Record, fit
-from robolearn.training.logger import read_lines
 
 EVALUATION_SEED = 800_000
 TASKS = {"push": "envs:robolearn/Push-v0", "insert": "envs:robolearn/Insert-v0"}
@@ -158,7 +157,9 @@ def run_unit(unit: Unit, folder: Path, size: Size, device_name: str) -> dict[str
 
 def read_units(folder: Path) -> list[dict[str, Any]]:
     """What is finished."""
-    return [json.loads(line) for line in read_lines(folder / "units.jsonl")]
+    path = folder / "units.jsonl"
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]  # a kill may cut the last
 
 
 def missing(units: list[Unit], folder: Path, size: Size) -> list[Unit]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robolearn.errors import warn
 from robolearn.policies.family import Player
 from robolearn.policies.policy import Policy
 from robolearn.training.cgd import CompetitiveGradient
@@ -97,7 +98,10 @@ class TrainState:
         return tensors
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Take over what ``tensors`` returned at ``step``."""
+        """Take over what ``tensors`` returned at ``step``.
+
+        It is bit for bit what it was on a device of the same kind; on another kind there is a warning.
+        """
         groups: dict[str, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             group, _, rest = name.partition(".")
@@ -111,8 +115,14 @@ class TrainState:
         for player, optimizer in self.optimizers.items():
             state: dict[str, Any] = optimizer.state_dict()
             optimizer.load_state_dict({"state": slots[player], "param_groups": state["param_groups"]})
-        self.generator.set_state(groups["random"]["train"])
-        torch.set_rng_state(groups["random"]["cpu"])
-        if "cuda" in groups["random"] and self.policy.device.type == "cuda":
-            torch.cuda.set_rng_state(groups["random"]["cuda"], self.policy.device)
+        random, is_cuda = groups["random"], self.policy.device.type == "cuda"
+        torch.set_rng_state(random["cpu"])
+        if ("cuda" in random) == is_cuda:
+            self.generator.set_state(random["train"])
+        else:  # a GPU's stream of random numbers cannot go on on a CPU, nor the other way round
+            self.generator.manual_seed(self.cfg.seed + step)
+            here, there = ("a GPU", "a CPU") if is_cuda else ("a CPU", "a GPU")
+            warn(f"the run was trained on {there} and goes on on {here}: with other random numbers, not bit for bit")
+        if is_cuda and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], self.policy.device)
         self.step = step

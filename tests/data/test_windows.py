@@ -189,17 +189,3 @@ def test_other_float_images_are_refused(tmp_path):
     store.append(Episode(obs={"img": image}, actions=np.zeros((4, 2), np.float32)))
     with pytest.raises(ValueError, match="data/img: row 2 is no 8-bit image"):
         Windows.from_store(DemoStore.open(store.path), ("img",), 1, 1)
-
-
-@pytest.mark.gpu
-def test_on_the_gpu():
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    obs, actions, ends = recording([4, 3])
-    for resident in (True, False):
-        here = Windows(obs, actions, ends, 2, 3)
-        there = Windows(obs, actions, ends, 2, 3, device="cuda", resident=resident)
-        a, b = here.batch(torch.arange(7)), there.batch(torch.arange(7, device="cuda"))
-        assert b.actions.is_cuda
-        assert torch.equal(a.actions, b.actions.cpu())
-        assert torch.equal(a.obs["img"], b.obs["img"].cpu())

@@ -140,3 +140,24 @@ def test_tensors_restore_everything(make_policy):
     assert one.tensors().keys() == other.tensors().keys()
     unequal = [name for name, tensor in one.tensors().items() if not torch.equal(tensor, other.tensors()[name])]
     assert unequal == []
+
+
+def test_a_run_from_a_gpu_goes_on_on_a_cpu_and_says_so(make_policy, capsys):
+    cfg = TrainConfig(steps=4, batch_size=8, seed=3)
+    tensors = TrainState(make_policy(FlowConfig()), cfg).tensors()
+    assert "random.cuda" not in tensors
+    tensors |= {name: torch.zeros(16, dtype=torch.uint8) for name in ("random.train", "random.cuda")}
+    states = [TrainState(make_policy(FlowConfig(), seed=1), cfg) for _ in range(2)]
+    for state in states:
+        state.restore(dict(tensors), 2)
+    assert capsys.readouterr().err.count("trained on a GPU and goes on on a CPU") == 2
+    one, other = (torch.rand(3, generator=state.generator) for state in states)
+    assert torch.equal(one, other)
+    fresh = TrainState(make_policy(FlowConfig()), cfg)
+    assert not torch.equal(one, torch.rand(3, generator=fresh.generator))  # not the numbers of the first steps again
+
+
+def test_a_run_from_a_cpu_goes_on_there_without_a_word(make_policy, capsys):
+    state = TrainState(make_policy(FlowConfig()), TrainConfig(steps=4, batch_size=8))
+    state.restore(state.tensors(), 2)
+    assert capsys.readouterr().err == ""
