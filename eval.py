@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
+from robolearn import seeds
 from robolearn.errors import exit_status, user_errors, warn, warned
 from robolearn.guard.controller import Fallback
 from robolearn.guard.files import describe_source
@@ -45,7 +46,7 @@ class EvalConfig:
     """Run directory that train.py wrote."""
     episodes: int = 200
     """Episodes."""
-    seed: int = 100_000
+    seed: int = seeds.EVALUATION.start
     """Episode i starts from seed + i, and its noise depends on (seed, i) only."""
     num_envs: int = 32
     """Environments side by side; does not change the result."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from robolearn import seeds
 from robolearn.config import write_json
 from robolearn.errors import user_errors
 from robolearn.report.facts import machine_facts
@@ -25,7 +26,7 @@ from robolearn.safety.bands import Band, fit_band
 from robolearn.safety.conformal import TooFewWarning, rank, threshold
 from robolearn.safety.tubes import tube, tube_scale, union_tube
 
-DRAWS, STEPS, SEED = 500, 50, 0
+DRAWS, STEPS, SEED = 500, 50, seeds.FIXED
 Rule = Callable[[np.ndarray, float], float]
 
 

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from robolearn import seeds
 from robolearn.config import write_json
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
@@ -63,7 +64,7 @@ def make_policy(family: FamilyConfig, seed: int) -> Policy:
 def train(threads: int, steps: int, start: Barrier, times: Any) -> None:
     """Report wall and CPU time [ms] of a step, measured while the others that wait at ``start`` train as well."""
     torch.set_num_threads(threads)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seeds.FIXED)
     obs = {"state": torch.rand(10_000, STATE, generator=generator) * 2 - 1}
     actions = torch.rand(10_000, ACTION, generator=generator) * 2 - 1
     windows = Windows(obs, actions, np.arange(100, 10_001, 100), OBS_HORIZON, ACTION_HORIZON)
@@ -146,7 +147,7 @@ def cpu_ms(ask: Ask, obs: Obs, noise: Tensor) -> float:
 def compare_asking(family: FamilyConfig, num_members: int) -> dict[str, dict[str, Any]]:
     """Rows -> times of both ways [ms], their ratio and the largest difference of their chunks."""
     ensemble = Ensemble([make_policy(family, seed) for seed in range(num_members)])
-    together, generator, table = stacked(ensemble), torch.Generator().manual_seed(0), {}
+    together, generator, table = stacked(ensemble), torch.Generator().manual_seed(seeds.FIXED), {}
     for rows in ROWS:
         obs = {"state": torch.rand(rows, OBS_HORIZON, STATE, generator=generator) * 2 - 1}
         noise = ensemble.noise(rows, generator=generator)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robolearn import seeds
 from robolearn.config import write_json
 from robolearn.data.normalizer import Normalizer
 from robolearn.errors import user_errors
@@ -70,7 +71,7 @@ def milliseconds(call: Callable[[], Any]) -> float:
 @torch.no_grad()
 def measure() -> dict[str, Any]:
     """All numbers, by score."""
-    members, generator = [member(seed) for seed in range(MEMBERS)], torch.Generator().manual_seed(0)
+    members, generator = [member(seed) for seed in range(MEMBERS)], torch.Generator().manual_seed(seeds.FIXED)
     cond = torch.rand(OBSERVATIONS, OBS_HORIZON, STATE, generator=generator) * 2 - 1
 
     def both(name: str, of: list[Mixture], ours: Callable[..., Tensor], theirs: Callable[..., Tensor]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from robolearn import seeds
 from robolearn.config import read_json, to_json, write_json
 from robolearn.errors import user_errors
 from robolearn.policies.policy import Policy
@@ -30,7 +31,6 @@ from robolearn.rollout.metrics import summarize
 from robolearn.rollout.paired import grouped_mean
 from robolearn.training.run import Run
 
-EVALUATION_SEED = 100_000
 REPEATS = 20
 DELAYS = (0, 1, 3)
 WAYS = {
@@ -52,7 +52,7 @@ def measure(run: Run, execution: Execution, num_states: int) -> dict[str, Any]:
         cfg.env,
         range(num_states * REPEATS),
         execution=execution.over(cfg.exec_horizon),
-        seed=EVALUATION_SEED,
+        seed=seeds.EVALUATION.start,
         repeats=REPEATS,
     )
     summary = summarize(trajectories, num_modes=modes, control_dt=run.data().control_dt)
@@ -107,7 +107,7 @@ def main() -> None:
             raise ValueError(f"{args.prefix}: train it with --prefix-horizon {max(DELAYS)} or more")
         ways.append(("prefix", run, Execution()))
 
-    asked = {"seed": EVALUATION_SEED, "episodes": args.episodes, "repeats": REPEATS}
+    asked = {"seed": seeds.EVALUATION.start, "episodes": args.episodes, "repeats": REPEATS}
     report: dict[str, Any] = read_json(args.out) if args.out.exists() else {**asked, "rows": {}}
     if {key: report[key] for key in asked} != asked:
         raise ValueError(f"{args.out} holds rows of other options than {asked}; choose another --out")

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from robolearn import seeds
 from robolearn.config import to_json
 from robolearn.policies.policy import Policy
 from robolearn.report.facts import machine_facts
@@ -31,7 +32,6 @@ from robolearn.rollout.intervals import bootstrap_interval, wilson_interval
 from robolearn.rollout.metrics import summarize
 from robolearn.training.run import Run
 
-EVALUATION_SEED = 100_000
 EPISODES = 100
 DOOR_ANGLE = 28  # index of the door hinge [rad] in AdroitHandDoor-v1's observation
 
@@ -83,7 +83,7 @@ def measure(row: Row, run: Run) -> list[dict[str, object]]:
     for env in row.envs:
         policy = Policy.load(run.checkpoint("last"))
         execution = Execution(run.config().exec_horizon)
-        trajectories = evaluate(policy, env, range(EPISODES), execution=execution, seed=EVALUATION_SEED)
+        trajectories = evaluate(policy, env, range(EPISODES), execution=execution, seed=seeds.EVALUATION.start)
         summary = summarize(trajectories, num_modes=None, control_dt=run.data().control_dt)
         result: dict[str, object] = {"policy": row.name, "env": env.id, "summary": to_json(summary, {})}
         if env is DOOR_ENV:
@@ -109,7 +109,7 @@ def main() -> None:
         run, seconds = train(row, args.data, args.runs)
         results += [{**result, "train_seconds": seconds, "steps": run.config().steps} for result in measure(row, run)]
     if args.out:
-        report = {"command": sys.argv, "seed": EVALUATION_SEED, "episodes": EPISODES, **machine_facts("cpu")}
+        report = {"command": sys.argv, "seed": seeds.EVALUATION.start, "episodes": EPISODES, **machine_facts("cpu")}
         args.out.write_text(json.dumps({**report, "results": results}, indent=2) + "\n")
 
 

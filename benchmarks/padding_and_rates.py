@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from robolearn import seeds
 from robolearn.config import to_json
 from robolearn.data.collect import collect
 from robolearn.data.windows import Padding
@@ -45,7 +46,6 @@ from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.device import Processes, choose_device
 from robolearn.training.fit import Hooks, Record, fit
 
-EVALUATION_SEED = 800_000
 TASKS = {"push": "envs:robolearn/Push-v0", "insert": "envs:robolearn/Insert-v0"}
 DENOISERS: dict[str, FamilyConfig] = {
     "flow": FlowConfig(),
@@ -141,7 +141,7 @@ def run_unit(unit: Unit, folder: Path, size: Size, device_name: str) -> dict[str
     trained = time.perf_counter()
     policy, episodes = state.ema.module.eval(), range(size.episodes)
     execution = Execution(cfg.exec_horizon)
-    trajectories = evaluate(policy, cfg.env, episodes, execution=execution, seed=EVALUATION_SEED)
+    trajectories = evaluate(policy, cfg.env, episodes, execution=execution, seed=seeds.DEFAULTS.start)
     return {
         "unit": unit.name,
         "size": to_json(size, {}),

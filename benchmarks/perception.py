@@ -34,6 +34,7 @@ from envs.avoid_pixels import AvoidPixels
 from envs.cameras import Cameras
 from envs.drivers import TaskVectorEnv
 from envs.episodes import streams_of
+from robolearn import seeds
 from robolearn.config import to_json, write_json
 from robolearn.data.store import DemoStore
 from robolearn.errors import user_errors
@@ -51,7 +52,6 @@ VIEWS = {"top": "image", **{name: f"image_{name}" for name in AvoidPixels.views}
 CONFIG = EnsembleConfig((96, 96, 3), num_values=3, num_members=4, vision=VisionConfig(width=8, shift=0))
 FIT = FitConfig()
 TRAINING_FRAMES, FRAMES = 8, 4  # of an episode
-CALIBRATION_SEED, TEST_SEED = 1_000_000, 2_000_000  # first seeds of fresh episodes
 CONDITIONS = ("clean", *DEGRADATIONS, "mixed")
 ALPHA = 0.1
 
@@ -240,7 +240,9 @@ def measure(cfg: argparse.Namespace) -> dict[str, Any]:
     """All numbers."""
     streams = iter(np.random.default_rng(cfg.seed).spawn(1000))
     demos = demonstrated(cfg.dataset, next(streams))
-    calibration, test = (fresh(seed, cfg.episodes, next(streams)) for seed in (CALIBRATION_SEED, TEST_SEED))
+    calibration, test = (
+        fresh(seed, cfg.episodes, next(streams)) for seed in (seeds.FRAMES_CALIBRATION.start, seeds.FRAMES_TEST.start)
+    )
     ensembles = {view: trained(demos, view, cfg.seed, cfg.ensembles) for view in VIEWS}
     readings = {}
     for name, frames in (("calibration", calibration), ("test", test)):
@@ -287,7 +289,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON with all numbers")
     parser.add_argument("--ensembles", type=Path, help="folder to keep the ensembles in, and to take them from")
     parser.add_argument("--episodes", type=int, default=300, help="fresh episodes for calibration, and as many to test")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=seeds.TRAININGS.start)
     cfg = parser.parse_args()
     torch.set_num_threads(1)
     found = measure(cfg)

@@ -23,6 +23,7 @@ import numpy as np
 from mujoco.rollout import rollout
 
 from envs.pusht import PushT, coverage
+from robolearn import seeds
 from robolearn.data.store import DemoStore
 from robolearn.rollout.intervals import bootstrap_interval
 from robolearn.types import Episode
@@ -93,7 +94,7 @@ def replay_pymunk(episodes: list[Episode]) -> list[Array]:
         env = PushTEnv(obs_type="state")
     states = []
     for episode in episodes:
-        env.reset(seed=0)
+        env.reset(seed=seeds.FIXED)
         env._setup()
         state = episode.obs["state"][0].astype(float).tolist()
         # Turning moves the block's origin, so the angle comes first (in the environment's reset: last).

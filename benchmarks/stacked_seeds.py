@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
+from robolearn import seeds
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.family import Draws
@@ -53,7 +54,7 @@ def make_batches(seeds: int, size: int, device: torch.device) -> list[Batch]:
 
 def one_after_another(policies: list[Policy], batches: list[Batch]) -> Callable[[], None]:
     """A step of every seed by itself."""
-    generator = torch.Generator(policies[0].device).manual_seed(0)
+    generator = torch.Generator(policies[0].device).manual_seed(seeds.FIXED)
     optimizers = [torch.optim.AdamW(policy.parameters(), lr=1e-3) for policy in policies]
 
     def step() -> None:
@@ -68,7 +69,7 @@ def one_after_another(policies: list[Policy], batches: list[Batch]) -> Callable[
 
 def stacked(policies: list[Policy], batches: list[Batch]) -> Callable[[], None]:
     """A step of all seeds at once."""
-    generator, size = torch.Generator(policies[0].device).manual_seed(0), len(batches[0].actions)
+    generator, size = torch.Generator(policies[0].device).manual_seed(seeds.FIXED), len(batches[0].actions)
     parameters, buffers = stack_module_state(policies)  # pyright: ignore[reportArgumentType] (a list is invariant)
     base = copy.deepcopy(policies[0])
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-3)

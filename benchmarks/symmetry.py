@@ -16,6 +16,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
+from robolearn import seeds
 from robolearn.bench.rows import ROWS, Row, Setting, Task, choose
 from robolearn.bench.summary import entropies, per_state, summarise
 from robolearn.bench.triangle import make_units, work
@@ -48,16 +49,16 @@ def compare(units: list[Unit]) -> dict[str, Any]:
     modes = results["ignore"][0]["modes"]
     measured = {use: [r["settings"]["euler-20"] for r in rs] for use, rs in results.items()}
     plain, rows = measured["ignore"], {}
-    for use, seeds in measured.items():
-        numbers = summarise(seeds, modes)
+    for use, trainings in measured.items():
+        numbers = summarise(trainings, modes)
         rows[use] = {
             "success": to_json(numbers.success, {}),
             "mode_entropy": to_json(numbers.mode_entropy, {}),
             "cpu_s": float(np.mean([r["training"]["cpu_s"] for r in results[use]])),
         }
         if use != "ignore":
-            gains = {"success": (per_state(seeds, "success"), per_state(plain, "success"))}
-            gains["mode_entropy"] = (entropies(seeds, len(modes)), entropies(plain, len(modes)))
+            gains = {"success": (per_state(trainings, "success"), per_state(plain, "success"))}
+            gains["mode_entropy"] = (entropies(trainings, len(modes)), entropies(plain, len(modes)))
             rows[use]["gain"] = {name: to_json(paired_difference(*pair), {}) for name, pair in gains.items()}
     return rows
 
@@ -79,7 +80,7 @@ def show(rows: dict[str, Any]) -> None:
 def main() -> None:
     """Train what is missing, and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds.TRAININGS[:3]))
     parser.add_argument("--data", type=Path, default=Path("datasets"))
     parser.add_argument("--runs", type=Path, default=Path("runs/symmetry"))
     parser.add_argument("--threads", type=int, default=1)

@@ -13,9 +13,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from robolearn import seeds
 from robolearn.rollout.intervals import wilson_interval
 
-SEED = 700_000
+SEED = seeds.CALIBRATION.start
 NOISE, MEMORY = 5.0, 0.9  # of the disturbing noise: its size in the expert's, its correlation from step to step
 DISTURBANCES = {
     "Avoid": [{}, {"moved": 0.03}, {"moved": 0.06}, {"mass": 2.0}, {"friction": 0.5}],

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from robolearn import seeds
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.unet import UNetConfig
 from robolearn.policies.diffusion import DiffusionConfig
@@ -41,7 +42,7 @@ def make_state() -> TrainState:
 
 def our_cpu_ms(state: TrainState, batch_size: int) -> float:
     """Median CPU time of a step [ms]."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seeds.FIXED)
     batch = Batch(
         obs={"state": torch.rand(batch_size, OBS_HORIZON, STATE, generator=generator) * 2 - 1},
         actions=torch.rand(batch_size, ACTION_HORIZON, ACTION, generator=generator) * 2 - 1,

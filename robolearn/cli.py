@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
+from robolearn import seeds
 from robolearn.errors import exit_status, user_errors, warn
 
 
@@ -17,7 +18,7 @@ def collect(
     *,
     out: Path,
     episodes: int = 1000,
-    seed: int = 0,
+    seed: int = seeds.DEMONSTRATIONS.start,
     num_envs: int = 64,
     keep_failures: bool = False,
 ) -> None:
@@ -108,7 +109,7 @@ def calibrate(
     alpha: float = 0.1,
     beta: float | None = None,
     episodes: int = 200,
-    seed: int = 700_000,
+    seed: int = seeds.CALIBRATION.start,
     num_samples: int = 16,
     key: str = "state",
     position: tuple[int, ...] = (0, 1),
@@ -236,7 +237,7 @@ def bench(
     *,
     task: tuple[str, ...] = ("avoid",),
     rows: tuple[str, ...] = (),
-    seeds: tuple[int, ...] = (0, 1, 2),
+    seeds: tuple[int, ...] = tuple(seeds.TRAININGS[:3]),
     budget: tuple[str, ...] = ("compute",),
     data: Path = Path("datasets"),
     runs: Path = Path("runs/triangle"),

@@ -15,6 +15,7 @@ ALLOWED = {
     "config": (),
     "errors": (),
     "files": (),
+    "seeds": (),
     "locks": (),
     "data": (),
     "nets": ("data",),
@@ -28,7 +29,7 @@ ALLOWED = {
     "training": ("policies", "nets", "data", "rollout"),
     "bench": ("training", "report", "rollout", "policies", "nets", "data"),
 }
-COMMON = {"types", "config", "errors", "files", "locks"}
+COMMON = {"types", "config", "errors", "files", "locks", "seeds"}
 ONLY_IN = {
     "mujoco": ("envs/",),
     "zarr": ("robolearn/data/store.py", "robolearn/data/chunks.py", "robolearn/data/writer.py"),
@@ -48,7 +49,7 @@ def imports(source):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            yield node.module
+            yield from (f"robolearn.{a.name}" for a in node.names) if node.module == "robolearn" else (node.module,)
 
 
 def violations(files):
@@ -76,6 +77,7 @@ def test_imports_go_one_way():
         ("robolearn/nets/mlp.py", "from robolearn.policies.flow import Flow"),
         ("robolearn/policies/flow.py", "import robolearn.training.fit"),
         ("robolearn/rollout/engine.py", "def f():\n    from robolearn.training.run import Run"),
+        ("robolearn/nets/mlp.py", "from robolearn import training"),
         ("robolearn/rollout/engine.py", "import envs"),
         ("envs/avoid.py", "from robolearn.types import Batch"),
         ("robolearn/rollout/video.py", "import mujoco"),

@@ -25,6 +25,7 @@ from benchmarks.safety.raw import Episodes, Raw, load_unit
 from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, load, load_fitted, place
 from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, watched
+from robolearn import seeds
 from robolearn.guard.calibrate import make_guarded
 from robolearn.guard.controller import GuardedController
 from robolearn.rollout.evaluation import evaluate
@@ -167,7 +168,7 @@ def shuffle(gate: Episodes, never: Episodes, factor: float = 1.0) -> Plan:
         never: The same without.
         factor: Interventions for each of the gate's.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seeds.FIXED)
     parts = np.split(gate.intervening, np.cumsum(gate.plans.astype(int))[:-1])
     durations = [n for on in parts for n in _durations(on)]
     durations += rng.choice(durations, round((factor - 1) * len(durations))).tolist() if durations else []

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robolearn import seeds
 from robolearn.guard.familiarity import (
     FAMILIARITY,
     NUM_EMBEDDINGS,
@@ -30,13 +31,13 @@ EXECUTION = Execution(8)
 NUM_SAMPLES = 16
 BIAS = "sensor bias"
 FIRST = {
-    "evaluation": 100_000,
-    "selection": 300_000,  # shifts and the gates' scores were chosen on these
-    "calibration": 700_000,
-    "tuning": 701_000,  # of the gates' thresholds to a budget
-    "tube": 705_000,
-    "set": 710_000,
-    "interventions": 800_000,
+    "evaluation": seeds.EVALUATION.start,
+    "selection": seeds.SELECTION.start,  # shifts and the gates' scores were chosen on these
+    "calibration": seeds.CALIBRATION.start,
+    "tuning": seeds.CALIBRATION.start + 1_000,  # of the gates' thresholds to a budget
+    "tube": seeds.CALIBRATION.start + 5_000,
+    "set": seeds.CALIBRATION.start + 10_000,
+    "interventions": seeds.INTERVENTIONS.start,
 }
 SCORES = (
     "disagreement",

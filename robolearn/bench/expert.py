@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.bench.measuring import EVALUATION_SEED, SELECTION_SEED
+from robolearn import seeds
 from robolearn.bench.rows import Task
 from robolearn.bench.summary import Measured
 from robolearn.config import read_json, write_json
@@ -21,7 +21,6 @@ from robolearn.rollout.environments import EnvConfig
 from robolearn.types import Array
 
 ROUNDS = 8  # each of as many episodes as a policy has
-DECISION_SEED = 1_000_000  # from here on, for the expert's decisions and noise
 
 
 def expert_rounds(task: Task, runs: Path) -> list[Measured]:
@@ -50,8 +49,8 @@ def ask_expert(task: Task, data: Path, runs: Path) -> None:
         return
     attrs = Demos.open([data / path for path in task.train.dataset.path]).attrs
     env = task.train.env.over(EnvConfig(attrs.env_id, attrs.env_kwargs))
-    evaluation = _episodes(env, EVALUATION_SEED + np.arange(task.num_states), task.num_repeats)
-    selection = _episodes(env, SELECTION_SEED + np.arange(task.selection_states), task.num_repeats)
+    evaluation = _episodes(env, seeds.EVALUATION.start + np.arange(task.num_states), task.num_repeats)
+    selection = _episodes(env, seeds.SELECTION.start + np.arange(task.selection_states), task.num_repeats)
     rounds = [{"evaluation": e, "selection": s} for e, s in zip(evaluation, selection, strict=True)]
     if rounds:
         _path(task, runs).parent.mkdir(parents=True, exist_ok=True)
@@ -62,15 +61,15 @@ def _path(task: Task, runs: Path) -> Path:
     return runs / task.name / "expert.json"
 
 
-def _episodes(env: EnvConfig, seeds: Array, num_repeats: int) -> list[dict[str, Any]]:
+def _episodes(env: EnvConfig, starts: Array, num_repeats: int) -> list[dict[str, Any]]:
     """Success and mode of every round, [c][n]: it starts like a policy's episodes and decides anew in each."""
-    shape = ROUNDS, len(seeds), num_repeats
-    starts = np.broadcast_to(seeds[:, None], shape).ravel()
+    shape = ROUNDS, len(starts), num_repeats
+    starts = np.broadcast_to(starts[:, None], shape).ravel()
     envs: Any = make_envs(env, len(starts), (), num_frames=0)  # an expert needs no images
     try:
         if not getattr(getattr(envs, "task", None), "has_expert", False):
             return []
-        decisions = DECISION_SEED + np.arange(len(starts))
+        decisions = seeds.DECISIONS.start + np.arange(len(starts))
         envs.reset(seed=decisions.tolist(), options={"start": envs.starts(starts.tolist())})
         ended, info = np.zeros(len(starts), bool), {}
         while not ended.all():

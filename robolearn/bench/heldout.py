@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robolearn import seeds
 from robolearn.data.demos import Demos
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
@@ -80,7 +81,7 @@ class HeldOut:
     @torch.inference_mode()
     def compare(self, policy: Policy) -> dict[str, list[float]]:
         """Energy, and shares beyond r and 3 r, of a policy's chunks, per held-out episode; see rollout/agreement.py."""
-        generator = torch.Generator(policy.device).manual_seed(0)
+        generator = torch.Generator(policy.device).manual_seed(seeds.FIXED)
         parts = zip(*(value.split(ROWS) for value in self.obs.values()), strict=True)
         samples = [
             policy.sample(dict(zip(self.obs, part, strict=True)), NUM_SAMPLES, generator=generator) for part in parts
@@ -101,7 +102,7 @@ def _choose(windows: Windows, lengths: Array) -> tuple[Array, int]:
     usable = [i for i in (np.flatnonzero(full & (rank == e)) for e in range(len(lengths))) if len(i)]
     if not usable:
         raise ValueError("no held-out episode is as long as a chunk")
-    count, rng = math.ceil(NUM_OBSERVATIONS / len(usable)), np.random.default_rng(0)
+    count, rng = math.ceil(NUM_OBSERVATIONS / len(usable)), np.random.default_rng(seeds.FIXED)
     return np.concatenate([rng.choice(i, count, replace=len(i) < count) for i in usable]), len(usable)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from robolearn.bench.measuring import EVALUATION_SEED, LATENCY_REPEATS
+from robolearn import seeds
+from robolearn.bench.measuring import LATENCY_REPEATS
 from robolearn.bench.unit import Unit
 from robolearn.policies.policy import Policy
 from robolearn.rollout.evaluation import evaluate, measure_latency
@@ -26,7 +27,9 @@ def measure_again(units: Sequence[Unit], device: torch.device) -> Iterator[str]:
             for name, measured in result.get("settings", {}).items():
                 run = Run.open(unit.directory / "run")
                 policy, cfg = Policy.load(run.checkpoint("last"), device=device, **measured["runtime"]), run.config()
-                first = evaluate(policy, cfg.env, [0], execution=Execution(cfg.exec_horizon), seed=EVALUATION_SEED)[0]
+                first = evaluate(
+                    policy, cfg.env, [0], execution=Execution(cfg.exec_horizon), seed=seeds.EVALUATION.start
+                )[0]
                 measured |= measure_latency(policy, first, LATENCY_REPEATS)
                 yield f"{unit.name}, {name}: p50 {measured['p50_ms']:.2f} ms, p99 {measured['p99_ms']:.2f} ms"
             if result:

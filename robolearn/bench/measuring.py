@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from robolearn import seeds
 from robolearn.bench.heldout import HeldOut
 from robolearn.bench.rows import Setting, Task
 from robolearn.data.demos import Demos
@@ -19,8 +20,6 @@ from robolearn.rollout.execution import Execution
 from robolearn.training.run import Run
 from robolearn.types import Trajectory
 
-EVALUATION_SEED = 100_000
-SELECTION_SEED = 300_000
 LATENCY_REPEATS = 200
 
 
@@ -31,8 +30,8 @@ def measure(task: Task, run: Run, setting: Setting, held_out: HeldOut, device: t
     training seed. `selection` is for choosing a setting, `evaluation` for reporting it.
     """
     policy = Policy.load(run.checkpoint("last"), device=device, **setting.runtime)
-    selection = _roll_out(policy, task, run, SELECTION_SEED, task.selection_states)
-    evaluation = _roll_out(policy, task, run, EVALUATION_SEED, task.num_states)
+    selection = _roll_out(policy, task, run, seeds.SELECTION.start, task.selection_states)
+    evaluation = _roll_out(policy, task, run, seeds.EVALUATION.start, task.num_states)
     return {
         "runtime": setting.runtime,
         **measure_latency(policy, evaluation[0], LATENCY_REPEATS),

@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from robolearn import seeds
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter, is_unbegun
 from robolearn.errors import warned
@@ -43,7 +44,7 @@ def collect(
     env_id: str,
     num_episodes: int,
     out: Path,
-    seed: int = 0,
+    seed: int = seeds.DEMONSTRATIONS.start,
     num_envs: int = 64,
     keep_failures: bool = False,
     on_episode: Callable[[Collected], None] = lambda _: None,

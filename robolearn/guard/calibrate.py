@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from robolearn import seeds
 from robolearn.guard.controller import GuardedController
 from robolearn.guard.monitor import Monitor
 from robolearn.policies.ensemble import Ensemble
@@ -18,14 +19,6 @@ from robolearn.safety.certificate import Calibration, Certificate, Source, certi
 from robolearn.safety.conformal import smallest_number, too_few
 from robolearn.safety.gate import Gate
 from robolearn.types import Trajectory
-
-CALIBRATION_SEED = 700_000
-# What other episodes start from.
-TAKEN = {
-    "demonstrations": range(100_000),
-    "evaluations": range(100_000, 500_000),
-    "rollouts while training": range(500_000, 700_000),
-}
 
 
 def watch(
@@ -84,11 +77,11 @@ def check_calibration(episodes: int, seed: int, alpha: float) -> None:
     """
     if episodes < smallest_number(alpha):
         raise ValueError(too_few(episodes, alpha))
-    for purpose, seeds in TAKEN.items():
-        if seed < seeds.stop and seeds.start < seed + episodes:
+    for purpose, taken in seeds.TAKEN.items():
+        if seed < taken.stop and taken.start < seed + episodes:
             raise ValueError(
-                f"seeds {seed} .. {seed + episodes - 1} overlap with those of {purpose} ({seeds.start} .. "
-                f"{seeds.stop - 1}); calibrate from {CALIBRATION_SEED} on"
+                f"seeds {seed} .. {seed + episodes - 1} overlap with those of {purpose} ({taken.start} .. "
+                f"{taken.stop - 1}); calibrate from {seeds.CALIBRATION.start} on"
             )
 
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from robolearn import seeds
 from robolearn.guard.policy_scores import denoising_loss, dropout_members
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.family import Draws
@@ -16,7 +17,7 @@ from robolearn.policies.mixture import Mixture
 from robolearn.policies.policy import Policy
 from robolearn.safety import exact, scores
 
-DROPOUT_MEMBERS, DROPOUT_SEED = 5, 0
+DROPOUT_MEMBERS = 5
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _stac_single(seen: Evidence) -> Tensor:
 
 
 def _dropout(seen: Evidence) -> Tensor:
-    generator = torch.Generator(seen.noise.device).manual_seed(DROPOUT_SEED)  # the same members at every replanning
+    generator = torch.Generator(seen.noise.device).manual_seed(seeds.FIXED)  # the same members at every replanning
     members = dropout_members(seen.policy, seen.obs, seen.noise, DROPOUT_MEMBERS, generator=generator)
     return scores.energy_disagreement(members)
 

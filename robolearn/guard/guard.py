@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from robolearn import seeds
 from robolearn.guard.calibrate import make_guarded
 from robolearn.guard.controller import Fallback, GuardedController
 from robolearn.guard.familiarity import FAMILIARITY, load_familiarity
@@ -150,7 +151,7 @@ def time_gate(
         period: Steps from one replanning to the next.
         repeats: Timed calls.
     """
-    monitor = Monitor(ensemble, (gate.score,), gate.num_samples, 1, seed=0, period=period, fitted=fitted)
+    monitor = Monitor(ensemble, (gate.score,), gate.num_samples, 1, seed=seeds.FIXED, period=period, fitted=fitted)
     monitor.reset([0], [0])
     cfg, slot = ensemble.cfg, np.array([0])
     rows = np.zeros((1, cfg.obs_horizon), int)

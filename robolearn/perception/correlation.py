@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from robolearn import seeds
+
 
 def rank_correlation(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
     """Spearman's rho in [-1, 1]; equal values share their mean rank; NaN where one of the two is constant."""
@@ -22,7 +24,7 @@ def rank_correlation_interval(
     *,
     num_resamples: int = 2000,
     confidence: float = 0.95,
-    seed: int = 0,
+    seed: int = seeds.FIXED,
 ) -> tuple[float, float]:
     """Percentile bootstrap of `rank_correlation` over all frames, in which episodes are drawn with all their frames.
 

@@ -11,6 +11,7 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from robolearn import seeds
 from robolearn.rollout.intervals import CONFIDENCE, NUM_RESAMPLES, corrected_entropy, mode_entropy
 from robolearn.rollout.metrics import Estimate
 
@@ -37,7 +38,10 @@ def conditional_mode_entropies(
 
 
 def expected_mode_entropy(
-    distribution: Float[np.ndarray, " m"], num_repeats: int, num_simulations: int = NUM_SIMULATIONS, seed: int = 0
+    distribution: Float[np.ndarray, " m"],
+    num_repeats: int,
+    num_simulations: int = NUM_SIMULATIONS,
+    seed: int = seeds.FIXED,
 ) -> float:
     """What `mode_entropy` shows on average for this many draws of a distribution: the demonstrators' own value."""
     draws = np.random.default_rng(seed).multinomial(num_repeats, distribution, size=num_simulations)
@@ -71,7 +75,7 @@ def mode_divergence_estimate(
     *,
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = CONFIDENCE,
-    seed: int = 0,
+    seed: int = seeds.FIXED,
 ) -> Estimate | None:
     """Mean over training seeds s of `mode_divergence` over all successful episodes, corrected for its bias.
 

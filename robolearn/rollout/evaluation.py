@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from robolearn import seeds
 from robolearn.errors import warned
 from robolearn.policies.policy import Policy
 from robolearn.rollout.chunked import make_envs
@@ -71,7 +72,7 @@ def measure_latency(
     Returns:
         p50_ms, p99_ms, nfe (network evaluations per chunk) and parameters.
     """
-    generator = torch.Generator(policy.device).manual_seed(0)
+    generator = torch.Generator(policy.device).manual_seed(seeds.FIXED)
     rows = np.zeros((candidates, policy.cfg.obs_horizon), int)
     blank = {k: np.zeros((1, *shape), np.uint8) for k, shape in policy.cfg.obs_shapes.items() if is_image(shape)}
     obs = {k: torch.from_numpy(v[rows]).float().to(policy.device) for k, v in (trajectory.obs | blank).items()}

@@ -9,6 +9,8 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Float, Int
 
+from robolearn import seeds
+
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 2000
 
@@ -44,7 +46,7 @@ def bootstrap_interval(
     *,
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = CONFIDENCE,
-    seed: int = 0,
+    seed: int = seeds.FIXED,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of a statistic.
 
@@ -97,7 +99,7 @@ def mode_entropy_interval(
     *,
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = CONFIDENCE,
-    seed: int = 0,
+    seed: int = seeds.FIXED,
 ) -> tuple[float, float]:
     """Symmetric bootstrap interval of `mode_entropy`, clipped to [0, 1].
 

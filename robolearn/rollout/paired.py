@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from robolearn import seeds
 from robolearn.rollout.intervals import CONFIDENCE, NUM_RESAMPLES
 from robolearn.rollout.metrics import Estimate
 
@@ -20,7 +21,7 @@ def grouped_mean(
     shared_groups: bool = True,
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = CONFIDENCE,
-    seed: int = 0,
+    seed: int = seeds.FIXED,
 ) -> Estimate:
     """Mean over seeds and groups, with a percentile bootstrap interval.
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from robolearn import seeds
 from robolearn.safety.bands import first_alarm
 from robolearn.safety.conformal import exceeds
 
@@ -65,7 +66,7 @@ def detection(
     *,
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = CONFIDENCE,
-    seed: int = 0,
+    seed: int = seeds.FIXED,
 ) -> Detection:
     """Measure a detector that alarms where the score is above the limit; NaN scores alarm.
 
@@ -147,7 +148,7 @@ def roc_auc(scores: Float[np.ndarray, " e"], success: Bool[np.ndarray, " e"]) ->
     return float(_wins(scores[~success], scores[success]).mean())
 
 
-def controls(episodes: int, steps: int, seed: int = 0) -> dict[str, Float[np.ndarray, "e t"]]:
+def controls(episodes: int, steps: int, seed: int = seeds.FIXED) -> dict[str, Float[np.ndarray, "e t"]]:
     """Scores that know nothing, by name: the elapsed steps, random numbers, a constant. A detector has to beat them."""
     return {
         "time": np.tile(np.arange(float(steps)), (episodes, 1)),

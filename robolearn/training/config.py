@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from robolearn import seeds
 from robolearn.data.splits import ShortEpisodes
 from robolearn.data.symmetry import SymmetryUse
 from robolearn.data.windows import Padding
@@ -75,7 +76,7 @@ class TrainConfig:
     """Largest gradient norm."""
     ema_decay: float = 0.999
     """Ceiling of the moving average of the weights, the one that is evaluated; it warms up from zero."""
-    seed: int = 0
+    seed: int = seeds.TRAININGS.start
     """Fixes the split, the initial weights, the batches and the noise."""
     num_members: int = 1
     """Train an ensemble: this run and others below it, with seed + 1 ... on bootstraps of its episodes."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from robolearn import seeds
 from robolearn.config import to_json
 from robolearn.policies.registry import REGISTRY
 from robolearn.rollout.evaluation import evaluate
@@ -19,8 +20,6 @@ from robolearn.training.fit import Hooks, Record
 from robolearn.training.logger import MetricsFile, WandbLogger, read_records
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
-
-ROLLOUT_SEED = 500_000  # apart from the seeds of demonstrations (0 ...) and of evaluations (100,000 ...)
 
 
 class Session(Hooks):
@@ -94,7 +93,11 @@ class Session(Hooks):
         """Roll the current policy out; log success and a video of the first episode."""
         policy, cfg = state.ema.module, self.cfg
         trajectories = evaluate(
-            policy, cfg.env, range(cfg.rollout_episodes), execution=Execution(cfg.exec_horizon), seed=ROLLOUT_SEED
+            policy,
+            cfg.env,
+            range(cfg.rollout_episodes),
+            execution=Execution(cfg.exec_horizon),
+            seed=seeds.ROLLOUTS.start,
         )
         summary = summarize(trajectories, num_modes=None, control_dt=self.data.control_dt)
         record = {

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from robolearn import seeds
 from robolearn.bench import expert
 from robolearn.bench.expert import ask_expert, expert_rounds
 from robolearn.bench.gather import gather
-from robolearn.bench.measuring import EVALUATION_SEED
 from robolearn.bench.rows import TASKS, choose
 from robolearn.bench.summary import entropies
 from robolearn.bench.unit import Unit
@@ -44,7 +44,7 @@ def test_starts_are_those_of_the_policies_and_decisions_are_new(data):
     # 4 standard errors of 48 equally likely decisions are 0.29
     assert (np.abs((modes == 1).mean((0, 2))[searches > 0.9] - 0.5) < 0.29).all()
     assert 0.2 < entropies(rounds, 2).mean() < 0.8  # where every start offered both ways it were 0.92
-    first = expert._episodes(EnvConfig("envs:robolearn/Insert-v0"), EVALUATION_SEED + np.arange(3), 6)
+    first = expert._episodes(EnvConfig("envs:robolearn/Insert-v0"), seeds.EVALUATION.start + np.arange(3), 6)
     searching = (np.array([r["mode"] for r in first]) >= 0).mean((0, 2))
     np.testing.assert_allclose(searching > 0.5, searches[:3] > 0.5)
 
@@ -52,7 +52,7 @@ def test_starts_are_those_of_the_policies_and_decisions_are_new(data):
 @pytest.mark.parametrize("name", ["Avoid", "AvoidPixels", "Push"])
 def test_the_expert_plans_from_the_start_it_is_asked_about(name):
     """Where the obstacles stand is part of a start: planned for another one, its ways lead into them."""
-    rounds = expert._episodes(EnvConfig(f"envs:robolearn/{name}-v0"), EVALUATION_SEED + np.arange(3), 2)
+    rounds = expert._episodes(EnvConfig(f"envs:robolearn/{name}-v0"), seeds.EVALUATION.start + np.arange(3), 2)
     assert np.mean([r["success"] for r in rounds]) > 0.9  # an expert of Push fails now and then
     modes = np.array([r["mode"] for r in rounds]).swapaxes(0, 1).reshape(3, -1)
     assert all(len(set(row)) > 2 for row in modes)
@@ -99,3 +99,11 @@ def test_coverage_is_in_units_of_what_the_expert_shows(tmp_path):
     apart = gather([TASK], [REGRESSION], tmp_path)[0].entries[0].best.numbers.expert_entropy
     assert apart is not None
     assert apart > 1.5 * numbers.expert_entropy
+
+
+def test_both_parts_start_from_their_own_seeds(data, monkeypatch):
+    asked = []
+    monkeypatch.setattr(expert, "_episodes", lambda env, starts, num_repeats: asked.append(starts.tolist()) or [])
+    ask_expert(dataclasses.replace(INSERT, num_states=3, selection_states=2), data, data)
+    first, other = seeds.EVALUATION.start, seeds.SELECTION.start
+    assert asked == [[first, first + 1, first + 2], [other, other + 1]]

@@ -15,6 +15,7 @@ from robolearn.bench.unit import Unit
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.gmm import GMMConfig
 from robolearn.rollout.coverage import expected_mode_entropy
+from robolearn.rollout.paired import grouped_mean
 from tests.bench.tiny import FLOW, REGRESSION, TASK, measured, result
 
 ALL, HALF, NONE = np.ones((2, 6)), np.tile([1, 1, 1, 0, 0, 0], (2, 1)), np.zeros((2, 6))
@@ -180,3 +181,43 @@ def test_more_entropy_than_the_demonstrators_earns_nothing(tmp_path, put):
     entry = entries(tmp_path)[1]["flow"]
     assert [one.merit for one in entry.settings] == [1, 1]
     assert entry.best.setting == "euler-5"
+
+
+def test_differences_pair_a_training_seed_with_itself(tmp_path, put):
+    """Both rows succeed with seed 1 and fail with seed 0: paired, they do not differ, with certainty."""
+    for seed, success in ((0, NONE), (1, ALL)):
+        put(FLOW, seed, {"euler-5": measured(success, BOTH_WAYS, nfe=5), "euler-1": measured(NONE, nfe=1)})
+        put(REGRESSION, seed, {"default": measured(success)})
+    difference = entries(tmp_path)[1]["regression"].difference["success"]
+    assert (difference.low, difference.value, difference.high) == (0, 0, 0)
+
+
+def test_differences_are_over_the_seeds_that_both_have(tmp_path, put):
+    for row, seed, success in ((FLOW, 0, NONE), (FLOW, 1, ALL), (REGRESSION, 1, ALL), (REGRESSION, 2, NONE)):
+        put(row, seed, {setting.name: measured(success, BOTH_WAYS, nfe=5 * (row is FLOW)) for setting in row.settings})
+    group, by_row = entries(tmp_path)
+    assert group.baseline == "flow"
+    assert by_row["regression"].difference["success"].value == 0
+
+
+def test_one_slow_training_seed_does_not_move_the_latency(tmp_path, put):
+    for seed, p50, p99 in ((0, 1.0, 2.0), (1, 9.0, 90.0), (2, 2.0, 3.0)):
+        put(REGRESSION, seed, {"default": measured(ALL) | {"p50_ms": p50, "p99_ms": p99}})
+    best = entries(tmp_path)[1]["regression"].best
+    assert (best.p50_ms, best.p99_ms) == (2, 3)
+
+
+def test_three_seeds_are_enough(tmp_path, put):
+    for seed in range(3):
+        put(REGRESSION, seed, {"default": measured(ALL)})
+    assert entries(tmp_path)[1]["regression"].sized_down == ("12 of 200 episodes per seed",)
+
+
+def test_every_training_seed_has_held_out_episodes_of_its_own(tmp_path, put):
+    """What the seeds show is not resampled as if column c were the same episode for both."""
+    energy = np.linspace(0, 1, 8)
+    for seed, values in ((0, energy), (1, 1 - energy)):
+        put(REGRESSION, seed, {"default": measured(ALL) | {"energy": values.tolist()}})
+    found = entries(tmp_path)[1]["regression"].best.numbers.energy
+    values = np.stack([energy, 1 - energy])
+    assert found == grouped_mean(values, shared_groups=False) != grouped_mean(values)

@@ -1,0 +1,86 @@
+"""Which episodes a measurement rolls out, and how they are written down."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from robolearn import seeds
+from robolearn.bench import measuring
+from robolearn.bench.heldout import HeldOut
+from robolearn.bench.rows import Setting
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.writer import DemoWriter
+from robolearn.policies.regression import RegressionConfig
+from robolearn.training.run import Run
+from robolearn.types import Episode, Trajectory
+from tests.bench.tiny import TASK
+
+EVALUATION, SELECTION = seeds.EVALUATION.start, seeds.SELECTION.start
+
+
+class OpenRun(Run):
+    """A run of one configuration, without its files."""
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+
+    def config(self):
+        return self.cfg
+
+    def checkpoint(self, name="last"):
+        return Path(name)
+
+
+class Nothing(HeldOut):
+    """Held-out observations that show nothing."""
+
+    def __init__(self):
+        pass
+
+    def compare(self, policy):
+        return {}
+
+
+@pytest.fixture
+def rolled_out(monkeypatch, make_policy):
+    """Measure made-up episodes, whose mode is their index; returns what was asked for, and what was measured."""
+    asked, policy = [], make_policy(RegressionConfig())
+
+    def evaluate(policy, env, episodes, *, seed, repeats, **_):
+        asked.append((seed, list(episodes), repeats))
+        none = np.zeros((0, 2), np.float32)
+        return [
+            Trajectory(i, seed + i // repeats, {}, none, none[:, 0], none[:, 0], seed == EVALUATION, i, "time")
+            for i in episodes
+        ]
+
+    monkeypatch.setattr(measuring, "evaluate", evaluate)
+    monkeypatch.setattr(measuring, "measure_latency", lambda *_: {})
+    monkeypatch.setattr(measuring, "used_parameters", lambda *_: 0)
+    monkeypatch.setattr(measuring.Policy, "load", lambda *_, **__: policy)
+    return asked, measuring.measure(TASK, OpenRun(TASK.train), Setting("x"), Nothing(), torch.device("cpu"))
+
+
+def test_a_setting_is_chosen_on_other_episodes_than_are_reported(rolled_out):
+    asked, found = rolled_out
+    assert asked == [(SELECTION, [0, 1, 2], 3), (EVALUATION, [0, 1, 2, 3, 4, 5], 3)]
+    assert found["selection"]["success"] == [[0, 0, 0]]
+    assert found["evaluation"]["success"] == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_a_row_holds_the_repetitions_of_one_start(rolled_out):
+    assert rolled_out[1]["evaluation"]["mode"] == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_demonstrations_without_a_mode_are_of_none(tmp_path):
+    attrs = StoreAttrs(env_id="envs:robolearn/Avoid-v0", control_dt=0.05, obs_keys=("state",))
+    rows = np.zeros((3, 4), np.float32)
+    episodes = [Episode({"state": rows}, rows[:, :2], {"mode": mode}) for mode in (-1, 0, 0, 5)]
+    DemoWriter.create(tmp_path / "demos.zarr", attrs=attrs).extend(episodes)
+    dataset = dataclasses.replace(TASK.train.dataset, path=(tmp_path / "demos.zarr",))
+    cfg = dataclasses.replace(TASK.train, dataset=dataset)
+    modes = measuring.demonstrated_modes(OpenRun(cfg))
+    assert modes == [2, 0, 0, 0, 0, 1, *[0] * 18]
