@@ -47,4 +47,5 @@ class EMA(Generic[Module]):
         for start, (shadow, followed) in self._groups.items():
             decay = min(self.decay, 1 - (1 + max(0, step - start)) ** -0.75)
             torch._foreach_lerp_(shadow, followed, 1 - decay)
-        torch._foreach_copy_(*self._buffers)
+        if self._buffers[0]:
+            torch._foreach_copy_(*self._buffers)
