@@ -90,7 +90,7 @@ class TrainConfig:
     threads: int | None = None
     """CPU threads; by default one per two cores, at most 4: small networks lose time at barriers."""
     amp: Literal["auto", "on", "off"] = "auto"
-    """bfloat16 autocast; auto: where the hardware multiplies bfloat16 (2 to 3 times faster on such a CPU)."""
+    """bfloat16 autocast; auto: on CPUs that multiply bfloat16 (2 to 3 times faster there), not on GPUs."""
     compile: bool = False
     """torch.compile the loss; pays off on long runs."""
 
