@@ -17,6 +17,9 @@ from robolearn.files import replacing
 T = TypeVar("T")
 Registry = dict[str, type]
 
+MAX_BYTES = 64 << 20  # of a JSON file
+MAX_DEPTH = 64
+
 
 def to_json(value: Any, registry: Registry) -> Any:
     """Turn a dataclass (nested, with tuples, dicts and registered union members) into JSON values."""
@@ -114,14 +117,47 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: The file is missing or no JSON.
+        ValueError: The file is missing, too large, nested too deep or no JSON.
     """
     try:
-        return json.loads(path.read_text())
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ValueError(f"{path}: {size} bytes; at most {MAX_BYTES} are read")
+        content = path.read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+    return parse_json(content, str(path))
+
+
+def parse_json(content: bytes | str, where: str) -> Any:
+    """Parse JSON from anywhere.
+
+    Args:
+        content: Text, or bytes of it in UTF-8.
+        where: What it is, for the message.
+
+    Raises:
+        ValueError: It is no JSON, or nested deeper than `MAX_DEPTH`.
+    """
+    try:
+        value = json.loads(content)
+    except RecursionError:
+        raise ValueError(f"{where}: nested too deep; at most {MAX_DEPTH} levels are read") from None
     except ValueError as error:  # no JSON, or not even text
-        raise ValueError(f"{path}: not JSON ({error})") from None
+        raise ValueError(f"{where}: not JSON ({error})") from None
+    level, depth = [value], 0
+    while level := [item for parent in level for item in _items(parent)]:
+        depth += 1
+        if depth > MAX_DEPTH:  # what walks through it later would end in a RecursionError
+            raise ValueError(f"{where}: nested too deep; at most {MAX_DEPTH} levels are read")
+    return value
+
+
+def _items(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def write_json(path: Path, data: Any, *, compact: bool = False) -> None:

@@ -53,13 +53,18 @@ def exit_status(stop: KeyboardInterrupt) -> int:
 def one_line(error: BaseException) -> str:
     """What an error says, in one line; of the operating system's the file first."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+        return printable(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    return printable(" ".join(str(error).split())) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Text without control characters: names in strangers' files may hold what moves a terminal."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def warn(text: str) -> None:
     """Print a warning, one line."""
-    print(f"warning: {text}", file=sys.stderr)
+    print(f"warning: {printable(text)}", file=sys.stderr)
 
 
 @contextmanager

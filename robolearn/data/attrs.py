@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import Any
 
+from robolearn.config import from_json
+
 SCHEMA_VERSION = 1
+MIN_DT, MAX_DT = 1e-6, 3600.0  # [s] what may be a control step
+
+
+def check_control_dt(value: Any, where: str) -> None:
+    """Raise a ValueError unless `value` is a number of seconds that may lie between two actions."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not MIN_DT <= float(value) <= MAX_DT:  # NaN is in no range
+        raise ValueError(f"{where}: control_dt is {value!r:.60}, expected seconds, {MIN_DT:g} to {MAX_DT:g}")
 
 
 @dataclass(frozen=True)
@@ -34,12 +45,23 @@ class StoreAttrs:
     licence: str = ""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.control_dt is not None:
+            check_control_dt(self.control_dt, "attributes")
+        for name, value in self.env_kwargs.items():
+            if not isinstance(value, int | float | bool | str):
+                raise ValueError(
+                    f"attributes: env_kwargs: {name} is {value!r:.60}, neither a number nor a truth value nor text"
+                )
+
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> StoreAttrs:
-        """Read the root attributes; a store without a schema version declares nothing."""
+        """Read the root attributes; a store without a schema version declares nothing.
+
+        Raises:
+            ValueError: An attribute is of another kind than it should be.
+        """
         if "schema_version" not in raw:
             return cls(schema_version=None)
         known = {f.name: raw[f.name] for f in fields(cls) if f.name in raw}
-        if known.get("obs_keys") is not None:
-            known["obs_keys"] = tuple(known["obs_keys"])
-        return cls(**known)
+        return from_json(cls, known, {}, "attributes")

@@ -21,6 +21,46 @@ def ends_problem(ends: np.ndarray) -> str | None:
     return None
 
 
+def type_problem(key: str, dtype: np.dtype) -> str | None:
+    """Say why arrays of this type hold no numbers to train on; None if they do."""
+    if dtype.kind in "biuf" and dtype.itemsize <= 8:
+        return None
+    return f"data/{key}: has type {dtype}; expected truth values, integers or floats of 1 to 8 bytes"
+
+
+def float32_problem(key: str, array: np.ndarray, ends: np.ndarray, first_row: int = 0) -> str | None:
+    """Name the first number that float32 cannot hold: a float beyond its range, a whole number that it would round.
+
+    Args:
+        key: Name for the message.
+        array: Finite rows [time, ...] of the key.
+        ends: Cumulative, exclusive ends of the episodes [e].
+        first_row: Row of the whole recording at which `array` starts.
+    """
+    if array.dtype.itemsize < 4 or array.dtype.kind not in "iuf" or array.dtype == np.float32:
+        return None
+    if array.dtype.kind == "f":
+        wrong, what = np.abs(array) > np.finfo(np.float32).max, "does not fit into float32"
+    elif array.size == 0 or max(abs(int(array.min())), abs(int(array.max()))) <= 1 << 24:
+        return None
+    else:
+        # Exact in float32 is what has at most 24 bits between its highest and its lowest.
+        size = np.abs(array).astype(np.uint64)
+        wrong = size // np.maximum(size & (~size + np.uint64(1)), np.uint64(1)) > np.uint64(1 << 24)
+        what = "would be rounded in float32; store it relative to something near"
+    if not wrong.any():
+        return None
+    flat = array.reshape(len(array), -1)
+    row, dim = (int(i) for i in np.argwhere(wrong.reshape(len(array), -1))[0])
+    return f"data/{key}: {flat[row, dim]} in {_place(row + first_row, dim, ends)} {what}"
+
+
+def _place(row: int, dim: int, ends: np.ndarray) -> str:
+    episode = int(np.searchsorted(ends, row, side="right"))
+    step = row - (int(ends[episode - 1]) if episode else 0)
+    return f"episode {episode}, step {step}, dim {dim} (row {row})"
+
+
 def finite_problem(key: str, array: np.ndarray, ends: np.ndarray, first_row: int = 0) -> str | None:
     """Name key, episode, step and dimension of the first NaN or infinity; None if all is finite.
 
@@ -31,13 +71,14 @@ def finite_problem(key: str, array: np.ndarray, ends: np.ndarray, first_row: int
         first_row: Row of the whole recording at which `array` starts.
     """
     # A finite sum proves that every entry is finite, in one pass and without a temporary array.
-    if array.dtype.kind != "f" or np.isfinite(np.sum(array, dtype=np.float64)):
+    if array.dtype.kind != "f":
         return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.sum(array, dtype=np.float64)):
+            return None
     flat = array.reshape(len(array), -1)
     rows, dims = np.nonzero(~np.isfinite(flat))
     if len(rows) == 0:
         return None
-    row, dim = int(rows[0]) + first_row, int(dims[0])
-    episode = int(np.searchsorted(ends, row, side="right"))
-    step = row - (int(ends[episode - 1]) if episode else 0)
-    return f"data/{key}: {flat[rows[0], dim]} in episode {episode}, step {step}, dim {dim} (row {row})"
+    row, dim = int(rows[0]), int(dims[0])
+    return f"data/{key}: {flat[row, dim]} in {_place(row + first_row, dim, ends)}"

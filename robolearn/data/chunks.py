@@ -1,20 +1,25 @@
-"""Rows out of zarr's chunk files, and what zarr would pass over: chunks that are missing or cut off."""
+"""Rows out of zarr's chunk files: files are read and weighed here, and only their content is handed to zarr."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import zipfile
-from pathlib import Path
+import math
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.storage import LocalStore
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import LocalStore, MemoryStore, StorePath
+
+from robolearn.data.codecs import check_decoded_size
+from robolearn.data.container import Container
+from robolearn.data.metadata import ArrayFacts, read_array
 
 # One batch over all chunks of a slab: 1.5x faster on small chunks.
-# Chunks of zeros are written, so that a missing file always means damage.
+# Chunks of zeros are written, so that in a store of this toolkit a missing file always means damage.
 CONFIG = {"codec_pipeline.batch_size": 4096, "async.concurrency": 4096, "array.write_empty_chunks": True}
+MAX_OVERHEAD = 2 << 20  # bytes of a chunk's file beside twice its numbers: heads, checksums, a shard's index
+PLACE = "array"  # of an array in the memory that zarr reads from
 
 
 class Files(LocalStore):
@@ -34,58 +39,107 @@ class ChunkReader:
     """Decodes rows of a store's arrays.
 
     Args:
-        path: Directory or zip of the store.
+        container: The store's files.
+        zarr_format: 2 or 3.
+        fills: Whether chunks that are absent hold the fill value, as zarr reads them; if not they are damage.
+
+    Attributes:
+        absent: Name of an array -> keys of its chunks that were absent and filled, of those read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._members = set(zipfile.ZipFile(path).namelist()) if path.is_file() else None
+    def __init__(self, container: Container, zarr_format: int, *, fills: bool) -> None:
+        self.container, self.zarr_format, self.fills = container, zarr_format, fills
+        self.absent: dict[str, set[str]] = {}
+        self._facts: dict[str, ArrayFacts] = {}
+        self._there: dict[str, dict[str, int]] = {}
 
-    def rows(self, array: zarr.Array, start: int, stop: int) -> np.ndarray:
+    def rows(self, name: str, array: zarr.Array, start: int, stop: int) -> np.ndarray:
         """Decode the rows from `start` up to `stop`.
 
         Raises:
-            ValueError: A chunk is missing, cut off or undecodable; the message names its file.
+            ValueError: A chunk is missing, cut off, undecodable or larger than it says; the message names its file.
         """
-        chunk = chunk_shape(array)
-        first, last = start // chunk[0], -(-stop // chunk[0])
-        inner = [range(-(-size // step)) for size, step in zip(array.shape[1:], chunk[1:], strict=True)]
-        grid = itertools.product(range(first, last), *inner)
-        names = [f"{array.path}/{array.metadata.encode_chunk_key(coords)}" for coords in grid]
-        blosc = any(type(codec).__name__.startswith("Blosc") for codec in array.compressors)
-        for name in names:
-            self._check_chunk(name, blosc)
+        facts = self.facts(name)
+        first, last = start // facts.chunk[0], -(-stop // facts.chunk[0])
+        if stop <= start:
+            return np.empty((0, *array.shape[1:]), array.dtype)
+        inner = [range(-(-size // step)) for size, step in zip(array.shape[1:], facts.chunk[1:], strict=True)]
+        keys = [array.metadata.encode_chunk_key(at) for at in itertools.product(range(first, last), *inner)]
+        contents = self._contents(facts, array, keys)
         try:
-            if names and self._members is None and _is_plain_v2(array):
-                rows = np.concatenate([_decode_v2(array, (self.path / name).read_bytes()) for name in names])
-                return rows[start - first * chunk[0] : stop - first * chunk[0]]
-            with zarr.config.set(CONFIG):
-                return np.asarray(array[start:stop])
+            if len(contents) == len(keys) and _is_plain_v2(array):
+                rows = np.concatenate([_decode_v2(array, contents[key]) for key in keys])
+                return rows[start - first * facts.chunk[0] : stop - first * facts.chunk[0]]
+            if not contents:
+                return np.full((stop - start, *array.shape[1:]), array.fill_value, array.dtype)
+            return _decode(array, contents, start, stop)
         except Exception as error:  # codecs raise what they like; the reader needs the file's name
             if last - first == 1:
-                raise ValueError(f"{self.path}: chunk {names[0]} is damaged ({error})") from error
-            middle = chunk[0] * ((first + last) // 2)
-            self.rows(array, start, middle)
-            self.rows(array, middle, stop)
+                raise ValueError(f"{self.container.path}: chunk {name}/{keys[0]} is damaged ({error})") from error
+            middle = facts.chunk[0] * ((first + last) // 2)
+            self.rows(name, array, start, middle)
+            self.rows(name, array, middle, stop)
             raise
 
-    def _check_chunk(self, name: str, blosc: bool) -> None:
-        """Raise if a chunk's file is absent, or shorter than its Blosc header says (Blosc reads on)."""
-        members = self._members
-        present = name in members if members is not None else (self.path / name).is_file()
-        if not present:
-            raise ValueError(f"{self.path}: chunk {name} is missing; its rows are lost")
-        if blosc and members is None:
-            with (self.path / name).open("rb") as file:
-                header = file.read(16)
-                size = os.fstat(file.fileno()).st_size
-            if len(header) < 16 or int.from_bytes(header[12:16], "little") > size:
-                raise ValueError(f"{self.path}: chunk {name} is cut off after {size} bytes")
+    def facts(self, name: str) -> ArrayFacts:
+        """Codecs and chunks of an array, which do not change while it grows."""
+        if name not in self._facts:
+            facts = read_array(self.container, name, self.zarr_format)
+            if facts is None:
+                raise ValueError(f"{self.container.path}: {name} has lost its metadata")
+            self._facts[name] = facts
+        return self._facts[name]
+
+    def _contents(self, facts: ArrayFacts, array: zarr.Array, keys: list[str]) -> dict[str, bytes]:
+        """Key -> content of the chunks that are there, weighed."""
+        path, found = self.container.path, {}
+        limit = 2 * math.prod(facts.chunk) * facts.dtype.itemsize + MAX_OVERHEAD
+        for key in keys:
+            file = f"{facts.name}/{key}"
+            known = self._there.get(facts.name)
+            content = None if known is not None and file not in known else self.container.read(file, limit)
+            if content is None:
+                if not self.fills or not facts.has_fill:
+                    raise ValueError(f"{path}: chunk {file} is missing; its rows are lost")
+                if known is None:  # there may be millions of them
+                    self._there[facts.name] = self.container.sizes(facts.name)
+                self.absent.setdefault(facts.name, set()).add(key)
+                continue
+            try:
+                for part in _parts(facts, content):
+                    check_decoded_size(facts.compressor, part, facts.encoded)
+            except (ValueError, RuntimeError) as error:
+                raise ValueError(f"{path}: chunk {file} is damaged ({error})") from error
+            found[key] = content
+        return found
 
 
-def chunk_shape(array: zarr.Array) -> tuple[int, ...]:
-    """Rows and inner sizes that one file holds."""
-    return array.shards or array.chunks
+def _parts(facts: ArrayFacts, content: bytes) -> list[bytes | memoryview]:
+    """What is compressed as one: a file, or the chunks in a sharded one, found by its index (zarr v3, ZEP 2)."""
+    if facts.index is None:
+        return [content]
+    at_end, checksum = facts.index
+    count = math.prod(a // b for a, b in zip(facts.chunk, facts.inner, strict=True))
+    size = 16 * count
+    if len(content) < size + checksum:
+        raise ValueError(f"is cut off after {len(content)} bytes")
+    begin = len(content) - size - checksum if at_end else 0
+    index = np.frombuffer(content[begin : begin + size], "<u8").reshape(count, 2)
+    view, parts = memoryview(content), []  # chunks may lie over one another: not copied
+    for offset, length in index[(index != np.iinfo(np.uint64).max).any(axis=1)].tolist():
+        if offset + length > len(content):
+            raise ValueError(f"has a chunk at {offset} of {length} bytes, beyond the end of the file")
+        parts.append(view[offset : offset + length])
+    return parts
+
+
+def _decode(array: zarr.Array, contents: dict[str, bytes], start: int, stop: int) -> np.ndarray:
+    """Let zarr decode chunks in memory."""
+    make = default_buffer_prototype().buffer.from_bytes
+    memory = MemoryStore({f"{PLACE}/{key}": make(content) for key, content in contents.items()})
+    with zarr.config.set(CONFIG):
+        there: Any = zarr.AsyncArray(array.metadata, StorePath(memory, PLACE))
+        return np.asarray(zarr.Array(there)[start:stop])
 
 
 def _is_plain_v2(array: zarr.Array) -> bool:
@@ -94,7 +148,6 @@ def _is_plain_v2(array: zarr.Array) -> bool:
     return (
         metadata.zarr_format == 2
         and metadata.order == "C"
-        and array.dtype.kind in "fiub"
         and array.chunks[1:] == array.shape[1:]
         and not array.filters
     )

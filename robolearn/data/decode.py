@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from robolearn.data.checks import finite_problem
+from robolearn.data.checks import finite_problem, float32_problem
 from robolearn.data.demos import Demos
 from robolearn.types import is_image
+
+logger = logging.getLogger("robolearn")
 
 
 def default_cache_dir() -> Path:
@@ -22,8 +25,8 @@ def decode(demos: Demos, key: str) -> np.ndarray:
     """Read a key into memory [time, ...], float32 or (images) uint8.
 
     Raises:
-        ValueError: No such key, shapes that differ, wrong rank, a damaged chunk, NaN or infinity, or an image
-            outside 0 .. 255.
+        ValueError: No such key, shapes that differ, wrong rank, a damaged chunk, NaN or infinity, a number
+            that float32 does not hold, or an image outside 0 .. 255.
     """
     rows = np.empty(*_layout(demos, key))
     for start, slab in _slabs(demos, key):
@@ -79,5 +82,15 @@ def _slabs(demos: Demos, key: str) -> Iterator[tuple[int, np.ndarray]]:
                 if wrong.any():
                     row = start + int(np.argwhere(wrong)[0, 0])
                     raise ValueError(f"{store.path}: data/{key}: row {row} is no 8-bit image (whole numbers 0 .. 255)")
+            problem = None if dtype == np.uint8 else float32_problem(key, slab, store.episode_ends, start)
+            if problem:
+                raise ValueError(f"{store.path}: {problem}")
             yield before + start, slab.astype(dtype, copy=False)
+        if absent := store.absent(key):
+            logger.warning(
+                "%s: data/%s: %d chunks are absent and were read as the fill value, as zarr does",
+                store.path,
+                key,
+                absent,
+            )
         before += store.num_steps

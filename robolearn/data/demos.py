@@ -67,11 +67,10 @@ class Demos:
         """Shape of one step of a key.
 
         Raises:
-            ValueError: A store lacks the key or has it in another shape than the first.
+            ValueError: A store lacks the key, cannot read it or has it in another shape than the first.
         """
         for store in self.stores:
-            if key not in store.keys:
-                raise ValueError(f"{store.path}: no key '{key}' (there are: {', '.join(store.keys)})")
+            store.check_key(key)
         first = self.stores[0]
         for store in self.stores:
             if store.shapes[key] != first.shapes[key]:

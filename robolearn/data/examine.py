@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from robolearn.data.checks import ends_problem, finite_problem
+from robolearn.data.checks import ends_problem, finite_problem, float32_problem
 from robolearn.data.normalizer import ABSOLUTE_RANGE, RELATIVE_RANGE
 from robolearn.data.store import DemoStore
 
 # A jump: a change above 20 x the median of the steps that move at all, and above 5 % of the range. The first
 # part of the rule leaves quantities alone that rest most of the time, the second those that hardly move.
 JUMP_FACTOR, JUMP_RANGE = 20.0, 0.05
+MAX_COLUMNS, MAX_ROWS_BYTES = 512, 1 << 27  # of a key that is looked at dimension by dimension
 
 
 @dataclass
@@ -58,6 +60,7 @@ class Report:
 
     Attributes:
         problems: One line each; a store with any of them cannot be trained on, or not with that key.
+        notes: One line each: what was left out, and what is odd but no hindrance.
         not_finite: Key -> number of NaN or infinite entries.
         lengths: Steps per episode [e]; empty where the ends make no sense.
         duplicates: Pairs of episodes with identical actions and low-dimensional observations.
@@ -65,6 +68,7 @@ class Report:
     """
 
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     not_finite: dict[str, int] = field(default_factory=dict)
     columns: list[Column] = field(default_factory=list)
     lengths: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -74,19 +78,26 @@ class Report:
 
 def examine(store: DemoStore) -> Report:
     """Read the whole store once and collect what can be said about it."""
-    report = Report(problems=list(store.problems()))
+    report = Report(problems=list(store.problems()), notes=list(store.faults()))
     intact = ends_problem(store.episode_ends) is None
     ends = store.episode_ends if intact else np.zeros(0, np.int64)
-    report.lengths = np.diff(ends, prepend=0)
+    report.lengths = np.diff(ends.astype(np.int64), prepend=0)
     low_dim: dict[str, np.ndarray] = {}
-    for key in store.keys:
+    for key in store.keys if intact and store.num_steps else ():
+        if store.fault(key):
+            continue
         try:
-            if len(store.shapes[key]) == 3:
-                _examine_images(store, key, ends, report)
-            elif intact:
+            numbers = math.prod(store.shapes[key])
+            size = store.num_steps * numbers * store.dtypes[key].itemsize
+            if len(store.shapes[key]) == 3 or numbers > MAX_COLUMNS or size > MAX_ROWS_BYTES:
+                _examine_whole(store, key, ends, report)
+            else:
                 low_dim[key] = store.read(key).reshape(store.num_steps, -1)
-        except ValueError as error:
-            report.problems.append(str(error))
+        except (ValueError, OSError) as error:
+            if str(error) not in report.problems:
+                report.problems.append(str(error))
+        if absent := store.absent(key):
+            report.notes.append(f"data/{key}: {absent} chunks are absent and were read as the fill value, as zarr does")
     for key, rows in low_dim.items():
         _examine_rows(store, key, rows, ends, report)
     report.jumps.sort(key=lambda jump: -jump.factor)
@@ -94,7 +105,8 @@ def examine(store: DemoStore) -> Report:
     return report
 
 
-def _examine_images(store: DemoStore, key: str, ends: np.ndarray, report: Report) -> None:
+def _examine_whole(store: DemoStore, key: str, ends: np.ndarray, report: Report) -> None:
+    """Look at images, and at what is too large to look at dimension by dimension: one range for all."""
     low, high, total, squares, count = np.inf, -np.inf, 0.0, 0.0, 0
     for start, slab in store.slabs(key):
         problem = finite_problem(key, slab, ends, start)
@@ -104,9 +116,12 @@ def _examine_images(store: DemoStore, key: str, ends: np.ndarray, report: Report
         if bad:
             report.not_finite[key] = report.not_finite.get(key, 0) + bad
         good = slab if problem is None else slab[np.isfinite(slab)]
+        if good.size == 0:
+            continue
         low, high = min(low, float(good.min())), max(high, float(good.max()))
         total += float(good.sum(dtype=np.float64))
-        squares += float(np.square(good, dtype=np.float64).sum())
+        with np.errstate(over="ignore"):
+            squares += float(np.square(good, dtype=np.float64).sum())
         count += good.size
     if count:
         mean = total / count
@@ -120,13 +135,16 @@ def _examine_rows(store: DemoStore, key: str, rows: np.ndarray, ends: np.ndarray
     if problem:
         report.problems.append(f"{store.path}: {problem}")
         report.not_finite[key] = int((~finite).sum())
+    elif wrong := float32_problem(key, rows, ends):
+        report.problems.append(f"{store.path}: {wrong}")
     for dim in range(rows.shape[1]):
         good = rows[finite[:, dim], dim].astype(np.float64)
         if len(good) == 0:
             continue
         low, high = float(good.min()), float(good.max())
         constant = _is_near_constant(low, high)
-        report.columns.append(Column(key, dim, low, high, float(good.mean()), float(good.std()), constant))
+        with np.errstate(over="ignore", invalid="ignore"):
+            report.columns.append(Column(key, dim, low, high, float(good.mean()), float(good.std()), constant))
         jumps = None if constant else _jumps(key, dim, rows[:, dim].astype(np.float64), ends)
         if jumps:
             report.jumps.append(jumps)
@@ -138,7 +156,8 @@ def _is_near_constant(low: float, high: float) -> bool:
 
 
 def _jumps(key: str, dim: int, x: np.ndarray, ends: np.ndarray) -> Jumps | None:
-    change = np.abs(np.diff(x))
+    with np.errstate(over="ignore", invalid="ignore"):
+        change = np.abs(np.diff(x))
     change[ends[:-1] - 1] = 0  # from one episode to the next
     change[~np.isfinite(change)] = 0
     moving = change[change > 0]

@@ -7,13 +7,20 @@ from pathlib import Path
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from robolearn.data.examine import Report, examine
 from robolearn.data.store import DemoStore
+from robolearn.errors import printable
 
 MAX_LINES = 8  # of a list of findings
+MAX_NOTES = 50
+
+
+def escape(text: str) -> str:
+    """Text of a stranger, for the terminal."""
+    return escape_markup(printable(text))
 
 
 def inspect(path: Path, console: Console | None = None) -> Report:
@@ -61,7 +68,7 @@ def _print_head(store: DemoStore, report: Report, console: Console) -> None:
 def _episode_attrs(store: DemoStore, report: Report) -> dict[str, np.ndarray]:
     try:
         return store.episode_attrs
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         report.problems.append(str(error))
         return {}
 
@@ -80,7 +87,7 @@ def _keys_table(store: DemoStore, report: Report) -> Table:
         size = store.num_steps * int(np.prod(shape)) * dtype.itemsize / 1e6
         count = report.not_finite.get(key, 0)
         bad = f"[red]{count}[/red]" if count else "0"
-        table.add_row(key, " x ".join(map(str, shape)) or "scalar", str(dtype), f"{size:.2f}", bad)
+        table.add_row(escape(key), " x ".join(map(str, shape)) or "scalar", str(dtype), f"{size:.2f}", bad)
     return table
 
 
@@ -99,6 +106,10 @@ def _print_findings(report: Report, console: Console) -> None:
     pairs = ", ".join(f"{a} = {b}" for a, b in report.duplicates[:MAX_LINES])
     more = " ..." if len(report.duplicates) > MAX_LINES else ""
     console.print(f"duplicate episodes: {len(report.duplicates) or 'none'}  {pairs}{more}".rstrip())
+    for note in report.notes[:MAX_NOTES]:
+        console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
+    if len(report.notes) > MAX_NOTES:
+        console.print(f"[yellow]note:[/yellow] {len(report.notes) - MAX_NOTES} more of these", soft_wrap=True)
     for problem in report.problems:
         console.print(f"[red]problem:[/red] {escape(problem)}", soft_wrap=True)
     if not report.problems:

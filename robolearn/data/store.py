@@ -13,22 +13,25 @@ This is the layout of Diffusion Policy (Chi et al. 2023), read as it is from zar
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-import warnings
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import zarr
-from zarr.storage import ZipStore
+from zarr.abc.store import Store
+from zarr.storage import MemoryStore, StorePath
 
 from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
 from robolearn.data.checks import ends_problem
-from robolearn.data.chunks import CONFIG, ChunkReader, Files, chunk_shape
+from robolearn.data.chunks import ChunkReader
+from robolearn.data.container import Container
+from robolearn.data.metadata import read_layout
 from robolearn.types import Episode
 
-SLAB_BYTES = 1 << 26  # decoded at once; bounds the memory that reading needs beside its result
+# Decoded at once: bounds the memory that reading needs beside its result.
+SLAB_BYTES, SLAB_CHUNKS = 1 << 26, 1 << 16
 
 
 class DemoStore:
@@ -40,25 +43,43 @@ class DemoStore:
         episode_ends: Cumulative, exclusive ends, int64 [e].
     """
 
-    def __init__(self, path: Path, group: zarr.Group) -> None:
-        """Wrap an open group; use `open`."""
+    def __init__(self, path: Path, files: Store | None = None) -> None:
+        """Read what the store says of itself; use `open`.
+
+        Args:
+            path: Directory or zip.
+            files: Where a writer's arrays are written; a reader has none.
+
+        Raises:
+            ValueError: The path is no store, or its root is damaged.
+        """
         self.path = path
-        self.attrs = StoreAttrs.from_json(dict(group.attrs))
-        self._group = group
-        self._chunks = ChunkReader(path)
+        container = Container(path)
+        layout = read_layout(container)
+        try:
+            self.attrs = StoreAttrs.from_json(layout.attrs)
+        except ValueError as error:
+            raise ValueError(f"{path}: damaged zarr metadata: {error}") from error
+        self.refused = layout.refused
+        self._zarr_format = layout.zarr_format
+        self._chunks = ChunkReader(container, layout.zarr_format, fills=self.attrs.schema_version is None)
         self._data: dict[str, zarr.Array] = {}
         self._meta: dict[str, zarr.Array] = {}
-        for arrays, name in ((self._data, "data"), (self._meta, "meta")):
-            child = group.get(name)
-            if isinstance(child, zarr.Group):
-                with warnings.catch_warnings():
-                    # A writer that died while creating an array leaves a folder without metadata.
-                    warnings.filterwarnings("ignore", message="Object at .* is not recognized")
-                    arrays.update(sorted(child.arrays()))
-        ends = self._meta.get("episode_ends")
+        for name, facts in layout.arrays.items():
+            folder, _, key = name.partition("/")
+            try:
+                place = StorePath(files or MemoryStore(), name)
+                (self._data if folder == "data" else self._meta)[key] = zarr.Array.from_dict(place, facts.metadata)
+            except Exception as error:  # zarr raises what it likes at odd values
+                self.refused[name] = f"damaged zarr metadata ({type(error).__name__}: {error})"
         self.episode_ends = np.zeros(0, np.int64)
+        ends = self._meta.get("episode_ends")
         if ends is not None and ends.ndim:
-            self.episode_ends = self._chunks.rows(ends, 0, ends.shape[0])
+            try:
+                self.episode_ends = self._chunks.rows("meta/episode_ends", ends, 0, ends.shape[0])
+            except (ValueError, OSError) as error:
+                del self._meta["episode_ends"]
+                self.refused["meta/episode_ends"] = str(error).removeprefix(f"{path}: ")
 
     # ---- opening
 
@@ -82,19 +103,7 @@ class DemoStore:
         path = Path(path)
         if not path.exists():
             raise ValueError(f"{path}: no such file or directory")
-        try:
-            with zarr.config.set(CONFIG):
-                files = Files(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
-                return DemoStore(path, zarr.open_group(files, mode="r"))
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{path}: neither a zarr directory nor a zip of one ({error})") from error
-        except FileNotFoundError as error:
-            raise ValueError(f"{path}: not a zarr store (no zarr.json and no .zgroup in its root)") from error
-        except (KeyError, TypeError, OSError) as error:
-            raise ValueError(f"{path}: damaged zarr metadata ({type(error).__name__}: {error})") from error
-        except ValueError as error:
-            prefix = "" if str(error).startswith(str(path)) else f"{path}: damaged zarr metadata: "
-            raise ValueError(f"{prefix}{error}") from error
+        return DemoStore(path)
 
     # ---- reading
 
@@ -116,7 +125,7 @@ class DemoStore:
     @property
     def encoding(self) -> str:
         """How it lies on disk, in words."""
-        return f"zarr v{self._group.metadata.zarr_format}, {'directory' if self.path.is_dir() else 'zip'}"
+        return f"zarr v{self._zarr_format}, {'directory' if self.path.is_dir() else 'zip'}"
 
     @property
     def num_episodes(self) -> int:
@@ -131,8 +140,8 @@ class DemoStore:
     @property
     def episode_attrs(self) -> dict[str, np.ndarray]:
         """Name -> one number per episode [e]."""
-        names = [name for name in self._meta if name != "episode_ends"]
-        return {name: self._chunks.rows(self._meta[name], 0, self.num_episodes) for name in names}
+        names = [name for name in self._meta if name != "episode_ends" and self._meta_fault(name) is None]
+        return {name: self._chunks.rows(f"meta/{name}", self._meta[name], 0, self.num_episodes) for name in names}
 
     def read(self, key: str) -> np.ndarray:
         """Read a whole key [time, ...] in large slabs.
@@ -148,12 +157,16 @@ class DemoStore:
 
     def slabs(self, key: str) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, rows) of a key in order, each of bounded size."""
-        array = self._array(key)
-        chunk = chunk_shape(array)[0]
-        row_bytes = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:])))
-        rows = max(1, SLAB_BYTES // (row_bytes * chunk)) * chunk
+        array, chunk = self._array(key), self._chunks.facts(f"data/{key}").chunk
+        row_bytes = max(1, array.dtype.itemsize * math.prod(array.shape[1:]))
+        beside = math.prod(-(-size // step) for size, step in zip(array.shape[1:], chunk[1:], strict=True))
+        rows = max(1, min(SLAB_BYTES // (row_bytes * chunk[0]), SLAB_CHUNKS // beside)) * chunk[0]
         for start in range(0, self.num_steps, rows):
-            yield start, self._chunks.rows(array, start, min(start + rows, self.num_steps))
+            yield start, self._chunks.rows(f"data/{key}", array, start, min(start + rows, self.num_steps))
+
+    def absent(self, key: str) -> int:
+        """How many chunks of those read so far were absent and filled, as zarr fills them."""
+        return len(self._chunks.absent.get(f"data/{key}", ()))
 
     def episode(self, index: int) -> Episode:
         """Read one episode with all its keys."""
@@ -161,7 +174,8 @@ class DemoStore:
             raise ValueError(f"{self.path}: no episode {index}; there are 0 .. {self.num_episodes - 1}")
         start = int(self.episode_ends[index - 1]) if index else 0
         stop = int(self.episode_ends[index])
-        rows = {key: self._chunks.rows(array, start, stop) for key, array in self._data.items()}
+        keys = [key for key in self._data if self.fault(key) is None]
+        rows = {key: self._chunks.rows(f"data/{key}", self._data[key], start, stop) for key in keys}
         attrs = {name: values[index].item() for name, values in self.episode_attrs.items()}
         return Episode(obs=rows, actions=rows.pop("action"), attrs=attrs)
 
@@ -184,39 +198,83 @@ class DemoStore:
         return hashlib.sha256(repr((key, self.num_steps, stats)).encode()).hexdigest()[:32]
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the structure, one line each; the arrays' contents are not read."""
+        """Yield what is wrong with the structure of what is needed, one line each; contents are not read.
+
+        Needed are the actions, the observations that are trained on by default, and the episodes' ends.
+        """
         if self.attrs.schema_version not in (None, SCHEMA_VERSION):
             yield f"{self.path}: unknown schema version {self.attrs.schema_version} (known: {SCHEMA_VERSION})"
-        for name, value in self.attrs.env_kwargs.items():
-            if not isinstance(value, int | float | bool | str):
-                yield f"{self.path}: env_kwargs: {name} is {value!r}, neither a number nor a truth value nor text"
-        for key in ("action", *(self.attrs.obs_keys or ())):
-            if key not in self._data:
+        needed = self._needed()
+        for key in needed:
+            if f"data/{key}" in self.refused:
+                yield f"{self.path}: data/{key}: {self.refused[f'data/{key}']}"
+            elif key not in self._data:
                 yield f"{self.path}: data/{key} is missing (there are: {', '.join(self.keys) or 'none'})"
         if "episode_ends" not in self._meta:
-            yield f"{self.path}: meta/episode_ends is missing"
+            yield f"{self.path}: meta/episode_ends {self.refused.get('meta/episode_ends', 'is missing')}"
             return
         problem = ends_problem(self.episode_ends)
         if problem:
             yield f"{self.path}: {problem}"
             return
-        if "action" in self._data and self._data["action"].ndim != 2:
-            yield f"{self.path}: data/action has shape {self._data['action'].shape}, expected [time, a]"
-        for key, array in self._data.items():
-            length = array.shape[0] if array.ndim else 0
-            # Our own stores may carry the rows of an episode that was being written when the writer died.
-            if length < self.num_steps or (length > self.num_steps and self.attrs.schema_version is None):
-                yield (
-                    f"{self.path}: data/{key} has {length} rows but the last of "
-                    f"{self.num_episodes} episodes ends at {self.num_steps}"
-                )
-        for name, array in self._meta.items():
-            if array.shape[:1] < (self.num_episodes,):
-                yield f"{self.path}: meta/{name} has shape {array.shape} for {self.num_episodes} episodes"
+        for key in needed:
+            fault = self.fault(key) if key in self._data else None
+            if fault:
+                yield f"{self.path}: {fault}"
 
-    def _array(self, key: str) -> zarr.Array:
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with arrays that nobody asked for, one line each; they are left out."""
+        needed = {f"data/{key}" for key in self._needed()} | {"meta/episode_ends"}
+        for name, reason in self.refused.items():
+            if name not in needed:
+                yield f"{name}: {reason}"
+        if "episode_ends" not in self._meta or ends_problem(self.episode_ends):
+            return
+        for key in self._data:
+            fault = self.fault(key)
+            if fault and f"data/{key}" not in needed:
+                yield fault
+        for name in self._meta:
+            fault = self._meta_fault(name)
+            if fault:
+                yield fault
+
+    def _needed(self) -> tuple[str, ...]:
+        declared = self.attrs.obs_keys
+        if not declared and ("state" in self._data or "data/state" in self.refused):
+            declared = ("state",)  # what is trained on by default
+        return ("action", *(key for key in declared or () if key != "action"))
+
+    def fault(self, key: str) -> str | None:
+        """Say why the rows of a key are not those of the episodes; None if they are."""
+        array = self._data[key]
+        if key == "action" and array.ndim != 2:
+            return f"data/action has shape {array.shape}, expected [time, a]"
+        length = array.shape[0] if array.ndim else 0
+        # Our own stores may carry the rows of an episode that was being written when the writer died.
+        if length < self.num_steps or (length > self.num_steps and self.attrs.schema_version is None):
+            return f"data/{key} has {length} rows but the last of {self.num_episodes} episodes ends at {self.num_steps}"
+        return None
+
+    def _meta_fault(self, name: str) -> str | None:
+        """Say why an array does not hold one number per episode."""
+        array = self._meta[name]
+        if name == "episode_ends" or (array.ndim == 1 and array.shape[0] >= self.num_episodes):
+            return None
+        return f"meta/{name} has shape {array.shape} for {self.num_episodes} episodes"
+
+    def check_key(self, key: str) -> None:
+        """Raise a ValueError, and say why, if a key cannot be read."""
+        if f"data/{key}" in self.refused:
+            raise ValueError(f"{self.path}: data/{key}: {self.refused[f'data/{key}']}")
         if key not in self._data:
             raise ValueError(f"{self.path}: no key '{key}' (there are: {', '.join(self.keys)})")
+        fault = self.fault(key)
+        if fault:
+            raise ValueError(f"{self.path}: {fault}")
+
+    def _array(self, key: str) -> zarr.Array:
+        self.check_key(key)
         return self._data[key]
 
 

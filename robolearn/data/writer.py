@@ -8,6 +8,7 @@ Who writes holds the store's lock and appends to the end that is there, since tw
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -18,10 +19,11 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
+from zarr.storage import StorePath
 
 from robolearn.config import read_json
 from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
-from robolearn.data.checks import finite_problem
+from robolearn.data.checks import finite_problem, type_problem
 from robolearn.data.chunks import CONFIG, Files
 from robolearn.data.store import DemoStore
 from robolearn.files import remove
@@ -30,6 +32,7 @@ from robolearn.types import Episode
 
 ENDS = "meta/episode_ends/zarr.json"
 LOW_DIM_CHUNK, IMAGE_CHUNK = 4096, 100  # rows per chunk
+MAX_CHUNK_BYTES = 64 << 20  # of a chunk, decoded; larger rows go into chunks of fewer
 
 
 class _ChunksFirst(Files):
@@ -64,8 +67,8 @@ class DemoWriter(DemoStore):
 
     _held: ExitStack | None = None
 
-    def __init__(self, path: Path, group: zarr.Group, files: _ChunksFirst) -> None:
-        super().__init__(path, group)
+    def __init__(self, path: Path, files: _ChunksFirst) -> None:
+        super().__init__(path, files)
         self._files = files
 
     @classmethod
@@ -117,18 +120,21 @@ class DemoWriter(DemoStore):
 
     @classmethod
     def _open(cls, path: Path) -> DemoWriter:
-        if cls.open_unchecked(path).attrs.schema_version != SCHEMA_VERSION:
+        there = cls.open_unchecked(path)
+        if there.attrs.schema_version != SCHEMA_VERSION:
             raise ValueError(f"{path}: only a directory written by robolearn can be appended to; import it first")
+        broken = [*(f"{name}: {reason}" for name, reason in there.refused.items()), *there.faults()]
+        if broken:  # said before zarr sees it
+            raise ValueError(f"{path}: {broken[0]}; only an intact store can be appended to")
         for leftover in path.rglob("*.partial"):
             leftover.unlink()
-        plain = zarr.open_group(Files(path), mode="r+")
+        plain = zarr.open_group(Files(path), mode="r+", use_consolidated=False)
         plain.require_group("data")
         meta = plain.require_group("meta")
         if "episode_ends" not in meta:
-            meta.create_array("episode_ends", shape=(0,), chunks=(LOW_DIM_CHUNK,), dtype="int64")
-        files = _ChunksFirst(path)
-        with zarr.config.set(CONFIG):
-            return cls(path, zarr.open_group(files, mode="r+"), files)
+            layout: Any = {"shape": (0,), "chunks": (LOW_DIM_CHUNK,), "dtype": "int64", "compressors": _checked()}
+            meta.create_array("episode_ends", **layout)
+        return cls(path, _ChunksFirst(path))
 
     def __enter__(self) -> DemoWriter:
         with ExitStack() as held:
@@ -205,27 +211,31 @@ class DemoWriter(DemoStore):
         for key, array in arrays.items():
             if len(array) != len(episode):
                 raise ValueError(f"{where}: data/{key} has {len(array)} rows for {len(episode)} actions")
-            problem = finite_problem(key, array, np.array([len(episode)]))
+            problem = type_problem(key, array.dtype) or finite_problem(key, array, np.array([len(episode)]))
             if problem:
                 raise ValueError(f"{where}: {problem}")
 
     def _require(self, folder: str, arrays: dict[str, zarr.Array], key: str, like: np.ndarray) -> zarr.Array:
         """The array of a key, created with the first episode (again, if a writer died during that)."""
         if self.num_episodes == 0:
-            rows = IMAGE_CHUNK if like.ndim == 4 else LOW_DIM_CHUNK
-            zarr.create_array(
+            row_bytes = max(1, like.dtype.itemsize * math.prod(like.shape[1:]))
+            rows = min(IMAGE_CHUNK if like.ndim == 4 else LOW_DIM_CHUNK, max(1, MAX_CHUNK_BYTES // row_bytes))
+            created = zarr.create_array(
                 Files(self.path),
                 name=f"{folder}/{key}",
                 shape=(0, *like.shape[1:]),
                 chunks=(rows, *like.shape[1:]),
                 dtype=like.dtype,
-                compressors=ZstdCodec(level=1, checksum=True),
+                compressors=_checked(),
                 overwrite=True,
             )
-            created = self._group[f"{folder}/{key}"]
-            assert isinstance(created, zarr.Array)
-            arrays[key] = created
+            arrays[key] = zarr.Array.from_dict(StorePath(self._files, f"{folder}/{key}"), created.metadata.to_dict())
         return arrays[key]
+
+
+def _checked() -> ZstdCodec:
+    """The compressor of every array: its checksum shows a flipped bit."""
+    return ZstdCodec(level=1, checksum=True)
 
 
 def is_unbegun(path: Path) -> bool:

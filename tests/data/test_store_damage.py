@@ -116,7 +116,7 @@ def test_missing_key_lists_the_choices(path):
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("damage", ["missing", "empty", "half", "last byte", "garbage"])
-def test_damaged_chunk(tmp_path, zarr_format, damage):
+def test_damaged_chunk(tmp_path, caplog, zarr_format, damage):
     rng = np.random.default_rng(0)
     arrays = {"state": rng.random((23, 5)), "action": rng.random((23, 2)), "episode_ends": np.array([10, 23])}
     root = zarr.open_group(tmp_path / "dp.zarr", mode="w", zarr_format=zarr_format)
@@ -138,7 +138,12 @@ def test_damaged_chunk(tmp_path, zarr_format, damage):
         file.unlink()
     else:
         file.write_bytes(keep[damage])
-    refused(tmp_path / "dp.zarr", chunk)
+    if damage == "missing":  # zarr leaves out chunks of the fill value, so it may be one of those
+        with caplog.at_level("WARNING"):
+            Windows.from_store(DemoStore.open(tmp_path / "dp.zarr"), ("state",), 2, 4)
+        assert "data/state: 1 chunks are absent" in caplog.text
+    else:
+        refused(tmp_path / "dp.zarr", chunk)
 
 
 def test_flipped_bit_in_our_chunks(path):
