@@ -150,8 +150,8 @@ def evaluate_run(cfg: EvalConfig, run: Run, out: Path, command: str) -> None:
     write_results(out, trajectories, summary, latency=latency, gate=gate)
     if execution.ensembling is not None:
         warn("temporal ensembling averages over modes; two ways may become one in between")
-    if gate is not None and not gate.covered:
-        warn("calibrated on another environment or execution; the certificate does not cover this")
+    for gap in guard.gaps if guard is not None else ():
+        warn(f"{gap}; the certificate does not cover this")
     console.print(format_table(summary, latency, gate))
 
     facts = {
@@ -206,7 +206,7 @@ def open_guard(cfg: EvalConfig, run: Run, policy: Policy, env: EnvConfig, execut
     return Guard.open(
         run.directory,
         Ensemble([policy, *others]),
-        describe_source(checkpoints, env, execution, sampling, run.directory / "gate"),
+        describe_source(checkpoints, env, execution, sampling),
         range(cfg.seed, cfg.seed + cfg.episodes),
         gate=cfg.gate,
         safety_set=cfg.safety_set,

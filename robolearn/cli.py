@@ -105,6 +105,9 @@ def calibrate(
     run: Annotated[Positional[Path], arg(metavar="RUN")],
     *,
     safety_set: bool = False,
+    rounds: int = 0,
+    within_set: bool = False,
+    fallback: Literal["hold", "retreat", "expert", "stop"] = "hold",
     score: str | None = None,
     alpha: float = 0.1,
     beta: float | None = None,
@@ -134,13 +137,18 @@ def calibrate(
     Args:
         run: Run directory that train.py wrote.
         safety_set: Calibrate a safety set instead of a gate; give --candidates as it will be used, e.g. 32.
+        rounds: Of a safety set: most times to calibrate it again on as many new episodes in which it acts itself,
+            until they ask for no wider tube. Without any its certificate covers no episode in which it acts.
+        within_set: Of a gate: let the run's safety set act while it is calibrated, for --gate with --safety-set.
+        fallback: What is done where a safety set acts and nothing is admissible, as it will be used.
         key: Of a safety set: the observation that is predicted.
         position: Of a safety set: its numbers that are the position.
         score: What is thresholded; disagreement if the run has several members, else stac.
-        alpha: Largest share of false alarms: successful episodes in which the gate alarms.
+        alpha: Largest share of false alarms: successful episodes in which the gate alarms. Of a safety set, of
+            episodes that leave a tube.
         beta: Largest share of misses: failed episodes in which it does not; where no threshold keeps both promises,
             no gate is made. By default nothing is promised of misses.
-        episodes: Episodes; of n successful ones at least 1 / alpha - 1 are needed.
+        episodes: Episodes; of n successful ones at least 1 / alpha - 1 are needed, for a safety set twice as many.
         seed: Episode i starts from seed + i; apart from those of demonstrations and evaluations.
         num_samples: Chunks that every member draws at each replanning.
         num_envs: Environments side by side; does not change the result.
@@ -157,10 +165,11 @@ def calibrate(
     """
     from rich.progress import track
 
-    from robolearn.guard.calibrate import check_calibration, derive, watch
-    from robolearn.guard.familiarity import FAMILIARITY, NUM_EMBEDDINGS, fit_familiarity, save_familiarity
-    from robolearn.guard.files import describe_source, replacing_calibration, save_gate
-    from robolearn.guard.tube import calibrate_set, save_set
+    from robolearn.guard.calibrate import Rollouts, check_calibration, check_choices, describe
+    from robolearn.guard.familiarity import FAMILIARITY, NUM_EMBEDDINGS, fit_familiarity
+    from robolearn.guard.files import describe_source, save_gate
+    from robolearn.guard.tube import check_position
+    from robolearn.guard.tube_files import open_set, save_set
     from robolearn.locks import hold
     from robolearn.policies.ensemble import Ensemble
     from robolearn.report.results import write_partial
@@ -171,18 +180,16 @@ def calibrate(
     from robolearn.training.run import Run
     from robolearn.types import Trajectory
 
-    check_calibration(episodes, seed, alpha)
+    check_choices(safety_set, rounds=rounds, within_set=within_set, score=score, beta=beta)
+    check_calibration(episodes, seed, alpha, beta, halves=safety_set)
     opened = Run.open(run)
     trained = opened.config()
     checkpoints, sampling = opened.members(checkpoint), {"sampler": sampler, "steps": steps}
     ensemble = Ensemble.load(checkpoints, device=choose_device(device, threads=threads), **sampling)
-    score = score or ("disagreement" if len(checkpoints) > 1 else "stac")
     env = EnvConfig(env_id, env_kwargs or {}).over(trained.env)
     execution = Execution(exec_horizon, candidates=candidates, keep_noise=keep_noise).over(trained.exec_horizon)
-    fitted = {}
-    if score in FAMILIARITY and not safety_set:
-        fitted = fit_familiarity([score], *embed_demonstrations(trained, ensemble, NUM_EMBEDDINGS), seed=trained.seed)
-    bar = iter(track(range(episodes), "calibrating"))
+    source = describe_source(checkpoints, env, execution, sampling)
+    bar = iter(track(range(episodes * (1 + rounds)), "calibrating"))
     next(bar)
     finished: list[Trajectory] = []
 
@@ -190,45 +197,29 @@ def calibrate(
         finished.append(trajectory)
         next(bar, None)
 
+    rollouts = Rollouts(ensemble, env, execution, source, seed, episodes, num_envs, fallback, note)
     place = run / ("tube" if safety_set else "gate")
     with hold(place):
         try:
-            trajectories = watch(
-                ensemble,
-                env,
-                range(episodes),
-                names=() if safety_set else (score,),
-                num_samples=num_samples,
-                execution=execution,
-                seed=seed,
-                num_envs=num_envs,
-                fitted=fitted,
-                on_done=note,
-            )
-        except KeyboardInterrupt as stop:
-            write_partial(place, finished, episodes)
-            warn(f"stopped: {len(finished)} of {episodes} episodes had finished; {place} is as it was before")
-            sys.exit(exit_status(stop))
-        with replacing_calibration(place) as folder:
-            if not safety_set:
-                save_familiarity(folder, fitted)
-            source = describe_source(checkpoints, env, execution, sampling, run / "gate" if safety_set else folder)
             if safety_set:
-                found, certificate, calibration = calibrate_set(
-                    trajectories, key, position, execution.period, alpha, source
-                )
-                save_set(folder, found, certificate, calibration)
+                check_position(ensemble.cfg.obs_shapes, key, position)
+                certificate = save_set(place, rollouts.calibrate_set(key, position, alpha, rounds))
             else:
-                gate, certificate, calibration = derive(
-                    trajectories, alpha, score, num_samples, source=source, beta=beta
-                )
-                save_gate(folder, gate, certificate, calibration)
-    counted = "calibrated on" if safety_set else "succeeded"
-    print(f"{certificate.num_calibration} of {episodes} episodes {counted}")
-    print(f"claim: {certificate.claim}")
-    for condition in certificate.conditions:
-        print(f"  - {condition}")
-    flags = f"--safety-set --candidates {execution.candidates}" if safety_set else "--gate"
+                score = score or ("disagreement" if len(checkpoints) > 1 else "stac")
+                acting = open_set(run / "tube", source, range(seed, seed + episodes))[0] if within_set else None
+                fitted = {}
+                if score in FAMILIARITY:
+                    embedded = embed_demonstrations(trained, ensemble, NUM_EMBEDDINGS)
+                    fitted = fit_familiarity([score], *embedded, seed=trained.seed)
+                calibration = rollouts.calibrate_gate(score, num_samples, alpha, beta, fitted, acting)
+                certificate = save_gate(place, calibration, fitted)
+        except KeyboardInterrupt as stop:
+            write_partial(place, finished, episodes * (1 + rounds))
+            warn(f"stopped: {len(finished)} of {episodes * (1 + rounds)} episodes had finished; {place} is as before")
+            sys.exit(exit_status(stop))
+    print("\n".join(describe(certificate)))
+    flags = f"{'--gate ' * (not safety_set)}{'--safety-set ' * (safety_set or within_set)}".rstrip()
+    flags += f" --candidates {execution.candidates}" * (execution.candidates > 1)
     print(f"next: python eval.py {run} {flags}")
 
 

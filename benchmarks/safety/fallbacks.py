@@ -17,7 +17,7 @@ from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, watched
 from robolearn.guard.calibrate import make_guarded
 from robolearn.rollout.evaluation import evaluate
-from robolearn.safety.certificate import Calibration, derive_gate
+from robolearn.safety.certificate import Calibration, Source, derive_gate
 from robolearn.safety.gate import Gate
 
 SCORE = "disagreement"
@@ -31,8 +31,9 @@ def disagreement_gate(study: Study, task: str) -> Gate:
     calm = find(load_unit(study.root, unit), task, 0, "none", "calibration")
     peaks = np.nanmax(calm.padded(SCORE), 1)
     seeds = range(FIRST["calibration"], FIRST["calibration"] + len(peaks))
-    calibration = Calibration(tuple(seeds), tuple(peaks.tolist()), tuple(calm.success.tolist()))
-    return derive_gate(calibration, study.alpha, SCORE, NUM_SAMPLES)
+    source = Source("", str(place(task).id), "")
+    found = (tuple(seeds), tuple(peaks.tolist()), tuple(calm.success.tolist()))
+    return derive_gate(Calibration(source, SCORE, NUM_SAMPLES, study.alpha, None, *found))
 
 
 def _name(task: str, shift: str, fallback: str) -> str:

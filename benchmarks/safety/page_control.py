@@ -153,10 +153,17 @@ def sets(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     yield ""
     yield from prose(
         "Choosing is another controller. Episodes with the set that stay inside the tubes of their chunks "
-        "(promised 0.900):"
+        "(promised 0.900); a set is confirmed where the episodes in which it acted asked for no wider tube:"
     )
-    rows = [[f"{1e3 * row['moved']:.0f}", *(interval(row[name]) for name in TUBES.values())] for row in found["rows"]]
-    yield from table(["moved [mm]", *TUBES], rows)
+    rows = [
+        [
+            f"{1e3 * row['moved']:.0f}",
+            *(interval(row[name]) for name in TUBES.values()),
+            f"{row['rounds']}{'' if row['confirmed'] else ', not confirmed'}",
+        ]
+        for row in found["rows"]
+    ]
+    yield from table(["moved [mm]", *TUBES, "rounds"], rows)
 
 
 TUBES = {

@@ -1,13 +1,14 @@
 """Tubes around what a chunk is predicted to do, and safety sets in Avoid with a cylinder that was moved.
 
 Tubes are calibrated on episodes of the policy without a set, and tested on others. A set chooses among samples, which
-is another controller: its tubes are tested once as calibrated without it, and once calibrated anew with it.
+is another controller: its tubes are tested once as calibrated without it, and once calibrated again with it, round by
+round until the episodes in which one acts ask for no wider tube.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,18 +19,19 @@ from benchmarks.safety.raw import Episodes, Raw, shortened
 from benchmarks.safety.study import ALPHA, EXECUTION, FIRST, TASKS, Study, load
 from benchmarks.safety.units import Unit
 from robolearn.guard.controller import GuardedController
-from robolearn.guard.tube import calibrate_set
+from robolearn.guard.tube import CalibratedSet, calibrate_again, calibrate_set
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.safety.certificate import Source
 from robolearn.safety.conformal import rank, threshold
-from robolearn.safety.sets import SafetySet, chunk_errors
+from robolearn.safety.sets import Motion, SafetySet, position_errors
 from robolearn.safety.tubes import union_tube
 from robolearn.types import Array, Trajectory
 
 POSITION = (0, 1)  # of every task's state
 MOVED = (0.0, 0.04, 0.06, 0.08)
+MAX_ROUNDS = 5
 CANDIDATES = Execution(8, candidates=32)
 
 
@@ -64,15 +66,16 @@ def _roll_out(
     )
 
 
-def _calibrated(task: str, trajectories: Sequence[Trajectory]) -> SafetySet:
+def _calibrated(task: str, trajectories: Sequence[Trajectory]) -> CalibratedSet:
     source = Source("", TASKS[task].env_id, "")
-    return calibrate_set(trajectories, "state", POSITION, EXECUTION.period, ALPHA, source)[0]
+    return calibrate_set(trajectories, "state", POSITION, EXECUTION.period, ALPHA, source)
 
 
 def _errors(found: SafetySet, trajectories: Sequence[Trajectory]) -> Array:
-    """Largest error of each episode at each step of a chunk [e, h], in m; 0 without a chunk."""
-    errors = [chunk_errors(t, found.dynamics, "state", POSITION, EXECUTION.period) for t in trajectories]
-    return np.array([e.max(0) if len(e) else np.zeros(EXECUTION.period) for e in errors])
+    """Largest error of each episode at each step of a chunk [e, h], in m; 0 where none was executed."""
+    period = EXECUTION.period
+    errors = [position_errors(Motion.of(t, "state"), found.dynamics, POSITION, period) for t in trajectories]
+    return np.array([[e[step::period].max(initial=0.0) for step in range(period)] for e in errors])
 
 
 def _known(study: Study, task: str) -> list[Trajectory]:
@@ -81,7 +84,7 @@ def _known(study: Study, task: str) -> list[Trajectory]:
 
 def _tube(study: Study, task: str) -> dict[str, Any]:
     known = _known(study, task)
-    tube = _calibrated(task, known)
+    tube = _calibrated(task, known).safety_set
     new = _roll_out(study, task, FIRST["evaluation"], study.set_episodes, {}, EXECUTION)
     return {
         "scale": shortened(tube.scale),
@@ -92,11 +95,12 @@ def _tube(study: Study, task: str) -> dict[str, Any]:
 
 
 def _set(study: Study, moved: float) -> dict[str, Any]:
-    tube = _calibrated("avoid", _known(study, "avoid"))
+    first_set = _calibrated("avoid", _known(study, "avoid"))
+    tube = first_set.safety_set
     env = {"moved": moved}
     with_set = partial(_roll_out, study, "avoid", env=env, execution=CANDIDATES, fallback="hold")
-    again = with_set(FIRST["set"], study.tube_calibration, safety_set=tube)
-    anew = _calibrated("avoid", again)
+    again = _confirm(first_set, with_set, study.tube_calibration // 2)
+    anew = again.safety_set
     bare = dataclasses.replace(tube, height=0.0)
     first, count = FIRST["evaluation"], study.set_episodes
     chosen = with_set(first, count, safety_set=tube)
@@ -106,12 +110,24 @@ def _set(study: Study, moved: float) -> dict[str, Any]:
         "height": tube.height,
         "scale anew": shortened(anew.scale),
         "height anew": anew.height,
+        "rounds": again.described.round,
+        "confirmed": again.confirmed,
         "one sample": Episodes.of(_roll_out(study, "avoid", first, count, env, EXECUTION)),
         "nearest of 32": Episodes.of(_roll_out(study, "avoid", first, count, env, CANDIDATES)),
         "without radius": Episodes.of(with_set(first, count, safety_set=bare)),
         "set": Episodes.of(chosen, _errors(tube, chosen)),
         "set, calibrated anew": Episodes.of(chosen_anew, _errors(anew, chosen_anew)),
     }
+
+
+def _confirm(found: CalibratedSet, with_set: Callable[..., list[Trajectory]], count: int) -> CalibratedSet:
+    """Calibrate again on episodes in which the set acts, until they ask for no wider tube or the rounds are over."""
+    for number in range(MAX_ROUNDS):
+        trajectories = with_set(FIRST["set"] + number * count, count, safety_set=found.safety_set)
+        found = calibrate_again(found, trajectories, found.calibration.source)
+        if found.confirmed:
+            break
+    return found
 
 
 def tube_figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
@@ -163,6 +179,8 @@ def _set_figures(raw: Raw, unit: str, moved: float) -> dict[str, Any]:
         **{name: {"collisions": share(of.failure), "success": share(of.success)} for name, of in named.items()},
         "tube as calibrated without the set": inside("set", ""),
         "tube calibrated anew": inside("set, calibrated anew", " anew"),
+        "rounds": int(raw[f"{unit}/rounds"]),
+        "confirmed": bool(raw[f"{unit}/confirmed"]),
         "success_difference": difference(named["set"].success, named["one sample"].success),
         "collision_difference": difference(named["set"].failure, named["one sample"].failure),
         "radius_difference": difference(named["set"].failure, named["without radius"].failure),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -107,7 +108,7 @@ def load_familiarity(directory: Path, names: Sequence[str], device: torch.device
     """Read fitted scores.
 
     Raises:
-        ValueError: The file is missing, or not of these scores.
+        ValueError: The file is missing or damaged, not of these scores, or one of their numbers is not finite.
     """
     if not names:
         return {}
@@ -115,12 +116,19 @@ def load_familiarity(directory: Path, names: Sequence[str], device: torch.device
         tensors = load_file(directory / FILE, device=str(device))
     except FileNotFoundError:
         raise ValueError(f"{directory / FILE}: no such file; calibrate again") from None
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{directory / FILE}: damaged ({error}); calibrate again") from None
     found = {}
     for name in names:
         state = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
         if not state:
             raise ValueError(f"{directory / FILE} holds no score {name}; calibrate again")
-        found[name] = _rebuild(name, state).to(device)
+        if not all(value.isfinite().all() for value in state.values()):
+            raise ValueError(f"{directory / FILE}: a number of score {name} is not finite; calibrate again")
+        try:
+            found[name] = _rebuild(name, state).to(device)
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f"{directory / FILE}: not of score {name} ({error}); calibrate again") from None
     return found
 
 

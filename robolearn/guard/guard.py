@@ -16,14 +16,23 @@ from robolearn.guard.controller import Fallback, GuardedController
 from robolearn.guard.familiarity import FAMILIARITY, load_familiarity
 from robolearn.guard.files import open_gate
 from robolearn.guard.monitor import Monitor
-from robolearn.guard.tube import open_set
+from robolearn.guard.tube import choosing
+from robolearn.guard.tube_files import open_set
 from robolearn.policies.ensemble import Ensemble
 from robolearn.rollout.evaluation import time_calls
 from robolearn.rollout.execution import Execution
 from robolearn.safety.certificate import Certificate, Source
 from robolearn.safety.gate import Gate
-from robolearn.safety.sets import SafetySet
-from robolearn.safety.summary import GateSummary, budget_point, count_alarms, intervened_share
+from robolearn.safety.sets import Motion, SafetySet
+from robolearn.safety.summary import (
+    GateSummary,
+    Promise,
+    TubeSummary,
+    budget_point,
+    clopper_pearson,
+    count_alarms,
+    intervened_share,
+)
 from robolearn.types import Trajectory
 
 
@@ -36,8 +45,8 @@ class Guard:
         gate: Decides by a score; None for none.
         fitted: The score's fitted part, by name.
         safety_set: Decides by what a chunk will do; None for none.
-        certificates: What may be said of them.
-        covered: Whether all certificates speak of how it is used here.
+        certificates: What may be said of each, "gate" and "safety set".
+        gaps: Why a certificate does not speak of how it is used here, in words; none where all do.
         fallback: See GuardedController.
         budget: See GuardedController.
     """
@@ -46,8 +55,8 @@ class Guard:
     gate: Gate | None
     fitted: dict[str, nn.Module]
     safety_set: SafetySet | None
-    certificates: tuple[Certificate, ...]
-    covered: bool
+    certificates: dict[str, Certificate]
+    gaps: tuple[str, ...]
     fallback: Fallback
     budget: int | None
 
@@ -79,18 +88,24 @@ class Guard:
         Raises:
             ValueError: See open_gate.
         """
-        certificates: list[Certificate] = []
+        certificates: dict[str, Certificate] = {}
         opened_gate, opened_set, fitted = None, None, {}
         if gate:
-            opened_gate, certificate = open_gate(run / "gate", source, seeds)
-            certificates.append(certificate)
+            opened_gate, certificates["gate"] = open_gate(run / "gate", source, seeds)
             names = [name for name in FAMILIARITY if name == opened_gate.score]
             fitted = load_familiarity(run / "gate", names, ensemble.device)
+        used = source
         if safety_set:
-            opened_set, certificate = open_set(run / "tube", source, seeds)
-            certificates.append(certificate)
-        covered = all(certificate.covers(source) for certificate in certificates)
-        return cls(ensemble, opened_gate, fitted, opened_set, tuple(certificates), covered, fallback, budget)
+            opened_set, certificates["safety set"] = open_set(run / "tube", source, seeds)
+            used = choosing(source, opened_set, fallback)
+        gaps = [(name, certificate.gap(used)) for name, certificate in certificates.items()]
+        named = tuple(f"{name}: {gap}" for name, gap in gaps if gap)
+        return cls(ensemble, opened_gate, fitted, opened_set, certificates, named, fallback, budget)
+
+    @property
+    def covered(self) -> bool:
+        """Whether all certificates speak of how it is used here."""
+        return not self.gaps
 
     def make_controller(self, policy: Any, num_envs: int, execution: Execution, *, seed: int) -> GuardedController:
         """For evaluate's ``make_controller``."""
@@ -113,18 +128,35 @@ class Guard:
         self, trajectories: Sequence[Trajectory], period: int, limited: Mapping[int, Sequence[Trajectory]]
     ) -> GateSummary:
         """What the gate did in episodes that replanned every ``period`` steps, and in the same with other budgets."""
+        everyone, successes, failures = count_alarms(trajectories)
         return GateSummary(
-            None if self.gate is None else self.gate.score,
-            np.inf if self.gate is None else self.gate.threshold,
-            self.safety_set is not None,
-            self.fallback,
-            sum(certificate.alpha for certificate in self.certificates),
-            self.covered,
-            *count_alarms(trajectories),
-            intervened_share(trajectories, period),
-            period,
-            tuple(budget_point(budget, runs, period) for budget, runs in limited.items()),
+            score=None if self.gate is None else self.gate.score,
+            threshold=np.inf if self.gate is None else self.gate.threshold,
+            promise=self._promise("gate"),
+            safety_set=self.safety_set is not None,
+            tube=self._summarize_tube(trajectories),
+            fallback=self.fallback,
+            covered=self.covered,
+            alarmed=everyone,
+            alarmed_successes=successes,
+            alarmed_failures=failures,
+            intervened=intervened_share(trajectories, period),
+            period=period,
+            budgets=tuple(budget_point(budget, runs, period) for budget, runs in limited.items()),
         )
+
+    def _promise(self, name: str) -> Promise | None:
+        certificate = self.certificates.get(name)
+        return None if certificate is None else Promise(certificate.alpha, *certificate.spread)
+
+    def _summarize_tube(self, trajectories: Sequence[Trajectory]) -> TubeSummary | None:
+        if self.safety_set is None:
+            return None
+        whole = [t for t in trajectories if not t.reason.startswith("error")]
+        left = self.safety_set.left([Motion.of(t, self.safety_set.key) for t in whole])
+        promise = self._promise("safety set")
+        assert promise is not None, "a safety set is opened with its certificate"
+        return TubeSummary(clopper_pearson(int(left.sum()), len(left)), promise)
 
     def measure_latency(self, trajectory: Trajectory, period: int, repeats: int = 100) -> dict[str, float]:
         """Time that score and gate take at a replanning of one environment, beside the policy's own.

@@ -133,12 +133,15 @@ def _cards(report: Report) -> list[Card]:
 
 
 def _gate_cards(gate: GateSummary) -> list[Card]:
-    promised = f"promised: at most {gate.alpha:g}" if gate.covered and gate.fallback == "watch" else "no promise here"
+    promised = str(gate.promised_alarms or "no promise here")
     rows = [
         ("Episodes with an alarm", gate.alarmed, gate.reason),
         ("Alarms in successes", gate.alarmed_successes, promised),
         ("Alarms in failures", gate.alarmed_failures, f"of {gate.alarmed_failures.n} failures"),
     ]
+    if gate.tube is not None:
+        promised = str(gate.tube.promise) if gate.covered else "no promise here"
+        rows.append(("Episodes that left a tube", gate.tube.left, promised))
     cards = [_share_card(label, share, note) for label, share, note in rows if share.n]
     return [*cards, Card("Steps under intervention", f"{gate.intervened:.3f}", "", f"fallback: {gate.fallback}")]
 

@@ -36,9 +36,16 @@ def format_table(
         row("RMS jerk", summary.smoothness, ".3g", "action units / s^3")
     if gate is not None:
         row("alarmed", gate.alarmed, ".3f", gate.reason)
-        for name, share in (("  successes", gate.alarmed_successes), ("  failures", gate.alarmed_failures)):
+        promise = gate.promised_alarms
+        promised = f", {promise}" if promise is not None else ""
+        for name, share, note in (
+            ("  successes", gate.alarmed_successes, promised),
+            ("  failures", gate.alarmed_failures, ""),
+        ):
             if share.n:
-                row(name, share, ".3f", f"of {share.n}")
+                row(name, share, ".3f", f"of {share.n}{note}")
+        if gate.tube is not None:
+            row("left a tube", gate.tube.left, ".3f", str(gate.tube.promise) if gate.covered else "no promise here")
         table.add_row("intervened", f"{gate.intervened:.3f}", "", f"of all steps: {gate.fallback}")
     for label, value in (latency_text(*item) for item in (latency or {}).items()):
         table.add_row(label, value)

@@ -15,6 +15,9 @@ from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.stats import beta
+
+SPREAD = 0.95  # probability of the interval that says how far a promise may lie from what this calibration gives
 
 
 class TooFewWarning(UserWarning):
@@ -39,14 +42,14 @@ def smallest_number(alpha: float) -> int:
     return math.ceil(1 / written(alpha)) - 1
 
 
-def written(alpha: float) -> Fraction:
+def written(alpha: float, name: str = "alpha") -> Fraction:
     """Alpha as the decimal number that is written.
 
     Raises:
         ValueError: It is outside (0, 1).
     """
     if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be in (0, 1), got {alpha}")
+        raise ValueError(f"{name} must be in (0, 1), got {alpha}")
     return Fraction(repr(float(alpha)))
 
 
@@ -69,6 +72,27 @@ def threshold(scores: Float[np.ndarray, " n"], alpha: float) -> float:
         warnings.warn(too_few(n, alpha), TooFewWarning, stacklevel=2)
         return math.inf
     return float(np.partition(scores, k - 1)[k - 1])
+
+
+def exceeding_spread(n: int, alpha: float) -> tuple[float, float]:
+    """Central interval of the share of new scores above the `threshold`, given its n calibration scores.
+
+    Without ties that share is Beta(n + 1 - k, k) distributed over calibrations, k = `rank(n, alpha)`; with ties it
+    lies lower. With 63 scores and alpha 0.1 it is within 0.036 and 0.176 in 95 of 100 calibrations.
+
+    Raises:
+        ValueError: alpha outside (0, 1), or n below ``smallest_number(alpha)``.
+    """
+    k = rank(n, alpha)
+    if k > n:
+        raise ValueError(too_few(n, alpha))
+    return central_interval(n + 1 - k, k)
+
+
+def central_interval(a: int, b: int) -> tuple[float, float]:
+    """Central interval of a Beta(a, b) distributed share, to four digits."""
+    low, high = beta.ppf([(1 - SPREAD) / 2, (1 + SPREAD) / 2], a, b)
+    return round(float(low), 4), round(float(high), 4)
 
 
 def exceeds(

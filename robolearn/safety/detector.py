@@ -20,7 +20,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from robolearn.safety.conformal import TooFewWarning, check_scores, smallest_number, threshold, written
+from robolearn.safety.conformal import (
+    TooFewWarning,
+    central_interval,
+    check_scores,
+    smallest_number,
+    threshold,
+    written,
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def miss_threshold(failures: Float[np.ndarray, " m"], beta: float) -> float:
     """
     m = len(failures)
     check_scores(failures)
-    j = math.floor((m + 1) * written(beta))
+    j = _miss_rank(m, beta)
     if j == 0:
         needed = smallest_number(beta)
         warnings.warn(
@@ -99,3 +106,22 @@ def miss_threshold(failures: Float[np.ndarray, " m"], beta: float) -> float:
         return -math.inf
     score = np.partition(failures, j - 1)[j - 1]
     return float(np.nextafter(score, -np.inf))  # in the precision of the scores, or it is no step
+
+
+def miss_spread(m: int, beta: float) -> tuple[float, float]:
+    """Central interval of the share of new failures below the `miss_threshold`, given its m calibration scores.
+
+    Without ties that share is Beta(j, m + 1 - j) distributed over calibrations, j = floor((m + 1) beta). A lower
+    threshold misses fewer.
+
+    Raises:
+        ValueError: beta outside (0, 1), or m below ``smallest_number(beta)``.
+    """
+    j = _miss_rank(m, beta)
+    if j == 0:
+        raise ValueError(f"{m} failures promise nothing at beta {beta}: at least {smallest_number(beta)} are needed")
+    return central_interval(j, m + 1 - j)
+
+
+def _miss_rank(m: int, beta: float) -> int:
+    return math.floor((m + 1) * written(beta))

@@ -22,6 +22,37 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """A bound on a share, over the draw of calibrations.
+
+    Attributes:
+        alpha: The bound.
+        low: Within `low` and `high` the share lies in 95 of 100 calibrations; with ties it may lie lower.
+        high: See low.
+    """
+
+    alpha: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"promised {self.alpha:g} ({self.low:.3f} .. {self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class TubeSummary:
+    """How the tubes of a safety set held.
+
+    Attributes:
+        left: Episodes that left the tube of one of their executed chunks.
+        promise: Bound on that share.
+    """
+
+    left: Share
+    promise: Promise
+
+
+@dataclass(frozen=True)
 class BudgetPoint:
     """What comes of a limit to interventions.
 
@@ -43,10 +74,11 @@ class GateSummary:
     Attributes:
         score: Name of the score it looks at; None where only a safety set decides.
         threshold: Above it an intervention starts.
+        promise: Bound on the alarms of successful episodes; None where only a safety set decides.
         safety_set: Whether an intervention also starts where no chunk is admissible.
+        tube: How its tubes held; None without one.
         fallback: What is done then.
-        alpha: Promised bound on the alarms of successful episodes.
-        covered: Whether the certificate speaks of these episodes.
+        covered: Whether every certificate speaks of these episodes.
         alarmed: Episodes with an alarm.
         alarmed_successes: Of the successful episodes; what the promise is about, where nothing was done on an alarm.
         alarmed_failures: Of the failed episodes.
@@ -57,9 +89,10 @@ class GateSummary:
 
     score: str | None
     threshold: float
+    promise: Promise | None
     safety_set: bool
+    tube: TubeSummary | None
     fallback: str
-    alpha: float
     covered: bool
     alarmed: Share
     alarmed_successes: Share
@@ -67,6 +100,11 @@ class GateSummary:
     intervened: float
     period: int
     budgets: tuple[BudgetPoint, ...] = ()
+
+    @property
+    def promised_alarms(self) -> Promise | None:
+        """The bound on `alarmed_successes`, where it can be read off: nothing was done on an alarm."""
+        return self.promise if self.covered and self.fallback == "watch" else None
 
     @property
     def reason(self) -> str:

@@ -73,7 +73,14 @@ def made_up(count: int = 40, seeds: int = 2) -> Raw:
     for moved in MOVED:
         names = ("one sample", "nearest of 32", "without radius")
         with_tube = {name: some(errors=True) for name in ("set", "set, calibrated anew")}
-        tubes = {"scale": np.ones(8), "height": 0.9, "scale anew": np.ones(8), "height anew": 0.95}
+        tubes = {
+            "scale": np.ones(8),
+            "height": 0.9,
+            "scale anew": np.ones(8),
+            "height anew": 0.95,
+            "rounds": 2,
+            "confirmed": True,
+        }
         add(f"sets/{moved}", **{name: some() for name in names}, **with_tube, **tubes)
     add("cost", policy=np.array([1.0, 2.0]), **{name: np.array([3.0, 4.0]) for name in SCORES})
     return Raw(arrays)

@@ -11,11 +11,12 @@ from robolearn.config import read_json, write_json
 from robolearn.data.store import DemoStore
 from robolearn.guard.files import describe_source, save_gate
 from robolearn.rollout.execution import Execution
-from robolearn.safety.certificate import Calibration, certify, derive_gate, gate_claim
+from robolearn.safety.certificate import Calibration
 from robolearn.training.run import Run
 
 SMALL = ["--threads", "1", "--device", "cpu"]
 LOOK = ["--episodes", "6", "--videos", "0", *SMALL]
+FEW = ["--episodes", "10", "--alpha", "0.4"]
 
 
 TRAINED = []
@@ -34,13 +35,10 @@ def run(tmp_path, tmp_path_factory, demos, train_main, tiny_flags):
 def give_gate(run, score, threshold, **changes):
     """A gate as calibrate would write it, had 20 episodes succeeded with largest scores up to the threshold."""
     opened = Run.open(run)
-    sampling = {"sampler": None, "steps": None}
-    source = describe_source(opened.members(), opened.config().env, Execution(2), sampling, run / "gate")
+    source = describe_source(opened.members(), opened.config().env, Execution(2), {"sampler": None, "steps": None})
     peaks = tuple(threshold - 0.01 * i for i in range(20))
-    calibration = Calibration(tuple(range(700_000, 700_020)), peaks, (True,) * 20)
-    gate = derive_gate(calibration, 0.1, score, 4)
-    gate = dataclasses.replace(gate, **changes)
-    save_gate(run / "gate", gate, certify(gate, calibration, 0.1, source, gate_claim(gate, 0.1)), calibration)
+    episodes = (tuple(range(700_000, 700_020)), peaks, (True,) * 20)
+    save_gate(run / "gate", Calibration(dataclasses.replace(source, **changes), score, 4, 0.1, None, *episodes))
 
 
 def summary(run):
@@ -63,7 +61,7 @@ def test_an_eval_with_a_gate_reports_what_it_did(run, eval_main, capsys):
     assert "does not cover" not in printed.err
     page = (run / "eval" / "report.html").read_text()
     assert "Uncertainty over time" in page
-    assert "promised: at most 0.1" in page
+    assert "promised 0.1 (0.012 .. 0.249)" in page
 
 
 def test_a_gate_that_always_alarms_stops_every_episode(run, eval_main):
@@ -183,12 +181,74 @@ def test_a_gate_is_calibrated_and_used(run, eval_main, capsys, score):
     assert summary(run)["gate"]["score"] == score
 
 
-def test_a_safety_set_is_calibrated_and_used(run, eval_main, capsys):
+def test_a_safety_set_that_did_not_act_while_it_was_calibrated_covers_nothing(run, eval_main, capsys):
     cli(["calibrate", str(run), "--safety-set", "--episodes", "20", "--candidates", "3", *SMALL])
-    assert "next: python eval.py" in (printed := capsys.readouterr().out)
-    assert "--safety-set --candidates 3" in printed
+    printed = capsys.readouterr().out
+    assert "calibrated on 10 episodes" in printed
+    assert f"next: python eval.py {run} --safety-set --candidates 3" in printed
+    assert "the policy chose its chunks alone" in printed
+    assert "and 0.308 in 95 %" in printed  # Beta(1, 10)
     eval_main([str(run), "--safety-set", "--candidates", "3", *LOOK])
-    found = summary(run)
-    assert found["gate"]["safety_set"]
-    assert found["gate"]["score"] is None
+    found = summary(run)["gate"]
+    assert (found["safety_set"], found["score"], found["promise"], found["covered"]) == (True, None, None, False)
+    assert found["tube"]["left"]["n"] == 6
+    printed = capsys.readouterr()
+    assert "warning: safety set: calibrated on episodes in which the policy chose the chunks" in printed.err
+    assert "the certificate does not cover this" in printed.err
+    assert "left a tube" in printed.out
+    assert "no promise here" in printed.out
+    assert "Episodes that left a tube" in (run / "eval" / "report.html").read_text()
+
+
+def test_a_safety_set_that_was_calibrated_while_it_acted_covers_that(run, eval_main, capsys):
+    flags = ["--safety-set", "--candidates", "3"]
+    cli(["calibrate", str(run), *flags, *FEW, "--rounds", "9", *SMALL])
+    assert "this very set acted, in round" in capsys.readouterr().out
+    eval_main([str(run), *flags, *LOOK])
+    assert summary(run)["gate"]["covered"]
+    printed = capsys.readouterr()
+    assert "does not cover" not in printed.err
+    assert "promised 0.4 (" in printed.out
+    for other, why in ((["--fallback", "stop"], "(or hold)"), (["--exec-horizon", "1"], "another environment")):
+        eval_main([str(run), *flags, *other, *LOOK])
+        assert not summary(run)["gate"]["covered"]
+        assert why in capsys.readouterr().err
+
+
+def test_a_gate_and_a_set_are_covered_if_both_are(run, eval_main, capsys):
+    """A gate that was calibrated while the set acted, then one that was calibrated without it."""
+    flags = ["--candidates", "3", *FEW, *SMALL]
+    cli(["calibrate", str(run), "--safety-set", "--rounds", "9", *flags])
+    both = [str(run), "--gate", "--safety-set", "--candidates", "3", *LOOK]
+    gate = ["calibrate", str(run), "--score", "stac-single", "--seed", "710000", *flags]
+    cli([*gate, "--within-set"])
+    capsys.readouterr()
+    eval_main(both)
+    assert summary(run)["gate"]["covered"]
     assert "does not cover" not in capsys.readouterr().err
+    cli(gate)
+    eval_main(both)
+    assert not summary(run)["gate"]["covered"]
+    warning = capsys.readouterr().err
+    assert "warning: gate: calibrated on episodes in which the policy chose" in warning
+    assert "warning: safety set" not in warning
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--rounds", "1"], "--rounds is for --safety-set"),
+        (["--safety-set", "--rounds", "-1"], "--rounds -1 must not be negative"),
+        (["--safety-set", "--within-set"], "are for a gate"),
+        (["--safety-set", "--score", "stac"], "are for a gate"),
+        (["--safety-set", "--episodes", "17"], "8 calibration scores give no finite threshold at alpha 0.1"),
+        (["--safety-set", "--key", "pixels"], "no vector 'pixels' is observed; there are: state"),
+        (["--safety-set", "--position", "0", "4"], "must be numbers of 'state', 0 .. 3"),
+        (["--beta", "2"], "beta must be in (0, 1)"),
+        (["--seed", "-1"], "seed -1 must not be negative"),
+        (["--within-set"], "has no tube; make one with: python -m robolearn calibrate"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_said_before_anything_is_rolled_out(run, capsys, monkeypatch, flags, message):
+    monkeypatch.setattr("robolearn.guard.calibrate.evaluate", None)
+    assert message in refused(capsys, str(run), *flags, *SMALL)

@@ -4,12 +4,18 @@ from functools import partialmethod
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from robolearn.guard.familiarity import FAMILIARITY, fit_familiarity, load_familiarity, save_familiarity
-from robolearn.guard.files import describe_source
-from robolearn.rollout.environments import EnvConfig
-from robolearn.rollout.execution import Execution
+from robolearn.guard.familiarity import (
+    FAMILIARITY,
+    FILE,
+    Reference,
+    fit_familiarity,
+    load_familiarity,
+    save_familiarity,
+)
 from robolearn.safety.novelty import Novelty
+from robolearn.safety.scores import mahalanobis
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +57,21 @@ def test_a_file_without_the_score_is_refused(fitted, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_was_fitted_is_part_of_what_is_certified(fitted, make_policy, tmp_path):
-    from robolearn.policies.flow import FlowConfig
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_numbers_that_are_not_finite_are_refused(fitted, tmp_path, value):
+    save_familiarity(tmp_path, {"mahalanobis": Reference(mahalanobis, torch.full((20, 4), value))})
+    with pytest.raises(ValueError, match=f"{FILE}: a number of score mahalanobis is not finite"):
+        load_familiarity(tmp_path, ["mahalanobis"], torch.device("cpu"))
 
-    make_policy(FlowConfig()).save(tmp_path / "policy")
 
-    def source():
-        return describe_source([tmp_path / "policy"], EnvConfig("x"), Execution(2), {}, tmp_path / "gate")
+@pytest.mark.parametrize("tensors", [{"laplace.mean": torch.zeros(2)}, {"laplace.centre": torch.zeros(2)}])
+def test_another_score_under_its_name_is_refused(tmp_path, tensors):
+    save_file(tensors, tmp_path / FILE)
+    with pytest.raises(ValueError, match=f"{FILE}: not of score laplace"):
+        load_familiarity(tmp_path, ["laplace"], torch.device("cpu"))
 
-    before = source()
-    save_familiarity(tmp_path / "gate", {"laplace": fitted["laplace"]})
-    assert source().checkpoint != before.checkpoint
-    assert source().configuration == before.configuration
+
+def test_a_damaged_file_is_refused(tmp_path):
+    (tmp_path / FILE).write_bytes(b"12345678")
+    with pytest.raises(ValueError, match=f"{FILE}: damaged"):
+        load_familiarity(tmp_path, ["rnd"], torch.device("cpu"))

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from robolearn.guard.controller import GuardedController
-from robolearn.guard.tube import calibrate_set, open_set, save_set
+from robolearn.guard.tube import calibrate_set
+from robolearn.guard.tube_files import open_set, save_set
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.safety.certificate import Source
+from robolearn.safety.sets import Motion
 from tests.guard.test_controller import AtPlans
 
 AVOID = "envs:robolearn/Avoid-v0"
@@ -65,8 +67,7 @@ def test_an_environment_without_an_expert_says_so(ahead):
 def test_a_safety_set_keeps_clear_also_of_a_moved_cylinder(ahead, tmp_path, moved):
     free = run(ahead, 40, Execution(4))
     source = Source("weights", AVOID, "options")
-    found, certificate, calibration = calibrate_set(free, "state", (0, 1), 4, 0.1, source)
-    save_set(tmp_path / "tube", found, certificate, calibration)
+    save_set(tmp_path / "tube", calibrate_set(free, "state", (0, 1), 4, 0.1, source))
     found, _ = open_set(tmp_path / "tube", source, range(1000, 1100))
     env = {"moved": moved}
     bare = run(ahead, 40, Execution(4, candidates=16), env)
@@ -81,13 +82,10 @@ def test_a_safety_set_keeps_clear_also_of_a_moved_cylinder(ahead, tmp_path, move
 
 def test_tubes_hold_in_new_episodes(ahead):
     """Promise 0.9, Beta(91, 10) over calibrations; the interval of one calibration of 100 at 99.9 %."""
-    from robolearn.safety.sets import chunk_errors, worst_errors
-
     trajectories = run(ahead, 400, Execution(4))
-    found, _, _ = calibrate_set(trajectories[:200], "state", (0, 1), 4, 0.1, Source("", AVOID, ""))
-    errors = [chunk_errors(t, found.dynamics, "state", (0, 1), 4) for t in trajectories[200:]]
-    inside = worst_errors(errors, found.scale) <= found.height
-    assert 0.78 < inside.mean() < 0.99
+    found = calibrate_set(trajectories[:200], "state", (0, 1), 4, 0.1, Source("", AVOID, "")).safety_set
+    left = found.left([Motion.of(t, "state") for t in trajectories[200:]])
+    assert 0.78 < 1 - left.mean() < 0.99
 
 
 @pytest.mark.parametrize(
@@ -106,7 +104,7 @@ def test_sets_that_cannot_be(ahead, choices, message):
 
 def test_no_budget_makes_a_policy_leave_the_set(ahead):
     free = run(ahead, 20, Execution(4))
-    found, _, _ = calibrate_set(free, "state", (0, 1), 4, 0.2, Source("", AVOID, ""))
+    found = calibrate_set(free, "state", (0, 1), 4, 0.2, Source("", AVOID, "")).safety_set
     safe, limited = (
         run(ahead, 20, Execution(4, candidates=2), safety_set=found, fallback="hold", budget=budget)
         for budget in (None, 0)
@@ -118,6 +116,6 @@ def test_no_budget_makes_a_policy_leave_the_set(ahead):
 @pytest.mark.parametrize("fallback", ["watch", "replan"])
 def test_a_fallback_must_not_leave_the_set(ahead, fallback):
     trajectories = run(ahead, 20, Execution(4))
-    found, _, _ = calibrate_set(trajectories, "state", (0, 1), 4, 0.2, Source("", AVOID, ""))
+    found = calibrate_set(trajectories, "state", (0, 1), 4, 0.2, Source("", AVOID, "")).safety_set
     with pytest.raises(ValueError, match="not admissible"):
         run(ahead, 2, Execution(4), safety_set=found, fallback=fallback)

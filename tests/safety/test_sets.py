@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robolearn.safety.dynamics import LinearDynamics, fit_dynamics
-from robolearn.safety.sets import SafetySet, chunk_errors, error_scale, worst_errors
+from robolearn.safety.sets import Motion, SafetySet, error_scale, position_errors, worst_error
 from robolearn.types import Trajectory
 
 PUSHED = np.array([[0.0, 0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0, 0.0]])  # the action is added to the position
@@ -60,26 +60,61 @@ def trajectory(noise, length, seed=0):
     return Trajectory(0, seed, obs, actions, zeros, zeros, True, -1, "success")
 
 
-def test_errors_are_those_of_whole_chunks_from_the_observed_state():
-    errors = chunk_errors(trajectory(0.0, 11), MODEL, "state", (0, 1), 4)
-    assert errors.shape == (2, 4)
-    np.testing.assert_allclose(errors, 0, atol=1e-5)
+def errors(of, position=(0, 1), period=4):
+    return position_errors(Motion.of(of, "state"), MODEL, position, period)
+
+
+def test_errors_are_those_of_chunks_from_the_observed_state():
+    np.testing.assert_allclose(errors(trajectory(0.0, 11)), np.zeros(11), atol=1e-5)
     pushed = trajectory(0.0, 8)
     pushed.obs["state"][4:] += [3.0, 4.0]  # at the end of the first chunk, from where the second starts
-    np.testing.assert_allclose(chunk_errors(pushed, MODEL, "state", (0, 1), 4), [[0, 0, 0, 5], [0] * 4], atol=1e-5)
-    np.testing.assert_allclose(chunk_errors(pushed, MODEL, "state", (1,), 4)[0, 3], 4, atol=1e-5)
+    np.testing.assert_allclose(errors(pushed), [0, 0, 0, 5, 0, 0, 0, 0], atol=1e-5)
+    np.testing.assert_allclose(errors(pushed, (1,))[3], 4, atol=1e-5)
 
 
-def test_an_episode_counts_by_its_worst_error():
+def test_an_episode_that_did_not_begin_has_no_errors():
+    assert errors(trajectory(0.0, 0)).shape == (0,)
+
+
+@pytest.mark.parametrize("length", [1, 3, 5, 6, 7])
+def test_the_last_chunk_counts_as_far_as_it_was_executed(length):
+    """An episode that ends in the middle of a chunk, pushed off its way at the last step."""
+    whole = trajectory(0.0, length)
+    found = SafetySet(MODEL, "state", (0, 1), np.full(4, 0.5), height=2.0)
+    assert not found.left([Motion.of(whole, "state")]).any()
+    whole.obs["state"][-1] += [3.0, 4.0]
+    np.testing.assert_allclose(errors(whole), [*[0] * (length - 1), 5], atol=1e-5)
+    assert found.left([Motion.of(whole, "state")]).tolist() == [True]
+    assert found.worst_errors([Motion.of(whole, "state")]) == pytest.approx([10.0])
+
+
+def test_an_episode_counts_by_its_worst_error_for_its_step():
     scale = np.array([1.0, 2.0])
-    assert worst_errors([np.array([[1.0, 1.0], [0.5, 6.0]]), np.zeros((0, 2))], scale).tolist() == [3.0, 0.0]
+    assert worst_error(np.array([1.0, 1.0, 0.5, 6.0]), scale) == 3.0
+    assert worst_error(np.array([1.0, 1.0, 2.5]), scale) == 2.5
+    assert worst_error(np.zeros(0), scale) == 0.0
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+def test_a_state_that_is_not_finite_is_outside_every_tube(lost):
+    broken = trajectory(0.0, 6)
+    broken.obs["state"][-1] = lost
+    wide = SafetySet(MODEL, "state", (0, 1), np.ones(4), height=1e9)
+    assert wide.left([Motion.of(broken, "state"), Motion.of(trajectory(0.0, 6), "state")]).tolist() == [True, False]
+
+
+def test_an_episode_on_the_edge_of_its_tube_has_not_left_it():
+    step = Motion(np.array([[0.0, 0.0], [1.0, 0.0]]), np.zeros((1, 2)))
+    assert not SafetySet(MODEL, "state", (0, 1), np.ones(1), 1.0).left([step])
+    assert SafetySet(MODEL, "state", (0, 1), np.ones(1), 0.999).left([step])
+    assert SafetySet(MODEL, "state", (0, 1), np.ones(1), np.nan).left([step])
 
 
 def test_a_tube_grows_with_the_errors():
-    scale = error_scale([chunk_errors(trajectory(0.1, 40, seed), MODEL, "state", (0, 1), 4) for seed in range(50)])
+    scale = error_scale([errors(trajectory(0.1, 42, seed)) for seed in range(50)], 4)
     np.testing.assert_allclose(scale, 0.1 * np.sqrt(2 * np.arange(1, 5)), rtol=0.1)
 
 
 def test_without_a_whole_chunk_there_is_no_tube():
     with pytest.raises(ValueError, match="long enough"):
-        error_scale([np.zeros((0, 4))])
+        error_scale([np.zeros(3), np.zeros(0)], 4)
