@@ -26,6 +26,7 @@ is kept in the result file and not measured again. Takes about seven minutes of 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,7 @@ from torch import Tensor
 from robolearn.config import read_json, to_json, write_json
 from robolearn.dynamics.ensemble import DynamicsConfig, DynamicsEnsemble, split_variance
 from robolearn.dynamics.fit import DynamicsFitConfig, Transitions, fit_dynamics
-from robolearn.dynamics.plan import Planner, PlannerConfig
+from robolearn.dynamics.plan import CEMConfig, Planner, PlannerConfig
 from robolearn.dynamics.propagate import Dynamics, draw, propagate
 from robolearn.errors import user_errors
 from robolearn.report.facts import machine_facts
@@ -59,6 +60,7 @@ ENSEMBLE = DynamicsConfig(state_dim=4, action_dim=1, angles=(1,), num_members=5,
 SINGLE = DynamicsConfig(state_dim=4, action_dim=1, angles=(1,), num_members=1, hidden=128, depth=2)
 DETERMINISTIC = DynamicsConfig(4, 1, angles=(1,), num_members=1, hidden=128, depth=2, probabilistic=False)
 FIT = DynamicsFitConfig(steps=1000, batch_size=32)
+PLANNER = PlannerConfig(horizon=HORIZON, propagation="tsinf", cem=CEMConfig(iterations=3))  # the default then
 LOW, HIGH = torch.tensor([-FORCE]), torch.tensor([FORCE])
 
 
@@ -210,7 +212,7 @@ def trial(system: CartPole, act: Callable[[Tensor], Tensor], rng: np.random.Gene
 
 def planner(model: Dynamics, num_particles: int, seed: int) -> Planner:
     """The same search whatever the model."""
-    cfg = PlannerConfig(horizon=HORIZON, num_particles=num_particles, propagation="tsinf")
+    cfg = dataclasses.replace(PLANNER, num_particles=num_particles)
     return Planner(model, reward, LOW, HIGH, cfg, generator=torch.Generator().manual_seed(seed))
 
 
@@ -278,7 +280,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/dynamics.json"), help="JSON with all numbers")
     cfg = parser.parse_args()
     torch.set_num_threads(1)
-    settings = {"ensemble": to_json(ENSEMBLE, {}), "fit": to_json(FIT, {}), "planner": to_json(PlannerConfig(), {})}
+    settings = {"ensemble": to_json(ENSEMBLE, {}), "fit": to_json(FIT, {}), "planner": to_json(PLANNER, {})}
     pieces = read_json(cfg.out)["pieces"] if cfg.out.exists() else {}
     for part in [cfg.part] if cfg.part else PARTS:
         for name, measure in PARTS[part].items():

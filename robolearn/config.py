@@ -1,6 +1,7 @@
 """Typed configurations as JSON: frozen dataclasses in and out, with one clear line on bad input.
 
-A field whose type is a union of dataclasses carries a ``type`` tag, the name of the class in the registry.
+A field whose type is a union of dataclasses carries a ``type`` tag, the name of the class in the registry. Where a
+default has changed, or a field is new, files of before still mean what they meant: see ``since``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ Registry = dict[str, type]
 
 MAX_BYTES = 64 << 20  # of a JSON file
 MAX_DEPTH = 64
+
+
+def since(default: Any, before: Any) -> Any:
+    """Declare a field of which older files know nothing; read from those it is ``before``."""
+    return dataclasses.field(default=default, metadata={"before": before})
 
 
 def to_json(value: Any, registry: Registry) -> Any:
@@ -105,7 +111,9 @@ def _build_dataclass(cls: Any, data: Any, registry: Registry, where: str) -> Any
     for name, f in fields.items():
         if name not in data and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where}: field {name!r} is missing")
-    return cls(**{name: _build(hints[name], item, registry, f"{where}.{name}") for name, item in data.items()})
+    values = {name: _build(hints[name], item, registry, f"{where}.{name}") for name, item in data.items()}
+    before = {name: f.metadata["before"] for name, f in fields.items() if "before" in f.metadata}
+    return cls(**before | values)
 
 
 def _expect(condition: bool, where: str, what: str, data: Any) -> None:

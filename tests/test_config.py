@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.config import from_json, read_json, since, to_json, write_json
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.unet import UNetConfig
 from robolearn.policies.diffusion import DiffusionConfig
@@ -56,6 +56,18 @@ def through_text(value):
 )
 def test_round_trip(value):
     assert through_text(value) == value
+
+
+@dataclass(frozen=True)
+class Changed:
+    way: Literal["old", "new"] = since("new", before="old")
+
+
+def test_files_of_before_a_field_keep_what_they_meant():
+    assert Changed().way == "new"
+    assert from_json(Changed, {}, {}).way == "old"
+    assert from_json(Changed, {"way": "new"}, {}).way == "new"
+    assert through_text(Changed()) == Changed()
 
 
 def test_the_order_of_the_keys_survives():

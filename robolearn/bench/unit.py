@@ -34,6 +34,12 @@ class Request:
     backbone: BackboneConfig
 
 
+def as_trained(family: Any) -> Any:
+    """The family without its run-time choices: a new default of one makes no other training of an old one."""
+    runtime = {f.name: f.default for f in dataclasses.fields(family) if f.metadata.get("runtime")}
+    return dataclasses.replace(family, **runtime)
+
+
 @dataclass(frozen=True)
 class Unit:
     """A row on a task with one training seed in one budget."""
@@ -57,11 +63,9 @@ class Unit:
 
     def request(self) -> Request:
         """What is to be trained."""
-        family: Any = self.row.family
-        runtime = {f.name: f.default for f in dataclasses.fields(family) if f.metadata.get("runtime")}
         steps = self.row.num_steps(self.task, self.budget)
         train = dataclasses.replace(self.task.train, steps=steps, seed=self.seed, wandb=False)
-        return Request(train, dataclasses.replace(family, **runtime), self.task.backbone)
+        return Request(train, as_trained(self.row.family), self.task.backbone)
 
     def result(self) -> dict[str, Any]:
         """What is known so far; empty before training has ended.
@@ -70,8 +74,10 @@ class Unit:
             ValueError: The directory is of another configuration.
         """
         path = self.directory / "request.json"
-        if path.exists() and from_json(Request, read_json(path), REGISTRY, str(path)) != self.request():
-            raise ValueError(f"{self.directory} was trained with other options; remove it or choose other --runs")
+        if path.exists():
+            there = from_json(Request, read_json(path), REGISTRY, str(path))
+            if dataclasses.replace(there, family=as_trained(there.family)) != self.request():
+                raise ValueError(f"{self.directory} was trained with other options; remove it or choose other --runs")
         result = self.directory / "result.json"
         return read_json(result) if result.exists() else {}
 

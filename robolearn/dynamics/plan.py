@@ -29,8 +29,8 @@ class CEMConfig:
     """Plans per iteration."""
     elites: int = 20
     """Best plans, to which mean and variance are fitted."""
-    iterations: int = 3
-    """Rounds of drawing and fitting."""
+    iterations: int = 10
+    """Rounds of drawing and fitting; the price of a plan is proportional, and see docs/dynamics.md for what it buys."""
     momentum: float = 0.1
     """Weight of the mean and the variance before, in [0, 1)."""
 

@@ -1,7 +1,8 @@
 """LSTM: one over the observations, whose state starts another over the chunk (Hochreiter & Schmidhuber 1997).
 
-With the `gmm` family it is robomimic's LSTM-GMM (Mandlekar et al. 2021). The layers over the chunk take turns in
-direction, the last one forward (Zhou & Xu 2015): a denoiser's step must see the whole noised chunk, not its past alone.
+The state starts anew at every plan; in robomimic's LSTM-GMM (Mandlekar et al. 2021) it goes on from observation to
+observation. The layers over the chunk take turns in direction, the last one forward (Zhou & Xu 2015): a denoiser's step
+must see the whole noised chunk, not its past alone.
 """
 
 from __future__ import annotations

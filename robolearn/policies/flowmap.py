@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from robolearn.config import since
 from robolearn.nets.transformer import plain_attention
 from robolearn.policies.family import (
     Draws,
@@ -26,9 +27,11 @@ from robolearn.policies.family import (
 )
 
 Target = Literal["meanflow", "shortcut"]
+Ends = Literal["uniform", "logit-normal"]
 # Backbones resolve times to a thousandth, so that a derivative by time would be of the size of a thousand; average
 # velocities are smooth, and times of at most this size keep the derivative of the size of the velocity.
 TIME_SCALE = 0.02
+WHOLE_SHARE = 0.1  # of a batch that learns meanflow's whole way from noise to actions, where ends are uniform
 NUM_LEVELS = 7  # a shortcut model takes steps of length 1, 1/2, ... 2^-6
 
 
@@ -40,11 +43,15 @@ class FlowMapConfig:
     """What long steps learn from: meanflow, the derivative along the path; shortcut, two steps of half the length."""
     long_share: float = 0.5
     """Share of a batch that learns long steps; the rest learns the velocity. In (0, 1)."""
+    ends: Ends = since("uniform", before="logit-normal")  # noqa: RUF009
+    """Where meanflow's steps begin and end: uniform, and a tenth of the batch goes the whole way, as one step does when
+    acting; logit-normal, the paper's, which hardly ever shows such a step."""
     steps: int = runtime(2)
     """Equal steps from noise to actions."""
 
     def __post_init__(self) -> None:
         check_choice("flowmap target", self.target, get_args(Target))
+        check_choice("flowmap ends", self.ends, get_args(Ends))
         check_steps("flowmap", self.steps)
         if not 0 < self.long_share < 1:
             raise ValueError(f"flowmap: long_share {self.long_share} must be in (0, 1)")
@@ -68,10 +75,17 @@ class FlowMap(Family):
         # the device; windows come in random order anyway.
         rank = torch.arange(batch + 1, device=device, dtype=torch.float64).mul_(self.cfg.long_share).floor_()
         is_long = rank[1:] > rank[:-1]
-        if self.cfg.target == "meanflow":
+        if self.cfg.target == "meanflow" and self.cfg.ends == "logit-normal":
             # logit-normal(0.4, 1): MeanFlow's (-0.4, 1), whose time runs the other way
             ends = (0.4 + standard_normal(batch, 2, generator=generator)).sigmoid().sort(dim=1).values
             start, length = ends[:, 0], (ends[:, 1] - ends[:, 0]) * is_long
+        elif self.cfg.target == "meanflow":
+            ends = torch.rand(batch, 2, generator=generator, device=device)
+            low, high = ends.sort(dim=1).values.unbind(1)
+            whole = torch.rand(batch, generator=generator, device=device) < WHOLE_SHARE / self.cfg.long_share
+            is_whole = is_long & whole
+            start = torch.where(is_whole, 0.0, torch.where(is_long, low, ends[:, 0]))
+            length = torch.where(is_whole, 1.0, (high - low) * is_long)
         else:
             # A step of length 2^-level begins at a multiple of its length; every length is as frequent.
             level = torch.randint(NUM_LEVELS, (batch,), generator=generator, device=device)

@@ -1,4 +1,9 @@
-"""Mixture density network (Bishop 1994); with the lstm backbone it is robomimic's LSTM-GMM (Mandlekar et al. 2021)."""
+"""Mixture density network (Bishop 1994) over whole chunks.
+
+With the lstm backbone it is a relative of robomimic's LSTM-GMM (Mandlekar et al. 2021), not the same: that one draws a
+component at every step, from a state that goes on from observation to observation; here a component is a whole chunk,
+and the state starts anew at every plan.
+"""
 
 from __future__ import annotations
 

@@ -85,13 +85,13 @@ class AggregatedLevel:
         return level_quantile(past, self.level)
 
     def update(self, score: float, past: Float[np.ndarray, " n"]) -> None:
-        """Learn the score: the largest level whose threshold it does not exceed tells how far each expert was off."""
-        beta = float(np.mean(past >= score)) if len(past) else 1.0
+        """Learn the score: the least level at which it is a miss tells how far each expert was off."""
+        beta = missing_level(score, past)
         off = beta - self.levels
         losses = np.where(off >= 0, self.alpha * off, (self.alpha - 1) * off)
         weights = self.weights * np.exp(-self.rate * losses)
         self.weights = (1 - self.share) * weights / weights.sum() + self.share / len(weights)
-        self.levels = self.levels + self.gammas * (self.alpha - (self.levels > beta))
+        self.levels = self.levels + self.gammas * (self.alpha - (self.levels >= beta))
 
 
 class QuantileTracker:
@@ -145,3 +145,12 @@ def level_quantile(past: Float[np.ndarray, " n"], level: float) -> float:
     n = len(past)
     k = math.ceil((n + 1) * (1 - level))
     return math.inf if k > n or level <= 0 else float(np.partition(past, k - 1)[k - 1])
+
+
+def missing_level(score: float, past: Float[np.ndarray, " n"]) -> float:
+    """The least level whose ``level_quantile`` the score exceeds, (1 + g) / (n + 1) with g past scores not below it.
+
+    The threshold at a level is the k-th smallest score, k = ceil((n + 1) (1 - level)); the score exceeds it where
+    k <= n - g, that is at this level and above.
+    """
+    return (1 + int(np.sum(past >= score))) / (len(past) + 1)

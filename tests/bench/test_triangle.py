@@ -17,7 +17,7 @@ from robolearn.bench.latency import measure_again
 from robolearn.bench.rows import Setting
 from robolearn.bench.triangle import make_units, work
 from robolearn.bench.unit import Unit
-from robolearn.config import read_json
+from robolearn.config import read_json, write_json
 from robolearn.policies.policy import Policy
 from tests.bench.tiny import FLOW, REGRESSION, ROWS, TASK, write_demos
 
@@ -151,6 +151,18 @@ def test_other_options_are_refused(tmp_path, finished):
         work([longer], tmp_path, CPU)
     resampled = dataclasses.replace(FLOW, family=dataclasses.replace(FLOW.family, steps=3))  # does not matter
     assert dataclasses.replace(finished, row=resampled).missing() == []
+
+
+def test_a_new_run_time_default_makes_no_other_training(flow):
+    """What was trained before sampled by 5 steps by default; that is no part of the training."""
+    flow.begin()
+    path = flow.directory / "request.json"
+    request = read_json(path)
+    write_json(path, {**request, "family": {**request["family"], "steps": 5}})
+    assert flow.result() == {}
+    write_json(path, {**request, "family": {**request["family"], "time_density": "beta"}})
+    with pytest.raises(ValueError, match="trained with other options"):
+        flow.result()
 
 
 def test_a_training_that_diverged_is_a_result(data, flow, monkeypatch, capsys):

@@ -37,7 +37,7 @@ FAMILIES = {
     "gmm": GMMConfig(num_components=3),
     "cvae": CVAEConfig(latent_dim=3),
     "cvae-act": CVAEConfig(latent_dim=3, beta=10.0, learned_prior=False, latent="zero"),
-    **{f"score-{s}": ScoreConfig(sampler=s, steps=3, langevin_repeats=2) for s in ("heun", "euler", "langevin")},
+    **{f"score-{s}": ScoreConfig(sampler=s, steps=3, langevin_repeats=5) for s in ("heun", "euler", "langevin")},
     **{f"flowmap-{target}": FlowMapConfig(target, steps=2) for target in ("meanflow", "shortcut")},
     **{f"mixture-{v}": MixtureConfig(v, num_codes=4, num_observations=6, pairs=3) for v in ("hard-code", "plain")},
     "mixture-teacher": MixtureConfig(num_codes=4, num_observations=6, pairs=3, sampler="teacher"),

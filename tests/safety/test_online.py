@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.safety.online import AdaptiveLevel, AggregatedLevel, QuantileTracker, level_quantile
+from robolearn.safety.online import AdaptiveLevel, AggregatedLevel, QuantileTracker, level_quantile, missing_level
 
 
 def run(tracker, scores, warm=50):
@@ -73,6 +73,26 @@ def test_good_experts_gain_weight():
 @pytest.mark.parametrize(("level", "limit"), [(1.0, -math.inf), (0.0, math.inf), (-0.2, math.inf), (0.25, 3.0)])
 def test_level_quantile(level, limit):
     assert level_quantile(np.array([3.0, 1.0, 2.0]), level) == limit
+
+
+@given(st.lists(st.integers(0, 6), max_size=12), st.integers(-1, 7), st.floats(0.0, 1.0))
+def test_missing_level_is_where_the_threshold_begins_to_miss(past, score, level):
+    past, score = np.array(past, float), float(score)
+    beta = missing_level(score, past)
+    assert beta == (1 + sum(x >= score for x in past)) / (len(past) + 1)
+    if abs(level - beta) > 1e-9:  # at the level itself rounding decides
+        assert (score > level_quantile(past, level)) == (level > beta)
+
+
+def test_an_aggregate_learns_the_score_s_own_level():
+    """Of 9 past scores 4 are not below the score, which misses at level 5 / 10 and above, not at 4 / 9."""
+    tracker = AggregatedLevel(0.1, (0.1, 0.1))
+    tracker.levels = np.array([0.49, 0.51])
+    tracker.update(5.5, np.arange(1.0, 10.0))
+    np.testing.assert_allclose(tracker.levels, [0.49 + 0.1 * 0.1, 0.51 - 0.1 * 0.9])
+    losses = np.array([0.1 * 0.01, 0.9 * 0.01])
+    weights = np.exp(-tracker.rate * losses) / np.exp(-tracker.rate * losses).sum()
+    np.testing.assert_allclose(tracker.weights, (1 - tracker.share) * weights + tracker.share / 2)
 
 
 @pytest.mark.parametrize(
