@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from robolearn.bench.breaker import FORWARD, Verdict, judge
 from robolearn.bench.expert import expert_rounds
 from robolearn.bench.rows import BUDGETS, REFERENCE, Row, Task
 from robolearn.bench.summary import Measured, Numbers, entropies, per_state, summarise
 from robolearn.bench.unit import Unit
+from robolearn.bench.yardstick import chosen_again
 from robolearn.rollout.metrics import Estimate
 from robolearn.rollout.paired import paired_difference
 
@@ -60,6 +62,7 @@ class Entry:
         chosen: Index of the best setting by merit; the fewest evaluations among equals.
         episodes: Per training seed.
         sized_down: What falls short of three seeds, 200 episodes and the task's full budget.
+        note: What a reader of its numbers has to know.
         difference: "success", "score", "mode_entropy", "energy", "bridge" -> this row minus the best many-step row,
             paired; empty for that row itself and without one.
     """
@@ -77,6 +80,7 @@ class Entry:
     chosen: int
     episodes: int
     sized_down: tuple[str, ...]
+    note: str = ""
     difference: dict[str, Estimate] = field(default_factory=dict)
 
     @property
@@ -95,6 +99,8 @@ class Group:
         facts: Versions, commits and machines behind the numbers.
         failed: "row seed" -> why that training has no result.
         entries: In the order of the table of rows.
+        verdicts: Rows with one evaluation against the baseline; none without one.
+        chosen_again: Share of resamples of the selection episodes that choose this baseline; None without one.
     """
 
     task: str
@@ -103,6 +109,8 @@ class Group:
     facts: dict[str, str]
     failed: dict[str, str]
     entries: tuple[Entry, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    chosen_again: float | None = None
 
 
 def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path) -> list[Group]:
@@ -138,8 +146,11 @@ def _group(
     entries = [_entry(task, budget, row, measured[row.name], measured.get(REFERENCE, {}), rounds) for row in rows]
     many_step = [entry for entry in entries if entry.best.nfe >= MANY_STEPS]
     baseline = max(many_step, key=lambda entry: entry.best.merit) if many_step else None
+    verdicts, again = (), None
     if baseline is not None:
         against = _in_setting(measured[baseline.row], baseline.best)
+        verdicts = _verdicts(entries, measured, against)
+        again = _chosen_again(entries, measured, baseline.row, rounds)
         entries = [
             entry
             if entry is baseline
@@ -148,7 +159,40 @@ def _group(
         ]
     facts = [m["facts"] for results in measured.values() for r in results.values() for m in r["settings"].values()]
     merged = {key: " and ".join(dict.fromkeys(f[key] for f in facts)) for key in ("versions", "commit", "hardware")}
-    return Group(task.name, budget, baseline.row if baseline else None, merged, failed, tuple(entries))
+    name = baseline.row if baseline else None
+    return Group(task.name, budget, name, merged, failed, tuple(entries), verdicts, again)
+
+
+def _verdicts(
+    entries: Sequence[Entry], measured: dict[str, Results], against: dict[int, Measured]
+) -> tuple[Verdict, ...]:
+    """Rows with one evaluation that share training seeds with the best many-step row, in their order."""
+    forward = {entry.row: _in_setting(measured[entry.row], entry.best) for entry in entries}.get(FORWARD, {})
+    found = []
+    for entry in entries:
+        ours = _in_setting(measured[entry.row], entry.best)
+        common = sorted(ours.keys() & against.keys())
+        if entry.best.nfe != 1 or not common:
+            continue
+        also = [forward[s] for s in common if s in forward]
+        one, other = ([seeds[s] for s in common] for seeds in (ours, against))
+        also = also if len(also) == len(common) else []
+        found.append(judge(entry.row, one, other, also, ours[common[0]]["modes"]))
+    return tuple(found)
+
+
+def _chosen_again(
+    entries: Sequence[Entry], measured: dict[str, Results], baseline: str, rounds: Sequence[Measured]
+) -> float:
+    rows = {
+        entry.row: {
+            one.setting: [r["settings"][one.setting] for r in measured[entry.row].values()] for one in entry.settings
+        }
+        for entry in entries
+    }
+    modes = next(iter(measured[baseline].values()))["modes"]
+    expert = summarise(next(iter(rows[baseline].values())), modes, "selection", rounds).expert_entropy
+    return chosen_again(rows, baseline, modes, expert, MANY_STEPS)
 
 
 def _entry(
@@ -171,6 +215,7 @@ def _entry(
         chosen=min(range(len(settings)), key=lambda i: (-settings[i].merit, settings[i].nfe)),
         episodes=episodes,
         sized_down=_sized_down(task, len(results), episodes),
+        note=row.note,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robolearn.bench.breaker import ENTROPY_SHARE, LATENCY_SHARE, SUCCESS_LOSS, Verdict, judge
+import numpy as np
+
+from robolearn.bench.breaker import ENTROPY_SHARE, LATENCY_SHARE, SUCCESS_LOSS, Verdict
 from robolearn.bench.gather import MANY_STEPS, Entry, Group, Measurement
 from robolearn.rollout.metrics import Estimate
 
@@ -42,6 +44,7 @@ def _section(group: Group) -> list[str]:
     parts.append(_table(_header(group), [_row(entry, marks) for entry in group.entries]))
     if notes:
         parts.append("Sized down: " + "; ".join(f"{marks[text]} {text}" for text in notes) + ".")
+    parts += [f"{entry.row} was {entry.note}." for entry in group.entries if entry.note]
     if group.failed:
         parts.append("Trainings without a result: " + "; ".join(f"{k}: {why}" for k, why in group.failed.items()) + ".")
     differing = [entry for entry in group.entries if entry.difference]
@@ -54,36 +57,38 @@ def _section(group: Group) -> list[str]:
             "selection episodes.",
             _table(["row", *(DIFFERENCES[key] for key in keys)], lines),
         ]
-    if verdicts := judge(group):
+    if group.verdicts:
         parts += [
             f"### One evaluation against {group.baseline}",
             f"Wanted: success at least its - {SUCCESS_LOSS}, mode entropy at least {ENTROPY_SHARE} of its, KL no "
-            f"larger (its value not below the interval), latency at most {LATENCY_SHARE} forward passes of the "
-            "backbone (regression's).",
-            _table(["row", *_VERDICT_HEADER], _verdicts(verdicts)),
+            f"larger, latency at most {LATENCY_SHARE} forward passes of the backbone (regression's). Shown is a target "
+            "whose whole interval is on the right side, missed one whose whole interval is on the wrong side; of the "
+            "rest these measurements do not tell. Together: share of the resamples of training seeds and initial "
+            "states in which success, entropy and latency hold at once. A row is shown if these three are and its KL "
+            "is not missed. "
+            f"In {group.chosen_again:.0%} of the resamples of the selection episodes {group.baseline} is chosen again "
+            "as the row to be compared with.",
+            _table(["row", *_VERDICT_HEADER], [_verdict(one) for one in group.verdicts]),
         ]
     return [*parts, "### Every setting", _table(["row", *_SETTING_HEADER], _settings(group.entries))]
 
 
-_VERDICT_HEADER = ("success", "entropy / its", "KL, its KL", "latency / forward", "missed")
+_VERDICT_HEADER = ("success", "entropy / its", "KL - its", "latency / forward", "together", "verdict")
 
 
-def _verdicts(verdicts: Sequence[Verdict]) -> list[list[str]]:
-    def line(one: Verdict) -> list[str]:
-        shares = [ABSENT if share is None else f"{share:.2f}" for share in (one.entropy_share, one.latency_share)]
-        divergence = ABSENT
-        if one.divergence is not None:
-            divergence = f"{_interval(one.divergence[0])}, {one.divergence[1].value:.3f}"
-        return [
-            one.row,
-            _interval(one.success, "+.3f"),
-            shares[0],
-            divergence,
-            shares[1],
-            ", ".join(one.missed) or "none",
-        ]
+def _verdict(one: Verdict) -> list[str]:
+    def cell(name: str, estimate: Estimate | None, spec: str) -> str:
+        return ABSENT if estimate is None else f"{_interval(estimate, spec)}: {one.outcomes[name]}"
 
-    return [line(one) for one in verdicts]
+    return [
+        one.row,
+        cell("success", one.success, "+.3f"),
+        cell("entropy", one.entropy_share, ".3f"),
+        cell("KL", one.divergence, "+.3f"),
+        cell("latency", one.latency_share, ".2f"),
+        f"{one.together:.2f}",
+        one.outcome,
+    ]
 
 
 def _header(group: Group) -> list[str]:
@@ -133,6 +138,8 @@ def _settings(entries: Sequence[Entry]) -> list[list[str]]:
 def _interval(estimate: Estimate | None, spec: str = ".3f") -> str:
     if estimate is None:
         return ABSENT
+    if not np.isfinite(estimate.low):
+        return f"{estimate.value:{spec}} [no interval]"
     return f"{estimate.value:{spec}} [{estimate.low:{spec}}, {estimate.high:{spec}}]"
 
 

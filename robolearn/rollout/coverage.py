@@ -89,6 +89,31 @@ def mode_divergence_estimate(
 
     Source: Efron and Tibshirani 1993, chapters 10 and 13.
     """
+    found = divergence_resamples(demonstrations, success, modes, num_resamples=num_resamples, seed=seed)
+    if found is None:
+        return None
+    value, resampled = found[0], found[1][np.isfinite(found[1])]
+    high, low = np.quantile(resampled, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    clipped = (max(2 * value - float(x), 0.0) for x in (resampled.mean(), low, high))
+    return Estimate(*clipped, n=int((success & (modes >= 0)).sum()))
+
+
+def divergence_resamples(
+    demonstrations: Int[np.ndarray, " m"],
+    success: Bool[np.ndarray, "s c n"],
+    modes: Int[np.ndarray, "s c n"],
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, Float[np.ndarray, " r"]] | None:
+    """Mean over training seeds of `mode_divergence`, as it is and in resamples of seeds and states.
+
+    Two policies with the same seeds and states get the same draws: the difference of their resamples is paired.
+
+    Returns:
+        Value and resamples, not corrected; NaN in a resample in which a seed has no success. None where a training
+        seed has none at all.
+    """
     num_modes, (num_seeds, num_states) = len(demonstrations), modes.shape[:2]
     labels = np.where(success & (modes >= 0), modes, num_modes)
     table = (labels[..., None] == np.arange(num_modes)).sum(2)  # [s, c, m], failures dropped
@@ -98,9 +123,5 @@ def mode_divergence_estimate(
     rows = rng.integers(num_seeds, size=(num_resamples, num_seeds, 1))
     columns = rng.integers(num_states, size=(num_resamples, 1, num_states))
     drawn = table[rows, columns].sum(2)
-    counted = drawn[(drawn.sum(-1) > 0).all(1)]
-    resampled = mode_divergence(demonstrations, counted).mean(1)
-    value = float(mode_divergence(demonstrations, table.sum(1)).mean())
-    high, low = np.quantile(resampled, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    clipped = (max(2 * value - float(x), 0.0) for x in (resampled.mean(), low, high))
-    return Estimate(*clipped, n=int(table.sum()))
+    resampled = np.where((drawn.sum(-1) > 0).all(1), mode_divergence(demonstrations, drawn).mean(1), np.nan)
+    return float(mode_divergence(demonstrations, table.sum(1)).mean()), resampled

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from robolearn.bench.breaker import judge
+from robolearn.bench.breaker import outcome
 from robolearn.bench.gather import gather
 from robolearn.bench.plot import color_of
 from robolearn.bench.results import write_results
@@ -15,6 +15,7 @@ from robolearn.bench.unit import Unit
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.gmm import GMMConfig
 from robolearn.rollout.coverage import expected_mode_entropy
+from robolearn.rollout.metrics import Estimate
 from robolearn.rollout.paired import grouped_mean
 from tests.bench.tiny import FLOW, REGRESSION, TASK, measured, result
 
@@ -139,39 +140,117 @@ def test_colours_tell_few_evaluations_from_many():
     assert color_of(1) == color_of(2) != color_of(3) == color_of(9) != color_of(10) == color_of(100)
 
 
-def verdicts(tmp_path):
-    return {one.row: one for one in judge(gather([TASK], ROWS, tmp_path / "runs")[0])}
+def verdicts(tmp_path, rows=ROWS):
+    return {one.row: one for one in gather([TASK], rows, tmp_path / "runs")[0].verdicts}
 
 
 def test_one_evaluation_is_judged_against_the_best_many_step_row(tmp_path, put):
-    put(FLOW, 0, EIGHT)
-    put(REGRESSION, 0, {"default": measured(ALL, BOTH_WAYS)})
+    for seed in (0, 1):
+        put(FLOW, seed, EIGHT)
+        put(REGRESSION, seed, {"default": measured(ALL, BOTH_WAYS)})
     assert list(verdicts(tmp_path)) == ["regression"]  # flow's best setting takes five
     same = verdicts(tmp_path)["regression"]
-    assert (same.success.value, same.entropy_share, same.latency_share, same.missed) == (0, 1, 1, ())
-    put(REGRESSION, 0, {"default": measured(ALL)})
+    assert (same.success.value, same.entropy_share.value, same.latency_share.value) == (0, 1, 1)
+    assert same.outcomes == {"success": "shown", "entropy": "shown", "latency": "shown", "KL": "shown"}
+    assert (same.outcome, same.together) == ("shown", 1)
+    for seed in (0, 1):
+        put(REGRESSION, seed, {"default": measured(ALL)})
     one_way = verdicts(tmp_path)["regression"]
-    assert one_way.entropy_share == 0
-    assert one_way.missed == ("entropy", "KL")
-    put(REGRESSION, 0, {"default": measured(HALF, BOTH_WAYS)})
-    assert verdicts(tmp_path)["regression"].missed[0] == "success"
+    assert one_way.entropy_share.value == 0
+    assert {name for name, found in one_way.outcomes.items() if found == "missed"} == {"entropy", "KL"}
+    assert (one_way.outcome, one_way.together) == ("missed", 0)
+    for seed in (0, 1):
+        put(REGRESSION, seed, {"default": measured(HALF, BOTH_WAYS)})
+    assert verdicts(tmp_path)["regression"].outcomes["success"] == "missed"
+
+
+def test_targets_that_hold_by_value_alone_are_not_shown(tmp_path, put):
+    """One of two training seeds fails: the mean is at the margin, the interval on both sides of it."""
+    for seed in (0, 1):
+        put(FLOW, seed, {"euler-5": measured(HALF, BOTH_WAYS, nfe=5), "euler-1": measured(NONE)})
+    put(REGRESSION, 0, {"default": measured(ALL, BOTH_WAYS)})
+    put(REGRESSION, 1, {"default": measured(NONE, BOTH_WAYS)})
+    found = verdicts(tmp_path)["regression"]
+    assert found.success.value == 0
+    assert found.outcomes["success"] == "not shown"
+    assert found.outcome == "not shown"
+    # Both seeds drawn good in 1 of 4, one of each in 2 of 4; entropy holds with both good alone.
+    assert found.together == pytest.approx(0.25, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-0.01, 0.2, "shown"),
+        (-0.011, 0.2, "not shown"),
+        (-0.2, -0.01, "not shown"),
+        (-0.2, -0.011, "missed"),
+        (-np.inf, np.inf, "not shown"),
+    ],
+)
+def test_outcomes_go_by_the_ends_of_the_interval(low, high, expected):
+    assert outcome(Estimate(0.0, low, high, 9), least=-0.01) == expected
+    assert outcome(Estimate(0.0, -high, -low, 9), most=0.01) == expected
 
 
 def test_a_slow_forward_pass_misses_its_target(tmp_path, put):
     slow = Row("gmm", GMMConfig(), (Setting("default"),))
+    for seed in (0, 1):
+        put(FLOW, seed, EIGHT)
+        put(REGRESSION, seed, {"default": measured(ALL, BOTH_WAYS)})
+        put(slow, seed, {"default": measured(ALL, BOTH_WAYS) | {"p50_ms": 0.7}})
+    found = verdicts(tmp_path, (*ROWS, slow))
+    assert {name: one.outcome for name, one in found.items()} == {"regression": "shown", "gmm": "missed"}
+    assert found["gmm"].latency_share.value == pytest.approx(1.4)
+    assert found["gmm"].outcomes["latency"] == "missed"
+    put(slow, 0, {"default": measured(ALL, BOTH_WAYS) | {"p50_ms": 0.6}})
+    assert verdicts(tmp_path, (*ROWS, slow))["gmm"].outcomes["latency"] == "not shown"  # 1.2 with one seed
+    without = verdicts(tmp_path, (DIFFUSION, FLOW, slow))["gmm"]
+    assert without.latency_share is None
+    assert "latency" not in without.outcomes
+
+
+def test_a_latency_measured_once_shows_nothing(tmp_path, put):
     put(FLOW, 0, EIGHT)
     put(REGRESSION, 0, {"default": measured(ALL, BOTH_WAYS)})
-    put(slow, 0, {"default": measured(ALL, BOTH_WAYS) | {"p50_ms": 0.7}})
-    group = gather([TASK], (*ROWS, slow), tmp_path / "runs")[0]
-    assert [(one.row, one.missed) for one in judge(group)] == [("regression", ()), ("gmm", ("latency",))]
-    assert judge(group)[1].latency_share == pytest.approx(1.4)
-    without = dataclasses.replace(group, entries=tuple(e for e in group.entries if e.row != "regression"))
-    assert judge(without)[0].latency_share is None
+    found = verdicts(tmp_path)["regression"]
+    assert (found.latency_share.value, found.outcomes["latency"], found.outcome) == (1, "not shown", "not shown")
+    write_results(tmp_path / "out", [TASK], ROWS, tmp_path / "runs")
+    assert "1.00 [no interval]: not shown" in (tmp_path / "out.md").read_text()
+    assert "Infinity" not in (tmp_path / "out.json").read_text()
+
+
+def test_training_seeds_are_compared_with_themselves(tmp_path, put):
+    """Seed 0 is easy for both rows, seed 1 hard for both: paired, the difference is the same in every resample."""
+    for seed, success in ((0, ALL), (1, HALF)):
+        put(FLOW, seed, {"euler-5": measured(success, BOTH_WAYS, nfe=5), "euler-1": measured(NONE)})
+        put(REGRESSION, seed, {"default": measured(success, BOTH_WAYS)})
+    found = verdicts(tmp_path)["regression"]
+    assert (found.success.low, found.success.high) == (0, 0)
+    assert (found.entropy_share.low, found.entropy_share.high) == (1, 1)
+    assert found.divergence.low == found.divergence.high == 0
 
 
 def test_nobody_is_judged_without_a_many_step_row(tmp_path, put):
     put(REGRESSION, 0, {"default": measured(ALL)})
-    assert judge(gather([TASK], ROWS, tmp_path / "runs")[0]) == []
+    group = gather([TASK], ROWS, tmp_path / "runs")[0]
+    assert (group.verdicts, group.chosen_again) == ((), None)
+
+
+def test_how_often_the_same_row_is_chosen_again(tmp_path, put):
+    """Two seeds, two states: flow is good with seed 0, diffusion fair from state 0; both else without a success.
+
+    Merits: flow 1, 1/4 or 0 with both, one or none of its draws good; diffusion 1/3, 1/12 or 0. flow is ahead with both
+    seeds good, a quarter of the resamples, and with one (a half) unless both of the other's states are good.
+    """
+    good, bad = measured(ALL, BOTH_WAYS, nfe=5), measured(NONE, nfe=5)
+    fair = measured(np.array([[1, 0, 0, 0, 0, 1], [0] * 6]), BOTH_WAYS, nfe=100)
+    for seed, of_flow in ((0, good), (1, bad)):
+        put(FLOW, seed, {"euler-5": of_flow, "euler-1": measured(NONE)})
+        put(DIFFUSION, seed, {"ddpm": fair})
+    group = gather([TASK], ROWS, tmp_path / "runs")[0]
+    assert group.baseline == "flow"
+    assert group.chosen_again == pytest.approx(1 / 4 + 1 / 2 * 3 / 4, abs=0.03)
 
 
 def test_more_entropy_than_the_demonstrators_earns_nothing(tmp_path, put):
