@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from robolearn import seeds
 from robolearn.bench.summary import Measured, entropies, per_state
 from robolearn.rollout.intervals import NUM_RESAMPLES
 from robolearn.types import Array
@@ -29,7 +30,7 @@ def chosen_again(
         expert: Mode entropy of the demonstrators, which are not drawn again; None where modes do not matter.
         many: Evaluations per chunk from which a row counts.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seeds.FIXED)
     first = next(iter(next(iter(rows.values())).values()))
     num_states = per_state(first, "success", "selection").shape[1]
     drawn = rng.random((NUM_RESAMPLES, max(len(seeds) for of in rows.values() for seeds in of.values())))

@@ -33,7 +33,7 @@ MAX_CHUNK = 256 << 20  # bytes decoded, of a chunk or of the chunks that lie sid
 MAX_CHUNKS, MAX_BESIDE = 1 << 22, 1 << 16  # of an array, and side by side
 MAX_ARRAY = 1 << 44  # bytes decoded
 # What an array may claim to be without files to show for it, and how far the best codec shrinks what is constant.
-FREE_CLAIM, MAX_RATIO = 1 << 30, 100_000
+FREE_CLAIM, MAX_RATIO = 1 << 30, 10**5
 
 
 @dataclass(frozen=True)
