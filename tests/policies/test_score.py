@@ -149,6 +149,24 @@ def test_the_exact_denoiser_has_the_least_loss(exact):
     assert losses[1.0] < min(losses[0.9], losses[1.1])
 
 
+@pytest.mark.parametrize("sigma_data", [0.5, 0.2])
+def test_an_error_of_one_of_the_network_costs_one_at_every_noise_level(nets_giving, sigma_data):
+    """EDM's weight 1 / c_out^2: no level drowns another. The clean chunk is zero, so that c_skip x + c_out F = 0."""
+    cfg = ScoreConfig()
+
+    def net(x, cond, time):
+        low, high = math.log(cfg.sigma_min), math.log(cfg.sigma_max)
+        sigma = (low + (high - low) * time).exp()[:, :, None]
+        return 1 - sigma_data / sigma * x
+
+    family = Score(cfg, nets_giving(net), 1, 1)
+    family.sigma_data.fill_(sigma_data)
+    mask, zero = torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, 1, 1)
+    for level in (-2.0, 0.0, 2.0):
+        draws = {"noise": torch.ones(1, 1, 1), "level": torch.tensor([level])}
+        assert family.loss(zero, zero, mask, draws)[0].item() == pytest.approx(1, rel=1e-3)
+
+
 def test_sigma_data_is_measured_on_valid_steps(exact):
     family = exact()
     actions = torch.tensor([[[-0.3], [0.3]], [[0.3], [99.0]]])

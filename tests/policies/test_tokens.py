@@ -104,6 +104,16 @@ def test_padded_chunks_do_not_make_bins():
     assert bins_of(actions, mask).tokenizer.centres.abs().max() < 1
 
 
+def test_a_chunk_s_code_counts_as_much_as_it_has_recorded_steps():
+    """A quarter of a chunk recorded: a quarter of its code's cross-entropy, as of its offsets'."""
+    actions = demonstrations().batch(torch.arange(0, 1600, 4)).actions
+    family, cond = bins_of(actions), torch.zeros(1, 1, 1)
+    whole, begun = torch.ones(1, 4, dtype=torch.bool), torch.tensor([[True, False, False, False]])
+    full, quarter = (family.loss(actions[:1], cond, mask, {})[1]["focal"].item() for mask in (whole, begun))
+    assert full > 0
+    assert quarter == pytest.approx(full / 4, rel=1e-5)
+
+
 def test_a_resumed_run_keeps_what_it_found():
     actions = torch.randn(50, 4, 1, generator=torch.Generator().manual_seed(0))
     family = bins_of(actions)

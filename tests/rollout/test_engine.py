@@ -65,7 +65,16 @@ class DictWalk(Walk):
         return {"state": obs, "other": np.zeros(3, np.float32)}, reward, terminated, truncated, info
 
 
-for name, cls in (("Walk", Walk), ("DictWalk", DictWalk)):
+class Flash(Walk):
+    """Succeeds in step 1 or 3, and turns to NaN in step 4."""
+
+    def step(self, action):
+        obs, reward, *_ = super().step(action)
+        obs[0] = np.nan if self.steps == 4 else obs[0]
+        return obs, reward, False, False, {"success": self.steps == (1 if self.kind < 2 else 3)}
+
+
+for name, cls in (("Walk", Walk), ("DictWalk", DictWalk), ("Flash", Flash)):
     gym.register(f"test/{name}-v0", entry_point=cls, max_episode_steps=10, disable_env_checker=True)
 
 
@@ -153,6 +162,14 @@ def test_every_way_to_end(walk_policy, num_envs):
     assert ends[8] == ("success", True, 3)
     assert [t.episode for t in trajectories] == list(range(12))
     assert sorted(t.episode for t in done) == list(range(12))
+
+
+@pytest.mark.parametrize("exec_horizon", [1, 3, 4])
+def test_an_unstable_episode_is_no_success(walk_policy, exec_horizon):
+    """Whether it had succeeded in the same chunk or in an earlier one."""
+    cfg = EnvConfig("test/Flash-v0")
+    runs = evaluate(walk_policy, cfg, range(3), execution=Execution(exec_horizon), seed=0)
+    assert [(t.success, t.reason, len(t)) for t in runs] == [(False, "unstable", 4)] * 3
 
 
 def test_lengths_of_a_trajectory_agree(walk_policy):

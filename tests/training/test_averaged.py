@@ -1,0 +1,89 @@
+"""What is judged while training, and kept as the best, is the moving average of the weights."""
+
+import contextlib
+
+import pytest
+import torch
+
+from robolearn import seeds
+from robolearn.data.windows import Windows
+from robolearn.policies.regression import RegressionConfig
+from robolearn.rollout.environments import EnvConfig
+from robolearn.training import session
+from robolearn.training.config import TrainConfig
+from robolearn.training.device import Processes
+from robolearn.training.fit import Hooks, fit, validation_loss
+from robolearn.training.run import DataFacts, Run
+from robolearn.training.session import Session
+from robolearn.training.state import TrainState
+
+
+@pytest.fixture
+def cfg():
+    return TrainConfig(
+        env=EnvConfig("envs:robolearn/Avoid-v0"), steps=3, batch_size=8, lr=0.1, warmup_steps=0, amp="off", wandb=False
+    )
+
+
+@pytest.fixture
+def state(make_policy, cfg):
+    return TrainState(make_policy(RegressionConfig()), cfg)
+
+
+@pytest.fixture
+def opened(tmp_path, state, cfg):
+    run = Run.create(tmp_path / "run", cfg, DataFacts("demos.zarr", "abc", 0.1, 4, 40, (1, 3)))
+    with Session(run, state, run.data()) as opened:
+        yield opened
+
+
+class Records(Hooks):
+    def __init__(self):
+        self.losses = []
+
+    def record(self, record):
+        self.losses += [record["validation_loss"]] if "validation_loss" in record else []
+
+
+def test_validation_is_of_the_averaged_weights_on_the_same_windows(state, cfg):
+    generator = torch.Generator().manual_seed(0)
+    obs, actions = {"state": torch.randn(40, 4, generator=generator)}, torch.rand(40, 2, generator=generator)
+    windows, hooks = Windows(obs, actions, [20, 40], 2, 4), Records()
+    assert fit(state, windows, windows, Processes(torch.device("cpu")), hooks)
+    averaged = [validation_loss(state.ema.module, windows, cfg) for _ in range(2)]
+    assert hooks.losses == [averaged[0]] == [averaged[1]]
+    assert abs(validation_loss(state.policy.eval(), windows, cfg) - averaged[0]) > 1e-3
+
+
+def test_rollouts_are_of_the_averaged_weights_from_seeds_of_their_own(opened, state, monkeypatch):
+    asked = []
+
+    def evaluate(policy, *_, seed, **__):
+        asked.append((policy, seed))
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr(session, "evaluate", evaluate)
+    with contextlib.suppress(ValueError):  # whatever becomes of a rollout that fails
+        opened.rollout(state)
+    ((policy, seed),) = asked
+    assert policy is state.ema.module
+    assert seed == seeds.ROLLOUTS.start
+
+
+def keep(opened, state, *records):
+    """A checkpoint at the step of each record; returns the steps of the best so far."""
+    best = []
+    for state.step, record in enumerate(records, start=1):
+        opened.record({"step": state.step, **record})
+        opened.checkpoint(state)
+        best.append(opened.run.best_step())
+    return best
+
+
+def test_the_first_of_the_lowest_held_out_losses_is_the_best(opened, state):
+    assert keep(opened, state, *({"validation_loss": loss} for loss in (0.5, 0.7, 0.5, 0.4))) == [1, 1, 1, 4]
+
+
+def test_with_rollouts_the_highest_score_is_the_best(opened, state):
+    scores = ({"validation_loss": 1 / step, "rollout/score": score} for step, score in ((1, 0.2), (2, 0.6), (3, 0.4)))
+    assert keep(opened, state, *scores) == [1, 2, 2]
