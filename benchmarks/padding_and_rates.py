@@ -155,11 +155,10 @@ def run_unit(unit: Unit, folder: Path, size: Size, device_name: str) -> dict[str
     }
 
 
-def read_units(folder: Path) -> list[dict[str, Any]]:
-    """What is finished."""
-    path = folder / "units.jsonl"
-    text = path.read_text() if path.exists() else ""
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]  # a kill may cut the last
+def read_units(path: Path) -> list[dict[str, Any]]:
+    """What is finished; a line that a kill has cut is not."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def missing(units: list[Unit], folder: Path, size: Size) -> list[Unit]:
@@ -168,7 +167,7 @@ def missing(units: list[Unit], folder: Path, size: Size) -> list[Unit]:
     Raises:
         ValueError: The folder holds units of another size.
     """
-    finished = {result["unit"]: result["size"] for result in read_units(folder)}
+    finished = {result["unit"]: result["size"] for result in read_units(folder / "units.jsonl")}
     if any(other != to_json(size, {}) for other in finished.values()):
         raise ValueError(f"{folder} holds units of another size; choose another --out")
     return [unit for unit in units if unit.name not in finished]
@@ -192,6 +191,7 @@ def train(args: argparse.Namespace) -> None:
             if unit is not None and time.monotonic() - began < 60 * args.minutes:
                 running.add(pool.submit(run_unit, unit, args.out, size, args.device))
 
+        file.write("\n")  # ends a line that a kill has cut
         for _ in range(args.workers):
             submit()
         while running:

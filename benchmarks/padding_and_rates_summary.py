@@ -1,0 +1,189 @@
+"""Put together what padding_and_rates.py measured: tables with intervals, and what is decided by them.
+
+    python -m benchmarks.padding_and_rates_summary UNITS.jsonl [MORE.jsonl] --out docs/results/training
+
+writes OUT.json and OUT.md. Success is a mean over training seeds and initial states, its interval over both; choices
+are compared in pairs of the same seeds and states. Rules, fixed before the first unit was trained:
+
+* a difference is *shown* if its interval lies above zero, *missed* if below, *not shown* otherwise;
+* padding counts by default (held) if the difference held - masked over all tasks and families together is shown and
+  none of a single task and family is missed;
+* a backbone's learning rate changes from 1e-3 to the rate with the largest mean difference over both tasks, among
+  those that are shown; without any it stays.
+
+Only training seeds that all choices of a comparison have are used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.padding_and_rates import DENOISERS, PADDINGS, PRESENT_RATE, RATES, TASKS, read_units
+from robolearn.config import to_json, write_json
+from robolearn.errors import user_errors
+from robolearn.policies.registry import BACKBONES
+from robolearn.rollout.metrics import Estimate
+from robolearn.rollout.paired import grouped_mean, paired_difference
+from robolearn.types import Array
+
+Success = dict[tuple[str, str, str, str], dict[int, Array]]  # study, task, model, choice -> seed -> episodes [c]
+
+
+def read(paths: Sequence[Path]) -> tuple[Success, list[dict[str, Any]]]:
+    """Success of every unit by its name, and the units.
+
+    Raises:
+        ValueError: There are none, or they are of different sizes.
+    """
+    units = {unit["unit"]: unit for path in paths for unit in read_units(path)}
+    if not units:
+        raise ValueError(f"{', '.join(map(str, paths))}: no finished unit")
+    if len({json.dumps(unit["size"]) for unit in units.values()}) > 1:
+        raise ValueError("units of different sizes cannot be put together")
+    success: Success = {}
+    for name, unit in units.items():
+        study, task, model, choice, seed = name.split("/")
+        success.setdefault((study, task, model, choice), {})[int(seed)] = np.array(unit["success"], float)
+    return success, list(units.values())
+
+
+def verdict(difference: Estimate) -> str:
+    """By the ends of the interval."""
+    if difference.low > 0:
+        return "shown"
+    return "missed" if difference.high < 0 else "not shown"
+
+
+def compare(success: Success, study: str, model: str, choices: Sequence[str], base: str) -> dict[str, Any]:
+    """Every choice of a model against one of them: on each task, and where all tasks are there on all together."""
+    found: dict[str, Any] = {"tasks": {}}
+    pairs: dict[str, list[tuple[list[int], Array]]] = {choice: [] for choice in choices if choice != base}
+    for task in TASKS:
+        runs = {choice: success.get((study, task, model, choice), {}) for choice in choices}
+        seeds = sorted(set.intersection(*(set(of) for of in runs.values())))
+        if not seeds:
+            continue
+        rows = {choice: np.stack([of[seed] for seed in seeds]) for choice, of in runs.items()}
+        found["tasks"][task] = {"seeds": seeds, "success": {c: to_json(grouped_mean(r), {}) for c, r in rows.items()}}
+        found["tasks"][task]["difference"] = {c: judged(paired_difference(rows[c], rows[base])) for c in pairs}
+        for choice, collected in pairs.items():
+            collected.append((seeds, rows[choice] - rows[base]))
+    if len(found["tasks"]) == len(TASKS):
+        found["together"] = {choice: judged(grouped_mean(joined(parts))) for choice, parts in pairs.items()}
+    return found
+
+
+def joined(parts: Sequence[tuple[list[int], Array]]) -> Array:
+    """Differences [s, c] side by side, of the seeds that all have; equally many states each, so tasks count alike."""
+    common = sorted(set.intersection(*(set(seeds) for seeds, _ in parts)))
+    return np.concatenate([rows[[seeds.index(seed) for seed in common]] for seeds, rows in parts], axis=1)
+
+
+def judged(difference: Estimate) -> dict[str, Any]:
+    """A difference and what it shows."""
+    return {**to_json(difference, {}), "verdict": verdict(difference)}
+
+
+def decide_padding(success: Success) -> dict[str, Any]:
+    """Every denoiser by itself, all of them (the mean over them is one more model), and the default."""
+    for task, choice in itertools.product(TASKS, PADDINGS):
+        runs = [success.get(("padding", task, model, choice), {}) for model in DENOISERS]
+        seeds = set.intersection(*map(set, runs))
+        success["padding", task, "all", choice] = {seed: np.mean([of[seed] for of in runs], axis=0) for seed in seeds}
+    models = {model: compare(success, "padding", model, PADDINGS, "masked") for model in (*DENOISERS, "all")}
+    singles = [row["difference"]["held"] for model in DENOISERS for row in models[model]["tasks"].values()]
+    together = models["all"].get("together", {}).get("held", {"verdict": "not shown"})
+    held = together["verdict"] == "shown" and all(one["verdict"] != "missed" for one in singles)
+    return {"models": models, "default": "held" if held else "masked"}
+
+
+def decide_rates(success: Success) -> dict[str, Any]:
+    """Every backbone, and its default."""
+    models = {model: compare(success, "rates", model, list(RATES), PRESENT_RATE) for model in BACKBONES}
+    for found in models.values():
+        better = {c: d["value"] for c, d in found.get("together", {}).items() if d["verdict"] == "shown"}
+        found["default"] = max(better, key=lambda choice: better[choice]) if better else PRESENT_RATE
+    return {"models": {model: found for model, found in models.items() if found["tasks"]}}
+
+
+def text(number: dict[str, Any], sign: str = "") -> str:
+    """A number with its interval."""
+    value, low, high = (number[key] for key in ("value", "low", "high"))
+    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def table(study: dict[str, Any], choices: Sequence[str], base: str) -> list[str]:
+    """Lines of markdown: success of every choice, and its difference from one of them."""
+    others = [choice for choice in choices if choice != base]
+    header = ["", "task", "seeds", *choices, *(f"{choice} - {base}" for choice in others)]
+    lines = [header, ["---"] * len(header)]
+    for model, found in study["models"].items():
+        for task, row in found["tasks"].items():
+            differences = [f"{text(row['difference'][c], '+')} {row['difference'][c]['verdict']}" for c in others]
+            lines.append(
+                [model, task, str(len(row["seeds"])), *(text(row["success"][c]) for c in choices), *differences]
+            )
+        if "together" in found:
+            together = [f"{text(found['together'][c], '+')} {found['together'][c]['verdict']}" for c in others]
+            lines.append([model, "together", "", *[""] * len(choices), *together])
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def page(report: dict[str, Any]) -> str:
+    """The page of results."""
+    size, padding, rates = report["size"], report["padding"], report["rates"]
+    hardware, commits = "; ".join(report["hardware"]), ", ".join(report["commits"])
+    parts = [
+        "# Results: padding and learning rates",
+        "`benchmarks/padding_and_rates.py` trained and rolled out; `benchmarks/padding_and_rates_summary.py`\n"
+        f"made this page. Success from {size['episodes']} initial states, the same for all; intervals of 95 % over\n"
+        "training seeds and initial states together, differences paired. The rules of the verdicts stand in the\n"
+        f"second script and were fixed before the first unit was trained. {hardware}; commit {commits}.",
+    ]
+    if any(found["tasks"] for found in padding["models"].values()):
+        parts += [
+            f"## Padding: {size['steps']['padding']:,} steps, MLP",
+            "\n".join(table(padding, PADDINGS, "masked")),
+            f"Default: {padding['default']}.",
+        ]
+    if rates["models"]:
+        defaults = ", ".join(f"{model} {found['default']}" for model, found in rates["models"].items())
+        parts += [
+            f"## Learning rates: {size['steps']['rates']:,} steps, flow",
+            "\n".join(table(rates, list(RATES), PRESENT_RATE)),
+            f"Defaults: {defaults}.",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Read, decide, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("units", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True, help="path of the .json and .md, without suffix")
+    args = parser.parse_args()
+    success, units = read(args.units)
+    report = {
+        "size": units[0]["size"],
+        "hardware": sorted({unit["facts"]["hardware"] for unit in units}),
+        "versions": sorted({unit["facts"]["versions"] for unit in units}),
+        "commits": sorted({unit["facts"]["commit"] for unit in units}),
+        "padding": decide_padding(success),
+        "rates": decide_rates(success),
+        "units": {unit["unit"]: [sum(unit["success"]), len(unit["success"])] for unit in units},
+    }
+    write_json(args.out.with_suffix(".json"), report)
+    args.out.with_suffix(".md").write_text(page(report))
+    print(page(report))
+
+
+if __name__ == "__main__":
+    with user_errors():
+        main()
