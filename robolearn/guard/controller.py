@@ -174,7 +174,14 @@ class GuardedController(Controller):
             chunks[i] = normalizer.unnormalize("action", chunk).cpu().numpy()
 
     def _replace(self, slots: Array) -> None:
-        """Let the fallback act in these environments; what the policy had planned there is void."""
+        """Let the fallback act in these environments; what the policy had planned there is void.
+
+        Where nothing was executed yet and nothing is admissible, there is no place known to hold or to go back to:
+        the episode is stopped.
+        """
+        if self.fallback in ("hold", "retreat"):
+            lost = [slot for slot in slots.tolist() if not self.path[slot] and self.admissible[slot] == 0]
+            self.stopped[lost] = True
         match self.fallback:
             case "hold":
                 for slot in slots.tolist():

@@ -14,7 +14,9 @@ from robolearn.rollout.controller import Controller
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.safety.dynamics import LinearDynamics
 from robolearn.safety.gate import Gate
+from robolearn.safety.sets import SafetySet
 from robolearn.types import INTERVENING
 from tests.rollout.stub import Stub, drive
 
@@ -73,6 +75,117 @@ def test_the_budget_ends_interventions():
 def test_watching_changes_nothing():
     _, actions = driven("watch", (0, 1, 2, 3))
     np.testing.assert_array_equal(actions, driven("hold", ())[1])
+
+
+def test_nothing_of_an_episode_is_carried_into_the_next_one_in_its_place():
+    """Neither what it executed, nor what it spent, nor what was noted."""
+    controller, _ = driven("hold", (1, 2, 3), budget=3)
+    controller.plans = (0, 1, 2)
+    actions = drive(controller, 6, episode=1)[:, 0]
+    np.testing.assert_allclose(actions, [0.1, 0.1, 0.1, 0.1, 4.1, 4.2], atol=1e-6)
+    assert controller.signals(0)[INTERVENING].tolist() == [True, True, False]
+
+
+class Scripted(Monitor):
+    """A monitor that reads its scores from a list."""
+
+    def __init__(self, scores):
+        self.scores, self.forgotten, self.begun = list(scores), [], []
+
+    def watch(self, slots, obs, chunks):
+        assert len(slots) == 1
+        return {"stac": np.array([self.scores.pop(0)])}, None
+
+    def reset(self, slots, episodes):
+        self.begun.append((list(slots), list(episodes)))
+
+    def forget(self, slots):
+        self.forgotten.append(slots.tolist())
+
+
+def scripted(scores, fallback="hold", **choices):
+    gate = Gate("stac", 8, threshold=2.0, release=1.0)
+    monitor = Scripted(scores)
+    return monitor, GuardedController(
+        Stub(upwards), 1, EXECUTION, seed=0, monitor=monitor, gate=gate, fallback=fallback, **choices
+    )
+
+
+def test_an_intervention_lasts_until_the_release_and_the_next_episode_begins_without():
+    monitor, controller = scripted([1.5, 2.5, 1.5, 1.5, 1.5, 2.5])
+    drive(controller, 8)
+    assert controller.signals(0)[INTERVENING].tolist() == [False, True, True, True]
+    drive(controller, 4, episode=7)
+    assert controller.signals(0)[INTERVENING].tolist() == [False, True]
+    assert controller.signals(0)["stac"].tolist() == [1.5, 2.5]
+    assert monitor.begun == [([0], [0]), ([0], [7])]
+
+
+@pytest.mark.parametrize(("fallback", "forgets"), [("hold", True), ("retreat", True), ("watch", False)])
+def test_a_plan_that_was_not_executed_is_forgotten(fallback, forgets):
+    monitor, controller = scripted([0.0, 3.0, 0.0], fallback)
+    drive(controller, 6)
+    assert [slots for slots in monitor.forgotten if slots] == ([[0]] if forgets else [])
+
+
+def test_a_budget_counts_the_steps_that_were_executed():
+    """Of a last chunk of two steps one was executed; at 3 steps the gate is silent."""
+    _, controller = scripted([3.0] * 4, budget=3)
+    controller.reset([0], [0], {"state": np.zeros((1, 1))})
+    for count in (1, 2):
+        controller.act(np.array([True]))
+        controller.observe({"state": np.zeros((1, 2, 1), np.float32)}, np.array([count]))
+    assert controller.spent.tolist() == [3]
+    controller.act(np.array([True]))
+    assert controller.signals(0)[INTERVENING].tolist() == [True, True, False]
+
+
+def either_way(history, noise):
+    """Five hundredths to the left or to the right of zero, as the noise says."""
+    return torch.sign(noise[0]) * torch.full((6, 1), 0.05)
+
+
+RIGHT = SafetySet(LinearDynamics(np.array([[-1.0, 1.0, 0.0]])), "state", (0,), np.full(2, 0.01), height=1.0)
+
+
+def within_set(episode, candidates=4, fallback="hold", **choices):
+    """Actions of the first chunks where what is left of zero must not be touched, and the signals."""
+    controller = GuardedController(
+        Stub(either_way),
+        1,
+        Execution(2, candidates=candidates),
+        seed=0,
+        monitor=None,
+        safety_set=RIGHT,
+        fallback=fallback,
+        **choices,
+    )
+    controller.distance = lambda positions: positions[..., 0]
+    return drive(controller, 6, episode)[:, 0], controller.signals(0), controller.stopped[0]
+
+
+def test_no_inadmissible_candidate_is_executed():
+    """Of four candidates about two go left, also the first one; nearest to the rest of the last plan may be these."""
+    shares = []
+    for episode in range(30):
+        actions, signals, stopped = within_set(episode)
+        assert stopped == (signals["admissible"][0] == 0)
+        if not stopped:
+            np.testing.assert_allclose(actions, 0.05, atol=1e-6)
+        assert (signals[INTERVENING] == (signals["admissible"] == 0)).all()
+        shares.append(signals["admissible"])
+    found = np.concatenate(shares)
+    assert set(found) == {0, 0.25, 0.5, 0.75, 1}
+
+
+@pytest.mark.parametrize("budget", [None, 0])
+def test_where_nothing_is_admissible_no_budget_ends_the_intervention(budget):
+    """One candidate each: it goes left in half of the plans, and then the last action is held."""
+    for episode in range(10):
+        actions, signals, stopped = within_set(episode, candidates=1, budget=budget)
+        assert set(signals["admissible"]) <= {0.0, 1.0}
+        if not stopped:
+            np.testing.assert_allclose(actions, 0.05, atol=1e-6)
 
 
 @pytest.fixture

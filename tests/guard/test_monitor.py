@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from robolearn.guard import guard
 from robolearn.guard.evidence import NEED_DENOISER, NEED_DROPOUT, NEED_FINITE, SCORES
 from robolearn.guard.familiarity import FAMILIARITY, fit_familiarity
 from robolearn.guard.monitor import Monitor
@@ -11,6 +12,9 @@ from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.registry import FAMILIES
+from robolearn.rollout.streams import episode_stream
+from robolearn.safety.gate import Gate
+from robolearn.types import Trajectory
 
 COMMON = [name for name in SCORES if name not in (*NEED_DENOISER, *NEED_DROPOUT, *NEED_FINITE)]
 
@@ -89,3 +93,59 @@ def test_scores_do_not_depend_on_who_runs_beside(make_policy, names):
         found, expected = together.watch(slots, obs, chunks)[0], alone.watch(np.array([0]), one, chunks[4:5])[0]
         for name in names:
             assert found[name][4] == expected[name][0], name
+
+
+class Listening(Ensemble):
+    """Keeps the noise that it is asked for chunks with."""
+
+    def act(self, obs, noise, prefix=None):
+        self.heard = noise.unflatten(0, (-1, 8))
+        return super().act(obs, noise, prefix)
+
+
+def test_noise_is_that_of_the_episode_and_not_the_controllers(make_policy):
+    """Each environment draws from the stream of its own episode, and goes on in it from one replanning to the next."""
+    ensemble = Listening([make_policy(FlowConfig(), seed=seed) for seed in range(2)])
+    monitor, episodes = Monitor(ensemble, ["entropy"], 8, 3, seed=5, period=2), (7, 3, 4)
+    monitor.reset([0, 1, 2], episodes)
+    streams = [torch.Generator().manual_seed(episode_stream(5, episode, 1)) for episode in episodes]
+    controllers = [torch.Generator().manual_seed(episode_stream(5, episode)) for episode in episodes]
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        monitor.watch(*look(rng))
+        for slot in range(3):
+            assert torch.equal(ensemble.heard[slot], ensemble.noise(8, generator=streams[slot]))
+            assert not torch.equal(ensemble.heard[slot], ensemble.noise(8, generator=controllers[slot]))
+    assert not torch.equal(ensemble.heard[0], ensemble.heard[1])
+
+
+def test_a_new_episode_has_no_plan_to_compare_with(make_policy):
+    monitor = Monitor(Ensemble([make_policy(FlowConfig())]), ["stac", "stac-single"], 8, 2, seed=0, period=2)
+    monitor.reset([0, 1], [0, 1])
+    rng = np.random.default_rng(0)
+    slots, *seen = look(rng, 2)
+    monitor.watch(slots, *seen)
+    monitor.reset([1], [2])
+    found = monitor.watch(slots, *look(rng, 2)[1:])[0]
+    assert found["stac"][0] > 0 == found["stac"][1]
+    assert found["stac-single"][0] > 0 == found["stac-single"][1]
+    monitor.forget(np.array([0]))
+    found = monitor.watch(slots, *look(rng, 2)[1:])[0]
+    assert found["stac"][0] == 0 < found["stac"][1]
+
+
+def test_the_time_of_a_gate_is_that_of_scores_and_gate(make_policy, monkeypatch):
+    """Both are called in what is timed, with the gate's own score."""
+    called = []
+    monkeypatch.setattr(guard, "time_calls", lambda call, repeats: [call() for _ in range(repeats)] and {"p50_ms": 1.0})
+    watch = Monitor.watch
+    monkeypatch.setattr(Monitor, "watch", lambda *args: called.append(args[0].names) or watch(*args))
+    intervenes = Gate.intervenes
+    monkeypatch.setattr(Gate, "intervenes", lambda *args: called.append("gate") or intervenes(*args))
+    zeros = np.zeros(4)
+    trajectory = Trajectory(
+        0, 0, {"state": np.zeros((5, 4), np.float32)}, np.zeros((4, 2)), zeros, zeros, True, -1, "time"
+    )
+    gate = Gate("entropy", 8, 1.0, 1.0)
+    guard.time_gate(gate, Ensemble([make_policy(FlowConfig())]), {}, trajectory, period=2, repeats=2)
+    assert called == [("entropy",), "gate"] * 2
