@@ -86,6 +86,32 @@ def test_nothing_of_an_episode_is_carried_into_the_next_one_in_its_place():
     assert controller.signals(0)[INTERVENING].tolist() == [True, True, False]
 
 
+def stepped(controller, counts):
+    """Act and observe, so many steps of each chunk; return the chunks."""
+    controller.reset([0], [0], {"state": np.zeros((1, 1))})
+    chunks = []
+    for count in counts:
+        chunks.append(controller.act(np.array([True]))[0, :, 0].copy())
+        controller.observe({"state": np.zeros((1, 2, 1), np.float32)}, np.array([count]))
+    return chunks
+
+
+@pytest.mark.parametrize("fallback", ["hold", "retreat"])
+def test_only_executed_actions_are_a_path(fallback):
+    """Of the first chunk one action was executed."""
+    controller = AtPlans(Stub(upwards), 1, EXECUTION, seed=0, monitor=None, fallback=fallback)
+    controller.plans = (1,)
+    np.testing.assert_allclose(stepped(controller, [1, 2])[1], [0.1, 0.1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("fallback", "begun"), [("hold", False), ("retreat", False), ("watch", True)])
+def test_what_was_planned_is_void_after_an_intervention(fallback, begun):
+    controller = AtPlans(Stub(upwards), 1, EXECUTION, seed=0, monitor=None, fallback=fallback)
+    controller.plans = (1,)
+    stepped(controller, [2, 2])
+    assert controller.schedule.begun(np.array([0])).tolist() == [begun]
+
+
 class Scripted(Monitor):
     """A monitor that reads its scores from a list."""
 
@@ -131,10 +157,7 @@ def test_a_plan_that_was_not_executed_is_forgotten(fallback, forgets):
 def test_a_budget_counts_the_steps_that_were_executed():
     """Of a last chunk of two steps one was executed; at 3 steps the gate is silent."""
     _, controller = scripted([3.0] * 4, budget=3)
-    controller.reset([0], [0], {"state": np.zeros((1, 1))})
-    for count in (1, 2):
-        controller.act(np.array([True]))
-        controller.observe({"state": np.zeros((1, 2, 1), np.float32)}, np.array([count]))
+    stepped(controller, [1, 2])
     assert controller.spent.tolist() == [3]
     controller.act(np.array([True]))
     assert controller.signals(0)[INTERVENING].tolist() == [True, True, False]

@@ -134,6 +134,15 @@ def test_a_new_episode_has_no_plan_to_compare_with(make_policy):
     assert found["stac"][0] == 0 < found["stac"][1]
 
 
+def test_inconsistency_is_between_plans_of_the_acting_policy(make_policy):
+    """Other members do not change it."""
+    members = [make_policy(FlowConfig(), seed=seed) for seed in range(2)]
+    alone, together = (watched(Ensemble(part), ["stac", "stac-single"]) for part in (members[:1], members))
+    for name in ("stac", "stac-single"):
+        assert (alone[1][name] > 0).all()
+        np.testing.assert_array_equal(alone[1][name], together[1][name])
+
+
 def test_the_time_of_a_gate_is_that_of_scores_and_gate(make_policy, monkeypatch):
     """Both are called in what is timed, with the gate's own score."""
     called = []

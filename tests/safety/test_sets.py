@@ -51,6 +51,14 @@ def test_a_chunk_is_admissible_if_its_tube_keeps_clear(steps, admissible):
     assert safety_set.admissible(np.zeros((1, 2)), chunk, wall).tolist() == [[admissible]]
 
 
+def test_candidates_are_judged_from_the_state_of_their_own_environment():
+    safety_set = SafetySet(MODEL, "state", (0, 1), scale=np.array([0.05, 0.1]), height=1.0)
+    chunks = np.zeros((2, 3, 2, 2), np.float32)
+    chunks[:, 1, :, 0] = 0.3
+    states = np.array([[0.0, 0.0], [0.5, 0.0]])
+    assert safety_set.admissible(states, chunks, wall).tolist() == [[True, True, True], [True, False, True]]
+
+
 def trajectory(noise, length, seed=0):
     rng = np.random.default_rng(seed)
     actions = rng.standard_normal((length, 2)).astype(np.float32)
