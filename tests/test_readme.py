@@ -26,7 +26,9 @@ COMMANDS: dict[str, str | None] = {
     "python train.py cvae --num-members 5 --out runs/five": SHORT_ENSEMBLE,
     "python -m robolearn calibrate runs/five": "--episodes 60 --alpha 0.5",
     "python eval.py runs/five --gate": "--episodes 2 --videos 0",
-    "python -m robolearn calibrate runs/five --safety-set --candidates 32": "--episodes 30 --candidates 4",
+    "python -m robolearn calibrate runs/five --safety-set --candidates 32 --rounds 5 --env.kwargs moved 0.06": (
+        "--episodes 30 --candidates 4 --rounds 1"
+    ),
     "python eval.py runs/five --safety-set --candidates 32 --env.kwargs moved 0.06": (
         "--episodes 2 --videos 0 --candidates 4"
     ),
