@@ -32,6 +32,7 @@ from robolearn.rollout.evaluation import evaluate, measure_latency
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import record_videos
+from robolearn.starts import judged
 from robolearn.training.device import choose_device
 from robolearn.training.logger import read_records
 from robolearn.training.run import Run
@@ -135,18 +136,19 @@ def evaluate_run(cfg: EvalConfig, run: Run, out: Path, command: str) -> None:
         sys.exit(exit_status(stop))
     summary = summarize(trajectories, num_modes=modes, control_dt=data.control_dt)
     write_results(out, trajectories, summary)
+    counted = judged(trajectories)
     if cfg.record_interventions is not None:
-        recorded = record_interventions(cfg.record_interventions, trajectories, execution.period, env, data.control_dt)
+        recorded = record_interventions(cfg.record_interventions, counted, execution.period, env, data.control_dt)
         where = f"in {cfg.record_interventions}" if recorded else "in successful episodes, nothing was written"
         console.print(f"interventions: {recorded} {where}", soft_wrap=True)
-    latency = measure_latency(policy, trajectories[0], candidates=execution.candidates)
+    latency = measure_latency(policy, counted[0], candidates=execution.candidates)
     gate = None
     if guard is not None:
         limited = {
             budget: roll_out(dataclasses.replace(guard, budget=budget), []) for budget in sorted(set(cfg.budgets))
         }
         gate = guard.summarize(trajectories, execution.period, limited)
-        latency |= guard.measure_latency(trajectories[0], execution.period)
+        latency |= guard.measure_latency(counted[0], execution.period)
     write_results(out, trajectories, summary, latency=latency, gate=gate)
     if execution.ensembling is not None:
         warn("temporal ensembling averages over modes; two ways may become one in between")
@@ -163,7 +165,7 @@ def evaluate_run(cfg: EvalConfig, run: Run, out: Path, command: str) -> None:
         "seeds": f"training {trained.seed}, evaluation {cfg.seed} + episode",
         **machine_facts(str(device)),
     }
-    videos, failures = record_videos(env, trajectories, cfg.videos, out / "videos", 1 / data.control_dt)
+    videos, failures = record_videos(env, counted, cfg.videos, out / "videos", 1 / data.control_dt)
     for line in failures:
         warn(line)
     report = Report(
@@ -186,7 +188,7 @@ def evaluate_run(cfg: EvalConfig, run: Run, out: Path, command: str) -> None:
 
 def keep_finished(out: Path, finished: list[Trajectory], asked: int, modes: int | None, control_dt: float) -> None:
     """Write down the episodes of an evaluation that was stopped, marked as what they are."""
-    if not finished:
+    if not judged(finished):
         warn(f"stopped before one of {asked} episodes had finished; nothing was written")
         return
     finished = sorted(finished, key=lambda t: t.episode)

@@ -28,8 +28,9 @@ from robolearn.report.facts import machine_facts
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
-from robolearn.rollout.intervals import bootstrap_interval, wilson_interval
+from robolearn.rollout.intervals import grouped_interval, wilson_share
 from robolearn.rollout.metrics import summarize
+from robolearn.starts import effective_number, groups_of, judged
 from robolearn.training.run import Run
 
 EPISODES = 100
@@ -87,10 +88,11 @@ def measure(row: Row, run: Run) -> list[dict[str, object]]:
         summary = summarize(trajectories, num_modes=None, control_dt=run.data().control_dt)
         result: dict[str, object] = {"policy": row.name, "env": env.id, "summary": to_json(summary, {})}
         if env is DOOR_ENV:
-            angles = np.array([t.obs["state"][:, DOOR_ANGLE].max() for t in trajectories], np.float64)
-            opened = int((angles > 1.0).sum())
-            result["door_above_1_rad"] = [opened / EPISODES, *wilson_interval(opened, EPISODES)]
-            result["max_door_angle_rad"] = [float(angles.mean()), *bootstrap_interval(angles, lambda x: x.mean(-1))]
+            counted = judged(trajectories)
+            angles = np.array([t.obs["state"][:, DOOR_ANGLE].max() for t in counted], np.float64)
+            opened, groups = float((angles > 1.0).mean()), groups_of(counted)
+            result["door_above_1_rad"] = [opened, *wilson_share(opened, effective_number(groups))]
+            result["max_door_angle_rad"] = [float(angles.mean()), *grouped_interval(angles, groups)]
         print(json.dumps(result), flush=True)
         results.append(result)
     return results

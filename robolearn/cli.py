@@ -125,6 +125,8 @@ def calibrate(
     keep_noise: bool = False,
     env_id: Annotated[str | None, arg(name="env.id")] = None,
     env_kwargs: Annotated[dict[str, int | float | bool | str] | None, arg(name="env.kwargs")] = None,
+    env_max_episode_steps: Annotated[int | None, arg(name="env.max-episode-steps")] = None,
+    env_timeout: Annotated[float | None, arg(name="env.timeout")] = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int | None = None,
 ) -> None:
@@ -160,6 +162,8 @@ def calibrate(
         keep_noise: Draw the noise of an episode once and keep it.
         env_id: Environment; by default the one of the training run.
         env_kwargs: Keyword arguments of gymnasium.make.
+        env_max_episode_steps: Length at which an episode is cut; by default the environment's own.
+        env_timeout: Seconds that a reset or step of a third-party environment may take; by default 60.
         device: Where the policy runs.
         threads: CPU threads; by default one per two cores, at most 4.
     """
@@ -186,7 +190,7 @@ def calibrate(
     trained = opened.config()
     checkpoints, sampling = opened.members(checkpoint), {"sampler": sampler, "steps": steps}
     ensemble = Ensemble.load(checkpoints, device=choose_device(device, threads=threads), **sampling)
-    env = EnvConfig(env_id, env_kwargs or {}).over(trained.env)
+    env = EnvConfig(env_id, env_kwargs or {}, env_max_episode_steps, env_timeout).over(trained.env)
     execution = Execution(exec_horizon, candidates=candidates, keep_noise=keep_noise).over(trained.exec_horizon)
     source = describe_source(checkpoints, env, execution, sampling)
     bar = iter(track(range(episodes * (1 + rounds)), "calibrating"))

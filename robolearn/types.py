@@ -68,9 +68,11 @@ class Trajectory:
         scores: Array [time], the task's progress in [0, 1] after each step (the reward where a task has no score).
         success: Whether the task's success condition was met at any step.
         mode: Which of the task's solution modes was taken; -1 where undefined.
-        reason: Why it ended: "success", "failure", "time", "unstable", "stopped" or "error: ...".
+        reason: Why it ended: "success", "failure", "time", "unstable", "stopped" or "broken: ...".
         signals: What the controller noted at each replanning, name -> array [plans]: scores of uncertainty, and
             INTERVENING; empty without a gate.
+        start: Fingerprint of the first observation; empty where it is not known, the seed then stands for it.
+        broken: Whether the environment failed, so that the episode has no score and says nothing of the policy.
     """
 
     episode: int
@@ -83,6 +85,8 @@ class Trajectory:
     mode: int
     reason: str
     signals: dict[str, Array] = field(default_factory=dict)
+    start: str = ""
+    broken: bool = False
 
     def __len__(self) -> int:
         return len(self.actions)

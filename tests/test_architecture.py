@@ -17,6 +17,7 @@ ALLOWED = {
     "files": (),
     "seeds": (),
     "locks": (),
+    "starts": (),
     "data": (),
     "nets": ("data",),
     "policies": ("nets", "data"),
@@ -29,7 +30,7 @@ ALLOWED = {
     "training": ("policies", "nets", "data", "rollout"),
     "bench": ("training", "report", "rollout", "policies", "nets", "data"),
 }
-COMMON = {"types", "config", "errors", "files", "locks", "seeds"}
+COMMON = {"types", "config", "errors", "files", "locks", "seeds", "starts"}
 ONLY_IN = {
     "mujoco": ("envs/",),
     "zarr": ("robolearn/data/store.py", "robolearn/data/chunks.py", "robolearn/data/writer.py"),

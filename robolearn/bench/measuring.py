@@ -66,7 +66,11 @@ def used_parameters(policy: Policy, trajectory: Trajectory) -> int:
 def _roll_out(policy: Policy, task: Task, run: Run, seed: int, num_states: int) -> list[Trajectory]:
     cfg, episodes = run.config(), range(num_states * task.num_repeats)
     execution = Execution(cfg.exec_horizon)
-    return evaluate(policy, cfg.env, episodes, execution=execution, seed=seed, repeats=task.num_repeats)
+    trajectories = evaluate(policy, cfg.env, episodes, execution=execution, seed=seed, repeats=task.num_repeats)
+    for t in trajectories:
+        if t.broken:
+            raise ValueError(f"{run.directory}: episode {t.episode} is {t.reason}; a comparison needs all of them")
+    return trajectories
 
 
 def _episodes(trajectories: list[Trajectory], num_repeats: int) -> dict[str, list[list[Any]]]:

@@ -20,6 +20,7 @@ from robolearn.rollout.execution import Execution
 from robolearn.safety.certificate import Calibration, Certificate, Source
 from robolearn.safety.conformal import smallest_number, too_few, written
 from robolearn.safety.sets import SafetySet
+from robolearn.starts import one_per_start
 from robolearn.types import Trajectory
 
 
@@ -49,6 +50,7 @@ def watch(
         make_controller=partial(
             make_guarded, ensemble=ensemble, names=names, num_samples=num_samples, fitted=fitted, **choices
         ),
+        needs_seeds=True,
     )
 
 
@@ -164,10 +166,12 @@ class Rollouts:
         fitted: Mapping[str, nn.Module] | None = None,
         safety_set: SafetySet | None = None,
     ) -> list[Trajectory]:
-        """Episodes from the first-th seed on; those in which the environment broke say nothing and are left out.
+        """Episodes from the first-th seed on: one from each distinct start, of those that are not broken.
+
+        Copies of one episode are no further evidence.
 
         Raises:
-            ValueError: It broke in all of them.
+            ValueError: All are broken, or the environment ignores seeds, so that later episodes may be the same again.
         """
         choices = {} if safety_set is None else {"safety_set": safety_set, "fallback": self.fallback}
         found = watch(
@@ -183,10 +187,7 @@ class Rollouts:
             on_done=self.on_done,
             **choices,
         )
-        whole = [t for t in found if not t.reason.startswith("error")]
-        if not whole:
-            raise ValueError(f"no episode of {len(found)} could be rolled out; the first: {found[0].reason}")
-        return whole
+        return one_per_start(found)
 
     def calibrate_gate(
         self,

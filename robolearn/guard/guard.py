@@ -33,6 +33,7 @@ from robolearn.safety.summary import (
     count_alarms,
     intervened_share,
 )
+from robolearn.starts import effective_number, groups_of, judged
 from robolearn.types import Trajectory
 
 
@@ -127,7 +128,11 @@ class Guard:
     def summarize(
         self, trajectories: Sequence[Trajectory], period: int, limited: Mapping[int, Sequence[Trajectory]]
     ) -> GateSummary:
-        """What the gate did in episodes that replanned every ``period`` steps, and in the same with other budgets."""
+        """What the gate did in episodes that replanned every ``period`` steps, and in the same with other budgets.
+
+        Broken episodes do not count.
+        """
+        trajectories = judged(trajectories)
         everyone, successes, failures = count_alarms(trajectories)
         return GateSummary(
             score=None if self.gate is None else self.gate.score,
@@ -142,7 +147,7 @@ class Guard:
             alarmed_failures=failures,
             intervened=intervened_share(trajectories, period),
             period=period,
-            budgets=tuple(budget_point(budget, runs, period) for budget, runs in limited.items()),
+            budgets=tuple(budget_point(budget, judged(runs), period) for budget, runs in limited.items()),
         )
 
     def _promise(self, name: str) -> Promise | None:
@@ -152,11 +157,10 @@ class Guard:
     def _summarize_tube(self, trajectories: Sequence[Trajectory]) -> TubeSummary | None:
         if self.safety_set is None:
             return None
-        whole = [t for t in trajectories if not t.reason.startswith("error")]
-        left = self.safety_set.left([Motion.of(t, self.safety_set.key) for t in whole])
+        left = self.safety_set.left([Motion.of(t, self.safety_set.key) for t in trajectories])
         promise = self._promise("safety set")
         assert promise is not None, "a safety set is opened with its certificate"
-        return TubeSummary(clopper_pearson(int(left.sum()), len(left)), promise)
+        return TubeSummary(clopper_pearson(int(left.sum()), len(left), effective=effective_number(groups_of(trajectories))), promise)
 
     def measure_latency(self, trajectory: Trajectory, period: int, repeats: int = 100) -> dict[str, float]:
         """Time that score and gate take at a replanning of one environment, beside the policy's own.

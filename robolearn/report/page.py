@@ -15,6 +15,7 @@ from robolearn.files import replacing
 from robolearn.report import plots
 from robolearn.rollout.metrics import Estimate, Summary
 from robolearn.safety.summary import GateSummary, Share
+from robolearn.starts import judged
 from robolearn.types import Trajectory
 
 TEMPLATE = Path(__file__).with_name("template.html")
@@ -80,7 +81,7 @@ def write_report(path: Path, report: Report) -> None:
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     html = template.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         report=report,
-        success=_share_card("Success", report.summary.success, _episodes(report.summary.success.n)),
+        success=_share_card("Success", report.summary.success, starts_text(report.summary)),
         cards=_cards(report),
         gate=_gate_cards(report.gate) if report.gate is not None else [],
         latency=[latency_text(key, value) for key, value in report.latency.items()],
@@ -92,9 +93,9 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def interval_text(estimate: Estimate | Share, spec: str) -> str:
-    """Spell an interval: "0.94 to 0.98"; one episode has none."""
+    """Spell an interval: "0.94 to 0.98"; one start has none."""
     if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
-        return "no interval from one episode"
+        return "no interval from one start" if estimate.n > 1 else "no interval from one episode"
     return f"{estimate.low:{spec}} to {estimate.high:{spec}}"
 
 
@@ -151,12 +152,16 @@ def _share_card(label: str, estimate: Estimate | Share, note: str) -> Card:
     return Card(label, f"{estimate.value:.3f}", interval_text(estimate, ".3f"), note, (bar[0], bar[1], bar[2]))
 
 
-def _episodes(n: int) -> str:
-    return "1 episode" if n == 1 else f"{n:,} episodes"
+def starts_text(summary: Summary) -> str:
+    """How many episodes and starts the numbers rest on, and how many episodes do not count."""
+    n = summary.success.n
+    episodes, starts = "1 episode" if n == 1 else f"{n:,} episodes", "start" if summary.num_starts == 1 else "starts"
+    broken = f"; {summary.num_broken:,} more are broken and do not count" if summary.num_broken else ""
+    return f"{episodes} from {summary.num_starts:,} distinct {starts}{broken}"
 
 
 def _plots(report: Report) -> list[Plot]:
-    runs, dt = report.trajectories, report.control_dt
+    runs, dt = judged(report.trajectories), report.control_dt
     drawn: list[tuple[str, str | None, str]] = []
     if report.gate is not None:
         curve = plots.uncertainty_over_time(runs, report.gate, dt)

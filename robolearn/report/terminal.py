@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from robolearn.report.page import interval_text, latency_text
+from robolearn.report.page import interval_text, latency_text, starts_text
 from robolearn.rollout.metrics import Estimate, Summary
 from robolearn.safety.summary import GateSummary, Share
 
@@ -17,7 +17,7 @@ def format_table(
     summary: Summary, latency: Mapping[str, int | float] | None = None, gate: GateSummary | None = None
 ) -> Table:
     """Lay out a summary in at most 80 columns: name, number, 95 % interval, note."""
-    table = Table(box=box.SIMPLE_HEAD, title=f"{summary.num_episodes} episodes", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=starts_text(summary), title_justify="left")
     table.add_column("", style="bold")
     table.add_column("value", justify="right")
     table.add_column("95 % interval")

@@ -6,13 +6,17 @@ an environment that ends inside a chunk stops there, and one that breaks ends it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
-from robolearn.rollout.environments import EnvConfig, check_obs_keys, make_env, require_id
+from robolearn.rollout.contract import Interface
+from robolearn.rollout.environments import EnvConfig, find_spec, making, require_id
 from robolearn.rollout.loop import LoopEnvs
+from robolearn.starts import START_INFO, start_of
 from robolearn.types import Array
 
 
@@ -61,7 +65,11 @@ class ChunkedEnvs(Protocol):
     num_envs: int
 
     def reset(self, *, seed: list[int | None], options: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Start the environments in ``options["reset_mask"]`` anew; the others return their present."""
+        """Start the environments in ``options["reset_mask"]`` anew; the others return their present.
+
+        The second value may hold START_INFO, a fingerprint of each environment's whole first observation, where the
+        first value is not all that there is to see.
+        """
         ...
 
     def step_chunk(self, actions: Array, active: Array) -> Chunk:
@@ -88,14 +96,46 @@ def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_fram
     if not _has_vector_driver(cfg):
         return LoopEnvs(cfg, num_envs, obs_keys)
     kwargs: dict[str, Any] = {"num_frames": num_frames, **cfg.kwargs}
-    envs: Any = gym.make_vec(require_id(cfg), num_envs=num_envs, **kwargs)
-    check_obs_keys(cfg, envs.single_observation_space, obs_keys)
+    with making(cfg):
+        envs: Any = gym.make_vec(require_id(cfg), num_envs=num_envs, **kwargs)
+    interface_of(cfg, envs, obs_keys)
     return envs
 
 
+def reset_some(envs: ChunkedEnvs, seeds: Mapping[int, int]) -> tuple[dict[str, Array], dict[int, str]]:
+    """Start some environments anew.
+
+    Args:
+        envs: Environments.
+        seeds: Of each environment that is to start, by its index.
+
+    Returns:
+        Observations of all environments, and the fingerprint of the start of each that was started, empty where it
+        broke.
+    """
+    given: list[int | None] = [seeds.get(slot) for slot in range(envs.num_envs)]
+    obs, info = envs.reset(seed=given, options={"reset_mask": np.isin(np.arange(envs.num_envs), list(seeds))})
+    whole = info.get(START_INFO)
+    if whole is None:
+        return obs, {slot: start_of({key: value[slot] for key, value in obs.items()}) for slot in seeds}
+    return obs, {slot: whole[slot] for slot in seeds}
+
+
+def interface_of(cfg: EnvConfig, envs: Any, obs_keys: tuple[str, ...]) -> Interface:
+    """The spaces of one of the environments that ``make_envs`` made.
+
+    Raises:
+        ValueError: Observations are missing, or are no arrays of numbers.
+    """
+    if isinstance(envs, LoopEnvs):
+        return envs.interface
+    return Interface.of(cfg, envs.single_observation_space, envs.single_action_space, obs_keys, None)
+
+
 def _has_vector_driver(cfg: EnvConfig) -> bool:
-    env = make_env(cfg)
-    assert env.spec is not None
-    env.close()
-    driver = env.spec.vector_entry_point
-    return hasattr(load_env_creator(driver) if isinstance(driver, str) else driver, "step_chunk")
+    spec = find_spec(cfg)
+    if spec is None or spec.vector_entry_point is None:
+        return False
+    driver = spec.vector_entry_point
+    with making(cfg):
+        return hasattr(load_env_creator(driver) if isinstance(driver, str) else driver, "step_chunk")

@@ -65,17 +65,7 @@ class Controller:
             slots: Environments, indices into the leading axis.
             episodes: Index of the episode that begins in each of them.
             obs: First observations of all environments, key -> [n, ...].
-
-        Raises:
-            ValueError: An observation does not have the policy's shape, or an image is not of 8 bits.
         """
-        for key, shape in self.policy.cfg.obs_shapes.items():
-            if obs[key].shape[1:] != shape:
-                raise ValueError(
-                    f"the environment's {key!r} has shape {obs[key].shape[1:]}, the policy expects {shape}"
-                )
-            if is_image(shape) and obs[key].dtype != np.uint8:
-                raise ValueError(f"the environment's {key!r} is {obs[key].dtype}, the policy expects uint8, 0 .. 255")
         for slot, episode in zip(slots, episodes, strict=True):
             self.streams[slot].manual_seed(episode_stream(self.seed, episode))
             self.noises[slot], self.stopped[slot] = None, False

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.rollout.chunked import Chunk, ChunkedEnvs
+from robolearn.rollout.chunked import Chunk, ChunkedEnvs, reset_some
 from robolearn.rollout.controller import Controller
 from robolearn.types import Array, Trajectory, is_image
 
@@ -39,31 +39,34 @@ def rollout(
     running: list[Recorder | None] = [None] * envs.num_envs
     done: dict[int, Trajectory] = {}
 
-    def finish(slot: int, reason: str | None = None) -> None:
+    def finish(slot: int) -> None:
         recorder, running[slot] = running[slot], None
         assert recorder is not None
-        trajectory = recorder.finish(reason, controller.signals(slot))
+        trajectory = recorder.finish(_fault(envs, slot), controller.signals(slot))
         done[trajectory.episode] = trajectory
         if on_done is not None:
             on_done(trajectory)
 
     while waiting or any(running):
         for slot in _start(envs, controller, waiting, running, repeats):
-            finish(slot, _error(envs, slot))
+            finish(slot)
         active = np.array([recorder is not None for recorder in running])
         if not active.any():
             continue
         actions = controller.act(active)
         for slot in np.flatnonzero(active & controller.stopped).tolist():
-            finish(slot, "stopped")
+            stopped = running[slot]
+            assert stopped is not None
+            stopped.reason = "stopped"
+            finish(slot)
         active &= ~controller.stopped
         chunk = envs.step_chunk(actions, active)
         controller.observe(chunk.obs, chunk.num_steps)
         for slot in np.flatnonzero(active).tolist():
             recorder = running[slot]
             assert recorder is not None
-            if recorder.record(actions[slot], chunk, slot, max_steps) or _error(envs, slot):
-                finish(slot, _error(envs, slot))
+            if recorder.record(actions[slot], chunk, slot, max_steps) or _fault(envs, slot):
+                finish(slot)
     return [done[episode] for episode in episodes]
 
 
@@ -75,24 +78,20 @@ def _start(
     if not slots:
         return []
     begun = [waiting.pop() for _ in slots]
-    starts = [controller.seed + episode // repeats for episode in begun]
-    seeds: list[int | None] = [None] * envs.num_envs
-    mask = np.zeros(envs.num_envs, bool)
-    for slot, start in zip(slots, starts, strict=True):
-        seeds[slot], mask[slot] = start, True
-    obs, _ = envs.reset(seed=seeds, options={"reset_mask": mask})
+    seeds = {slot: controller.seed + episode // repeats for slot, episode in zip(slots, begun, strict=True)}
+    obs, starts = reset_some(envs, seeds)
     controller.reset(slots, begun, obs)
-    for slot, episode, start in zip(slots, begun, starts, strict=True):
+    for slot, episode in zip(slots, begun, strict=True):
         # Images would fill the memory, and a replay shows them again.
         kept = (key for key, shape in controller.policy.cfg.obs_shapes.items() if not is_image(shape))
         first = {key: np.array(obs[key][slot]) for key in kept}
-        running[slot] = Recorder(episode, start, first, controller.policy.cfg.action_dim)
-    return [slot for slot in slots if _error(envs, slot)]
+        running[slot] = Recorder(episode, seeds[slot], starts[slot], first, controller.policy.cfg.action_dim)
+    return [slot for slot in slots if _fault(envs, slot)]
 
 
-def _error(envs: ChunkedEnvs, slot: int) -> str | None:
-    """Why an environment broke, where it tells."""
-    return getattr(envs, "errors", {slot: None})[slot]
+def _fault(envs: ChunkedEnvs, slot: int) -> str | None:
+    """Why the episode in an environment is broken, where it tells."""
+    return getattr(envs, "faults", {slot: None})[slot]
 
 
 @dataclass
@@ -101,6 +100,7 @@ class Recorder:
 
     episode: int
     seed: int
+    start: str
     first_obs: dict[str, Array]
     action_dim: int
     parts: list[tuple[dict[str, Array], Array, Array, Array]] = field(default_factory=list)
@@ -131,8 +131,8 @@ class Recorder:
             self.reason = "failure"
         return terminated or unstable or bool(chunk.truncated[valid].any()) or self.length == max_steps
 
-    def finish(self, error: str | None, signals: dict[str, Array]) -> Trajectory:
-        """Join the parts; an error makes it a failure."""
+    def finish(self, fault: str | None, signals: dict[str, Array]) -> Trajectory:
+        """Join the parts; a fault of the environment makes it broken."""
         obs = {
             key: np.concatenate([first[None], *(part[0][key] for part in self.parts)])
             for key, first in self.first_obs.items()
@@ -148,8 +148,10 @@ class Recorder:
             actions=actions,
             rewards=rewards,
             scores=scores,
-            success=self.success and error is None,
-            mode=self.mode,
-            reason=error or self.reason,
+            success=self.success and fault is None,
+            mode=self.mode if fault is None else -1,
+            reason=self.reason if fault is None else f"broken: {fault}",
             signals=signals,
+            start=self.start,
+            broken=fault is not None,
         )

@@ -10,13 +10,16 @@ import numpy as np
 import torch
 
 from robolearn import seeds
-from robolearn.errors import warned
+from robolearn.errors import warn, warned
 from robolearn.policies.policy import Policy
-from robolearn.rollout.chunked import make_envs
+from robolearn.rollout.chunked import ChunkedEnvs, interface_of, make_envs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.loop import LoopEnvs
+from robolearn.rollout.seeding import find_seed_fault
+from robolearn.starts import judged, num_starts
 from robolearn.types import Trajectory, is_image
 
 
@@ -31,8 +34,12 @@ def evaluate(
     num_envs: int = 32,
     on_done: Callable[[Trajectory], Any] | None = None,
     make_controller: Callable[..., Controller] = Controller,
+    needs_seeds: bool = False,
 ) -> list[Trajectory]:
     """Roll out episodes; see rollout and Controller.
+
+    The environment is checked first (see contract.py and seeding.py), and what is odd is said on stderr. Episodes in
+    which it failed are among those returned, marked as broken; they say nothing of the policy.
 
     Args:
         policy: In evaluation mode.
@@ -44,17 +51,73 @@ def evaluate(
         num_envs: Environments side by side; does not change the result.
         on_done: Called with every finished trajectory.
         make_controller: Takes what Controller takes; one with a gate, for example.
+        needs_seeds: Whether to refuse an environment that ignores seeds, as its episodes may be the same again.
+
+    Raises:
+        ValueError: The environment is not one for this policy, or every episode broke.
     """
     num_envs = max(1, min(num_envs, len(episodes)))
     controller = make_controller(policy, num_envs, execution, seed=seed)
     sees = any(map(is_image, policy.cfg.obs_shapes.values()))
-    envs = make_envs(env, num_envs, tuple(policy.cfg.obs_shapes), policy.cfg.obs_horizon if sees else 0)
+    keys = tuple(policy.cfg.obs_shapes)
+    envs = make_envs(env, num_envs, keys, policy.cfg.obs_horizon if sees else 0)
     try:
-        envs = controller.attach(envs)
-        return rollout(envs, controller, episodes, repeats=repeats, max_steps=env.max_episode_steps, on_done=on_done)
+        interface_of(env, envs, keys).check_fit(env, policy.cfg.obs_shapes, policy.cfg.action_dim)
+        attached = controller.attach(envs)
+        check_before(env, envs, seed, needs_seeds)
+        trajectories = rollout(
+            attached, controller, episodes, repeats=repeats, max_steps=env.max_episode_steps, on_done=on_done
+        )
     finally:
         with warned("closing the environments"):
             envs.close()
+    check_after(env, envs, trajectories)
+    return trajectories
+
+
+def check_before(env: EnvConfig, envs: ChunkedEnvs, seed: int, needs_seeds: bool) -> None:
+    """Say what is odd about an environment before episodes are rolled out in it.
+
+    Raises:
+        ValueError: It ignores seeds, and seeds are needed.
+    """
+    fault, oddity = find_seed_fault(env, envs, seed)
+    if fault and needs_seeds:
+        raise ValueError(fault)
+    for line in filter(None, (fault, oddity)):
+        warn(line)
+    if isinstance(envs, LoopEnvs) and envs.limit is not None:
+        warn(
+            f"environment {env.id} states no time limit: episodes are cut at {envs.limit} steps; "
+            "--env.max-episode-steps sets another"
+        )
+
+
+def check_after(env: EnvConfig, envs: ChunkedEnvs, trajectories: Sequence[Trajectory]) -> None:
+    """Say what is odd about the episodes that were rolled out.
+
+    Raises:
+        ValueError: All of them are broken.
+    """
+    counted, broken = judged(trajectories), [t for t in trajectories if t.broken]
+    if broken and not counted:
+        raise ValueError(f"environment {env.id}: all {len(broken)} episodes are broken; the first: {_fault(broken[0])}")
+    if broken:
+        warn(
+            f"{len(broken)} of {len(trajectories)} episodes are broken and count for nothing; "
+            f"the first, episode {broken[0].episode}: {_fault(broken[0])}"
+        )
+    if num_starts(counted) < len({t.seed for t in counted}):
+        warn(
+            f"{len(counted)} episodes began from {num_starts(counted)} distinct starts: "
+            "intervals are over these, not over episodes"
+        )
+    if isinstance(envs, LoopEnvs) and not envs.tells_success:
+        warn(f"environment {env.id} tells of no success (success or is_success in info): none is counted")
+
+
+def _fault(trajectory: Trajectory) -> str:
+    return trajectory.reason.removeprefix("broken: ")
 
 
 @torch.inference_mode()

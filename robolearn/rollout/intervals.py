@@ -7,7 +7,7 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from robolearn import seeds
 
@@ -30,8 +30,8 @@ def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> t
     return wilson_share(successes / n, n, confidence)
 
 
-def wilson_share(share: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """`wilson_interval` of a share in [0, 1] that need not be a whole number of n."""
+def wilson_share(share: float, n: int | float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """`wilson_interval` of a share in [0, 1] that need not be a whole number of n, and n an effective number."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     centre = share + z**2 / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -41,8 +41,8 @@ def wilson_share(share: float, n: int, confidence: float = CONFIDENCE) -> tuple[
 
 
 def bootstrap_interval(
-    values: Float[np.ndarray, " n"],
-    statistic: Callable[[Float[np.ndarray, "r n"]], Float[np.ndarray, " r"]],
+    values: Num[np.ndarray, " n"],
+    statistic: Callable[[Num[np.ndarray, "r n"]], Float[np.ndarray, " r"]],
     *,
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = CONFIDENCE,
@@ -74,6 +74,25 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def grouped_interval(values: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean where values of one group are not independent of each other.
+
+    Groups are drawn with all their values; with a value in each it is the bootstrap of the mean. One group shows no
+    spread: its interval is the whole line. With few groups it covers less than it says, with ten about 0.91.
+
+    Args:
+        values: One per episode.
+        groups: Number of the group of each, all of 0, 1, ... occur.
+
+    Source: Cameron, Gelbach and Miller 2008, Bootstrap-based improvements for inference with clustered errors.
+
+    Raises:
+        ValueError: Without values.
+    """
+    sums, sizes = np.bincount(groups, values), np.bincount(groups)
+    return bootstrap_interval(np.arange(len(sizes)), lambda drawn: sums[drawn].sum(-1) / sizes[drawn].sum(-1))
+
+
 def mode_entropy(modes: Int[np.ndarray, " n"], num_modes: int) -> float:
     """Entropy of the modes taken, in [0, 1]: 0 is one mode only, 1 is all modes equally often.
 
@@ -96,6 +115,7 @@ def mode_entropy(modes: Int[np.ndarray, " n"], num_modes: int) -> float:
 def mode_entropy_interval(
     modes: Int[np.ndarray, " n"],
     num_modes: int,
+    groups: Int[np.ndarray, " n"] | None = None,
     *,
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = CONFIDENCE,
@@ -114,19 +134,37 @@ def mode_entropy_interval(
     are rare. With fewer episodes than modes no estimator from the histogram can be trusted: rare modes are
     simply not seen.
 
+    Args:
+        modes: See `mode_entropy`.
+        num_modes: See `mode_entropy`.
+        groups: Number of the group of each episode, all of 0, 1, ... occur, where those of one group are not
+            independent of each other: groups are then drawn with all their episodes. One group tells nothing, its
+            interval is [0, 1]. By default every episode is a group.
+        num_resamples: Bootstrap repetitions.
+        confidence: Nominal coverage.
+        seed: Makes the interval reproducible.
+
     Source: Hall 1988, On symmetric bootstrap confidence intervals.
 
     Raises:
         ValueError: As `mode_entropy`.
     """
     counts = _mode_counts(modes, num_modes)
-    n = int(counts.sum())
-    resamples = np.random.default_rng(seed).multinomial(n, counts / n, size=num_resamples)
+    groups = np.arange(len(modes)) if groups is None else groups
+    n, num_groups, rng = len(modes), int(groups.max()) + 1, np.random.default_rng(seed)
+    if num_groups == n:
+        resamples = rng.multinomial(n, counts / n, size=num_resamples)
+    elif num_groups == 1:
+        return 0.0, 1.0
+    else:
+        table = np.zeros((num_groups, num_modes), np.int64)
+        np.add.at(table, (groups, modes), 1)
+        resamples = table[rng.integers(num_groups, size=(num_resamples, num_groups))].sum(1)
     error = np.abs(corrected_entropy(resamples) - _entropy(counts / n))
     value, half = float(corrected_entropy(counts)), float(np.quantile(error, confidence))
     low, high = value - half, value + half
     if np.count_nonzero(counts) == 1:
-        unseen = min(1 - (1 - confidence) ** (1 / n), 1 - 1 / num_modes)  # beyond this the entropy falls again
+        unseen = min(1 - (1 - confidence) ** (1 / num_groups), 1 - 1 / num_modes)  # beyond this the entropy falls again
         spread = np.full(num_modes, unseen / (num_modes - 1))
         spread[0] = 1 - unseen
         high = float(_entropy(spread))

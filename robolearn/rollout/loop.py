@@ -5,49 +5,66 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
-from robolearn.rollout.environments import EnvConfig, check_obs_keys, make_env
+from robolearn.rollout.contract import Interface
+from robolearn.rollout.environments import EnvConfig, declared_modes
+from robolearn.rollout.readings import FaultError
+from robolearn.rollout.watched import WatchedEnv
+from robolearn.starts import START_INFO, start_of
 from robolearn.types import Array
+
+MAX_STEPS = 1000  # of an episode whose environment states no limit
+MAX_HANGS = 8  # so many calls may hang, or one in every environment if these are more, before one episode has ended
 
 
 class LoopEnvs:
     """Any gymnasium environment, stepped one by one; plays the part of a vector driver with ``step_chunk``.
 
     ``info`` keys are taken as they are found: ``success`` or ``is_success``, ``score`` or the reward, ``mode``.
-    An environment that raises ends its episode and is made afresh for the next one.
+    An environment that raises, hangs or returns what contract.py refuses has broken its episode, and is made afresh
+    for the next one. Environments take turns, as some share a random generator; each is watched in its own thread.
+
+    Attributes:
+        faults: Why the episode in each environment is broken; None where it is not.
+        limit: Steps at which episodes are cut, as neither the user nor the environment says where; None where one does.
+        tells_success: Whether any ``info`` told of success.
+
+    Raises:
+        ValueError: The environment cannot be made, or has other observations.
     """
 
     def __init__(self, cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...]):
-        self.cfg, self.num_envs, self.obs_keys = cfg, num_envs, obs_keys
-        self.envs: list[gym.Env | None] = [make_env(cfg) for _ in range(num_envs)]
-        self.errors: list[str | None] = [None] * num_envs
-        env = self.envs[0]
-        assert env is not None
-        space: Any = env.observation_space
-        if isinstance(space, gym.spaces.Dict):
-            check_obs_keys(cfg, space, obs_keys)
-            spaces: Any = {key: space[key] for key in obs_keys}
-        elif len(obs_keys) == 1:
-            spaces = {obs_keys[0]: space}
-        else:
-            raise ValueError(f"environment {cfg.id} has one unnamed observation; the policy needs {list(obs_keys)}")
+        self.cfg, self.num_envs = cfg, num_envs
+        self.copies = [WatchedEnv(cfg)]
+        env: Any = self.copies[0].env
+        spaces = getattr(env, "observation_space", None), getattr(env, "action_space", None)
+        self.interface = Interface.of(cfg, *spaces, obs_keys, declared_modes(env))
+        self.copies += [WatchedEnv(cfg) for _ in range(num_envs - 1)]
+        limited = cfg.max_episode_steps is not None or (env.spec and env.spec.max_episode_steps is not None)
+        self.limit = None if limited else MAX_STEPS
+        self.faults: list[str | None] = [None] * num_envs
+        self.steps = np.zeros(num_envs, int)
+        self.hangs, self.tells_success = 0, False
         self.current = {
-            key: np.zeros((num_envs, *s.shape), np.uint8 if s.dtype == np.uint8 else np.float32)
-            for key, s in spaces.items()
+            key: np.zeros((num_envs, *box.shape), np.uint8 if box.dtype == np.uint8 else np.float32)
+            for key, box in self.interface.boxes.items()
         }
 
     def reset(self, *, seed: list[int | None], options: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
         """See ChunkedEnvs."""
+        starts = [""] * self.num_envs
         for i in np.flatnonzero(options["reset_mask"]).tolist():
+            self.faults[i], self.steps[i] = self._hopeless(), 0
+            if self.faults[i] is not None:
+                continue
             try:
-                env = self.envs[i] = self.envs[i] or make_env(self.cfg)
-                self._observe(i, env.reset(seed=seed[i])[0])
-                self.errors[i] = None
-            except Exception as error:  # whatever a stranger's simulator raises is that episode's end, not the run's
-                self._fail(i, error)
-        return {key: value.copy() for key, value in self.current.items()}, {}
+                whole, seen = self.interface.read_reset(self.copies[i].reset(seed[i]))
+                starts[i] = start_of(whole)
+                self._show(i, seen)
+            except FaultError as fault:
+                self._fail(i, fault)
+        return {key: value.copy() for key, value in self.current.items()}, {START_INFO: starts}
 
     def step_chunk(self, actions: Array, active: Array) -> LoopChunk:
         """See ChunkedEnvs."""
@@ -55,46 +72,63 @@ class LoopEnvs:
         chunk = LoopChunk.empty(n, h, self.current)
         for i in np.flatnonzero(active).tolist():
             for j in range(h):
-                if self.errors[i] is not None or not self._step(i, j, actions[i, j], chunk):
+                if self.faults[i] is not None or not self._step(i, j, actions[i, j], chunk):
                     break
         return chunk
 
     def _step(self, i: int, j: int, action: Array, chunk: LoopChunk) -> bool:
         """Take step j of environment i; return whether it can go on."""
-        env = self.envs[i]
-        assert env is not None, "step before reset"
-        space: Any = env.action_space
-        try:
-            obs, reward, terminated, truncated, info = env.step(
-                np.clip(action, space.low, space.high).astype(space.dtype)
-            )
-        except Exception as error:  # see reset
-            self._fail(i, error)
+        if not np.isfinite(action).all():  # the policy's fault, not the environment's
+            for key, value in self.current.items():
+                chunk.obs[key][i, j] = value[i]
+            chunk.info["unstable"][i, j], chunk.num_steps[i] = True, j + 1
             return False
-        self._observe(i, obs)
+        try:
+            step = self.interface.read_step(self.copies[i].step(self.interface.actuate(action)))
+        except FaultError as fault:
+            self._fail(i, fault)
+            return False
+        self._show(i, step.obs)
+        self.steps[i] += 1
+        self.tells_success |= step.success is not None
         for key, value in self.current.items():
             chunk.obs[key][i, j] = value[i]
-        chunk.rewards[i, j], chunk.terminated[i, j], chunk.truncated[i, j] = reward, terminated, truncated
-        chunk.info["success"][i, j] = bool(info.get("success", info.get("is_success", False)))
-        chunk.info["score"][i, j] = info.get("score", reward)
-        chunk.info["mode"][i, j] = info.get("mode", -1)
-        chunk.info["unstable"][i, j] = not all(np.isfinite(v[i]).all() for v in self.current.values())
+        truncated = step.truncated or self.steps[i] == self.limit
+        chunk.rewards[i, j], chunk.terminated[i, j], chunk.truncated[i, j] = step.reward, step.terminated, truncated
+        chunk.info["success"][i, j] = bool(step.success)
+        chunk.info["score"][i, j], chunk.info["mode"][i, j] = step.score, step.mode
+        chunk.info["unstable"][i, j] = step.unstable
         chunk.num_steps[i] = j + 1
-        return not (terminated or truncated or chunk.info["unstable"][i, j])
+        ended = step.terminated or truncated or step.unstable
+        if ended:
+            self.hangs = 0
+        return not ended
 
-    def _observe(self, i: int, obs: Any) -> None:
+    def _show(self, i: int, obs: dict[str, Array]) -> None:
         for key, value in self.current.items():
-            value[i] = obs[key] if isinstance(obs, dict) else obs
+            value[i] = obs[key]
 
-    def _fail(self, i: int, error: Exception) -> None:
-        self.errors[i] = f"error: {type(error).__name__}: {error}".splitlines()[0]
-        self.envs[i] = None
+    def _fail(self, i: int, fault: FaultError) -> None:
+        """End the episode of an environment as broken."""
+        self.faults[i] = str(fault)
+        self.hangs += self.copies[i].hung
+        self.copies[i].discard()
+        for value in self.current.values():
+            value[i] = 0  # nobody acts on it, and it is a number
+
+    def _hopeless(self) -> str | None:
+        """Why no further episode is begun, where calls have hung again and again."""
+        if self.hangs < max(MAX_HANGS, self.num_envs):
+            return None
+        return f"not begun: {self.hangs} calls took longer than {self.cfg.seconds:g} s, and no episode ended since"
 
     def close(self, **kwargs: Any) -> None:
-        """Close every environment."""
-        for env in self.envs:
-            if env is not None:
-                env.close()
+        """Close every environment; where one hangs in it, the rest are left to the end of the process."""
+        for copy in self.copies:
+            if not copy.close() and copy.hung:
+                break
+        for copy in self.copies:
+            copy.stop()
 
 
 @dataclass(frozen=True)

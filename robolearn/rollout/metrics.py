@@ -1,25 +1,21 @@
 """What a set of rolled-out episodes shows: numbers, each with the interval that its sample size allows.
 
-`summarize` turns trajectories into one record. Episodes are the independent draws; every interval is over
-episodes, never over steps.
+`summarize` turns trajectories into one record. Starts are the independent draws; every interval is over
+starts, which are as many as episodes where each begins anew, and never over steps.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from robolearn.rollout.intervals import (
-    bootstrap_interval,
-    mode_entropy,
-    mode_entropy_interval,
-    wilson_interval,
-    wilson_share,
-)
+from robolearn.rollout.intervals import grouped_interval, mode_entropy, mode_entropy_interval, wilson_share
+from robolearn.starts import effective_number, groups_of, judged, num_starts
 from robolearn.types import Trajectory
 
 
@@ -29,7 +25,7 @@ class Estimate:
 
     Attributes:
         value: The point estimate.
-        low: Lower end; -inf where one episode tells nothing about the spread.
+        low: Lower end; -inf where one start tells nothing about the spread.
         high: Upper end; inf likewise.
         n: Number of episodes behind it.
     """
@@ -45,7 +41,9 @@ class Summary:
     """The result of an evaluation.
 
     Attributes:
-        num_episodes: Episodes rolled out, failed and unstable ones included.
+        num_episodes: Episodes rolled out, failed, unstable and broken ones included.
+        num_broken: Those in which the environment failed; all that follows but the reasons is of the others.
+        num_starts: Distinct starts among the others; intervals are over these.
         success: Share of successful episodes, Wilson interval.
         max_score: Mean over episodes of the best score along the way, in [0, 1].
         final_score: Mean over episodes of the score after the last step, in [0, 1].
@@ -59,6 +57,8 @@ class Summary:
     """
 
     num_episodes: int
+    num_broken: int
+    num_starts: int
     success: Estimate
     max_score: Estimate
     final_score: Estimate
@@ -93,53 +93,65 @@ def summarize(trajectories: list[Trajectory], *, num_modes: int | None, control_
     """Summarise an evaluation; mode statistics are over successful episodes with a defined mode.
 
     Args:
-        trajectories: At least one.
+        trajectories: At least one that is not broken.
         num_modes: Modes that the task has; 0 or None where it has none or their number is unknown.
         control_dt: Seconds per action.
 
     Raises:
-        ValueError: Without trajectories, or for a mode outside 0..num_modes - 1.
+        ValueError: Without trajectories, if all are broken, or for a mode outside 0..num_modes - 1.
     """
     if not trajectories:
         raise ValueError("an evaluation needs at least one trajectory, got none")
-    n, num_modes = len(trajectories), num_modes or None
-    successes = sum(t.success for t in trajectories)
-    jerk = [smoothness(t.actions, control_dt) for t in trajectories if len(t) >= 4]
-    modes = np.array([t.mode for t in trajectories if t.success and t.mode >= 0], np.int64)
-    has_modes = num_modes is not None or any(t.mode >= 0 for t in trajectories)
-    histogram = {int(m): int(c) for m, c in zip(*np.unique(modes, return_counts=True), strict=True)}
+    counted = judged(trajectories)
+    if not counted:
+        raise ValueError(f"no episode counts: all {len(trajectories)} are broken, the first: {trajectories[0].reason}")
+    num_modes = num_modes or None
+    long = [t for t in counted if len(t) >= 4]
+    known = [t for t in counted if t.success and t.mode >= 0]
+    has_modes = num_modes is not None or any(t.mode >= 0 for t in counted)
+    histogram = dict(sorted(Counter(t.mode for t in known).items()))
     return Summary(
-        num_episodes=n,
-        success=Estimate(successes / n, *wilson_interval(successes, n), n),
-        max_score=_mean_score([t.max_score for t in trajectories]),
-        final_score=_mean_score([t.final_score for t in trajectories]),
-        length=_mean([float(len(t)) for t in trajectories]),
-        smoothness=_mean(jerk) if jerk else None,
+        num_episodes=len(trajectories),
+        num_broken=len(trajectories) - len(counted),
+        num_starts=num_starts(counted),
+        success=_success(counted),
+        max_score=_mean_score(counted, lambda t: t.max_score),
+        final_score=_mean_score(counted, lambda t: t.final_score),
+        length=_mean(counted, lambda t: float(len(t))),
+        smoothness=_mean(long, lambda t: smoothness(t.actions, control_dt)) if long else None,
         modes=histogram if has_modes else None,
-        mode_entropy=_mode_estimate(modes, num_modes) if num_modes is not None and len(modes) else None,
+        mode_entropy=_mode_estimate(known, num_modes) if num_modes is not None and known else None,
         num_modes=num_modes,
         modes_seen=len(histogram),
         reasons=dict(Counter(t.reason for t in trajectories).most_common()),
     )
 
 
-def _mode_estimate(modes: Int[np.ndarray, " n"], num_modes: int) -> Estimate:
-    return Estimate(mode_entropy(modes, num_modes), *mode_entropy_interval(modes, num_modes), len(modes))
+def _success(trajectories: list[Trajectory]) -> Estimate:
+    n = len(trajectories)
+    share = sum(t.success for t in trajectories) / n
+    return Estimate(share, *wilson_share(share, effective_number(groups_of(trajectories))), n)
 
 
-def _mean(values: list[float]) -> Estimate:
-    array = np.array(values)
-    low, high = bootstrap_interval(array, lambda x: x.mean(-1))
-    return Estimate(float(array.mean()), low, high, len(values))
+def _mode_estimate(trajectories: list[Trajectory], num_modes: int) -> Estimate:
+    modes = np.array([t.mode for t in trajectories], np.int64)
+    interval = mode_entropy_interval(modes, num_modes, groups_of(trajectories))
+    return Estimate(mode_entropy(modes, num_modes), *interval, len(modes))
 
 
-def _mean_score(values: list[float]) -> Estimate:
-    """Mean of numbers in [0, 1], also where all are equal.
+def _mean(trajectories: list[Trajectory], number: Callable[[Trajectory], float]) -> Estimate:
+    values = np.array([number(t) for t in trajectories])
+    return Estimate(float(values.mean()), *grouped_interval(values, groups_of(trajectories)), len(values))
 
-    Equal ones have nothing to resample, so they get Wilson's interval of that share. It is conservative:
-    no distribution on [0, 1] has a larger variance for its mean than the two-valued one.
+
+def _mean_score(trajectories: list[Trajectory], number: Callable[[Trajectory], float]) -> Estimate:
+    """Mean of numbers in [0, 1], also where all are equal or there is one start only.
+
+    There is nothing to resample then, so they get Wilson's interval of that share. It is conservative: no
+    distribution on [0, 1] has a larger variance for its mean than the two-valued one.
     """
-    estimate = _mean(values)
-    if len(set(values)) > 1 or not 0 <= estimate.value <= 1:
+    estimate, values = _mean(trajectories, number), [number(t) for t in trajectories]
+    if estimate.low < estimate.high < math.inf or min(values) < 0 or max(values) > 1:
         return estimate
-    return Estimate(estimate.value, *wilson_share(estimate.value, len(values)), len(values))
+    effective = effective_number(groups_of(trajectories))
+    return Estimate(estimate.value, *wilson_share(estimate.value, effective), len(values))

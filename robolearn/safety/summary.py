@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool
 from scipy.stats import beta
 
+from robolearn.starts import effective_number, groups_of
 from robolearn.types import INTERVENING, Trajectory
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share of n, with its 95 % interval after Clopper and Pearson 1934, which never covers less than that."""
+    """A share of n, with its 95 % interval after Clopper and Pearson 1934, which never covers less than that.
+
+    The value is NaN where n is 0: nothing is known of it.
+    """
 
     value: float
     low: float
@@ -115,15 +120,24 @@ class GateSummary:
 
 def budget_point(budget: int, trajectories: Sequence[Trajectory], period: int) -> BudgetPoint:
     """Success and interventions of episodes with a limit."""
-    success = clopper_pearson(sum(bool(t.success) for t in trajectories), len(trajectories))
+    success = _share(trajectories, np.array([bool(t.success) for t in trajectories], bool))
     return BudgetPoint(budget, success, intervened_share(trajectories, period))
 
 
-def clopper_pearson(hits: int, n: int, confidence: float = 0.95) -> Share:
-    """Exact interval of a share; the whole of [0, 1] where n is 0."""
-    tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+def clopper_pearson(hits: int, n: int, confidence: float = 0.95, effective: float | None = None) -> Share:
+    """Exact interval of a share; the whole of [0, 1] where n is 0.
+
+    Args:
+        hits: Of n.
+        n: Draws.
+        confidence: Nominal coverage.
+        effective: How many independent draws the n are worth, if not n: the same share of so many is then taken (Korn
+            and Graubard 1998, Confidence intervals for proportions with small expected number of positive counts).
+    """
+    tail, worth = (1 - confidence) / 2, n if effective is None else effective
+    found = hits * worth / n if n else 0.0
+    low = float(beta.ppf(tail, found, worth - found + 1)) if hits else 0.0
+    high = float(beta.ppf(1 - tail, found + 1, worth - found)) if hits < n else 1.0
     return Share(hits / n if n else float("nan"), low, high, n)
 
 
@@ -132,8 +146,16 @@ def count_alarms(trajectories: Sequence[Trajectory]) -> tuple[Share, Share, Shar
     alarmed = np.array([bool(t.signals[INTERVENING].any()) for t in trajectories])
     success = np.array([bool(t.success) for t in trajectories])
     parts = (np.ones_like(success), success, ~success)
-    one, two, three = (clopper_pearson(int(alarmed[part].sum()), int(part.sum())) for part in parts)
+    one, two, three = (
+        _share([t for t, taken in zip(trajectories, part, strict=True) if taken], alarmed[part]) for part in parts
+    )
     return one, two, three
+
+
+def _share(trajectories: Sequence[Trajectory], hits: Bool[np.ndarray, " n"]) -> Share:
+    """Share of the episodes that are hits, over their distinct starts."""
+    effective = effective_number(groups_of(trajectories))
+    return clopper_pearson(int(hits.sum()), len(trajectories), effective=effective)
 
 
 def intervened_share(trajectories: Sequence[Trajectory], period: int) -> float:

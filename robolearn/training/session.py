@@ -16,6 +16,7 @@ from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import replay
 from robolearn.rollout.video import write_mp4
+from robolearn.starts import judged
 from robolearn.training.fit import Hooks, Record
 from robolearn.training.logger import MetricsFile, WandbLogger, read_records
 from robolearn.training.run import DataFacts, Run
@@ -104,15 +105,15 @@ class Session(Hooks):
             "step": state.step,
             "rollout/success": summary.success.value,
             "rollout/score": summary.max_score.value,
+            **({"rollout/broken": summary.num_broken} if summary.num_broken else {}),
         }
         self.newest |= record
+        counted = judged(trajectories)
         video = self.run.directory / "videos" / f"step_{state.step:08d}.mp4"
         video.parent.mkdir(exist_ok=True)
-        write_mp4(video, replay(cfg.env, trajectories[0]), 1 / self.data.control_dt)
+        write_mp4(video, replay(cfg.env, counted[0]), 1 / self.data.control_dt)
         self._log(record, video)
-        self.console.print(
-            f"step {state.step:,}: success {summary.success.value:.2f} over {len(trajectories)} episodes"
-        )
+        self.console.print(f"step {state.step:,}: success {summary.success.value:.2f} over {len(counted)} episodes")
 
     def _merit(self) -> float:
         """The lower the better; infinite where there is nothing to judge by."""

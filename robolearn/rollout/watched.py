@@ -1,0 +1,97 @@
+"""One third-party environment, in a thread of its own: what it raises, and what takes too long, is its fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+
+from robolearn.errors import warn
+from robolearn.rollout.environments import EnvConfig, make_env, reason_of
+from robolearn.rollout.readings import FaultError
+from robolearn.rollout.watchdog import HungError, Worker
+
+
+class WatchedEnv:
+    """An environment that is made, reset and stepped in one thread.
+
+    Args:
+        cfg: Which environment, and how long a call may take.
+
+    Attributes:
+        env: The environment; None where it has yet to be made.
+        hung: Whether the last call did not come back in time.
+
+    Raises:
+        ValueError: It cannot be made.
+    """
+
+    def __init__(self, cfg: EnvConfig):
+        self.cfg, self.hung = cfg, False
+        self.worker = Worker(cfg.seconds)
+        self.env: gym.Env | None = None
+        try:
+            self._make()
+        except FaultError as fault:
+            made = isinstance(fault.__cause__, ValueError)  # by make_env, which says all there is to say
+            raise ValueError(str(fault.__cause__) if made else f"environment {cfg.id}: {fault}") from fault
+
+    def reset(self, seed: int | None) -> Any:
+        """What reset returns.
+
+        Raises:
+            FaultError: It raised or hung.
+        """
+        env = self.env or self._make()
+        return self._call("reset", env.reset, seed=seed)
+
+    def step(self, action: Any) -> Any:
+        """What step returns.
+
+        Raises:
+            FaultError: It raised or hung.
+        """
+        assert self.env is not None, "step before reset"
+        return self._call("step", self.env.step, action)
+
+    def discard(self) -> None:
+        """Give up an environment that is at fault; the next reset makes another."""
+        if self.worker.lost:
+            self.worker, self.env = Worker(self.cfg.seconds), None
+        else:
+            self.close()
+
+    def close(self) -> bool:
+        """Close the environment; where that fails it is said, and left. Return whether the thread is free."""
+        env, self.env = self.env, None
+        if self.worker.lost:
+            return False
+        if env is not None:
+            try:
+                self._call("close", env.close)
+            except FaultError as fault:
+                warn(f"environment {self.cfg.id}: {fault}")
+        return not self.worker.lost
+
+    def stop(self) -> None:
+        """Let the thread end."""
+        self.worker.stop()
+
+    def _make(self) -> gym.Env:
+        self.env = self._call("make", make_env, self.cfg)
+        assert self.env is not None
+        return self.env
+
+    def _call(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call what is not ours; everything that comes of it but a result is its fault."""
+        self.hung = False
+        try:
+            return self.worker.call(function, *args, **kwargs)
+        except HungError:
+            self.hung = True
+            raise FaultError(f"{name} took longer than {self.cfg.seconds:g} s") from None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit: an environment must not end the evaluation
+            raise FaultError(f"{name} raised {reason_of(error)}") from error

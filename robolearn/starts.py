@@ -1,0 +1,82 @@
+"""Which episodes count, and how many independent starts are behind them.
+
+Episodes are independent draws only where each begins anew. An environment that ignores its seed, or whose copies share
+one, shows few starts many times; the independent draws are then the starts, and intervals are over these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from robolearn.types import Array, Trajectory
+
+START_INFO = "start_fingerprint"  # under this key a reset may tell the starts of its environments
+
+
+def start_of(obs: Any) -> str:
+    """Fingerprint of a first observation, equal for equal starts.
+
+    Args:
+        obs: An array, or dicts and tuples of arrays. Floats count in single precision, so that rounding in the last
+            digits of double precision tells no starts apart.
+    """
+    digest = hashlib.sha256()
+    _add(digest, obs)
+    return digest.hexdigest()[:16]
+
+
+def _add(digest: Any, value: Any) -> None:
+    if isinstance(value, Mapping):
+        for key in sorted(value, key=str):
+            digest.update(f"{key}:".encode())
+            _add(digest, value[key])
+    elif isinstance(value, tuple | list):
+        for item in value:
+            _add(digest, item)
+    else:
+        array = np.asarray(value)
+        if array.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float32) + np.float32(0)  # -0 is 0
+        digest.update(f"{array.dtype.kind}{array.shape}".encode())
+        digest.update(repr(value).encode() if array.dtype.kind == "O" else array.tobytes())
+
+
+def judged(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """The episodes that count: a broken one says nothing of the policy."""
+    return [t for t in trajectories if not t.broken]
+
+
+def groups_of(trajectories: Sequence[Trajectory]) -> Int[Array, " n"]:
+    """Number of the start of each episode, 0, 1, ... in the order in which starts first occur."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(t.start or f"seed {t.seed}", len(numbers)) for t in trajectories], np.int64)
+
+
+def num_starts(trajectories: Sequence[Trajectory]) -> int:
+    """How many distinct starts the episodes have."""
+    return len(np.unique(groups_of(trajectories)))
+
+
+def effective_number(groups: Int[np.ndarray, " n"]) -> float:
+    """How many independent draws n episodes are worth if those with one start tell the same.
+
+    (sum_c n_c)^2 / sum_c n_c^2 over starts c with n_c episodes: n where all starts differ, the number of starts
+    where each occurs equally often, less where few of them dominate. 0 without episodes.
+
+    Source: Kish 1965, Survey sampling, section 8.2, for perfectly correlated clusters.
+    """
+    sizes = np.bincount(groups).astype(float)
+    return float(sizes.sum() ** 2 / np.square(sizes).sum()) if len(groups) else 0.0
+
+
+def one_per_start(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """Of the episodes that count the first from each start: as many independent draws as there are."""
+    counted = judged(trajectories)
+    _, first = np.unique(groups_of(counted), return_index=True)
+    return [counted[i] for i in first]
