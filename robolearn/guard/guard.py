@@ -160,7 +160,9 @@ class Guard:
         left = self.safety_set.left([Motion.of(t, self.safety_set.key) for t in trajectories])
         promise = self._promise("safety set")
         assert promise is not None, "a safety set is opened with its certificate"
-        return TubeSummary(clopper_pearson(int(left.sum()), len(left), effective=effective_number(groups_of(trajectories))), promise)
+        return TubeSummary(
+            clopper_pearson(int(left.sum()), len(left), effective=effective_number(groups_of(trajectories))), promise
+        )
 
     def measure_latency(self, trajectory: Trajectory, period: int, repeats: int = 100) -> dict[str, float]:
         """Time that score and gate take at a replanning of one environment, beside the policy's own.
