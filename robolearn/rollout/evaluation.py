@@ -82,6 +82,8 @@ def check_before(env: EnvConfig, envs: ChunkedEnvs, seed: int, needs_seeds: bool
         ValueError: It ignores seeds, and seeds are needed.
     """
     fault, oddity = find_seed_fault(env, envs, seed)
+    if fault and isinstance(envs, LoopEnvs):
+        envs.renew()  # the check has moved what it draws its starts from
     if fault and needs_seeds:
         raise ValueError(fault)
     for line in filter(None, (fault, oddity)):

@@ -122,6 +122,11 @@ class LoopEnvs:
             return None
         return f"not begun: {self.hangs} calls took longer than {self.cfg.seconds:g} s, and no episode ended since"
 
+    def renew(self) -> None:
+        """Make every environment afresh at its next reset, as if none of its resets had been."""
+        for copy in self.copies:
+            copy.discard()
+
     def close(self, **kwargs: Any) -> None:
         """Close every environment; where one hangs in it, the rest are left to the end of the process."""
         for copy in self.copies:
