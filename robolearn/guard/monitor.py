@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from robolearn.guard.evidence import (
@@ -87,7 +87,7 @@ class Monitor:
 
     def forget(self, slots: Array) -> None:
         """In these environments something else was done than planned: the next plan has nothing to compare with."""
-        self.known[slots] = False
+        self.known.index_fill_(0, self._there(slots), False)
 
     @torch.inference_mode()
     def watch(
@@ -105,50 +105,54 @@ class Monitor:
         Returns:
             Score -> [s], and the normalised samples, zeros where none were drawn.
         """
-        noise = torch.stack([self._noise(slot) for slot in slots.tolist()])
-        size, parts = max(1, ROWS // self.num_samples), []
-        for start in range(0, len(slots), size):
-            index = np.arange(start, start + size).clip(max=len(slots) - 1)
-            group = {key: torch.from_numpy(value[index]).to(self.ensemble.device) for key, value in obs.items()}
-            parts.append(self._score(slots[index], group, noise[index], torch.from_numpy(executed[index])))
-        count = len(slots)
-        found = {name: torch.cat([part[0][name] for part in parts])[:count].numpy() for name in self.names}
-        samples, chunks = (torch.cat([part[i] for part in parts], dim)[:, :count] for i, dim in ((1, 1), (2, 1)))
-        self.before[slots], self.executed[slots], self.known[slots] = samples[0], chunks[0], True
-        return found, samples
+        # Everything crosses to the device once, and the scores come back once, whatever their number.
+        rows, obs_there = self._there(slots), {key: self._there(value) for key, value in obs.items()}
+        noise = torch.stack([self._noise(slot) for slot in slots.tolist()]).to(self.ensemble.device)
+        executed_there = self._there(executed)
+        count, size, parts = len(slots), max(1, ROWS // self.num_samples), []
+        for start in range(0, count, size):
+            index = torch.arange(start, start + size, device=rows.device).clamp(max=count - 1)
+            group = {key: value[index] for key, value in obs_there.items()}
+            parts.append(self._score(rows[index], group, noise[index], executed_there[index]))
+        found = torch.cat([part[0] for part in parts], 1)[:, :count].cpu().numpy()
+        samples, chunks = (torch.cat([part[i] for part in parts], 1)[:, :count] for i in (1, 2))
+        self.before[rows], self.executed[rows] = samples[0], chunks[0]
+        self.known.index_fill_(0, rows, True)
+        return dict(zip(self.names, found, strict=True)), samples
+
+    def _there(self, values: Array) -> Tensor:
+        return torch.from_numpy(values).to(self.ensemble.device)
 
     def _noise(self, slot: int) -> Tensor:
         return self.ensemble.noise(self.num_samples, generator=self.streams[slot])
 
     def _score(
-        self, slots: Array, obs: dict[str, Tensor], noise: Tensor, executed: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        self, rows: Int[Tensor, " s"], obs: dict[str, Tensor], noise: Tensor, executed: Tensor
+    ) -> tuple[Float[Tensor, "i s"], Tensor, Tensor]:
         """Scores of a group, its samples [k, s, n, t, a] and its executed chunks [1, s, t, a], both normalised."""
         ensemble = self.ensemble
-        noise = noise.flatten(0, 1).to(ensemble.device)
-        shape = (len(slots), self.num_samples)
+        noise = noise.flatten(0, 1)
+        shape = (len(rows), self.num_samples)
         samples = self.before.new_zeros(len(ensemble), *shape, *self.before.shape[2:])
         if self.samples:
             samples = ensemble.normalize(ensemble.act(obs, noise)).unflatten(1, shape)
-        chunks = ensemble.normalize(executed.to(ensemble.device))
+        chunks = ensemble.normalize(executed)
         seen = Evidence(
             ensemble=ensemble,
             obs=obs,
             noise=noise,
             samples=samples,
-            before=self.before[slots],
+            before=self.before[rows],
             executed=chunks,
-            executed_before=self.executed[slots],
-            known=self.known[slots],
+            executed_before=self.executed[rows],
+            known=self.known[rows],
             num_executed=self.period,
             draws=self.draws,
         )
         embedding = ensemble.embed(obs) if self.fitted else None
-        found = {}
-        for name in self.names:
-            score = self.fitted[name](embedding) if name in FAMILIARITY else SCORES[name](seen)
-            found[name] = score.double().cpu()
-        return found, samples, chunks[None]
+        found = [self.fitted[n](embedding) if n in FAMILIARITY else SCORES[n](seen) for n in self.names]
+        numbers = torch.stack([score.double() for score in found]) if found else noise.new_zeros(0, len(rows)).double()
+        return numbers, samples, chunks[None]
 
 
 def check_scores(names: Sequence[str], ensemble: Ensemble, period: int) -> None:

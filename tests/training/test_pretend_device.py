@@ -1,0 +1,38 @@
+"""On a device that is not the CPU nothing is mixed, and training and acting do not wait; see tests/pretend."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "pretend" / "waits.py"
+
+
+def waits_of(part):
+    result = subprocess.run(
+        [sys.executable, SCRIPT, part], capture_output=True, text=True
+    )  # the device holds a process
+    assert result.returncode == 0, result.stderr[-3000:]
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("backbone", ["mlp", "unet", "transformer", "lstm"])
+def test_steps_and_plans_of_every_family(backbone):
+    report = waits_of(backbone)
+    assert len(report) == 11
+    for family, seen in report.items():
+        assert all(waits == {} for waits in seen["train"].values()), (family, seen["train"])
+        # Observations and, where there is some, noise go there, and a chunk comes back.
+        assert seen["plan"] == {"copy": 2 if family in ("regression", "mip") else 3}, family
+
+
+def test_what_else_a_training_or_a_plan_has():
+    report = waits_of("extras")
+    for case in ("images", "angles", "augment", "canonical", "prefix"):
+        assert report[case] == {"policy": {}}, case
+    assert report["plan of images"] == {"copy": 4}
+    assert report["one score"] == report["four scores"] == {"copy": 5}
+    # Conjugate gradients stop when they are through, which the host asks in each of at most ten iterations.
+    assert 0 < report["cgd"]["policy"]["_local_scalar_dense"] <= 10
