@@ -3,9 +3,10 @@
     python -m benchmarks.padding_and_rates_summary UNITS.jsonl [MORE.jsonl] --out docs/results/training
 
 writes OUT.json and OUT.md. Success is a mean over training seeds and initial states, its interval over both; choices
-are compared in pairs of the same seeds and states. Rules, fixed before the first unit was trained:
+are compared in pairs of the same seeds and states. Rules, fixed before a result was seen:
 
-* a difference is *shown* if its interval lies above zero, *missed* if below, *not shown* otherwise;
+* a difference is *shown* if its interval lies above zero, *missed* if below, *not shown* otherwise; of one training
+  seed alone nothing is said, since its interval knows no other seed (added when only one had been measured);
 * padding counts by default (held) if the difference held - masked over all tasks and families together is shown and
   none of a single task and family is missed;
 * a backbone's learning rate changes from 1e-3 to the rate with the largest mean difference over both tasks, among
@@ -30,7 +31,7 @@ from robolearn.config import to_json, write_json
 from robolearn.errors import user_errors
 from robolearn.policies.registry import BACKBONES
 from robolearn.rollout.metrics import Estimate
-from robolearn.rollout.paired import grouped_mean, paired_difference
+from robolearn.rollout.paired import grouped_mean
 from robolearn.types import Array
 
 Success = dict[tuple[str, str, str, str], dict[int, Array]]  # study, task, model, choice -> seed -> episodes [c]
@@ -72,11 +73,11 @@ def compare(success: Success, study: str, model: str, choices: Sequence[str], ba
             continue
         rows = {choice: np.stack([of[seed] for seed in seeds]) for choice, of in runs.items()}
         found["tasks"][task] = {"seeds": seeds, "success": {c: to_json(grouped_mean(r), {}) for c, r in rows.items()}}
-        found["tasks"][task]["difference"] = {c: judged(paired_difference(rows[c], rows[base])) for c in pairs}
+        found["tasks"][task]["difference"] = {c: judged(rows[c] - rows[base]) for c in pairs}
         for choice, collected in pairs.items():
             collected.append((seeds, rows[choice] - rows[base]))
     if len(found["tasks"]) == len(TASKS):
-        found["together"] = {choice: judged(grouped_mean(joined(parts))) for choice, parts in pairs.items()}
+        found["together"] = {choice: judged(joined(parts)) for choice, parts in pairs.items()}
     return found
 
 
@@ -86,9 +87,10 @@ def joined(parts: Sequence[tuple[list[int], Array]]) -> Array:
     return np.concatenate([rows[[seeds.index(seed) for seed in common]] for seeds, rows in parts], axis=1)
 
 
-def judged(difference: Estimate) -> dict[str, Any]:
-    """A difference and what it shows."""
-    return {**to_json(difference, {}), "verdict": verdict(difference)}
+def judged(differences: Array) -> dict[str, Any]:
+    """The mean of paired differences [s, c] and what it shows."""
+    mean = grouped_mean(differences)
+    return {**to_json(mean, {}), "verdict": verdict(mean) if len(differences) > 1 else "one seed"}
 
 
 def decide_padding(success: Success) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def page(report: dict[str, Any]) -> str:
         "`benchmarks/padding_and_rates.py` trained and rolled out; `benchmarks/padding_and_rates_summary.py`\n"
         f"made this page. Success from {size['episodes']} initial states, the same for all; intervals of 95 % over\n"
         "training seeds and initial states together, differences paired. The rules of the verdicts stand in the\n"
-        f"second script and were fixed before the first unit was trained. {hardware}; commit {commits}.",
+        f"second script and were fixed before a result was seen. {hardware}; commit {commits}.",
     ]
     if any(found["tasks"] for found in padding["models"].values()):
         parts += [
@@ -177,7 +179,7 @@ def main() -> None:
         "commits": sorted({unit["facts"]["commit"] for unit in units}),
         "padding": decide_padding(success),
         "rates": decide_rates(success),
-        "units": {unit["unit"]: [sum(unit["success"]), len(unit["success"])] for unit in units},
+        "units": {unit["unit"]: "".join(map(str, unit["success"])) for unit in units},
     }
     write_json(args.out.with_suffix(".json"), report)
     args.out.with_suffix(".md").write_text(page(report))
