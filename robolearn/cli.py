@@ -213,7 +213,7 @@ def calibrate(
                 acting = open_set(run / "tube", source, range(seed, seed + episodes))[0] if within_set else None
                 fitted = {}
                 if score in FAMILIARITY:
-                    embedded = embed_demonstrations(trained, ensemble, NUM_EMBEDDINGS)
+                    embedded = embed_demonstrations(trained, opened.data(), ensemble, NUM_EMBEDDINGS)
                     fitted = fit_familiarity([score], *embedded, seed=trained.seed)
                 calibration = rollouts.calibrate_gate(score, num_samples, alpha, beta, fitted, acting)
                 certificate = save_gate(place, calibration, fitted)

@@ -186,8 +186,8 @@ def fitted_at(study: Study, task: str, seed: int) -> Path:
 
 def fit(study: Study, task: str, seed: int) -> None:
     """Fit those scores that compare with demonstrations."""
-    ensemble, trained = load(study, task, seed), Run.open(study.run(task, seed)).config()
-    embedded = embed_demonstrations(trained, ensemble, NUM_EMBEDDINGS)
+    ensemble, run = load(study, task, seed), Run.open(study.run(task, seed))
+    embedded = embed_demonstrations(run.config(), run.data(), ensemble, NUM_EMBEDDINGS)
     save_familiarity(fitted_at(study, task, seed), fit_familiarity(list(FAMILIARITY), *embedded, seed=seed))
 
 

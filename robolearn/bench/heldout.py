@@ -15,7 +15,7 @@ from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
 from robolearn.policies.policy import Policy
 from robolearn.rollout.agreement import BRIDGE_FACTOR, chunk_energy, expert_radius, share_beyond
-from robolearn.training.assemble import choose_episodes
+from robolearn.training.episodes import Kept, keep_episodes
 from robolearn.training.run import Run
 from robolearn.types import Array
 
@@ -62,7 +62,8 @@ class HeldOut:
         near = [NEIGHBOUR_KEY] if NEIGHBOUR_KEY in demos.keys else keys
         episodes = np.array(data.validation_episodes)
         here = Windows.from_store(demos, list({*keys, *near}), *horizons, episodes, device, cfg.dataset.cache_dir)
-        there = Windows.from_store(demos, near, *horizons, choose_episodes(demos, cfg)["train"], device)
+        train = keep_episodes(demos, cfg, demos.content_hash([*keys, "action"]), Kept(data, step=0))["train"]
+        there = Windows.from_store(demos, near, *horizons, train, device)
         chosen, num_episodes = _choose(here, np.diff(demos.episode_ends, prepend=0)[episodes])
         batch, normalizer = here.batch(torch.from_numpy(chosen)), Normalizer.fit(there.arrays())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from robolearn.config import read_json, write_json
 from robolearn.training.assemble import assemble
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes
+from robolearn.training.episodes import Kept
 from robolearn.training.fit import Hooks, Record, fit
 from robolearn.training.logger import MetricsFile
 from robolearn.training.run import Run
@@ -81,20 +81,20 @@ def train(unit: Unit, data: Path, device: torch.device, on_step: Callable[[int],
     """
     directory, request = unit.directory / "run", unit.request()
     cfg = prepare(request.train, data)
-    if (directory / "checkpoints" / "last").exists():
-        if trained_steps(unit) == cfg.steps:
-            return True
-    else:
-        shutil.rmtree(directory, ignore_errors=True)  # killed before its first checkpoint
+    run = Run(directory)
+    run.clear_unfinished()
+    step = run.last_step()
+    if step == cfg.steps:
+        return True
+    kept = Kept(run.data(), step or 0) if run.exists() else None
     cfg, state, windows, validation, facts = assemble(
-        cfg, request.family, request.backbone, device, resumes=directory.exists()
+        cfg, request.family, request.backbone, device, resumes=step is not None, kept=kept
     )
     unit.begin()
-    if directory.exists():
-        run = Run.open(directory)
+    if step is not None:
         run.restore(state)
-    else:
-        run = Run.create(directory, cfg, facts)
+    if kept is None:
+        Run.create(directory, cfg.anchored(), facts, request.family, request.backbone)
     hooks = Accounted(unit, run, state, on_step)
     try:
         return fit(state, windows, validation, Processes(device), hooks)

@@ -4,7 +4,7 @@ RUNS/avoid/flow/compute/0/request.json   what is trained
 RUNS/avoid/flow/compute/0/result.json    training facts and the settings measured so far, episode by episode
 RUNS/avoid/flow/compute/0/run/           the run, as train.py makes it
 RUNS/avoid/flow/compute/0/seconds.json   step -> time used up to that checkpoint
-RUNS/avoid/flow/compute/0/lock           held by the process that works on it
+RUNS/avoid/flow/compute/0/.lock          held by the process that works on it
 
 The first two are small, and enough for all tables: they can go to another machine, or into a repository.
 """
@@ -12,15 +12,15 @@ The first two are small, and enough for all tables: they can go to another machi
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robolearn.bench.rows import Row, Task
 from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.locks import HeldError, hold
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
 from robolearn.training.config import TrainConfig
 
@@ -91,11 +91,10 @@ class Unit:
     @contextmanager
     def claim(self) -> Iterator[bool]:
         """Hold this unit; gives False where another living process holds it. A dead one holds nothing."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / "lock").open("w") as file:
+        with ExitStack() as held:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                held.enter_context(hold(self.directory))
+            except HeldError:
                 yield False
                 return
             yield True

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 import torch
 
 from robolearn.config import from_json
 from robolearn.data.demos import Demos
 from robolearn.data.normalizer import Mode, Normalizer
-from robolearn.data.splits import bootstrap, split_episodes, usable_episodes
 from robolearn.data.store import default_obs_keys
 from robolearn.data.symmetry import Symmetry
 from robolearn.data.windows import Windows
@@ -20,6 +18,7 @@ from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import BackboneConfig, FamilyConfig
 from robolearn.rollout.environments import EnvConfig, declared_symmetry
 from robolearn.training.config import TrainConfig
+from robolearn.training.episodes import Kept, choose_episodes, earlier_data, keep_episodes
 from robolearn.training.run import DataFacts
 from robolearn.training.state import TrainState
 from robolearn.training.teacher import take_teacher
@@ -28,7 +27,13 @@ DEFAULT_CONTROL_DT = 0.1  # [s], the 10 Hz of the human Push-T set, which does n
 
 
 def assemble(
-    cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, device: Any, *, resumes: bool = False
+    cfg: TrainConfig,
+    family: FamilyConfig,
+    backbone: BackboneConfig,
+    device: Any,
+    *,
+    resumes: bool = False,
+    kept: Kept | None = None,
 ) -> tuple[TrainConfig, TrainState, Windows, Windows | None, DataFacts]:
     """Load the data and build a training at its first step.
 
@@ -38,11 +43,12 @@ def assemble(
         backbone: Its network.
         device: Where.
         resumes: A checkpoint will be restored, so that a teacher need not be at hand any more.
+        kept: What the run was begun with, if it goes on.
 
     Returns:
         The configuration as `load_data` completes it, the state, training and held-out windows, and facts.
     """
-    cfg, windows, validation, facts = load_data(cfg, device)
+    cfg, windows, validation, facts = load_data(cfg, device, kept)
     torch.manual_seed(cfg.seed)
     policy = make_policy(cfg, family, backbone, windows)
     if not resumes and isinstance(family, MixtureConfig) and family.teacher_run is not None:
@@ -50,8 +56,10 @@ def assemble(
     return cfg, TrainState(policy, cfg), windows, validation, facts
 
 
-def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Windows | None, DataFacts]:
-    """Open the demonstrations and split them.
+def load_data(
+    cfg: TrainConfig, device: Any, kept: Kept | None = None
+) -> tuple[TrainConfig, Windows, Windows | None, DataFacts]:
+    """Open the demonstrations and split them, or take the split that a run was begun with.
 
     Returns:
         The configuration with the stores' environment and keys filled in, training and held-out windows,
@@ -61,7 +69,8 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
     keys = cfg.dataset.obs_keys or default_obs_keys(demos.stores[0])
     env = cfg.env.over(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
     cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=tuple(keys)))
-    parts = choose_episodes(demos, cfg)
+    content_hash = demos.content_hash([*keys, "action"])
+    parts = choose_episodes(demos, cfg) if kept is None else keep_episodes(demos, cfg, content_hash, kept)
     train = Windows.from_store(
         demos,
         keys,
@@ -74,49 +83,17 @@ def load_data(cfg: TrainConfig, device: Any) -> tuple[TrainConfig, Windows, Wind
     )
     validation = train.of(parts["validation"]) if "validation" in parts else None
     facts = DataFacts(
-        path=demos.name,
-        content_hash=demos.content_hash([*keys, "action"]),
+        path=" + ".join(str(store.path.absolute()) for store in demos.stores),
+        content_hash=content_hash,
         control_dt=demos.attrs.control_dt or DEFAULT_CONTROL_DT,
         num_episodes=len(parts["train"]),
         num_steps=len(train),
         validation_episodes=tuple(int(i) for i in parts.get("validation", ())),
+        training_episodes=tuple(int(i) for i in parts["train"]),
+        store_episodes=tuple(store.num_episodes for store in demos.stores),
+        earlier=earlier_data(kept, content_hash),
     )
     return cfg, train, validation, facts
-
-
-def choose_episodes(demos: Demos, cfg: TrainConfig) -> dict[str, np.ndarray]:
-    """Episodes to train on and, where the share makes at least one, to validate on."""
-    usable = find_usable(demos, cfg)
-    wanted, held_out = cfg.dataset.num_episodes, cfg.dataset.validation_fraction
-    wanted = len(usable) if wanted is None else wanted
-    if not 1 <= wanted <= len(usable):
-        raise ValueError(f"--dataset.num-episodes {wanted}: {demos.name} has {len(usable)} episodes")
-    has_validation = held_out * wanted >= 1
-    fractions = {"train": (1 - held_out * has_validation) * wanted / len(usable)}
-    if has_validation:
-        fractions["validation"] = held_out * wanted / len(usable)
-    seed = cfg.seed if cfg.dataset.split_seed is None else cfg.dataset.split_seed
-    parts = {name: usable[part] for name, part in split_episodes(len(usable), fractions, seed).items()}
-    if cfg.dataset.bootstrap:
-        parts["train"] = bootstrap(parts["train"], cfg.seed)
-    return parts
-
-
-def find_usable(demos: Demos, cfg: TrainConfig) -> np.ndarray:
-    """Episodes of all stores that are long enough, or padded.
-
-    Raises:
-        ValueError: There are too short ones and they are refused, or all of one store would be dropped.
-    """
-    window, usable, before = cfg.obs_horizon - 1 + cfg.action_horizon, [], 0
-    for store in demos.stores:
-        lengths = np.diff(store.episode_ends, prepend=0)
-        try:
-            usable.append(before + usable_episodes(lengths, window, cfg.dataset.short_episodes))
-        except ValueError as error:
-            raise ValueError(f"{store.path}: {error}") from None
-        before += store.num_episodes
-    return np.concatenate(usable)
 
 
 def make_policy(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, windows: Windows) -> Policy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -101,13 +102,38 @@ class TrainConfig:
     keep_every: int | None = None
     """Keep every checkpoint whose step is a multiple of this."""
     rollout_every: int = 0
-    """Steps between rollouts of the current policy, logged with success and a video; 0 for none."""
+    """Steps between rollouts of the current policy, saved first, logged with success and a video; 0 for none."""
     rollout_episodes: int = 20
     """Episodes of such a rollout."""
     wandb: bool = True
     """Log to Weights & Biases: online when logged in, otherwise offline."""
     project: str = "robolearn"
     """Weights & Biases project."""
+
+    def anchored(self) -> TrainConfig:
+        """The same with absolute paths, so that it means the same in any working directory."""
+        paths = tuple(path.absolute() for path in self.dataset.path)
+        cache = self.dataset.cache_dir and self.dataset.cache_dir.absolute()
+        dataset = dataclasses.replace(self.dataset, path=paths, cache_dir=cache)
+        return dataclasses.replace(self, dataset=dataset, out=self.out and self.out.absolute())
+
+    def check_resumes(self, before: TrainConfig) -> None:
+        """Refuse options that would make another run of one that goes on.
+
+        Args:
+            before: Options that the run was begun with.
+
+        Raises:
+            ValueError: One of those changed that decide what is learnt from which episodes.
+        """
+        names = [f.name for f in dataclasses.fields(DatasetConfig) if f.name not in ("path", "cache_dir")]
+        pairs = {f"dataset.{name}": (getattr(self.dataset, name), getattr(before.dataset, name)) for name in names}
+        for name in ("obs_horizon", "action_horizon", "prefix_horizon", "symmetry", "seed", "vision"):
+            pairs[name] = getattr(self, name), getattr(before, name)
+        for name, (now, then) in pairs.items():
+            if now != then:
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag} {now} cannot change when resuming, it was {then}; start a new run")
 
     def __post_init__(self) -> None:
         for name in (

@@ -9,18 +9,21 @@ from torch import Tensor
 from robolearn.policies.ensemble import Ensemble
 from robolearn.training.assemble import load_data
 from robolearn.training.config import TrainConfig
+from robolearn.training.episodes import Kept
+from robolearn.training.run import DataFacts
 
 GROUP = 1024
 
 
 @torch.inference_mode()
 def embed_demonstrations(
-    cfg: TrainConfig, ensemble: Ensemble, count: int
+    cfg: TrainConfig, data: DataFacts, ensemble: Ensemble, count: int
 ) -> tuple[Float[Tensor, "m d"], Float[Tensor, "m p"]]:
     """Embed random windows of the training episodes.
 
     Args:
         cfg: Of the run; its data must be at hand.
+        data: What the run was trained on.
         ensemble: Its policies.
         count: Windows, all where there are fewer.
 
@@ -28,9 +31,9 @@ def embed_demonstrations(
         Embeddings, and the normalised chunks in a row.
 
     Raises:
-        ValueError: The data cannot be opened.
+        ValueError: The data cannot be opened, or have changed since.
     """
-    _, windows, _, _ = load_data(cfg, ensemble.device)
+    _, windows, _, _ = load_data(cfg, ensemble.device, Kept(data, step=0))
     generator = torch.Generator(ensemble.device).manual_seed(cfg.seed)
     order = torch.randperm(len(windows), generator=generator, device=ensemble.device)[:count]
     embeddings, chunks = [], []

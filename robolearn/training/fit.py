@@ -30,6 +30,9 @@ Record = dict[str, int | float]
 class Hooks:
     """What the loop calls; every hook runs in the first process only and may do nothing."""
 
+    def begin(self, state: TrainState) -> None:
+        """Before the first step."""
+
     def record(self, record: Record) -> None:
         """Numbers of the steps since the last call."""
 
@@ -41,7 +44,7 @@ class Hooks:
         return "nothing was saved"
 
     def rollout(self, state: TrainState) -> None:
-        """Time to roll the current policy out."""
+        """Time to roll out the policy that was just saved."""
 
 
 def fit(state: TrainState, windows: Windows, validation: Windows | None, processes: Processes, hooks: Hooks) -> bool:
@@ -71,6 +74,8 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
         loss_of = compiled(loss_of, state.players)
     started, first_step, losses = time.perf_counter(), state.step, []
     with stop_signal() as stopped:
+        if processes.is_first:
+            hooks.begin(state)
         while state.step < cfg.steps:
             begin(state, windows, resumed=state.step == first_step)
             index = torch.randint(len(windows), (cfg.batch_size,), generator=state.generator, device=device)
@@ -78,7 +83,8 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
             state.ema.update(state.step)
             state.step += 1
             logs = state.step % cfg.log_every == 0 or state.step == cfg.steps
-            saves = state.step % cfg.checkpoint_every == 0 or state.step == cfg.steps
+            rolls = rolls_out(cfg, state.step)  # what is rolled out is saved first
+            saves = state.step % cfg.checkpoint_every == 0 or state.step == cfg.steps or rolls
             stop = processes.any(stopped(), device, now=logs or saves)
             saves = saves or stop
             if logs or saves:
@@ -93,8 +99,6 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
                 if stop:
                     return False
                 continue
-            if cfg.rollout_every and state.step % cfg.rollout_every == 0:
-                hooks.rollout(state)
             if saves:
                 if validation is not None:
                     hooks.record(
@@ -106,7 +110,14 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
                 hooks.checkpoint(state)
             if stop:
                 return False
+            if rolls:
+                hooks.rollout(state)
     return True
+
+
+def rolls_out(cfg: TrainConfig, step: int) -> bool:
+    """Whether the policy of this step is rolled out."""
+    return cfg.rollout_every > 0 and step % cfg.rollout_every == 0
 
 
 def compiled(loss_of: Callable[..., Any], players: dict[str, Player]) -> Callable[..., Any]:

@@ -82,11 +82,13 @@ class WandbLogger:
         project: Project name.
         name: Run name.
         config: Shown beside the run.
-        step: Step from which the run goes on.
+        run_id: Of the run to go on with, or to begin; by default a new one each time.
     """
 
-    def __init__(self, directory: Path, *, project: str, name: str, config: dict[str, Any]):
-        self.settings = {"dir": str(directory), "project": project, "name": name, "config": config}
+    def __init__(self, directory: Path, *, project: str, name: str, config: dict[str, Any], run_id: str | None = None):
+        self.settings: dict[str, Any] = {"dir": str(directory), "project": project, "name": name, "config": config}
+        if run_id is not None:
+            self.settings |= {"id": run_id, "resume": "allow"}
         self.records: queue.Queue[dict[str, Any] | None] = queue.Queue(QUEUE_SIZE)
         self.thread = threading.Thread(target=self._work, daemon=True, name="wandb")
         self.thread.start()

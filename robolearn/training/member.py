@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -16,10 +15,12 @@ from dataclasses import dataclass
 
 from robolearn.config import from_json
 from robolearn.errors import user_errors
+from robolearn.locks import hold
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
 from robolearn.training.assemble import assemble
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, choose_device
+from robolearn.training.episodes import Kept
 from robolearn.training.fit import fit
 from robolearn.training.run import Run
 from robolearn.training.session import Session
@@ -34,6 +35,8 @@ class Order:
     train: TrainConfig
     family: FamilyConfig
     backbone: BackboneConfig
+    changed_data: bool = False
+    """Whether it may go on although the demonstrations have changed."""
 
 
 def train_member(order: Order) -> bool:
@@ -45,17 +48,21 @@ def train_member(order: Order) -> bool:
     directory, cfg = order.train.out, order.train
     assert directory is not None, "a member is told where to be"
     device = choose_device(cfg.device, threads=cfg.threads)
-    resumes = (directory / "checkpoints" / "last").exists()
-    cfg, state, windows, validation, data = assemble(cfg, order.family, order.backbone, device, resumes=resumes)
-    if resumes:
-        run = Run.open(directory)
-        run.restore(state)
-    else:
-        shutil.rmtree(directory, ignore_errors=True)  # killed before its first checkpoint
-        run = Run.create(directory, cfg, data)
-    run.write_config(cfg)
-    with Session(run, state, data) as session:
-        return fit(state, windows, validation, Processes(device), session)
+    run = Run(directory)
+    run.clear_unfinished()
+    with hold(directory):
+        step = run.last_step()
+        kept = Kept(run.data(), step or 0, order.changed_data) if run.exists() else None
+        cfg, state, windows, validation, data = assemble(
+            cfg, order.family, order.backbone, device, resumes=step is not None, kept=kept
+        )
+        if step is not None:
+            run.restore(state)
+        if kept is None:
+            Run.create(directory, cfg, data, order.family, order.backbone)
+        run.write(cfg, data)
+        with Session(run, state, data) as session:
+            return fit(state, windows, validation, Processes(device), session)
 
 
 def stop_with_the_input() -> None:

@@ -34,14 +34,16 @@ def num_parallel(device: torch.device) -> int:
     return 1 if device.type == "cuda" else max(1, len(os.sched_getaffinity(0)) // torch.get_num_threads())
 
 
-def make_order(run: Run, cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, index: int) -> Order:
+def make_order(
+    run: Run, cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, index: int, changed_data: bool = False
+) -> Order:
     """What member ``index`` >= 1 of a run trains; it has no logger of its own but metrics.jsonl."""
     split_seed = cfg.seed if cfg.dataset.split_seed is None else cfg.dataset.split_seed
     dataset = dataclasses.replace(cfg.dataset, bootstrap=True, split_seed=split_seed)
     member = dataclasses.replace(
         cfg, dataset=dataset, seed=cfg.seed + index, num_members=1, out=run.member(index), wandb=False
     )
-    return Order(member, family, backbone)
+    return Order(member, family, backbone, changed_data)
 
 
 class Members:
@@ -53,16 +55,27 @@ class Members:
         family: To be trained.
         backbone: Its network.
         parallel: Members that may train at once, the first included.
+        changed_data: Whether they may go on although the demonstrations have changed.
     """
 
-    def __init__(self, run: Run, cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, parallel: int):
+    def __init__(
+        self,
+        run: Run,
+        cfg: TrainConfig,
+        family: FamilyConfig,
+        backbone: BackboneConfig,
+        parallel: int,
+        changed_data: bool = False,
+    ):
         self.run = run
         self._trained, self._failures = set[int](), dict[int, str]()
         self._slots = threading.Semaphore(parallel - 1)
         self._lock, self._stopping = threading.Lock(), False
         self._inputs: list[IO[str]] = []
         self._threads = [
-            threading.Thread(target=self._train, args=(index, make_order(run, cfg, family, backbone, index)))
+            threading.Thread(
+                target=self._train, args=(index, make_order(run, cfg, family, backbone, index, changed_data))
+            )
             for index in range(1, cfg.num_members)
         ]
 

@@ -1,5 +1,6 @@
 """The run directory: what a training run leaves on disk, loadable after a kill at any moment.
 
+    RUN/run.json                      what the directory is: version, family, backbone, run in Weights & Biases
     RUN/config.json                   TrainConfig, with the environment and the observation keys filled in
     RUN/data.json                     what was trained on: path, content hash, split, control_dt
     RUN/metrics.jsonl                 one record per line
@@ -8,24 +9,58 @@
     RUN/checkpoints/last, best        links to a step
     RUN/members/1 ...                 the other members of an ensemble, each a run; see members.py
 
-A checkpoint is written beside its place, flushed and renamed; the links are replaced atomically.
+The first three appear together, and before the first step. A checkpoint is written beside its place, flushed and
+renamed; the links are replaced atomically. Who writes holds the lock of the directory.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
+import re
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.files import BEGUN, finish_replacing, flush, remove, replacing_all
+from robolearn.locks import LOCK_FILE
+from robolearn.nets.weights import save_tensors
 from robolearn.policies.policy import PolicyConfig
-from robolearn.policies.registry import REGISTRY
+from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
 from robolearn.training.config import TrainConfig
+from robolearn.training.overwrite import clear_run
 from robolearn.training.state import TrainState
+
+VERSION = 1
+RECORD_FILE, CONFIG_FILE, DATA_FILE = "run.json", "config.json", "data.json"
+UNFINISHED = re.compile(r"\.(\d{8,}|last|best)\.part")  # what a kill leaves among the checkpoints
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What makes a directory a run."""
+
+    version: int
+    """Of this layout."""
+    family: FamilyConfig | None
+    """What is trained; None where only the checkpoints say."""
+    backbone: BackboneConfig | None
+    """Its network."""
+    wandb_id: str
+    """Of the run in Weights & Biases, so that it goes on there too."""
+
+
+@dataclass(frozen=True)
+class EarlierData:
+    """What a run was trained on up to a step, before the demonstrations changed."""
+
+    path: str
+    content_hash: str
+    num_episodes: int
+    num_steps: int
+    until_step: int
 
 
 @dataclass(frozen=True)
@@ -44,6 +79,12 @@ class DataFacts:
     """Steps trained on."""
     validation_episodes: tuple[int, ...]
     """Episodes held out, numbered through all stores."""
+    training_episodes: tuple[int, ...] = ()
+    """Episodes trained on, with the repetitions of a bootstrap; empty in older runs."""
+    store_episodes: tuple[int, ...] = ()
+    """Episodes in each store, which tell the numbers of one store from those of the next."""
+    earlier: tuple[EarlierData, ...] = ()
+    """What was trained on before, if the run went on with changed demonstrations."""
 
 
 class Run:
@@ -58,25 +99,51 @@ class Run:
         self.checkpoints = directory / "checkpoints"
 
     @classmethod
-    def create(cls, directory: Path, cfg: TrainConfig, data: DataFacts) -> Run:
+    def create(
+        cls,
+        directory: Path,
+        cfg: TrainConfig,
+        data: DataFacts,
+        family: FamilyConfig | None = None,
+        backbone: BackboneConfig | None = None,
+    ) -> Run:
         """Start a new run.
 
         Raises:
-            ValueError: The directory holds something already and cfg.overwrite is False.
+            ValueError: See check_free.
         """
-        if directory.exists() and any(directory.iterdir()):
-            if not cfg.overwrite:
-                raise ValueError(
-                    f"{directory} exists; choose another --out, or give --overwrite, or --resume {directory}"
-                )
-            if not (directory / "config.json").exists():
-                raise ValueError(f"{directory} is no run, so --overwrite leaves it alone; choose another --out")
-            shutil.rmtree(directory)
+        cls.check_free(directory, overwrite=cfg.overwrite)
         run = cls(directory)
-        run.checkpoints.mkdir(parents=True)
-        write_json(directory / "data.json", to_json(data, {}))
-        run.write_config(cfg)
+        if run.exists():
+            clear_run(directory)
+        record = RunRecord(VERSION, family, backbone, secrets.token_hex(4))
+        with replacing_all(directory, (RECORD_FILE, CONFIG_FILE, DATA_FILE)) as folder:
+            write_json(folder / RECORD_FILE, to_json(record, REGISTRY))
+            write_json(folder / CONFIG_FILE, to_json(cfg, REGISTRY))
+            write_json(folder / DATA_FILE, to_json(data, {}))
+        run.checkpoints.mkdir(exist_ok=True)
         return run
+
+    @classmethod
+    def check_free(cls, directory: Path, *, overwrite: bool) -> None:
+        """Refuse a directory that a new run would spoil.
+
+        Raises:
+            ValueError: It holds something already, and that is not a run, or is not to be overwritten.
+        """
+        if not directory.exists() or {path.name for path in directory.iterdir()} <= {LOCK_FILE, BEGUN}:
+            return
+        run = cls(directory)
+        if not overwrite:
+            resume = f", or give --overwrite, or --resume {directory}" if run.exists() else ""
+            raise ValueError(f"{directory} exists; choose another --out{resume}")
+        if directory.is_symlink():
+            raise ValueError(f"{directory} is a link, so --overwrite leaves it alone; give the directory itself")
+        if run.record() is None:
+            raise ValueError(
+                f"{directory} is no run, so --overwrite leaves it alone; choose another --out (a run has a "
+                f"{RECORD_FILE} with its version)"
+            )
 
     @classmethod
     def open(cls, directory: Path) -> Run:
@@ -85,18 +152,60 @@ class Run:
         Raises:
             ValueError: The directory is no run.
         """
-        if not (directory / "config.json").exists():
-            raise ValueError(f"{directory} is no run: it has no config.json")
-        return cls(directory)
+        run = cls(directory)
+        if not run.exists():
+            raise ValueError(f"{directory} is no run: it has no {CONFIG_FILE}")
+        return run
 
-    def write_config(self, cfg: TrainConfig) -> None:
-        """Write config.json."""
-        write_json(self.directory / "config.json", to_json(cfg, REGISTRY))
+    def exists(self) -> bool:
+        """Whether the run was begun; a beginning that was killed when all was written is ended first."""
+        finish_replacing(self.directory)
+        return (self.directory / CONFIG_FILE).exists()
+
+    def clear_unfinished(self) -> None:
+        """Remove what has neither run.json nor a checkpoint: a beginning that an older version was killed in.
+
+        For directories that hold nothing but a run, such as those of members.
+        """
+        if self.last_step() is None and self.record() is None:
+            remove(self.directory)
+
+    def record(self) -> RunRecord | None:
+        """Read run.json; None where there is none, as in older runs.
+
+        Raises:
+            ValueError: It is damaged or of a later version.
+        """
+        path = self.directory / RECORD_FILE
+        if not path.exists():
+            return None
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("version") != VERSION:
+            raise ValueError(f"{path}: not a record of version {VERSION}, which is the one known here")
+        return from_json(RunRecord, content, REGISTRY, str(path))
+
+    def write(self, cfg: TrainConfig, data: DataFacts) -> None:
+        """Write config.json and data.json of a run that goes on."""
+        with replacing_all(self.directory, (CONFIG_FILE, DATA_FILE)) as folder:
+            write_json(folder / CONFIG_FILE, to_json(cfg, REGISTRY))
+            write_json(folder / DATA_FILE, to_json(data, {}))
 
     def config(self) -> TrainConfig:
         """Read config.json."""
-        path = self.directory / "config.json"
+        path = self.directory / CONFIG_FILE
         return from_json(TrainConfig, read_json(path), REGISTRY, str(path))
+
+    def model(self) -> tuple[FamilyConfig, BackboneConfig]:
+        """Family and backbone, also before the first checkpoint.
+
+        Raises:
+            ValueError: Neither run.json nor a checkpoint says.
+        """
+        record = self.record()
+        if record is not None and record.family is not None and record.backbone is not None:
+            return record.family, record.backbone
+        policy = self.policy_config()
+        return policy.family, policy.backbone
 
     def policy_config(self) -> PolicyConfig:
         """Read the policy's configuration from the last checkpoint."""
@@ -105,7 +214,7 @@ class Run:
 
     def data(self) -> DataFacts:
         """Read data.json."""
-        path = self.directory / "data.json"
+        path = self.directory / DATA_FILE
         return from_json(DataFacts, read_json(path), {}, str(path))
 
     def checkpoint(self, name: str = "last") -> Path:
@@ -136,28 +245,44 @@ class Run:
         others = [Run.open(self.member(index)) for index in range(1, self.config().num_members)]
         return [run.checkpoint(name) for run in (self, *others)]
 
+    def last_step(self) -> int | None:
+        """Step of the last checkpoint, if there is one."""
+        return self._step("last")
+
     def best_step(self) -> int | None:
         """Step of the best checkpoint, if there is one."""
-        link = self.checkpoints / "best"
-        return int(link.resolve().name) if link.exists() else None
+        return self._step("best")
+
+    def _step(self, link: str) -> int | None:
+        path = self.checkpoints / link / "train.json"
+        return read_json(path)["step"] if path.exists() else None
 
     def save(self, state: TrainState, *, best: bool = False) -> None:
-        """Write a checkpoint of this step, point ``last`` (and ``best``) at it, drop what need not stay."""
+        """Write a checkpoint of this step, point ``last`` (and ``best``) at it, drop what need not stay.
+
+        Raises:
+            OSError: The disk refuses; the checkpoints that were there before stay.
+        """
         final = self.checkpoints / f"{state.step:08d}"
         part = self.checkpoints / f".{state.step:08d}.part"
-        shutil.rmtree(part, ignore_errors=True)
+        remove(part)
         state.ema.module.save(part)
-        tensors = {k: v.detach().cpu().contiguous() for k, v in state.tensors().items()}
-        save_file(tensors, part / "train.safetensors")
+        save_tensors(state.tensors(), part / "train.safetensors")
         write_json(part / "train.json", {"step": state.step})
         for file in part.iterdir():
             flush(file)
         # A step beyond ``last`` can only be what a kill left before it was linked.
-        shutil.rmtree(final, ignore_errors=True)
+        remove(final)
         part.rename(final)
         flush(self.checkpoints)
-        for link in ("last", "best") if best else ("last",):
-            self._point(link, final.name)
+        self._point("last", final.name)
+        if best:
+            self._point("best", final.name)
+        self._drop(state.cfg.keep_every)
+
+    def choose_best(self, state: TrainState) -> None:
+        """Point ``best`` at the saved checkpoint of this step."""
+        self._point("best", f"{state.step:08d}")
         self._drop(state.cfg.keep_every)
 
     def restore(self, state: TrainState) -> None:
@@ -182,26 +307,17 @@ class Run:
 
     def _point(self, link: str, target: str) -> None:
         temporary = self.checkpoints / f".{link}.part"
-        temporary.unlink(missing_ok=True)
+        remove(temporary)
         temporary.symlink_to(target)
+        if not (self.checkpoints / link).is_symlink():
+            remove(self.checkpoints / link)  # a copy of the run in which the link has become a directory
         temporary.replace(self.checkpoints / link)
 
     def _drop(self, keep_every: int | None) -> None:
-        """Remove unfinished checkpoints and those neither last, best nor a multiple of ``keep_every``."""
+        """Remove unfinished checkpoints and those neither last, best nor a multiple of ``keep_every``; nothing else."""
         linked = {(self.checkpoints / link).resolve().name for link in ("last", "best")}
         for path in self.checkpoints.iterdir():
             is_step = path.name.isdigit() and path.name not in linked
             kept = keep_every is not None and path.name.isdigit() and int(path.name) % keep_every == 0
-            if path.is_symlink() and path.name.endswith(".part"):
-                path.unlink()
-            elif (is_step and not kept) or path.name.endswith(".part"):
-                shutil.rmtree(path)
-
-
-def flush(path: Path) -> None:
-    """Make sure that a file or directory has reached the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            if (is_step and path.is_dir() and not kept) or UNFINISHED.fullmatch(path.name):
+                remove(path)

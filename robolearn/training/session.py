@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from robolearn import seeds
 from robolearn.config import to_json
+from robolearn.errors import one_line, warned
 from robolearn.policies.registry import REGISTRY
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
@@ -17,8 +17,8 @@ from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import replay
 from robolearn.rollout.video import write_mp4
 from robolearn.starts import judged
-from robolearn.training.fit import Hooks, Record
-from robolearn.training.logger import MetricsFile, WandbLogger, read_records
+from robolearn.training.fit import Hooks, Record, rolls_out
+from robolearn.training.logger import MetricsFile, WandbLogger, is_number, read_records
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
 
@@ -36,13 +36,13 @@ class Session(Hooks):
         self.run, self.cfg, self.data = run, state.cfg, data
         self.metrics = MetricsFile(run.directory / "metrics.jsonl", state.step)
         self.wandb = self._start_wandb(state) if self.cfg.wandb else None
-        self.best = float("inf")
-        self.newest: Record = {}
-        best_step = run.best_step()
-        for line in read_records(run.directory / "metrics.jsonl"):
-            self.newest |= line
-            if self.newest["step"] == best_step:
-                self.best = self._merit()
+        self.best, best_step = float("inf"), run.best_step()
+        self.validation_loss, self.is_rolled_out = float("inf"), False
+        for record in read_records(run.directory / "metrics.jsonl"):
+            merit = self._merit(record)
+            if record["step"] == best_step and merit is not None:
+                self.best = merit
+            self.is_rolled_out |= record["step"] == state.step and "rollout/success" in record
         self.console = Console()
         self.bar = Progress(
             TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
@@ -60,16 +60,26 @@ class Session(Hooks):
         self.bar.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.bar.stop()
         self.metrics.close()
         if self.wandb is not None:
             self.wandb.close()
+        if isinstance(error, OSError):
+            raise OSError(
+                f"{one_line(error)}; {self.last_good()}; go on: python train.py --resume {self.run.directory}"
+            ) from error
+
+    def begin(self, state: TrainState) -> None:
+        """Make up for a rollout that a kill prevented after its checkpoint was saved."""
+        if state.step and rolls_out(self.cfg, state.step) and not self.is_rolled_out:
+            self.rollout(state)
 
     def record(self, record: Record) -> None:
         """Write the numbers and move the bar; where there is no terminal, print a line now and then."""
-        self.newest |= record
         self._log(record)
+        merit = None if self.cfg.rollout_every else self._merit(record)
+        self.validation_loss = self.validation_loss if merit is None else merit
         if "steps_per_s" not in record:
             return
         loss = next(value for name, value in record.items() if name.endswith("loss"))
@@ -81,9 +91,9 @@ class Session(Hooks):
 
     def checkpoint(self, state: TrainState) -> None:
         """Save; best is the highest rollout score or, without rollouts, the lowest held-out loss."""
-        merit = self._merit()
-        self.run.save(state, best=merit < self.best)
-        self.best = min(self.best, merit)
+        self.run.save(state)
+        if not self.cfg.rollout_every:
+            self._judge(state, self.validation_loss)
 
     def last_good(self) -> str:
         """The last checkpoint, if there is one."""
@@ -91,42 +101,55 @@ class Session(Hooks):
         return f"last good checkpoint: {last.resolve()}" if last.exists() else super().last_good()
 
     def rollout(self, state: TrainState) -> None:
-        """Roll the current policy out; log success and a video of the first episode."""
-        policy, cfg = state.ema.module, self.cfg
-        trajectories = evaluate(
-            policy,
-            cfg.env,
-            range(cfg.rollout_episodes),
-            execution=Execution(cfg.exec_horizon),
-            seed=seeds.ROLLOUTS.start,
-        )
-        summary = summarize(trajectories, num_modes=None, control_dt=self.data.control_dt)
-        record = {
-            "step": state.step,
-            "rollout/success": summary.success.value,
-            "rollout/score": summary.max_score.value,
-            **({"rollout/broken": summary.num_broken} if summary.num_broken else {}),
-        }
-        self.newest |= record
-        counted = judged(trajectories)
-        video = self.run.directory / "videos" / f"step_{state.step:08d}.mp4"
-        video.parent.mkdir(exist_ok=True)
-        write_mp4(video, replay(cfg.env, counted[0]), 1 / self.data.control_dt)
-        self._log(record, video)
-        self.console.print(f"step {state.step:,}: success {summary.success.value:.2f} over {len(counted)} episodes")
+        """Roll the saved policy out and judge it; log success and a video of the first episode.
 
-    def _merit(self) -> float:
-        """The lower the better; infinite where there is nothing to judge by."""
-        if "rollout/score" in self.newest:
-            return -self.newest["rollout/score"]
-        return self.newest.get("validation_loss", float("inf"))
+        Training depends on none of it: what fails is a warning, and its numbers are absent.
+        """
+        cfg, step = self.cfg, state.step
+        with warned(f"step {step:,}: the rollout"):
+            trajectories = evaluate(
+                state.ema.module,
+                cfg.env,
+                range(cfg.rollout_episodes),
+                execution=Execution(cfg.exec_horizon),
+                seed=seeds.ROLLOUTS.start,
+            )
+            summary = summarize(trajectories, num_modes=None, control_dt=self.data.control_dt)
+            record = {
+                "step": step,
+                "rollout/success": summary.success.value,
+                "rollout/score": summary.max_score.value,
+                **({"rollout/broken": summary.num_broken} if summary.num_broken else {}),
+            }
+            counted = judged(trajectories)
+            self._log(record)
+            self._judge(state, -summary.max_score.value)
+            self.console.print(f"step {step:,}: success {summary.success.value:.2f} over {len(counted)} episodes")
+            with warned(f"step {step:,}: the video"):
+                video = self.run.directory / "videos" / f"step_{step:08d}.mp4"
+                video.parent.mkdir(exist_ok=True)
+                write_mp4(video, replay(cfg.env, counted[0]), 1 / self.data.control_dt)
+                if self.wandb is not None:
+                    self.wandb.log({"step": step}, video=video)
 
-    def _log(self, record: Record, video: Path | None = None) -> None:
+    def _judge(self, state: TrainState, merit: float) -> None:
+        """Make the checkpoint that was just saved the best one if nothing was as good before."""
+        if merit < self.best:
+            self.best = merit
+            self.run.choose_best(state)
+
+    def _merit(self, record: Record) -> float | None:
+        """What a record says of its checkpoint, the lower the better; None where it says nothing."""
+        name, sign = ("rollout/score", -1) if self.cfg.rollout_every else ("validation_loss", 1)
+        return sign * record[name] if is_number(record.get(name)) else None
+
+    def _log(self, record: Record) -> None:
         self.metrics.log(record)
         if self.wandb is not None:
-            self.wandb.log(dict(record), video=video)
+            self.wandb.log(dict(record))
 
     def _start_wandb(self, state: TrainState) -> WandbLogger:
         config = {"train": to_json(self.cfg, REGISTRY), "policy": to_json(state.policy.cfg, REGISTRY)}
-        directory = self.run.directory
-        return WandbLogger(directory, project=self.cfg.project, name=directory.name, config=config)
+        directory, record = self.run.directory, self.run.record()
+        run_id = None if record is None else record.wandb_id
+        return WandbLogger(directory, project=self.cfg.project, name=directory.name, config=config, run_id=run_id)

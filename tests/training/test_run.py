@@ -3,6 +3,8 @@ import shutil
 import pytest
 import torch
 
+from robolearn.files import BEGUN
+from robolearn.locks import LOCK_FILE, HeldError, hold
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import Policy
 from robolearn.training.config import TrainConfig
@@ -111,9 +113,111 @@ def test_an_unknown_checkpoint_lists_those_there_are(run, state):
 def test_a_run_is_not_overwritten_by_accident(run):
     with pytest.raises(ValueError, match="exists; choose another --out, or give --overwrite, or --resume"):
         Run.create(run.directory, TrainConfig(), FACTS)
-    (run.directory / "old").touch()
+
+
+def written_everywhere(directory):
+    """A file of each kind that a run, its evaluation and its calibration write."""
+    names = [
+        "metrics.jsonl",
+        "checkpoints/00000005/policy.json",
+        "checkpoints/.00000006.part/train.safetensors",
+        "config.json.part",
+        "videos/step_00000005.mp4",
+        "eval/episodes.jsonl",
+        "eval/summary.json",
+        "eval/report.html",
+        "eval/videos/episode_0001.mp4",
+        "eval/partial/episodes.jsonl",
+        "gate/gate.json",
+        "gate/scores.safetensors",
+        "gate/partial/summary.json",
+        "tube/set.json",
+        "gate/.new/certificate.json",
+        "members/1/run.json",
+        "members/1/checkpoints/00000005/train.json",
+        "wandb/offline-run-1/run-1.wandb",
+        "wandb/debug.log",
+    ]
+    for name in names:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).touch()
+    (directory / "checkpoints" / "last").symlink_to("00000005")
+
+
+def test_overwrite_removes_what_a_run_wrote_and_nothing_else(run, tmp_path):
+    written_everywhere(run.directory)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    kept = ["notes.txt", "eval/thesis.tex", "checkpoints/00000005/mine.txt", "gate/videos/x.mp4", "data/policy.json"]
+    for name in kept:
+        (run.directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.directory / name).touch()
+    for name in ("summary.json", "step_00000001.mp4"):
+        (precious / name).touch()
+    (run.directory / "videos" / "step_00000001.mp4").symlink_to(precious / "step_00000001.mp4")
+    (run.directory / "members" / "2").symlink_to(precious)
+    before = run.record().wandb_id
     Run.create(run.directory, TrainConfig(overwrite=True), FACTS)
-    assert not (run.directory / "old").exists()
+    files = {p.relative_to(run.directory).as_posix() for p in run.directory.rglob("*") if p.is_file()}
+    assert files == {"run.json", "config.json", "data.json", *kept}
+    assert sorted(p.name for p in precious.iterdir()) == ["step_00000001.mp4", "summary.json"]
+    assert (run.directory / "members" / "2").is_symlink()
+    assert run.record().wandb_id != before
+
+
+def test_overwrite_waits_for_nobody(run):
+    (run.directory / "eval").mkdir()
+    with hold(run.directory / "eval"), pytest.raises(HeldError, match="eval is being written by"):
+        Run.create(run.directory, TrainConfig(overwrite=True), FACTS)
+
+
+def test_a_link_is_not_overwritten(run, tmp_path):
+    (tmp_path / "link").symlink_to(run.directory)
+    with pytest.raises(ValueError, match="is a link, so --overwrite leaves it alone"):
+        Run.create(tmp_path / "link", TrainConfig(overwrite=True), FACTS)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"version": 2}', '{"version": true}', "[]", "no json"])
+def test_overwrite_needs_the_version_of_a_run(tmp_path, content):
+    """A config.json makes no run: many programs write one."""
+    for name in ("config.json", "data.json", "run.json"):
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=r"run\.json"):
+        Run.create(tmp_path, TrainConfig(overwrite=True), FACTS)
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(ValueError, match="is no run, so --overwrite leaves it alone"):
+        Run.create(tmp_path, TrainConfig(overwrite=True), FACTS)
+    assert (tmp_path / "config.json").read_text() == content
+
+
+@pytest.mark.parametrize("stray", ["x.part", "00000020.part", "notes", "00000099"])
+def test_stray_files_among_the_checkpoints_stay_and_stop_nothing(run, state, stray):
+    (run.checkpoints / stray).write_text("mine")
+    (run.checkpoints / "folder.part").mkdir()
+    save_at(run, state, 10, 20)
+    assert (run.checkpoints / stray).read_text() == "mine"
+    assert (run.checkpoints / "folder.part").is_dir()
+    assert run.last_step() == 20
+
+
+def test_a_copy_without_links_goes_on(run, state, tmp_path):
+    """cp -L, some archives and file systems turn the links into directories."""
+    save_at(run, state, 10, best=(10,))
+    copy = Run(shutil.copytree(run.directory, tmp_path / "copy", symlinks=False))
+    assert (copy.last_step(), copy.best_step()) == (10, 10)
+    save_at(copy, state, 20, best=(20,))
+    assert names(copy) == ["00000020", "best", "last"]
+    assert copy.best_step() == 20
+
+
+def test_what_a_kill_left_of_the_beginning_is_no_run_and_in_nobodys_way(tmp_path):
+    directory = tmp_path / "run"
+    (directory / BEGUN).mkdir(parents=True)
+    (directory / BEGUN / "run.json").touch()
+    (directory / LOCK_FILE).touch()
+    with pytest.raises(ValueError, match="is no run"):
+        Run.open(directory)
+    assert Run.create(directory, TrainConfig(), FACTS).data() == FACTS
 
 
 def test_overwrite_leaves_everything_but_runs_alone(tmp_path):

@@ -1,0 +1,120 @@
+"""Which episodes a run trains on and which it holds out: chosen at its first start, and kept from then on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from robolearn.data.demos import Demos
+from robolearn.data.splits import bootstrap, split_episodes, usable_episodes
+from robolearn.training.config import TrainConfig
+from robolearn.training.run import DataFacts, EarlierData
+from robolearn.types import Array
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a run that goes on was begun with.
+
+    Attributes:
+        facts: Its data.json.
+        step: Step from which it goes on.
+        accept_changes: Whether it may go on although the demonstrations are others now.
+    """
+
+    facts: DataFacts
+    step: int
+    accept_changes: bool = False
+
+
+def choose_episodes(demos: Demos, cfg: TrainConfig) -> dict[str, Array]:
+    """Episodes to train on and, where the share makes at least one, to validate on."""
+    usable = find_usable(demos, cfg)
+    wanted, held_out = cfg.dataset.num_episodes, cfg.dataset.validation_fraction
+    wanted = len(usable) if wanted is None else wanted
+    if not 1 <= wanted <= len(usable):
+        raise ValueError(f"--dataset.num-episodes {wanted}: {demos.name} has {len(usable)} episodes")
+    has_validation = held_out * wanted >= 1
+    fractions = {"train": (1 - held_out * has_validation) * wanted / len(usable)}
+    if has_validation:
+        fractions["validation"] = held_out * wanted / len(usable)
+    seed = cfg.seed if cfg.dataset.split_seed is None else cfg.dataset.split_seed
+    parts = {name: usable[part] for name, part in split_episodes(len(usable), fractions, seed).items()}
+    if cfg.dataset.bootstrap:
+        parts["train"] = bootstrap(parts["train"], cfg.seed)
+    return parts
+
+
+def find_usable(demos: Demos, cfg: TrainConfig) -> Array:
+    """Episodes of all stores that are long enough, or padded.
+
+    Raises:
+        ValueError: There are too short ones and they are refused, or all of one store would be dropped.
+    """
+    window, usable, before = cfg.obs_horizon - 1 + cfg.action_horizon, [], 0
+    for store in demos.stores:
+        lengths = np.diff(store.episode_ends, prepend=0)
+        try:
+            usable.append(before + usable_episodes(lengths, window, cfg.dataset.short_episodes))
+        except ValueError as error:
+            raise ValueError(f"{store.path}: {error}") from None
+        before += store.num_episodes
+    return np.concatenate(usable)
+
+
+def keep_episodes(demos: Demos, cfg: TrainConfig, content_hash: str, kept: Kept) -> dict[str, Array]:
+    """The parts that a run was begun with, on the demonstrations that are there now.
+
+    Where these have changed and that is accepted, what was held out stays held out, and episodes that have come since
+    are trained on.
+
+    Args:
+        demos: What is there now.
+        cfg: Of the run.
+        content_hash: Of what is there now.
+        kept: What the run was begun with.
+
+    Raises:
+        ValueError: The demonstrations have changed and that is not accepted, or episodes are gone.
+    """
+    facts = kept.facts
+    changed = content_hash != facts.content_hash
+    if changed and not kept.accept_changes:
+        raise ValueError(
+            f"{demos.name}: not the demonstrations that the run was trained on (sha256 {content_hash[:12]}, the run "
+            f"has {facts.content_hash[:12]}); give those with --dataset.path, start a new run, or resume with "
+            "--changed-data to go on with what is there now"
+        )
+    then = facts.store_episodes or tuple(store.num_episodes for store in demos.stores)  # older runs do not say
+    now = [store.num_episodes for store in demos.stores]
+    if len(now) < len(then) or any(a < b for a, b in zip(now, then, strict=False)):
+        raise ValueError(
+            f"{demos.name}: {' + '.join(map(str, now))} episodes, {' + '.join(map(str, then))} when the run was begun; "
+            "which of them were held out cannot be told any more"
+        )
+    starts = np.concatenate([[0], np.cumsum(now)])[: len(then)]
+    renumbered = np.concatenate([start + np.arange(count) for start, count in zip(starts, then, strict=True)])
+    validation = renumbered[np.array(facts.validation_episodes, int)]
+    if facts.training_episodes:
+        train = renumbered[np.array(facts.training_episodes, int)]
+    else:
+        train = choose_episodes(demos, cfg)["train"]
+        train = train[~np.isin(train, validation)]
+    if changed:
+        usable = find_usable(demos, cfg)
+        new = np.setdiff1d(usable, renumbered)
+        train = np.sort(np.concatenate([train[np.isin(train, usable)], new]))
+        validation = validation[np.isin(validation, usable)]
+    return {"train": train, **({"validation": validation} if len(validation) else {})}
+
+
+def earlier_data(kept: Kept | None, content_hash: str) -> tuple[EarlierData, ...]:
+    """What a run was trained on before, with what it is trained on last left out."""
+    if kept is None:
+        return ()
+    facts = kept.facts
+    if content_hash == facts.content_hash:
+        return facts.earlier
+    before = EarlierData(facts.path, facts.content_hash, facts.num_episodes, facts.num_steps, kept.step)
+    return (*facts.earlier, before)
