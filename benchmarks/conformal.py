@@ -35,10 +35,10 @@ def interpolated(scores: np.ndarray, alpha: float) -> float:
     return float(np.quantile(scores, 1 - alpha))
 
 
-def exceedance(rule: Rule, n: int, num_new: int, alpha: float) -> np.ndarray:
+def exceedance(rule: Rule, n: int, num_new: int, alpha: float, draws: int) -> np.ndarray:
     """Share of new scores above the threshold, in each of independent draws of calibration and new scores."""
     rng = np.random.default_rng(SEED)
-    return np.array([(rng.standard_normal(num_new) > rule(rng.standard_normal(n), alpha)).mean() for _ in range(DRAWS)])
+    return np.array([(rng.standard_normal(num_new) > rule(rng.standard_normal(n), alpha)).mean() for _ in range(draws)])
 
 
 def chi_square(shares: np.ndarray, n: int, num_new: int, alpha: float) -> float:
@@ -61,35 +61,35 @@ def episodes(rng: np.random.Generator, n: int) -> np.ndarray:
     return time + (0.2 + time) * x
 
 
-def false_alarms(make: Callable[[np.ndarray, np.ndarray], Band], n: int) -> dict[str, float]:
+def false_alarms(make: Callable[[np.ndarray, np.ndarray], Band], n: int, draws: int) -> dict[str, float]:
     """Share of new episodes with an alarm, mean and standard error over draws."""
     rng = np.random.default_rng(SEED)
-    rates = [make(episodes(rng, n), episodes(rng, n)).alarms(episodes(rng, 100)).any(1).mean() for _ in range(DRAWS)]
-    return {"mean": float(np.mean(rates)), "se": float(np.std(rates) / np.sqrt(DRAWS))}
+    rates = [make(episodes(rng, n), episodes(rng, n)).alarms(episodes(rng, 100)).any(1).mean() for _ in range(draws)]
+    return {"mean": float(np.mean(rates)), "se": float(np.std(rates) / np.sqrt(draws))}
 
 
-def coverage(make: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int) -> dict[str, float]:
+def coverage(make: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int, draws: int) -> dict[str, float]:
     """Share of new trajectories inside a tube at all steps, and its mean radius."""
     rng, inside, radii = np.random.default_rng(SEED), [], []
-    for _ in range(DRAWS):
+    for _ in range(draws):
         radius = make(np.abs(episodes(rng, n)), np.abs(episodes(rng, n)))
         inside.append((np.abs(episodes(rng, 100)) <= radius).all(1).mean())
         radii.append(radius.mean())
     return {
         "mean": float(np.mean(inside)),
-        "se": float(np.std(inside) / np.sqrt(DRAWS)),
+        "se": float(np.std(inside) / np.sqrt(draws)),
         "radius": float(np.mean(radii)),
     }
 
 
-def measure() -> dict[str, Any]:
-    """All numbers."""
+def measure(draws: int) -> dict[str, Any]:
+    """All numbers, from so many draws of calibration and new scores each."""
     split = []
     for n, alpha in ((10, 0.05), (10, 0.1), (20, 0.05), (20, 0.1), (50, 0.05), (50, 0.1), (100, 0.1)):
         row: dict[str, Any] = {"n": n, "alpha": alpha, "promised": 1 - rank(n, alpha) / (n + 1)}
         for name, rule in (("rank", threshold), ("interpolated", interpolated)):
-            shares = exceedance(rule, n, 500, alpha)
-            row[name] = {"mean": float(shares.mean()), "se": float(shares.std() / np.sqrt(DRAWS))}
+            shares = exceedance(rule, n, 500, alpha, draws)
+            row[name] = {"mean": float(shares.mean()), "se": float(shares.std() / np.sqrt(draws))}
             if rank(n, alpha) <= n:
                 row[name]["p_beta_binomial"] = chi_square(shares, n, 500, alpha)
         split.append(row)
@@ -99,15 +99,15 @@ def measure() -> dict[str, Any]:
         return Band(np.quantile(scores, 0.9, axis=0), np.ones(STEPS), 0.0)
 
     bands = {
-        "band": false_alarms(lambda a, b: fit_band(a, b, 0.1), 50),
-        "constant": false_alarms(lambda a, b: fit_band(a, b, 0.1, constant=True), 50),
-        "the same episodes twice": false_alarms(lambda a, b: fit_band(a, a, 0.1), 50),
-        "a threshold per step": false_alarms(per_step, 50),
+        "band": false_alarms(lambda a, b: fit_band(a, b, 0.1), 50, draws),
+        "constant": false_alarms(lambda a, b: fit_band(a, b, 0.1, constant=True), 50, draws),
+        "the same episodes twice": false_alarms(lambda a, b: fit_band(a, a, 0.1), 50, draws),
+        "a threshold per step": false_alarms(per_step, 50, draws),
     }
     tubes = {
-        "normalised maximum": coverage(lambda e, other: tube(e, tube_scale(other), 0.1), 600),
-        "union bound": coverage(lambda e, other: union_tube(e, 0.1), 600),
-        "a quantile per step": coverage(lambda e, other: np.quantile(e, 0.9, axis=0), 600),
+        "normalised maximum": coverage(lambda e, other: tube(e, tube_scale(other), 0.1), 600, draws),
+        "union bound": coverage(lambda e, other: union_tube(e, 0.1), 600, draws),
+        "a quantile per step": coverage(lambda e, other: np.quantile(e, 0.9, axis=0), 600, draws),
     }
     return {"split": split, "bands": bands, "tubes": tubes}
 
@@ -116,12 +116,14 @@ def main() -> None:
     """Measure, write and show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON with all numbers")
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     cfg = parser.parse_args()
+    draws = 2 if cfg.dry_run else DRAWS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TooFewWarning)  # 10 scores at alpha 0.05 are meant to give infinity
-        numbers = measure()
+        numbers = measure(draws)
     if cfg.out:
-        write_json(cfg.out, {"draws": DRAWS, "seed": SEED, **machine_facts("cpu"), **numbers})
+        write_json(cfg.out, {"draws": draws, "seed": SEED, **machine_facts("cpu"), **numbers})
     for row in numbers["split"]:
         ranked, other = row["rank"]["mean"], row["interpolated"]["mean"]
         print(

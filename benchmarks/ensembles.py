@@ -20,6 +20,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,23 @@ from robolearn.training.fit import Hooks, fit
 from robolearn.training.state import TrainState
 
 STATE, ACTION, OBS_HORIZON, ACTION_HORIZON = 4, 2, 2, 16  # of Avoid
-ROUNDS, WARM_UP, SECONDS = 5, 20, 0.1
+WARM_UP = 20
 ROWS = (1, 32, 512)  # a rollout asks for groups of 32
 TOLERANCE = 1e-5
 
+
+@dataclass(frozen=True)
+class Size:
+    """How long everything is measured."""
+
+    members: int = 5
+    steps: int = 150
+    rounds: int = 5
+    seconds: float = 0.1
+    """Of one asking."""
+
+
+DRY = Size(2, 1, 1, 0.0)
 Obs = dict[str, Tensor]
 Ask = Callable[[Obs, Tensor], Tensor]
 
@@ -93,7 +107,7 @@ def step_of_a_member(processes: int, threads: int, steps: int) -> tuple[float, f
     return max(wall) / processes, statistics.mean(cpu)
 
 
-def compare_training(steps: int) -> dict[str, dict[str, list[float]]]:
+def compare_training(size: Size) -> dict[str, dict[str, list[float]]]:
     """Way -> wall and CPU time of a step of a member [ms]: median, least and most over the rounds."""
     cores = len(os.sched_getaffinity(0))
     ways = {
@@ -101,7 +115,7 @@ def compare_training(steps: int) -> dict[str, dict[str, list[float]]]:
         f"one after the other, {cores} threads": (1, cores),
         f"{cores} side by side, one thread each": (cores, 1),
     }
-    rounds = [[step_of_a_member(*way, steps) for way in ways.values()] for _ in range(ROUNDS)]
+    rounds = [[step_of_a_member(*way, size.steps) for way in ways.values()] for _ in range(size.rounds)]
     table = {}
     for name, values in zip(ways, zip(*rounds, strict=True), strict=True):
         wall, cpu = zip(*values, strict=True)
@@ -134,26 +148,29 @@ def stacked(ensemble: Ensemble) -> Ask:
     return lambda obs, noise: every(parameters, buffers, obs, noise)
 
 
-def cpu_ms(ask: Ask, obs: Obs, noise: Tensor) -> float:
+def cpu_ms(ask: Ask, obs: Obs, noise: Tensor, seconds: float) -> float:
     """CPU time of an answer [ms]."""
     started, count = time.process_time(), 0
-    while time.process_time() - started < SECONDS:
+    while not count or time.process_time() - started < seconds:
         ask(obs, noise)
         count += 1
     return 1e3 * (time.process_time() - started) / count
 
 
 @torch.inference_mode()
-def compare_asking(family: FamilyConfig, num_members: int) -> dict[str, dict[str, Any]]:
+def compare_asking(family: FamilyConfig, size: Size) -> dict[str, dict[str, Any]]:
     """Rows -> times of both ways [ms], their ratio and the largest difference of their chunks."""
-    ensemble = Ensemble([make_policy(family, seed) for seed in range(num_members)])
+    ensemble = Ensemble([make_policy(family, seed) for seed in range(size.members)])
     together, generator, table = stacked(ensemble), torch.Generator().manual_seed(seeds.FIXED), {}
     for rows in ROWS:
         obs = {"state": torch.rand(rows, OBS_HORIZON, STATE, generator=generator) * 2 - 1}
         noise = ensemble.noise(rows, generator=generator)
         difference = (ensemble.act(obs, noise) - together(obs, noise)).abs().max().item()
         assert difference < TOLERANCE, f"{family}: stacked and loop differ by {difference}"
-        times = [(cpu_ms(ensemble.act, obs, noise), cpu_ms(together, obs, noise)) for _ in range(ROUNDS)]
+        times = [
+            (cpu_ms(ensemble.act, obs, noise, size.seconds), cpu_ms(together, obs, noise, size.seconds))
+            for _ in range(size.rounds)
+        ]
         loop, stack = ([pair[way] for pair in times] for way in (0, 1))
         ratio = _spread([a / b for a, b in times])
         table[str(rows)] = {
@@ -172,12 +189,14 @@ def _spread(values: Any) -> list[float]:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--members", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--members", type=int, default=Size.members)
+    parser.add_argument("--steps", type=int, default=Size.steps)
     parser.add_argument("--out", type=Path, help="JSON file for the numbers")
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
+    size = DRY if args.dry_run else Size(args.members, args.steps)
     torch.set_num_threads(1)
-    training = compare_training(args.steps)
+    training = compare_training(size)
     for way, row in training.items():
         for clock, (value, low, high) in row.items():
             name = f"{way}, {clock.removesuffix('_ms')}"
@@ -186,13 +205,13 @@ def main() -> None:
     asking = {}
     print(f"\n{'family':12}{'rows':>5}{'loop':>11}{'stacked':>11}   ratio")
     for name, family in families.items():
-        asking[name] = compare_asking(family, args.members)
+        asking[name] = compare_asking(family, size)
         for rows, row in asking[name].items():
             value, low, high = row["ratio"]
             times = f"{row['loop_ms']:8.2f} ms{row['stacked_ms']:8.2f} ms"
             print(f"{name:12}{rows:>5}{times}   {value:.2f} [{low:.2f}, {high:.2f}]", flush=True)
     if args.out:
-        sizes = {"members": args.members, "steps": args.steps}
+        sizes = {"members": size.members, "steps": size.steps}
         write_json(args.out, {**sizes, **machine_facts("cpu"), "training": training, "asking": asking})
 
 

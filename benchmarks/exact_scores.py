@@ -31,6 +31,7 @@ from robolearn.safety import exact, scores
 
 STATE, ACTION, OBS_HORIZON, ACTION_HORIZON = 4, 2, 2, 16
 MEMBERS, SAMPLES, REPEATS, OBSERVATIONS = 5, 64, 30, 64
+DRY_REPEATS, DRY_OBSERVATIONS = 1, 2
 
 
 def member(seed: int) -> Mixture:
@@ -57,11 +58,11 @@ def samples(members: list[Mixture], cond: Tensor, generator: torch.Generator) ->
     return torch.stack([m.sample(repeated, noise).unflatten(0, (len(cond), SAMPLES)) for m in members])
 
 
-def milliseconds(call: Callable[[], Any]) -> float:
+def milliseconds(call: Callable[[], Any], repeats: int) -> float:
     """Median CPU time of a call."""
     call()
     times = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         start = time.process_time()
         call()
         times.append(1000 * (time.process_time() - start))
@@ -69,18 +70,18 @@ def milliseconds(call: Callable[[], Any]) -> float:
 
 
 @torch.no_grad()
-def measure() -> dict[str, Any]:
+def measure(repeats: int, observations: int) -> dict[str, Any]:
     """All numbers, by score."""
     members, generator = [member(seed) for seed in range(MEMBERS)], torch.Generator().manual_seed(seeds.FIXED)
-    cond = torch.rand(OBSERVATIONS, OBS_HORIZON, STATE, generator=generator) * 2 - 1
+    cond = torch.rand(observations, OBS_HORIZON, STATE, generator=generator) * 2 - 1
 
     def both(name: str, of: list[Mixture], ours: Callable[..., Tensor], theirs: Callable[..., Tensor]) -> None:
         one = cond[:1]
         wanted = ours(*distributions(of, cond))
         error = theirs(samples(of, cond, generator)) - wanted
         found[name] = {
-            "exact_ms": milliseconds(lambda: ours(*distributions(of, one))),
-            "sampled_ms": milliseconds(lambda: theirs(samples(of, one, generator))),
+            "exact_ms": milliseconds(lambda: ours(*distributions(of, one)), repeats),
+            "sampled_ms": milliseconds(lambda: theirs(samples(of, one, generator)), repeats),
             "exact_evaluations": len(of),
             "sampled_evaluations": len(of) * SAMPLES,
             "mean": wanted.mean().item(),
@@ -110,9 +111,11 @@ def main() -> None:
     """Measure, write and show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON with all numbers")
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     cfg = parser.parse_args()
     torch.set_num_threads(1)
-    numbers = measure()
+    sizes = (DRY_REPEATS, DRY_OBSERVATIONS) if cfg.dry_run else (REPEATS, OBSERVATIONS)
+    numbers = measure(*sizes)
     if cfg.out:
         write_json(cfg.out, {"members": MEMBERS, "samples": SAMPLES, **machine_facts("cpu"), "scores": numbers})
     for name, row in numbers.items():

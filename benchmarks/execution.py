@@ -95,7 +95,10 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=200, help=f"a multiple of {REPEATS}")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
+    if args.dry_run:
+        args.episodes = REPEATS
     num_states, rest = divmod(args.episodes, REPEATS)
     if num_states < 1 or rest:
         raise ValueError(f"--episodes {args.episodes} must be a multiple of {REPEATS}")
@@ -113,7 +116,7 @@ def main() -> None:
         raise ValueError(f"{args.out} holds rows of other options than {asked}; choose another --out")
     report |= machine_facts("cpu")
     for name, run, execution in ways:
-        for delay in DELAYS:
+        for delay in DELAYS[:1] if args.dry_run else DELAYS:
             key = f"{name}, {delay}"
             if key not in report["rows"]:
                 report["rows"][key] = measure(run, replace(execution, delay=delay), num_states)

@@ -33,7 +33,8 @@ from robolearn.rollout.metrics import summarize
 from robolearn.starts import effective_number, groups_of, judged
 from robolearn.training.run import Run
 
-EPISODES = 100
+EPISODES, DRY_EPISODES = 100, 2
+DRY = ["--steps", "2", "--batch-size", "8", "--backbone.width", "32"]
 DOOR_ANGLE = 28  # index of the door hinge [rad] in AdroitHandDoor-v1's observation
 
 
@@ -69,22 +70,23 @@ DOOR = tuple(
 ROWS = {"pusht": (PUSHT,), "door": DOOR}
 
 
-def train(row: Row, data: Path, runs: Path) -> tuple[Run, float]:
+def train(row: Row, data: Path, runs: Path, dry: bool) -> tuple[Run, float]:
     """Train or go on; return the run and the wall time [s] spent now."""
     directory, started = runs / row.name, time.perf_counter()
     arguments = ["--resume", str(directory)] if (directory / "checkpoints" / "last").exists() else []
     command = [*row.arguments, "--dataset.path", str(data), "--out", str(directory), "--no-wandb", *arguments]
+    command += DRY if dry else []
     subprocess.run([sys.executable, "train.py", *command], check=True)
     return Run.open(directory), time.perf_counter() - started
 
 
-def measure(row: Row, run: Run) -> list[dict[str, object]]:
+def measure(row: Row, run: Run, episodes: int) -> list[dict[str, object]]:
     """Roll the last checkpoint out in every environment of the row."""
     results = []
     for env in row.envs:
         policy = Policy.load(run.checkpoint("last"))
         execution = Execution(run.config().exec_horizon)
-        trajectories = evaluate(policy, env, range(EPISODES), execution=execution, seed=seeds.EVALUATION.start)
+        trajectories = evaluate(policy, env, range(episodes), execution=execution, seed=seeds.EVALUATION.start)
         summary = summarize(trajectories, num_modes=None, control_dt=run.data().control_dt)
         result: dict[str, object] = {"policy": row.name, "env": env.id, "summary": to_json(summary, {})}
         if env is DOOR_ENV:
@@ -105,13 +107,17 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
+    episodes = DRY_EPISODES if args.dry_run else EPISODES
     results = []
     for row in ROWS[args.task]:
-        run, seconds = train(row, args.data, args.runs)
-        results += [{**result, "train_seconds": seconds, "steps": run.config().steps} for result in measure(row, run)]
+        run, seconds = train(row, args.data, args.runs, args.dry_run)
+        results += [
+            {**result, "train_seconds": seconds, "steps": run.config().steps} for result in measure(row, run, episodes)
+        ]
     if args.out:
-        report = {"command": sys.argv, "seed": seeds.EVALUATION.start, "episodes": EPISODES, **machine_facts("cpu")}
+        report = {"command": sys.argv, "seed": seeds.EVALUATION.start, "episodes": episodes, **machine_facts("cpu")}
         args.out.write_text(json.dumps({**report, "results": results}, indent=2) + "\n")
 
 

@@ -98,9 +98,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=HUMAN, help="store with the keys state and action")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
+    rounds, repeats, processes = (1, 2, 1) if args.dry_run else (31, 200, 5)
     torch.set_num_threads(1)
-    micros = interleaved(cases(), rounds=31, repeats=200)
+    micros = interleaved(cases(), rounds, repeats)
     result: dict[str, Any] = {
         "command": " ".join(["python", *sys.argv]),
         "hardware": f"{platform.machine()}, 1 thread",
@@ -118,7 +120,7 @@ def main() -> None:
     console = Console()
     console.print(table)
     if args.store.exists():
-        times = open_times(args.store, processes=5)
+        times = open_times(args.store, processes)
         result["open_to_first_batch_ms"] = {"median": statistics.median(times), "all": times}
         spread = f"{min(times):.0f} .. {max(times):.0f}"
         console.print(f"open to first batch: {statistics.median(times):.0f} ms ({spread} in {len(times)} processes)")

@@ -51,6 +51,7 @@ from robolearn.safety.conformal import rank, threshold
 VIEWS = {"top": "image", **{name: f"image_{name}" for name in AvoidPixels.views}}
 CONFIG = EnsembleConfig((96, 96, 3), num_values=3, num_members=4, vision=VisionConfig(width=8, shift=0))
 FIT = FitConfig()
+DRY_FIT, DRY_EPISODES = FitConfig(steps=2, batch_size=4), 20
 TRAINING_FRAMES, FRAMES = 8, 4  # of an episode
 CONDITIONS = ("clean", *DEGRADATIONS, "mixed")
 ALPHA = 0.1
@@ -151,7 +152,7 @@ def under(condition: str, images: np.ndarray, rng: np.random.Generator) -> np.nd
 # Reading
 
 
-def trained(frames: Frames, view: str, seed: int, folder: Path | None) -> Ensemble:
+def trained(frames: Frames, view: str, seed: int, folder: Path | None, fit: FitConfig) -> Ensemble:
     """The ensemble of a view: from the folder, where it is there already."""
     if folder and (folder / view).exists():
         return Ensemble.load(folder / view)
@@ -160,7 +161,7 @@ def trained(frames: Frames, view: str, seed: int, folder: Path | None) -> Ensemb
     def show(member: int, loss: float) -> None:
         print(f"{view}, member {member}: loss {loss:.1e}, {time.process_time() - start:.0f} s", flush=True)
 
-    ensemble = fit_ensemble(CONFIG, frames.images[view], frames.shifts, FIT, seed=seed, on_member=show)
+    ensemble = fit_ensemble(CONFIG, frames.images[view], frames.shifts, fit, seed=seed, on_member=show)
     if folder:
         ensemble.save(folder / view)
     return ensemble
@@ -236,14 +237,14 @@ def radii(calibration: Reading, tests: dict[str, Reading]) -> dict[str, Any]:
     return {"law_95": [float(law.ppf(q)) / num_new for q in (0.025, 0.975)], **found}
 
 
-def measure(cfg: argparse.Namespace) -> dict[str, Any]:
+def measure(cfg: argparse.Namespace, fit: FitConfig) -> dict[str, Any]:
     """All numbers."""
     streams = iter(np.random.default_rng(cfg.seed).spawn(1000))
     demos = demonstrated(cfg.dataset, next(streams))
     calibration, test = (
         fresh(seed, cfg.episodes, next(streams)) for seed in (seeds.FRAMES_CALIBRATION.start, seeds.FRAMES_TEST.start)
     )
-    ensembles = {view: trained(demos, view, cfg.seed, cfg.ensembles) for view in VIEWS}
+    ensembles = {view: trained(demos, view, cfg.seed, cfg.ensembles, fit) for view in VIEWS}
     readings = {}
     for name, frames in (("calibration", calibration), ("test", test)):
         for view, ensemble in ensembles.items():
@@ -290,12 +291,16 @@ def main() -> None:
     parser.add_argument("--ensembles", type=Path, help="folder to keep the ensembles in, and to take them from")
     parser.add_argument("--episodes", type=int, default=300, help="fresh episodes for calibration, and as many to test")
     parser.add_argument("--seed", type=int, default=seeds.TRAININGS.start)
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     cfg = parser.parse_args()
+    fit = DRY_FIT if cfg.dry_run else FIT
+    if cfg.dry_run:
+        cfg.episodes = DRY_EPISODES
     torch.set_num_threads(1)
-    found = measure(cfg)
+    found = measure(cfg, fit)
     if cfg.out:
         sizes = {"seed": cfg.seed, "episodes": cfg.episodes, "frames": FRAMES, "alpha": ALPHA}
-        settings = {"ensemble": to_json(CONFIG, {}), "fit": to_json(FIT, {})}
+        settings = {"ensemble": to_json(CONFIG, {}), "fit": to_json(fit, {})}
         write_json(cfg.out, {**sizes, **settings, **machine_facts("cpu"), **found})
     show(found)
 

@@ -41,10 +41,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Replay the human Push-T demonstrations open loop.")
     parser.add_argument("path", type=Path, help="the human demonstrations, pusht_cchi_v7_replay.zarr")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
 
     store = DemoStore.open(args.path)
-    episodes = [store.episode(i) for i in range(store.num_episodes)]
+    count = min(store.num_episodes, 4) if args.dry_run else store.num_episodes
+    episodes = [store.episode(i) for i in range(count)]
     numbers = {"mujoco": measure(episodes, replay_mujoco(episodes))}
     if importlib.util.find_spec("gym_pusht"):
         numbers["pymunk"] = measure(episodes, replay_pymunk(episodes))
@@ -56,7 +58,7 @@ def main() -> None:
         for half, chosen in HALVES.items()
     }
     for half, rows in result.items():
-        print(f"{half}: {len(range(store.num_episodes)[HALVES[half]])} episodes")
+        print(f"{half}: {len(range(count)[HALVES[half]])} episodes")
         for name, row in rows.items():
             cells = "  ".join(f"{key} {v:.3f} [{low:.3f}, {high:.3f}]" for key, (v, low, high) in row.items())
             print(f"  {name:16} {cells}")

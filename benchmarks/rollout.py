@@ -45,7 +45,11 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, help="write the result as JSON")
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
+    num_frames = 2 if args.dry_run else 300
+    if args.dry_run:
+        args.num_envs, args.rounds = 2, 1
 
     cores = len(os.sched_getaffinity(0))
     n = args.num_envs
@@ -66,7 +70,7 @@ def main() -> None:
 
     rates = {name: n * NUM_STEPS / statistics.median(times) for name, times in seconds.items()}
     shares = {name: statistics.median(np.divide(seconds["raw C mj_step"], times)) for name, times in seconds.items()}
-    frames = frames_per_second()
+    frames = frames_per_second(num_frames)
     print(f"Avoid, {n} environments, {cores} cores: median of {args.rounds} interleaved rounds")
     for name, rate in rates.items():
         print(f"  {name:16} {rate:10,.0f} env-steps/s   {shares[name]:6.1%} of raw")
@@ -145,7 +149,7 @@ def interleave(cases: dict[str, Case], rounds: int) -> dict[str, list[float]]:
     return seconds
 
 
-def frames_per_second(num_frames: int = 300) -> float:
+def frames_per_second(num_frames: int) -> float:
     """Rendering rate of a single environment at 96 x 96 px."""
     env = gymnasium.make(ENV_ID, render_mode="rgb_array", width=96, height=96)
     env.reset(seed=seeds.FIXED)

@@ -89,18 +89,18 @@ def stacked(policies: list[Policy], batches: list[Batch]) -> Callable[[], None]:
     return step
 
 
-def milliseconds(step: Callable[[], None], device: torch.device) -> float:
+def milliseconds(step: Callable[[], None], device: torch.device, steps: int) -> float:
     """Time of a step of all seeds [ms]."""
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     step()
     if device.type == "cuda":
         torch.cuda.synchronize()
     started = clock()
-    for _ in range(STEPS):
+    for _ in range(steps):
         step()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return 1e3 * (clock() - started) / STEPS
+    return 1e3 * (clock() - started) / steps
 
 
 def main() -> None:
@@ -109,12 +109,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
+    steps, rounds = (1, 1) if args.dry_run else (STEPS, ROUNDS)
     torch.set_num_threads(1)
     device = torch.device(args.device)
     policies, batches = make_policies(args.seeds, device), make_batches(args.seeds, args.batch, device)
     alone, together = one_after_another(policies, batches), stacked(policies, batches)
-    times = [(milliseconds(alone, device), milliseconds(together, device)) for _ in range(ROUNDS)]
+    times = [(milliseconds(alone, device, steps), milliseconds(together, device, steps)) for _ in range(rounds)]
     for name, values in zip(("one after another", "stacked"), zip(*times, strict=True), strict=True):
         print(f"{name:18} {statistics.median(values):7.1f} ms per step of all {args.seeds} seeds")
     ratios = sorted(a / b for a, b in times)

@@ -30,17 +30,17 @@ from robolearn.rollout.paired import paired_difference
 from robolearn.training.config import DatasetConfig, TrainConfig
 
 NUM_DEMONSTRATIONS = 200
-STEPS = 6_000
+STEPS, DRY_STEPS = 6_000, 2
 USES: tuple[SymmetryUse, ...] = get_args(SymmetryUse)
 FLOW = Row("flow", choose("row", ["flow"], ROWS)[0].family, (Setting("euler-20", {"sampler": "euler", "steps": 20}),))
-TASKS = [
-    Task(
-        use,
-        TrainConfig(DatasetConfig((Path("avoid.zarr"),), num_episodes=NUM_DEMONSTRATIONS), symmetry=use, steps=STEPS),
-        MLPConfig(),
-    )
-    for use in USES
-]
+
+
+def make_tasks(dry: bool) -> list[Task]:
+    """One for each use of the symmetry."""
+    count, steps = (None, DRY_STEPS) if dry else (NUM_DEMONSTRATIONS, STEPS)
+    data = DatasetConfig((Path("avoid.zarr"),), num_episodes=count)
+    sizes: dict[str, Any] = {"num_states": 2, "num_repeats": 2, "selection_states": 2} if dry else {}
+    return [Task(use, TrainConfig(data, symmetry=use, steps=steps), MLPConfig(), **sizes) for use in USES]
 
 
 def compare(units: list[Unit]) -> dict[str, Any]:
@@ -85,15 +85,20 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/symmetry"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON file for the table")
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    units = make_units(TASKS, [FLOW], ["compute"], args.seeds, args.runs)
+    units = make_units(make_tasks(args.dry_run), [FLOW], ["compute"], args.seeds, args.runs)
     if busy := work(units, args.data, torch.device("cpu")):
         raise ValueError(f"other processes are still working on {', '.join(unit.name for unit in busy)}")
     rows = compare(units)
     show(rows)
     if args.out:
-        asked = {"seeds": args.seeds, "demonstrations": NUM_DEMONSTRATIONS, "steps": STEPS}
+        asked = {
+            "seeds": args.seeds,
+            "demonstrations": NUM_DEMONSTRATIONS,
+            "steps": DRY_STEPS if args.dry_run else STEPS,
+        }
         write_json(args.out, {**asked, **machine_facts("cpu"), "rows": rows})
 
 

@@ -30,17 +30,17 @@ from robolearn.training.state import TrainState
 from robolearn.types import Batch
 
 STATE, ACTION, OBS_HORIZON, ACTION_HORIZON = 20, 2, 2, 16
-STEPS = 7
+STEPS, ROUNDS, BATCH = 7, 3, 64
 
 
-def make_state() -> TrainState:
-    """The policy and its optimizer."""
+def make_state(batch_size: int) -> TrainState:
+    """The policy and its optimizer, for batches of this size."""
     shapes = {"state": (STATE,)}
     cfg = PolicyConfig(DiffusionConfig(), UNetConfig(), shapes, ACTION, OBS_HORIZON, ACTION_HORIZON)
-    return TrainState(Policy(cfg, Normalizer({**shapes, "action": (ACTION,)})), TrainConfig())
+    return TrainState(Policy(cfg, Normalizer({**shapes, "action": (ACTION,)})), TrainConfig(batch_size=batch_size))
 
 
-def our_cpu_ms(state: TrainState, batch_size: int) -> float:
+def our_cpu_ms(state: TrainState, batch_size: int, steps: int) -> float:
     """Median CPU time of a step [ms]."""
     generator = torch.Generator().manual_seed(seeds.FIXED)
     batch = Batch(
@@ -49,7 +49,7 @@ def our_cpu_ms(state: TrainState, batch_size: int) -> float:
         mask=torch.ones(batch_size, ACTION_HORIZON, dtype=torch.bool),
     )
     seconds = []
-    for _ in range(STEPS + 1):
+    for _ in range(steps + 1):
         started = time.process_time()
         optimize(state, state.policy, batch, slice(None))["loss"].item()
         state.ema.update(state.step)
@@ -69,19 +69,21 @@ def peer_cpu_ms(python: Path, script: Path, batch_size: int) -> float:
 def main() -> None:
     """Measure in turn and print medians and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--peer", type=Path, nargs=2, metavar=("PYTHON", "SCRIPT"))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
+    batch, rounds, steps = (2, 1, 1) if args.dry_run else (args.batch, args.rounds, STEPS)
     torch.set_num_threads(1)
-    state = make_state()
+    state = make_state(batch)
     ours, peers = [], []
-    for _ in range(args.rounds):
-        ours.append(our_cpu_ms(state, args.batch))
+    for _ in range(rounds):
+        ours.append(our_cpu_ms(state, batch, steps))
         if args.peer:
-            peers.append(peer_cpu_ms(args.peer[0].absolute(), args.peer[1].resolve(), args.batch))
-    result = {"batch": args.batch, "rounds": args.rounds, "cpu_ms": statistics.median(ours)}
+            peers.append(peer_cpu_ms(args.peer[0].absolute(), args.peer[1].resolve(), batch))
+    result = {"batch": batch, "rounds": rounds, "cpu_ms": statistics.median(ours)}
     result["parameters"] = sum(p.numel() for p in state.policy.parameters())
     print(f"robolearn  {result['cpu_ms']:7.1f} ms CPU per step, {result['parameters']:,} parameters")
     if peers:

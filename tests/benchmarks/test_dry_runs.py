@@ -1,0 +1,109 @@
+"""Every benchmark has a dry run, which goes through all its code with tiny sizes; one that is new has to be listed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.writer import DemoWriter
+from robolearn.types import Episode
+
+ROOT = Path(__file__).parents[2]
+# File or package -> what its dry run needs beside --dry-run, in the folder that `prepared` makes.
+BENCHMARKS: dict[str, str] = {
+    "conformal.py": "--out out.json",
+    "dynamics.py": "--out out.json",
+    "ensembles.py": "--out out.json",
+    "exact_scores.py": "--out out.json",
+    "execution.py": "runs/avoid --out out.json",
+    "gpu.py": "--device cpu",
+    "human.py": "pusht pusht.zarr --out out.json",
+    "loader.py": "--store datasets/avoid.zarr --out out.json",
+    "padding_and_rates.py": "--out out",
+    "perception.py": "--dataset datasets/avoid_pixels.zarr --out out.json",
+    "pusht_replay.py": "pusht.zarr --out out.json",
+    "rollout.py": "--out out.json",
+    "safety": "run --workers 2",
+    "stacked_seeds.py": "--seeds 2 --batch 2",
+    "symmetry.py": "--seeds 0 --out out.json",
+    "take_over.py": "",
+    "train_step.py": "--out out.json",
+}
+# Those of a second or two.
+QUICK = ("conformal.py", "exact_scores.py", "loader.py", "train_step.py")
+
+
+def command(name: str, arguments: str) -> list[str]:
+    where = ["-m", f"benchmarks.{name}"] if "." not in name else [str(ROOT / "benchmarks" / name)]
+    return [sys.executable, *where, *arguments.split()]
+
+
+def run(name: str, arguments: str, folder: Path) -> str:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
+    done = subprocess.run(command(name, arguments), cwd=folder, env=env, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, f"{name} {arguments}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+    return done.stdout
+
+
+def write_pusht(path: Path) -> None:
+    """Episodes of Push-T in which nothing moves but the pusher, a little."""
+    rng, episodes = np.random.default_rng(0), []
+    for i in range(4):
+        state = np.tile([200.0, 200.0, 300.0, 300.0, 0.5], (30, 1)).astype(np.float32)
+        state[:, :2] += rng.uniform(-5, 5, (30, 2))
+        episodes.append(Episode({"state": state}, state[:, :2] + 1, {"seed": i}))
+    attrs = StoreAttrs(env_id="gym_pusht:gym_pusht/PushT-v0", control_dt=0.1, obs_keys=("state",))
+    DemoWriter.create(path, attrs=attrs).extend(episodes)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with demonstrations of Avoid, AvoidPixels and Push-T, and a run on Avoid."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    (folder / "train.py").symlink_to(ROOT / "train.py")
+    write_pusht(folder / "pusht.zarr")
+    for name, task in (("avoid", "Avoid"), ("avoid_pixels", "AvoidPixels")):
+        made = ["collect", f"envs:robolearn/{task}-v0", "--episodes", "6", "--out", f"datasets/{name}.zarr"]
+        subprocess.run([sys.executable, "-m", "robolearn", *made], cwd=folder, check=True, capture_output=True)
+    tiny = "train.py mlp --steps 2 --batch-size 8 --backbone.width 16 --no-wandb --out runs/avoid"
+    subprocess.run([sys.executable, *tiny.split()], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_every_benchmark_is_listed():
+    there = {p.name for p in (ROOT / "benchmarks").glob("*.py") if p.name != "__init__.py"}
+    there |= {p.parent.name for p in (ROOT / "benchmarks").glob("*/__main__.py")}
+    assert there == set(BENCHMARKS)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_offers_a_dry_run(name):
+    """Read from the source: starting 17 Pythons takes longer than a test should."""
+    path = ROOT / "benchmarks" / (name if "." in name else f"{name}/__main__.py")
+    assert '"--dry-run"' in path.read_text()
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_quick_dry_runs(name, tmp_path):
+    arguments = BENCHMARKS[name].replace("--store datasets/avoid.zarr", "--store none.zarr")
+    run(name, f"{arguments} --dry-run", tmp_path)
+    assert (tmp_path / "out.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name not in QUICK])
+def test_dry_runs(name, prepared):
+    if name == "human.py":
+        pytest.importorskip("gym_pusht")
+    before = {path: path.stat().st_mtime_ns for path in (ROOT / "docs" / "results").iterdir()}
+    run(name, f"{BENCHMARKS[name]} --dry-run", prepared)
+    assert {path: path.stat().st_mtime_ns for path in (ROOT / "docs" / "results").iterdir()} == before
+
+
+@pytest.mark.slow
+def test_the_loader_opens_a_store(prepared):
+    assert "open to first batch" in run("loader.py", f"{BENCHMARKS['loader.py']} --dry-run", prepared)
