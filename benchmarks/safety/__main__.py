@@ -87,7 +87,8 @@ def figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
 def main() -> None:
     """Run, or make the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("run", "pack", "page"), help="pack: only keep what is done")
+    help_ = "pack: only keep what is done; by default run, then page"
+    parser.add_argument("command", nargs="?", choices=("run", "pack", "page"), help=help_)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes side by side")
     parser.add_argument("--gpu", type=int, default=0, metavar="N", help="so many of the first trainings share the GPU")
     parser.add_argument("--raw", type=Path, default=KEPT, help=f"raw episodes in one file, {KEPT}")
@@ -98,11 +99,12 @@ def main() -> None:
     if options.dry_run:
         with tempfile.TemporaryDirectory() as folder:
             dry_run(Path(folder), options.workers)
-    elif options.command == "run":
-        run(Study(), options.workers, options.gpu, options.raw)
-    elif options.command == "pack":
+        return
+    if options.command == "pack":
         print(f"{options.raw}: {pack(Study().root, options.raw)} units")
-    else:
+    if options.command in (None, "run"):
+        run(Study(), options.workers, options.gpu, options.raw)
+    if options.command in (None, "page"):
         make_page(Raw.read(options.raw), Study().tasks, options.raw.with_name("safety"))
 
 

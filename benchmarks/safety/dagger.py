@@ -44,7 +44,7 @@ def dagger_units(study: Study, on_gpu: bool) -> list[Unit]:
             trained = f"dagger/{task}/trained/{seed}"
             device = "cuda" if on_gpu else "cpu"
             work = partial(train, task=task, stores=stores, seed=seed, out=out, device=device)
-            units.append(Unit(trained, work, (recorded,), out / "checkpoints" / "last"))
+            units.append(Unit(trained, work, (recorded,), study.trained(task, out)))
             after = partial(_after, task=task, out=out)
             units.append(Unit(f"dagger/{task}/after/{seed}", after, (trained,)))
     return units

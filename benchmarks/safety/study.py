@@ -97,6 +97,7 @@ class Study:
         datasets: Demonstrations.
         tasks: Of TASKS.
         num_seeds: Training seeds per task.
+        steps: Of every training; by default those of its task.
         train_flags: Further flags of every training.
         demonstrations: Share of each task's, in (0, 1].
         episodes: Evaluated, and as many to calibrate on.
@@ -113,6 +114,7 @@ class Study:
     datasets: Path = Path("datasets")
     tasks: tuple[str, ...] = tuple(TASKS)
     num_seeds: int = 5
+    steps: int | None = None
     train_flags: tuple[str, ...] = ()
     demonstrations: float = 1.0
     episodes: int = 200
@@ -128,13 +130,18 @@ class Study:
         """Where a policy is."""
         return self.root / task / str(seed)
 
+    def trained(self, task: str, run: Path) -> Path:
+        """What a run has once it is complete: one that was stopped on the way has a last checkpoint as well."""
+        return run / "checkpoints" / f"{self.steps or TASKS[task].steps:08d}"
+
 
 DRY = Study(
     tasks=("avoid",),
     num_seeds=2,
     # Enough for some episodes to succeed, and for some to fail.
+    steps=400,
     train_flags=(
-        *("--steps", "400", "--checkpoint-every", "400", "--batch-size", "64"),
+        *("--batch-size", "64"),
         *("--lr", "3e-3", "--warmup-steps", "50", "--ema-decay", "0.98"),
     ),
     demonstrations=0.01,
@@ -164,7 +171,7 @@ def collect(study: Study, task: str) -> None:
 
 def train(study: Study, task: str, stores: Sequence[Path], seed: int, out: Path, device: str = "cpu") -> None:
     """Train one policy with train.py."""
-    steps = str(TASKS[task].steps)
+    steps = str(study.steps or TASKS[task].steps)
     flags = ["--dataset.path", *map(str, stores), "--dataset.short-episodes", "pad", "--env.id", TASKS[task].env_id]
     flags += ["--steps", steps, "--checkpoint-every", steps, "--seed", str(seed), "--threads", "1", "--no-wandb"]
     flags += ["--device", device, "--out", str(out), "--overwrite", *study.train_flags]

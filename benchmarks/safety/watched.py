@@ -44,7 +44,7 @@ def training_units(study: Study, on_gpu: int) -> list[Unit]:
         device = "cuda" if index < on_gpu else "cpu"
         stores, out = (study.datasets / f"{task}.zarr",), study.run(task, seed)
         work = partial(train, task=task, stores=stores, seed=seed, out=out, device=device)
-        units.append(Unit(f"trained/{task}/{seed}", work, product=out / "checkpoints" / "last"))
+        units.append(Unit(f"trained/{task}/{seed}", work, product=study.trained(task, out)))
     return units
 
 

@@ -14,7 +14,7 @@ from benchmarks.safety.raw import KEPT, Episodes, Raw, load_unit, pack, save_uni
 from benchmarks.safety.sets import MOVED
 from benchmarks.safety.study import BIAS, EXECUTION, FIRST, SCORES, TASKS, Study
 from benchmarks.safety.units import Unit, do_units
-from benchmarks.safety.watched import watched
+from benchmarks.safety.watched import training_units, watched
 from robolearn.types import INTERVENING, Trajectory
 
 ROOT = Path(__file__).parents[2]
@@ -182,6 +182,17 @@ def test_elapsed_time_intervenes_from_its_replanning_on():
     plan = late(2, 3).keywords
     assert plan["plan"][1].tolist() == [False] * 3
     assert plan["otherwise"]
+
+
+def test_a_training_that_was_stopped_is_not_done(tmp_path):
+    study = Study(root=tmp_path, tasks=("insert",), num_seeds=1)
+    unit = training_units(study, 0)[0]
+    checkpoints = tmp_path / "insert" / "0" / "checkpoints"
+    (checkpoints / "00001234").mkdir(parents=True)
+    (checkpoints / "last").symlink_to("00001234")
+    assert not unit.done(study)
+    (checkpoints / f"{TASKS['insert'].steps:08d}").mkdir()
+    assert unit.done(study)
 
 
 def double(study, name):

@@ -1,0 +1,207 @@
+"""The documentation's Python runs, its commands are understood, and its intervals are those of the result files."""
+
+import functools
+import json
+import math
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "datasets" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCED = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+
+# Page -> what its Python takes for granted.
+GIVEN = {
+    "docs/dynamics.md": """
+import torch
+rng, folder = np.random.default_rng(0), Path("model")
+states, actions = rng.standard_normal((60, 4)), rng.standard_normal((60, 1))
+next_states = states + 0.1 * rng.standard_normal((60, 4))
+asked, executed = torch.zeros(5, 3, 4), torch.zeros(5, 3, 1)
+generator, state, plans = torch.Generator().manual_seed(0), torch.zeros(4), torch.zeros(2, 15, 1)
+low, high = torch.tensor([-1.0]), torch.tensor([1.0])
+reward = lambda states, actions: -states.square().sum(-1)
+""",
+    "docs/environments.md": "import gymnasium",
+    "docs/perception.md": """
+import torch
+rng, folder = np.random.default_rng(0), Path("ensemble")
+images, values = rng.integers(0, 256, (6, 2, 96, 96, 3), dtype=np.uint8), rng.standard_normal((6, 3))
+frames = images[0]
+""",
+    "docs/safety.md": """
+rng = np.random.default_rng(0)
+calibration_scores, new_scores = rng.random(50), rng.random(10)
+scores_of_successes, scores_of_failures = rng.random(50), 2 + rng.random(50)
+scores, lengths, success = rng.random((20, 9)), np.full(20, 9), np.arange(20) < 15
+""",
+}
+# What makes it short.
+SHORTER = {
+    "DynamicsFitConfig()": "DynamicsFitConfig(steps=2)",
+    "PlannerConfig()": "PlannerConfig(horizon=2)",
+    ", FitConfig()": ", FitConfig(steps=2, batch_size=4)",
+    "num_envs=32": "num_envs=2",
+}
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def with_python() -> list[Path]:
+    return [page for page in PAGES if FENCED.search(page.read_text())]
+
+
+@pytest.mark.parametrize("page", with_python(), ids=name_of)
+def test_python_runs(page, tmp_path, monkeypatch):
+    """All blocks of a page, one after the other."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "datasets").mkdir()
+    names: dict = {}
+    exec(f"from pathlib import Path\n\nimport numpy as np\n{GIVEN.get(name_of(page), '')}", names)
+    for block in FENCED.findall(page.read_text()):
+        for long, short in SHORTER.items():
+            block = block.replace(long, short)
+        exec(compile(block, name_of(page), "exec"), names)
+    for name in ("env", "envs"):
+        if name in names:
+            names[name].close()
+
+
+def test_python_stands_in_fences():
+    """Where it is found and run."""
+    for page in PAGES:
+        outside = FENCED.sub("", page.read_text())
+        assert not re.search(r"^ *(from [\w.]+ )?import \w", outside, flags=re.MULTILINE), name_of(page)
+
+
+# Commands
+
+STARTS = (
+    "python train.py",
+    "python eval.py",
+    "python -m robolearn",
+    "python benchmarks/",
+    "python -m benchmarks.",
+    "make ",
+)
+
+
+def commands(text: str) -> list[str]:
+    """Those that stand in lines of their own, those within sentences, and those of result files."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL).replace("\\\n", " ")
+    lines = re.findall(r"^ {4}(\S.*)$", text, flags=re.MULTILINE)
+    found = [re.sub(r"\s+#.*", "", line).replace(".venv/bin/", "") for line in lines]
+    found += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
+    return [command for command in found if command.startswith(STARTS)]
+
+
+def recorded(value: object) -> list[str]:
+    """Commands in a result file."""
+    if isinstance(value, list):
+        return [command for item in value for command in recorded(item)]
+    if not isinstance(value, dict):
+        return []
+    own = [part for part in str(value.get("command", "")).split(" && ") if part.startswith(STARTS)]
+    return own + [command for item in value.values() for command in recorded(item)]
+
+
+def all_commands() -> list[str]:
+    found = [command for page in PAGES for command in commands(page.read_text())]
+    for path in sorted((ROOT / "docs" / "results").glob("*.json")):
+        found += recorded(json.loads(path.read_text()))
+    # What stands for something else, and runs that have to be there.
+    return sorted({command for command in found if not re.search(r"\[|\.\.\.|--resume", command)})
+
+
+class Parsed(BaseException):
+    """The arguments were understood; nothing was done."""
+
+
+@pytest.fixture
+def only_parse(monkeypatch):
+    """No command does anything once its arguments are parsed."""
+    import argparse
+
+    import tyro
+
+    from robolearn import cli
+
+    def stop(parse):
+        def parsed(*args, **kwargs):
+            parse(*args, **kwargs)
+            raise Parsed
+
+        return parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop(argparse.ArgumentParser.parse_args))
+    monkeypatch.setattr(tyro, "cli", stop(tyro.cli))
+    for verb in ("collect", "inspect", "import_", "calibrate", "bench"):
+        monkeypatch.setattr(cli, verb, functools.wraps(getattr(cli, verb))(lambda *args, **kwargs: None))
+    return cli
+
+
+@pytest.mark.parametrize("command", all_commands())
+def test_commands_are_understood(command, only_parse, monkeypatch):
+    words = shlex.split(command)
+    if words[0] == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+        assert set(words[1:]) <= set(targets)
+        return
+    monkeypatch.chdir(ROOT)
+    if words[1:3] == ["-m", "robolearn"]:
+        only_parse.main(words[3:])
+        return
+    module, script = (words[2], None) if words[1] == "-m" else (None, words[1])
+    monkeypatch.setattr(sys, "argv", words[1:] if script else words[2:])
+    run = functools.partial(runpy.run_module, module) if module else functools.partial(runpy.run_path, script)
+    with pytest.raises(Parsed):
+        run(run_name="__main__")
+
+
+def test_a_command_with_an_unknown_option_is_not_understood(only_parse, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmarks/conformal.py", "--nonsense"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / "benchmarks" / "conformal.py"), run_name="__main__")
+    with pytest.raises(SystemExit):
+        only_parse.main(["bench", "triangle", "--nonsense", "1"])
+
+
+# Numbers
+
+INTERVAL = re.compile(r"([+-]?\d+\.?\d*) \[([+-]?\d+\.?\d*), ([+-]?\d+\.?\d*)\]")
+# Pages whose intervals all come from result files. Other pages also quote what is in no file.
+RECOMPUTED = ("README.md",)
+
+
+def triples(value: object) -> list[tuple[float, ...]]:
+    """Everything in a result file that is a value with an interval."""
+    if isinstance(value, list):
+        own = [tuple(value)] if len(value) == 3 and all(isinstance(x, int | float) for x in value) else []
+        return own + [triple for item in value for triple in triples(item)]
+    if not isinstance(value, dict):
+        return []
+    ends = (value.get("low"), value.get("high"))
+    own = [
+        (value[key], *ends)
+        for key in ("value", "success", "covered")
+        if all(isinstance(x, int | float) for x in (value.get(key), *ends))
+    ]
+    return own + [triple for item in value.values() for triple in triples(item)]
+
+
+@pytest.mark.parametrize("page", RECOMPUTED)
+def test_intervals_are_those_of_the_result_files(page):
+    known = [t for path in (ROOT / "docs" / "results").glob("*.json") for t in triples(json.loads(path.read_text()))]
+    for shown in INTERVAL.findall((ROOT / page).read_text()):
+        digits = len(shown[0].partition(".")[2])
+        wanted = [float(number) for number in shown]
+        assert any(
+            all(math.isclose(round(x, digits), y, abs_tol=1e-9) for x, y in zip(t, wanted, strict=True)) for t in known
+        ), f"{page}: {shown}"
