@@ -158,11 +158,11 @@ def test_commands_are_understood(command, only_parse, monkeypatch):
     if words[1:3] == ["-m", "robolearn"]:
         only_parse.main(words[3:])
         return
-    module, script = (words[2], None) if words[1] == "-m" else (None, words[1])
-    monkeypatch.setattr(sys, "argv", words[1:] if script else words[2:])
-    run = functools.partial(runpy.run_module, module) if module else functools.partial(runpy.run_path, script)
+    is_package = words[1] == "-m"
+    script = f"{words[2].replace('.', '/')}/__main__.py" if is_package else words[1]
+    monkeypatch.setattr(sys, "argv", words[2:] if is_package else words[1:])
     with pytest.raises(Parsed):
-        run(run_name="__main__")
+        runpy.run_path(str(ROOT / script), run_name="__main__")
 
 
 def test_a_command_with_an_unknown_option_is_not_understood(only_parse, monkeypatch):
