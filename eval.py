@@ -27,7 +27,8 @@ from robolearn.report.page import Report, write_report
 from robolearn.report.results import PAGE_FILE, place_for_partial, write_results
 from robolearn.report.terminal import format_table
 from robolearn.rollout.controller import Controller
-from robolearn.rollout.environments import EnvConfig, num_modes
+from robolearn.rollout.declared import num_modes
+from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate, measure_latency
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize

@@ -24,7 +24,7 @@ from robolearn.errors import user_errors
 from robolearn.policies.policy import Policy
 from robolearn.report.facts import machine_facts
 from robolearn.rollout.coverage import conditional_mode_entropies, expected_mode_entropy
-from robolearn.rollout.environments import num_modes
+from robolearn.rollout.declared import num_modes
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize

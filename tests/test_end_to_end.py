@@ -151,6 +151,11 @@ def test_what_the_command_line_refuses(capsys, train_main, arguments, message):
         (["RUN", "--env.id", "Nothing-v0"], "environment Nothing-v0: "),
         (["RUN", "--env.id", "no_such_package:X-v0"], "environment no_such_package:X-v0: "),
         (
+            ["RUN", "--env.id", "CartPole-v1"],
+            "environment CartPole-v1: actions must be a Box of floats, they are Discrete",
+        ),
+        (["RUN", "--env.timeout", "0"], "--env.timeout 0 must be a number of seconds above 0"),
+        (
             ["RUN", "--env.id", "envs:robolearn/PushT-v0"],
             "the environment's 'state' has shape (5,), the policy expects (4,)",
         ),

@@ -14,7 +14,7 @@ from robolearn.bench.heldout import HeldOut
 from robolearn.bench.rows import Setting, Task
 from robolearn.data.demos import Demos
 from robolearn.policies.policy import Policy
-from robolearn.rollout.environments import num_modes
+from robolearn.rollout.declared import num_modes
 from robolearn.rollout.evaluation import evaluate, measure_latency
 from robolearn.rollout.execution import Execution
 from robolearn.training.run import Run

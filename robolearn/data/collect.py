@@ -18,7 +18,7 @@ import numpy as np
 from robolearn import seeds
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter, is_unbegun
-from robolearn.errors import warned
+from robolearn.errors import one_line, warned
 from robolearn.types import Array, Episode, Scalar
 
 MIN_ATTEMPTS, MIN_SUCCESS_RATE = 200, 0.1
@@ -68,8 +68,8 @@ def collect(
         raise ValueError("collect: needs at least 1 episode, at least 1 environment and a seed >= 0")
     try:
         envs: Any = gym.make_vec(env_id, num_envs=min(num_envs, num_episodes))
-    except (gym.error.Error, ImportError) as error:
-        raise ValueError(f"environment {env_id}: {error}") from None
+    except Exception as error:  # whatever a stranger's environment raises when it is made
+        raise ValueError(f"environment {env_id}: {type(error).__name__}: {one_line(error)}") from error
     try:
         if not hasattr(envs, "expert_action"):
             raise ValueError(f"environment {env_id}: has no scripted expert (no expert_action)")

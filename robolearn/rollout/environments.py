@@ -99,23 +99,3 @@ def find_spec(cfg: EnvConfig) -> EnvSpec | None:
         if module:
             importlib.import_module(module)
         return registry.get(name)
-
-
-def num_modes(cfg: EnvConfig) -> int | None:
-    """How many solution modes the environment tells apart; None where it does not say."""
-    env: Any = make_env(cfg)
-    env.close()
-    return declared_modes(env)
-
-
-def declared_modes(env: Any) -> int | None:
-    """How many solution modes an environment says that it has: a whole number of at least 2, or None."""
-    count = getattr(env.unwrapped, "num_modes", None)
-    return count if isinstance(count, int) and count >= 2 else None
-
-
-def declared_symmetry(cfg: EnvConfig) -> dict[str, Any] | None:
-    """What the environment declares as its symmetry, for `robolearn.data.symmetry`; None where it says nothing."""
-    env: Any = make_env(cfg)
-    env.close()
-    return getattr(env.unwrapped, "symmetry", None)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from robolearn.rollout.contract import Interface
-from robolearn.rollout.environments import EnvConfig, declared_modes
+from robolearn.rollout.declared import read_num_modes
+from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.readings import FaultError
 from robolearn.rollout.watched import WatchedEnv
 from robolearn.starts import START_INFO, start_of
@@ -36,12 +37,14 @@ class LoopEnvs:
 
     def __init__(self, cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...]):
         self.cfg, self.num_envs = cfg, num_envs
-        self.copies = [WatchedEnv(cfg)]
-        env: Any = self.copies[0].env
-        spaces = getattr(env, "observation_space", None), getattr(env, "action_space", None)
-        self.interface = Interface.of(cfg, *spaces, obs_keys, declared_modes(env))
+        first = WatchedEnv(cfg)
+        self.copies = [first]
+        spaces = first.attribute("observation_space"), first.attribute("action_space")
+        modes = read_num_modes(first.attribute("num_modes", unwrapped=True))
+        self.interface = Interface.of(cfg, *spaces, obs_keys, modes)
         self.copies += [WatchedEnv(cfg) for _ in range(num_envs - 1)]
-        limited = cfg.max_episode_steps is not None or (env.spec and env.spec.max_episode_steps is not None)
+        spec = first.attribute("spec")
+        limited = cfg.max_episode_steps is not None or (spec is not None and spec.max_episode_steps is not None)
         self.limit = None if limited else MAX_STEPS
         self.faults: list[str | None] = [None] * num_envs
         self.steps = np.zeros(num_envs, int)

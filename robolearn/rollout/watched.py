@@ -55,6 +55,19 @@ class WatchedEnv:
         assert self.env is not None, "step before reset"
         return self._call("step", self.env.step, action)
 
+    def attribute(self, name: str, *, unwrapped: bool = False) -> Any:
+        """An attribute of the environment, or of what its wrappers hide; None where it has none.
+
+        Raises:
+            ValueError: It raised or hung.
+        """
+        try:
+            return self._call(
+                name, lambda: getattr(self.env.unwrapped if unwrapped and self.env else self.env, name, None)
+            )
+        except FaultError as fault:
+            raise ValueError(f"environment {self.cfg.id}: {fault}") from fault
+
     def discard(self) -> None:
         """Give up an environment that is at fault; the next reset makes another."""
         if self.worker.lost:

@@ -16,7 +16,8 @@ from robolearn.data.windows import Windows
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import BackboneConfig, FamilyConfig
-from robolearn.rollout.environments import EnvConfig, declared_symmetry
+from robolearn.rollout.declared import declared_symmetry
+from robolearn.rollout.environments import EnvConfig
 from robolearn.training.config import TrainConfig
 from robolearn.training.episodes import Kept, choose_episodes, earlier_data, keep_episodes
 from robolearn.training.run import DataFacts

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from robolearn.policies.regression import RegressionConfig
+from robolearn.rollout.declared import num_modes
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
@@ -199,6 +200,20 @@ def test_where_everything_hangs_it_is_given_up(capsys, policy, monkeypatch):
 def test_making_that_hangs_is_refused(capsys, policy):
     line = refused(capsys, policy, "Hangs", kwargs={"where": "make"}, timeout=0.2)
     assert line == "environment bad/Hangs-v0: make took longer than 0.2 s"
+
+
+def test_asking_an_environment_is_watched_too(capsys):
+    assert num_modes(EnvConfig("bad/CannotBeClosed-v0")) is None
+    assert "close raised RuntimeError: still rendering" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"make took longer than 0\.1 s"):
+        num_modes(EnvConfig("bad/Hangs-v0", {"where": "make"}, timeout=0.1))
+
+
+def test_a_mode_beyond_those_declared(capsys, policy, monkeypatch):
+    monkeypatch.setattr(bad_envs.Good, "spoil", lambda self, result: (*result[:4], {"mode": 2}))
+    assert {t.mode for t in roll_out(policy)} == {2}
+    monkeypatch.setattr(bad_envs.Good, "num_modes", 2, raising=False)
+    assert "the mode must be one of -1 .. 1, it is 2" in refused(capsys, policy, "Good")
 
 
 def test_closing_that_hangs_is_a_warning(capsys, policy):

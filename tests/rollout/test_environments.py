@@ -6,7 +6,8 @@ import pytest
 
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.chunked import make_envs
-from robolearn.rollout.environments import EnvConfig, num_modes
+from robolearn.rollout.declared import num_modes
+from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.loop import LoopEnvs
