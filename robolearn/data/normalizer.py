@@ -66,6 +66,13 @@ class Normalizer(nn.Module):
             result.get_buffer(f"{key}_scale").copy_(scale)
         return result
 
+    def problem(self) -> str | None:
+        """Say which statistics, as read from a file, are none; None if all can be."""
+        for key in self.keys:
+            if not bool((self.get_buffer(f"{key}_scale") > 0).all()):
+                return f"{key}_scale must be above 0"
+        return None
+
     def normalize(self, key: str, x: Tensor) -> Tensor:
         """Map physical units to normalised ones; `x` is [..., *shape of the key]."""
         centre, scale = self._affine(key)

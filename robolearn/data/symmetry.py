@@ -17,6 +17,7 @@ from torch import Tensor
 
 SymmetryUse = Literal["ignore", "augment", "canonical"]
 TURN = "symmetry.turn"
+MAX_ORDER = 360
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Symmetry:
     """Smallest number of applications that lead back: 2 for a reflection, 4 for a quarter turn."""
 
     def __post_init__(self) -> None:
+        if self.order > MAX_ORDER:
+            raise ValueError(f"symmetry: order {self.order} must be at most {MAX_ORDER}")
         if "action" not in self.maps or self.order < 2:
             raise ValueError(f"symmetry: needs a map of 'action' and an order of at least 2, has {list(self.maps)}")
         for key, one in self.maps.items():

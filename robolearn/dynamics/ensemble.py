@@ -19,7 +19,7 @@ from torch.nn.functional import silu, softplus
 
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
-from robolearn.nets.weights import load_weights, save_weights
+from robolearn.nets.weights import build_with_weights, save_weights
 
 CONFIG_FILE, WEIGHTS_FILE = "dynamics.json", "dynamics.safetensors"
 MIN_LOG_VAR, MAX_LOG_VAR = -10.0, 0.5  # where the learnt bounds start, of changes scaled to variance 1
@@ -160,8 +160,8 @@ class DynamicsEnsemble(nn.Module):
         """
         cfg = from_json(DynamicsConfig, read_json(directory / CONFIG_FILE), {}, str(directory / CONFIG_FILE))
         shapes = {"feature": (num_features(cfg),), "action": (cfg.action_dim,), "delta": (cfg.state_dim,)}
-        ensemble = cls(cfg, Normalizer(shapes))
-        load_weights(ensemble, directory / WEIGHTS_FILE)
+        needs = {f"normalizer.{key}_centre": shape for key, shape in shapes.items()}
+        ensemble = build_with_weights(lambda: cls(cfg, Normalizer(shapes)), directory / WEIGHTS_FILE, needs=needs)
         return ensemble.eval()
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.vision import VisionConfig
-from robolearn.nets.weights import load_weights, save_weights
+from robolearn.nets.weights import build_with_weights, save_weights
 from robolearn.types import is_image
 
 CONFIG_FILE, WEIGHTS_FILE = "ensemble.json", "ensemble.safetensors"
@@ -81,8 +81,9 @@ class Ensemble(nn.Module):
             ValueError: A file is missing, damaged or does not fit.
         """
         cfg = from_json(EnsembleConfig, read_json(directory / CONFIG_FILE), {}, str(directory / CONFIG_FILE))
-        ensemble = cls(cfg, Normalizer({"value": (cfg.num_values,)}))
-        load_weights(ensemble, directory / WEIGHTS_FILE)
+        shapes = {"value": (cfg.num_values,)}
+        needs = {"normalizer.value_centre": shapes["value"]}
+        ensemble = build_with_weights(lambda: cls(cfg, Normalizer(shapes)), directory / WEIGHTS_FILE, needs=needs)
         return ensemble.to(device).eval()
 
 

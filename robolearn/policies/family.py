@@ -65,6 +65,9 @@ class Player:
         assert self.every >= 1, self.every
 
 
+MAX_STEPS = 10_000  # network evaluations of a sample; more can only be a mistake
+
+
 class Family(nn.Module, ABC):
     """A conditional distribution p(actions | cond) over chunks [t, a], normalised to [-1, 1]."""
 
@@ -234,3 +237,5 @@ def check_steps(name: str, steps: int, most: int | None = None) -> None:
     """Raise a ValueError unless 1 <= steps (<= most)."""
     if steps < 1 or (most is not None and steps > most):
         raise ValueError(f"{name}: steps {steps} must be {'at least 1' if most is None else f'in 1..{most}'}")
+    if max(steps, most or 0) > MAX_STEPS:
+        raise ValueError(f"{name}: steps {max(steps, most or 0)} must be at most {MAX_STEPS}")

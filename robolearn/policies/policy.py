@@ -19,11 +19,11 @@ from robolearn.data.symmetry import TURN, Symmetry, SymmetryUse, symmetry_draws
 from robolearn.nets.backbone import Backbone, Head, Shapes
 from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.vision import VisionConfig
-from robolearn.nets.weights import load_weights, save_weights
+from robolearn.nets.weights import build_with_weights, save_weights
 from robolearn.policies.family import Draws
 from robolearn.policies.prefix import LENGTH, Prefix, prefix_dim, prefix_draws, prefix_features
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
-from robolearn.types import Batch
+from robolearn.types import Batch, is_image
 
 CONFIG_FILE, WEIGHTS_FILE = "policy.json", "policy.safetensors"
 
@@ -230,7 +230,9 @@ class Policy(nn.Module):
         """
         cfg = from_json(PolicyConfig, read_json(directory / CONFIG_FILE), REGISTRY, str(directory / CONFIG_FILE))
         shapes = {**cfg.obs_shapes, "action": (cfg.action_dim,)}
-        policy = cls(cfg, Normalizer(shapes))
-        load_weights(policy, directory / WEIGHTS_FILE, foreign="not of this policy")
+        needs = {f"normalizer.{key}_centre": shape for key, shape in shapes.items() if not is_image(shape)}
+        policy = build_with_weights(
+            lambda: cls(cfg, Normalizer(shapes)), directory / WEIGHTS_FILE, needs=needs, foreign="not of this policy"
+        )
         policy.family.reconfigure(**runtime)
         return policy.to(device).eval()
