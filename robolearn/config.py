@@ -78,9 +78,10 @@ def _build(annotation: Any, data: Any, registry: Registry, where: str) -> Any:
         _expect(isinstance(data, str), where, "a path", data)
         return Path(data)
     if annotation is float and isinstance(data, int) and not isinstance(data, bool):
+        _expect(abs(data) < 2**1023, where, "a number", data)
         return float(data)
     is_right = annotation is Any or (type(data) is annotation)
-    _expect(is_right, where, getattr(annotation, "__name__", str(annotation)), data)
+    _expect(is_right and data == data, where, getattr(annotation, "__name__", str(annotation)), data)  # NaN is none
     return data
 
 
@@ -113,12 +114,15 @@ def _build_dataclass(cls: Any, data: Any, registry: Registry, where: str) -> Any
             raise ValueError(f"{where}: field {name!r} is missing")
     values = {name: _build(hints[name], item, registry, f"{where}.{name}") for name, item in data.items()}
     before = {name: f.metadata["before"] for name, f in fields.items() if "before" in f.metadata}
-    return cls(**before | values)
+    try:
+        return cls(**before | values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _expect(condition: bool, where: str, what: str, data: Any) -> None:
     if not condition:
-        raise ValueError(f"{where}: expected {what}, found {data!r}")
+        raise ValueError(f"{where}: expected {what}, found {data!r:.80}")
 
 
 def read_json(path: Path) -> Any:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from robolearn.nets.weights import save_tensors
+from robolearn.errors import one_line
+from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.safety.laplace import LastLayer, fit_last_layer
 from robolearn.safety.novelty import Novelty, OneStepFlow, RandomDistillation
 from robolearn.safety.scores import mahalanobis, neighbour_distance
@@ -112,23 +111,19 @@ def load_familiarity(directory: Path, names: Sequence[str], device: torch.device
     """
     if not names:
         return {}
-    try:
-        tensors = load_file(directory / FILE, device=str(device))
-    except FileNotFoundError:
-        raise ValueError(f"{directory / FILE}: no such file; calibrate again") from None
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{directory / FILE}: damaged ({error}); calibrate again") from None
+    path = directory / FILE
+    if not path.exists():
+        raise ValueError(f"{path}: no such file; calibrate again")
+    tensors = load_tensors(path)
     found = {}
     for name in names:
         state = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
         if not state:
             raise ValueError(f"{directory / FILE} holds no score {name}; calibrate again")
-        if not all(value.isfinite().all() for value in state.values()):
-            raise ValueError(f"{directory / FILE}: a number of score {name} is not finite; calibrate again")
         try:
             found[name] = _rebuild(name, state).to(device)
-        except (KeyError, RuntimeError) as error:
-            raise ValueError(f"{directory / FILE}: not of score {name} ({error}); calibrate again") from None
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise ValueError(f"{path}: damaged or of another score ({one_line(error)}); calibrate again") from None
     return found
 
 

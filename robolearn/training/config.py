@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,8 @@ from robolearn.data.symmetry import SymmetryUse
 from robolearn.data.windows import Padding
 from robolearn.nets.vision import VisionConfig
 from robolearn.rollout.environments import EnvConfig
+
+LARGEST = 1 << 32  # a count or seed must be below
 
 
 @dataclass(frozen=True)
@@ -159,3 +162,9 @@ class TrainConfig:
             )
         if not 0 <= self.dataset.validation_fraction < 1:
             raise ValueError(f"--dataset.validation-fraction {self.dataset.validation_fraction} must be in [0, 1)")
+        for field_ in fields(self):
+            value = getattr(self, field_.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"--{field_.name.replace('_', '-')} {value} must be finite")
+            if isinstance(value, int) and not 0 <= value < LARGEST:
+                raise ValueError(f"--{field_.name.replace('_', '-')} {value} must be in 0..{LARGEST - 1}")

@@ -20,16 +20,14 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
 from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.data.attrs import check_control_dt
 from robolearn.files import BEGUN, finish_replacing, flush, remove, replacing_all
 from robolearn.locks import LOCK_FILE
-from robolearn.nets.weights import save_tensors
+from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.policies.policy import PolicyConfig
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
-from robolearn.training.config import TrainConfig
+from robolearn.training.config import LARGEST, TrainConfig
 from robolearn.training.overwrite import clear_run
 from robolearn.training.state import TrainState
 
@@ -85,6 +83,9 @@ class DataFacts:
     """Episodes in each store, which tell the numbers of one store from those of the next."""
     earlier: tuple[EarlierData, ...] = ()
     """What was trained on before, if the run went on with changed demonstrations."""
+
+    def __post_init__(self) -> None:
+        check_control_dt(self.control_dt, "data.json")
 
 
 class Run:
@@ -292,15 +293,13 @@ class Run:
             ValueError: There is none, it is damaged, or it is of another policy.
         """
         directory = self.checkpoint("last")
-        step = read_json(directory / "train.json")["step"]
-        path = directory / "train.safetensors"
-        try:
-            tensors = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"{path}: damaged ({error})") from None
+        step, path = read_step(directory), directory / "train.safetensors"
+        tensors = load_tensors(path)
+        if problem := state.problem(tensors, step):
+            raise ValueError(f"{path}: {problem}")
         try:
             state.restore(tensors, step)
-        except (KeyError, RuntimeError):
+        except (KeyError, RuntimeError, TypeError):
             raise ValueError(
                 f"{path}: not of this policy; horizons and observations cannot change when resuming"
             ) from None
@@ -321,3 +320,19 @@ class Run:
             kept = keep_every is not None and path.name.isdigit() and int(path.name) % keep_every == 0
             if (is_step and path.is_dir() and not kept) or UNFINISHED.fullmatch(path.name):
                 remove(path)
+
+
+def read_step(directory: Path) -> int:
+    """Step of a checkpoint.
+
+    Raises:
+        ValueError: train.json does not say one that can be.
+    """
+    path, said = directory / "train.json", read_json(directory / "train.json")
+    step = said.get("step") if isinstance(said, dict) else None
+    if type(step) is not int or not 0 <= step < LARGEST:
+        raise ValueError(f"{path}: step is {step!r:.60}, expected a whole number in 0..{LARGEST - 1}")
+    name = directory.resolve().name
+    if name.isdigit() and int(name) != step:
+        raise ValueError(f"{path}: step is {step}, its directory is of step {int(name)}")
+    return step

@@ -97,6 +97,33 @@ class TrainState:
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.policy.device)
         return tensors
 
+    def problem(self, tensors: dict[str, Tensor], step: int) -> str | None:
+        """Say what in saved tensors cannot be of this training at ``step``; None if nothing stands out.
+
+        torch's optimizers take any shape and type, and fail or go wrong at the first step.
+        """
+        for prefix, module in (("policy", self.policy), ("ema", self.ema.module)):
+            for name, ours in module.state_dict().items():
+                theirs = tensors.get(f"{prefix}.{name}")
+                if theirs is None or (theirs.shape, theirs.dtype) != (ours.shape, ours.dtype):
+                    return (
+                        f"not of this policy ({prefix}.{name}); horizons and observations cannot change when resuming"
+                    )
+        for name, value in tensors.items():
+            group, *rest = name.split(".")
+            if group != "optimizer":
+                continue
+            player, index, slot = (*rest, "", "", "")[:3]
+            groups = self.optimizers[player].param_groups if player in self.optimizers else []
+            shapes = [parameter.shape for one in groups for parameter in one["params"]]
+            if len(rest) != 3 or not index.isdigit() or int(index) >= len(shapes):
+                return f"{name} is of no parameter"
+            if not value.is_floating_point() or value.shape not in ((), shapes[int(index)]):
+                return f"{name} does not fit its parameter"
+            if (slot in ("step", "exp_avg_sq") and value.min() < 0) or (slot == "step" and value.max() > step):
+                return f"{name} is {value.min():g}, which no training of {step} steps leaves"
+        return None
+
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
         """Take over what ``tensors`` returned at ``step``.
 
