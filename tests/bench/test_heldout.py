@@ -58,6 +58,19 @@ def test_the_expert_itself_has_no_bridges(runs):
     assert max(numbers["bridge"]) == 0
 
 
+def test_numbers_are_per_held_out_episode(runs):
+    """A policy that repeats the expert's chunks, and misses by ten in those of the first episode."""
+    held_out = HeldOut.of(runs[0], CPU)
+    policy = Policy.load(runs[0].checkpoint("last"))
+    chunks = torch.from_numpy(held_out.expert).clone()
+    chunks[: len(chunks) // held_out.num_episodes] += 10
+    replies = iter(policy.normalizer.unnormalize("action", chunks.view(-1, 1, 4, 2)).split(64))
+    policy.sample = lambda obs, n, generator: next(replies).expand(-1, n, -1, -1)
+    numbers = held_out.compare(policy)
+    assert numbers["bridge"] == [1, 0]
+    assert numbers["energy"] == pytest.approx([20, 0], abs=1e-3)
+
+
 def test_parameters_of_a_teacher_do_not_count(runs):
     policy = Policy.load(runs[0].checkpoint("last"))
     trajectory = evaluate(policy, runs[0].config().env, [0], execution=Execution(2), seed=0)[0]

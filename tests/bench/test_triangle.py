@@ -56,6 +56,7 @@ def weights(unit):
 def test_order_puts_all_rows_of_a_seed_first(tmp_path):
     units = make_units([TASK], ROWS, ["compute"], [0, 1], tmp_path)
     assert [(u.seed, u.row.name) for u in units] == [(0, "regression"), (0, "flow"), (1, "regression"), (1, "flow")]
+    assert [unit.request().train.seed for unit in units] == [0, 0, 1, 1]
     with pytest.raises(ValueError, match=r"'nope'; choose from compute, converged"):
         make_units([TASK], ROWS, ["nope"], [0], tmp_path)
 
@@ -141,6 +142,7 @@ def test_time_of_a_part_that_is_repeated_does_not_count(data, flow):
     longer = dataclasses.replace(flow, task=dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, steps=8)))
     training.train(longer, data, CPU, lambda step: None)
     assert 5 < read_json(path)["8"][0] < 100
+    assert list(read_json(path)) == ["0", "6", "8"]
 
 
 def test_other_options_are_refused(tmp_path, finished):

@@ -97,6 +97,8 @@ def test_all_images_of_a_window_change_alike_and_windows_and_cameras_by_themselv
         assert torch.equal(changed[key][:, 0], changed[key][:, 1])
         assert len(torch.unique(changed[key][:, 0].flatten(1), dim=0)) == 3
     assert not torch.equal(changed["a"], changed["b"])
+    shifted = augment({"a": same, "b": same}, ("a", "b"), draw(seed=3), 0.0)
+    assert not torch.equal(shifted["a"], shifted["b"])
 
 
 def test_a_shard_of_the_draws_changes_its_shard_of_the_batch():

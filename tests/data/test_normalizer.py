@@ -35,6 +35,12 @@ def test_minmax_puts_the_data_into_the_unit_box(rows):
     assert y.abs().max() <= 1 + 1e-3
 
 
+def test_minmax_fills_the_unit_box():
+    rows = torch.tensor([[0.0, -3.0], [1.0, 5.0], [0.5, 1.0]])
+    y = Normalizer.fit({"x": rows}).normalize("x", rows)
+    assert y.tolist() == [[-1, -1], [1, 1], [0, 0]]
+
+
 def test_zscore():
     rows = np.random.default_rng(0).normal((3, -50), (0.1, 20), (5000, 2))
     y = Normalizer.fit({"x": rows}, "zscore").normalize("x", torch.from_numpy(rows))

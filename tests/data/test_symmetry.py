@@ -43,6 +43,13 @@ def test_the_whole_orbit_has_one_canonical_position():
         torch.testing.assert_close(TURN.turn_all(turned, TURN.to_canonical(turned))["state"], canonical)
 
 
+def test_the_newest_observation_decides():
+    values = torch.randn(50, 2, 2, generator=torch.Generator().manual_seed(0))
+    times = TURN.to_canonical({"state": values})
+    assert torch.equal(times, TURN.to_canonical({"state": values[:, 1:]}))
+    assert not torch.equal(times, TURN.to_canonical({"state": values[:, :1]}))
+
+
 def test_draws_cover_the_group():
     """Each of four turns within 5 standard errors (error rate below 3e-6)."""
     times = symmetry_draws(4000, 4, generator=torch.Generator().manual_seed(0))["symmetry.turn"]

@@ -124,6 +124,24 @@ def test_the_game_of_cgd_is_what_the_critic_gains(toy):
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("critic_steps", [1, 3])
+def test_the_critic_moves_first_and_as_often_as_asked(toy, critic_steps):
+    players = toy("r3gan", "adam", None, critic_steps)[0].players()
+    assert [(name, player.every) for name, player in players.items()] == [("critic", 1), ("policy", critic_steps)]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_encoder_never_learns_to_please_the_critic(toy, objective):
+    """The generator's loss reaches the condition through the generator's own input alone."""
+    family, (actions, cond, mask, draws) = toy(objective)
+    seen = []
+    family.critic.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1].requires_grad))
+    for player in ("policy", "critic"):
+        family.loss(actions, cond.clone().requires_grad_(), mask, draws, player=player)
+    assert seen[0] is False
+    assert all(seen[1:])
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("player", ["critic", "policy"])
 def test_padded_steps_do_not_count(toy, objective, player):

@@ -1,6 +1,7 @@
 """Every family on every backbone keeps the same promises."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import TypeCheckError
 from robolearn.policies import mixture
 from robolearn.policies.cvae import CVAEConfig
 from robolearn.policies.diffusion import DiffusionConfig
-from robolearn.policies.family import masked_mean
+from robolearn.policies.family import energy_score, masked_mean
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.flowmap import FlowMapConfig
 from robolearn.policies.gan import GanConfig
@@ -194,6 +195,15 @@ def test_held_out_windows_are_judged(make_policy, family):
         assert policy.validation_loss(batch, draws).isfinite()
     else:
         assert torch.equal(policy.validation_loss(batch, draws), policy.loss(batch, draws)[0])
+
+
+def test_the_energy_score_is_least_for_the_true_distribution():
+    """Of normal samples against standard normal data: too narrow and too wide are both worse."""
+    generator, mask = torch.Generator().manual_seed(0), torch.ones(20_000, 1, dtype=torch.bool)
+    first, second, data = torch.randn(3, 20_000, 1, 1, generator=generator)
+    scores = {scale: energy_score(scale * first, scale * second, data, mask).item() for scale in (0.5, 1.0, 2.0)}
+    assert scores[1.0] < min(scores[0.5], scores[2.0]) - 0.02
+    assert scores[1.0] == pytest.approx(1 / math.sqrt(math.pi), abs=0.02)  # E|x - a| / 2
 
 
 def test_masked_mean_gives_every_recorded_step_the_same_weight():

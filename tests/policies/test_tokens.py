@@ -143,6 +143,17 @@ def test_codes_do_not_depend_on_a_place_that_the_observation_tells(family, playe
         assert 0.3 < same < 0.7
 
 
+def test_the_quantiser_leaves_the_encoder_alone():
+    """Its loss is of chunks alone, and what it is shown of the observations carries no gradient."""
+    policy, seen = new_state(VQ).policy, []
+    policy.family.loss = lambda actions, cond, mask, draws, *, player: seen.append(cond.requires_grad)
+    policy.encode = lambda obs, prefix=None: torch.zeros(2, 1, 1, requires_grad=True)
+    batch = demonstrations().batch(torch.arange(2))
+    for player in ("quantiser", "policy"):
+        policy.loss(batch, {}, player=player)
+    assert seen == [False, True]
+
+
 def test_the_quantiser_rests_while_the_policy_learns():
     state, windows = new_state(VQ, steps=20), demonstrations()
     for state.step, changing in ((0, "tokenizer"), (4, "policy")):

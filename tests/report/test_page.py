@@ -68,9 +68,15 @@ def written(tmp_path, rep: Report) -> str:
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_page_holds_the_numbers_with_their_intervals(tmp_path):
-    rep = report(synthetic.avoid(200), 24)
-    html = written(tmp_path, rep)
+@pytest.fixture(scope="module")
+def avoid(tmp_path_factory):
+    """A page of 20 episodes with modes, and what it reports."""
+    rep = report(synthetic.avoid(20), 24)
+    return rep, written(tmp_path_factory.mktemp("page"), rep)
+
+
+def test_page_holds_the_numbers_with_their_intervals(avoid):
+    rep, html = avoid
     text = Page(html).text
     assert html.startswith("<!doctype html>")
     for estimate in (rep.summary.success, rep.summary.final_score, rep.summary.mode_entropy):
@@ -85,11 +91,10 @@ def test_page_holds_the_numbers_with_their_intervals(tmp_path):
     assert len(html) < 3e6
 
 
-def test_every_episode_is_in_the_table(tmp_path):
-    runs = synthetic.avoid(30)
-    html = written(tmp_path, report(runs, 24))
+def test_every_episode_is_in_the_table(avoid):
+    rep, html = avoid
     rows = re.findall(r'<tr><td class="num">(\d+)</td><td class="num">(\d+)</td>', html)
-    assert [(int(e), int(s)) for e, s in rows] == [(t.episode, t.seed) for t in runs]
+    assert [(int(e), int(s)) for e, s in rows] == [(t.episode, t.seed) for t in rep.trajectories]
 
 
 def test_page_is_self_contained(tmp_path):
@@ -170,8 +175,8 @@ def test_one_episode_that_ended_before_its_first_action(tmp_path):
     assert "inf" not in re.findall(r"\w+", text)
 
 
-def test_drawings_take_their_colours_from_the_page(tmp_path):
-    html = written(tmp_path, report(synthetic.avoid(20), 24))
+def test_drawings_take_their_colours_from_the_page(avoid):
+    html = avoid[1]
     drawings = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
     assert "var(--good)" in drawings
     assert "var(--bad)" in drawings
@@ -181,8 +186,8 @@ def test_drawings_take_their_colours_from_the_page(tmp_path):
     assert set(re.findall(r"(?:url\(|href=\")#(.*?)[\")]", drawings)) <= set(ids)
 
 
-def test_the_page_is_the_same_every_time(tmp_path):
-    assert written(tmp_path, report(synthetic.avoid(20), 24)) == written(tmp_path, report(synthetic.avoid(20), 24))
+def test_the_page_is_the_same_every_time(tmp_path, avoid):
+    assert written(tmp_path, report(synthetic.avoid(20), 24)) == avoid[1]
 
 
 def test_a_missing_video_is_an_error_and_leaves_nothing(tmp_path):

@@ -74,7 +74,17 @@ class Flash(Walk):
         return obs, reward, False, False, {"success": self.steps == (1 if self.kind < 2 else 3)}
 
 
-for name, cls in (("Walk", Walk), ("DictWalk", DictWalk), ("Flash", Flash)):
+class Late(Walk):
+    """Succeeds in step 1, tells the number of the step as its mode, and raises in step 4 where its seed is odd."""
+
+    def step(self, action):
+        obs, reward, *_ = super().step(action)
+        if self.kind % 2 and self.steps == 4:
+            raise ZeroDivisionError("boom")
+        return obs, reward, False, False, {"success": self.steps == 1, "mode": self.steps}
+
+
+for name, cls in (("Walk", Walk), ("DictWalk", DictWalk), ("Flash", Flash), ("Late", Late)):
     gym.register(f"test/{name}-v0", entry_point=cls, max_episode_steps=10, disable_env_checker=True)
 
 
@@ -114,7 +124,11 @@ EXECUTIONS = [
 @pytest.mark.parametrize(
     ("backbone", "execution"),
     [("mlp", execution) for execution in EXECUTIONS]
-    + [(backbone, execution) for backbone in ("unet", "transformer", "lstm") for execution in EXECUTIONS[:2]],
+    + [
+        pytest.param(backbone, execution, marks=pytest.mark.slow if execution.delay else ())
+        for backbone in ("unet", "transformer", "lstm")
+        for execution in EXECUTIONS[:2]
+    ],
 )
 @pytest.mark.parametrize("family", [FlowConfig(steps=2), DiffusionConfig(sampler="ddpm", steps=3)], ids=str)
 def test_any_number_of_environments_gives_the_same_episodes(make_policy, family, backbone, execution):
@@ -170,6 +184,14 @@ def test_an_unstable_episode_is_no_success(walk_policy, exec_horizon):
     cfg = EnvConfig("test/Flash-v0")
     runs = evaluate(walk_policy, cfg, range(3), execution=Execution(exec_horizon), seed=0)
     assert [(t.success, t.reason, len(t)) for t in runs] == [(False, "unstable", 4)] * 3
+
+
+@pytest.mark.parametrize("exec_horizon", [2, 4])
+def test_the_mode_is_the_last_that_was_told_and_a_broken_episode_is_no_success(walk_policy, exec_horizon):
+    cfg = EnvConfig("test/Late-v0")
+    whole, broken = evaluate(walk_policy, cfg, range(2), execution=Execution(exec_horizon), seed=0)
+    assert (whole.success, whole.mode) == (True, 10)
+    assert not broken.success
 
 
 def test_lengths_of_a_trajectory_agree(walk_policy):
