@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from robolearn.bench import breaker
 from robolearn.bench.breaker import judge, outcome
 from robolearn.rollout.metrics import Estimate
 from tests.bench.tiny import measured
@@ -61,9 +62,11 @@ def test_a_latency_that_was_measured_once_shows_nothing():
 def test_the_whole_is_missed_with_one_target_and_shown_without_the_divergence():
     same = judge("row", row(), row(), row(), [5, 5])
     assert (same.outcome, same.together) == ("shown", 1)
-    assert same.outcomes["KL"] != "shown"  # two equal rows: without a margin no interval is on one side
     slow = judge("row", row(p50_ms=2.0), row(), row(), [5, 5])
     assert (slow.outcome, slow.together, slow.outcomes["success"]) == ("missed", 0, "shown")
+    assert breaker._overall({"success": "shown", "entropy": "shown", "KL": "not shown"}) == "shown"
+    assert breaker._overall({"success": "shown", "entropy": "not shown"}) == "not shown"
+    assert breaker._overall({"success": "shown", "KL": "missed"}) == "missed"
 
 
 def test_trainings_are_compared_with_those_of_the_same_seed():

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
@@ -43,6 +45,35 @@ def test_the_loss_adds_error_and_divergence():
     assert divergence == pytest.approx(2 * (3 - 1) ** 2 / 2)
     assert loss == pytest.approx(0.5 * divergence)
     assert parts(beta=0.5, free_bits=0.0, learned_prior=False)[2] == pytest.approx(2 * 3**2 / 2)
+
+
+def divergences(means, stds, free_bits):
+    """Of latents with these means and deviations from N(0, 1): what the loss counts of them, without the error."""
+    family = CVAE(CVAEConfig(latent_dim=1, beta=1.0, free_bits=free_bits, learned_prior=False), Nets(0.0, 0.0), 1, 1)
+    rows = torch.stack([torch.tensor(means), torch.tensor(stds).log()], dim=1)
+    family.posterior = lambda x, cond: rows
+    n = len(means)
+    arguments = torch.zeros(n, 1, 1), torch.zeros(n, 1, 1), torch.ones(n, 1, dtype=torch.bool)
+    loss, details = family.loss(*arguments, {"latent": torch.zeros(n, 1)})
+    return (loss - details["error"]).item()
+
+
+def test_the_divergence_is_of_the_posterior_from_the_prior():
+    assert divergences([0.0], [0.5], 0.0) == pytest.approx(math.log(2) + 0.25 / 2 - 0.5)
+
+
+def test_free_bits_are_given_to_the_batch_not_to_every_row():
+    """Divergences of 0, 2 and 4: 2 in the mean, which is above the free ones, and more where each row had them."""
+    assert divergences([0.0, 2.0, 8**0.5], [1.0, 1.0, 1.0], 1.0) == pytest.approx(2)
+
+
+def test_the_posterior_does_not_see_padding():
+    family = CVAE(CVAEConfig(latent_dim=2), Nets(0.0, 0.0), 4, 2)
+    seen, posterior = [], family.posterior
+    family.posterior = lambda x, cond: seen.append(x) or posterior(x, cond)
+    mask = torch.arange(4) < torch.tensor([4, 1, 2, 3, 1])[:, None]
+    family.loss(*ARGUMENTS[:2], mask, {"latent": torch.zeros(5, 2)})
+    assert torch.equal(seen[0].view(5, 4, 2)[..., 0], 3.0 * mask)
 
 
 def test_free_bits_cost_nothing():

@@ -79,3 +79,13 @@ def test_the_exact_velocity_carries_noise_to_gaussian_data(make):
     exact = family.loss(*arguments)[0]
     family.net = lambda *a: -net(*a)
     assert family.loss(*arguments)[0] > exact
+
+
+def test_the_exact_velocity_towards_one_chunk_costs_nothing(nets_giving):
+    """All paths lead to 0.3: v(x, t) = (0.3 - x) / (1 - t)."""
+    family = Flow(FlowConfig(), nets_giving(lambda x, cond, time: (0.3 - x) / (1 - time[:, :, None])), 2, 1)
+    draws = family.draws(50, generator=torch.Generator().manual_seed(0))
+    draws["time"] = draws["time"].clamp(max=0.9)
+    mask = torch.ones(50, 2, dtype=torch.bool)
+    loss = family.loss(torch.full((50, 2, 1), 0.3), torch.zeros(50, 1, 1), mask, draws)[0]
+    assert loss.item() == pytest.approx(0, abs=1e-8)

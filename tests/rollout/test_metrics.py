@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -20,6 +21,13 @@ def trajectory(episode=0, steps=10, score=1.0, success=True, mode=-1, reason="su
         mode=mode,
         reason=reason,
     )
+
+
+def test_the_best_score_and_the_last_are_told_apart():
+    scores = np.array([0.2, 0.9, 0.4])
+    runs = [dataclasses.replace(trajectory(i, steps=3), scores=scores) for i in range(3)]
+    summary = summarize(runs, num_modes=None, control_dt=0.1)
+    assert (summary.max_score.value, summary.final_score.value) == (pytest.approx(0.9), pytest.approx(0.4))
 
 
 def test_smoothness_is_the_jerk_of_a_cubic():

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from robolearn.data.demos import Demos
-from robolearn.training.assemble import choose_episodes, load_data
+from robolearn.training.assemble import load_data
 from robolearn.training.config import DatasetConfig, TrainConfig
+from robolearn.training.episodes import choose_episodes
 
 
 @pytest.fixture

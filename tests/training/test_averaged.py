@@ -1,7 +1,9 @@
 """What is judged while training, and kept as the best, is the moving average of the weights."""
 
 import contextlib
+import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +18,7 @@ from robolearn.training.fit import Hooks, fit, validation_loss
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.session import Session
 from robolearn.training.state import TrainState
+from robolearn.types import Trajectory
 
 
 @pytest.fixture
@@ -70,20 +73,27 @@ def test_rollouts_are_of_the_averaged_weights_from_seeds_of_their_own(opened, st
     assert seed == seeds.ROLLOUTS.start
 
 
-def keep(opened, state, *records):
-    """A checkpoint at the step of each record; returns the steps of the best so far."""
+def test_the_first_of_the_lowest_held_out_losses_is_the_best(opened, state):
     best = []
-    for state.step, record in enumerate(records, start=1):
-        opened.record({"step": state.step, **record})
+    for state.step, loss in enumerate((0.5, 0.7, 0.5, 0.4), start=1):
+        opened.record({"step": state.step, "validation_loss": loss})
         opened.checkpoint(state)
         best.append(opened.run.best_step())
-    return best
+    assert best == [1, 1, 1, 4]
 
 
-def test_the_first_of_the_lowest_held_out_losses_is_the_best(opened, state):
-    assert keep(opened, state, *({"validation_loss": loss} for loss in (0.5, 0.7, 0.5, 0.4))) == [1, 1, 1, 4]
-
-
-def test_with_rollouts_the_highest_score_is_the_best(opened, state):
-    scores = ({"validation_loss": 1 / step, "rollout/score": score} for step, score in ((1, 0.2), (2, 0.6), (3, 0.4)))
-    assert keep(opened, state, *scores) == [1, 2, 2]
+def test_with_rollouts_the_highest_score_is_the_best(opened, state, monkeypatch):
+    """Whatever the held-out loss, which falls here."""
+    opened.cfg = dataclasses.replace(opened.cfg, rollout_every=1)
+    monkeypatch.setattr(session, "replay", lambda *_: [])
+    monkeypatch.setattr(session, "write_mp4", lambda *_: None)
+    best, actions = [], np.zeros((5, 2), np.float32)
+    for state.step, score in enumerate((0.2, 0.6, 0.4), start=1):
+        scores = np.full(5, score)
+        shown = [Trajectory(i, i, {}, actions, scores, scores, False, -1, "time") for i in range(3)]
+        monkeypatch.setattr(session, "evaluate", lambda *_, shown=shown, **__: shown)
+        opened.record({"step": state.step, "validation_loss": 1 / state.step})
+        opened.checkpoint(state)
+        opened.rollout(state)
+        best.append(opened.run.best_step())
+    assert best == [1, 2, 2]

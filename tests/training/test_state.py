@@ -72,6 +72,14 @@ def test_late_players_are_averaged_from_their_first_step(make_policy, family, la
     assert not any(name.startswith(("family.tokenizer.", "family.teacher.")) for name in with_it)
 
 
+def test_a_player_moves_from_its_first_step_to_its_last(make_policy):
+    state = TrainState(make_policy(TokensConfig("residual-vq", quantiser_share=0.5, width=8)), TrainConfig(steps=10))
+    moving = []
+    for state.step in range(10):
+        moving += state.moving()
+    assert moving == ["quantiser"] * 5 + ["policy"] * 5
+
+
 def test_ema_takes_buffers_over():
     module = nn.BatchNorm1d(2)
     ema = EMA(module, 0.999)
