@@ -228,13 +228,13 @@ def test_named_observations_score_and_mode(walk_policy):
     assert set(named.scores) == {0.5}
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+@pytest.mark.parametrize("limit", [1, 4, 10])
 def test_an_episode_can_be_cut(walk_policy, limit):
     (t,) = walk(walk_policy, [0], max_episode_steps=limit)
     assert (len(t), t.reason) == (limit, "time")
 
 
-@pytest.mark.parametrize("limit", [1, 2])
+@pytest.mark.parametrize("limit", [1, 2, 5])
 def test_an_episode_of_the_native_driver_can_be_cut(make_policy, limit):
     cfg = EnvConfig(AVOID.id, max_episode_steps=limit)
     (t,) = evaluate(make_policy(FlowConfig(steps=1)), cfg, [0], execution=Execution(3), seed=0)
