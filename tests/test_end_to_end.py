@@ -125,6 +125,7 @@ def test_what_train_cannot_do(demos, tmp_path, capsys, train_main, arguments, me
         (["flow", "transformer", "--backbone.width", "30"], "width 30 is not a multiple of num_heads 4"),
         (["vae"], "vae"),
         (["flow", "--stepz", "3"], "--stepz"),
+        (["flow", "mlp", "--env.timeout", "0"], "--env.timeout 0 must be a number of seconds above 0"),
     ],
 )
 def test_what_the_command_line_refuses(capsys, train_main, arguments, message):
@@ -154,7 +155,6 @@ def test_what_the_command_line_refuses(capsys, train_main, arguments, message):
             ["RUN", "--env.id", "CartPole-v1"],
             "environment CartPole-v1: actions must be a Box of floats, they are Discrete",
         ),
-        (["RUN", "--env.timeout", "0"], "--env.timeout 0 must be a number of seconds above 0"),
         (
             ["RUN", "--env.id", "envs:robolearn/PushT-v0"],
             "the environment's 'state' has shape (5,), the policy expects (4,)",
