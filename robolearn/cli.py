@@ -57,12 +57,12 @@ def collect(
 
             done = run(env, episodes, out, seed, num_envs, keep_failures, show)
             bar.update(task, completed=done.stored)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(
             f"\nstopped; the finished episodes are in {out}, the same command goes on from there",
             file=sys.stderr,
         )
-        sys.exit(130)
+        sys.exit(exit_status(stop))
     earlier = f", {done.before} of them there before" if done.before else ""
     print(f"{out}: {done.stored} episodes{earlier}; {done.dropped} attempts of the expert dropped")
 
@@ -281,9 +281,9 @@ def bench(
             for one in tasks:
                 ask_expert(one, data, runs)
             busy = work(units, data, place)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"\nstopped; finished rows are in {runs}, the same command goes on from there", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(exit_status(stop))
     for unit in busy:
         print(f"{unit.name}: another process works on it")
     print(write_results(out, TASKS, ROWS, runs))

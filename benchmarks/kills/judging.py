@@ -1,0 +1,164 @@
+"""Calibration and evaluation that are killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.kills.training import CPU, WithRun, load_command
+from benchmarks.kills.work import ENV, succeed
+from robolearn.cli import main as cli
+from robolearn.files import finish_replacing
+
+eval_module = load_command("eval")
+
+
+class Calibrate(WithRun):
+    """A gate or a safety set, new or in the place of an older one."""
+
+    def __init__(self, folder: Path, *, begun: bool, safety_set: bool):
+        super().__init__(folder)
+        self.begun, self.what = begun, "tube" if safety_set else "gate"
+        self.name = f"calibrate {self.what}{' again' if begun else ''}"
+
+    def calibrate(self, run: Path, seed: int) -> None:
+        """Calibrate on twenty-four episodes."""
+        kind = ["--safety-set"] if self.what == "tube" else ["--score", "laplace"]
+        cli(
+            [
+                "calibrate",
+                str(run),
+                *kind,
+                "--episodes",
+                "24",
+                "--num-samples",
+                "2",
+                "--steps",
+                "1",
+                "--seed",
+                str(seed),
+                "--env.id",
+                ENV,
+                *CPU,
+            ]
+        )
+
+    def calibrated(self, seed: int) -> dict[str, bytes]:
+        """The files of an undisturbed calibration."""
+        path = self.folder / f"seed-{seed}"
+        if not path.exists():
+            shutil.copytree(self.folder / "run", path, symlinks=True)
+            succeed(self.again(lambda _: self.calibrate(path, seed)))
+        return contents(path / self.what)
+
+    def prepare(self) -> None:
+        """A run with an older calibration, or without."""
+        shutil.rmtree(self.target, ignore_errors=True)
+        shutil.copytree(self.trained("run", 2), self.target, symlinks=True)
+        self.old, self.new = self.calibrated(700_000), self.calibrated(700_100)
+        if self.begun:
+            shutil.copytree(self.folder / "seed-700000" / self.what, self.target / self.what)
+
+    def run(self, announce: Callable[[int], None]) -> None:
+        """Calibrate on other seeds."""
+        self.calibrate(self.target, 700_100)
+        announce(1)
+
+    def check(self, announced: int) -> None:
+        """The older one or the newer one, whole."""
+        finish_replacing(self.target / self.what)
+        found = contents(self.target / self.what)
+        allowed = [self.new] if announced else [self.new, self.old if self.begun else {}]
+        assert found in allowed, f"a mixture: {sorted(found)}"
+
+    def go_on(self) -> None:
+        """The same command."""
+        succeed(self.again())
+        assert contents(self.target / self.what) == self.new
+
+
+class Evaluate(WithRun):
+    """Results, new or in the place of older ones."""
+
+    def __init__(self, folder: Path, *, begun: bool):
+        super().__init__(folder)
+        self.name, self.begun = f"eval{' again' if begun else ''}", begun
+
+    def evaluate(self, run: Path, seed: int) -> None:
+        """Evaluate twelve episodes, with a video; the page, whose drawing takes long, is a word."""
+        eval_module.write_report = lambda path, report: path.write_text("page")
+        eval_module.measure_latency = lambda *_, **__: {"p50_ms": 1.0}
+        eval_module.main(
+            [
+                str(run),
+                "--episodes",
+                "12",
+                "--num-envs",
+                "4",
+                "--videos",
+                "1",
+                "--steps",
+                "1",
+                "--seed",
+                str(seed),
+                "--env.id",
+                ENV,
+                *CPU,
+            ]
+        )
+
+    def evaluated(self, seed: int) -> tuple[bytes, Any]:
+        """Results of an undisturbed evaluation."""
+        path = self.folder / f"seed-{seed}"
+        if not path.exists():
+            shutil.copytree(self.folder / "run", path, symlinks=True)
+            succeed(self.again(lambda _: self.evaluate(path, seed)))
+        return results(path / "eval")
+
+    def prepare(self) -> None:
+        """A run with older results, or without."""
+        shutil.rmtree(self.target, ignore_errors=True)
+        shutil.copytree(self.trained("run", 2), self.target, symlinks=True)
+        self.old, self.new = self.evaluated(100_000), self.evaluated(100_100)
+        if self.begun:
+            shutil.copytree(self.folder / "seed-100000" / "eval", self.target / "eval")
+
+    def run(self, announce: Callable[[int], None]) -> None:
+        """Evaluate on other seeds."""
+        self.evaluate(self.target, 100_100)
+        announce(1)
+
+    def check(self, announced: int) -> None:
+        """The older results or the newer ones, whole; a stopped evaluation's are marked."""
+        finish_replacing(self.target / "eval")
+        if not (self.target / "eval" / "summary.json").exists():
+            assert not self.begun
+            assert not announced
+            return
+        found = results(self.target / "eval")
+        partial = json.loads((self.target / "eval" / "summary.json").read_text()).get("partial")
+        if partial is not None:
+            assert not self.begun, "partial results took the place of complete ones"
+            assert partial["finished"] == len(found[0].splitlines()) < partial["asked"] == 12
+            return
+        assert found in ([self.new] if announced else [self.new, self.old]), "a mixture"
+
+    def go_on(self) -> None:
+        """The same command."""
+        succeed(self.again())
+        assert results(self.target / "eval") == self.new
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Name -> content of the files in a folder but the lock."""
+    if not folder.exists():
+        return {}
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")}
+
+
+def results(folder: Path) -> tuple[bytes, Any]:
+    """Episodes and summary of an evaluation."""
+    return (folder / "episodes.jsonl").read_bytes(), json.loads((folder / "summary.json").read_text())["summary"]
