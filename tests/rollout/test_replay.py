@@ -1,0 +1,60 @@
+"""A video shows the episode that was judged, or there is none."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from robolearn.policies.flow import FlowConfig
+from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.execution import Execution
+from robolearn.rollout.replay import record_videos, replay
+
+
+def plain(**kwargs):
+    return EnvConfig("tests.rollout.plain_env:test/Plain-v0", kwargs, max_episode_steps=10)
+
+
+@pytest.fixture
+def roll(make_policy):
+    def roll(cfg):
+        return evaluate(make_policy(FlowConfig(steps=1)), cfg, range(6), execution=Execution(2), seed=0, num_envs=2)
+
+    return roll
+
+
+def test_an_environment_that_repeats_itself_has_videos(roll, tmp_path):
+    trajectories = roll(plain())
+    videos, failures = record_videos(plain(), trajectories, 2, tmp_path, 10.0)
+    assert failures == []
+    assert [success for _, success, _ in videos] == [True, True, False, False]
+    assert all(path.exists() for *_, path in videos)
+
+
+def test_an_environment_that_ignores_its_seed_has_none(roll, tmp_path):
+    (tmp_path / "episode_0000.mp4").write_text("of an earlier evaluation")
+    trajectories = [dataclasses.replace(t, success=True) for t in roll(plain(obeys=False))]
+    videos, (line,) = record_videos(plain(obeys=False), trajectories, 3, tmp_path, 10.0)
+    assert videos == []
+    assert line.startswith("no video of episode 0, 1, 2 (ValueError: state differs at step 0")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_success_that_does_not_come_again_is_no_success(roll):
+    """Where the observations tell nothing, as in a task seen through cameras."""
+    (found, *_) = (t for t in roll(plain(alike=True)) if not t.success)
+    with pytest.raises(ValueError, match="does not succeed when its actions are executed again"):
+        list(replay(plain(alike=True), dataclasses.replace(found, success=True)))
+
+
+@pytest.mark.parametrize("what", ["state", "reward"])
+def test_every_step_is_compared(roll, what):
+    (found, *_) = roll(plain())
+    rows = {"state": found.obs["state"], "reward": found.rewards}[what].copy()
+    rows[-1] += 0.01
+    changed = {"obs": {"state": rows}} if what == "state" else {"rewards": rows}
+    with pytest.raises(ValueError, match=f"{what} differs at step 3"):
+        list(replay(plain(), dataclasses.replace(found, **changed)))
+    rounding = found.obs["state"] * np.float32(1 + 1e-6)
+    assert len(list(replay(plain(), dataclasses.replace(found, obs={"state": rounding})))) == len(found) + 1

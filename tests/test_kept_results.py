@@ -1,0 +1,116 @@
+"""An evaluation's numbers are on disk before anything that may fail, and a stopped one keeps what finished."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from robolearn.config import read_json
+from robolearn.errors import user_errors
+from robolearn.locks import HeldError, hold
+from robolearn.rollout import replay as replay_module
+from robolearn.rollout.loop import LoopEnvs
+
+CPU = ["--threads", "1", "--device", "cpu"]
+LOOK = ["--episodes", "4", "--env.max-episode-steps", "3", *CPU]
+TRAINED = []
+
+
+@pytest.fixture
+def run(tmp_path, tmp_path_factory, demos, train_main, tiny_flags):
+    if not TRAINED:
+        TRAINED.append(tmp_path_factory.mktemp("kept") / "run")
+        train_main([*tiny_flags, "--dataset.path", str(demos), "--steps", "2", "--out", str(TRAINED[0])])
+    return shutil.copytree(TRAINED[0], tmp_path / "run", symlinks=True)
+
+
+def fail(*_, **__):
+    raise RuntimeError("no\ndisplay")
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
+
+
+def test_a_failing_renderer_is_a_warning(run, eval_main, monkeypatch, capsys):
+    monkeypatch.setattr(replay_module, "make_env", fail)
+    eval_main([str(run), "--videos", "2", *LOOK])
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning"))
+    assert line.startswith("warning: no video of episode ")
+    assert line.endswith(" (RuntimeError: no display)")
+    assert len(rows(run / "eval")) == 4
+    assert (run / "eval" / "report.html").exists()
+
+
+def test_a_failing_page_leaves_the_results(run, eval_main, monkeypatch, capsys):
+    monkeypatch.setattr(sys.modules["eval"], "write_report", fail)
+    eval_main([str(run), "--videos", "0", *LOOK])
+    assert "warning: the page is left out" in capsys.readouterr().err
+    assert {"summary", "latency"} <= set(read_json(run / "eval" / "summary.json"))
+
+
+def test_what_fails_after_the_rollouts_finds_the_results_written(run, eval_main, monkeypatch):
+    monkeypatch.setattr(sys.modules["eval"], "measure_latency", fail)
+    with pytest.raises(RuntimeError, match="display"):
+        eval_main([str(run), *LOOK])
+    assert len(rows(run / "eval")) == 4
+
+
+def stop_after(count):
+    """Stands in for evaluate: stops, as Ctrl-C does, when so many episodes have finished."""
+    original = sys.modules["eval"].evaluate
+
+    def evaluate(*arguments, on_done, **kwargs):
+        finished = []
+
+        def note(trajectory):
+            on_done(trajectory)
+            finished.append(trajectory)
+            if len(finished) == count:
+                raise KeyboardInterrupt
+
+        return original(*arguments, on_done=note, **kwargs)
+
+    return evaluate
+
+
+def test_a_stopped_evaluation_keeps_its_finished_episodes_and_says_that_it_is_partial(
+    run, eval_main, monkeypatch, capsys
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["eval"], "evaluate", stop_after(3))
+        with pytest.raises(SystemExit) as caught, user_errors():
+            eval_main([str(run), *LOOK])
+    assert caught.value.code == 130
+    error = capsys.readouterr().err
+    assert "3 of 4 episodes had finished" in error
+    assert "Traceback" not in error
+    assert len(rows(run / "eval")) == 3
+    assert read_json(run / "eval" / "summary.json")["partial"] == {"asked": 4, "finished": 3}
+    eval_main([str(run), "--videos", "0", *LOOK])  # a complete one takes its place
+    assert "partial" not in read_json(run / "eval" / "summary.json")
+    with monkeypatch.context() as patch:  # and is not replaced by a partial one
+        patch.setattr(sys.modules["eval"], "evaluate", stop_after(2))
+        with pytest.raises(SystemExit):
+            eval_main([str(run), *LOOK])
+    assert len(rows(run / "eval")) == 4
+    assert len(rows(run / "eval" / "partial")) == 2
+
+
+def test_two_evaluations_do_not_write_into_one_place(run, eval_main):
+    with hold(run / "eval"), pytest.raises(HeldError, match="eval is being written by"):
+        eval_main([str(run), *LOOK])
+
+
+def test_an_evaluation_of_nothing_leaves_no_folder(tmp_path, eval_main):
+    with pytest.raises(ValueError, match="is no run"):
+        eval_main([str(tmp_path / "nowhere"), *LOOK])
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_close_of_an_environment_may_fail(run, eval_main, monkeypatch, capsys):
+    monkeypatch.setattr(LoopEnvs, "close", fail)
+    eval_main([str(run), "--videos", "0", "--env.id", "tests.rollout.plain_env:test/Plain-v0", *LOOK])
+    assert "warning: closing the environments failed (RuntimeError: no display)" in capsys.readouterr().err
+    assert len(rows(run / "eval")) == 4
