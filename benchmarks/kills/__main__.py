@@ -85,9 +85,11 @@ def plan(work: Work, number: int, rng: np.random.Generator) -> Iterator[tuple[Ki
         yield Kill(operation, delay, signum), i % 5 == 4
 
 
-def campaign(number: int, folder: Path, done: dict[str, Any], save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Run what is missing of `number` trials per command."""
-    for work in works(folder):
+def campaign(
+    number: int, only: str, folder: Path, done: dict[str, Any], save: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Run what is missing of `number` trials of each command whose name begins with `only`."""
+    for work in (work for work in works(folder) if work.name.startswith(only)):
         for i, (kill, two) in enumerate(plan(work, number, np.random.default_rng(0))):
             key = f"{work.name} {i}"
             if key not in done:
@@ -128,12 +130,17 @@ def main() -> None:
     """Run the campaign and write its counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--number", type=int, default=32, help="trials per command; there are ten commands")
+    parser.add_argument("--only", default="", help="commands whose names begin so: collect, train, calibrate, eval")
+    parser.add_argument("--dry-run", action="store_true", help="two trials of collect, nothing is written")
     parser.add_argument("--out", type=Path, default=Path("docs/results/robustness_kills.json"))
     args = parser.parse_args()
     done = json.loads(args.out.read_text())["trials"] if args.out.exists() else {}
     torch.set_num_threads(1)
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        campaign(args.number, Path(folder), done, lambda trials: write_json(args.out, report(trials)))
+        if args.dry_run:
+            print(json.dumps(report(campaign(2, "collect on", Path(folder), {}, lambda _: None))["total"]))
+            return
+        campaign(args.number, args.only, Path(folder), done, lambda trials: write_json(args.out, report(trials)))
     print(json.dumps(report(done)["total"]))
 
 
