@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, str] = {
     "execution.py": "runs/avoid --out out.json",
     "gpu.py": "--device cpu",
     "human.py": "pusht pusht.zarr --out out.json",
+    "kills": "",
     "loader.py": "--store datasets/avoid.zarr --out out.json",
     "padding_and_rates.py": "--out out",
     "perception.py": "--dataset datasets/avoid_pixels.zarr --out out.json",
