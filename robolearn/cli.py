@@ -169,7 +169,7 @@ def calibrate(
     """
     from rich.progress import track
 
-    from robolearn.guard.calibrate import Rollouts, check_calibration, check_choices, describe
+    from robolearn.guard.calibrate import Rollouts, check_calibration, check_choices, check_environment, describe
     from robolearn.guard.familiarity import FAMILIARITY, NUM_EMBEDDINGS, fit_familiarity
     from robolearn.guard.files import describe_source, save_gate
     from robolearn.guard.tube import check_position
@@ -201,6 +201,8 @@ def calibrate(
         finished.append(trajectory)
         next(bar, None)
 
+    if safety_set or within_set:
+        check_environment(env, tuple(ensemble.cfg.obs_shapes), fallback)
     rollouts = Rollouts(ensemble, env, execution, source, seed, episodes, num_envs, fallback, note)
     place = run / ("tube" if safety_set else "gate")
     with hold(place):

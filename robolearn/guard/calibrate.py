@@ -10,10 +10,12 @@ from typing import Any
 from torch import nn
 
 from robolearn import seeds
-from robolearn.guard.controller import Fallback, GuardedController
+from robolearn.guard.controller import Fallback, GuardedController, clearance
+from robolearn.guard.handover import Handover
 from robolearn.guard.monitor import Monitor
 from robolearn.guard.tube import CalibratedSet, calibrate_again, calibrate_set, choosing
 from robolearn.policies.ensemble import Ensemble
+from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
@@ -115,6 +117,17 @@ def check_choices(safety_set: bool, *, rounds: int, within_set: bool, score: str
         raise ValueError("--rounds is for --safety-set")
     if safety_set and (within_set or score is not None or beta is not None):
         raise ValueError("--within-set, --score and --beta are for a gate; --safety-set makes a safety set")
+
+
+def check_environment(env: EnvConfig, obs_keys: Sequence[str], fallback: Fallback) -> None:
+    """Raise a ValueError unless a safety set can act in an environment, with this fallback."""
+    envs = make_envs(env, 1, tuple(obs_keys))
+    try:
+        clearance(envs)
+        if fallback == "expert":
+            Handover(envs)
+    finally:
+        envs.close()
 
 
 def describe(certificate: Certificate) -> list[str]:

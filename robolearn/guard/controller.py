@@ -91,10 +91,7 @@ class GuardedController(Controller):
             ValueError: The fallback or the safety set needs what they do not offer.
         """
         if self.safety_set is not None:
-            distance = getattr(envs, "clearance", None)
-            if distance is None:
-                raise ValueError("safety set: the environment tells no distance to what must not be touched")
-            self.distance = distance
+            self.distance = clearance(envs)
         if self.fallback != "expert":
             return envs
         self.handover = Handover(envs)
@@ -200,6 +197,18 @@ class GuardedController(Controller):
                 self.schedule.clear(slot)
             if self.monitor is not None:
                 self.monitor.forget(slots)
+
+
+def clearance(envs: ChunkedEnvs) -> Distance:
+    """The environments' distance to what must not be touched.
+
+    Raises:
+        ValueError: They tell none.
+    """
+    distance = getattr(envs, "clearance", None)
+    if distance is None:
+        raise ValueError("safety set: the environment tells no distance to what must not be touched")
+    return distance
 
 
 def no_distance(positions: Array) -> Array:

@@ -172,7 +172,8 @@ def read_record(kind: Any, path: Path) -> Any:
         return from_json(kind, read_json(path), {}, kind.__name__)
     except ValueError as error:
         text = str(error)
-        raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+        place = "" if text.startswith(str(path)) else f"{path}: "
+        raise ValueError(f"{place}{text}; calibrate again") from None
 
 
 def hash_files(directory: Path) -> dict[str, str]:

@@ -134,7 +134,9 @@ def _cards(report: Report) -> list[Card]:
 
 
 def _gate_cards(gate: GateSummary) -> list[Card]:
-    promised = str(gate.promised_alarms or "no promise here")
+    promised = "no promise here"
+    if gate.covered and gate.promise is not None:
+        promised = f"{gate.promise}{'' if gate.fallback == 'watch' else ' where nothing is done on an alarm'}"
     rows = [
         ("Episodes with an alarm", gate.alarmed, gate.reason),
         ("Alarms in successes", gate.alarmed_successes, promised),

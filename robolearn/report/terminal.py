@@ -10,7 +10,7 @@ from rich.text import Text
 
 from robolearn.report.page import interval_text, latency_text, starts_text
 from robolearn.rollout.metrics import Estimate, Summary
-from robolearn.safety.summary import GateSummary, Share
+from robolearn.safety.summary import GateSummary, Promise, Share
 
 
 def format_table(
@@ -26,6 +26,12 @@ def format_table(
     def row(name: str, estimate: Estimate | Share, spec: str, note: str = "") -> None:
         table.add_row(name, f"{estimate.value:{spec}}", interval_text(estimate, spec), note)
 
+    def add_promise(promise: Promise, note: str) -> None:
+        if gate is not None and gate.covered:
+            table.add_row("  promised", f"{promise.alpha:g}", f"[{promise.low:.3f}, {promise.high:.3f}]", note)
+        else:
+            table.add_row("  promised", "", "", "nothing: not covered")
+
     row("success", summary.success, ".3f")
     row("max score", summary.max_score, ".3f")
     row("final score", summary.final_score, ".3f")
@@ -36,16 +42,14 @@ def format_table(
         row("RMS jerk", summary.smoothness, ".3g", "action units / s^3")
     if gate is not None:
         row("alarmed", gate.alarmed, ".3f", gate.reason)
-        promise = gate.promised_alarms
-        promised = f", {promise}" if promise is not None else ""
-        for name, share, note in (
-            ("  successes", gate.alarmed_successes, promised),
-            ("  failures", gate.alarmed_failures, ""),
-        ):
+        for name, share in (("  successes", gate.alarmed_successes), ("  failures", gate.alarmed_failures)):
             if share.n:
-                row(name, share, ".3f", f"of {share.n}{note}")
+                row(name, share, ".3f", f"of {share.n}")
+        if gate.promise is not None:
+            add_promise(gate.promise, "false alarms, while it only watches")
         if gate.tube is not None:
-            row("left a tube", gate.tube.left, ".3f", str(gate.tube.promise) if gate.covered else "no promise here")
+            row("left a tube", gate.tube.left, ".3f", f"of {gate.tube.left.n}")
+            add_promise(gate.tube.promise, "before an intervention of a gate")
         table.add_row("intervened", f"{gate.intervened:.3f}", "", f"of all steps: {gate.fallback}")
     for label, value in (latency_text(*item) for item in (latency or {}).items()):
         table.add_row(label, value)

@@ -41,7 +41,7 @@ class Promise:
     high: float
 
     def __str__(self) -> str:
-        return f"promised {self.alpha:g} ({self.low:.3f} .. {self.high:.3f})"
+        return f"promised {self.alpha:g} ({self.low:.3f} to {self.high:.3f})"
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,6 @@ class GateSummary:
     intervened: float
     period: int
     budgets: tuple[BudgetPoint, ...] = ()
-
-    @property
-    def promised_alarms(self) -> Promise | None:
-        """The bound on `alarmed_successes`, where it can be read off: nothing was done on an alarm."""
-        return self.promise if self.covered and self.fallback == "watch" else None
 
     @property
     def reason(self) -> str:

@@ -1,9 +1,11 @@
 """A gate and a safety set opened together: what is covered, and what is counted."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from robolearn.guard.files import save_gate
 from robolearn.guard.guard import Guard
@@ -11,7 +13,12 @@ from robolearn.guard.tube import calibrate_again, choosing
 from robolearn.guard.tube_files import save_set
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.flow import FlowConfig
+from robolearn.report.page import _gate_cards
+from robolearn.report.terminal import format_table
+from robolearn.rollout.metrics import summarize
 from robolearn.safety.certificate import Calibration
+from robolearn.safety.conformal import exceeding_spread
+from robolearn.safety.summary import Promise
 from robolearn.types import INTERVENING
 from tests.guard.test_files import SOURCE, calibrated_set, trajectory
 
@@ -80,16 +87,32 @@ def test_episodes_that_left_a_tube_are_counted(opened, confirmed):
     assert (summary.tube.left.value, summary.tube.left.n) == (0.5, 4)
     assert summary.tube.promise.alpha == 0.1
     assert summary.promise is None
-    assert summary.promised_alarms is None
 
 
-def test_the_promise_on_alarms_is_the_gates_and_can_be_read_off_where_it_only_watches(opened, confirmed):
+def test_the_promise_on_alarms_is_the_gates(opened, confirmed):
     found, acting = confirmed
     both = opened(acting, found).summarize([rolled_out(0)], 4, {})
-    assert both.promise.alpha == 0.2
-    assert both.promised_alarms is None
+    assert (both.promise.alpha, both.tube.promise.alpha, both.covered) == (0.2, 0.1, True)
     watching = opened(SOURCE, fallback="watch").summarize([rolled_out(0)], 4, {})
-    assert watching.promised_alarms.alpha == 0.2
-    assert watching.tube is None
+    assert (watching.promise.alpha, watching.tube) == (0.2, None)
+    assert (watching.promise.low, watching.promise.high) == exceeding_spread(30, 0.2)
     elsewhere = opened(SOURCE, source=dataclasses.replace(SOURCE, configuration="moved"), fallback="watch")
-    assert elsewhere.summarize([rolled_out(0)], 4, {}).promised_alarms is None
+    assert not elsewhere.summarize([rolled_out(0)], 4, {}).covered
+
+
+def test_tables_and_pages_say_what_is_promised_and_where_nothing_is(opened, confirmed):
+    """A terminal of 80 columns holds the table."""
+    found, acting = confirmed
+    runs = [rolled_out(0)]
+    alarms, leaving = exceeding_spread(30, 0.2), exceeding_spread(40, 0.1)
+    for source, promised in ((acting, True), (SOURCE, False)):
+        gate = opened(source, found).summarize(runs, 4, {})
+        console = Console(width=80, record=True, file=io.StringIO())
+        console.print(format_table(summarize(runs, num_modes=None, control_dt=0.1), gate=gate))
+        text = console.export_text()
+        assert all(f"[{low:.3f}, {high:.3f}]" in text for low, high in (alarms, leaving)) == promised
+        assert text.count("nothing: not covered") == (0 if promised else 2)
+        notes = {card.label: card.note for card in _gate_cards(gate)}
+        assert (str(Promise(0.2, *alarms)) in notes["Alarms in successes"]) == promised
+        assert (notes["Episodes that left a tube"] == str(Promise(0.1, *leaving))) == promised
+        assert ("no promise here" in notes["Alarms in successes"]) != promised
