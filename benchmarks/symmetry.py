@@ -38,7 +38,8 @@ FLOW = Row("flow", choose("row", ["flow"], ROWS)[0].family, (Setting("euler-20",
 def make_tasks(dry: bool) -> list[Task]:
     """One for each use of the symmetry."""
     count, steps = (None, DRY_STEPS) if dry else (NUM_DEMONSTRATIONS, STEPS)
-    data = DatasetConfig((Path("avoid.zarr"),), num_episodes=count)
+    held_out = 0.5 if dry else DatasetConfig.validation_fraction
+    data = DatasetConfig((Path("avoid.zarr"),), num_episodes=count, validation_fraction=held_out)
     sizes: dict[str, Any] = {"num_states": 2, "num_repeats": 2, "selection_states": 2} if dry else {}
     return [Task(use, TrainConfig(data, symmetry=use, steps=steps), MLPConfig(), **sizes) for use in USES]
 
