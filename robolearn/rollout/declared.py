@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from robolearn.errors import warn
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.watched import WatchedEnv
 
@@ -28,5 +29,7 @@ def _ask(cfg: EnvConfig, name: str) -> Any:
     try:
         return env.attribute(name, unwrapped=True)
     finally:
-        env.close()
+        trouble = env.close()
         env.stop()
+        if trouble:
+            warn(trouble)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from robolearn.errors import warn
 from robolearn.rollout.contract import Interface
 from robolearn.rollout.declared import read_num_modes
 from robolearn.rollout.environments import EnvConfig
@@ -132,11 +133,15 @@ class LoopEnvs:
 
     def close(self, **kwargs: Any) -> None:
         """Close every environment; where one hangs in it, the rest are left to the end of the process."""
+        troubles = []
         for copy in self.copies:
-            if not copy.close() and copy.hung:
+            troubles.append(copy.close())
+            if troubles[-1] and copy.hung:
                 break
         for copy in self.copies:
             copy.stop()
+        for trouble in dict.fromkeys(filter(None, troubles)):
+            warn(trouble)
 
 
 @dataclass(frozen=True)

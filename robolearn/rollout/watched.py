@@ -7,7 +7,6 @@ from typing import Any
 
 import gymnasium as gym
 
-from robolearn.errors import warn
 from robolearn.rollout.environments import EnvConfig, make_env, reason_of
 from robolearn.rollout.readings import FaultError
 from robolearn.rollout.watchdog import HungError, Worker
@@ -75,17 +74,15 @@ class WatchedEnv:
         else:
             self.close()
 
-    def close(self) -> bool:
-        """Close the environment; where that fails it is said, and left. Return whether the thread is free."""
+    def close(self) -> str | None:
+        """Close the environment; return what went wrong, which no result depends on, or None."""
         env, self.env = self.env, None
-        if self.worker.lost:
-            return False
-        if env is not None:
+        if env is not None and not self.worker.lost:
             try:
                 self._call("close", env.close)
             except FaultError as fault:
-                warn(f"environment {self.cfg.id}: {fault}")
-        return not self.worker.lost
+                return f"environment {self.cfg.id}: {fault}"
+        return None
 
     def stop(self) -> None:
         """Let the thread end."""
