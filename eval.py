@@ -33,6 +33,7 @@ from robolearn.rollout.evaluation import evaluate, measure_latency
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import record_videos
+from robolearn.rollout.trust import check_known
 from robolearn.starts import judged
 from robolearn.training.device import choose_device
 from robolearn.training.logger import read_records
@@ -61,6 +62,8 @@ class EvalConfig:
     execution: Annotated[Execution, tyro.conf.arg(name="")] = field(default_factory=Execution)
     env: EnvConfig = field(default_factory=EnvConfig)
     """Environment; by default the one of the training run."""
+    trust: bool = False
+    """Make the environment that the run names also where that imports a module other than the known ones."""
     gate: bool = False
     """Score every plan, and let the fallback act where the run's gate says so; see python -m robolearn calibrate."""
     safety_set: bool = False
@@ -102,6 +105,8 @@ def evaluate_run(cfg: EvalConfig, run: Run, out: Path, command: str) -> None:
     """Roll out and write; what was rolled out is on disk before anything else is made of it."""
     console = Console()
     trained, data = run.config(), run.data()
+    if cfg.env.id is None and not cfg.trust:
+        check_known(trained.env, run.directory / "config.json")
     device = choose_device(cfg.device, threads=cfg.threads)
     checkpoint = run.checkpoint(cfg.checkpoint)
     policy = Policy.load(checkpoint, device=device, sampler=cfg.sampler, steps=cfg.steps)

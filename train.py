@@ -13,10 +13,13 @@ from typing import Annotated, Any, Union
 import torch
 import tyro
 
+from robolearn.data.demos import Demos
 from robolearn.errors import user_errors
 from robolearn.locks import hold
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.registry import BACKBONES, FAMILIES
+from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.trust import check_known
 from robolearn.training.assemble import assemble
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, choose_device, num_processes
@@ -49,6 +52,7 @@ def parse(arguments: list[str]) -> tuple[Any, Any, TrainConfig, Path | None, boo
     before = options
     resume_help = "Go on with this run; flags change its options."
     changed_help = "With --resume: go on although the demonstrations have changed since; data.json keeps both hashes."
+    trust_help = "For rollouts and symmetry, make the environment that the data or the run name, whatever it imports."
     Arguments = dataclasses.make_dataclass(
         "Arguments",
         [
@@ -57,6 +61,7 @@ def parse(arguments: list[str]) -> tuple[Any, Any, TrainConfig, Path | None, boo
             ("options", Annotated[TrainConfig, tyro.conf.arg(name="")], options),
             ("resume", Annotated[Path | None, tyro.conf.arg(help=resume_help)], None),
             ("changed_data", Annotated[bool, tyro.conf.arg(help=changed_help)], False),
+            ("trust", Annotated[bool, tyro.conf.arg(help=trust_help)], False),
         ],
         frozen=True,
     )
@@ -67,10 +72,19 @@ def parse(arguments: list[str]) -> tuple[Any, Any, TrainConfig, Path | None, boo
         args.options.check_resumes(before)
     if args.options.num_members > 1 and num_processes() > 1:
         raise ValueError(f"--num-members {args.options.num_members} starts its own processes; run it without torchrun")
+    if not args.trust and "--env.id" not in {argument.partition("=")[0] for argument in arguments}:
+        check_environment(args.options)
     family = args.family
     if isinstance(family, MixtureConfig) and family.teacher_run is not None:
         family = dataclasses.replace(family, teacher_run=family.teacher_run.absolute())
     return family, args.backbone, args.options, args.resume, args.changed_data
+
+
+def check_environment(options: TrainConfig) -> None:
+    """Refuse an environment that only files name, where training makes it and it is of no known module."""
+    if options.rollout_every or options.symmetry != "ignore":
+        demos = Demos.open(options.dataset.path)
+        check_known(options.env.over(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs)), demos.name)
 
 
 def main(arguments: list[str]) -> None:

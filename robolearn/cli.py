@@ -127,6 +127,7 @@ def calibrate(
     env_kwargs: Annotated[dict[str, int | float | bool | str] | None, arg(name="env.kwargs")] = None,
     env_max_episode_steps: Annotated[int | None, arg(name="env.max-episode-steps")] = None,
     env_timeout: Annotated[float | None, arg(name="env.timeout")] = None,
+    trust: bool = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int | None = None,
 ) -> None:
@@ -164,6 +165,7 @@ def calibrate(
         env_kwargs: Keyword arguments of gymnasium.make.
         env_max_episode_steps: Length at which an episode is cut; by default the environment's own.
         env_timeout: Seconds that a reset or step of a third-party environment may take; by default 60.
+        trust: Make the environment that the run names also where that imports a module other than the known ones.
         device: Where the policy runs.
         threads: CPU threads; by default one per two cores, at most 4.
     """
@@ -179,6 +181,7 @@ def calibrate(
     from robolearn.report.results import write_partial
     from robolearn.rollout.environments import EnvConfig
     from robolearn.rollout.execution import Execution
+    from robolearn.rollout.trust import check_known
     from robolearn.training.device import choose_device
     from robolearn.training.embeddings import embed_demonstrations
     from robolearn.training.run import Run
@@ -188,6 +191,8 @@ def calibrate(
     check_calibration(episodes, seed, alpha, beta, halves=safety_set)
     opened = Run.open(run)
     trained = opened.config()
+    if env_id is None and not trust:
+        check_known(trained.env, run / "config.json")
     checkpoints, sampling = opened.members(checkpoint), {"sampler": sampler, "steps": steps}
     ensemble = Ensemble.load(checkpoints, device=choose_device(device, threads=threads), **sampling)
     env = EnvConfig(env_id, env_kwargs or {}, env_max_episode_steps, env_timeout).over(trained.env)

@@ -18,6 +18,7 @@ from robolearn.config import read_json, write_json
 from robolearn.data.demos import Demos
 from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.trust import check_known
 from robolearn.types import Array
 
 ROUNDS = 8  # each of as many episodes as a policy has
@@ -49,6 +50,8 @@ def ask_expert(task: Task, data: Path, runs: Path) -> None:
         return
     attrs = Demos.open([data / path for path in task.train.dataset.path]).attrs
     env = task.train.env.over(EnvConfig(attrs.env_id, attrs.env_kwargs))
+    if task.train.env.id is None:
+        check_known(env, data)
     evaluation = _episodes(env, seeds.EVALUATION.start + np.arange(task.num_states), task.num_repeats)
     selection = _episodes(env, seeds.SELECTION.start + np.arange(task.selection_states), task.num_repeats)
     rounds = [{"evaluation": e, "selection": s} for e, s in zip(evaluation, selection, strict=True)]
