@@ -134,7 +134,8 @@ class DemoWriter(DemoStore):
         if "episode_ends" not in meta:
             layout: Any = {"shape": (0,), "chunks": (LOW_DIM_CHUNK,), "dtype": "int64", "compressors": _checked()}
             meta.create_array("episode_ends", **layout)
-        return cls(path, _ChunksFirst(path))
+        with zarr.config.set(CONFIG):  # arrays remember it: chunks of zeros are to be written
+            return cls(path, _ChunksFirst(path))
 
     def __enter__(self) -> DemoWriter:
         with ExitStack() as held:

@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from robolearn.data.attrs import StoreAttrs
@@ -11,6 +12,7 @@ from robolearn.data.collect import collect
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter, is_unbegun
 from robolearn.locks import HeldError
+from robolearn.types import Episode
 from tests.data.episodes import assert_same, make_episode
 
 LINE = "tests.data.line_env:test/Line-v0"
@@ -45,6 +47,22 @@ def test_a_writer_never_writes_over_what_another_appended(tmp_path):
     store = DemoStore.open(path)
     assert store.num_episodes == 2
     assert_same(store.episode(0), make_episode(0))
+
+
+def test_zeros_survive_a_second_writer(tmp_path):
+    """zarr would remove a chunk that holds nothing but its fill value, and a missing chunk is lost data."""
+    path = tmp_path / "x.zarr"
+    for count in (1, 2, 3):
+        writer = DemoWriter.append_to(path) if path.exists() else DemoWriter.create(path, attrs=StoreAttrs())
+        zeros = np.zeros((5, 2), np.float32)
+        writer.append(Episode({"state": zeros}, zeros, {"seed": 0, "success": False, "mode": 0}))
+        store = DemoStore.open(path)
+        assert {name: len(values) for name, values in store.episode_attrs.items()} == {
+            "seed": count,
+            "success": count,
+            "mode": count,
+        }
+        assert not store.read("state").any()
 
 
 def test_a_kill_at_any_point_of_the_beginning_is_no_dead_end(tmp_path, monkeypatch):
