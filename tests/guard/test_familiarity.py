@@ -60,7 +60,7 @@ def test_a_file_without_the_score_is_refused(fitted, tmp_path):
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_numbers_that_are_not_finite_are_refused(fitted, tmp_path, value):
     save_familiarity(tmp_path, {"mahalanobis": Reference(mahalanobis, torch.full((20, 4), value))})
-    with pytest.raises(ValueError, match=f"{FILE}: a number of score mahalanobis is not finite"):
+    with pytest.raises(ValueError, match=f"{FILE}: mahalanobis.reference holds NaN or infinity"):
         load_familiarity(tmp_path, ["mahalanobis"], torch.device("cpu"))
 
 
