@@ -11,6 +11,7 @@ import numpy as np
 
 from robolearn.data.checks import finite_problem, float32_problem
 from robolearn.data.demos import Demos
+from robolearn.data.glitches import squeezed
 from robolearn.types import is_image
 
 logger = logging.getLogger("robolearn")
@@ -31,6 +32,8 @@ def decode(demos: Demos, key: str) -> np.ndarray:
     rows = np.empty(*_layout(demos, key))
     for start, slab in _slabs(demos, key):
         rows[start : start + len(slab)] = slab
+    for line in squeezed(key, rows, demos.episode_ends) if rows.ndim == 2 else ():
+        logger.warning("%s: %s", demos.name, line)
     return rows
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from robolearn.data.checks import ends_problem, finite_problem, float32_problem
+from robolearn.data.glitches import squeezed
 from robolearn.data.normalizer import ABSOLUTE_RANGE, RELATIVE_RANGE
 from robolearn.data.store import DemoStore
 
@@ -137,6 +138,8 @@ def _examine_rows(store: DemoStore, key: str, rows: np.ndarray, ends: np.ndarray
         report.not_finite[key] = int((~finite).sum())
     elif wrong := float32_problem(key, rows, ends):
         report.problems.append(f"{store.path}: {wrong}")
+    else:
+        report.notes += squeezed(key, rows, ends)
     for dim in range(rows.shape[1]):
         good = rows[finite[:, dim], dim].astype(np.float64)
         if len(good) == 0:
