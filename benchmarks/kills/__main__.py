@@ -26,6 +26,7 @@ from benchmarks.kills.judging import Calibrate, Evaluate
 from benchmarks.kills.process import Command, Kill
 from benchmarks.kills.training import Train
 from benchmarks.kills.work import Collect, Work, succeed
+from robolearn import seeds
 from robolearn.config import write_json
 from robolearn.report.facts import machine_facts
 
@@ -90,7 +91,7 @@ def campaign(
 ) -> dict[str, Any]:
     """Run what is missing of `number` trials of each command whose name begins with `only`."""
     for work in (work for work in works(folder) if work.name.startswith(only)):
-        for i, (kill, two) in enumerate(plan(work, number, np.random.default_rng(0))):
+        for i, (kill, two) in enumerate(plan(work, number, np.random.default_rng(seeds.FIXED))):
             key = f"{work.name} {i}"
             if key not in done:
                 signum = signal.Signals(kill.signum).name

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.kills.training import CPU, WithRun, load_command
 from benchmarks.kills.work import ENV, succeed
+from robolearn import seeds
 from robolearn.cli import main as cli
 from robolearn.files import finish_replacing
 
@@ -58,7 +59,7 @@ class Calibrate(WithRun):
         """A run with an older calibration, or without."""
         shutil.rmtree(self.target, ignore_errors=True)
         shutil.copytree(self.trained("run", 2), self.target, symlinks=True)
-        self.old, self.new = self.calibrated(700_000), self.calibrated(700_100)
+        self.old, self.new = self.calibrated(seeds.CALIBRATION.start), self.calibrated(seeds.CALIBRATION.start + 100)
         if self.begun:
             shutil.copytree(self.folder / "seed-700000" / self.what, self.target / self.what)
 
@@ -122,7 +123,7 @@ class Evaluate(WithRun):
         """A run with older results, or without."""
         shutil.rmtree(self.target, ignore_errors=True)
         shutil.copytree(self.trained("run", 2), self.target, symlinks=True)
-        self.old, self.new = self.evaluated(100_000), self.evaluated(100_100)
+        self.old, self.new = self.evaluated(seeds.EVALUATION.start), self.evaluated(seeds.EVALUATION.start + 100)
         if self.begun:
             shutil.copytree(self.folder / "seed-100000" / "eval", self.target / "eval")
 
