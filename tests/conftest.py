@@ -97,11 +97,11 @@ def nets_giving():
 def write_demos():
     """Write synthetic demonstrations: a random walk whose action is the next state."""
 
-    def write(path, *, lengths=(20,) * 6, env_id="envs:robolearn/Avoid-v0", env_kwargs=None, seed=0):
+    def write(path, *, lengths=(20,) * 6, env_id="envs:robolearn/Avoid-v0", env_kwargs=None, seed=0, dims=4):
         rng = np.random.default_rng(seed)
         episodes = []
         for length in lengths:
-            state = np.cumsum(0.1 * rng.standard_normal((length + 1, 4)), axis=0).astype(np.float32)
+            state = np.cumsum(0.1 * rng.standard_normal((length + 1, dims)), axis=0).astype(np.float32)
             episodes.append(Episode(obs={"state": state[:-1]}, actions=state[1:, :2]))
         attrs = StoreAttrs(env_id=env_id, control_dt=0.05, obs_keys=("state",), env_kwargs=env_kwargs or {})
         DemoWriter.create(path, attrs=attrs).extend(episodes)

@@ -198,6 +198,21 @@ def test_a_failing_rollout_is_a_warning_and_costs_neither_checkpoint_nor_trainin
     assert (run.last_step(), run.best_step()) == (4, None)
 
 
+def test_a_rollout_of_broken_episodes_is_a_warning_and_costs_neither(
+    tmp_path, write_demos, tiny_flags, train_main, capsys, read_metrics
+):
+    """The environment starts; every episode breaks in its third step."""
+    demos = write_demos(tmp_path / "two.zarr", env_id="tests.rollout.bad_envs:bad/NanObs-v0", dims=2)
+    rolling = ["--rollout-every", "2", "--rollout-episodes", "2", "--steps", "4", "--checkpoint-every", "100"]
+    train_main([*tiny_flags, "--dataset.path", str(demos), "--out", str(tmp_path / "run"), *rolling, "--trust"])
+    told = [line for line in capsys.readouterr().err.splitlines() if "the rollout failed" in line]
+    assert [line.split(" failed")[0] for line in told] == [f"warning: step {step}: the rollout" for step in (2, 4)]
+    assert all("all 2 episodes are broken; the first: observation 'state' is not finite" in line for line in told)
+    assert not [record for record in read_metrics(tmp_path / "run") if any("rollout/" in name for name in record)]
+    run = Run.open(tmp_path / "run")
+    assert (run.last_step(), run.best_step()) == (4, None)
+
+
 def test_a_failing_video_leaves_the_numbers(tmp_path, train_main, flags, monkeypatch, capsys, read_metrics):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
