@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 
@@ -19,6 +21,11 @@ def ends_problem(ends: np.ndarray) -> str | None:
         what = "has no steps" if lengths[i] == 0 else "ends before it starts"
         return f"meta/episode_ends: episode {i} {what} (from {before} to {int(ends[i])}); ends must increase"
     return None
+
+
+def ends_checksum(ends: np.ndarray) -> str:
+    """sha256 of the episodes' ends [e], and so of their number, which no chunk's checksum covers."""
+    return hashlib.sha256(np.ascontiguousarray(ends, dtype="<i8").tobytes()).hexdigest()
 
 
 def type_problem(key: str, dtype: np.dtype) -> str | None:

@@ -28,6 +28,7 @@ from robolearn.data.codecs import (
 )
 from robolearn.data.container import Container
 
+CHECKSUM = "sha256"  # attribute in which a writer notes that of an array's decoded content
 MAX_DOCUMENT = 16 << 20  # bytes of a document, attributes included
 MAX_CHUNK = 256 << 20  # bytes decoded, of a chunk or of the chunks that lie side by side
 MAX_CHUNKS, MAX_BESIDE = 1 << 22, 1 << 16  # of an array, and side by side
@@ -51,6 +52,7 @@ class ArrayFacts:
         encoded: Bytes that the compressor gives back.
         index: Of sharded files: (whether the index is at the file's end, bytes of its checksum).
         has_fill: Whether it says what chunks hold that are absent.
+        checksum: Of its decoded content, where our writer noted one.
     """
 
     name: str
@@ -63,6 +65,7 @@ class ArrayFacts:
     encoded: int
     index: tuple[bool, int] | None
     has_fill: bool
+    checksum: str | None = None
 
 
 @dataclass(frozen=True)
@@ -193,8 +196,9 @@ def _facts_v3(name: str, raw: dict[str, Any]) -> ArrayFacts:
     shape, chunk = _sizes(raw.get("shape"), "shape", 0), _sizes(grid.get("chunk_shape"), "chunk_shape", 1)
     inner, compressor, index = _codecs_v3(raw.get("codecs"), chunk, shards=True)
     metadata = {key: value for key, value in raw.items() if key not in ("attributes", "consolidated_metadata")}
-    encoded = math.prod(inner) * dtype.itemsize
-    return ArrayFacts(name, metadata, shape, dtype, chunk, inner, compressor, encoded, index, "fill_value" in raw)
+    encoded, has_fill, attributes = math.prod(inner) * dtype.itemsize, "fill_value" in raw, raw.get("attributes")
+    checksum = attributes.get(CHECKSUM) if isinstance(attributes, dict) else None
+    return ArrayFacts(name, metadata, shape, dtype, chunk, inner, compressor, encoded, index, has_fill, checksum)
 
 
 def _codecs_v3(

@@ -24,7 +24,7 @@ from zarr.abc.store import Store
 from zarr.storage import MemoryStore, StorePath
 
 from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
-from robolearn.data.checks import ends_problem
+from robolearn.data.checks import ends_checksum, ends_problem
 from robolearn.data.chunks import ChunkReader
 from robolearn.data.container import Container
 from robolearn.data.metadata import read_layout
@@ -76,7 +76,7 @@ class DemoStore:
         ends = self._meta.get("episode_ends")
         if ends is not None and ends.ndim:
             try:
-                self.episode_ends = self._chunks.rows("meta/episode_ends", ends, 0, ends.shape[0])
+                self.episode_ends = self._read_ends(ends, layout.arrays["meta/episode_ends"].checksum)
             except (ValueError, OSError) as error:
                 del self._meta["episode_ends"]
                 self.refused["meta/episode_ends"] = str(error).removeprefix(f"{path}: ")
@@ -250,6 +250,10 @@ class DemoStore:
         array = self._data[key]
         if key == "action" and array.ndim != 2:
             return f"data/action has shape {array.shape}, expected [time, a]"
+        if self.attrs.schema_version is not None and any(np.greater(array.chunks[1:], array.shape[1:])):
+            return (
+                f"data/{key} has steps of shape {array.shape[1:]} in chunks of {array.chunks[1:]}, which cuts them off"
+            )
         length = array.shape[0] if array.ndim else 0
         # Our own stores may carry the rows of an episode that was being written when the writer died.
         if length < self.num_steps or (length > self.num_steps and self.attrs.schema_version is None):
@@ -272,6 +276,16 @@ class DemoStore:
         fault = self.fault(key)
         if fault:
             raise ValueError(f"{self.path}: {fault}")
+
+    def _read_ends(self, array: zarr.Array, checksum: str | None) -> np.ndarray:
+        """The episodes' ends, all of them: a flipped bit in their number would leave episodes out silently.
+
+        Stores that were written before there was a checksum have none.
+        """
+        ends = self._chunks.rows("meta/episode_ends", array, 0, array.shape[0])
+        if checksum is not None and checksum != ends_checksum(ends):
+            raise ValueError(f"is damaged: {len(ends)} ends are not those that its checksum was made of")
+        return ends
 
     def _array(self, key: str) -> zarr.Array:
         self.check_key(key)

@@ -8,6 +8,7 @@ Who writes holds the store's lock and appends to the end that is there, since tw
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -23,8 +24,9 @@ from zarr.storage import StorePath
 
 from robolearn.config import read_json
 from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
-from robolearn.data.checks import finite_problem, type_problem
+from robolearn.data.checks import ends_checksum, finite_problem, type_problem
 from robolearn.data.chunks import CONFIG, Files
+from robolearn.data.metadata import CHECKSUM
 from robolearn.data.store import DemoStore
 from robolearn.files import remove
 from robolearn.locks import LOCK_FILE, hold
@@ -50,6 +52,10 @@ class _ChunksFirst(Files):
 
     def hold(self) -> None:
         self._held = {}
+
+    def note(self, key: str, attributes: dict[str, str]) -> None:
+        """Give a document that waits these attributes, so that both are replaced at once."""
+        self._held[key] = json.dumps({**json.loads(self._held[key]), "attributes": attributes}, indent=2).encode()
 
     def release(self) -> None:
         for key, content in self._held.items():
@@ -194,6 +200,7 @@ class DemoWriter(DemoStore):
         for name, values in numbers.items():
             _put(self._require("meta", self._meta, name, values), self.num_episodes, values)
         _put(self._meta["episode_ends"], self.num_episodes, ends[self.num_episodes :])
+        self._files.note(ENDS, {CHECKSUM: ends_checksum(ends)})
         self._files.release()
 
     def _check(self, episode: Episode, like: Episode, index: int) -> None:

@@ -1,5 +1,6 @@
 """Damaged input: one line that names the file, key, episode and index."""
 
+import json
 import shutil
 
 import numpy as np
@@ -55,6 +56,44 @@ def test_missing_part(path, name):
     shutil.rmtree(path / name)
     missing = {"data": "data/action", "meta": "meta/episode_ends"}.get(name, name)
     refused(path, missing, "is missing")
+
+
+@pytest.mark.parametrize("name", ["meta/episode_ends", "data/state", "data/action"])
+def test_a_flipped_bit_in_a_shape_leaves_nothing_out_silently(path, name):
+    """No chunk's checksum covers a shape: 5 ends may become 4 or 1, and 4 numbers of a step 0."""
+    content, document = DemoStore.open(path).content_hash(), path / name / "zarr.json"
+    whole = document.read_bytes()
+    begin = whole.index(b"[", whole.index(b'"shape"'))
+    noticed = 0
+    for at in range(begin, whole.index(b"]", begin) + 1):
+        for bit in range(8):
+            document.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << bit)]) + whole[at + 1 :])
+            try:
+                assert DemoStore.open(path).content_hash() == content
+            except ValueError:
+                noticed += 1
+    assert noticed
+
+
+@pytest.mark.parametrize("count", [1, 4, 6, 4096])
+def test_a_wrong_number_of_episodes_is_noticed(path, count):
+    document = path / "meta" / "episode_ends" / "zarr.json"
+    content = json.loads(document.read_text())
+    document.write_text(json.dumps({**content, "shape": [count]}))
+    refused(path, f"meta/episode_ends is damaged: {count} ends are not those")
+    with pytest.raises(ValueError, match="only an intact store can be appended to"):
+        DemoWriter.append_to(path)
+
+
+def test_a_store_without_the_checksum_opens_and_gets_one(path):
+    document = path / "meta" / "episode_ends" / "zarr.json"
+    content = json.loads(document.read_text())
+    document.write_text(json.dumps({**content, "attributes": {}}))  # as it was written before
+    assert DemoStore.open(path).num_episodes == 5
+    DemoWriter.append_to(path).append(make_episode(5))
+    assert DemoStore.open(path).num_episodes == 6
+    document.write_text(document.read_text().replace("6", "4", 1))
+    refused(path, "meta/episode_ends is damaged")
 
 
 @pytest.mark.parametrize(
