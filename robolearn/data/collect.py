@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from robolearn import seeds
 from robolearn.data.attrs import StoreAttrs
+from robolearn.data.demonstrator import Demonstrator, Step
 from robolearn.data.writer import DemoWriter, is_unbegun
-from robolearn.errors import one_line, warned
 from robolearn.types import Array, Episode, Scalar
 
 MIN_ATTEMPTS, MIN_SUCCESS_RATE = 200, 0.1
@@ -61,34 +59,27 @@ def collect(
         on_episode: Called after each finished episode.
 
     Raises:
-        ValueError: No such environment, it has no expert or one that rarely succeeds, `out` holds other data,
-            or the disk refuses.
+        ValueError: No such environment, it has no expert or one that rarely succeeds, it fails or returns nonsense
+            while it is recorded, `out` holds other data, or the disk refuses. Finished episodes are kept.
     """
     if num_episodes < 1 or num_envs < 1 or seed < 0:
         raise ValueError("collect: needs at least 1 episode, at least 1 environment and a seed >= 0")
+    envs = Demonstrator(env_id, min(num_envs, num_episodes))
     try:
-        envs: Any = gym.make_vec(env_id, num_envs=min(num_envs, num_episodes))
-    except Exception as error:  # whatever a stranger's environment raises when it is made
-        raise ValueError(f"environment {env_id}: {type(error).__name__}: {one_line(error)}") from error
-    try:
-        if not hasattr(envs, "expert_action"):
-            raise ValueError(f"environment {env_id}: has no scripted expert (no expert_action)")
-        envs.reset(seed=list(range(envs.num_envs)), options={"reset_mask": np.ones(envs.num_envs, bool)})
-        envs.expert_action()  # an environment without an expert says so here, before anything is written
-        with _open(out, env_id, envs, seed, keep_failures) as store:
+        envs.reset(list(range(envs.num_envs)), np.ones(envs.num_envs, bool))
+        envs.act()  # an environment without an expert says so here, before anything is written
+        with _open(out, envs, seed, keep_failures) as store:
             return _Recorder(store, envs, seed, keep_failures, on_episode).run(num_episodes)
     finally:
-        with warned("closing the environments"):
-            envs.close()
+        envs.close()
 
 
-def _open(out: Path, env_id: str, envs: Any, seed: int, keep_failures: bool) -> DemoWriter:
-    space = envs.single_observation_space
+def _open(out: Path, envs: Demonstrator, seed: int, keep_failures: bool) -> DemoWriter:
     attrs = StoreAttrs(
-        env_id=env_id,
-        control_dt=getattr(envs, "control_dt", None),
-        units=dict(getattr(envs, "units", {})),
-        obs_keys=tuple(space.keys()) if isinstance(space, gym.spaces.Dict) else ("state",),
+        env_id=envs.env_id,
+        control_dt=envs.control_dt,
+        units=envs.units,
+        obs_keys=tuple(envs.obs_shapes),
         expert="scripted" + (", failures kept" if keep_failures else ""),
         source=f"recorded by robolearn, seeds from {seed}",
     )
@@ -110,9 +101,8 @@ class _Slot:
 
     def episode(self, success: bool, mode: int) -> Episode:
         obs = {key: np.stack([o[key] for o in self.obs]) for key in self.obs[0]}
-        obs = {key: rows if rows.dtype == np.uint8 else rows.astype(np.float32) for key, rows in obs.items()}
         attrs: dict[str, Scalar] = {"seed": self.seed, "success": success, "mode": mode}
-        return Episode(obs=obs, actions=np.stack(self.labels).astype(np.float32), attrs=attrs)
+        return Episode(obs=obs, actions=np.stack(self.labels), attrs=attrs)
 
 
 class _Recorder:
@@ -121,7 +111,7 @@ class _Recorder:
     def __init__(
         self,
         store: DemoWriter,
-        envs: Any,
+        envs: Demonstrator,
         seed: int,
         keep_failures: bool,
         on_episode: Callable[[Collected], None],
@@ -143,14 +133,14 @@ class _Recorder:
             while self.store.num_episodes + len(self.ready) < wanted:
                 if restart.any():
                     seeds = [slot.seed for slot in slots]
-                    obs = self._named(self.envs.reset(seed=seeds, options={"reset_mask": restart})[0])
-                obs, ended, info = self._step(slots, obs)
-                for i in np.flatnonzero(ended):
-                    self.finished[slots[i].seed] = self._keep(slots[i], {k: v[i] for k, v in info.items()})
+                    obs = self.envs.reset(seeds, restart)
+                step = self._step(slots, obs)
+                for i in np.flatnonzero(step.ended).tolist():
+                    self.finished[slots[i].seed] = self._keep(slots[i], step, i)
                     slots[i] = self._new_slot()
-                restart = ended
+                obs, restart = step.obs, step.ended
                 self._collect_ready(wanted)
-        finally:  # also on Ctrl-C: what is finished is kept
+        finally:  # also on Ctrl-C, and where the environment fails: what is finished is kept
             self._flush()
         return self._progress()
 
@@ -158,22 +148,20 @@ class _Recorder:
         self.next_started += 1
         return _Slot(self.next_started - 1)
 
-    def _step(self, slots: list[_Slot], obs: dict[str, Array]) -> tuple[dict[str, Array], Array, dict[str, Any]]:
-        label, executed = self.envs.expert_action()
+    def _step(self, slots: list[_Slot], obs: dict[str, Array]) -> Step:
+        for key, value in obs.items():
+            self.envs.check_finite(f"observation {key!r}", value)
+        label, executed = self.envs.act()
         for i, slot in enumerate(slots):
             slot.obs.append({key: value[i].copy() for key, value in obs.items()})
             slot.labels.append(label[i].copy())
-        after, _, terminated, truncated, info = self.envs.step(executed)
-        return self._named(after), terminated | truncated, info
+        return self.envs.step(executed)
 
-    def _named(self, obs: Any) -> dict[str, Array]:
-        return obs if isinstance(obs, dict) else {"state": obs}
-
-    def _keep(self, slot: _Slot, info: dict[str, Any]) -> Episode | None:
-        success = bool(info["success"])
-        if info.get("unstable", False) or not (success or self.keep_failures):
+    def _keep(self, slot: _Slot, step: Step, i: int) -> Episode | None:
+        success = bool(step.success[i])
+        if step.unstable[i] or not (success or self.keep_failures):
             return None
-        return slot.episode(success, int(info.get("mode", -1)))
+        return slot.episode(success, int(step.mode[i]))
 
     def _collect_ready(self, wanted: int) -> None:
         """Move episodes to `ready` as far as all earlier seeds are finished too."""

@@ -94,7 +94,9 @@ def test_images_are_stored_as_they_are_in_small_chunks(tmp_path):
             collect(pixels, 2, tmp_path / f"{num_envs}.zarr", seed=3, num_envs=num_envs)
             store = DemoStore.open(tmp_path / f"{num_envs}.zarr")
             hashes.add(store.content_hash())
-    except RuntimeError as error:
+    except ValueError as error:
+        if "raised" not in str(error):
+            raise
         pytest.skip(f"cannot render here: {error}")
     assert len(hashes) == 1
     assert set(store.attrs.obs_keys) == {"image", "state"}
