@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import track
 
 from robolearn import seeds
 from robolearn.errors import exit_status, user_errors, warn, warned
@@ -22,6 +21,7 @@ from robolearn.guard.interventions import check_recordable, record_interventions
 from robolearn.locks import hold
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
+from robolearn.report.counting import counting
 from robolearn.report.facts import machine_facts
 from robolearn.report.page import Report, write_report
 from robolearn.report.results import PAGE_FILE, place_for_partial, write_results
@@ -116,23 +116,22 @@ def evaluate_run(cfg: EvalConfig, run: Run, out: Path, command: str) -> None:
     modes = num_modes(env)
 
     def roll_out(guard: Guard | None, finished: list[Trajectory]) -> list[Trajectory]:
-        bar = iter(track(range(cfg.episodes), "rolling out", console=console))
-        next(bar)
+        with counting(cfg.episodes, "rolling out", console) as count:
 
-        def note(trajectory: Trajectory) -> None:
-            finished.append(trajectory)
-            next(bar, None)
+            def note(trajectory: Trajectory) -> None:
+                finished.append(trajectory)
+                count()
 
-        return evaluate(
-            policy,
-            env,
-            range(cfg.episodes),
-            execution=execution,
-            seed=cfg.seed,
-            num_envs=cfg.num_envs,
-            on_done=note,
-            make_controller=Controller if guard is None else guard.make_controller,
-        )
+            return evaluate(
+                policy,
+                env,
+                range(cfg.episodes),
+                execution=execution,
+                seed=cfg.seed,
+                num_envs=cfg.num_envs,
+                on_done=note,
+                make_controller=Controller if guard is None else guard.make_controller,
+            )
 
     finished: list[Trajectory] = []
     try:

@@ -169,8 +169,6 @@ def calibrate(
         device: Where the policy runs.
         threads: CPU threads; by default one per two cores, at most 4.
     """
-    from rich.progress import track
-
     from robolearn.guard.calibrate import Rollouts, check_calibration, check_choices, check_environment, describe
     from robolearn.guard.familiarity import FAMILIARITY, NUM_EMBEDDINGS, fit_familiarity
     from robolearn.guard.files import describe_source, save_gate
@@ -178,6 +176,7 @@ def calibrate(
     from robolearn.guard.tube_files import open_set, save_set
     from robolearn.locks import hold
     from robolearn.policies.ensemble import Ensemble
+    from robolearn.report.counting import counting
     from robolearn.report.results import write_partial
     from robolearn.rollout.environments import EnvConfig
     from robolearn.rollout.execution import Execution
@@ -198,19 +197,17 @@ def calibrate(
     env = EnvConfig(env_id, env_kwargs or {}, env_max_episode_steps, env_timeout).over(trained.env)
     execution = Execution(exec_horizon, candidates=candidates, keep_noise=keep_noise).over(trained.exec_horizon)
     source = describe_source(checkpoints, env, execution, sampling)
-    bar = iter(track(range(episodes * (1 + rounds)), "calibrating"))
-    next(bar)
     finished: list[Trajectory] = []
 
     def note(trajectory: Trajectory) -> None:
         finished.append(trajectory)
-        next(bar, None)
+        count()
 
     if safety_set or within_set:
         check_environment(env, tuple(ensemble.cfg.obs_shapes), fallback)
     rollouts = Rollouts(ensemble, env, execution, source, seed, episodes, num_envs, fallback, note)
     place = run / ("tube" if safety_set else "gate")
-    with hold(place):
+    with hold(place), counting(episodes * (1 + rounds), "calibrating") as count:
         try:
             if safety_set:
                 check_position(ensemble.cfg.obs_shapes, key, position)

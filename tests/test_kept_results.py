@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 
 import pytest
 
@@ -44,22 +43,21 @@ def test_a_failing_renderer_is_a_warning(run, eval_main, monkeypatch, capsys):
 
 
 def test_a_failing_page_leaves_the_results(run, eval_main, monkeypatch, capsys):
-    monkeypatch.setattr(sys.modules["eval"], "write_report", fail)
+    monkeypatch.setitem(eval_main.__globals__, "write_report", fail)
     eval_main([str(run), "--videos", "0", *LOOK])
     assert "warning: the page is left out" in capsys.readouterr().err
     assert {"summary", "latency"} <= set(read_json(run / "eval" / "summary.json"))
 
 
 def test_what_fails_after_the_rollouts_finds_the_results_written(run, eval_main, monkeypatch):
-    monkeypatch.setattr(sys.modules["eval"], "measure_latency", fail)
+    monkeypatch.setitem(eval_main.__globals__, "measure_latency", fail)
     with pytest.raises(RuntimeError, match="display"):
         eval_main([str(run), *LOOK])
     assert len(rows(run / "eval")) == 4
 
 
-def stop_after(count):
+def stop_after(original, count):
     """Stands in for evaluate: stops, as Ctrl-C does, when so many episodes have finished."""
-    original = sys.modules["eval"].evaluate
 
     def evaluate(*arguments, on_done, **kwargs):
         finished = []
@@ -78,8 +76,9 @@ def stop_after(count):
 def test_a_stopped_evaluation_keeps_its_finished_episodes_and_says_that_it_is_partial(
     run, eval_main, monkeypatch, capsys
 ):
+    evaluate = eval_main.__globals__["evaluate"]
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["eval"], "evaluate", stop_after(3))
+        patch.setitem(eval_main.__globals__, "evaluate", stop_after(evaluate, 3))
         with pytest.raises(SystemExit) as caught, user_errors():
             eval_main([str(run), *LOOK])
     assert caught.value.code == 130
@@ -91,7 +90,7 @@ def test_a_stopped_evaluation_keeps_its_finished_episodes_and_says_that_it_is_pa
     eval_main([str(run), "--videos", "0", *LOOK])  # a complete one takes its place
     assert "partial" not in read_json(run / "eval" / "summary.json")
     with monkeypatch.context() as patch:  # and is not replaced by a partial one
-        patch.setattr(sys.modules["eval"], "evaluate", stop_after(2))
+        patch.setitem(eval_main.__globals__, "evaluate", stop_after(evaluate, 2))
         with pytest.raises(SystemExit):
             eval_main([str(run), *LOOK])
     assert len(rows(run / "eval")) == 4

@@ -80,7 +80,7 @@ def test_what_was_not_changed_is_opened(gate, tube):
     [
         ({"threshold": 2.0}, "the gate has threshold 2 "),
         ({"release": 0.0}, "release 0 "),
-        ({"threshold": math.nan}, "must be at most the threshold nan"),
+        ({"threshold": math.nan}, "expected float, found nan"),
         ({"score": "entropy"}, "on score entropy, its calibration episodes give .* on stac"),
         ({"num_samples": 2}, "calibrate again"),
     ],
@@ -150,11 +150,11 @@ def test_a_fitted_score_is_hashed(gate):
     [
         ("scale", lambda x: [v / 1000 for v in x], "the scale are not those of its episodes"),
         ("scale", lambda x: [-v for v in x], "the scale are not"),
-        ("scale", lambda x: [math.nan for _ in x], "the scale are not"),
+        ("scale", lambda x: [math.nan for _ in x], "Description.scale: expected float, found nan"),
         ("scale", lambda x: x[:-1], "the scale are not|largest errors are not"),
         ("scale", lambda x: [], "the tube has no steps"),
         ("weights", lambda x: [[2 * v for v in row] for row in x], "the weights are not those of its episodes"),
-        ("weights", lambda x: [[math.nan for _ in row] for row in x], "the weights are not"),
+        ("weights", lambda x: [[math.nan for _ in row] for row in x], "Description.weights: expected float, found nan"),
         ("weights", lambda x: x[:1], "the weights are not"),
         ("position", lambda x: [1, 0][:1], "the scale are not"),
         ("position", lambda x: [0, 7], "must be numbers of 'state'"),

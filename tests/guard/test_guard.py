@@ -76,13 +76,15 @@ def rolled_out(seed, push=0.0, reason="success"):
     """An episode of a policy that a guard watched; pushed aside at its last step, in the middle of a chunk."""
     found = trajectory(seed, noise=0.0)
     found.obs["state"][-1] += push
-    return dataclasses.replace(found, reason=reason, signals={INTERVENING: np.zeros(6, bool)})
+    return dataclasses.replace(
+        found, reason=reason, broken=reason.startswith("broken"), signals={INTERVENING: np.zeros(6, bool)}
+    )
 
 
 def test_episodes_that_left_a_tube_are_counted(opened, confirmed):
     guard = opened(None, confirmed[0])
     runs = [rolled_out(0), rolled_out(1, push=1.0), rolled_out(2, push=np.nan, reason="unstable"), rolled_out(3)]
-    runs += [rolled_out(4, push=1.0, reason="error: it broke")]
+    runs += [rolled_out(4, push=1.0, reason="broken: it fell")]
     summary = guard.summarize(runs, 4, {})
     assert (summary.tube.left.value, summary.tube.left.n) == (0.5, 4)
     assert summary.tube.promise.alpha == 0.1

@@ -141,5 +141,6 @@ def test_what_cannot_be_recorded_is_refused(tmp_path, fallback, images, message)
     with pytest.raises(ValueError, match=message):
         check_recordable(tmp_path / "a.zarr", fallback, images)
     (tmp_path / "b.zarr").mkdir()
+    (tmp_path / "b.zarr" / "notes.txt").touch()
     with pytest.raises(ValueError, match="exists"):
         check_recordable(tmp_path / "b.zarr", "expert", False)

@@ -146,7 +146,9 @@ def test_codes_do_not_depend_on_a_place_that_the_observation_tells(family, playe
 def test_the_quantiser_leaves_the_encoder_alone():
     """Its loss is of chunks alone, and what it is shown of the observations carries no gradient."""
     policy, seen = new_state(VQ).policy, []
-    policy.family.loss = lambda actions, cond, mask, draws, *, player: seen.append(cond.requires_grad)
+    policy.family.loss = lambda actions, cond, mask, draws, *, player: (
+        seen.append(cond.requires_grad) or (torch.zeros(()), {})
+    )
     policy.encode = lambda obs, prefix=None: torch.zeros(2, 1, 1, requires_grad=True)
     batch = demonstrations().batch(torch.arange(2))
     for player in ("quantiser", "policy"):

@@ -66,12 +66,12 @@ class DictWalk(Walk):
 
 
 class Flash(Walk):
-    """Succeeds in step 1 or 3, and turns to NaN in step 4."""
+    """Succeeds in step 1 or 3, and says in step 4 that its simulation diverged."""
 
     def step(self, action):
         obs, reward, *_ = super().step(action)
-        obs[0] = np.nan if self.steps == 4 else obs[0]
-        return obs, reward, False, False, {"success": self.steps == (1 if self.kind < 2 else 3)}
+        success = self.steps == (1 if self.kind < 2 else 3)
+        return obs, reward, False, False, {"success": success, "unstable": self.steps == 4}
 
 
 class Late(Walk):
@@ -234,7 +234,7 @@ def test_an_episode_can_be_cut(walk_policy, limit):
     assert (len(t), t.reason) == (limit, "time")
 
 
-@pytest.mark.parametrize("limit", [1, 2, 5])
+@pytest.mark.parametrize("limit", [1, 2])
 def test_an_episode_of_the_native_driver_can_be_cut(make_policy, limit):
     cfg = EnvConfig(AVOID.id, max_episode_steps=limit)
     (t,) = evaluate(make_policy(FlowConfig(steps=1)), cfg, [0], execution=Execution(3), seed=0)
