@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from robolearn import seeds
+from robolearn.errors import printable
 from robolearn.guard.controller import Fallback, GuardedController, clearance
 from robolearn.guard.handover import Handover
 from robolearn.guard.monitor import Monitor
@@ -131,7 +132,7 @@ def check_environment(env: EnvConfig, obs_keys: Sequence[str], fallback: Fallbac
 
 
 def describe(certificate: Certificate) -> list[str]:
-    """What a certificate says, in lines."""
+    """What a certificate says, in printable lines."""
     low, high = certificate.spread
     lines = [
         f"calibrated on {certificate.num_calibration} episodes",
@@ -142,7 +143,8 @@ def describe(certificate: Certificate) -> list[str]:
     if certificate.miss_spread is not None:
         low, high = certificate.miss_spread
         lines.append(f"spread of the misses: within {low:.3f} and {high:.3f}, or below")
-    return [*lines, *(f"  - {condition}" for condition in certificate.conditions)]
+    lines += [f"  - {condition}" for condition in certificate.conditions]
+    return [printable(line) for line in lines]  # names of a stranger's file are among them
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from robolearn.errors import printable
 from robolearn.report.page import interval_text, latency_text, starts_text
 from robolearn.rollout.metrics import Estimate, Summary
 from robolearn.safety.summary import GateSummary, Promise, Share
@@ -24,7 +25,7 @@ def format_table(
     table.add_column("", style="dim")
 
     def row(name: str, estimate: Estimate | Share, spec: str, note: str = "") -> None:
-        table.add_row(name, f"{estimate.value:{spec}}", interval_text(estimate, spec), note)
+        table.add_row(name, f"{estimate.value:{spec}}", interval_text(estimate, spec), Text(printable(note)))
 
     def add_promise(promise: Promise, note: str) -> None:
         if gate is not None and gate.covered:
@@ -53,7 +54,7 @@ def format_table(
         table.add_row("intervened", f"{gate.intervened:.3f}", "", f"of all steps: {gate.fallback}")
     for label, value in (latency_text(*item) for item in (latency or {}).items()):
         table.add_row(label, value)
-    # Text, not markup: a reason may hold an error message with brackets.
-    ended = Text(", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()), style="dim")
-    table.caption, table.caption_justify = Text("ended by: ").append_text(ended), "left"
+    # Text, not markup, and printable: a reason may hold a stranger's error message.
+    ended = printable(", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()))
+    table.caption, table.caption_justify = Text("ended by: ").append(ended, style="dim"), "left"
     return table

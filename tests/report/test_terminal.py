@@ -34,6 +34,13 @@ def test_numbers_stand_beside_their_intervals_within_80_columns():
     assert "ended by: success 8, failure 2" in lines[-1]
 
 
+def test_a_strangers_text_moves_no_terminal():
+    runs = [trajectory(i, False, "broken: step raised \x1b[2J\x07Boom\r\x9b1A") for i in range(2)]
+    text = rendered(format_table(summarize(runs, num_modes=None, control_dt=0.1)), width=200)
+    assert "broken: step raised \\x1b[2J\\x07Boom\\r\\x9b1A 2" in text
+    assert all(char.isprintable() or char == "\n" for char in text)
+
+
 def test_one_episode_has_no_interval_and_a_reason_is_no_markup():
     summary = summarize([trajectory(0, False, "error: [bold]boom[/nonsense]")], num_modes=None, control_dt=0.1)
     text = rendered(format_table(summary), width=100)
