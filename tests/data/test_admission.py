@@ -7,6 +7,7 @@ import resource
 import shutil
 import warnings
 import zipfile
+from pathlib import Path
 
 import numcodecs
 import numpy as np
@@ -22,6 +23,7 @@ from robolearn.data.examine import examine
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
 from robolearn.data.writer import DemoWriter
+from robolearn.types import Episode
 from tests.data.episodes import make_episode
 from tests.data.test_store import ATTRS, write_diffusion_policy
 
@@ -491,3 +493,27 @@ def test_names_do_not_move_the_terminal(v2, capsys):
     text = inspected(v2, capsys)[1]
     assert "\x1b" not in text
     assert "\\x1b[2Jevil[red]" in text
+
+
+def test_chunks_of_a_hundred_images_are_read_up_to_720p(tmp_path):
+    """As our stores once were; what is larger says what to do, and that can be done."""
+    path = tmp_path / "x.zarr"
+    images = np.zeros((3, 72, 128, 3), np.uint8)
+    images[1] = 7
+    DemoWriter.create(path, attrs=ATTRS).append(Episode({"state": images}, np.zeros((3, 2), np.float32)))
+    before = DemoStore.open(path).content_hash()
+    grid = {"name": "regular", "configuration": {"chunk_shape": [100 * 100, 72, 128, 3]}}
+    whole = document(path, "data/state").read_text()
+    edit(path, "data/state", chunk_grid=grid)  # as many numbers as 100 images of 1280 x 720
+    assert DemoStore.open(path).shapes["state"] == (72, 128, 3)
+    grid["configuration"]["chunk_shape"][0] = 225 * 100  # of 1920 x 1080
+    edit(path, "data/state", chunk_grid=grid)
+    with pytest.raises(ValueError, match=r"claims 622080000 bytes per chunk .* write it again .* datasets/README\.md"):
+        DemoStore.open(path)
+    document(path, "data/state").write_text(whole)
+    guide = (Path(__file__).parents[2] / "datasets" / "README.md").read_text()
+    code = guide.split("## Chunks that are too large")[1].split("```python\n")[1].split("```")[0]
+    code = code.replace("datasets/mine.zarr/data/image", str(path / "data" / "state"))
+    exec(code.replace("datasets/image.new", str(tmp_path / "new")), {})
+    assert DemoStore.open(path).content_hash() == before
+    assert json.loads(document(path, "data/state").read_text())["chunk_grid"]["configuration"]["chunk_shape"][0] == 10
