@@ -513,7 +513,7 @@ def test_chunks_of_a_hundred_images_are_read_up_to_720p(tmp_path):
     document(path, "data/state").write_text(whole)
     guide = (Path(__file__).parents[2] / "datasets" / "README.md").read_text()
     code = guide.split("## Chunks that are too large")[1].split("```python\n")[1].split("```")[0]
-    code = code.replace("datasets/mine.zarr/data/image", str(path / "data" / "state"))
-    exec(code.replace("datasets/image.new", str(tmp_path / "new")), {})
+    code = code.replace("datasets/mine.zarr/data/state", str(path / "data" / "state"))
+    exec(code.replace("datasets/state.new", str(tmp_path / "new")), {})
     assert DemoStore.open(path).content_hash() == before
     assert json.loads(document(path, "data/state").read_text())["chunk_grid"]["configuration"]["chunk_shape"][0] == 10
