@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from robolearn.data.collect import collect
 from robolearn.data.examine import examine
 from robolearn.data.glitches import squeezed
 from robolearn.data.importers import import_adroit
@@ -59,3 +60,11 @@ def test_human_recordings_have_none(tmp_path):
     for store, keys in ((push, ("state", "action", "n_contacts", "keypoint")), (door, ("state", "action", "reward"))):
         for key in keys:
             assert list(squeezed(key, store.read(key), store.episode_ends)) == []
+
+
+@pytest.mark.parametrize(("task", "episodes"), [("Avoid", 20), ("Push", 10), ("Insert", 10)])
+def test_the_shipped_experts_have_none(tmp_path, task, episodes):
+    collect(f"envs:robolearn/{task}-v0", episodes, tmp_path / "x.zarr")
+    store = DemoStore.open(tmp_path / "x.zarr")
+    for key in store.keys:
+        assert list(squeezed(key, store.read(key), store.episode_ends)) == []

@@ -1,7 +1,9 @@
+import json
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from robolearn.files import BEGUN
 from robolearn.locks import LOCK_FILE, HeldError, hold
@@ -11,6 +13,7 @@ from robolearn.training.config import TrainConfig
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
 
+DT = [-1, 0, float("inf"), float("nan"), [0.1], "0.1", True, None]
 FACTS = DataFacts("demos.zarr", "abc", 0.1, 4, 40, (1, 3))
 
 
@@ -91,6 +94,35 @@ def test_a_damaged_state_is_named(run, state, damage):
     damage(run.checkpoint() / "train.safetensors")
     with pytest.raises(ValueError, match=r"train\.safetensors: (damaged|no such file)"):
         run.restore(state)
+
+
+@pytest.mark.parametrize("step", [-1, 0.5, 10.0, 1 << 32, 1e400, "10", True, None, [10], "absent"])
+def test_an_absurd_step_is_named(run, state, step):
+    save_at(run, state, 10)
+    content = {} if step == "absent" else {"step": step}
+    (run.checkpoint() / "train.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"train\.json: ") as caught:
+        run.restore(state)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (1,), (0,)])
+def test_an_optimizer_state_of_another_shape_is_named(run, state, shape):
+    save_at(run, state, 10)
+    path = run.checkpoint() / "train.safetensors"
+    player = next(iter(state.optimizers))
+    save_file({**load_file(path), f"optimizer.{player}.0.exp_avg": torch.zeros(shape)}, path)
+    with pytest.raises(ValueError, match=r"train\.safetensors: .*exp_avg does not fit its parameter"):
+        run.restore(state)
+
+
+@pytest.mark.parametrize("value", DT)
+def test_a_control_step_that_cannot_be_is_refused_in_data_json(run, value):
+    path = run.directory / "data.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "control_dt": value}))
+    with pytest.raises(ValueError, match=r"control_dt") as caught:
+        run.data()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_state_of_another_policy_is_named(run, state, make_policy):
