@@ -1,3 +1,6 @@
+import json
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +102,23 @@ def test_damaged_weights_are_one_line(fitted, tmp_path, damage):
     with pytest.raises(ValueError, match=r"ensemble.safetensors: (no such file|damaged or of another)") as error:
         Ensemble.load(tmp_path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("huge", [10**5, 1 << 40])
+@pytest.mark.parametrize(
+    "name", ["num_values", "num_members", "hidden", "vision.width", "vision.features", "vision.num_keypoints"]
+)
+def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path, name, huge):
+    Ensemble(CONFIG, Normalizer({"value": (2,)})).save(tmp_path)
+    content = json.loads((tmp_path / CONFIG_FILE).read_text())
+    *outer, last = name.split(".")
+    (content[outer[0]] if outer else content)[last] = huge
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(content))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="ensemble") as error:
+        Ensemble.load(tmp_path)
+    assert "\n" not in str(error.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 
 @pytest.mark.parametrize(
