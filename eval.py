@@ -40,6 +40,8 @@ from robolearn.training.logger import read_records
 from robolearn.training.run import Run
 from robolearn.types import Trajectory, is_image
 
+MAX_EPISODES = 1_000_000
+
 
 @dataclass(frozen=True)
 class EvalConfig:
@@ -90,8 +92,12 @@ class EvalConfig:
 def main(arguments: list[str]) -> None:
     """Load, roll out, summarise, write and show."""
     cfg = tyro.cli(EvalConfig, args=arguments, description=__doc__)
-    if cfg.episodes < 1 or cfg.num_envs < 1:
-        raise ValueError(f"--episodes {cfg.episodes} and --num-envs {cfg.num_envs} must be at least 1")
+    if not (1 <= cfg.episodes <= MAX_EPISODES and cfg.num_envs >= 1):
+        raise ValueError(
+            f"--episodes {cfg.episodes} must be in 1..{MAX_EPISODES}, --num-envs {cfg.num_envs} at least 1"
+        )
+    if cfg.videos < 0:
+        raise ValueError(f"--videos {cfg.videos} must not be negative")
     if not (cfg.gate or cfg.safety_set) and (
         cfg.record_interventions or cfg.fallback or cfg.budgets or cfg.budget is not None
     ):

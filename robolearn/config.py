@@ -92,7 +92,8 @@ def _build_union(members: tuple[Any, ...], data: Any, registry: Registry, where:
     if choices:
         fields = data if isinstance(data, dict) else {}
         _expect("type" in fields, where, "an object with a type", data)
-        _expect(fields["type"] in choices, f"{where}.type", f"one of {', '.join(choices)}", fields["type"])
+        named = isinstance(fields["type"], str) and fields["type"] in choices
+        _expect(named, f"{where}.type", f"one of {', '.join(choices)}", fields["type"])
         values = {key: value for key, value in fields.items() if key != "type"}
         return _build(choices[fields["type"]], values, registry, where)
     plain = [member for member in members if member is not type(None)]
@@ -103,7 +104,9 @@ def _build_union(members: tuple[Any, ...], data: Any, registry: Registry, where:
 
 def _build_dataclass(cls: Any, data: Any, registry: Registry, where: str) -> Any:
     _expect(isinstance(data, dict), where, "an object", data)
-    if registry.get(data.get("type")) is cls:  # a registered class may also stand where no choice is
+    if (
+        isinstance(data.get("type"), str) and registry.get(data["type"]) is cls
+    ):  # a registered class may also stand where no choice is
         data = {key: value for key, value in data.items() if key != "type"}
     hints, fields = typing.get_type_hints(cls), {f.name: f for f in dataclasses.fields(cls)}
     for name in data:

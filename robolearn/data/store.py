@@ -135,7 +135,7 @@ class DemoStore:
     @property
     def num_steps(self) -> int:
         """Steps of all finished episodes."""
-        return int(self.episode_ends[-1]) if len(self.episode_ends) else 0
+        return int(self.episode_ends[-1]) if self.episode_ends.ndim == 1 and len(self.episode_ends) else 0
 
     @property
     def episode_attrs(self) -> dict[str, np.ndarray]:

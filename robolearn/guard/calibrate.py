@@ -94,6 +94,8 @@ def check_calibration(
     Raises:
         ValueError: One line that says which.
     """
+    if episodes > len(seeds.CALIBRATION):
+        raise ValueError(f"--episodes {episodes}: at most {len(seeds.CALIBRATION)} are rolled out")
     calibrating = episodes // 2 if halves else episodes
     if calibrating < smallest_number(alpha):
         half = " (half of the episodes fit the model)" if halves else ""

@@ -162,6 +162,11 @@ class TrainConfig:
             )
         if not 0 <= self.dataset.validation_fraction < 1:
             raise ValueError(f"--dataset.validation-fraction {self.dataset.validation_fraction} must be in [0, 1)")
+        if self.grad_clip <= 0 or self.lr <= 0 or self.weight_decay < 0 or not 0 <= self.ema_decay < 1:
+            raise ValueError(
+                f"--grad-clip {self.grad_clip} and --lr {self.lr} must be above 0, --weight-decay {self.weight_decay} "
+                f"at least 0, --ema-decay {self.ema_decay} in [0, 1)"
+            )
         for field_ in fields(self):
             value = getattr(self, field_.name)
             if isinstance(value, float) and not math.isfinite(value):

@@ -95,6 +95,9 @@ def keep_episodes(demos: Demos, cfg: TrainConfig, content_hash: str, kept: Kept)
         )
     starts = np.concatenate([[0], np.cumsum(now)])[: len(then)]
     renumbered = np.concatenate([start + np.arange(count) for start, count in zip(starts, then, strict=True)])
+    largest = max((*facts.training_episodes, *facts.validation_episodes), default=0)
+    if largest >= len(renumbered):
+        raise ValueError(f"data.json: episode {largest}, but the stores had {len(renumbered)}")
     validation = renumbered[np.array(facts.validation_episodes, int)]
     if facts.training_episodes:
         train = renumbered[np.array(facts.training_episodes, int)]

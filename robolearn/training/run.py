@@ -86,6 +86,14 @@ class DataFacts:
 
     def __post_init__(self) -> None:
         check_control_dt(self.control_dt, "data.json")
+        if self.training_episodes and len(self.training_episodes) != self.num_episodes:
+            raise ValueError(
+                f"num_episodes is {self.num_episodes}, training_episodes has {len(self.training_episodes)}"
+            )
+        if set(self.training_episodes) & set(self.validation_episodes):
+            raise ValueError("an episode is both trained on and held out")
+        if min((*self.training_episodes, *self.validation_episodes, *self.store_episodes), default=0) < 0:
+            raise ValueError("an episode or a number of episodes is negative")
 
 
 class Run:
@@ -256,7 +264,7 @@ class Run:
 
     def _step(self, link: str) -> int | None:
         path = self.checkpoints / link / "train.json"
-        return read_json(path)["step"] if path.exists() else None
+        return read_step(path.parent) if path.exists() else None
 
     def save(self, state: TrainState, *, best: bool = False) -> None:
         """Write a checkpoint of this step, point ``last`` (and ``best``) at it, drop what need not stay.

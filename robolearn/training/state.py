@@ -109,10 +109,12 @@ class TrainState:
                     return (
                         f"not of this policy ({prefix}.{name}); horizons and observations cannot change when resuming"
                     )
+        slots: dict[str, set[str]] = {}
         for name, value in tensors.items():
             group, *rest = name.split(".")
             if group != "optimizer":
                 continue
+            slots.setdefault(".".join(rest[:2]), set()).add(".".join(rest[2:]))
             player, index, slot = (*rest, "", "", "")[:3]
             groups = self.optimizers[player].param_groups if player in self.optimizers else []
             shapes = [parameter.shape for one in groups for parameter in one["params"]]
@@ -122,6 +124,9 @@ class TrainState:
                 return f"{name} does not fit its parameter"
             if (slot in ("step", "exp_avg_sq") and value.min() < 0) or (slot == "step" and value.max() > step):
                 return f"{name} is {value.min():g}, which no training of {step} steps leaves"
+        for parameter, found in slots.items():
+            if found != max(slots.values(), key=len):
+                return f"optimizer.{parameter} has {', '.join(sorted(found))}, others have more or other tensors"
         return None
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:

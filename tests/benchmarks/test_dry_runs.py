@@ -15,6 +15,7 @@ from robolearn.types import Episode
 ROOT = Path(__file__).parents[2]
 # File or package -> what its dry run needs beside --dry-run, in the folder that `prepared` makes.
 BENCHMARKS: dict[str, str] = {
+    "broken_inputs": "",
     "conformal.py": "--out out.json",
     "dynamics.py": "--out out.json",
     "ensembles.py": "--out out.json",
