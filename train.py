@@ -18,7 +18,7 @@ from robolearn.errors import user_errors
 from robolearn.locks import hold
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.registry import BACKBONES, FAMILIES
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.environments import EnvConfig, make_env
 from robolearn.rollout.trust import check_known
 from robolearn.training.assemble import assemble
 from robolearn.training.config import TrainConfig
@@ -72,19 +72,22 @@ def parse(arguments: list[str]) -> tuple[Any, Any, TrainConfig, Path | None, boo
         args.options.check_resumes(before)
     if args.options.num_members > 1 and num_processes() > 1:
         raise ValueError(f"--num-members {args.options.num_members} starts its own processes; run it without torchrun")
-    if not args.trust and "--env.id" not in {argument.partition("=")[0] for argument in arguments}:
-        check_environment(args.options)
+    given = {argument.partition("=")[0] for argument in arguments}
+    check_environment(args.options, trusted=args.trust or "--env.id" in given)
     family = args.family
     if isinstance(family, MixtureConfig) and family.teacher_run is not None:
         family = dataclasses.replace(family, teacher_run=family.teacher_run.absolute())
     return family, args.backbone, args.options, args.resume, args.changed_data
 
 
-def check_environment(options: TrainConfig) -> None:
-    """Refuse an environment that only files name, where training makes it and it is of no known module."""
+def check_environment(options: TrainConfig, *, trusted: bool) -> None:
+    """Refuse an environment that training makes and cannot be made, or that only files name, unknown."""
     if options.rollout_every or options.symmetry != "ignore":
         demos = Demos.open(options.dataset.path)
-        check_known(options.env.over(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs)), demos.name)
+        env = options.env.over(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
+        if not trusted:
+            check_known(env, demos.name)
+        make_env(env).close()
 
 
 def main(arguments: list[str]) -> None:

@@ -95,3 +95,11 @@ def test_training_imports_nothing_that_only_the_store_names(evil, tmp_path, trai
     with pytest.raises(ValueError, match="which would run code of 'evil_module'"):
         train_main(["--dataset.path", str(store.path), "--out", str(tmp_path / "run"), "--no-wandb", *flags])
     assert not evil.exists()
+
+
+def test_an_environment_that_cannot_be_made_is_refused_before_training(tmp_path, train_main, tiny_flags, demos):
+    out = tmp_path / "run"
+    flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "2", "--rollout-every", "1", "--out", str(out)]
+    with pytest.raises(ValueError, match="environment envs:robolearn/Nothing-v0"):
+        train_main([*flags, "--env.id", "envs:robolearn/Nothing-v0"])
+    assert not out.exists()

@@ -119,7 +119,11 @@ def test_a_store_that_shrank_is_refused_even_if_changes_are_accepted(run, train_
 
 def test_the_kept_split_counts_not_how_it_would_be_made_now(run, tmp_path):
     path = run.directory / "data.json"
-    content = json.loads(path.read_text()) | {"validation_episodes": [4], "training_episodes": [0, 1, 1]}
+    content = json.loads(path.read_text()) | {
+        "validation_episodes": [4],
+        "training_episodes": [0, 1, 1],
+        "num_episodes": 3,
+    }
     path.write_text(json.dumps(content))
     _, train, validation, facts = load_data(run.config(), "cpu", Kept(run.data(), 4))
     assert (facts.training_episodes, facts.validation_episodes) == ((0, 1, 1), (4,))
