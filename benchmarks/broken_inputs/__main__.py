@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import tempfile
 from collections import Counter
@@ -80,7 +81,7 @@ def campaign(kinds: list[str], number: int, seed: int, folder: Path) -> dict[str
                 print(json.dumps(failing[-1]), file=sys.stderr, flush=True)
     total = sum(counts.values(), Counter())
     return {
-        "facts": {**machine_facts("cpu"), "command": " ".join(["python", *sys.orig_argv[1:]])},
+        "facts": {**machine_facts("cpu"), "command": shlex.join(["python", *sys.orig_argv[1:]])},
         "seed": seed,
         "total": {"cases": total.total(), **total},
         "longest_s": round(longest, 2),

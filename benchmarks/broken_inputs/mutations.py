@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 Rng = np.random.Generator
-DEEP = "deep"  # stands for a document nested 100,000 times
+DEEP = "deep"  # stands for a document nested 131,072 times
 ABSURD: tuple[Any, ...] = (
     *(None, True, -1, 2**70, -(2**63), 0.5, 1e308, math.nan, math.inf, -math.inf),
     *("", "text", "\x1b[2Jevil", "../../outside", "\udcff", "é" * 300, 10**400),
@@ -51,7 +51,7 @@ def lengthen(content: bytes, rng: Rng) -> bytes:
 def replace(content: bytes, rng: Rng) -> bytes:
     """Nothing but random bytes, or zeros, or nothing at all."""
     size = len(content)
-    return (b"", bytes(size), rng.bytes(size), b"\xff\xfe" + content, b"[" * 100_000)[int(rng.integers(5))]
+    return (b"", bytes(size), rng.bytes(size), b"\xff\xfe" + content, b"[" * (1 << 17))[int(rng.integers(5))]
 
 
 BYTES: tuple[Callable[[bytes, Rng], bytes], ...] = (flip, flip, cut, lose, scramble, lengthen, replace)
@@ -88,7 +88,7 @@ def break_document(path: Path, rng: Rng) -> str:
     else:
         parent[last] = ABSURD[choice]
         said += f" = {ABSURD[choice]!r:.40}"
-    path.write_text(json.dumps(document).replace(f'"{DEEP}"', "[" * 100_000 + "]" * 100_000))
+    path.write_text(json.dumps(document).replace(f'"{DEEP}"', "[" * (1 << 17) + "]" * (1 << 17)))
     return f"{path.name}: {said}"
 
 
