@@ -1,6 +1,6 @@
 """Vector environments with an expert that each do one thing wrong when the episode of seed 9 begins, or in it.
 
-Registered as bad/NAME-v0; the episodes of earlier seeds are right, and some are finished by then.
+Registered as bad-line/NAME-v0; the episodes of earlier seeds are right, and some are finished by then.
 """
 
 import gymnasium as gym
@@ -131,6 +131,6 @@ REFUSED = {
     "NanDt": (NanDt, "control_dt is nan"),
 }
 for name, (call, spoil, _) in WRONG.items():
-    gym.register(f"bad/{name}-v0", vector_entry_point=wrong(call, spoil))
+    gym.register(f"bad-line/{name}-v0", vector_entry_point=wrong(call, spoil))
 for name, (cls, _) in REFUSED.items():
-    gym.register(f"bad/{name}-v0", vector_entry_point=cls)
+    gym.register(f"bad-line/{name}-v0", vector_entry_point=cls)

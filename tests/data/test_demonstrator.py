@@ -21,7 +21,7 @@ def said(capsys, *arguments):
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_fault_is_one_line_and_what_was_finished_is_kept(tmp_path, capsys, name):
-    env, out = f"tests.data.bad_line_envs:bad/{name}-v0", tmp_path / "bad.zarr"
+    env, out = f"tests.data.bad_line_envs:bad-line/{name}-v0", tmp_path / "bad.zarr"
     line = said(capsys, env, "--out", out, "--episodes", 50, "--seed", 1, "--num-envs", 2)
     assert line.startswith(f"error: environment {env}: {WRONG[name][2]}")
     kept = DemoStore.open(out)
@@ -33,7 +33,7 @@ def test_a_fault_is_one_line_and_what_was_finished_is_kept(tmp_path, capsys, nam
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_can_be_known_at_the_start_is_said_before_anything_is_written(tmp_path, capsys, name):
-    line = said(capsys, f"tests.data.bad_line_envs:bad/{name}-v0", "--out", tmp_path / "x.zarr", "--episodes", 5)
+    line = said(capsys, f"tests.data.bad_line_envs:bad-line/{name}-v0", "--out", tmp_path / "x.zarr", "--episodes", 5)
     assert REFUSED[name][1] in line
     assert not (tmp_path / "x.zarr").exists()
 
