@@ -102,7 +102,7 @@ def ends_with_one_line(capsys, message, main, arguments):
         (["--action-horizon", "-1"], "--action-horizon -1 must be at least 1"),
         (["--prefix-horizon", "16"], "--prefix-horizon 16 must be at least 0 and below --action-horizon 16"),
         (["--threads", "0"], "--threads 0 must be at least 1"),
-        (["--ema-decay", "2", "--dataset.path", "DEMOS"], "--ema-decay 2.0 must be in [0, 1)"),
+        (["--ema-decay", "2", "--dataset.path", "DEMOS"], "--ema-decay 2.0 in [0, 1)"),
         (["--resume", "DEMOS"], "is no run: it has no config.json"),
         (["--out", "DEMOS", "--dataset.path", "DEMOS"], "exists; choose another --out"),
         (
@@ -142,7 +142,7 @@ def test_what_the_command_line_refuses(capsys, train_main, arguments, message):
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere is no run"),
-        (["RUN", "--episodes", "0"], "must be at least 1"),
+        (["RUN", "--episodes", "0"], "--episodes 0 must be in 1..1000000"),
         (["RUN", "--checkpoint", "7"], "has no checkpoint '7'; it has: 00000020"),
         (["RUN", "--steps", "0"], "flow: steps 0 must be at least 1"),
         (["RUN", "--exec-horizon", "0"], "exec_horizon 0 must be in 1..16"),
