@@ -31,6 +31,7 @@ class LoopEnvs:
         faults: Why the episode in each environment is broken; None where it is not.
         limit: Steps at which episodes are cut, as neither the user nor the environment says where; None where one does.
         tells_success: Whether any ``info`` told of success.
+        clearance: The environment's keep-out distance, see docs/architecture.md; missing where it has none.
 
     Raises:
         ValueError: The environment cannot be made, or has other observations.
@@ -44,6 +45,9 @@ class LoopEnvs:
         modes = read_num_modes(first.attribute("num_modes", unwrapped=True))
         self.interface = Interface.of(cfg, *spaces, obs_keys, modes)
         self.copies += [WatchedEnv(cfg) for _ in range(num_envs - 1)]
+        clearance = first.attribute("clearance", unwrapped=True)
+        if clearance is not None:
+            self.clearance = clearance  # of the task's geometry, which all copies share
         spec = first.attribute("spec")
         limited = cfg.max_episode_steps is not None or (spec is not None and spec.max_episode_steps is not None)
         self.limit = None if limited else MAX_STEPS

@@ -8,6 +8,7 @@ import torch
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.regression import RegressionConfig
+from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
 from robolearn.rollout.environments import EnvConfig
@@ -84,7 +85,14 @@ class Late(Walk):
         return obs, reward, False, False, {"success": self.steps == 1, "mode": self.steps}
 
 
-for name, cls in (("Walk", Walk), ("DictWalk", DictWalk), ("Flash", Flash), ("Late", Late)):
+class Clear(Walk):
+    """Tells how far a position is from what must not be touched."""
+
+    def clearance(self, xy):
+        return np.linalg.norm(xy, axis=-1) - 1
+
+
+for name, cls in (("Walk", Walk), ("DictWalk", DictWalk), ("Flash", Flash), ("Late", Late), ("Clear", Clear)):
     gym.register(f"test/{name}-v0", entry_point=cls, max_episode_steps=10, disable_env_checker=True)
 
 
@@ -192,6 +200,18 @@ def test_the_mode_is_the_last_that_was_told_and_a_broken_episode_is_no_success(w
     whole, broken = evaluate(walk_policy, cfg, range(2), execution=Execution(exec_horizon), seed=0)
     assert (whole.success, whole.mode) == (True, 10)
     assert not broken.success
+
+
+@pytest.mark.parametrize("name", ["Clear", "Walk"])
+def test_a_loop_has_the_distance_that_its_environment_tells(name):
+    envs = make_envs(EnvConfig(f"test/{name}-v0"), 2, ("state",))
+    try:
+        told = getattr(envs, "clearance", None)
+        assert (told is not None) == (name == "Clear")
+        if told is not None:
+            np.testing.assert_allclose(told(np.array([[[3.0, 4.0], [0.0, 0.5]]])), [[4.0, -0.5]])
+    finally:
+        envs.close()
 
 
 def test_lengths_of_a_trajectory_agree(walk_policy):
