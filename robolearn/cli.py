@@ -197,17 +197,16 @@ def calibrate(
     env = EnvConfig(env_id, env_kwargs or {}, env_max_episode_steps, env_timeout).over(trained.env)
     execution = Execution(exec_horizon, candidates=candidates, keep_noise=keep_noise).over(trained.exec_horizon)
     source = describe_source(checkpoints, env, execution, sampling)
-    finished: list[Trajectory] = []
-
-    def note(trajectory: Trajectory) -> None:
-        finished.append(trajectory)
-        count()
-
     if safety_set or within_set:
         check_environment(env, tuple(ensemble.cfg.obs_shapes), fallback)
-    rollouts = Rollouts(ensemble, env, execution, source, seed, episodes, num_envs, fallback, note)
-    place = run / ("tube" if safety_set else "gate")
-    with hold(place), counting(episodes * (1 + rounds), "calibrating") as count:
+    place, asked, finished = run / ("tube" if safety_set else "gate"), episodes * (1 + rounds), []
+    with hold(place), counting(asked, "calibrating") as count:
+
+        def note(trajectory: Trajectory) -> None:
+            finished.append(trajectory)
+            count()
+
+        rollouts = Rollouts(ensemble, env, execution, source, seed, episodes, num_envs, fallback, note)
         try:
             if safety_set:
                 check_position(ensemble.cfg.obs_shapes, key, position)
@@ -222,8 +221,8 @@ def calibrate(
                 calibration = rollouts.calibrate_gate(score, num_samples, alpha, beta, fitted, acting)
                 certificate = save_gate(place, calibration, fitted)
         except KeyboardInterrupt as stop:
-            write_partial(place, finished, episodes * (1 + rounds))
-            warn(f"stopped: {len(finished)} of {episodes * (1 + rounds)} episodes had finished; {place} is as before")
+            write_partial(place, finished, asked)
+            warn(f"stopped: {len(finished)} of {asked} episodes had finished; {place} is as before")
             sys.exit(exit_status(stop))
     print("\n".join(describe(certificate)))
     flags = f"{'--gate ' * (not safety_set)}{'--safety-set ' * (safety_set or within_set)}".rstrip()
