@@ -15,9 +15,28 @@ from robolearn.cli import main as cli
 from robolearn.files import finish_replacing
 
 eval_module = load_command("eval")
+OLDER_GATE, NEWER_GATE = (seeds.CALIBRATION.start + further for further in (0, 100))
+OLDER, NEWER = (seeds.EVALUATION.start + further for further in (0, 100))
 
 
-class Calibrate(WithRun):
+class Judge(WithRun):
+    """A command that judges a trained run and writes into it, new or in the place of what an older one wrote."""
+
+    def begin_anew(self) -> None:
+        """The trained run, not judged yet."""
+        shutil.rmtree(self.target, ignore_errors=True)
+        shutil.copytree(self.trained("run", 2), self.target, symlinks=True)
+
+    def undisturbed(self, seed: int, command: Callable[[Path, int], None]) -> Path:
+        """A copy of the run that the command has judged to its end, made once per seed."""
+        path = self.folder / f"seed-{seed}"
+        if not path.exists():
+            shutil.copytree(self.folder / "run", path, symlinks=True)
+            succeed(self.again(lambda _: command(path, seed)))
+        return path
+
+
+class Calibrate(Judge):
     """A gate or a safety set, new or in the place of an older one."""
 
     def __init__(self, folder: Path, *, begun: bool, safety_set: bool):
@@ -47,25 +66,17 @@ class Calibrate(WithRun):
             ]
         )
 
-    def calibrated(self, seed: int) -> dict[str, bytes]:
-        """The files of an undisturbed calibration."""
-        path = self.folder / f"seed-{seed}"
-        if not path.exists():
-            shutil.copytree(self.folder / "run", path, symlinks=True)
-            succeed(self.again(lambda _: self.calibrate(path, seed)))
-        return contents(path / self.what)
-
     def prepare(self) -> None:
         """A run with an older calibration, or without."""
-        shutil.rmtree(self.target, ignore_errors=True)
-        shutil.copytree(self.trained("run", 2), self.target, symlinks=True)
-        self.old, self.new = self.calibrated(seeds.CALIBRATION.start), self.calibrated(seeds.CALIBRATION.start + 100)
+        self.begin_anew()
+        old, new = (self.undisturbed(seed, self.calibrate) / self.what for seed in (OLDER_GATE, NEWER_GATE))
+        self.old, self.new = contents(old), contents(new)
         if self.begun:
-            shutil.copytree(self.folder / "seed-700000" / self.what, self.target / self.what)
+            shutil.copytree(old, self.target / self.what)
 
     def run(self, announce: Callable[[int], None]) -> None:
         """Calibrate on other seeds."""
-        self.calibrate(self.target, 700_100)
+        self.calibrate(self.target, NEWER_GATE)
         announce(1)
 
     def check(self, announced: int) -> None:
@@ -81,7 +92,7 @@ class Calibrate(WithRun):
         assert contents(self.target / self.what) == self.new
 
 
-class Evaluate(WithRun):
+class Evaluate(Judge):
     """Results, new or in the place of older ones."""
 
     def __init__(self, folder: Path, *, begun: bool):
@@ -111,25 +122,17 @@ class Evaluate(WithRun):
             ]
         )
 
-    def evaluated(self, seed: int) -> tuple[bytes, Any]:
-        """Results of an undisturbed evaluation."""
-        path = self.folder / f"seed-{seed}"
-        if not path.exists():
-            shutil.copytree(self.folder / "run", path, symlinks=True)
-            succeed(self.again(lambda _: self.evaluate(path, seed)))
-        return results(path / "eval")
-
     def prepare(self) -> None:
         """A run with older results, or without."""
-        shutil.rmtree(self.target, ignore_errors=True)
-        shutil.copytree(self.trained("run", 2), self.target, symlinks=True)
-        self.old, self.new = self.evaluated(seeds.EVALUATION.start), self.evaluated(seeds.EVALUATION.start + 100)
+        self.begin_anew()
+        old, new = (self.undisturbed(seed, self.evaluate) / "eval" for seed in (OLDER, NEWER))
+        self.old, self.new = results(old), results(new)
         if self.begun:
-            shutil.copytree(self.folder / "seed-100000" / "eval", self.target / "eval")
+            shutil.copytree(old, self.target / "eval")
 
     def run(self, announce: Callable[[int], None]) -> None:
         """Evaluate on other seeds."""
-        self.evaluate(self.target, 100_100)
+        self.evaluate(self.target, NEWER)
         announce(1)
 
     def check(self, announced: int) -> None:

@@ -35,6 +35,10 @@ class Point(gym.Env):
         done = self.step_number >= STEPS
         return {"state": self.at.copy()}, float(done), done, False, {"success": done}
 
+    def clearance(self, xy: np.ndarray) -> np.ndarray:
+        """Nothing is in the way; a safety set asks."""
+        return np.full(np.shape(xy)[:-1], 100.0)
+
     def render(self):
         """A grey picture."""
         return np.full((32, 32, 3), int(128 + 50 * np.tanh(self.at[0])), np.uint8)

@@ -53,7 +53,17 @@ class WithRun(Work):
             "--dataset.validation-fraction",
             "0.25",
         ]
-        often = ["--log-every", "1", "--checkpoint-every", "2", "--dataset.short-episodes", "pad", "--no-wandb"]
+        often = [
+            "--log-every",
+            "1",
+            "--checkpoint-every",
+            "2",
+            "--keep-every",
+            "2",
+            "--dataset.short-episodes",
+            "pad",
+            "--no-wandb",
+        ]
         path = ["--dataset.path", str(self.store()), "--out", str(out), "--steps", str(steps)]
         train_main([*model, *horizons, *often, *path, *CPU, *more])
 
@@ -78,9 +88,13 @@ class Train(WithRun):
         shutil.rmtree(self.target, ignore_errors=True)
         self.trained("reference", 6)
         if self.begun:
-            half = shutil.copytree(self.folder / "reference", self.target, symlinks=True)
-            shutil.rmtree(half / "checkpoints")
-            shutil.copytree(self.trained("half", 2) / "checkpoints", half / "checkpoints", symlinks=True)
+            begun = shutil.copytree(self.folder / "reference", self.target, symlinks=True) / "checkpoints"
+            for path in begun.iterdir():
+                if path.is_symlink():
+                    path.unlink()
+                elif path.name != "00000002":
+                    shutil.rmtree(path)
+            (begun / "last").symlink_to("00000002")
 
     def run(self, announce: Callable[[int], None]) -> None:
         """Train to the sixth step."""
