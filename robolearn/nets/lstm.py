@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robolearn.nets.backbone import Shapes, TimeEmbedding
+from robolearn.nets.sizes import check_sizes
 
 State = tuple[Tensor, Tensor]  # hidden and cell [b, w]
 
@@ -28,8 +29,7 @@ class LSTMConfig:
     """Layers over the observations, and as many over the chunk; with 1 no step sees those behind it."""
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.depth < 1:
-            raise ValueError(f"lstm: width {self.width} and depth {self.depth} must be at least 1")
+        check_sizes("lstm", width=self.width, depth=self.depth)
 
     def build(self, shapes: Shapes) -> LSTM:
         """Build the network."""

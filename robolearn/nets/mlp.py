@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robolearn.nets.backbone import FiLM, Shapes, TimeEmbedding
+from robolearn.nets.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class MLPConfig:
     """Share of a block's channels dropped in training, in [0, 1)."""
 
     def __post_init__(self) -> None:
+        check_sizes("mlp", width=self.width, depth=self.depth)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"mlp: dropout {self.dropout} must be in [0, 1)")
 

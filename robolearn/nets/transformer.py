@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from robolearn.nets.backbone import Shapes, TimeEmbedding
+from robolearn.nets.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class TransformerConfig:
     """Dropout probability in attention and feed-forward, in [0, 1)."""
 
     def __post_init__(self) -> None:
+        check_sizes("transformer", width=self.width, num_heads=self.num_heads)
+        check_sizes("transformer", encoder_depth=self.encoder_depth, decoder_depth=self.decoder_depth)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"transformer: dropout {self.dropout} must be in [0, 1)")
         if self.width % self.num_heads:
             raise ValueError(f"transformer: width {self.width} is not a multiple of num_heads {self.num_heads}")
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robolearn.nets.backbone import FiLM, Shapes, TimeEmbedding
+from robolearn.nets.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class UNetConfig:
     """Channels of the time embedding."""
 
     def __post_init__(self) -> None:
+        check_sizes("unet", num_groups=self.num_groups, kernel_size=self.kernel_size, time_dim=self.time_dim)
+        for width in self.widths:
+            check_sizes("unet", width=width)
         if not self.widths or any(w % self.num_groups for w in self.widths):
             raise ValueError(f"unet: widths {self.widths} must be multiples of num_groups {self.num_groups}")
         if self.kernel_size % 2 == 0:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from robolearn.nets.resnet import GROUP, norm, resnet18
+from robolearn.nets.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class VisionConfig:
 
     def build(self, channels: int) -> CameraNet:
         """Build the network of one camera."""
+        check_sizes("vision", width=self.width or 1, num_keypoints=self.num_keypoints, features=self.features)
         return CameraNet(self, channels)
 
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from robolearn.nets.sizes import check_sizes
 from robolearn.policies.family import Draws, Family, MakeNet, check_choice, runtime, standard_normal
 
 Latent = Literal["sampled", "zero"]
@@ -33,11 +34,9 @@ class CVAEConfig:
 
     def __post_init__(self) -> None:
         check_choice("cvae latent", self.latent, get_args(Latent))
-        if self.latent_dim < 1 or self.beta < 0 or self.free_bits < 0:
-            raise ValueError(
-                f"cvae: latent_dim {self.latent_dim} must be at least 1, beta {self.beta} and free_bits "
-                f"{self.free_bits} not negative"
-            )
+        check_sizes("cvae", latent_dim=self.latent_dim)
+        if self.beta < 0 or self.free_bits < 0:
+            raise ValueError(f"cvae: beta {self.beta} and free_bits {self.free_bits} must not be negative")
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> CVAE:
         """Build the family."""

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from robolearn.nets.sizes import check_sizes
 from robolearn.policies.family import (
     Draws,
     Family,
@@ -37,11 +38,9 @@ class GMMConfig:
     """Share of a component's standard deviation that samples carry; 0 takes the means, as robomimic does."""
 
     def __post_init__(self) -> None:
-        if self.num_components < 1 or self.min_std <= 0 or self.std_scale < 0:
-            raise ValueError(
-                f"gmm: num_components {self.num_components} must be at least 1, min_std {self.min_std} above 0 "
-                f"and std_scale {self.std_scale} not negative"
-            )
+        check_sizes("gmm", num_components=self.num_components)
+        if self.min_std <= 0 or self.std_scale < 0:
+            raise ValueError(f"gmm: min_std {self.min_std} must be above 0 and std_scale {self.std_scale} not negative")
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> GMM:
         """Build the family."""

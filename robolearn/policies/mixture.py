@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from robolearn.nets.sizes import check_sizes
 from robolearn.policies.codes import Codes, Student, balanced, squared_distances
 from robolearn.policies.family import (
     Draws,
@@ -80,6 +81,8 @@ class MixtureConfig:
                 f"mixture: teacher_share {self.teacher_share} and codes_share {self.codes_share} must be above 0 "
                 "and leave a share for the student"
             )
+        check_sizes("mixture", num_codes=self.num_codes, code_dim=self.code_dim, pairs=self.pairs)
+        check_sizes("mixture", num_observations=self.num_observations)
         if self.num_codes < 2 or self.num_observations < 4 or min(self.code_dim, self.pairs) < 1:
             raise ValueError("mixture: num_codes must be at least 2, num_observations 4, code_dim and pairs 1")
         if self.teacher.sampler == "langevin":

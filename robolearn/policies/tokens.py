@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from robolearn.nets.code_decoder import CodeDecoder
+from robolearn.nets.sizes import check_sizes
 from robolearn.policies.anchor import Anchor
 from robolearn.policies.family import (
     Draws,
@@ -66,6 +67,8 @@ class TokensConfig:
         check_choice("tokens variant", self.variant, get_args(Variant))
         if min(self.num_bins, self.num_codes) < 2 or self.num_levels < 1:
             raise ValueError("tokens: num_bins and num_codes must be at least 2, num_levels at least 1")
+        check_sizes("tokens", num_bins=self.num_bins, num_levels=self.num_levels, num_codes=self.num_codes)
+        check_sizes("tokens", width=self.width)
         if not 0 < self.quantiser_share < 1:
             raise ValueError(f"tokens: quantiser_share {self.quantiser_share} must be in (0, 1)")
         if self.width < 1 or self.width % NUM_HEADS:

@@ -6,6 +6,11 @@ from robolearn.nets.lstm import LSTMConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.transformer import TransformerConfig
 from robolearn.nets.unet import UNetConfig
+from robolearn.nets.vision import VisionConfig
+from robolearn.policies.cvae import CVAEConfig
+from robolearn.policies.gmm import GMMConfig
+from robolearn.policies.mixture import MixtureConfig
+from robolearn.policies.tokens import TokensConfig
 
 BACKBONES = ["mlp", "unet", "transformer", "lstm"]
 
@@ -93,6 +98,21 @@ def test_time_embedding_tells_neighbouring_levels_apart():
         (lambda: UNetConfig(widths=()), "widths"),
         (lambda: UNetConfig(kernel_size=4), "kernel_size 4 must be odd"),
         (lambda: LSTMConfig(depth=0), "depth 0 must be at least 1"),
+        (lambda: MLPConfig(width=0), "mlp: width 0 must be at least 1"),
+        (lambda: MLPConfig(depth=-1), "mlp: depth -1 must be at least 1"),
+        (lambda: MLPConfig(width=-(2**63)), "must be at least 1"),
+        (lambda: MLPConfig(width=2**63), "must be at most 65536"),
+        (lambda: UNetConfig(widths=(-8, 16)), "unet: width -8 must be at least 1"),
+        (lambda: UNetConfig(num_groups=0), "unet: num_groups 0 must be at least 1"),
+        (lambda: UNetConfig(time_dim=2**40), "unet: time_dim 1099511627776 must be at most 65536"),
+        (lambda: TransformerConfig(num_heads=0), "transformer: num_heads 0 must be at least 1"),
+        (lambda: TransformerConfig(decoder_depth=0), "transformer: decoder_depth 0 must be at least 1"),
+        (lambda: TransformerConfig(dropout=1.5), r"transformer: dropout 1.5 must be in \[0, 1\)"),
+        (lambda: GMMConfig(num_components=2**40), "gmm: num_components 1099511627776 must be at most"),
+        (lambda: CVAEConfig(latent_dim=2**40), "cvae: latent_dim 1099511627776 must be at most"),
+        (lambda: TokensConfig(num_bins=2**40), "tokens: num_bins 1099511627776 must be at most"),
+        (lambda: MixtureConfig(num_codes=2**40), "mixture: num_codes 1099511627776 must be at most"),
+        (lambda: VisionConfig(features=2**40).build(3), "vision: features 1099511627776 must be at most"),
         (lambda: TransformerConfig(width=10), "width 10 is not a multiple of num_heads 4"),
     ],
 )
