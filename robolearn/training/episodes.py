@@ -99,6 +99,8 @@ def keep_episodes(demos: Demos, cfg: TrainConfig, content_hash: str, kept: Kept)
     if largest >= len(renumbered):
         raise ValueError(f"data.json: episode {largest}, but the stores had {len(renumbered)}")
     validation = renumbered[np.array(facts.validation_episodes, int)]
+    if not (changed or facts.earlier or len(validation)) and "validation" in choose_episodes(demos, cfg):
+        raise ValueError("data.json: validation_episodes is empty, but the run's config.json holds some out")
     if facts.training_episodes:
         train = renumbered[np.array(facts.training_episodes, int)]
     else:

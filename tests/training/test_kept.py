@@ -130,6 +130,13 @@ def test_the_kept_split_counts_not_how_it_would_be_made_now(run, tmp_path):
     assert (train.episodes.tolist(), validation.episodes.tolist()) == ([0, 1, 1], [4])
 
 
+def test_held_out_episodes_that_are_gone_from_the_record_are_missed(run):
+    path = run.directory / "data.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"validation_episodes": []}))
+    with pytest.raises(ValueError, match=r"data\.json: validation_episodes is empty"):
+        load_data(run.config(), "cpu", Kept(run.data(), 4))
+
+
 @pytest.mark.parametrize(
     "change",
     [
