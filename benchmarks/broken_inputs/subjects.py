@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ LENGTHS = (5, 7, 6, 9)
 DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
-class Subject:
+class Subject(ABC):
     """A whole object of which every case breaks a copy.
 
     An accepted case is right only where its effect is that of the whole object: nothing of meaning was broken.
@@ -42,6 +43,7 @@ class Subject:
         self.base = self.folder / "base"
         self.make()
 
+    @abstractmethod
     def make(self) -> None:
         """Make the whole object."""
 
@@ -56,13 +58,13 @@ class Subject:
         else:
             shutil.copy(self.base, target)
 
+    @abstractmethod
     def mutate(self, target: Path, rng: Rng) -> str:
         """Break the target; say how."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, target: Path) -> Any:
         """Use the target as a user does; return the effect as JSON values."""
-        raise NotImplementedError
 
     def is_same(self, effect: Any, whole: Any) -> bool:
         """Whether an effect is that of the whole object."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from robolearn.data.writer import DemoWriter, is_unbegun
 ENV, EXPERT = (f"benchmarks.kills.point:benchmark/{name}-v0" for name in ("Point", "Points"))
 
 
-class Work:
+class Work(ABC):
     """One command on one directory: how it begins, what it does, and what must be true after a kill."""
 
     name: str
@@ -26,19 +27,21 @@ class Work:
     def __init__(self, folder: Path):
         self.folder, self.target = folder, folder / "target"
 
+    @abstractmethod
     def prepare(self) -> None:
         """Bring the target to where the command begins."""
 
+    @abstractmethod
     def run(self, announce: Callable[[int], None]) -> None:
         """Run the command."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, announced: int) -> None:
         """Raise an AssertionError if something finished is lost or half there."""
 
+    @abstractmethod
     def go_on(self) -> None:
         """Follow the command's advice, until it is through; then compare with an undisturbed one."""
-        raise NotImplementedError
 
     def again(self, run: Callable[[Callable[[int], None]], None] | None = None) -> Ended:
         """Run the command once more, undisturbed."""
