@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, registry
 
+LONGEST_EPISODE = 10**9  # steps
 DEFAULT_TIMEOUT = 60.0  # [s]
 MAX_REASON = 200  # characters of what a stranger's error says
 
@@ -33,6 +34,8 @@ class EnvConfig:
     def __post_init__(self) -> None:
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
             raise ValueError(f"--env.max-episode-steps {self.max_episode_steps} must be at least 1")
+        if self.max_episode_steps is not None and self.max_episode_steps > LONGEST_EPISODE:
+            raise ValueError(f"--env.max-episode-steps {self.max_episode_steps} must be at most {LONGEST_EPISODE}")
         if not (0 < self.seconds < math.inf):
             raise ValueError(f"--env.timeout {self.timeout:g} must be a number of seconds above 0")
 

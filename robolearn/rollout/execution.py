@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,6 +43,8 @@ class Execution:
             )
         if self.ensembling is not None and self.ensembling < 0:
             raise ValueError(f"ensembling {self.ensembling} must not be negative")
+        if self.ensembling is not None and not math.isfinite(self.ensembling):
+            raise ValueError(f"ensembling {self.ensembling} must be a finite number")
         if self.candidates < 1:
             raise ValueError(f"candidates {self.candidates} must be at least 1")
         if not 0 <= self.delay <= action_horizon - self.period:

@@ -162,6 +162,8 @@ def test_kept_noise_is_that_of_the_first_planning(candidates):
         (Execution(0), r"exec_horizon 0 must be in 1\.\.4"),
         (Execution(5), r"exec_horizon 5 must be in 1\.\.4, the policy's action_horizon"),
         (Execution(1, ensembling=-0.1), "ensembling -0.1 must not be negative"),
+        (Execution(1, ensembling=float("nan")), "ensembling nan must be a finite number"),
+        (Execution(1, ensembling=float("inf")), "ensembling inf must be a finite number"),
         (Execution(1, candidates=0), "candidates 0 must be at least 1"),
         (Execution(1, delay=-1), r"delay -1 must be in 0\.\.3"),
         (Execution(3, delay=2), r"delay 2 must be in 0\.\.1: a chunk of 4 actions has to last"),
