@@ -5,7 +5,6 @@ import os
 import random
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter
 from tests.data.episodes import assert_same, make_episode
+from tests.data.kills import copy_as_killed
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
@@ -51,14 +51,6 @@ def intact(path):
     return store.num_episodes
 
 
-def copy_if_there(source, target):
-    """Another thread may take its unfinished file away while the directory is copied: a kill leaves it or does not."""
-    try:
-        shutil.copy2(source, target)
-    except FileNotFoundError:
-        assert source.endswith(".partial"), f"{source} was replaced without a moment at which it was whole"
-
-
 def test_kill_between_any_two_file_operations(tmp_path, monkeypatch, small_chunks):
     """A copy of the directory before and after each replacement of a file: what a kill there would leave."""
     path, copies = tmp_path / "x.zarr", []
@@ -72,7 +64,7 @@ def test_kill_between_any_two_file_operations(tmp_path, monkeypatch, small_chunk
             with one_at_a_time:
                 act()
                 copies.append((tmp_path / str(len(copies)), store.num_episodes))
-                shutil.copytree(path, copies[-1][0], copy_function=copy_if_there)
+                copy_as_killed(path, copies[-1][0])
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", watched)

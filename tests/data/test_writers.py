@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from robolearn.data.writer import DemoWriter, is_unbegun
 from robolearn.locks import HeldError
 from robolearn.types import Episode
 from tests.data.episodes import assert_same, make_episode
+from tests.data.kills import copy_as_killed
 
 LINE = "tests.data.line_env:test/Line-v0"
 
@@ -68,12 +70,13 @@ def test_zeros_survive_a_second_writer(tmp_path):
 def test_a_kill_at_any_point_of_the_beginning_is_no_dead_end(tmp_path, monkeypatch):
     """A copy before each replacement of a file, from the empty folder to the first episodes."""
     path, copies = tmp_path / "x.zarr", []
-    replace = Path.replace
+    replace, one_at_a_time = Path.replace, threading.Lock()
 
     def watched(source, target):
-        copies.append(tmp_path / str(len(copies)))
-        shutil.copytree(path, copies[-1])
-        return replace(source, target)
+        with one_at_a_time:  # zarr writes with several threads
+            copies.append(tmp_path / str(len(copies)))
+            copy_as_killed(path, copies[-1])
+            return replace(source, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", watched)
