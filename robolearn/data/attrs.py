@@ -48,6 +48,8 @@ class StoreAttrs:
     def __post_init__(self) -> None:
         if self.control_dt is not None:
             check_control_dt(self.control_dt, "attributes")
+        if self.obs_keys == ():
+            raise ValueError("attributes: obs_keys is empty, expected the keys of the observations")
         for name, value in self.env_kwargs.items():
             if not isinstance(value, int | float | bool | str):
                 raise ValueError(

@@ -6,6 +6,10 @@ import hashlib
 
 import numpy as np
 
+from robolearn.types import is_image
+
+MIN_SIDE, MIN_PICTURE = 2, 8  # [pixels] of an image; of what is surely meant as one, wherever its channels are
+
 
 def ends_problem(ends: np.ndarray) -> str | None:
     """Say why `ends` is no list of cumulative, exclusive episode ends; None if it is one."""
@@ -35,6 +39,56 @@ def type_problem(key: str, dtype: np.dtype) -> str | None:
     return f"data/{key}: has type {dtype}; expected truth values, integers or floats of 1 to 8 bytes"
 
 
+def shape_problem(key: str, shape: tuple[int, ...]) -> str | None:
+    """Say why an array of this shape [time, ...] can be no actions or no observations; None if it can."""
+    expected = "[time, a]" if key == "action" else "[time, d] or [time, h, w, c]"
+    if len(shape) < 2 or (key == "action" and len(shape) > 2):
+        return f"data/{key} has shape {shape}, expected {expected}"
+    return image_problem(key, shape[1:])
+
+
+def image_problem(key: str, shape: tuple[int, ...]) -> str | None:
+    """Say why steps of this shape [...] are meant as images but are none; None if they are, or are not meant to be.
+
+    Three axes that end in 1, 3 or 4 are an image [h, w, c]. One of a single pixel's width is a vector that was folded
+    by mistake, and one whose channels come first would be learned from as thousands of unrelated numbers.
+    """
+    if is_image(shape) and min(shape[:2]) < MIN_SIDE:
+        return (
+            f"data/{key} has steps of shape {shape}, as images [h, w, c] have, but less than {MIN_SIDE} pixels a side; "
+            "store numbers as [time, d]"
+        )
+    if len(shape) == 3 and not is_image(shape) and shape[0] in (1, 3, 4) and min(shape[1:]) >= MIN_PICTURE:
+        return f"data/{key} has steps of shape {shape}; an image has its channels last, [h, w, c]"
+    return None
+
+
+def rows_problem(key: str, rows: np.ndarray, ends: np.ndarray, first_row: int = 0) -> str | None:
+    """Name the first number of a key that cannot be trained on; None if all can.
+
+    Args:
+        key: Name for the message.
+        rows: Rows [time, ...] of the key, of any type of numbers.
+        ends: Cumulative, exclusive ends of the episodes [e].
+        first_row: Row of the whole recording at which `rows` starts.
+    """
+    problem = finite_problem(key, rows, ends, first_row)
+    if problem:
+        return problem
+    check = _byte_problem if is_image(rows.shape[1:]) else float32_problem
+    return check(key, rows, ends, first_row)
+
+
+def _byte_problem(key: str, images: np.ndarray, ends: np.ndarray, first_row: int) -> str | None:
+    """Images are 0 .. 255 in this layout, also where they were recorded as floats."""
+    if images.dtype == np.uint8:
+        return None
+    wrong = (images < 0) | (images > 255) | (images != np.trunc(images))
+    if not wrong.any():
+        return None
+    return f"{_first(key, images, wrong, ends, first_row)} is no 8-bit pixel (whole numbers 0 .. 255)"
+
+
 def float32_problem(key: str, array: np.ndarray, ends: np.ndarray, first_row: int = 0) -> str | None:
     """Name the first number that float32 cannot hold: a float beyond its range, a whole number that it would round.
 
@@ -55,17 +109,7 @@ def float32_problem(key: str, array: np.ndarray, ends: np.ndarray, first_row: in
         size = np.abs(array).astype(np.uint64)
         wrong = size // np.maximum(size & (~size + np.uint64(1)), np.uint64(1)) > np.uint64(1 << 24)
         what = "would be rounded in float32; store it relative to something near"
-    if not wrong.any():
-        return None
-    flat = array.reshape(len(array), -1)
-    row, dim = (int(i) for i in np.argwhere(wrong.reshape(len(array), -1))[0])
-    return f"data/{key}: {flat[row, dim]} in {_place(row + first_row, dim, ends)} {what}"
-
-
-def _place(row: int, dim: int, ends: np.ndarray) -> str:
-    episode = int(np.searchsorted(ends, row, side="right"))
-    step = row - (int(ends[episode - 1]) if episode else 0)
-    return f"episode {episode}, step {step}, dim {dim} (row {row})"
+    return f"{_first(key, array, wrong, ends, first_row)} {what}" if wrong.any() else None
 
 
 def finite_problem(key: str, array: np.ndarray, ends: np.ndarray, first_row: int = 0) -> str | None:
@@ -83,9 +127,14 @@ def finite_problem(key: str, array: np.ndarray, ends: np.ndarray, first_row: int
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.sum(array, dtype=np.float64)):
             return None
-    flat = array.reshape(len(array), -1)
-    rows, dims = np.nonzero(~np.isfinite(flat))
-    if len(rows) == 0:
-        return None
-    row, dim = int(rows[0]), int(dims[0])
-    return f"data/{key}: {flat[row, dim]} in {_place(row + first_row, dim, ends)}"
+    wrong = ~np.isfinite(array)
+    return _first(key, array, wrong, ends, first_row) if wrong.any() else None
+
+
+def _first(key: str, rows: np.ndarray, wrong: np.ndarray, ends: np.ndarray, first_row: int) -> str:
+    """Name the first wrong number: its key, value, episode, step and dimension."""
+    row, dim = (int(i) for i in np.argwhere(wrong.reshape(len(rows), -1))[0])
+    value, row = rows.reshape(len(rows), -1)[row, dim], row + first_row
+    episode = int(np.searchsorted(ends, row, side="right"))
+    step = row - (int(ends[episode - 1]) if episode else 0)
+    return f"data/{key}: {value} in episode {episode}, step {step}, dim {dim} (row {row})"

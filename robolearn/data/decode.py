@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robolearn.data.checks import finite_problem, float32_problem
+from robolearn.data.checks import rows_problem, shape_problem
 from robolearn.data.demos import Demos
 from robolearn.data.glitches import squeezed
 from robolearn.types import is_image
@@ -65,10 +65,9 @@ def memory_map(demos: Demos, key: str, folder: Path) -> np.ndarray:
 
 def _layout(demos: Demos, key: str) -> tuple[tuple[int, ...], np.dtype]:
     shape = demos.shape(key)
-    if not shape or (key == "action" and len(shape) != 1):
-        expected = "[time, a]" if key == "action" else "[time, ...] with at least one dimension per step"
-        raise ValueError(f"{demos.name}: data/{key} has shape {(demos.num_steps, *shape)}, expected {expected}")
-    # Images are 0 .. 255 in this layout, also where they were recorded as float.
+    problem = shape_problem(key, (demos.num_steps, *shape))
+    if problem:
+        raise ValueError(f"{demos.name}: {problem}")
     return (demos.num_steps, *shape), np.dtype(np.uint8 if is_image(shape) else np.float32)
 
 
@@ -77,15 +76,7 @@ def _slabs(demos: Demos, key: str) -> Iterator[tuple[int, np.ndarray]]:
     before = 0
     for store in demos.stores:
         for start, slab in store.slabs(key):
-            problem = finite_problem(key, slab, store.episode_ends, start)
-            if problem:
-                raise ValueError(f"{store.path}: {problem}")
-            if dtype == np.uint8 and slab.dtype != np.uint8:
-                wrong = (slab < 0) | (slab > 255) | (slab != np.trunc(slab))
-                if wrong.any():
-                    row = start + int(np.argwhere(wrong)[0, 0])
-                    raise ValueError(f"{store.path}: data/{key}: row {row} is no 8-bit image (whole numbers 0 .. 255)")
-            problem = None if dtype == np.uint8 else float32_problem(key, slab, store.episode_ends, start)
+            problem = rows_problem(key, slab, store.episode_ends, start)
             if problem:
                 raise ValueError(f"{store.path}: {problem}")
             yield before + start, slab.astype(dtype, copy=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from robolearn.data.checks import ends_problem, finite_problem, float32_problem
+from robolearn.data.checks import ends_problem, rows_problem
 from robolearn.data.glitches import squeezed
 from robolearn.data.normalizer import ABSOLUTE_RANGE, RELATIVE_RANGE
 from robolearn.data.store import DemoStore
@@ -108,15 +108,16 @@ def examine(store: DemoStore) -> Report:
 
 def _examine_whole(store: DemoStore, key: str, ends: np.ndarray, report: Report) -> None:
     """Look at images, and at what is too large to look at dimension by dimension: one range for all."""
-    low, high, total, squares, count = np.inf, -np.inf, 0.0, 0.0, 0
+    low, high, total, squares, count, faulty = np.inf, -np.inf, 0.0, 0.0, 0, False
     for start, slab in store.slabs(key):
-        problem = finite_problem(key, slab, ends, start)
-        if problem and key not in report.not_finite:
+        problem = rows_problem(key, slab, ends, start)
+        if problem and not faulty:
             report.problems.append(f"{store.path}: {problem}")
+            faulty = True
         bad = 0 if problem is None else int((~np.isfinite(slab)).sum())
         if bad:
             report.not_finite[key] = report.not_finite.get(key, 0) + bad
-        good = slab if problem is None else slab[np.isfinite(slab)]
+        good = slab if bad == 0 else slab[np.isfinite(slab)]
         if good.size == 0:
             continue
         low, high = min(low, float(good.min())), max(high, float(good.max()))
@@ -126,20 +127,20 @@ def _examine_whole(store: DemoStore, key: str, ends: np.ndarray, report: Report)
         count += good.size
     if count:
         mean = total / count
-        std = float(np.sqrt(max(squares / count - mean**2, 0.0)))
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers that float32 cannot hold may have no square either
+            std = float(np.sqrt(np.maximum(squares / count - np.square(mean), 0.0)))
         report.columns.append(Column(key, None, low, high, mean, std, _is_near_constant(low, high)))
 
 
 def _examine_rows(store: DemoStore, key: str, rows: np.ndarray, ends: np.ndarray, report: Report) -> None:
-    problem = finite_problem(key, rows, ends)
+    problem = rows_problem(key, rows, ends)
     finite = np.isfinite(rows)
     if problem:
         report.problems.append(f"{store.path}: {problem}")
-        report.not_finite[key] = int((~finite).sum())
-    elif wrong := float32_problem(key, rows, ends):
-        report.problems.append(f"{store.path}: {wrong}")
     else:
         report.notes += squeezed(key, rows, ends)
+    if not finite.all():
+        report.not_finite[key] = int((~finite).sum())
     for dim in range(rows.shape[1]):
         good = rows[finite[:, dim], dim].astype(np.float64)
         if len(good) == 0:

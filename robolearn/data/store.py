@@ -24,7 +24,7 @@ from zarr.abc.store import Store
 from zarr.storage import MemoryStore, StorePath
 
 from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
-from robolearn.data.checks import ends_checksum, ends_problem
+from robolearn.data.checks import ends_checksum, ends_problem, image_problem, shape_problem
 from robolearn.data.chunks import ChunkReader
 from robolearn.data.container import Container
 from robolearn.data.metadata import read_layout
@@ -200,11 +200,11 @@ class DemoStore:
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the structure of what is needed, one line each; contents are not read.
 
-        Needed are the actions, the observations that are trained on by default, and the episodes' ends.
+        Needed are the keys ``needed`` and the episodes' ends.
         """
         if self.attrs.schema_version not in (None, SCHEMA_VERSION):
             yield f"{self.path}: unknown schema version {self.attrs.schema_version} (known: {SCHEMA_VERSION})"
-        needed = self._needed()
+        needed = self.needed
         for key in needed:
             if f"data/{key}" in self.refused:
                 yield f"{self.path}: data/{key}: {self.refused[f'data/{key}']}"
@@ -218,20 +218,22 @@ class DemoStore:
             yield f"{self.path}: {problem}"
             return
         for key in needed:
-            fault = self.fault(key) if key in self._data else None
+            if key not in self._data:
+                continue
+            fault = self.fault(key) or shape_problem(key, self._data[key].shape)
             if fault:
                 yield f"{self.path}: {fault}"
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with arrays that nobody asked for, one line each; they are left out."""
-        needed = {f"data/{key}" for key in self._needed()} | {"meta/episode_ends"}
+        needed = {f"data/{key}" for key in self.needed} | {"meta/episode_ends"}
         for name, reason in self.refused.items():
             if name not in needed:
                 yield f"{name}: {reason}"
         if "episode_ends" not in self._meta or ends_problem(self.episode_ends):
             return
         for key in self._data:
-            fault = self.fault(key)
+            fault = self.fault(key) or image_problem(key, self.shapes[key])
             if fault and f"data/{key}" not in needed:
                 yield fault
         for name in self._meta:
@@ -239,7 +241,9 @@ class DemoStore:
             if fault:
                 yield fault
 
-    def _needed(self) -> tuple[str, ...]:
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The keys that are trained on unless others are named: the actions, and what is observed."""
         declared = self.attrs.obs_keys
         if not declared and ("state" in self._data or "data/state" in self.refused):
             declared = ("state",)  # what is trained on by default
@@ -248,8 +252,8 @@ class DemoStore:
     def fault(self, key: str) -> str | None:
         """Say why the rows of a key are not those of the episodes; None if they are."""
         array = self._data[key]
-        if key == "action" and array.ndim != 2:
-            return f"data/action has shape {array.shape}, expected [time, a]"
+        if key == "action" and (problem := shape_problem(key, array.shape)):
+            return problem
         if self.attrs.schema_version is not None and any(np.greater(array.chunks[1:], array.shape[1:])):
             return (
                 f"data/{key} has steps of shape {array.shape[1:]} in chunks of {array.chunks[1:]}, which cuts them off"

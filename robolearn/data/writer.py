@@ -24,7 +24,7 @@ from zarr.storage import StorePath
 
 from robolearn.config import read_json
 from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
-from robolearn.data.checks import ends_checksum, finite_problem, type_problem
+from robolearn.data.checks import ends_checksum, finite_problem, image_problem, type_problem
 from robolearn.data.chunks import CONFIG, Files
 from robolearn.data.metadata import CHECKSUM
 from robolearn.data.store import DemoStore
@@ -219,7 +219,11 @@ class DemoWriter(DemoStore):
         for key, array in arrays.items():
             if len(array) != len(episode):
                 raise ValueError(f"{where}: data/{key} has {len(array)} rows for {len(episode)} actions")
-            problem = type_problem(key, array.dtype) or finite_problem(key, array, np.array([len(episode)]))
+            problem = (
+                type_problem(key, array.dtype)
+                or image_problem(key, array.shape[1:])
+                or finite_problem(key, array, np.array([len(episode)]))
+            )
             if problem:
                 raise ValueError(f"{where}: {problem}")
 

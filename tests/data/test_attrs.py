@@ -36,6 +36,19 @@ def test_a_control_step_that_cannot_be_is_not_read(tmp_path, value):
     assert "\n" not in str(caught.value)
 
 
+def test_a_store_that_observes_nothing_is_neither_written_nor_read(tmp_path):
+    with pytest.raises(ValueError, match="obs_keys is empty"):
+        StoreAttrs(obs_keys=())
+    store = DemoWriter.create(tmp_path / "y.zarr", attrs=StoreAttrs(obs_keys=("state",)))
+    store.append(Episode({"state": ACTIONS}, ACTIONS))
+    root = store.path / "zarr.json"
+    content = json.loads(root.read_text())
+    content["attributes"]["obs_keys"] = []
+    root.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="obs_keys is empty"):
+        DemoStore.open(store.path)
+
+
 @pytest.mark.parametrize("key", ["state", "action"])
 @pytest.mark.parametrize("dtype", ["complex64", "complex128", "U4", "S4", "O"])
 def test_the_writer_takes_numbers_only(tmp_path, key, dtype):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.data.examine import examine
 from robolearn.data.inspect import inspect
 from robolearn.data.store import DemoStore
+from robolearn.data.windows import Windows
 from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
 
@@ -80,6 +82,32 @@ def test_images_are_one_row(tmp_path):
     report, _ = printed(tmp_path / "x.zarr")
     column = next(c for c in report.columns if c.key == "img")
     assert [column.mean, column.std] == pytest.approx([image.mean(), image.std()])
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "message"),
+    [
+        ((2, 2, 3), 0.5, "data/state: 0.5 in episode 1, step 4, dim 0 (row 34) is no 8-bit pixel"),
+        ((600,), 1e300, "data/state: 1e+300 in episode 1, step 4, dim 0 (row 34) does not fit into float32"),
+    ],
+)
+def test_what_training_would_refuse_is_a_problem(path, shape, value, message):
+    """Also of keys that are too large to look at dimension by dimension, and only for the first row of a kind."""
+    rows = np.ones((140, *shape))
+    rows[34:].reshape(106, -1)[:, 0] = value
+    zarr.open_group(path / "data", mode="r+").create_array("state", data=rows, chunks=(20, *shape), overwrite=True)
+    assert [problem for problem in examine(DemoStore.open(path)).problems if message in problem]
+    assert len(examine(DemoStore.open(path)).problems) == 1
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Windows.from_store(DemoStore.open(path), ("state",), 1, 1)
+
+
+def test_pictures_with_channels_first_that_nobody_asked_for_are_a_note(path):
+    rows = np.ones((140, 3, 8, 8), np.uint8)
+    zarr.open_group(path / "data", mode="r+").create_array("cam", data=rows)
+    report = examine(DemoStore.open(path))
+    assert report.problems == []
+    assert [note for note in report.notes if "data/cam" in note and "channels last" in note]
 
 
 def test_damaged_stores_are_reported(path):

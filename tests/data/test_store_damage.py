@@ -12,6 +12,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
 from robolearn.data.writer import DemoWriter
+from robolearn.types import Episode
 from tests.data.episodes import make_episode
 from tests.data.test_store import write_diffusion_policy
 
@@ -127,6 +128,32 @@ def test_wrong_rank(path):
 def test_wrong_rank_of_an_observation(path):
     rewrite(path, "data/state", np.zeros(25))
     refused(path, "data/state has shape (25,)")
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((2, 1, 1), "less than 2 pixels a side; store numbers as [time, d]"),
+        ((1, 9, 3), "less than 2 pixels a side; store numbers as [time, d]"),
+        ((3, 12, 16), "an image has its channels last, [h, w, c]"),
+        ((1, 8, 8), "an image has its channels last, [h, w, c]"),
+    ],
+)
+def test_shapes_that_are_meant_otherwise(path, tmp_path, shape, message):
+    """Pictures with their channels first would be flattened to hundreds of numbers, a column taken for a picture."""
+    rewrite(path, "data/state", np.zeros((25, *shape), np.float32))
+    refused(path, f"data/state has steps of shape {shape}", message)
+    assert any(message in problem for problem in DemoStore.open_unchecked(path).problems())
+    with pytest.raises(ValueError, match="data/cam has steps of shape"):
+        DemoWriter.create(tmp_path / "w.zarr", attrs=StoreAttrs()).append(
+            Episode({"cam": np.zeros((4, *shape), np.uint8)}, np.zeros((4, 2), np.float32))
+        )
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 1), (3, 4, 4), (2, 3, 3), (3, 7, 9), (2, 8, 8)])
+def test_shapes_that_may_be_meant(path, shape):
+    rewrite(path, "data/state", np.ones((25, *shape), np.float32))
+    assert Windows.from_store(DemoStore.open(path), ("state",), 2, 4).obs_shapes == {"state": shape}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -187,5 +187,5 @@ def test_other_float_images_are_refused(tmp_path):
     image[2, 1, 1, 1] = 0.5
     store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs())
     store.append(Episode(obs={"img": image}, actions=np.zeros((4, 2), np.float32)))
-    with pytest.raises(ValueError, match="data/img: row 2 is no 8-bit image"):
+    with pytest.raises(ValueError, match=r"data/img: 0.5 in episode 0, step 2, dim 13 \(row 2\) is no 8-bit pixel"):
         Windows.from_store(DemoStore.open(store.path), ("img",), 1, 1)
