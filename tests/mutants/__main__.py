@@ -25,16 +25,17 @@ from tests.mutants.kept import Mutant, read_mutants
 
 ROOT = Path(__file__).parents[2]
 NOT_COPIED = shutil.ignore_patterns(".*", "runs", "wandb", "build", "__pycache__", "*.egg-info", "*.zarr")
-TIME_LIMIT = 600  # [s]; a fault that makes its tests hang is noticed
+TIME_LIMIT = 600  # [s] of the tests of one mutant; a fault that makes them hang is noticed
+GREEN_LIMIT = 3600  # [s] of the tests of all, without a fault
 PASSED, FAILED = 0, 1  # of pytest's exit codes; the others say that the tests could not be run
 
 
-def pytest_status(tree: Path, tests: Sequence[str], *options: str) -> int:
+def pytest_status(tree: Path, tests: Sequence[str], *options: str, limit: float = TIME_LIMIT) -> int:
     """Exit code of pytest on these tests in a copy of the tree, slow ones included."""
     command = [sys.executable, "-m", "pytest", "-x", "-m", "", "-p", "no:cacheprovider", *options, *tests]
     env = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     try:
-        return subprocess.run(command, cwd=tree, env=env, capture_output=True, timeout=TIME_LIMIT).returncode
+        return subprocess.run(command, cwd=tree, env=env, capture_output=True, timeout=limit).returncode
     except subprocess.TimeoutExpired:
         return FAILED
 
@@ -83,7 +84,8 @@ def run_mutants(mutants: Sequence[Mutant], root: Path, workers: int) -> Iterator
         tests = list(dict.fromkeys(test for mutant in mutants for test in mutant.tests))
         tree = trees.get()
         # All at once, since most of a run is starting; one by one only where that is not green.
-        suspects = set() if pytest_status(tree, tests, "-n", str(workers)) == PASSED else set(mutants)
+        green = pytest_status(tree, tests, "-n", str(workers), limit=GREEN_LIMIT) == PASSED
+        suspects = set() if green else set(mutants)
         trees.put(tree)
         running = {pool.submit(in_a_tree, mutant): mutant for mutant in mutants}
         for future in as_completed(running):
