@@ -14,10 +14,6 @@ from rich.console import Console
 
 from robolearn import seeds
 from robolearn.errors import exit_status, user_errors, warn, warned
-from robolearn.guard.controller import Fallback
-from robolearn.guard.files import describe_source
-from robolearn.guard.guard import Guard
-from robolearn.guard.interventions import check_recordable, record_interventions
 from robolearn.locks import hold
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
@@ -31,13 +27,17 @@ from robolearn.rollout.declared import num_modes
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate, measure_latency
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.known import check_known
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import record_videos
-from robolearn.rollout.trust import check_known
 from robolearn.starts import judged
 from robolearn.training.device import choose_device
 from robolearn.training.logger import read_records
 from robolearn.training.run import Run
+from robolearn.trust.files import describe_source
+from robolearn.trust.guard import Guard
+from robolearn.trust.guarded import Fallback
+from robolearn.trust.interventions import check_recordable, record_interventions
 from robolearn.types import Trajectory, is_image
 
 MAX_EPISODES = 1_000_000

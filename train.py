@@ -19,7 +19,7 @@ from robolearn.locks import hold
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.registry import BACKBONES, FAMILIES
 from robolearn.rollout.environments import EnvConfig, make_env
-from robolearn.rollout.trust import check_known
+from robolearn.rollout.known import check_known
 from robolearn.training.assemble import assemble
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, choose_device, num_processes

@@ -22,9 +22,9 @@ from robolearn import seeds
 from robolearn.config import write_json
 from robolearn.errors import user_errors
 from robolearn.report.facts import machine_facts
-from robolearn.safety.bands import Band, fit_band
-from robolearn.safety.conformal import TooFewWarning, rank, threshold
-from robolearn.safety.tubes import tube, tube_scale, union_tube
+from robolearn.trust.conformal.bands import Band, fit_band
+from robolearn.trust.conformal.thresholds import TooFewWarning, rank, threshold
+from robolearn.trust.conformal.tubes import tube, tube_scale, union_tube
 
 DRAWS, STEPS, SEED = 500, 50, seeds.FIXED
 Rule = Callable[[np.ndarray, float], float]

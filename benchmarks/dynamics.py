@@ -49,9 +49,9 @@ from robolearn.dynamics.plan import CEMConfig, Planner, PlannerConfig
 from robolearn.dynamics.propagate import Dynamics, draw, propagate
 from robolearn.errors import user_errors
 from robolearn.report.facts import machine_facts
-from robolearn.safety.conformal import rank
-from robolearn.safety.detection import detection
-from robolearn.safety.tubes import tube, tube_scale, union_tube
+from robolearn.trust.conformal.thresholds import rank
+from robolearn.trust.conformal.tubes import tube, tube_scale, union_tube
+from robolearn.trust.detection import detection
 
 FORCE, FRAMES, MOTOR_NOISE = 3.0, 3, 0.15  # largest action, physics steps per action, standard deviation added to it
 SPEEDS = np.array([2.0, 6.0])  # largest, of cart [m/s] and pole [rad/s]

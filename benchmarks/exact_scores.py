@@ -27,7 +27,8 @@ from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.mixture import Mixture, MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.report.facts import machine_facts
-from robolearn.safety import exact, scores
+from robolearn.trust.scores import exact
+from robolearn.trust.scores import samples as scores
 
 STATE, ACTION, OBS_HORIZON, ACTION_HORIZON = 4, 2, 2, 16
 MEMBERS, SAMPLES, REPEATS, OBSERVATIONS = 5, 64, 30, 64

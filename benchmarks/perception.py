@@ -46,7 +46,7 @@ from robolearn.perception.ensemble import Ensemble, EnsembleConfig
 from robolearn.perception.fit import FitConfig, fit_ensemble
 from robolearn.report.facts import machine_facts
 from robolearn.rollout.paired import grouped_mean, paired_difference
-from robolearn.safety.conformal import rank, threshold
+from robolearn.trust.conformal.thresholds import rank, threshold
 
 VIEWS = {"top": "image", **{name: f"image_{name}" for name in AvoidPixels.views}}
 CONFIG = EnsembleConfig((96, 96, 3), num_values=3, num_members=4, vision=VisionConfig(width=8, shift=0))

@@ -169,21 +169,21 @@ def calibrate(
         device: Where the policy runs.
         threads: CPU threads; by default one per two cores, at most 4.
     """
-    from robolearn.guard.calibrate import Rollouts, check_calibration, check_choices, check_environment, describe
-    from robolearn.guard.familiarity import FAMILIARITY, NUM_EMBEDDINGS, fit_familiarity
-    from robolearn.guard.files import describe_source, save_gate
-    from robolearn.guard.tube import check_position
-    from robolearn.guard.tube_files import open_set, save_set
     from robolearn.locks import hold
     from robolearn.policies.ensemble import Ensemble
     from robolearn.report.counting import counting
     from robolearn.report.results import write_partial
     from robolearn.rollout.environments import EnvConfig
     from robolearn.rollout.execution import Execution
-    from robolearn.rollout.trust import check_known
+    from robolearn.rollout.known import check_known
     from robolearn.training.device import choose_device
     from robolearn.training.embeddings import embed_demonstrations
     from robolearn.training.run import Run
+    from robolearn.trust.calibrate import Rollouts, check_calibration, check_choices, check_environment, describe
+    from robolearn.trust.calibrated_set import check_position
+    from robolearn.trust.files import describe_source, save_gate
+    from robolearn.trust.scores.familiarity import FAMILIARITY, NUM_EMBEDDINGS, fit_familiarity
+    from robolearn.trust.tube_files import open_set, save_set
     from robolearn.types import Trajectory
 
     check_choices(safety_set, rounds=rounds, within_set=within_set, score=score, beta=beta)

@@ -32,7 +32,7 @@ from benchmarks.safety.units import do_units
 from benchmarks.safety.watched import fitting_units, training_units, watching_units
 from robolearn.config import write_json
 from robolearn.errors import user_errors
-from robolearn.safety.conformal import TooFewWarning
+from robolearn.trust.conformal.thresholds import TooFewWarning
 
 # Part -> its figures, and the raw episodes that they are computed from.
 FIGURES = {

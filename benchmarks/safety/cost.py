@@ -10,10 +10,10 @@ import torch
 from benchmarks.safety.raw import Raw, save_unit, unit_path
 from benchmarks.safety.study import EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, load, load_fitted, place
 from benchmarks.safety.units import made_on
-from robolearn.guard.calibrate import watch
-from robolearn.guard.guard import time_gate
 from robolearn.rollout.evaluation import measure_latency
-from robolearn.safety.gate import Gate
+from robolearn.trust.calibrate import watch
+from robolearn.trust.gate import Gate
+from robolearn.trust.guard import time_gate
 
 TIMES = ("p50_ms", "p99_ms")
 TASK = "avoid"

@@ -21,11 +21,11 @@ from benchmarks.safety.raw import Episodes, Raw
 from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, Study, load, place, train
 from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, seeds, watched
-from robolearn.guard.calibrate import make_guarded
-from robolearn.guard.interventions import record_interventions
 from robolearn.policies.policy import Policy
 from robolearn.rollout.evaluation import evaluate
 from robolearn.training.run import Run
+from robolearn.trust.calibrate import make_guarded
+from robolearn.trust.interventions import record_interventions
 
 NUM_TRAININGS = 3
 LEARNERS = ("push", "insert")  # on Avoid the gate hardly alarms

@@ -16,10 +16,10 @@ import numpy as np
 from benchmarks.safety.raw import Episodes, Raw
 from benchmarks.safety.study import ALPHA, BIAS, SCORES, TASKS
 from benchmarks.safety.watched import find, seeds
-from robolearn.safety.bands import fit_band
-from robolearn.safety.conformal import exceeds, rank, threshold
-from robolearn.safety.detection import Detection, controls, detection
-from robolearn.safety.detector import calibrate_detector
+from robolearn.trust.conformal.bands import fit_band
+from robolearn.trust.conformal.misses import calibrate_detector
+from robolearn.trust.conformal.thresholds import exceeds, rank, threshold
+from robolearn.trust.detection import Detection, controls, detection
 
 CONTROLS = ("time", "random", "constant")
 MISSES = ("disagreement", "stac", "neighbour", "mahalanobis", "rnd", "logpzo")

@@ -15,10 +15,10 @@ from benchmarks.safety.raw import Episodes, Raw, load_unit
 from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, Study, load, place
 from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, watched
-from robolearn.guard.calibrate import make_guarded
 from robolearn.rollout.evaluation import evaluate
-from robolearn.safety.certificate import Calibration, Source, derive_gate
-from robolearn.safety.gate import Gate
+from robolearn.trust.calibrate import make_guarded
+from robolearn.trust.certificate import Calibration, Source, derive_gate
+from robolearn.trust.gate import Gate
 
 SCORE = "disagreement"
 FALLBACKS = ("watch", "hold", "replan", "retreat", "expert", "stop")

@@ -26,11 +26,11 @@ from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, SCORES,
 from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, watched
 from robolearn import seeds
-from robolearn.guard.calibrate import make_guarded
-from robolearn.guard.controller import GuardedController
 from robolearn.rollout.evaluation import evaluate
-from robolearn.safety.detection import roc_auc
-from robolearn.safety.gate import Gate
+from robolearn.trust.calibrate import make_guarded
+from robolearn.trust.detection import roc_auc
+from robolearn.trust.gate import Gate
+from robolearn.trust.guarded import GuardedController
 from robolearn.types import Array, Trajectory
 
 BUDGETS = (0.05, 0.1, 0.2, 0.4)

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.safety.raw import Episodes
 from robolearn.rollout.paired import paired_difference
-from robolearn.safety.summary import clopper_pearson
+from robolearn.trust.summary import clopper_pearson
 from robolearn.types import Array
 
 

@@ -18,15 +18,15 @@ from benchmarks.safety.outcomes import difference, share
 from benchmarks.safety.raw import Episodes, Raw, shortened
 from benchmarks.safety.study import ALPHA, EXECUTION, FIRST, TASKS, Study, load
 from benchmarks.safety.units import Unit
-from robolearn.guard.controller import GuardedController
-from robolearn.guard.tube import CalibratedSet, calibrate_again, calibrate_set
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
-from robolearn.safety.certificate import Source
-from robolearn.safety.conformal import rank, threshold
-from robolearn.safety.sets import Motion, SafetySet, position_errors
-from robolearn.safety.tubes import union_tube
+from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set
+from robolearn.trust.certificate import Source
+from robolearn.trust.conformal.thresholds import rank, threshold
+from robolearn.trust.conformal.tubes import union_tube
+from robolearn.trust.guarded import GuardedController
+from robolearn.trust.sets import Motion, SafetySet, position_errors
 from robolearn.types import Array, Trajectory
 
 POSITION = (0, 1)  # of every task's state

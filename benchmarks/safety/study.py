@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from robolearn import seeds
-from robolearn.guard.familiarity import (
+from robolearn.policies.ensemble import Ensemble
+from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.execution import Execution
+from robolearn.training.embeddings import embed_demonstrations
+from robolearn.training.run import Run
+from robolearn.trust.scores.familiarity import (
     FAMILIARITY,
     NUM_EMBEDDINGS,
     fit_familiarity,
     load_familiarity,
     save_familiarity,
 )
-from robolearn.policies.ensemble import Ensemble
-from robolearn.rollout.environments import EnvConfig
-from robolearn.rollout.execution import Execution
-from robolearn.training.embeddings import embed_demonstrations
-from robolearn.training.run import Run
 
 ALPHA = 0.1
 EXECUTION = Execution(8)

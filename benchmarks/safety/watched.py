@@ -22,8 +22,8 @@ from benchmarks.safety.study import (
     train,
 )
 from benchmarks.safety.units import Unit
-from robolearn.guard.calibrate import watch
-from robolearn.guard.familiarity import FILE
+from robolearn.trust.calibrate import watch
+from robolearn.trust.scores.familiarity import FILE
 
 
 def watched(task: str, seed: int, shift: str, purpose: str) -> str:

@@ -18,7 +18,7 @@ from robolearn.config import read_json, write_json
 from robolearn.data.demos import Demos
 from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.environments import EnvConfig
-from robolearn.rollout.trust import check_known
+from robolearn.rollout.known import check_known
 from robolearn.types import Array
 
 ROUNDS = 8  # each of as many episodes as a policy has

@@ -14,8 +14,8 @@ from markupsafe import Markup
 from robolearn.files import replacing
 from robolearn.report import plots
 from robolearn.rollout.metrics import Estimate, Summary
-from robolearn.safety.summary import GateSummary, Share
 from robolearn.starts import judged
+from robolearn.trust.summary import GateSummary, Share
 from robolearn.types import Trajectory
 
 TEMPLATE = Path(__file__).with_name("template.html")

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from robolearn.report.style import axes_style
 from robolearn.rollout.metrics import Summary
-from robolearn.safety.summary import GateSummary
+from robolearn.trust.summary import GateSummary
 from robolearn.types import INTERVENING, Array, Trajectory
 
 INK, MUTED, RULE, GOOD, BAD = "#010203", "#010204", "#010205", "#010206", "#010207"

@@ -14,7 +14,7 @@ import numpy as np
 from robolearn.config import read_json, to_json, write_json
 from robolearn.files import finish_replacing, replacing_all
 from robolearn.rollout.metrics import Summary
-from robolearn.safety.summary import GateSummary
+from robolearn.trust.summary import GateSummary
 from robolearn.types import Trajectory
 
 EPISODES_FILE, SUMMARY_FILE, PAGE_FILE = "episodes.jsonl", "summary.json", "report.html"

@@ -11,7 +11,7 @@ from rich.text import Text
 from robolearn.errors import printable
 from robolearn.report.page import interval_text, latency_text, starts_text
 from robolearn.rollout.metrics import Estimate, Summary
-from robolearn.safety.summary import GateSummary, Promise, Share
+from robolearn.trust.summary import GateSummary, Promise, Share
 
 
 def format_table(

@@ -22,7 +22,6 @@ from device import DEVICE, pretend_device, waits  # noqa: E402
 from robolearn.data.normalizer import Normalizer  # noqa: E402
 from robolearn.data.symmetry import AffineMap, Symmetry  # noqa: E402
 from robolearn.data.windows import Windows  # noqa: E402
-from robolearn.guard.monitor import Monitor  # noqa: E402
 from robolearn.nets.lstm import LSTMConfig  # noqa: E402
 from robolearn.nets.mlp import MLPConfig  # noqa: E402
 from robolearn.nets.transformer import TransformerConfig  # noqa: E402
@@ -40,6 +39,7 @@ from robolearn.training.config import TrainConfig  # noqa: E402
 from robolearn.training.device import Processes  # noqa: E402
 from robolearn.training.fit import Hooks, begin, check_finite, mean_of, optimize  # noqa: E402
 from robolearn.training.state import TrainState  # noqa: E402
+from robolearn.trust.monitor import Monitor  # noqa: E402
 
 BACKBONES = {
     "mlp": MLPConfig(width=16, depth=2),

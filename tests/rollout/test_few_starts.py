@@ -18,8 +18,8 @@ from robolearn.rollout.execution import Execution
 from robolearn.rollout.intervals import grouped_interval, mode_entropy_interval, wilson_interval
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.seeding import find_seed_fault
-from robolearn.safety.summary import clopper_pearson
 from robolearn.starts import num_starts
+from robolearn.trust.summary import clopper_pearson
 from tests.report.test_terminal import rendered
 from tests.rollout.test_bad_environments import roll_out
 from tests.rollout.test_metrics import trajectory
@@ -192,8 +192,8 @@ def test_no_number_is_written_where_there_is_none(policy, tmp_path):
 
 def test_copies_are_no_calibration(make_policy):
     """calibrate refuses an environment that ignores seeds, and takes one episode from each start."""
-    from robolearn.guard.calibrate import Rollouts
-    from robolearn.safety.certificate import Source
+    from robolearn.trust.calibrate import Rollouts
+    from robolearn.trust.certificate import Source
 
     policy = make_policy(FlowConfig(steps=1), obs_shapes={"state": (2,)})
 

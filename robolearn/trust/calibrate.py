@@ -1,0 +1,242 @@
+"""From rollouts to a gate or a safety set with a certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from robolearn import seeds
+from robolearn.errors import printable
+from robolearn.policies.ensemble import Ensemble
+from robolearn.rollout.chunked import make_envs
+from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.execution import Execution
+from robolearn.starts import one_per_start
+from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set, choosing
+from robolearn.trust.certificate import Calibration, Certificate, Source
+from robolearn.trust.conformal.thresholds import smallest_number, too_few, written
+from robolearn.trust.guarded import Fallback, GuardedController, clearance
+from robolearn.trust.handover import Handover
+from robolearn.trust.monitor import Monitor
+from robolearn.trust.sets import SafetySet
+from robolearn.types import Trajectory
+
+
+def watch(
+    ensemble: Ensemble,
+    env: EnvConfig,
+    episodes: Sequence[int],
+    *,
+    names: Sequence[str],
+    num_samples: int,
+    execution: Execution,
+    seed: int,
+    num_envs: int = 32,
+    fitted: Mapping[str, nn.Module] | None = None,
+    on_done: Callable[[Trajectory], Any] | None = None,
+    **choices: Any,
+) -> list[Trajectory]:
+    """Roll the first member out and note scores at each replanning, without a gate; see evaluate, GuardedController."""
+    return evaluate(
+        ensemble.members[0],
+        env,
+        episodes,
+        execution=execution,
+        seed=seed,
+        num_envs=num_envs,
+        on_done=on_done,
+        make_controller=partial(
+            make_guarded, ensemble=ensemble, names=names, num_samples=num_samples, fitted=fitted, **choices
+        ),
+        needs_seeds=True,
+    )
+
+
+def make_guarded(
+    policy: Any,
+    num_envs: int,
+    execution: Execution,
+    *,
+    seed: int,
+    ensemble: Ensemble,
+    names: Sequence[str],
+    num_samples: int,
+    fitted: Mapping[str, nn.Module] | None = None,
+    **choices: Any,
+) -> GuardedController:
+    """A controller with a monitor, if there is something to watch; for evaluate's ``make_controller``."""
+    monitor = None
+    if names:
+        sample = choices.get("fallback") == "replan"
+        monitor = Monitor(
+            ensemble, names, num_samples, num_envs, seed=seed, period=execution.period, fitted=fitted, sample=sample
+        )
+    return GuardedController(policy, num_envs, execution, seed=seed, monitor=monitor, **choices)
+
+
+def check_calibration(
+    episodes: int, seed: int, alpha: float, beta: float | None = None, *, halves: bool = False
+) -> None:
+    """Refuse to calibrate on too few episodes, or on such as others are judged by.
+
+    Args:
+        episodes: To be rolled out.
+        seed: Of the first.
+        alpha: See Calibration.
+        beta: See Calibration.
+        halves: Whether one half of the episodes is used for something else, as for a safety set.
+
+    Raises:
+        ValueError: One line that says which.
+    """
+    if episodes > len(seeds.CALIBRATION):
+        raise ValueError(f"--episodes {episodes}: at most {len(seeds.CALIBRATION)} are rolled out")
+    calibrating = episodes // 2 if halves else episodes
+    if calibrating < smallest_number(alpha):
+        half = " (half of the episodes fit the model)" if halves else ""
+        raise ValueError(too_few(calibrating, alpha) + half)
+    if beta is not None:
+        written(beta, "beta")
+    if seed < 0:
+        raise ValueError(f"seed {seed} must not be negative; calibrate from {seeds.CALIBRATION.start} on")
+    for purpose, taken in seeds.TAKEN.items():
+        if seed < taken.stop and taken.start < seed + episodes:
+            raise ValueError(
+                f"seeds {seed} .. {seed + episodes - 1} overlap with those of {purpose} ({taken.start} .. "
+                f"{taken.stop - 1}); calibrate from {seeds.CALIBRATION.start} on"
+            )
+
+
+def check_choices(safety_set: bool, *, rounds: int, within_set: bool, score: str | None, beta: float | None) -> None:
+    """Raise a ValueError where options do not go together."""
+    if rounds < 0:
+        raise ValueError(f"--rounds {rounds} must not be negative")
+    if rounds and not safety_set:
+        raise ValueError("--rounds is for --safety-set")
+    if safety_set and (within_set or score is not None or beta is not None):
+        raise ValueError("--within-set, --score and --beta are for a gate; --safety-set makes a safety set")
+
+
+def check_environment(env: EnvConfig, obs_keys: Sequence[str], fallback: Fallback) -> None:
+    """Raise a ValueError unless a safety set can act in an environment, with this fallback."""
+    envs = make_envs(env, 1, tuple(obs_keys))
+    try:
+        clearance(envs)
+        if fallback == "expert":
+            Handover(envs)
+    finally:
+        envs.close()
+
+
+def describe(certificate: Certificate) -> list[str]:
+    """What a certificate says, in printable lines."""
+    low, high = certificate.spread
+    lines = [
+        f"calibrated on {certificate.num_calibration} episodes",
+        f"claim: {certificate.claim}",
+        f"spread: the share that {certificate.alpha:g} bounds in the mean over calibrations lies within {low:.3f} and "
+        f"{high:.3f} in 95 % of those with so many episodes",
+    ]
+    if certificate.miss_spread is not None:
+        low, high = certificate.miss_spread
+        lines.append(f"spread of the misses: within {low:.3f} and {high:.3f}, or below")
+    lines += [f"  - {condition}" for condition in certificate.conditions]
+    return [printable(line) for line in lines]  # names of a stranger's file are among them
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """What is rolled out to calibrate.
+
+    Attributes:
+        ensemble: The acting policy first.
+        env: Where.
+        execution: How chunks are executed.
+        source: All of that by its hashes, the policy choosing alone.
+        seed: Of the first episode.
+        episodes: Of each calibration.
+        num_envs: Side by side.
+        fallback: What is done where a safety set acts and nothing is admissible.
+        on_done: Called with every finished trajectory.
+    """
+
+    ensemble: Ensemble
+    env: EnvConfig
+    execution: Execution
+    source: Source
+    seed: int
+    episodes: int
+    num_envs: int
+    fallback: Fallback
+    on_done: Callable[[Trajectory], Any] | None = None
+
+    def roll_out(
+        self,
+        first: int = 0,
+        names: Sequence[str] = (),
+        num_samples: int = 0,
+        fitted: Mapping[str, nn.Module] | None = None,
+        safety_set: SafetySet | None = None,
+    ) -> list[Trajectory]:
+        """Episodes from the first-th seed on: one from each distinct start, of those that are not broken.
+
+        Copies of one episode are no further evidence.
+
+        Raises:
+            ValueError: All are broken, or the environment ignores seeds, so that later episodes may be the same again.
+        """
+        choices = {} if safety_set is None else {"safety_set": safety_set, "fallback": self.fallback}
+        found = watch(
+            self.ensemble,
+            self.env,
+            range(self.episodes),
+            names=names,
+            num_samples=num_samples,
+            execution=self.execution,
+            seed=self.seed + first,
+            num_envs=self.num_envs,
+            fitted=fitted,
+            on_done=self.on_done,
+            **choices,
+        )
+        return one_per_start(found)
+
+    def calibrate_gate(
+        self,
+        score: str,
+        num_samples: int,
+        alpha: float,
+        beta: float | None = None,
+        fitted: Mapping[str, nn.Module] | None = None,
+        safety_set: SafetySet | None = None,
+    ) -> Calibration:
+        """Episodes to derive a gate from, with a safety set acting or without one.
+
+        Raises:
+            ValueError: A score is unknown, or NaN.
+        """
+        trajectories = self.roll_out(names=(score,), num_samples=num_samples, fitted=fitted, safety_set=safety_set)
+        source = self.source if safety_set is None else choosing(self.source, safety_set, self.fallback)
+        return Calibration.of(trajectories, source, score, num_samples, alpha, beta)
+
+    def calibrate_set(self, key: str, position: tuple[int, ...], alpha: float, rounds: int) -> CalibratedSet:
+        """A safety set on episodes of the policy alone; then round by round on episodes in which the last one acts.
+
+        It ends after so many rounds, or once a set is confirmed.
+
+        Raises:
+            ValueError: See calibrate_set and GuardedController.
+        """
+        found = calibrate_set(self.roll_out(), key, position, self.execution.period, alpha, self.source)
+        for number in range(1, rounds + 1):
+            acting = found.safety_set
+            trajectories = self.roll_out(first=number * self.episodes, safety_set=acting)
+            found = calibrate_again(found, trajectories, choosing(self.source, acting, self.fallback))
+            if found.confirmed:
+                break
+        return found

@@ -1,0 +1,210 @@
+"""A safety set from watched episodes, and how it is derived from them again.
+
+Every other of the first episodes fits the model and the tube's form, the rest calibrates how wide it is. In them the
+policy chooses its chunks alone. A set that chooses among chunks is another controller, whose errors are others: so it
+can be calibrated again on episodes in which it acts, as often as it takes until they ask for no wider tube.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robolearn.trust.certificate import Calibration, Certificate, Source, certify, derive_gate, hash_json
+from robolearn.trust.motion import LinearDynamics, fit_dynamics
+from robolearn.trust.sets import Motion, SafetySet, error_scale, position_errors
+from robolearn.types import Trajectory
+
+SCORE = "tube"  # the largest normalised error of an episode
+CONDITIONS = (
+    "the checkpoint and the way chunks are sampled and executed are those of the hashes",
+    "initial states are exchangeable with those of calibration: same environment, seeds that were not calibrated on",
+    "it speaks of an episode up to the first intervention of a gate: what comes after that is another controller",
+)
+# What acted in the calibration episodes, and what follows from that.
+ALONE = (
+    "the policy chose its chunks alone; where the set chooses among them that is another controller, and the claim "
+    "says nothing of it: calibrate with --rounds"
+)
+WIDENED = (
+    "a narrower tube acted, and its episodes asked for this one; that is one more round and not yet a fixed point, so "
+    "the claim says nothing of episodes in which this one acts: calibrate with more --rounds"
+)
+CONFIRMED = (
+    "this very set acted, in round {}, and its episodes asked for no wider tube; each round is a chance of its own: "
+    "alpha bounds, for each, the probability that its set is confirmed and a new episode leaves it"
+)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What set.json holds."""
+
+    key: str
+    """Of the observation that is predicted."""
+    position: tuple[int, ...]
+    """Its numbers that are the position."""
+    weights: tuple[tuple[float, ...], ...]
+    """Of the model."""
+    scale: tuple[float, ...]
+    """Form of the tube."""
+    round: int
+    """Times that a set acted and was calibrated again."""
+    acted: float | None
+    """Height of the one that acted in the calibrating episodes; None where the policy chose alone."""
+    seeds: tuple[int, ...]
+    """Of all episodes that it was made of, of every round."""
+
+
+@dataclass(frozen=True)
+class CalibratedSet:
+    """A safety set, and all that it rests on.
+
+    Attributes:
+        described: Model, form and history.
+        calibration: The calibrating episodes, with the largest error of each.
+        fitting: Episodes that gave model and form.
+        calibrating: Episodes that gave the height.
+
+    Raises:
+        ValueError: There are too few of these, or too many leave any tube.
+    """
+
+    described: Description
+    calibration: Calibration
+    fitting: tuple[Motion, ...]
+    calibrating: tuple[Motion, ...]
+
+    def __post_init__(self) -> None:
+        derive_gate(self.calibration)
+
+    @property
+    def safety_set(self) -> SafetySet:
+        """What decides; never narrower than what acted while it was calibrated."""
+        found, threshold = self.described, derive_gate(self.calibration).threshold
+        dynamics, scale = LinearDynamics(np.array(found.weights)), np.array(found.scale)
+        return SafetySet(dynamics, found.key, found.position, scale, max(found.acted or 0.0, threshold))
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the very set acted in the episodes that calibrated it."""
+        return self.described.acted == self.safety_set.height
+
+    def certify(self, files: dict[str, str]) -> Certificate:
+        """What may be said of it, given the hashes of its files."""
+        acted = self.described.acted is not None
+        history = CONFIRMED.format(self.described.round) if self.confirmed else WIDENED if acted else ALONE
+        claim = (
+            f"at most {self.calibration.alpha:g} of the episodes leave the tube of one of their executed chunks, whose "
+            f"radius is {self.safety_set.radius.max():.3g} at most, over the draw of calibration and new episodes"
+        )
+        return certify(self.calibration, files, claim, (*CONDITIONS, history))
+
+    def check(self, where: str) -> None:
+        """Derive model, form and errors again from the episodes, up to rounding.
+
+        Args:
+            where: What it is, for messages.
+
+        Raises:
+            ValueError: One is another; the message names it.
+        """
+        key, position, period = self.described.key, self.described.position, len(self.described.scale)
+        check_position({key: self.fitting[0].states.shape[1:]}, key, position)
+        if not period:
+            raise ValueError(f"{where}: the tube has no steps; calibrate again")
+        derived = _derive(self.fitting, key, position, period)
+        scale, errors = derived.scale, derived.worst_errors(self.calibrating)
+        for name, said, found in (
+            ("weights", np.array(self.described.weights), derived.dynamics.weights),
+            ("scale", np.array(self.described.scale), scale),
+            ("largest errors", np.array(self.calibration.peaks) * scale.max(), errors * scale.max()),
+        ):
+            if said.shape != found.shape or not np.allclose(said, found, rtol=1e-6, atol=1e-12):
+                raise ValueError(f"{where}: the {name} are not those of its episodes; calibrate again")
+
+
+def calibrate_set(
+    trajectories: Sequence[Trajectory], key: str, position: tuple[int, ...], period: int, alpha: float, source: Source
+) -> CalibratedSet:
+    """Safety set from episodes rolled out without a gate and without a set.
+
+    Args:
+        trajectories: Rolled out.
+        key: Observation to predict, a vector.
+        position: Its numbers that are the position.
+        period: Steps from one replanning to the next.
+        alpha: Episodes that may leave a tube, in (0, 1).
+        source: What was rolled out.
+
+    Raises:
+        ValueError: The observation is not there, or there are too few episodes.
+    """
+    check_position({name: value.shape[1:] for name, value in trajectories[0].obs.items()}, key, position)
+    motions = tuple(Motion.of(t, key) for t in trajectories)
+    first = _derive(motions[::2], key, position, period)
+    described = Description(
+        key=key,
+        position=position,
+        weights=tuple(map(tuple, first.dynamics.weights.tolist())),
+        scale=tuple(first.scale.tolist()),
+        round=0,
+        acted=None,
+        seeds=tuple(t.seed for t in trajectories),
+    )
+    calibration = _calibration(trajectories[1::2], first.worst_errors(motions[1::2]), alpha, source)
+    return CalibratedSet(described, calibration, motions[::2], motions[1::2])
+
+
+def calibrate_again(before: CalibratedSet, trajectories: Sequence[Trajectory], source: Source) -> CalibratedSet:
+    """The same model and form, with a height from episodes in which the set before acted; never a smaller one.
+
+    Args:
+        before: What acted.
+        trajectories: Rolled out with it, from seeds that it was not made of.
+        source: What was rolled out, with the set in it.
+
+    Raises:
+        ValueError: There are too few episodes.
+    """
+    acted = before.safety_set
+    motions = tuple(Motion.of(t, acted.key) for t in trajectories)
+    seeds = (*before.described.seeds, *(t.seed for t in trajectories))
+    described = dataclasses.replace(before.described, round=before.described.round + 1, acted=acted.height, seeds=seeds)
+    calibration = _calibration(trajectories, acted.worst_errors(motions), before.calibration.alpha, source)
+    return CalibratedSet(described, calibration, before.fitting, motions)
+
+
+def choosing(source: Source, safety_set: SafetySet, fallback: str) -> Source:
+    """The source where a set chooses the chunks, and the fallback acts where none is admissible."""
+    parts = [safety_set.dynamics.weights.tolist(), safety_set.key, list(safety_set.position)]
+    name = hash_json([*parts, safety_set.scale.tolist(), safety_set.height])[:16]
+    return dataclasses.replace(source, chosen_by=f"the safety set {name} (or {fallback})")
+
+
+def check_position(shapes: dict[str, tuple[int, ...]], key: str, position: tuple[int, ...]) -> None:
+    """Raise a ValueError unless observations of these shapes have such a position."""
+    there = {name: shape[0] for name, shape in shapes.items() if len(shape) == 1}
+    if key not in there:
+        raise ValueError(f"safety set: no vector {key!r} is observed; there are: {', '.join(there) or 'none'}")
+    if not position or not all(0 <= i < there[key] for i in position):
+        raise ValueError(f"safety set: position {position} must be numbers of {key!r}, 0 .. {there[key] - 1}")
+
+
+def _derive(fitting: Sequence[Motion], key: str, position: tuple[int, ...], period: int) -> SafetySet:
+    """Model and form of the tube from episodes; its height is still missing."""
+    states = np.concatenate([m.states[:-1] for m in fitting]).astype(float)
+    following = np.concatenate([m.states[1:] for m in fitting]).astype(float)
+    actions = np.concatenate([m.actions for m in fitting]).astype(float)
+    whole = np.isfinite(np.concatenate([states, following, actions], axis=1)).all(1)
+    dynamics = fit_dynamics(states[whole], actions[whole], following[whole])
+    scale = error_scale([position_errors(m, dynamics, position, period) for m in fitting], period)
+    return SafetySet(dynamics, key, position, scale, np.inf)
+
+
+def _calibration(trajectories: Sequence[Trajectory], errors: np.ndarray, alpha: float, source: Source) -> Calibration:
+    seeds = tuple(t.seed for t in trajectories)
+    return Calibration(source, SCORE, 1, alpha, None, seeds, tuple(errors.tolist()), (True,) * len(seeds))

@@ -1,0 +1,104 @@
+"""A band that the scores of a whole episode stay below: the alarm is calibrated per episode, not per step.
+
+    mean of A, and its modulation sigma            ->  the band's shape, from one half of the calibration episodes
+    D_i = max_t (s_it - mean_t) / sigma_t on B     ->  its height h, a split conformal threshold, from the other half
+
+The two halves are disjoint, which the guarantee needs: P(some step of a new episode is above mean + h sigma) <= alpha
+for episodes exchangeable with those of calibration. Calibrated on successes it bounds false alarms, and says nothing
+of misses.
+
+Source: Diquigiovanni, Fontana and Vantini 2022, arXiv:2102.06746; its one-sided form as in Xu et al. 2025,
+arXiv:2503.08558, with the rank instead of an interpolated quantile.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from robolearn.trust.conformal.thresholds import check_scores, exceeds, rank, threshold
+
+FLOOR = 1e-8  # of sigma: a step at which all scores agree
+
+
+@dataclass(frozen=True)
+class Band:
+    """One-sided, time-varying upper limit of a score.
+
+    Attributes:
+        centre: Mean score per step [t].
+        scale: Modulation per step [t], above 0.
+        height: h, in units of the scale; infinite where there were too few episodes.
+    """
+
+    centre: Float[np.ndarray, " t"]
+    scale: Float[np.ndarray, " t"]
+    height: float
+
+    @property
+    def limit(self) -> Float[np.ndarray, " t"]:
+        """The scores' limit per step."""
+        return self.centre + self.height * self.scale
+
+    def alarms(self, scores: Float[np.ndarray, "e t"]) -> Bool[np.ndarray, "e t"]:
+        """Which steps are above the band; NaN scores are.
+
+        Raises:
+            ValueError: Episodes of another length.
+        """
+        _check_length(scores, len(self.centre))
+        return exceeds(scores, self.limit)
+
+    def heights(self, scores: Float[np.ndarray, "e t"]) -> Float[np.ndarray, " e"]:
+        """How high each episode reaches in units of the band: the number that is compared with `height`; NaN if one is.
+
+        Raises:
+            ValueError: Episodes of another length.
+        """
+        _check_length(scores, len(self.centre))
+        return ((scores - self.centre) / self.scale).max(1)
+
+
+def fit_band(
+    shape: Float[np.ndarray, "e t"], height: Float[np.ndarray, "f s"], alpha: float, *, constant: bool = False
+) -> Band:
+    """Fit a band to the scores of exchangeable episodes of equal length.
+
+    Args:
+        shape: Episodes from which the band's form is taken; not used for anything else.
+        height: Other episodes, on which its height is calibrated.
+        alpha: False alarms per episode, in (0, 1).
+        constant: The same limit at every step, for episodes whose phases do not align.
+
+    Raises:
+        ValueError: No episode, no step, lengths that differ, NaN scores, or alpha outside (0, 1).
+    """
+    if not len(shape) or not shape.shape[1]:
+        raise ValueError("a band needs at least one episode of at least one step")
+    _check_length(height, shape.shape[1])
+    check_scores(shape.reshape(-1))
+    steps = shape.shape[1]
+    centre, scale = (np.zeros(steps), np.ones(steps)) if constant else (shape.mean(0), modulation(shape, alpha))
+    band = Band(centre, scale, np.inf)
+    return dataclasses.replace(band, height=threshold(band.heights(height), alpha))
+
+
+def modulation(scores: Float[np.ndarray, "e t"], alpha: float) -> Float[np.ndarray, " t"]:
+    """Largest deviation from the mean per step, among the share 1 - alpha of the episodes that deviate least."""
+    deviation = np.abs(scores - scores.mean(0))
+    worst = deviation.max(1)
+    k = min(rank(len(scores), alpha), len(scores))
+    return deviation[worst <= np.partition(worst, k - 1)[k - 1]].max(0) + FLOOR
+
+
+def first_alarm(alarms: Bool[np.ndarray, "e t"]) -> Int[np.ndarray, " e"]:
+    """Step of each episode's first alarm; the number of steps where there is none."""
+    return np.where(alarms.any(1), alarms.argmax(1), alarms.shape[1])
+
+
+def _check_length(scores: Float[np.ndarray, "e t"], steps: int) -> None:
+    if scores.shape[1] != steps:
+        raise ValueError(f"episodes have {scores.shape[1]} steps, the band {steps}")

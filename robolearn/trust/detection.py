@@ -1,0 +1,170 @@
+"""How well a detector tells failures from successes while they happen, with length control.
+
+Failures mostly run until time is up and successes end early, so that s_t = t tells them apart without looking. Here
+scores count up to the common horizon alone, the length of the shortest episode, for alarms and for the AUC alike.
+
+    DT_i   time of the first alarm over the horizon, for each failure; 1 where there is none, so that a detector that
+           notices few failures does not look fast
+    TWA    ((mean over failures of 1 - DT_i) + true negative rate) / 2
+
+Sources: Roemer et al. 2025, FIPER, arXiv:2510.09459 (TWA); Gu et al. 2025, SAFE, arXiv:2506.09937 (AUC at a common
+length).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from robolearn import seeds
+from robolearn.trust.conformal.bands import first_alarm
+from robolearn.trust.conformal.thresholds import exceeds
+
+CONFIDENCE = 0.95
+NUM_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number with its bootstrap interval; zero wide where all episodes of a class agree."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Failures are the positives. All but the horizon in [0, 1]; more is better but for the detection time.
+
+    Attributes:
+        horizon: Steps that count, of every episode.
+        true_positive_rate: Failures with an alarm.
+        true_negative_rate: Successes without.
+        balanced_accuracy: The mean of both.
+        detection_time: Mean DT of the failures.
+        time_weighted_accuracy: TWA.
+        roc_auc: P(largest score of a failure > that of a success), ties count half; needs no limit.
+    """
+
+    horizon: int
+    true_positive_rate: Measured
+    true_negative_rate: Measured
+    balanced_accuracy: Measured
+    detection_time: Measured
+    time_weighted_accuracy: Measured
+    roc_auc: Measured
+
+
+def detection(
+    scores: Float[np.ndarray, "e t"],
+    lengths: Int[np.ndarray, " e"],
+    success: Bool[np.ndarray, " e"],
+    limit: Float[np.ndarray, " t"] | float,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = seeds.FIXED,
+) -> Detection:
+    """Measure a detector that alarms where the score is above the limit; NaN scores alarm.
+
+    Intervals are percentiles over resamples of the episodes, of successes and of failures apart.
+
+    Args:
+        scores: Per step; what stands behind an episode's length is not read.
+        lengths: Steps of each episode.
+        success: Whether each succeeded.
+        limit: One for all steps, or one per step as of a band.
+        num_resamples: Of the bootstrap.
+        confidence: Nominal coverage of the intervals.
+        seed: Makes them reproducible.
+
+    Source: Efron and Tibshirani 1993, chapters 8 and 13, for the bootstrap.
+
+    Raises:
+        ValueError: No success or no failure, or a length outside 1..t.
+    """
+    horizon = common_horizon(lengths, scores.shape[1])
+    _check_classes(success)
+    counted, at = scores[:, :horizon], limit[:horizon] if isinstance(limit, np.ndarray) else limit
+    time = first_alarm(exceeds(counted, at)) / horizon
+    peak = episode_scores(scores, horizon)
+    rng, counts = np.random.default_rng(seed), []
+    for n in ((~success).sum(), success.sum()):
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=num_resamples)
+        counts.append(np.concatenate([np.ones((1, n)), drawn]))  # the first row is the episodes as they are
+    failed, succeeded = counts
+    num_failed, num_succeeded = failed.shape[1], succeeded.shape[1]
+
+    # Division comes last: sums of counts are exact, and chance is 0.5 to the last digit.
+    positive = failed @ (time[~success] < 1) / num_failed
+    negative = succeeded @ (time[success] == 1) / num_succeeded
+    delay = failed @ time[~success] / num_failed
+    auc = ((failed @ _wins(peak[~success], peak[success])) * succeeded).sum(1) / (num_failed * num_succeeded)
+
+    def measured(rows: np.ndarray) -> Measured:
+        low, high = np.quantile(rows[1:], [0.5 - confidence / 2, 0.5 + confidence / 2])
+        return Measured(float(rows[0]), float(low), float(high))
+
+    return Detection(
+        horizon,
+        true_positive_rate=measured(positive),
+        true_negative_rate=measured(negative),
+        balanced_accuracy=measured((positive + negative) / 2),
+        detection_time=measured(delay),
+        time_weighted_accuracy=measured((1 - delay + negative) / 2),
+        roc_auc=measured(auc),
+    )
+
+
+def common_horizon(lengths: Int[np.ndarray, " e"], steps: int) -> int:
+    """Length of the shortest episode.
+
+    Raises:
+        ValueError: There is no episode, or a length outside 1..steps.
+    """
+    if not len(lengths) or lengths.min() < 1 or lengths.max() > steps:
+        found = f"{lengths.min()}..{lengths.max()}" if len(lengths) else "none"
+        raise ValueError(f"lengths of episodes must be in 1..{steps}, got {found}")
+    return int(lengths.min())
+
+
+def episode_scores(scores: Float[np.ndarray, "e t"], horizon: int) -> Float[np.ndarray, " e"]:
+    """Largest score of each episode up to the horizon; infinite where one is NaN, for NaN alarms at any limit."""
+    return np.where(np.isnan(scores), np.inf, scores)[:, :horizon].max(1)
+
+
+def roc_auc(scores: Float[np.ndarray, " e"], success: Bool[np.ndarray, " e"]) -> float:
+    """P(score of a failure > score of a success), ties count half.
+
+    Source: Hanley and McNeil 1982.
+
+    Raises:
+        ValueError: No success or no failure.
+    """
+    _check_classes(success)
+    return float(_wins(scores[~success], scores[success]).mean())
+
+
+def controls(episodes: int, steps: int, seed: int = seeds.FIXED) -> dict[str, Float[np.ndarray, "e t"]]:
+    """Scores that know nothing, by name: the elapsed steps, random numbers, a constant. A detector has to beat them."""
+    return {
+        "time": np.tile(np.arange(float(steps)), (episodes, 1)),
+        "random": np.random.default_rng(seed).random((episodes, steps)),
+        "constant": np.zeros((episodes, steps)),
+    }
+
+
+def _wins(failed: Float[np.ndarray, " f"], succeeded: Float[np.ndarray, " s"]) -> Float[np.ndarray, "f s"]:
+    """1 where a failure scores above a success, 1/2 where alike."""
+    return (failed[:, None] > succeeded) + 0.5 * (failed[:, None] == succeeded)
+
+
+def _check_classes(success: Bool[np.ndarray, " e"]) -> None:
+    if success.all() or not success.any():
+        raise ValueError(
+            f"detection needs at least one success and one failure, got {int(success.sum())} successes "
+            f"of {len(success)} episodes"
+        )

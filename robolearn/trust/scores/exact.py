@@ -1,0 +1,64 @@
+"""Scores of policies whose distribution is finite: K chunks with probabilities, and nothing to sample.
+
+What samples.py estimates from n samples is a sum here; samples converge to it. k members, b observations; actions
+are normalised.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def energy_disagreement(
+    chunks: Float[Tensor, "k b K t a"], probabilities: Float[Tensor, "k b K"]
+) -> Float[Tensor, " b"]:
+    """Energy distance between the distributions of two members, the mean over all pairs; never negative.
+
+    2 E|x - y| - E|x - x'| - E|y - y'|, of root mean square distances.
+
+    Source: Szekely and Rizzo 2013, Energy statistics.
+
+    Raises:
+        ValueError: There is one member.
+    """
+    k, _, num_chunks = chunks.shape[:3]
+    if k < 2:
+        raise ValueError(f"disagreement needs at least 2 members, got {k}")
+    points = chunks.flatten(3).transpose(0, 1).flatten(1, 2).double()  # [b, k K, t a]
+    mass = probabilities.transpose(0, 1).flatten(1).double()
+    distance = torch.cdist(points, points) / math.sqrt(points.shape[2])
+    weighted = mass[:, :, None] * distance * mass[:, None]
+    blocks = weighted.unflatten(1, (k, num_chunks)).unflatten(3, (k, num_chunks)).sum((2, 4))  # [b, k, k]
+    within = blocks.diagonal(dim1=1, dim2=2).sum(1) / k
+    between = (blocks.sum((1, 2)) - k * within) / (k * (k - 1))
+    return (2 * (between - within)).clamp(min=0).float()  # rounding
+
+
+def action_entropy(
+    chunks: Float[Tensor, "b K t a"], probabilities: Float[Tensor, "b K"], bin_width: float = 0.1
+) -> Float[Tensor, " b"]:
+    """ACE, action-chunk entropy [nat]: of the histogram of each number, the sum over the chunk.
+
+    Not the entropy of the probabilities, which counts chunks that are nearly alike as different ways.
+
+    Args:
+        chunks: Of one member.
+        probabilities: Of these.
+        bin_width: In normalised actions.
+
+    Source: Roemer et al. 2025, FIPER, arXiv:2510.09459.
+    """
+    bins = torch.floor(chunks.flatten(2) / bin_width)
+    mass = probabilities.double()
+    same = (bins[:, :, None] == bins[:, None]).double()  # [b, K, K, t a]
+    in_bin = torch.einsum("bijd,bj->bid", same, mass)  # probability of the bin of each
+    return -torch.einsum("bid,bi->b", in_bin.clamp(min=1e-300).log(), mass).float()
+
+
+def admissible_mass(probabilities: Float[Tensor, "*m K"], admissible: Bool[Tensor, "*m K"]) -> Float[Tensor, "*m"]:
+    """Probability that a chunk is admissible, in [0, 1]."""
+    return (probabilities * admissible).sum(-1)

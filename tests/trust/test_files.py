@@ -1,0 +1,319 @@
+"""Whatever was changed beside a certificate, or in it, is noticed when it is opened."""
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from robolearn.config import read_json, write_json
+from robolearn.policies.flow import FlowConfig
+from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.execution import Execution
+from robolearn.trust.calibrated_set import calibrate_again, calibrate_set, choosing
+from robolearn.trust.certificate import Calibration, Source
+from robolearn.trust.files import describe_source, hash_files, open_gate, save_gate
+from robolearn.trust.tube_files import open_set, save_set
+from robolearn.types import Trajectory
+
+SOURCE = Source("weights", "envs:robolearn/Avoid-v0", "options")
+NEW = range(1000, 1010)
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """The directory of a gate on 30 episodes."""
+    rng = np.random.default_rng(0)
+    episodes = (tuple(range(30)), tuple(rng.random(30).tolist()), (True,) * 25 + (False,) * 5)
+    save_gate(tmp_path / "gate", Calibration(SOURCE, "stac", 8, 0.1, None, *episodes))
+    return tmp_path / "gate"
+
+
+def trajectory(seed, noise=0.01, length=22):
+    """A number that follows its action, with noise."""
+    rng = np.random.default_rng(seed)
+    actions = rng.standard_normal((length, 2)).astype(np.float32)
+    moved = np.cumsum(actions + noise * rng.standard_normal((length, 2)), 0)
+    obs = {"state": np.concatenate([np.zeros((1, 2)), moved]).astype(np.float32)}
+    zeros = np.zeros(length)
+    return Trajectory(seed, seed, obs, actions, zeros, zeros, True, -1, "success")
+
+
+def calibrated_set():
+    return calibrate_set([trajectory(seed) for seed in range(60)], "state", (0, 1), 4, 0.1, SOURCE)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("sets") / "tube"
+    save_set(directory, calibrated_set())
+    return directory
+
+
+@pytest.fixture
+def tube(made, tmp_path):
+    """The directory of a safety set on 60 episodes."""
+    return shutil.copytree(made, tmp_path / "tube")
+
+
+def edit(path, **changes):
+    write_json(path, {**read_json(path), **changes})
+
+
+def certify_again(directory):
+    """Make the hashes those of the changed files, as somebody who wants to deceive would."""
+    edit(directory / "certificate.json", files=hash_files(directory))
+
+
+def test_what_was_not_changed_is_opened(gate, tube):
+    found, certificate = open_gate(gate, SOURCE, NEW)
+    assert certificate.gate == found
+    assert set(certificate.files) == {"gate.json", "calibration.json"}
+    found, certificate = open_set(tube, SOURCE, NEW)
+    assert found.radius.min() > 0
+    assert set(certificate.files) == {"gate.json", "calibration.json", "set.json", "episodes.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"threshold": 2.0}, "the gate has threshold 2 "),
+        ({"release": 0.0}, "release 0 "),
+        ({"threshold": math.nan}, "expected float, found nan"),
+        ({"score": "entropy"}, "on score entropy, its calibration episodes give .* on stac"),
+        ({"num_samples": 2}, "calibrate again"),
+    ],
+)
+def test_an_edited_gate_is_refused(gate, changes, message):
+    edit(gate / "gate.json", **changes)
+    with pytest.raises(ValueError, match=message):
+        open_gate(gate, SOURCE, NEW)
+    certify_again(gate)
+    with pytest.raises(ValueError, match=message):
+        open_gate(gate, SOURCE, NEW)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"alpha": 0.01},
+        {"alpha": 0.099},  # gives the same rank
+        {"beta": 0.1},
+        {"claim": "never fails"},
+        {"conditions": []},
+        {"num_calibration": 1000},
+        {"spread": [0.0, 0.001]},
+        {"gate": {"score": "entropy", "num_samples": 8, "threshold": 1.0, "release": 0.5}},
+        {"files": {}},
+        {"source": {"checkpoint": "weights", "env_id": SOURCE.env_id, "configuration": "x", "chosen_by": "the policy"}},
+    ],
+)
+@pytest.mark.parametrize("kind", ["gate", "tube"])
+def test_an_edited_certificate_is_refused(request, kind, changes):
+    directory = request.getfixturevalue(kind)
+    edit(directory / "certificate.json", **changes)
+    with pytest.raises(ValueError, match="calibrate again"):
+        (open_gate if kind == "gate" else open_set)(directory, SOURCE, NEW)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"alpha": 0.01}, {"score": "entropy"}, {"success": [True] * 30}, {"seeds": [*range(1, 31)]}]
+)
+def test_edited_calibration_episodes_are_refused(gate, changes):
+    edit(gate / "calibration.json", **changes)
+    with pytest.raises(ValueError, match=r"calibrate again|at least 99 are needed"):
+        open_gate(gate, SOURCE, NEW)
+
+
+@pytest.mark.parametrize("name", ["set.json", "gate.json", "calibration.json", "episodes.safetensors"])
+def test_every_file_of_a_set_is_hashed(tube, name):
+    """One more space is enough; of the episodes another header."""
+    path = tube / name
+    if name.endswith("json"):
+        path.write_text(path.read_text() + " ")
+    else:
+        save_file(load_file(path), path, metadata={"a": "b"})
+    with pytest.raises(ValueError, match=f"{name}: the certificate is not of this file"):
+        open_set(tube, SOURCE, NEW)
+
+
+def test_a_fitted_score_is_hashed(gate):
+    """Also one that was not there when it was certified."""
+    (gate / "scores.safetensors").write_bytes(b"more")
+    with pytest.raises(ValueError, match=r"scores.safetensors: the certificate is not of this file"):
+        open_gate(gate, SOURCE, NEW)
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "message"),
+    [
+        ("scale", lambda x: [v / 1000 for v in x], "the scale are not those of its episodes"),
+        ("scale", lambda x: [-v for v in x], "the scale are not"),
+        ("scale", lambda x: [math.nan for _ in x], "Description.scale: expected float, found nan"),
+        ("scale", lambda x: x[:-1], "the scale are not|largest errors are not"),
+        ("scale", lambda x: [], "the tube has no steps"),
+        ("weights", lambda x: [[2 * v for v in row] for row in x], "the weights are not those of its episodes"),
+        ("weights", lambda x: [[math.nan for _ in row] for row in x], "Description.weights: expected float, found nan"),
+        ("weights", lambda x: x[:1], "the weights are not"),
+        ("position", lambda x: [1, 0][:1], "the scale are not"),
+        ("position", lambda x: [0, 7], "must be numbers of 'state'"),
+        ("key", lambda x: "elsewhere", "the policy|certificate"),
+    ],
+)
+def test_a_set_is_derived_again_from_its_episodes(tube, field, change, message):
+    """Also by somebody who makes the hash that of the edited file."""
+    path = tube / "set.json"
+    edit(path, **{field: change(read_json(path)[field])})
+    with pytest.raises(ValueError, match=r"calibrate again|must be numbers"):
+        open_set(tube, SOURCE, NEW)
+    if field != "key":  # a name; the episodes hold numbers
+        certify_again(tube)
+        with pytest.raises(ValueError, match=message):
+            open_set(tube, SOURCE, NEW)
+
+
+def test_a_height_that_its_episodes_do_not_give_is_refused(tube):
+    """Threshold, peaks, certificate and hashes all fit each other, but not the episodes."""
+    for name in ("gate.json", "calibration.json", "certificate.json"):
+        path = tube / name
+        value = read_json(path)
+        for part in (value, value.get("gate", {})):
+            for field in ("threshold", "release"):
+                if field in part:
+                    part[field] /= 1024
+        if "peaks" in value:
+            value["peaks"] = [peak / 1024 for peak in value["peaks"]]
+        write_json(path, value)
+    certify_again(tube)
+    with pytest.raises(ValueError, match="the largest errors are not those of its episodes"):
+        open_set(tube, SOURCE, NEW)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a.pop("fitting.states"), "damaged"),
+        (lambda a: a.update({"fitting.lengths": a["fitting.lengths"][:-1]}), "do not fit their lengths"),
+        (lambda a: a.update({"fitting.lengths": a["fitting.lengths"] * -1}), "holds no episodes"),
+        (lambda a: a.update({"fitting.lengths": np.zeros(0, int)}), "holds no episodes"),
+        (lambda a: a.update({"fitting.states": a["fitting.states"] * 2}), "are not those of its episodes"),
+        (lambda a: a.update({"calibrating.states": a["calibrating.states"] * np.nan}), "are not those of its episodes"),
+    ],
+)
+def test_odd_episodes_are_refused(tube, change, message):
+    path = tube / "episodes.safetensors"
+    arrays = load_file(path)
+    change(arrays)
+    save_file(arrays, path)
+    certify_again(tube)
+    with pytest.raises(ValueError, match=message):
+        open_set(tube, SOURCE, NEW)
+
+
+@pytest.mark.parametrize("name", ["set.json", "calibration.json", "certificate.json", "episodes.safetensors"])
+def test_a_missing_or_damaged_file_is_named(tube, name):
+    (tube / name).write_bytes(b"{]")
+    with pytest.raises(ValueError, match=name):
+        open_set(tube, SOURCE, NEW)
+    (tube / name).unlink()
+    with pytest.raises(ValueError, match=f"{name}: no such file"):
+        open_set(tube, SOURCE, NEW)
+
+
+def test_seeds_that_it_was_made_of_are_refused(gate, tube):
+    """Of a set also those that only fitted its model."""
+    with pytest.raises(ValueError, match=r"1 of the seeds 29 .. 38 were calibrated on"):
+        open_gate(gate, SOURCE, range(29, 39))
+    with pytest.raises(ValueError, match=r"1 of the seeds 58 .. 58 were calibrated on"):
+        open_set(tube, SOURCE, range(58, 59))
+    open_set(tube, SOURCE, range(60, 70))
+
+
+def test_half_of_the_episodes_fit_and_the_other_half_calibrates():
+    found = calibrated_set()
+    assert found.calibration.seeds == tuple(range(1, 60, 2))
+    states = [trajectory(seed).obs["state"] for seed in range(60)]
+    for motions, first in ((found.fitting, 0), (found.calibrating, 1)):
+        for motion, state in zip(motions, states[first::2], strict=True):
+            np.testing.assert_array_equal(motion.states, state)
+    # The errors of the halves tell them apart: those that fitted it would give another height.
+    assert found.calibration.peaks == tuple(found.safety_set.worst_errors(found.calibrating))
+    assert found.calibration.peaks != tuple(found.safety_set.worst_errors(found.fitting))
+
+
+def test_a_tube_is_widened_until_the_episodes_in_which_it_acts_ask_for_no_more():
+    first = calibrated_set()
+    acting = choosing(SOURCE, first.safety_set, "hold")
+    wider = calibrate_again(first, [trajectory(seed, noise=0.05) for seed in range(100, 140)], acting)
+    assert wider.safety_set.height > first.safety_set.height
+    assert wider.described.acted == first.safety_set.height
+    assert not wider.confirmed
+    again = choosing(SOURCE, wider.safety_set, "hold")
+    found = calibrate_again(wider, [trajectory(seed) for seed in range(200, 240)], again)
+    assert found.confirmed
+    assert found.safety_set.height == wider.safety_set.height
+    assert found.calibration.seeds == tuple(range(200, 240))
+    assert set(found.described.seeds) == {*range(60), *range(100, 140), *range(200, 240)}
+    for one, covers in ((first, False), (wider, False), (found, True)):
+        used = choosing(SOURCE, one.safety_set, "hold")
+        assert (one.certify({}).gap(used) == "") == covers
+        assert one.certify({}).gap(choosing(SOURCE, one.safety_set, "stop"))
+    assert [one.calibration.source for one in (first, wider, found)] == [SOURCE, acting, again]
+
+
+def test_a_set_that_was_calibrated_again_is_kept(tmp_path):
+    first = calibrated_set()
+    found = calibrate_again(
+        first, [trajectory(seed) for seed in range(100, 140)], choosing(SOURCE, first.safety_set, "hold")
+    )
+    save_set(tmp_path / "tube", found)
+    opened, certificate = open_set(tmp_path / "tube", SOURCE, NEW)
+    assert opened.height == found.safety_set.height
+    assert (certificate.gap(choosing(SOURCE, opened, "hold")) == "") == found.confirmed
+    edit(tmp_path / "tube" / "set.json", acted=1e-3)
+    with pytest.raises(ValueError, match="calibrate again"):
+        open_set(tmp_path / "tube", SOURCE, NEW)
+
+
+@pytest.fixture
+def checkpoints(make_policy, tmp_path):
+    """Those of two members."""
+    for seed in range(2):
+        make_policy(FlowConfig(), seed=seed).save(tmp_path / str(seed))
+    return [tmp_path / "0", tmp_path / "1"]
+
+
+def describe(checkpoints, env=None, execution=None, sampling=None):
+    return describe_source(checkpoints, env or EnvConfig("x"), execution or Execution(2), sampling or {})
+
+
+@pytest.mark.parametrize("member", [0, 1])
+@pytest.mark.parametrize("name", ["policy.json", "policy.safetensors"])
+def test_every_file_of_every_member_is_hashed(checkpoints, member, name):
+    """The normaliser is among the weights."""
+    before = describe(checkpoints)
+    path = checkpoints[member] / name
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    assert describe(checkpoints).checkpoint != before.checkpoint
+    assert describe(checkpoints).configuration == before.configuration
+
+
+def test_the_members_and_their_order_are_hashed(checkpoints):
+    found = {describe(part).checkpoint for part in (checkpoints, checkpoints[::-1], checkpoints[:1])}
+    assert len(found) == 3
+
+
+def test_everything_that_changes_an_episode_is_in_the_configuration(checkpoints):
+    others = [
+        describe(checkpoints, EnvConfig("x", {"moved": 0.06})),
+        describe(checkpoints, EnvConfig("x", max_episode_steps=10)),
+        describe(checkpoints, execution=Execution(3)),
+        describe(checkpoints, execution=Execution(2, candidates=3)),
+        describe(checkpoints, execution=Execution(2, keep_noise=True)),
+        describe(checkpoints, sampling={"steps": 3}),
+    ]
+    assert len({describe(checkpoints).configuration, *(other.configuration for other in others)}) == 7
+    assert describe(checkpoints, EnvConfig("y")).env_id == "y"

@@ -1,0 +1,215 @@
+"""A threshold with hysteresis, and the certificate that ties it to what it was calibrated on."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from robolearn.trust.certificate import Calibration, Certificate, Source, certify, derive_gate
+from robolearn.trust.gate import Gate
+from robolearn.types import Trajectory
+
+SOURCE = Source("weights", "envs:robolearn/Avoid-v0", "options")
+
+
+def test_it_starts_above_the_threshold_and_ends_at_the_release():
+    gate = Gate("stac", 16, threshold=2.0, release=1.0)
+    scores, intervening, decisions = [1.5, 2.0, 2.1, 1.5, 1.1, 1.0, 1.5], np.array([False]), []
+    for score in scores:
+        intervening = gate.intervenes(np.array([score]), intervening)
+        decisions.append(bool(intervening[0]))
+    assert decisions == [False, False, True, True, True, False, False]
+
+
+def test_nan_starts_an_intervention_and_does_not_end_one():
+    gate = Gate("stac", 16, threshold=math.inf, release=math.inf)
+    assert gate.intervenes(np.full(2, math.nan), np.array([False, True])).all()
+    assert not gate.intervenes(np.full(2, math.inf), np.array([False, True])).any()
+
+
+def test_a_release_above_the_threshold_is_refused():
+    with pytest.raises(ValueError, match=r"release 2.0 must be at most the threshold 1.0"):
+        Gate("stac", 16, 1.0, 2.0)
+
+
+def known(peaks, success=None, alpha=0.1, beta=None):
+    """A calibration on episodes with these largest scores."""
+    peaks = tuple(map(float, peaks))
+    success = (True,) * len(peaks) if success is None else tuple(success)
+    return Calibration(SOURCE, "stac", 16, alpha, beta, tuple(range(len(peaks))), peaks, success)
+
+
+@pytest.fixture
+def calibration():
+    rng = np.random.default_rng(0)
+    success = rng.random(100) < 0.8
+    return known(rng.random(100), success.tolist())
+
+
+def test_the_threshold_is_the_rank_statistic_of_the_successes(calibration):
+    gate = derive_gate(calibration)
+    peaks = np.sort([p for p, s in zip(calibration.peaks, calibration.success, strict=True) if s])
+    assert gate.threshold == peaks[math.ceil(0.9 * (len(peaks) + 1)) - 1]
+    assert gate.release == peaks[math.ceil(0.5 * (len(peaks) + 1)) - 1]
+    assert (gate.score, gate.num_samples) == ("stac", 16)
+
+
+def test_failures_do_not_move_the_threshold(calibration):
+    peaks = tuple(p if s else 100.0 for p, s in zip(calibration.peaks, calibration.success, strict=True))
+    assert derive_gate(dataclasses.replace(calibration, peaks=peaks)) == derive_gate(calibration)
+
+
+def test_too_few_successes_are_refused():
+    with pytest.raises(ValueError, match=r"8 calibration scores .* at least 9 are needed"):
+        derive_gate(known(np.arange(12.0), (True,) * 8 + (False,) * 4))
+
+
+def test_an_infinite_threshold_is_refused():
+    """Nine of ten scores are finite, but the rank is the tenth."""
+    peaks = [*np.arange(9.0), math.inf]
+    with pytest.raises(ValueError, match="1 of 10 calibration scores are infinite"):
+        derive_gate(known(peaks))
+    assert derive_gate(known([*np.arange(18.0), math.inf])).threshold == 17
+
+
+def test_a_bound_on_misses_is_kept_or_the_gate_is_refused():
+    peaks = np.concatenate([np.arange(100) / 100, 0.93 + np.arange(50) / 100])
+    asked = known(peaks, (True,) * 100 + (False,) * 50, beta=0.1)
+    gate = derive_gate(asked)
+    assert 0.9 <= gate.threshold < 0.93 + 0.05
+    assert "of those that fail, at most 0.1" in certify(asked, {}).claim
+    with pytest.raises(ValueError, match="no threshold on score stac keeps both promises: false alarms of at most"):
+        derive_gate(dataclasses.replace(asked, alpha=0.01, beta=0.05))
+
+
+def test_false_alarms_are_those_of_the_beta_law():
+    """400 draws of 60 calibration and 200 new episodes; tolerance 4 standard errors of the mean of Beta(55, 6)."""
+    rng, alarms = np.random.default_rng(1), []
+    for _ in range(400):
+        peaks = rng.standard_normal((60, 12)).max(1)
+        gate = derive_gate(known(peaks))
+        new = rng.standard_normal((200, 12))
+        alarms.append(gate.intervenes(new.ravel(), np.zeros(new.size, bool)).reshape(new.shape).any(1).mean())
+    assert np.mean(alarms) == pytest.approx(1 - 55 / 61, abs=4 * 0.045 / 20)
+
+
+def test_a_certificate_says_what_its_calibration_gives(calibration):
+    certificate = certify(calibration, {"gate.json": "1234"})
+    certificate.check(certify(calibration, {"gate.json": "1234"}), SOURCE)
+    assert certificate.gap(SOURCE) == ""
+    assert certificate.num_calibration == sum(calibration.success)
+    assert certificate.gate == derive_gate(calibration)
+    assert "at most 0.1" in certificate.claim
+
+
+def test_the_spread_is_that_of_the_beta_law():
+    """63 successes at alpha 0.1 have the rank 58: the share above it is Beta(6, 58) distributed."""
+    certificate = certify(known(np.arange(63.0)), {})
+    assert certificate.spread == pytest.approx((0.0358, 0.1756), abs=1e-4)
+    rng = np.random.default_rng(0)
+    shares = 1 - np.sort(rng.random((4000, 63)), axis=1)[:, 57]
+    inside = (certificate.spread[0] <= shares) & (shares <= certificate.spread[1])
+    assert inside.mean() == pytest.approx(0.95, abs=4 * math.sqrt(0.05 * 0.95 / 4000))
+    assert certificate.miss_spread is None
+
+
+def test_the_spread_of_the_misses_is_that_of_the_beta_law():
+    """50 failures at beta 0.1 have the rank 5: the share below it is Beta(5, 46) distributed."""
+    peaks = np.concatenate([np.arange(100) / 100, 0.93 + np.arange(50) / 100])
+    certificate = certify(known(peaks, (True,) * 100 + (False,) * 50, beta=0.1), {})
+    rng = np.random.default_rng(0)
+    shares = np.sort(rng.random((4000, 50)), axis=1)[:, 4]
+    low, high = certificate.miss_spread
+    assert ((low <= shares) & (shares <= high)).mean() == pytest.approx(0.95, abs=0.014)
+
+
+EDITS = {
+    "claim": "nothing ever fails",
+    "conditions": ("always",),
+    "alpha": 0.01,
+    "spread": (0.0, 0.01),
+    "beta": 0.1,
+    "miss_spread": (0.0, 0.01),
+    "num_calibration": 1000,
+    "gate": Gate("entropy", 16, 9.0, 1.0),
+    "files": {},
+}
+
+
+@pytest.mark.parametrize("field", EDITS)
+def test_nothing_that_a_certificate_says_is_believed(calibration, field):
+    derived = certify(calibration, {"gate.json": "1234"})
+    edited = dataclasses.replace(derived, **{field: EDITS[field]})
+    with pytest.raises(ValueError, match=f"the certificate says {field} .* calibrate again"):
+        edited.check(derived, SOURCE)
+
+
+def test_every_field_of_a_certificate_was_edited():
+    assert {*EDITS, "source"} == {field.name for field in dataclasses.fields(Certificate)}
+
+
+def test_where_it_was_calibrated_is_not_believed(calibration):
+    derived = certify(calibration, {})
+    for changes in ({"configuration": "moved"}, {"chosen_by": "the safety set 1"}):
+        source = dataclasses.replace(SOURCE, **changes)
+        with pytest.raises(ValueError, match="the certificate says source"):
+            dataclasses.replace(derived, source=source).check(derived, source)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"checkpoint": "others"}, "not of this checkpoint"),
+        ({"env_id": "envs:robolearn/Push-v0"}, "calibrated in envs:robolearn/Avoid-v0, not in .*Push"),
+    ],
+)
+def test_what_was_not_calibrated_is_refused(calibration, changes, message):
+    certificate = certify(calibration, {})
+    with pytest.raises(ValueError, match=message):
+        certificate.check(certificate, dataclasses.replace(SOURCE, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "gap"),
+    [
+        ({"configuration": "moved"}, "another environment or execution"),
+        ({"chosen_by": "the safety set 12"}, "in which the policy chose the chunks, not the safety set 12"),
+    ],
+)
+def test_other_options_are_let_pass_but_not_covered(calibration, changes, gap):
+    certificate = certify(calibration, {})
+    other = dataclasses.replace(SOURCE, **changes)
+    certificate.check(certificate, other)
+    assert gap in certificate.gap(other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": (0,) * 100}, "an episode is there twice"),
+        ({"success": (True,) * 99}, "100 seeds, 100 peaks and 99 successes"),
+        ({"peaks": (0.0, math.nan) * 50}, "50 of 100 calibration scores are NaN"),
+    ],
+)
+def test_odd_calibrations_are_refused(calibration, changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(calibration, **changes)
+
+
+def trajectory(scores, success, seed=0):
+    zeros = np.zeros(len(scores))
+    return Trajectory(
+        0, seed, {}, np.zeros((len(scores), 1)), zeros, zeros, success, -1, "time", {"stac": np.array(scores)}
+    )
+
+
+def test_an_episode_counts_by_its_largest_score():
+    trajectories = [trajectory([0.1, 0.7, 0.2], True, 5), trajectory([0.3], False, 9)]
+    found = Calibration.of(trajectories, SOURCE, "stac", 16, 0.2, 0.3)
+    assert found == Calibration(SOURCE, "stac", 16, 0.2, 0.3, (5, 9), (0.7, 0.3), (True, False))
+
+
+def test_nan_scores_cannot_be_calibrated_on():
+    with pytest.raises(ValueError, match="1 of 2 calibration scores are NaN"):
+        Calibration.of([trajectory([0.1, math.nan], True, 1), trajectory([0.3], True)], SOURCE, "stac", 16, 0.1)

@@ -1,0 +1,160 @@
+"""Scores of every family alike, and what they need."""
+
+import numpy as np
+import pytest
+import torch
+
+from robolearn.policies.ensemble import Ensemble
+from robolearn.policies.flow import FlowConfig
+from robolearn.policies.mixture import MixtureConfig
+from robolearn.policies.registry import FAMILIES
+from robolearn.rollout.streams import episode_stream
+from robolearn.trust import guard
+from robolearn.trust.gate import Gate
+from robolearn.trust.monitor import Monitor
+from robolearn.trust.scores.evidence import NEED_DENOISER, NEED_DROPOUT, NEED_FINITE, SCORES
+from robolearn.trust.scores.familiarity import FAMILIARITY, fit_familiarity
+from robolearn.types import Trajectory
+
+COMMON = [name for name in SCORES if name not in (*NEED_DENOISER, *NEED_DROPOUT, *NEED_FINITE)]
+
+
+def look(rng, count=3):
+    """Observations of some environments, and chunks to be executed."""
+    obs = {"state": rng.standard_normal((count, 2, 4)).astype(np.float32)}
+    return np.arange(count), obs, rng.standard_normal((count, 4, 2)).astype(np.float32)
+
+
+def watched(ensemble, names, num_envs=3, **choices):
+    """Scores at the first and at the second replanning."""
+    monitor = Monitor(ensemble, names, 8, num_envs, seed=0, period=2, **choices)
+    monitor.reset(range(num_envs), range(num_envs))
+    rng = np.random.default_rng(0)
+    return [monitor.watch(*look(rng))[0] for _ in range(2)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_the_scores_of_samples(family, make_policy):
+    """On two members of random weights."""
+    ensemble = Ensemble([make_policy(FAMILIES[family](), seed=seed) for seed in range(2)])
+    first, second = watched(ensemble, COMMON)
+    for name in COMMON:
+        assert first[name].shape == (3,)
+        assert np.isfinite(second[name]).all(), name
+    assert (first["stac"] == 0).all()
+    assert (second["stac-single"] > 0).all()
+    assert second["disagreement"].mean() > 0  # an unbiased estimate, of either sign where members agree
+
+
+@pytest.mark.parametrize("family", ["flow", "diffusion", "score"])
+def test_families_that_denoise_have_the_denoising_loss(family, make_policy):
+    ensemble = Ensemble([make_policy(FAMILIES[family]())])
+    assert all((scores["denoising"] > 0).all() for scores in watched(ensemble, ["denoising"]))
+
+
+def test_other_families_say_which_do(make_policy):
+    ensemble = Ensemble([make_policy(FAMILIES["cvae"]())])
+    with pytest.raises(ValueError, match="does not denoise chunks; choose from diffusion"):
+        watched(ensemble, ["denoising"])
+
+
+def test_a_finite_distribution_is_scored_without_samples(make_policy):
+    cfg = MixtureConfig(variant="plain", num_codes=4, sampler="student")
+    ensemble = Ensemble([make_policy(cfg, seed=seed) for seed in range(2)])
+    scores = watched(ensemble, NEED_FINITE)[0]
+    assert (scores["exact-disagreement"] > 0).all()
+    assert (scores["exact-entropy"] >= 0).all()
+    with pytest.raises(ValueError, match="no finite distribution"):
+        watched(Ensemble([make_policy(MixtureConfig())]), ["exact-entropy"])
+
+
+def test_fitted_scores_do_not_need_samples(make_policy, monkeypatch):
+    ensemble = Ensemble([make_policy(FlowConfig(), seed=seed) for seed in range(2)])
+    generator = torch.Generator().manual_seed(0)
+    embeddings, chunks = torch.randn(200, 8, generator=generator), torch.randn(200, 8, generator=generator)
+    fitted = fit_familiarity(["neighbour", "mahalanobis", "laplace"], embeddings, chunks, seed=0)
+    monkeypatch.setattr(Ensemble, "act", None)
+    for scores in watched(ensemble, list(fitted), fitted=fitted):
+        assert all((values > 0).all() for values in scores.values())
+    assert set(fitted) < set(FAMILIARITY)
+
+
+@pytest.mark.parametrize("names", [COMMON, ["denoising"]])
+def test_scores_do_not_depend_on_who_runs_beside(make_policy, names):
+    """Neither on the number of environments nor on the place, to the last bit."""
+    ensemble = Ensemble([make_policy(FlowConfig(), seed=seed) for seed in range(2)])
+    together, alone = (Monitor(ensemble, names, 8, n, seed=0, period=2) for n in (7, 1))
+    together.reset(range(7), range(7))
+    alone.reset([0], [4])
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        slots, obs, chunks = look(rng, 7)
+        one = {"state": obs["state"][4:5]}
+        found, expected = together.watch(slots, obs, chunks)[0], alone.watch(np.array([0]), one, chunks[4:5])[0]
+        for name in names:
+            assert found[name][4] == expected[name][0], name
+
+
+class Listening(Ensemble):
+    """Keeps the noise that it is asked for chunks with."""
+
+    def act(self, obs, noise, prefix=None):
+        self.heard = noise.unflatten(0, (-1, 8))
+        return super().act(obs, noise, prefix)
+
+
+def test_noise_is_that_of_the_episode_and_not_the_controllers(make_policy):
+    """Each environment draws from the stream of its own episode, and goes on in it from one replanning to the next."""
+    ensemble = Listening([make_policy(FlowConfig(), seed=seed) for seed in range(2)])
+    monitor, episodes = Monitor(ensemble, ["entropy"], 8, 3, seed=5, period=2), (7, 3, 4)
+    monitor.reset([0, 1, 2], episodes)
+    streams = [torch.Generator().manual_seed(episode_stream(5, episode, 1)) for episode in episodes]
+    controllers = [torch.Generator().manual_seed(episode_stream(5, episode)) for episode in episodes]
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        monitor.watch(*look(rng))
+        for slot in range(3):
+            assert torch.equal(ensemble.heard[slot], ensemble.noise(8, generator=streams[slot]))
+            assert not torch.equal(ensemble.heard[slot], ensemble.noise(8, generator=controllers[slot]))
+    assert not torch.equal(ensemble.heard[0], ensemble.heard[1])
+
+
+def test_a_new_episode_has_no_plan_to_compare_with(make_policy):
+    monitor = Monitor(Ensemble([make_policy(FlowConfig())]), ["stac", "stac-single"], 8, 2, seed=0, period=2)
+    monitor.reset([0, 1], [0, 1])
+    rng = np.random.default_rng(0)
+    slots, *seen = look(rng, 2)
+    monitor.watch(slots, *seen)
+    monitor.reset([1], [2])
+    found = monitor.watch(slots, *look(rng, 2)[1:])[0]
+    assert found["stac"][0] > 0 == found["stac"][1]
+    assert found["stac-single"][0] > 0 == found["stac-single"][1]
+    monitor.forget(np.array([0]))
+    found = monitor.watch(slots, *look(rng, 2)[1:])[0]
+    assert found["stac"][0] == 0 < found["stac"][1]
+
+
+def test_inconsistency_is_between_plans_of_the_acting_policy(make_policy):
+    """Other members do not change it."""
+    members = [make_policy(FlowConfig(), seed=seed) for seed in range(2)]
+    alone, together = (watched(Ensemble(part), ["stac", "stac-single"]) for part in (members[:1], members))
+    for name in ("stac", "stac-single"):
+        assert (alone[1][name] > 0).all()
+        np.testing.assert_array_equal(alone[1][name], together[1][name])
+
+
+def test_the_time_of_a_gate_is_that_of_scores_and_gate(make_policy, monkeypatch):
+    """Both are called in what is timed, with the gate's own score."""
+    called = []
+    monkeypatch.setattr(guard, "time_calls", lambda call, repeats: [call() for _ in range(repeats)] and {"p50_ms": 1.0})
+    watch = Monitor.watch
+    monkeypatch.setattr(Monitor, "watch", lambda *args: called.append(args[0].names) or watch(*args))
+    intervenes = Gate.intervenes
+    monkeypatch.setattr(Gate, "intervenes", lambda *args: called.append("gate") or intervenes(*args))
+    zeros = np.zeros(4)
+    trajectory = Trajectory(
+        0, 0, {"state": np.zeros((5, 4), np.float32)}, np.zeros((4, 2)), zeros, zeros, True, -1, "time"
+    )
+    gate = Gate("entropy", 8, 1.0, 1.0)
+    guard.time_gate(gate, Ensemble([make_policy(FlowConfig())]), {}, trajectory, period=2, repeats=2)
+    assert called == [("entropy",), "gate"] * 2
