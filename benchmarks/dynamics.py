@@ -39,7 +39,6 @@ import numpy as np
 import torch
 from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv
 from mujoco import rollout
-from scipy import stats
 from torch import Tensor
 
 from robolearn.config import read_json, to_json, write_json
@@ -49,6 +48,7 @@ from robolearn.dynamics.plan import CEMConfig, Planner, PlannerConfig
 from robolearn.dynamics.propagate import Dynamics, draw, propagate
 from robolearn.errors import user_errors
 from robolearn.report.facts import machine_facts
+from robolearn.stats.proportions import beta_binomial_interval
 from robolearn.trust.conformal.thresholds import rank
 from robolearn.trust.conformal.tubes import tube, tube_scale, union_tube
 from robolearn.trust.detection import detection
@@ -199,9 +199,8 @@ def measure_tube(seed: int, size: Size) -> dict[str, Any]:
     scale, calibration, test = np.split(np.array(errors, float), [100, 300])
     radii = {"normalised": tube(calibration, tube_scale(scale), ALPHA), "union": union_tube(calibration, ALPHA)}
     k = rank(len(calibration), ALPHA)
-    law = stats.betabinom(len(test), k, len(calibration) + 1 - k)
     return {
-        "law_95": [float(law.ppf(q)) / len(test) for q in (0.025, 0.975)],
+        "law_95": list(beta_binomial_interval(len(test), k, len(calibration) + 1 - k)),
         "covered": {name: float((test <= radius).all(1).mean()) for name, radius in radii.items()},
         "mean_radius": {name: float(radius.mean()) for name, radius in radii.items()},
         "last_radius": float(radii["normalised"][-1]),

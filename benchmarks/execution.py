@@ -10,7 +10,6 @@ from it. Rows that are in FILE already are not measured again.
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,13 @@ from robolearn.config import read_json, to_json, write_json
 from robolearn.errors import user_errors
 from robolearn.policies.policy import Policy
 from robolearn.report.facts import machine_facts
-from robolearn.rollout.coverage import conditional_mode_entropies, expected_mode_entropy
 from robolearn.rollout.declared import num_modes
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize
-from robolearn.rollout.paired import grouped_mean
+from robolearn.stats.bootstrap import grouped_mean
+from robolearn.stats.entropy import conditional_mode_entropies, expected_mode_entropy
+from robolearn.stats.value import Estimate
 from robolearn.training.run import Run
 
 REPEATS = 20
@@ -73,11 +73,8 @@ def measure(run: Run, execution: Execution, num_states: int) -> dict[str, Any]:
 def show(rows: dict[str, dict[str, Any]]) -> None:
     """Print the table."""
 
-    def text(number: dict[str, float] | None, digits: int) -> str:
-        if number is None:
-            return "-"
-        interval = f" [{number['low']:.{digits}f}, {number['high']:.{digits}f}]" if math.isfinite(number["low"]) else ""
-        return f"{number['value']:.{digits}f}{interval}"
+    def text(number: dict[str, Any] | None, digits: int) -> str:
+        return "-" if number is None else format(Estimate(**number), f".{digits}f")
 
     print(f"{'execution, delay':22}{'success':24}{'mode entropy per start':26}RMS jerk")
     for name, row in rows.items():

@@ -28,9 +28,10 @@ from robolearn.report.facts import machine_facts
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
-from robolearn.rollout.intervals import grouped_interval, wilson_share
 from robolearn.rollout.metrics import summarize
-from robolearn.starts import effective_number, groups_of, judged
+from robolearn.starts import effective_starts, groups_of, judged
+from robolearn.stats.bootstrap import clustered_mean
+from robolearn.stats.proportions import wilson_share
 from robolearn.training.run import Run
 
 EPISODES, DRY_EPISODES = 100, 2
@@ -92,9 +93,10 @@ def measure(row: Row, run: Run, episodes: int) -> list[dict[str, object]]:
         if env is DOOR_ENV:
             counted = judged(trajectories)
             angles = np.array([t.obs["state"][:, DOOR_ANGLE].max() for t in counted], np.float64)
-            opened, groups = float((angles > 1.0).mean()), groups_of(counted)
-            result["door_above_1_rad"] = [opened, *wilson_share(opened, effective_number(groups))]
-            result["max_door_angle_rad"] = [float(angles.mean()), *grouped_interval(angles, groups)]
+            opened = wilson_share(float((angles > 1.0).mean()), len(counted), effective_starts(counted))
+            widest = clustered_mean(angles, groups_of(counted))
+            for name, found in (("door_above_1_rad", opened), ("max_door_angle_rad", widest)):
+                result[name] = [found.value, found.low, found.high]
         print(json.dumps(result), flush=True)
         results.append(result)
     return results

@@ -30,8 +30,8 @@ from benchmarks.padding_and_rates import DENOISERS, PADDINGS, PRESENT_RATE, RATE
 from robolearn.config import to_json, write_json
 from robolearn.errors import user_errors
 from robolearn.policies.registry import BACKBONES
-from robolearn.rollout.metrics import Estimate
-from robolearn.rollout.paired import grouped_mean
+from robolearn.stats.bootstrap import grouped_mean
+from robolearn.stats.value import Estimate
 from robolearn.types import Array
 
 Success = dict[tuple[str, str, str, str], dict[int, Array]]  # study, task, model, choice -> seed -> episodes [c]
@@ -53,13 +53,6 @@ def read(paths: Sequence[Path]) -> tuple[Success, list[dict[str, Any]]]:
         study, task, model, choice, seed = name.split("/")
         success.setdefault((study, task, model, choice), {})[int(seed)] = np.array(unit["success"], float)
     return success, list(units.values())
-
-
-def verdict(difference: Estimate) -> str:
-    """By the ends of the interval."""
-    if difference.low > 0:
-        return "shown"
-    return "missed" if difference.high < 0 else "not shown"
 
 
 def compare(success: Success, study: str, model: str, choices: Sequence[str], base: str) -> dict[str, Any]:
@@ -90,7 +83,10 @@ def joined(parts: Sequence[tuple[list[int], Array]]) -> Array:
 def judged(differences: Array) -> dict[str, Any]:
     """The mean of paired differences [s, c] and what it shows."""
     mean = grouped_mean(differences)
-    return {**to_json(mean, {}), "verdict": verdict(mean) if len(differences) > 1 else "one seed"}
+    return {
+        **to_json(mean, {}),
+        "verdict": mean.outcome(least=0.0, strict=True) if len(differences) > 1 else "one seed",
+    }
 
 
 def decide_padding(success: Success) -> dict[str, Any]:
@@ -117,8 +113,7 @@ def decide_rates(success: Success) -> dict[str, Any]:
 
 def text(number: dict[str, Any], sign: str = "") -> str:
     """A number with its interval."""
-    value, low, high = (number[key] for key in ("value", "low", "high"))
-    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return format(Estimate(*(number[key] for key in ("value", "low", "high", "n"))), f"{sign}.3f")
 
 
 def table(study: dict[str, Any], choices: Sequence[str], base: str) -> list[str]:

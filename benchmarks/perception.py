@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 
 from envs.avoid_pixels import AvoidPixels
 from envs.cameras import Cameras
@@ -39,13 +38,16 @@ from robolearn.config import to_json, write_json
 from robolearn.data.store import DemoStore
 from robolearn.errors import user_errors
 from robolearn.nets.vision import VisionConfig
-from robolearn.perception.correlation import rank_correlation, rank_correlation_interval
 from robolearn.perception.degrade import DEGRADATIONS, degrade
 from robolearn.perception.disagreement import disagreement, distance, most_certain
 from robolearn.perception.ensemble import Ensemble, EnsembleConfig
 from robolearn.perception.fit import FitConfig, fit_ensemble
 from robolearn.report.facts import machine_facts
-from robolearn.rollout.paired import grouped_mean, paired_difference
+from robolearn.stats.bootstrap import grouped_mean
+from robolearn.stats.differences import paired_difference
+from robolearn.stats.proportions import beta_binomial_interval
+from robolearn.stats.ranks import rank_correlation, rank_correlation_estimate
+from robolearn.stats.value import Estimate
 from robolearn.trust.conformal.thresholds import rank, threshold
 
 VIEWS = {"top": "image", **{name: f"image_{name}" for name in AvoidPixels.views}}
@@ -186,10 +188,7 @@ def correlations(reading: Reading, rng: np.random.Generator) -> dict[str, Any]:
         "one network": distance(reading.predictions[0], np.zeros_like(reading.truth)),
         "random": rng.random(reading.error.shape),
     }
-    rho = {}
-    for name, score in scores.items():
-        low, high = rank_correlation_interval(score, reading.error)
-        rho[name] = {"value": rank_correlation(score.ravel(), reading.error.ravel()), "low": low, "high": high}
+    rho = {name: to_json(rank_correlation_estimate(score, reading.error), {}) for name, score in scores.items()}
     others = [reading.without(member) for member in range(CONFIG.num_members)]
     return {
         "error_mm": 1e3 * reading.error.mean(),
@@ -233,8 +232,7 @@ def radii(calibration: Reading, tests: dict[str, Reading]) -> dict[str, Any]:
                 "radius_mm": float(1e3 * limit * scale(test).mean()),
             }
     num_new, k = len(next(iter(tests.values())).error), rank(n, ALPHA)
-    law = stats.betabinom(num_new, k, n + 1 - k)
-    return {"law_95": [float(law.ppf(q)) / num_new for q in (0.025, 0.975)], **found}
+    return {"law_95": list(beta_binomial_interval(num_new, k, n + 1 - k)), **found}
 
 
 def measure(cfg: argparse.Namespace, fit: FitConfig) -> dict[str, Any]:
@@ -265,7 +263,7 @@ def show(found: dict[str, Any]) -> None:
     """Print the main numbers."""
     for view, rows in found["correlation"].items():
         for condition, row in rows.items():
-            rho = ", ".join(f"{k} {r['value']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for k, r in row["rho"].items())
+            rho = ", ".join(f"{name} {Estimate(**one):.2f}" for name, one in row["rho"].items())
             members = ", ".join(f"{mm:.1f}" for mm in row["members_mm"])
             print(f"{view}, {condition}: error {row['error_mm']:.2f} mm, of members {members}; rho of {rho}")
             print(f"    without a member in turn: {', '.join(f'{r:.2f}' for r in row['rho_without_member'])}")
@@ -273,8 +271,8 @@ def show(found: dict[str, Any]) -> None:
         fixed = (f"{view} {mm:.2f} mm (taken {row['taken'][view]:.2f})" for view, mm in row["fixed_mm"].items())
         print(f"views, {condition}: {', '.join(fixed)}")
         for part in ("error_mm", "chosen_minus_mm"):
-            for name, e in row[part].items():
-                print(f"    {part} {name}: {e['value']:.2f} [{e['low']:.2f}, {e['high']:.2f}]")
+            for name, one in row[part].items():
+                print(f"    {part} {name}: {Estimate(**one):.2f}")
     for view, parts in found["radius"].items():
         for calibrated, row in parts.items():
             print(f"{view}, calibrated {calibrated}, law {row['law_95']}")

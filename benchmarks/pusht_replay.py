@@ -15,7 +15,6 @@ import importlib.util
 import json
 import platform
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import mujoco
@@ -25,7 +24,8 @@ from mujoco.rollout import rollout
 from envs.pusht import PushT, coverage
 from robolearn import seeds
 from robolearn.data.store import DemoStore
-from robolearn.rollout.intervals import bootstrap_interval
+from robolearn.stats.bootstrap import bootstrap
+from robolearn.stats.value import Estimate
 from robolearn.types import Episode
 
 HOLD = 8
@@ -33,7 +33,6 @@ HALVES = {"even (tried on)": slice(0, None, 2), "odd (held out)": slice(1, None,
 
 Array = np.ndarray
 Numbers = dict[str, Array]  # name -> one number per episode [e]
-Estimate = tuple[float, float, float]  # value, lower and upper end of the 95 % interval
 
 
 def main() -> None:
@@ -60,11 +59,15 @@ def main() -> None:
     for half, rows in result.items():
         print(f"{half}: {len(range(count)[HALVES[half]])} episodes")
         for name, row in rows.items():
-            cells = "  ".join(f"{key} {v:.3f} [{low:.3f}, {high:.3f}]" for key, (v, low, high) in row.items())
+            cells = "  ".join(f"{key} {number:.3f}" for key, number in row.items())
             print(f"  {name:16} {cells}")
     if args.out:
         about = {"hold": HOLD, "mujoco": mujoco.__version__, "machine": platform.machine()}
-        args.out.write_text(json.dumps({"halves": result, **about}, indent=2) + "\n")
+        halves = {
+            half: {name: {key: [e.value, e.low, e.high] for key, e in row.items()} for name, row in rows.items()}
+            for half, rows in result.items()
+        }
+        args.out.write_text(json.dumps({"halves": halves, **about}, indent=2) + "\n")
 
 
 def held_actions(episode: Episode) -> Array:
@@ -133,19 +136,14 @@ def summarise(numbers: Numbers, half: slice, *, paired: bool) -> dict[str, Estim
     """Estimates over one half of the episodes; differences (`paired`) have no share above 0.90."""
     final, best, track = (numbers[name][half] for name in ("final", "max", "track"))
     row = {
-        "median final": bootstrap(median, final),
-        "median max": bootstrap(median, best),
-        "median track": bootstrap(median, track),
+        "median final": bootstrap(final, median),
+        "median max": bootstrap(best, median),
+        "median track": bootstrap(track, median),
     }
     if not paired:
-        row["final > 0.90"] = bootstrap(share_above, final)
-        row["max > 0.90"] = bootstrap(share_above, best)
+        row["final > 0.90"] = bootstrap(final, share_above)
+        row["max > 0.90"] = bootstrap(best, share_above)
     return row
-
-
-def bootstrap(statistic: Callable[[Array], Array], values: Array) -> Estimate:
-    """Statistic of `values` [e] with its 95 % percentile interval over resampled episodes."""
-    return float(statistic(values)), *bootstrap_interval(values, statistic)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from robolearn.data.symmetry import SymmetryUse
 from robolearn.errors import user_errors
 from robolearn.nets.mlp import MLPConfig
 from robolearn.report.facts import machine_facts
-from robolearn.rollout.paired import paired_difference
+from robolearn.stats.differences import paired_difference
+from robolearn.stats.value import Estimate
 from robolearn.training.config import DatasetConfig, TrainConfig
 
 NUM_DEMONSTRATIONS = 200
@@ -66,16 +67,11 @@ def compare(units: list[Unit]) -> dict[str, Any]:
 
 def show(rows: dict[str, Any]) -> None:
     """Print the table."""
-
-    def text(number: dict[str, float], sign: str = "") -> str:
-        value, low, high = (number[key] for key in ("value", "low", "high"))
-        return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
-
     print(f"{'symmetry':12}{'success':24}{'gain':27}{'mode entropy':24}gain")
     for use, row in rows.items():
-        gain = {name: text(number, "+") for name, number in row.get("gain", {}).items()}
-        success, entropy = gain.get("success", ""), gain.get("mode_entropy", "")
-        print(f"{use:12}{text(row['success']):24}{success:27}{text(row['mode_entropy']):24}{entropy}")
+        gain = {name: f"{Estimate(**number):+.3f}" for name, number in row.get("gain", {}).items()}
+        success, entropy = (f"{Estimate(**row[name]):.3f}" for name in ("success", "mode_entropy"))
+        print(f"{use:12}{success:24}{gain.get('success', ''):27}{entropy:24}{gain.get('mode_entropy', '')}")
 
 
 def main() -> None:

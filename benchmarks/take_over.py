@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 
 from robolearn import seeds
-from robolearn.rollout.intervals import wilson_interval
+from robolearn.stats.proportions import wilson
 
 SEED = seeds.CALIBRATION.start
 NOISE, MEMORY = 5.0, 0.9  # of the disturbing noise: its size in the expert's, its correlation from step to step
@@ -66,11 +66,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name, disturbances in shown_tasks.items():
         for disturbance in disturbances:
-            cells = []
             measured = success(name, disturbance, num_episodes)
-            for good, n in measured.values():
-                low, high = wilson_interval(good, n)
-                cells.append(f"{good / n:.3f} [{low:.3f}, {high:.3f}]")
+            cells = [f"{wilson(good, n):.3f}" for good, n in measured.values()]
             shown = ", ".join(f"{key} {value:g}" for key, value in disturbance.items()) or "none"
             print(f"| {name} | {shown} | {' | '.join(cells)} | {measured['taken over'][1]} |", flush=True)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from robolearn.stats.proportions import effective_number
 from robolearn.types import Array, Trajectory
 
 START_INFO = "start_fingerprint"  # under this key a reset may tell the starts of its environments
@@ -63,16 +64,13 @@ def num_starts(trajectories: Sequence[Trajectory]) -> int:
     return len(np.unique(groups_of(trajectories)))
 
 
-def effective_number(groups: Int[np.ndarray, " n"]) -> float:
-    """How many independent draws n episodes are worth if those with one start tell the same.
+def effective_starts(trajectories: Sequence[Trajectory]) -> float:
+    """How many independent draws the episodes are worth if those with one start tell the same.
 
-    (sum_c n_c)^2 / sum_c n_c^2 over starts c with n_c episodes: n where all starts differ, the number of starts
-    where each occurs equally often, less where few of them dominate. 0 without episodes.
-
-    Source: Kish 1965, Survey sampling, section 8.2, for perfectly correlated clusters.
+    As many as there are episodes where all starts differ, as many as starts where each occurs equally often, less
+    where few of them dominate; 0 without episodes.
     """
-    sizes = np.bincount(groups).astype(float)
-    return float(sizes.sum() ** 2 / np.square(sizes).sum()) if len(groups) else 0.0
+    return effective_number(np.bincount(groups_of(trajectories)))
 
 
 def one_per_start(trajectories: Sequence[Trajectory]) -> list[Trajectory]:

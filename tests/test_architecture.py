@@ -17,19 +17,20 @@ ALLOWED = {
     "files": (),
     "seeds": (),
     "locks": (),
-    "starts": (),
+    "starts": ("stats",),
+    "stats": (),
     "data": (),
     "nets": ("data",),
     "policies": ("nets", "data"),
-    "rollout": ("policies",),
-    "trust": ("rollout", "policies", "nets", "data"),
-    "trust/conformal": (),
+    "rollout": ("policies", "stats"),
+    "trust": ("rollout", "policies", "nets", "data", "stats"),
+    "trust/conformal": ("stats",),
     "trust/scores": ("trust/conformal", "policies", "nets", "data"),
     "perception": ("nets", "data"),
     "dynamics": ("nets", "data"),
-    "report": ("rollout", "trust"),
+    "report": ("rollout", "trust", "stats"),
     "training": ("policies", "nets", "data", "rollout"),
-    "bench": ("training", "report", "rollout", "policies", "nets", "data"),
+    "bench": ("training", "report", "rollout", "policies", "nets", "data", "stats"),
 }
 COMMON = {"types", "config", "errors", "files", "locks", "seeds", "starts"}
 ONLY_IN = {
@@ -104,6 +105,15 @@ def test_a_wrong_import_is_noticed(path, line):
 def test_every_room_has_its_rule():
     rooms = {p.stem for p in (ROOT / "robolearn").iterdir() if p.is_dir() and any(p.glob("*.py"))}
     assert rooms <= set(ALLOWED)
+
+
+def test_statistics_know_nothing_but_numbers():
+    """Of ours they take the ledger of seeds alone, of others what is made for numbers."""
+    names = {name for path, source in sources().items() if "/stats/" in path for name in imports(source)}
+    ours = {name for name in names if name.startswith("robolearn.") and not name.startswith("robolearn.stats.")}
+    others = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"robolearn"}
+    assert ours == {"robolearn.seeds"}
+    assert others == {"numpy", "scipy", "jaxtyping"}
 
 
 def test_datasets_is_no_package():

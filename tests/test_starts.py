@@ -3,9 +3,8 @@
 import dataclasses
 
 import numpy as np
-import pytest
 
-from robolearn.starts import effective_number, groups_of, judged, num_starts, one_per_start, start_of
+from robolearn.starts import groups_of, judged, num_starts, one_per_start, start_of
 from tests.rollout.test_metrics import trajectory
 
 
@@ -35,18 +34,6 @@ def test_starts_are_numbered_as_they_first_occur():
     assert groups_of(runs).tolist() == [0, 1, 0, 2]
     assert num_starts(runs) == 3
     assert groups_of([trajectory(4), trajectory(4), trajectory(5)]).tolist() == [0, 0, 1]  # the seed stands for it
-
-
-@pytest.mark.parametrize(
-    ("groups", "worth"),
-    [([0, 1, 2, 3], 4), ([0] * 7, 1), ([0, 1, 2, 3, 4] * 4, 5), ([0] * 96 + [1, 2, 3, 4], 100**2 / (96**2 + 4))],
-)
-def test_what_episodes_are_worth(groups, worth):
-    assert effective_number(np.array(groups)) == pytest.approx(worth)
-
-
-def test_without_episodes_nothing_is_known():
-    assert effective_number(np.zeros(0, np.int64)) == 0.0
 
 
 def test_one_per_start_is_the_first_that_counts():

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from robolearn.stats.value import Estimate
+
 WIDTH = 100
 
 
@@ -23,8 +25,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def interval(values: Sequence[float] | Mapping[str, Any], spec: str = ".3f") -> str:
     """A value with its interval."""
-    value, low, high = values.values() if isinstance(values, Mapping) else values
-    return f"{value:{spec}} [{low:{spec}}, {high:{spec}}]"
+    return format(Estimate(*(values.values() if isinstance(values, Mapping) else values), n=0), spec)
 
 
 def spread(values: Sequence[float | None], digits: int = 2) -> str:

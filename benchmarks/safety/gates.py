@@ -27,8 +27,8 @@ from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, watched
 from robolearn import seeds
 from robolearn.rollout.evaluation import evaluate
+from robolearn.stats.ranks import roc_auc
 from robolearn.trust.calibrate import make_guarded
-from robolearn.trust.detection import roc_auc
 from robolearn.trust.gate import Gate
 from robolearn.trust.guarded import GuardedController
 from robolearn.types import Array, Trajectory
@@ -98,7 +98,7 @@ def chosen_score(selection: Episodes) -> tuple[str, dict[str, float]]:
     Raises:
         ValueError: All of them succeed, or none does.
     """
-    aucs = {name: roc_auc(np.nanmax(selection.padded(name), 1), selection.success) for name in SCORES}
+    aucs = {name: roc_auc(np.nanmax(selection.padded(name), 1), ~selection.success) for name in SCORES}
     return max(aucs, key=lambda name: aucs[name]), aucs
 
 

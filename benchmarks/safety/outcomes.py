@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.safety.raw import Episodes
-from robolearn.rollout.paired import paired_difference
-from robolearn.trust.summary import clopper_pearson
+from robolearn.stats.differences import paired_difference
+from robolearn.stats.proportions import clopper_pearson
 from robolearn.types import Array
 
 

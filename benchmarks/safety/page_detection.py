@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.safety.cells import prose, spread, table
 from benchmarks.safety.detection import BETA, CONTROLS, MISSES, RULES
 from benchmarks.safety.study import ALPHA, SCORES, TASKS
-from robolearn.rollout.paired import grouped_mean
+from robolearn.stats.bootstrap import grouped_mean
 
 METRICS = {
     "common_balanced_accuracy": "balanced accuracy, common horizon",
@@ -113,8 +113,7 @@ def detection(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
                 cells.append("-")
                 continue
             mean = grouped_mean(values)
-            bounds = f" [{mean.low:.2f}, {mean.high:.2f}]" if metric in INTERVALS else ""
-            cells.append(f"{mean.value:.2f}{bounds}")
+            cells.append(f"{mean:.2f}" if metric in INTERVALS else f"{mean.value:.2f}")
         rows.append([score, *cells])
     yield from table(["score", *METRICS.values()], rows)
     yield ""

@@ -15,8 +15,8 @@ from robolearn.bench.rows import BUDGETS, REFERENCE, Row, Task
 from robolearn.bench.summary import Measured, Numbers, entropies, per_state, summarise
 from robolearn.bench.unit import Unit
 from robolearn.bench.yardstick import chosen_again
-from robolearn.rollout.metrics import Estimate
-from robolearn.rollout.paired import paired_difference
+from robolearn.stats.differences import paired_difference
+from robolearn.stats.value import Estimate
 
 MANY_STEPS = 5  # network evaluations per chunk from which a row counts as many-step
 Results = dict[int, dict[str, Any]]

@@ -14,7 +14,7 @@ from robolearn.data.demos import Demos
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
 from robolearn.policies.policy import Policy
-from robolearn.rollout.agreement import BRIDGE_FACTOR, chunk_energy, expert_radius, share_beyond
+from robolearn.stats.agreement import BRIDGE_FACTOR, chunk_energy, expert_radius, share_beyond
 from robolearn.training.episodes import Kept, keep_episodes
 from robolearn.training.run import Run
 from robolearn.types import Array
@@ -81,7 +81,7 @@ class HeldOut:
 
     @torch.inference_mode()
     def compare(self, policy: Policy) -> dict[str, list[float]]:
-        """Energy, and shares beyond r and 3 r, of a policy's chunks, per held-out episode; see rollout/agreement.py."""
+        """Energy, and shares beyond r and 3 r, of a policy's chunks, per held-out episode; see stats/agreement.py."""
         generator = torch.Generator(policy.device).manual_seed(seeds.FIXED)
         parts = zip(*(value.split(ROWS) for value in self.obs.values()), strict=True)
         samples = [

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from robolearn.bench.gather import Entry, Group
 from robolearn.files import replacing
 from robolearn.report.style import axes_style
-from robolearn.rollout.metrics import Estimate
+from robolearn.stats.value import Estimate
 
 INK, MUTED, RULE = "#1d2127", "#5c6470", "#dde1e6"
 # Evaluations per chunk up to which a colour holds.
@@ -59,7 +59,7 @@ def coverage(entry: Entry) -> Estimate | None:
     entropy, expert = entry.best.numbers.mode_entropy, entry.best.numbers.expert_entropy
     if entropy is None or not expert:
         return None
-    return Estimate(entropy.value / expert, entropy.low / expert, entropy.high / expert, entropy.n)
+    return entropy.over(expert)
 
 
 def quality(entry: Entry) -> Estimate:

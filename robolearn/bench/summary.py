@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from robolearn.rollout.coverage import conditional_mode_entropies, expected_mode_entropy, mode_divergence_estimate
-from robolearn.rollout.intervals import wilson_interval
-from robolearn.rollout.metrics import Estimate
-from robolearn.rollout.paired import grouped_mean
+from robolearn.stats.bootstrap import grouped_mean, grouped_share
+from robolearn.stats.divergence import mode_divergence_estimate
+from robolearn.stats.entropy import conditional_mode_entropies, expected_mode_entropy
+from robolearn.stats.value import Estimate
 from robolearn.types import Array
 
 Measured = dict[str, Any]
@@ -72,7 +72,7 @@ def summarise(
     if modes is not None:
         divergence = mode_divergence_estimate(np.array(modes), success, taken)
     return Numbers(
-        success=_share(success),
+        success=grouped_share(success),
         score=grouped_mean(per_state(seeds, "score", part)),
         mode_entropy=entropy,
         expert_entropy=expert,
@@ -95,14 +95,3 @@ def entropies(seeds: Sequence[Measured], num_modes: int, part: str = "evaluation
     return np.stack(
         [conditional_mode_entropies(np.array(p["success"], bool), np.array(p["mode"]), num_modes) for p in parts]
     )
-
-
-def _share(success: Array) -> Estimate:
-    """Share of successes, with the wider of Wilson's interval and the one over seeds and states.
-
-    The first takes all episodes for independent, the second sees what seeds and states have in common but has no
-    width where every episode ends alike.
-    """
-    low, high = wilson_interval(int(success.sum()), success.size)
-    grouped = grouped_mean(success.mean(2))
-    return Estimate(grouped.value, min(low, max(grouped.low, 0.0)), max(high, min(grouped.high, 1.0)), success.size)

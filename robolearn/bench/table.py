@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from robolearn.bench.breaker import ENTROPY_SHARE, LATENCY_SHARE, SUCCESS_LOSS, Verdict
 from robolearn.bench.gather import MANY_STEPS, Entry, Group, Measurement
-from robolearn.rollout.metrics import Estimate
+from robolearn.stats.value import Estimate
 
 MARKS = "¹²³⁴⁵⁶⁷⁸⁹"
 ABSENT = "-"
@@ -136,11 +134,7 @@ def _settings(entries: Sequence[Entry]) -> list[list[str]]:
 
 
 def _interval(estimate: Estimate | None, spec: str = ".3f") -> str:
-    if estimate is None:
-        return ABSENT
-    if not np.isfinite(estimate.low):
-        return f"{estimate.value:{spec}} [no interval]"
-    return f"{estimate.value:{spec}} [{estimate.low:{spec}}, {estimate.high:{spec}}]"
+    return ABSENT if estimate is None else format(estimate, spec)
 
 
 def _millions(count: int) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from robolearn import seeds
 from robolearn.bench.summary import Measured, entropies, per_state
-from robolearn.rollout.intervals import NUM_RESAMPLES
+from robolearn.stats.bootstrap import NUM_RESAMPLES, Draws
 from robolearn.types import Array
 
 Settings = Mapping[str, Sequence[Measured]]
@@ -53,9 +53,9 @@ def _merits(
     seeds: Sequence[Measured], drawn: Array, states: Array, modes: Sequence[int] | None, expert: float | None
 ) -> Array:
     """Merit in each resample [r], see gather."""
-    rows = (drawn[:, : len(seeds)] * len(seeds)).astype(int)[..., None]
+    draws = Draws((drawn[:, : len(seeds)] * len(seeds)).astype(int)[..., None], states)
     if modes is None or not expert:
-        return per_state(seeds, "score", "selection")[rows, states].mean((1, 2))
-    success = per_state(seeds, "success", "selection")[rows, states].mean((1, 2))
-    entropy = entropies(seeds, len(modes), "selection")[rows, states].mean((1, 2))
+        return draws.means(per_state(seeds, "score", "selection"))
+    success = draws.means(per_state(seeds, "success", "selection"))
+    entropy = draws.means(entropies(seeds, len(modes), "selection"))
     return success * np.minimum(1.0, entropy / expert)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,10 @@ from markupsafe import Markup
 
 from robolearn.files import replacing
 from robolearn.report import plots
-from robolearn.rollout.metrics import Estimate, Summary
+from robolearn.rollout.metrics import Summary
 from robolearn.starts import judged
-from robolearn.trust.summary import GateSummary, Share
+from robolearn.stats.value import Estimate
+from robolearn.trust.summary import GateSummary
 from robolearn.types import Trajectory
 
 TEMPLATE = Path(__file__).with_name("template.html")
@@ -92,9 +92,9 @@ def write_report(path: Path, report: Report) -> None:
         part.write_text(html, encoding="utf-8")
 
 
-def interval_text(estimate: Estimate | Share, spec: str) -> str:
+def interval_text(estimate: Estimate, spec: str) -> str:
     """Spell an interval: "0.94 to 0.98"; one start has none."""
-    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+    if not estimate.has_interval:
         return "no interval from one start" if estimate.n > 1 else "no interval from one episode"
     return f"{estimate.low:{spec}} to {estimate.high:{spec}}"
 
@@ -149,7 +149,7 @@ def _gate_cards(gate: GateSummary) -> list[Card]:
     return [*cards, Card("Steps under intervention", f"{gate.intervened:.3f}", "", f"fallback: {gate.fallback}")]
 
 
-def _share_card(label: str, estimate: Estimate | Share, note: str) -> Card:
+def _share_card(label: str, estimate: Estimate, note: str) -> Card:
     bar = tuple(100 * min(max(x, 0.0), 1.0) for x in (estimate.low, estimate.value, estimate.high))
     return Card(label, f"{estimate.value:.3f}", interval_text(estimate, ".3f"), note, (bar[0], bar[1], bar[2]))
 

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from robolearn.report.style import axes_style
 from robolearn.rollout.metrics import Summary
+from robolearn.stats.proportions import binomial_count
 from robolearn.trust.summary import GateSummary
 from robolearn.types import INTERVENING, Array, Trajectory
 
@@ -140,11 +141,10 @@ def mode_histogram(summary: Summary) -> str | None:
     def draw(axes: list[Axes]) -> None:
         axes[0].bar(place, counts, width=0.75, color=GOOD, lw=0)
         if num_modes:
-            mean = counts.sum() / num_modes
-            half = 1.96 * math.sqrt(mean * (1 - 1 / num_modes))
+            expected = binomial_count(int(counts.sum()), 1 / num_modes)
             label = "equally frequent, 95 % of the counts"
-            axes[0].axhspan(max(mean - half, 0), mean + half, color=INK, alpha=0.09, lw=0, label=label)
-            axes[0].axhline(mean, color=INK, lw=1, ls=(0, (4, 3)))
+            axes[0].axhspan(expected.low, expected.high, color=INK, alpha=0.09, lw=0, label=label)
+            axes[0].axhline(expected.value, color=INK, lw=1, ls=(0, (4, 3)))
             axes[0].legend(loc="lower right", bbox_to_anchor=(1, 0.98))
         axes[0].grid(axis="x", visible=False)
         axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))

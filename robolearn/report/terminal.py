@@ -10,8 +10,9 @@ from rich.text import Text
 
 from robolearn.errors import printable
 from robolearn.report.page import interval_text, latency_text, starts_text
-from robolearn.rollout.metrics import Estimate, Summary
-from robolearn.trust.summary import GateSummary, Promise, Share
+from robolearn.rollout.metrics import Summary
+from robolearn.stats.value import Estimate
+from robolearn.trust.summary import GateSummary, Promise
 
 
 def format_table(
@@ -24,7 +25,7 @@ def format_table(
     table.add_column("95 % interval")
     table.add_column("", style="dim")
 
-    def row(name: str, estimate: Estimate | Share, spec: str, note: str = "") -> None:
+    def row(name: str, estimate: Estimate, spec: str, note: str = "") -> None:
         table.add_row(name, f"{estimate.value:{spec}}", interval_text(estimate, spec), Text(printable(note)))
 
     def add_promise(promise: Promise, note: str) -> None:

@@ -14,26 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from robolearn.rollout.intervals import grouped_interval, mode_entropy, mode_entropy_interval, wilson_share
-from robolearn.starts import effective_number, groups_of, judged, num_starts
+from robolearn.starts import effective_starts, groups_of, judged, num_starts
+from robolearn.stats.bootstrap import clustered_mean
+from robolearn.stats.entropy import mode_entropy_estimate
+from robolearn.stats.proportions import wilson_share
+from robolearn.stats.value import Estimate
 from robolearn.types import Trajectory
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval.
-
-    Attributes:
-        value: The point estimate.
-        low: Lower end; -inf where one start tells nothing about the spread.
-        high: Upper end; inf likewise.
-        n: Number of episodes behind it.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -115,8 +101,8 @@ def summarize(trajectories: list[Trajectory], *, num_modes: int | None, control_
         num_broken=len(trajectories) - len(counted),
         num_starts=num_starts(counted),
         success=_success(counted),
-        max_score=_mean_score(counted, lambda t: t.max_score),
-        final_score=_mean_score(counted, lambda t: t.final_score),
+        max_score=_mean(counted, lambda t: t.max_score, bounded=True),
+        final_score=_mean(counted, lambda t: t.final_score, bounded=True),
         length=_mean(counted, lambda t: float(len(t))),
         smoothness=_mean(long, lambda t: smoothness(t.actions, control_dt)) if long else None,
         modes=histogram if has_modes else None,
@@ -129,29 +115,12 @@ def summarize(trajectories: list[Trajectory], *, num_modes: int | None, control_
 
 def _success(trajectories: list[Trajectory]) -> Estimate:
     n = len(trajectories)
-    share = sum(t.success for t in trajectories) / n
-    return Estimate(share, *wilson_share(share, effective_number(groups_of(trajectories))), n)
+    return wilson_share(sum(t.success for t in trajectories) / n, n, effective_starts(trajectories))
 
 
 def _mode_estimate(trajectories: list[Trajectory], num_modes: int) -> Estimate:
-    modes = np.array([t.mode for t in trajectories], np.int64)
-    interval = mode_entropy_interval(modes, num_modes, groups_of(trajectories))
-    return Estimate(mode_entropy(modes, num_modes), *interval, len(modes))
+    return mode_entropy_estimate(np.array([t.mode for t in trajectories]), num_modes, groups_of(trajectories))
 
 
-def _mean(trajectories: list[Trajectory], number: Callable[[Trajectory], float]) -> Estimate:
-    values = np.array([number(t) for t in trajectories])
-    return Estimate(float(values.mean()), *grouped_interval(values, groups_of(trajectories)), len(values))
-
-
-def _mean_score(trajectories: list[Trajectory], number: Callable[[Trajectory], float]) -> Estimate:
-    """Mean of numbers in [0, 1], also where all are equal or there is one start only.
-
-    There is nothing to resample then, so they get Wilson's interval of that share. It is conservative: no
-    distribution on [0, 1] has a larger variance for its mean than the two-valued one.
-    """
-    estimate, values = _mean(trajectories, number), [number(t) for t in trajectories]
-    if estimate.low < estimate.high < math.inf or min(values) < 0 or max(values) > 1:
-        return estimate
-    effective = effective_number(groups_of(trajectories))
-    return Estimate(estimate.value, *wilson_share(estimate.value, effective), len(values))
+def _mean(trajectories: list[Trajectory], number: Callable[[Trajectory], float], bounded: bool = False) -> Estimate:
+    return clustered_mean(np.array([number(t) for t in trajectories]), groups_of(trajectories), bounded=bounded)

@@ -19,20 +19,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from robolearn import seeds
+from robolearn.stats.bootstrap import NUM_RESAMPLES, percentile_interval
+from robolearn.stats.ranks import wins
+from robolearn.stats.value import CONFIDENCE, Estimate
 from robolearn.trust.conformal.bands import first_alarm
 from robolearn.trust.conformal.thresholds import exceeds
-
-CONFIDENCE = 0.95
-NUM_RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A number with its bootstrap interval; zero wide where all episodes of a class agree."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -50,12 +41,12 @@ class Detection:
     """
 
     horizon: int
-    true_positive_rate: Measured
-    true_negative_rate: Measured
-    balanced_accuracy: Measured
-    detection_time: Measured
-    time_weighted_accuracy: Measured
-    roc_auc: Measured
+    true_positive_rate: Estimate
+    true_negative_rate: Estimate
+    balanced_accuracy: Estimate
+    detection_time: Estimate
+    time_weighted_accuracy: Estimate
+    roc_auc: Estimate
 
 
 def detection(
@@ -70,7 +61,8 @@ def detection(
 ) -> Detection:
     """Measure a detector that alarms where the score is above the limit; NaN scores alarm.
 
-    Intervals are percentiles over resamples of the episodes, of successes and of failures apart.
+    Intervals are percentiles over resamples of the episodes, of successes and of failures apart; zero wide where all
+    episodes of a class agree.
 
     Args:
         scores: Per step; what stands behind an episode's length is not read.
@@ -102,11 +94,10 @@ def detection(
     positive = failed @ (time[~success] < 1) / num_failed
     negative = succeeded @ (time[success] == 1) / num_succeeded
     delay = failed @ time[~success] / num_failed
-    auc = ((failed @ _wins(peak[~success], peak[success])) * succeeded).sum(1) / (num_failed * num_succeeded)
+    auc = ((failed @ wins(peak[~success], peak[success])) * succeeded).sum(1) / (num_failed * num_succeeded)
 
-    def measured(rows: np.ndarray) -> Measured:
-        low, high = np.quantile(rows[1:], [0.5 - confidence / 2, 0.5 + confidence / 2])
-        return Measured(float(rows[0]), float(low), float(high))
+    def measured(rows: np.ndarray) -> Estimate:
+        return Estimate(float(rows[0]), *percentile_interval(rows[1:], confidence), len(success))
 
     return Detection(
         horizon,
@@ -136,18 +127,6 @@ def episode_scores(scores: Float[np.ndarray, "e t"], horizon: int) -> Float[np.n
     return np.where(np.isnan(scores), np.inf, scores)[:, :horizon].max(1)
 
 
-def roc_auc(scores: Float[np.ndarray, " e"], success: Bool[np.ndarray, " e"]) -> float:
-    """P(score of a failure > score of a success), ties count half.
-
-    Source: Hanley and McNeil 1982.
-
-    Raises:
-        ValueError: No success or no failure.
-    """
-    _check_classes(success)
-    return float(_wins(scores[~success], scores[success]).mean())
-
-
 def controls(episodes: int, steps: int, seed: int = seeds.FIXED) -> dict[str, Float[np.ndarray, "e t"]]:
     """Scores that know nothing, by name: the elapsed steps, random numbers, a constant. A detector has to beat them."""
     return {
@@ -155,11 +134,6 @@ def controls(episodes: int, steps: int, seed: int = seeds.FIXED) -> dict[str, Fl
         "random": np.random.default_rng(seed).random((episodes, steps)),
         "constant": np.zeros((episodes, steps)),
     }
-
-
-def _wins(failed: Float[np.ndarray, " f"], succeeded: Float[np.ndarray, " s"]) -> Float[np.ndarray, "f s"]:
-    """1 where a failure scores above a success, 1/2 where alike."""
-    return (failed[:, None] > succeeded) + 0.5 * (failed[:, None] == succeeded)
 
 
 def _check_classes(success: Bool[np.ndarray, " e"]) -> None:

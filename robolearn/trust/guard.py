@@ -14,7 +14,7 @@ from robolearn import seeds
 from robolearn.policies.ensemble import Ensemble
 from robolearn.rollout.evaluation import time_calls
 from robolearn.rollout.execution import Execution
-from robolearn.starts import effective_number, groups_of, judged
+from robolearn.starts import judged
 from robolearn.trust.calibrate import make_guarded
 from robolearn.trust.calibrated_set import choosing
 from robolearn.trust.certificate import Certificate, Source
@@ -29,9 +29,9 @@ from robolearn.trust.summary import (
     Promise,
     TubeSummary,
     budget_point,
-    clopper_pearson,
     count_alarms,
     intervened_share,
+    share_of,
 )
 from robolearn.trust.tube_files import open_set
 from robolearn.types import Trajectory
@@ -160,9 +160,7 @@ class Guard:
         left = self.safety_set.left([Motion.of(t, self.safety_set.key) for t in trajectories])
         promise = self._promise("safety set")
         assert promise is not None, "a safety set is opened with its certificate"
-        return TubeSummary(
-            clopper_pearson(int(left.sum()), len(left), effective=effective_number(groups_of(trajectories))), promise
-        )
+        return TubeSummary(share_of(trajectories, left), promise)
 
     def measure_latency(self, trajectory: Trajectory, period: int, repeats: int = 100) -> dict[str, float]:
         """Time that score and gate take at a replanning of one environment, beside the policy's own.

@@ -7,23 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
-from scipy.stats import beta
 
-from robolearn.starts import effective_number, groups_of
+from robolearn.starts import effective_starts
+from robolearn.stats.proportions import clopper_pearson
+from robolearn.stats.value import Estimate
 from robolearn.types import INTERVENING, Trajectory
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share of n, with its 95 % interval after Clopper and Pearson 1934, which never covers less than that.
-
-    The value is NaN where n is 0: nothing is known of it.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +41,7 @@ class TubeSummary:
         promise: Bound on that share.
     """
 
-    left: Share
+    left: Estimate
     promise: Promise
 
 
@@ -68,7 +56,7 @@ class BudgetPoint:
     """
 
     budget: int
-    success: Share
+    success: Estimate
     intervened: float
 
 
@@ -99,9 +87,9 @@ class GateSummary:
     tube: TubeSummary | None
     fallback: str
     covered: bool
-    alarmed: Share
-    alarmed_successes: Share
-    alarmed_failures: Share
+    alarmed: Estimate
+    alarmed_successes: Estimate
+    alarmed_failures: Estimate
     intervened: float
     period: int
     budgets: tuple[BudgetPoint, ...] = ()
@@ -115,42 +103,24 @@ class GateSummary:
 
 def budget_point(budget: int, trajectories: Sequence[Trajectory], period: int) -> BudgetPoint:
     """Success and interventions of episodes with a limit."""
-    success = _share(trajectories, np.array([bool(t.success) for t in trajectories], bool))
+    success = share_of(trajectories, np.array([bool(t.success) for t in trajectories], bool))
     return BudgetPoint(budget, success, intervened_share(trajectories, period))
 
 
-def clopper_pearson(hits: int, n: int, confidence: float = 0.95, effective: float | None = None) -> Share:
-    """Exact interval of a share; the whole of [0, 1] where n is 0.
-
-    Args:
-        hits: Of n.
-        n: Draws.
-        confidence: Nominal coverage.
-        effective: How many independent draws the n are worth, if not n: the same share of so many is then taken (Korn
-            and Graubard 1998, Confidence intervals for proportions with small expected number of positive counts).
-    """
-    tail, worth = (1 - confidence) / 2, n if effective is None else effective
-    found = hits * worth / n if n else 0.0
-    low = float(beta.ppf(tail, found, worth - found + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - tail, found + 1, worth - found)) if hits < n else 1.0
-    return Share(hits / n if n else float("nan"), low, high, n)
-
-
-def count_alarms(trajectories: Sequence[Trajectory]) -> tuple[Share, Share, Share]:
+def count_alarms(trajectories: Sequence[Trajectory]) -> tuple[Estimate, Estimate, Estimate]:
     """Episodes with an alarm: of all, of the successful ones, of the failed ones."""
     alarmed = np.array([bool(t.signals[INTERVENING].any()) for t in trajectories])
     success = np.array([bool(t.success) for t in trajectories])
     parts = (np.ones_like(success), success, ~success)
     one, two, three = (
-        _share([t for t, taken in zip(trajectories, part, strict=True) if taken], alarmed[part]) for part in parts
+        share_of([t for t, taken in zip(trajectories, part, strict=True) if taken], alarmed[part]) for part in parts
     )
     return one, two, three
 
 
-def _share(trajectories: Sequence[Trajectory], hits: Bool[np.ndarray, " n"]) -> Share:
-    """Share of the episodes that are hits, over their distinct starts."""
-    effective = effective_number(groups_of(trajectories))
-    return clopper_pearson(int(hits.sum()), len(trajectories), effective=effective)
+def share_of(trajectories: Sequence[Trajectory], hits: Bool[np.ndarray, " n"]) -> Estimate:
+    """Share of the episodes that are hits, with its exact interval over their distinct starts."""
+    return clopper_pearson(int(hits.sum()), len(trajectories), effective_starts(trajectories))
 
 
 def intervened_share(trajectories: Sequence[Trajectory], period: int) -> float:

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 
-from robolearn.bench.breaker import outcome
 from robolearn.bench.gather import gather
 from robolearn.bench.plot import color_of
 from robolearn.bench.results import write_results
@@ -14,9 +13,8 @@ from robolearn.bench.rows import Row, Setting
 from robolearn.bench.unit import Unit
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.gmm import GMMConfig
-from robolearn.rollout.coverage import expected_mode_entropy
-from robolearn.rollout.metrics import Estimate
-from robolearn.rollout.paired import grouped_mean
+from robolearn.stats.bootstrap import grouped_mean
+from robolearn.stats.entropy import expected_mode_entropy
 from tests.bench.tiny import FLOW, REGRESSION, TASK, measured, result
 
 ALL, HALF, NONE = np.ones((2, 6)), np.tile([1, 1, 1, 0, 0, 0], (2, 1)), np.zeros((2, 6))
@@ -176,21 +174,6 @@ def test_targets_that_hold_by_value_alone_are_not_shown(tmp_path, put):
     assert found.outcome == "not shown"
     # Both seeds drawn good in 1 of 4, one of each in 2 of 4; entropy holds with both good alone.
     assert found.together == pytest.approx(0.25, abs=0.03)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (-0.01, 0.2, "shown"),
-        (-0.011, 0.2, "not shown"),
-        (-0.2, -0.01, "not shown"),
-        (-0.2, -0.011, "missed"),
-        (-np.inf, np.inf, "not shown"),
-    ],
-)
-def test_outcomes_go_by_the_ends_of_the_interval(low, high, expected):
-    assert outcome(Estimate(0.0, low, high, 9), least=-0.01) == expected
-    assert outcome(Estimate(0.0, -high, -low, 9), most=0.01) == expected
 
 
 def test_a_slow_forward_pass_misses_its_target(tmp_path, put):

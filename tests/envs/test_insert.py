@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from envs import insert
 from envs.drivers import TaskEnv, TaskVectorEnv
 from envs.insert import BIAS, DEPTH, PRESS, STRAYED, TOUCH, Insert, straight
-from robolearn.rollout.intervals import wilson_interval
+from robolearn.stats.proportions import wilson
 
 CLEARANCE = 0.001
 PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS.value
@@ -164,7 +164,7 @@ def test_the_expert_succeeds_whichever_way_it_searches_first(demonstrations):
     info, state, _ = demonstrations
     for direction in (-1.0, 1.0):
         success = info["success"][state.plan[:, 0] == direction]
-        assert wilson_interval(int(success.sum()), len(success))[0] > 0.95
+        assert wilson(int(success.sum()), len(success)).low > 0.95
     assert 38 <= state.num_steps.mean() <= 50
     assert state.num_steps.min() >= 17  # a window of 2 observations and 16 actions
 

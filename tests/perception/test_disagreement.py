@@ -2,10 +2,9 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from robolearn.perception.correlation import rank_correlation, rank_correlation_interval, ranks
 from robolearn.perception.disagreement import disagreement, distance, most_certain
+from robolearn.stats.ranks import rank_correlation_estimate
 
 
 def test_disagreement_by_hand():
@@ -40,46 +39,7 @@ def test_disagreement_follows_the_error_and_controls_do_not():
     spread = np.exp(rng.normal(size=(100, 4)))
     predictions = spread[None, ..., None] * rng.normal(size=(4, 100, 4, 3))
     error = distance(predictions.mean(0), np.zeros((100, 4, 3)))
-    assert rank_correlation_interval(disagreement(predictions), error, num_resamples=200)[0] > 0.6
+    assert rank_correlation_estimate(disagreement(predictions), error, num_resamples=200).low > 0.6
     for control in (rng.random(error.shape), rng.permutation(disagreement(predictions).ravel()).reshape(error.shape)):
-        low, high = rank_correlation_interval(control, error, num_resamples=200)
-        assert low < 0 < high
-
-
-# Rank correlation
-
-
-@pytest.mark.parametrize("levels", [3, 10, 10_000])
-def test_rank_correlation_is_scipys_with_and_without_ties(levels):
-    rng = np.random.default_rng(levels)
-    x = rng.integers(levels, size=200).astype(float)
-    y = x + levels * rng.random(200).round(1)
-    np.testing.assert_allclose(ranks(x) + 1, stats.rankdata(x))
-    assert rank_correlation(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
-    assert rank_correlation(x, np.exp(x / levels)) == pytest.approx(1.0)
-
-
-def test_a_constant_score_ranks_nothing():
-    assert np.isnan(rank_correlation(np.zeros(5), np.arange(5.0)))
-
-
-def test_a_score_that_is_no_number_is_refused():
-    with pytest.raises(ValueError, match="1 of 3 values are NaN"):
-        rank_correlation(np.array([0.0, np.nan, 1.0]), np.arange(3.0))
-
-
-def share_containing_zero(as_episodes):
-    """Of 95 % intervals of independent scores and errors that are alike within an episode."""
-    rng, contained = np.random.default_rng(0), []
-    for _ in range(50):
-        x, y = (np.repeat(rng.normal(size=(30, 1)), 8, axis=1) + 0.01 * rng.normal(size=(30, 8)) for _ in range(2))
-        x, y = (v if as_episodes else v.reshape(-1, 1) for v in (x, y))
-        low, high = rank_correlation_interval(x, y, num_resamples=100)
-        contained.append(low <= 0 <= high)
-    return np.mean(contained)
-
-
-def test_the_interval_is_over_episodes():
-    """Over frames it would be too narrow by the root of 8."""
-    assert share_containing_zero(as_episodes=True) > 0.87
-    assert share_containing_zero(as_episodes=False) < 0.7
+        found = rank_correlation_estimate(control, error, num_resamples=200)
+        assert found.low < 0 < found.high

@@ -15,11 +15,10 @@ from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
-from robolearn.rollout.intervals import grouped_interval, mode_entropy_interval, wilson_interval
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.seeding import find_seed_fault
 from robolearn.starts import num_starts
-from robolearn.trust.summary import clopper_pearson
+from robolearn.stats.proportions import wilson
 from tests.report.test_terminal import rendered
 from tests.rollout.test_bad_environments import roll_out
 from tests.rollout.test_metrics import trajectory
@@ -79,7 +78,8 @@ def test_few_starts_are_counted(policy, capsys):
     summary = summarize(trajectories, num_modes=None, control_dt=0.1)
     assert (summary.num_episodes, summary.num_starts) == (20, 5)
     assert (summary.success.value, summary.success.n) == (0.5, 20)
-    low, high = wilson_interval(1, 2)  # wider than 10 of 20, narrower than 1 of 2
+    half = wilson(1, 2)
+    low, high = half.low, half.high  # wider than 10 of 20, narrower than 1 of 2
     assert low < summary.success.low < 0.2
     assert 0.8 < summary.success.high < high
     assert capsys.readouterr().err.splitlines() == [
@@ -127,7 +127,7 @@ def test_copies_of_episodes_add_no_certainty():
 
 def test_one_start_tells_next_to_nothing():
     summary = summarize(copies(50, 1), num_modes=None, control_dt=0.1)
-    assert (summary.success.low, summary.success.high) == wilson_interval(1, 1)
+    assert summary.success == dataclasses.replace(wilson(1, 1), n=summary.success.n)
     assert (summary.length.low, summary.length.high) == (-np.inf, np.inf)
     assert "no interval from one start" in rendered(format_table(summary), width=100)
 
@@ -135,36 +135,6 @@ def test_one_start_tells_next_to_nothing():
 def test_rewards_beyond_one_get_no_interval_of_a_share():
     runs = [dataclasses.replace(t, scores=np.array([-3.0, 0.5 if t.episode % 2 else 1.4])) for t in copies(6, 1)]
     assert summarize(runs, num_modes=None, control_dt=0.1).max_score.high == np.inf
-
-
-def test_intervals_of_groups_cover():
-    """2,000 data sets of 20 groups of 5: the bootstrap over groups covers, the one over values does not."""
-    rng, hits = np.random.default_rng(5), np.zeros(2)
-    groups = np.repeat(np.arange(20), 5)
-    for _ in range(300):
-        values = rng.normal(size=20)[groups] + 0.3 * rng.normal(size=100)
-        for i, by in enumerate((groups, np.arange(100))):
-            low, high = grouped_interval(values, by)
-            hits[i] += low <= 0 <= high
-    assert hits[0] / 300 > 0.89  # nominal 0.95; percentile intervals of 20 groups hold about 0.93
-    assert hits[1] / 300 < 0.75
-
-
-def test_intervals_of_the_entropy_over_groups():
-    modes = np.tile([0, 1, 2, 3], 10)
-    assert mode_entropy_interval(modes, 4, np.zeros(40, np.int64)) == (0.0, 1.0)
-    assert mode_entropy_interval(modes, 4, np.arange(40)) == mode_entropy_interval(modes, 4)
-    low, _ = mode_entropy_interval(modes, 4, np.arange(40) % 8)
-    assert low < mode_entropy_interval(modes, 4)[0] - 0.05
-    _, one_mode = mode_entropy_interval(np.zeros(40, np.int64), 4, np.arange(40) % 5)
-    assert one_mode == mode_entropy_interval(np.zeros(5, np.int64), 4)[1]
-
-
-def test_shares_of_alarms_are_over_starts_too():
-    assert clopper_pearson(10, 20, effective=20.0) == clopper_pearson(10, 20)
-    few = clopper_pearson(16, 20, effective=5.0)
-    assert (few.low, few.high) == pytest.approx((clopper_pearson(4, 5).low, clopper_pearson(4, 5).high))
-    assert (few.value, few.n) == (0.8, 20)
 
 
 def test_what_is_written_and_shown(policy, tmp_path):

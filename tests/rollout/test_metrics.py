@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from robolearn.rollout.intervals import wilson_interval
 from robolearn.rollout.metrics import smoothness, summarize
+from robolearn.stats.proportions import wilson
 from robolearn.types import Trajectory
 
 
@@ -55,7 +55,7 @@ def test_summary_counts_modes_of_successes_only():
     assert summary.mode_entropy.n == 9
     assert summary.mode_entropy.value == pytest.approx((math.log(3) + 1 / 9) / math.log(6))
     assert summary.success.value == pytest.approx(10 / 11)
-    assert (summary.success.low, summary.success.high) == wilson_interval(10, 11)
+    assert summary.success == wilson(10, 11)
     assert summary.max_score.value == pytest.approx(10.5 / 11)
     assert summary.max_score.low < summary.max_score.value < summary.max_score.high
     assert summary.reasons == {"success": 10, "failure": 1}

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from robolearn.trust.detection import common_horizon, controls, detection, episode_scores, roc_auc
+from robolearn.stats.ranks import roc_auc
+from robolearn.trust.detection import common_horizon, controls, detection, episode_scores
 
 
 def episodes(rng, n=80, steps=40):
@@ -40,7 +41,7 @@ def test_elapsed_time_wins_without_length_control_and_loses_with_it():
     lengths, success = episodes(np.random.default_rng(0))
     scores = controls(len(lengths), 40)["time"]
     last = np.take_along_axis(scores, lengths[:, None] - 1, 1)[:, 0]  # its largest score within each episode
-    assert roc_auc(last, success) == 1
+    assert roc_auc(last, ~success) == 1
     found = detection(scores, lengths, success, 24.5)
     assert found.roc_auc.value == found.roc_auc.low == found.roc_auc.high == 0.5
     assert found.balanced_accuracy.value == 0.5
@@ -61,15 +62,15 @@ def test_random_scores_win_without_length_control():
     lengths, success = episodes(np.random.default_rng(0), n=400)
     scores = controls(400, 40)["random"]
     longest = np.array([row[:n].max() for row, n in zip(scores, lengths, strict=True)])
-    assert roc_auc(longest, success) > 0.6
+    assert roc_auc(longest, ~success) > 0.6
 
 
 def test_the_area_is_that_of_scikit_learn():
     rng = np.random.default_rng(0)
     scores, success = rng.integers(0, 8, 60).astype(float), rng.random(60) < 0.4
-    assert roc_auc(scores, success) == pytest.approx(roc_auc_score(~success, scores))
+    assert roc_auc(scores, ~success) == pytest.approx(roc_auc_score(~success, scores))
     found = detection(scores[:, None], np.ones(60, int), success, 3.0)
-    assert found.roc_auc.value == pytest.approx(roc_auc(scores, success))
+    assert found.roc_auc.value == pytest.approx(roc_auc(scores, ~success))
 
 
 def test_intervals_cover():

@@ -15,9 +15,8 @@ from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import beta
 
-SPREAD = 0.95  # probability of the interval that says how far a promise may lie from what this calibration gives
+from robolearn.stats.proportions import beta_interval
 
 
 class TooFewWarning(UserWarning):
@@ -91,8 +90,8 @@ def exceeding_spread(n: int, alpha: float) -> tuple[float, float]:
 
 def central_interval(a: int, b: int) -> tuple[float, float]:
     """Central interval of a Beta(a, b) distributed share, to four digits."""
-    low, high = beta.ppf([(1 - SPREAD) / 2, (1 + SPREAD) / 2], a, b)
-    return round(float(low), 4), round(float(high), 4)
+    low, high = beta_interval(a, b)
+    return round(low, 4), round(high, 4)
 
 
 def exceeds(
@@ -161,11 +160,6 @@ def weighted_thresholds(
     # A hair less, so that equal weights give the same rank as ``threshold``.
     place = np.searchsorted(mass, needed * (1 - 1e-12))
     return np.append(scores[order], np.inf)[place]
-
-
-def effective_number(weights: Float[np.ndarray, " n"]) -> float:
-    """Kish's effective number of calibration scores, (sum w)^2 / sum w^2; n for equal weights."""
-    return float(weights.sum() ** 2 / np.square(weights).sum())
 
 
 def cqr_scores(

@@ -10,7 +10,6 @@ from robolearn.trust.conformal.thresholds import (
     TooFewWarning,
     control_risk,
     cqr_scores,
-    effective_number,
     exceeds,
     group_thresholds,
     rank,
@@ -130,11 +129,6 @@ def test_weights_mend_a_shift():
         weighted.append((np.abs(new) <= limits).mean())
     assert np.mean(weighted) >= 0.9 - 3 * np.std(weighted) / math.sqrt(300)
     assert np.mean(plain) < 0.87
-
-
-def test_effective_number():
-    assert effective_number(np.full(7, 3.0)) == pytest.approx(7)
-    assert effective_number(np.array([1.0, 0.0, 0.0])) == 1
 
 
 @pytest.mark.parametrize("weights", [[1.0, -1.0], [1.0, np.nan], [1.0, np.inf]])

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.rollout.agreement import chunk_energy, expert_radius, nearest_distance, share_beyond
+from robolearn.stats.agreement import chunk_energy, expert_radius, nearest_distance, share_beyond
 
 
 def test_energy_closed_form():

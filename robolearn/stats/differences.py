@@ -1,0 +1,60 @@
+"""Two policies with the same training seeds and groups: what they share, such as easy starts, cancels.
+
+Seeds and groups are drawn together for the two, [s, c] numbers each; see `bootstrap.Draws`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from robolearn.stats.bootstrap import Draws, grouped_mean, percentile_interval
+from robolearn.stats.value import WHOLE_LINE, Estimate
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A number with what it is in each resample [r]."""
+
+    estimate: Estimate
+    values: Float[np.ndarray, " r"]
+
+    def within(self, least: float = -np.inf, most: float = np.inf) -> Bool[np.ndarray, " r"]:
+        """In which resamples it reaches a target."""
+        return (self.values >= least) & (self.values <= most)
+
+
+def paired_difference(
+    first: Float[np.ndarray, "s c"], second: Float[np.ndarray, "s c"], *, shared_groups: bool = True
+) -> Estimate:
+    """Mean of first - second."""
+    assert first.shape == second.shape, (first.shape, second.shape)
+    return grouped_mean(first - second, shared_groups=shared_groups)
+
+
+def difference(first: Float[np.ndarray, "s c"], second: Float[np.ndarray, "s c"], draws: Draws) -> Resampled:
+    """Mean of first - second, in given resamples."""
+    gaps = first - second
+    return _resampled(float(gaps.mean()), draws.means(gaps), gaps.size, draws)
+
+
+def ratio(first: Float[np.ndarray, "s c"], second: Float[np.ndarray, "s c"], draws: Draws) -> Resampled | None:
+    """Mean of first in that of second; None where that is not above 0."""
+    if not second.mean() > 0:
+        return None
+    shares = draws.means(first) / np.maximum(draws.means(second), np.finfo(float).tiny)
+    return _resampled(float(first.mean() / second.mean()), shares, first.size, draws)
+
+
+def median_ratio(first: Float[np.ndarray, " s"], second: Float[np.ndarray, " s"], draws: Draws) -> Resampled:
+    """Median of first in that of second, of what is measured once per training seed; one seed shows no spread."""
+    rows = draws.rows[..., 0]
+    shares = np.median(first[rows], axis=1) / np.median(second[rows], axis=1)
+    interval = percentile_interval(shares) if len(first) > 1 else WHOLE_LINE
+    return Resampled(Estimate(float(np.median(first) / np.median(second)), *interval, len(first)), shares)
+
+
+def _resampled(value: float, values: Float[np.ndarray, " r"], n: int, draws: Draws) -> Resampled:
+    return Resampled(Estimate(value, *draws.interval(values), n), values)

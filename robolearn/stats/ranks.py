@@ -1,0 +1,77 @@
+"""What the order of numbers tells: correlation of ranks, and how often one class lies above another.
+
+Sources: Spearman 1904; Hanley and McNeil 1982.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from robolearn import seeds
+from robolearn.stats.bootstrap import NUM_RESAMPLES, bootstrap
+from robolearn.stats.value import CONFIDENCE, Estimate
+
+
+def rank_correlation(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
+    """Spearman's rho in [-1, 1]; equal values share their mean rank; NaN where one of the two is constant."""
+    a, b = (ranks(values) - (len(values) - 1) / 2 for values in (x, y))
+    norm = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / norm) if norm else float("nan")
+
+
+def rank_correlation_estimate(
+    x: Float[np.ndarray, "e f"],
+    y: Float[np.ndarray, "e f"],
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = seeds.FIXED,
+) -> Estimate:
+    """`rank_correlation` over all frames, with a percentile interval over episodes, drawn with all their frames.
+
+    The frames of an episode resemble one another: drawn by themselves they would make the interval too narrow.
+
+    Args:
+        x: Score of f frames of each of e episodes.
+        y: Error of the same.
+        num_resamples: Bootstrap repetitions.
+        confidence: Nominal coverage.
+        seed: Makes the interval reproducible.
+
+    Source: Field and Welsh 2007 on the bootstrap of clusters.
+    """
+
+    def of_episodes(index: np.ndarray) -> float:
+        return rank_correlation(x[index].ravel(), y[index].ravel())
+
+    choices = {"num_resamples": num_resamples, "confidence": confidence, "seed": seed}
+    return bootstrap(np.arange(len(x)), lambda drawn: np.apply_along_axis(of_episodes, -1, drawn), **choices)
+
+
+def ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Ranks from 0, equal values sharing the mean of theirs.
+
+    Raises:
+        ValueError: A value is NaN.
+    """
+    if np.isnan(values).any():
+        raise ValueError(f"{int(np.isnan(values).sum())} of {len(values)} values are NaN and have no rank")
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[place]
+
+
+def roc_auc(scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> float:
+    """P(score of a positive > score of a negative), ties count half.
+
+    Raises:
+        ValueError: One class does not occur.
+    """
+    if positive.all() or not positive.any():
+        raise ValueError(f"an area needs two classes, got {int(positive.sum())} positives of {len(positive)}")
+    return float(wins(scores[positive], scores[~positive]).mean())
+
+
+def wins(above: Float[np.ndarray, " p"], below: Float[np.ndarray, " q"]) -> Float[np.ndarray, "p q"]:
+    """1 where the first is larger, 1/2 where they are alike."""
+    return (above[:, None] > below) + 0.5 * (above[:, None] == below)
