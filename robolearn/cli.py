@@ -182,7 +182,8 @@ def calibrate(
     from robolearn.trust.calibrate import Rollouts, check_calibration, check_choices, check_environment, describe
     from robolearn.trust.calibrated_set import check_position
     from robolearn.trust.files import describe_source, save_gate
-    from robolearn.trust.scores.familiarity import FAMILIARITY, NUM_EMBEDDINGS, fit_familiarity
+    from robolearn.trust.scores.fitted import NUM_EMBEDDINGS, fit_scores
+    from robolearn.trust.scores.registry import find_score
     from robolearn.trust.tube_files import open_set, save_set
     from robolearn.types import Trajectory
 
@@ -215,9 +216,9 @@ def calibrate(
                 score = score or ("disagreement" if len(checkpoints) > 1 else "stac")
                 acting = open_set(run / "tube", source, range(seed, seed + episodes))[0] if within_set else None
                 fitted = {}
-                if score in FAMILIARITY:
+                if find_score(score).fit:
                     embedded = embed_demonstrations(trained, opened.data(), ensemble, NUM_EMBEDDINGS)
-                    fitted = fit_familiarity([score], *embedded, seed=trained.seed)
+                    fitted = fit_scores([score], *embedded, seed=trained.seed)
                 calibration = rollouts.calibrate_gate(score, num_samples, alpha, beta, fitted, acting)
                 certificate = save_gate(place, calibration, fitted)
         except KeyboardInterrupt as stop:

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from benchmarks.safety.raw import Raw, save_unit, unit_path
-from benchmarks.safety.study import EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, load, load_fitted, place
+from benchmarks.safety.study import EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, fitted_at, load, place
 from benchmarks.safety.units import made_on
 from robolearn.rollout.evaluation import measure_latency
 from robolearn.trust.calibrate import watch
 from robolearn.trust.gate import Gate
 from robolearn.trust.guard import time_gate
+from robolearn.trust.scores.fitted import load_fitted
 
 TIMES = ("p50_ms", "p99_ms")
 TASK = "avoid"
@@ -28,7 +29,7 @@ def measure_cost(study: Study) -> None:
         return
     torch.set_num_threads(1)
     ensemble = load(study, TASK, 0)
-    fitted = load_fitted(study, TASK, 0, ensemble, SCORES)
+    fitted = load_fitted(fitted_at(study, TASK, 0), SCORES, ensemble.device)
     choices = {"names": ("entropy",), "num_samples": NUM_SAMPLES, "execution": EXECUTION, "seed": FIRST["evaluation"]}
     trajectory = watch(ensemble, place(TASK), range(1), **choices)[0]
     times = {"policy": measure_latency(ensemble.members[0], trajectory, repeats=study.repeats)}

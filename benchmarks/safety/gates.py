@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.safety.raw import Episodes, Raw, load_unit
-from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, load, load_fitted, place
+from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, fitted_at, load, place
 from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, watched
 from robolearn import seeds
@@ -31,6 +31,7 @@ from robolearn.stats.ranks import roc_auc
 from robolearn.trust.calibrate import make_guarded
 from robolearn.trust.gate import Gate
 from robolearn.trust.guarded import GuardedController
+from robolearn.trust.scores.fitted import load_fitted
 from robolearn.types import Array, Trajectory
 
 BUDGETS = (0.05, 0.1, 0.2, 0.4)
@@ -107,7 +108,7 @@ def _gate(study: Study, task: str, budget: float) -> dict[str, Any]:
     calm = find(_unit(study, watched(task, 0, "none", "calibration")), task, 0, "none", "calibration")
     score, _ = chosen_score(selection)
     ensemble = load(study, task, 0)
-    fitted = load_fitted(study, task, 0, ensemble, [score])
+    fitted = load_fitted(fitted_at(study, task, 0), [score], ensemble.device)
     release = float(np.nanmedian(calm.padded(score)[calm.success]))
 
     def gated(threshold: float) -> Callable[..., Any]:

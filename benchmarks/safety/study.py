@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from robolearn import seeds
 from robolearn.policies.ensemble import Ensemble
@@ -18,13 +17,7 @@ from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.training.embeddings import embed_demonstrations
 from robolearn.training.run import Run
-from robolearn.trust.scores.familiarity import (
-    FAMILIARITY,
-    NUM_EMBEDDINGS,
-    fit_familiarity,
-    load_familiarity,
-    save_familiarity,
-)
+from robolearn.trust.scores.fitted import NUM_EMBEDDINGS, fit_scores, save_fitted
 
 ALPHA = 0.1
 EXECUTION = Execution(8)
@@ -195,10 +188,4 @@ def fit(study: Study, task: str, seed: int) -> None:
     """Fit those scores that compare with demonstrations."""
     ensemble, run = load(study, task, seed), Run.open(study.run(task, seed))
     embedded = embed_demonstrations(run.config(), run.data(), ensemble, NUM_EMBEDDINGS)
-    save_familiarity(fitted_at(study, task, seed), fit_familiarity(list(FAMILIARITY), *embedded, seed=seed))
-
-
-def load_fitted(study: Study, task: str, seed: int, ensemble: Ensemble, names: Sequence[str]) -> dict[str, Any]:
-    """Those of the scores that are fitted."""
-    chosen = [name for name in names if name in FAMILIARITY]
-    return load_familiarity(fitted_at(study, task, seed), chosen, ensemble.device)
+    save_fitted(fitted_at(study, task, seed), fit_scores(SCORES, *embedded, seed=seed))

@@ -17,13 +17,12 @@ from benchmarks.safety.study import (
     fit,
     fitted_at,
     load,
-    load_fitted,
     place,
     train,
 )
 from benchmarks.safety.units import Unit
 from robolearn.trust.calibrate import watch
-from robolearn.trust.scores.familiarity import FILE
+from robolearn.trust.scores.fitted import FILE, load_fitted
 
 
 def watched(task: str, seed: int, shift: str, purpose: str) -> str:
@@ -85,7 +84,7 @@ def _watch(study: Study, task: str, seed: int, shift: str, purpose: str) -> dict
         num_samples=NUM_SAMPLES,
         execution=EXECUTION,
         seed=FIRST[purpose],
-        fitted=load_fitted(study, task, seed, ensemble, SCORES),
+        fitted=load_fitted(fitted_at(study, task, seed), SCORES, ensemble.device),
     )
     return Episodes.of(trajectories).arrays()
 

@@ -26,7 +26,7 @@ from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.trust.certificate import Calibration, Certificate, Source, certify, derive_gate, hash_json
 from robolearn.trust.gate import Gate
-from robolearn.trust.scores.familiarity import FILE, save_familiarity
+from robolearn.trust.scores.fitted import FILE, save_fitted
 
 CERTIFICATE, CALIBRATION, GATE = "certificate.json", "calibration.json", "gate.json"
 SET, EPISODES = "set.json", "episodes.safetensors"
@@ -66,7 +66,7 @@ def save_gate(directory: Path, calibration: Calibration, fitted: Mapping[str, nn
     return save_certified(
         directory,
         calibration,
-        lambda part: save_familiarity(part, dict(fitted or {})),
+        lambda part: save_fitted(part, fitted or {}),
         lambda hashes: certify(calibration, hashes),
     )
 

@@ -22,7 +22,7 @@ from robolearn.trust.files import open_gate
 from robolearn.trust.gate import Gate
 from robolearn.trust.guarded import Fallback, GuardedController
 from robolearn.trust.monitor import Monitor
-from robolearn.trust.scores.familiarity import FAMILIARITY, load_familiarity
+from robolearn.trust.scores.fitted import load_fitted
 from robolearn.trust.sets import Motion, SafetySet
 from robolearn.trust.summary import (
     GateSummary,
@@ -93,8 +93,7 @@ class Guard:
         opened_gate, opened_set, fitted = None, None, {}
         if gate:
             opened_gate, certificates["gate"] = open_gate(run / "gate", source, seeds)
-            names = [name for name in FAMILIARITY if name == opened_gate.score]
-            fitted = load_familiarity(run / "gate", names, ensemble.device)
+            fitted = load_fitted(run / "gate", [opened_gate.score], ensemble.device)
         used = source
         if safety_set:
             opened_set, certificates["safety set"] = open_set(run / "tube", source, seeds)

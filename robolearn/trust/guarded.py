@@ -21,7 +21,7 @@ from robolearn.rollout.execution import Execution
 from robolearn.trust.gate import Gate
 from robolearn.trust.handover import Handover
 from robolearn.trust.monitor import Monitor
-from robolearn.trust.scores.selection import most_agreed
+from robolearn.trust.scores.samples import most_agreed
 from robolearn.trust.sets import Distance, SafetySet
 from robolearn.types import INTERVENING, Array
 

@@ -16,6 +16,8 @@ from robolearn.trust.gate import Gate
 from robolearn.trust.guarded import GuardedController
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.motion import LinearDynamics
+from robolearn.trust.scores.registry import SCORES
+from robolearn.trust.scores.score import Score
 from robolearn.trust.sets import SafetySet
 from robolearn.types import INTERVENING
 from tests.rollout.stub import Stub, drive
@@ -275,11 +277,7 @@ def test_stop_ends_the_episode_as_a_failure(guarded):
 
 
 def test_nan_scores_alarm(guarded, monkeypatch):
-    monkeypatch.setitem(
-        __import__("robolearn.trust.scores.evidence", fromlist=["SCORES"]).SCORES,
-        "stac",
-        lambda seen: torch.full((len(seen.known),), torch.nan),
-    )
+    monkeypatch.setitem(SCORES, "stac", Score("stac", lambda seen: torch.full((len(seen.known),), torch.nan)))
     trajectories = guarded(gate=Gate("stac", 8, 1e9, 1e9), fallback="stop")
     assert {t.reason for t in trajectories} == {"stopped"}
 

@@ -12,11 +12,12 @@ from robolearn.rollout.streams import episode_stream
 from robolearn.trust import guard
 from robolearn.trust.gate import Gate
 from robolearn.trust.monitor import Monitor
-from robolearn.trust.scores.evidence import NEED_DENOISER, NEED_DROPOUT, NEED_FINITE, SCORES
-from robolearn.trust.scores.familiarity import FAMILIARITY, fit_familiarity
+from robolearn.trust.scores.fitted import fit_scores
+from robolearn.trust.scores.registry import SCORES
 from robolearn.types import Trajectory
 
-COMMON = [name for name in SCORES if name not in (*NEED_DENOISER, *NEED_DROPOUT, *NEED_FINITE)]
+FINITE = ("exact-disagreement", "exact-entropy")
+COMMON = [name for name, score in SCORES.items() if not score.fit and name not in ("denoising", "dropout", *FINITE)]
 
 
 def look(rng, count=3):
@@ -61,7 +62,7 @@ def test_other_families_say_which_do(make_policy):
 def test_a_finite_distribution_is_scored_without_samples(make_policy):
     cfg = MixtureConfig(variant="plain", num_codes=4, sampler="student")
     ensemble = Ensemble([make_policy(cfg, seed=seed) for seed in range(2)])
-    scores = watched(ensemble, NEED_FINITE)[0]
+    scores = watched(ensemble, FINITE)[0]
     assert (scores["exact-disagreement"] > 0).all()
     assert (scores["exact-entropy"] >= 0).all()
     with pytest.raises(ValueError, match="no finite distribution"):
@@ -72,11 +73,11 @@ def test_fitted_scores_do_not_need_samples(make_policy, monkeypatch):
     ensemble = Ensemble([make_policy(FlowConfig(), seed=seed) for seed in range(2)])
     generator = torch.Generator().manual_seed(0)
     embeddings, chunks = torch.randn(200, 8, generator=generator), torch.randn(200, 8, generator=generator)
-    fitted = fit_familiarity(["neighbour", "mahalanobis", "laplace"], embeddings, chunks, seed=0)
+    fitted = fit_scores(["neighbour", "mahalanobis", "laplace"], embeddings, chunks, seed=0)
     monkeypatch.setattr(Ensemble, "act", None)
     for scores in watched(ensemble, list(fitted), fitted=fitted):
         assert all((values > 0).all() for values in scores.values())
-    assert set(fitted) < set(FAMILIARITY)
+    assert set(fitted) < {name for name, score in SCORES.items() if score.fit}
 
 
 @pytest.mark.parametrize("names", [COMMON, ["denoising"]])
@@ -132,6 +133,29 @@ def test_a_new_episode_has_no_plan_to_compare_with(make_policy):
     monitor.forget(np.array([0]))
     found = monitor.watch(slots, *look(rng, 2)[1:])[0]
     assert found["stac"][0] == 0 < found["stac"][1]
+
+
+def test_the_clock_counts_the_steps_of_an_episode(make_policy):
+    monitor, rng = (
+        Monitor(Ensemble([make_policy(FlowConfig())]), ["time"], 8, 2, seed=0, period=2),
+        np.random.default_rng(0),
+    )
+    monitor.reset([0, 1], [0, 1])
+    found = [monitor.watch(*look(rng, 2))[0]["time"].tolist()]
+    monitor.watch(np.array([1]), *look(rng, 1)[1:])
+    found.append(monitor.watch(*look(rng, 2))[0]["time"].tolist())
+    monitor.reset([1], [2])
+    found.append(monitor.watch(*look(rng, 2))[0]["time"].tolist())
+    assert found == [[0, 0], [2, 4], [4, 0]]
+
+
+def test_the_draws_of_the_denoising_loss_are_the_same_at_every_replanning(make_policy):
+    """Equal plans at equal observations have equal losses."""
+    monitor = Monitor(Ensemble([make_policy(FlowConfig())]), ["denoising"], 8, 3, seed=4, period=2)
+    monitor.reset(range(3), range(3))
+    seen = look(np.random.default_rng(0))
+    one, other = (monitor.watch(*seen)[0]["denoising"] for _ in range(2))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_inconsistency_is_between_plans_of_the_acting_policy(make_policy):

@@ -12,6 +12,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from robolearn.policies.ensemble import Ensemble
+from robolearn.policies.mixture import Mixture
+from robolearn.trust.scores.samples import check_members
+from robolearn.trust.scores.score import Evidence, Score
+
 
 def energy_disagreement(
     chunks: Float[Tensor, "k b K t a"], probabilities: Float[Tensor, "k b K"]
@@ -62,3 +67,37 @@ def action_entropy(
 def admissible_mass(probabilities: Float[Tensor, "*m K"], admissible: Bool[Tensor, "*m K"]) -> Float[Tensor, "*m"]:
     """Probability that a chunk is admissible, in [0, 1]."""
     return (probabilities * admissible).sum(-1)
+
+
+def _distributions(seen: Evidence) -> tuple[Tensor, Tensor]:
+    """Chunks [k, s, K, t, a] in the first member's normalised units, and their probabilities [k, s, K]."""
+    found = []
+    for member in seen.ensemble.members:
+        assert isinstance(member.family, Mixture), "see _check_finite"
+        chunks, probabilities = member.family.distribution(member.encode(seen.obs))
+        found.append((seen.ensemble.normalize(member.normalizer.unnormalize("action", chunks)), probabilities))
+    chunks, probabilities = (torch.stack(part) for part in zip(*found, strict=True))
+    return chunks, probabilities
+
+
+def _entropy(seen: Evidence) -> Tensor:
+    chunks, probabilities = _distributions(seen)
+    return action_entropy(chunks[0], probabilities[0])
+
+
+def _check_finite(ensemble: Ensemble, period: int) -> None:
+    family = ensemble.members[0].family
+    if not isinstance(family, Mixture):
+        raise ValueError("it is for a finite distribution, that of the mixture policy")
+    family.check_finite()
+
+
+def _check_finite_members(ensemble: Ensemble, period: int) -> None:
+    check_members(ensemble, period)
+    _check_finite(ensemble, period)
+
+
+EXACT_DISAGREEMENT = Score(
+    "exact-disagreement", lambda seen: energy_disagreement(*_distributions(seen)), _check_finite_members
+)
+EXACT_ENTROPY = Score("exact-entropy", _entropy, _check_finite)

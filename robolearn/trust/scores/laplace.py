@@ -15,26 +15,41 @@ Sources: Daxberger et al. 2021, Laplace Redux, arXiv:2106.14806; Bishop 2006, se
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+from robolearn.trust.scores.score import Score
 
 
-@dataclass(frozen=True)
-class LastLayer:
-    """Posterior of a linear layer.
+class LastLayer(nn.Module):
+    """Posterior of a linear layer, such as predicts the expert's chunk from the embedding.
 
-    Attributes:
+    Args:
         mean: Its weights, with the bias in the last row.
         factor: Lower Cholesky factor of Sigma^-1, the same for every target.
         noise: s, standard deviation of the targets around the prediction.
     """
 
-    mean: Float[Tensor, "d_plus_one p"]
-    factor: Float[Tensor, "d_plus_one d_plus_one"]
-    noise: float
+    mean: Tensor
+    factor: Tensor
+    noise: Tensor
+
+    def __init__(
+        self,
+        mean: Float[Tensor, "d_plus_one p"],
+        factor: Float[Tensor, "d_plus_one d_plus_one"],
+        noise: Float[Tensor, ""],
+    ):
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("factor", factor)
+        self.register_buffer("noise", noise)
+
+    def forward(self, embedding: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
+        """Score embeddings."""
+        return self.variance(embedding)
 
     def variance(self, features: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Variance of each number of a new target, in squared units of the targets."""
@@ -69,9 +84,17 @@ def fit_last_layer(
     if noise is None or not (precision > 0 and noise > 0):
         raise ValueError(f"last layer: precision {precision} and noise {noise} must be above 0")
     factor = torch.linalg.cholesky(gram / noise**2 + precision * eye)
-    return LastLayer(torch.cholesky_solve(phi.T @ y / noise**2, factor), factor, noise)
+    mean = torch.cholesky_solve(phi.T @ y / noise**2, factor)
+    return LastLayer(mean, factor, torch.tensor(noise, dtype=torch.float64, device=phi.device))
 
 
 def _with_one(features: Float[Tensor, "b d"]) -> Float[Tensor, "b d_plus_one"]:
     """Features in double precision, and a constant one for the bias."""
     return torch.nn.functional.pad(features.double(), (0, 1), value=1.0)
+
+
+LAPLACE = Score.of_embeddings(
+    "laplace",
+    lambda embeddings, chunks, _: fit_last_layer(embeddings, chunks),
+    lambda state: LastLayer(state["mean"], state["factor"], state["noise"]),
+)

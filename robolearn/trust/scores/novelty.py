@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robolearn.trust.scores.score import Score
+
 FLOOR = 1e-3  # of the standard deviation: a dimension that hardly varied must not blow up
 
 
@@ -143,3 +145,23 @@ def _mlp(dim_in: int, width: int, dim_out: int, *, layers: int) -> nn.Sequential
     sizes = [dim_in, *[width] * (layers - 1), dim_out]
     parts = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.SiLU())]
     return nn.Sequential(*parts[:-1])
+
+
+def _learnt(name: str, kind: type[Novelty]) -> Score:
+    def fit(embeddings: Tensor, chunks: Tensor, generator: torch.Generator) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator.initial_seed())
+            net = kind(embeddings.shape[1]).to(embeddings.device)
+        net.fit(embeddings, generator=generator)
+        return net.eval()
+
+    def restore(state: dict[str, Tensor]) -> nn.Module:
+        net = kind(len(state["centre"]))
+        net.load_state_dict(state)
+        return net.eval()
+
+    return Score.of_embeddings(name, fit, restore)
+
+
+RND = _learnt("rnd", RandomDistillation)
+LOGPZO = _learnt("logpzo", OneStepFlow)

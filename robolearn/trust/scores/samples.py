@@ -1,7 +1,8 @@
-"""How uncertain a policy is, from chunks that its members would execute: larger is less certain.
+"""Scores from chunks that a policy's members would execute, and the choice among these.
 
-Pure functions of samples. k members draw n chunks each, with the same noise, for each of b observations; actions are
-normalised, so that every number counts alike. Distances between chunks are root mean squares over their numbers.
+Functions of samples first, then the scores by name. k members draw n chunks each, with the same noise, for each of b
+observations; actions are normalised, so that every number counts alike. Distances between chunks are root mean squares
+over their numbers.
 """
 
 from __future__ import annotations
@@ -9,8 +10,13 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from robolearn.policies.ensemble import Ensemble
+from robolearn.trust.scores.score import Evidence, Score
+
+NEAR = 0.25  # share of the samples that makes a mode
 
 
 def energy_disagreement(chunks: Float[Tensor, "k b n t a"]) -> Float[Tensor, " b"]:
@@ -98,40 +104,18 @@ def single_inconsistency(
     return (old - new).flatten(1).square().mean(1).sqrt()
 
 
-def neighbour_distance(
-    embedding: Float[Tensor, "b d"], reference: Float[Tensor, "m d"], num_neighbours: int = 10
-) -> Float[Tensor, " b"]:
-    """Distance to the k-th nearest embedding of the demonstrations.
+def most_agreed(chunks: Float[Tensor, "k b n t a"]) -> Int[Tensor, " b"]:
+    """Index of the first member's sample in the densest place of the others' samples; of its own, if there are none.
 
-    Source: Sun et al. 2022, arXiv:2204.06507.
-
-    Raises:
-        ValueError: There are fewer demonstrations than neighbours.
+    Dense is where a quarter of the samples is nearest: a sample of a mode, not one between two modes.
     """
-    if not 1 <= num_neighbours <= len(reference):
-        raise ValueError(f"num_neighbours {num_neighbours} must be in 1..{len(reference)}")
-    return torch.cdist(embedding, reference).topk(num_neighbours, dim=1, largest=False).values[:, -1]
-
-
-def mahalanobis(
-    embedding: Float[Tensor, "b d"], reference: Float[Tensor, "m d"], ridge: float = 1e-6
-) -> Float[Tensor, " b"]:
-    """Mahalanobis distance to the demonstrations' embeddings.
-
-    Args:
-        embedding: To be judged.
-        reference: Of the demonstrations.
-        ridge: Added to the covariance, in its mean variance: directions without spread stay finite.
-
-    Source: Lee et al. 2018, arXiv:1807.03888.
-    """
-    centre = reference.double().mean(0)
-    offset = reference.double() - centre
-    covariance = offset.T @ offset / len(reference)
-    floor = ridge * covariance.diagonal().mean().clamp(min=1e-12)
-    factor = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance), device=covariance.device))
-    whitened = torch.linalg.solve_triangular(factor, (embedding.double() - centre).T, upper=False)
-    return whitened.square().sum(0).sqrt().float()
+    k, b = chunks.shape[:2]
+    own = chunks[0].flatten(2).double()
+    others = (chunks[1:] if k > 1 else chunks).transpose(0, 1).reshape(b, -1, own.shape[2]).double()
+    distance = torch.cdist(own, others, compute_mode="donot_use_mm_for_euclid_dist").sort(2).values
+    itself = int(k == 1)  # at distance 0
+    nearest = math.ceil(NEAR * (others.shape[1] - itself)) + itself
+    return distance[:, :, min(nearest, others.shape[1]) - 1].argmin(1)
 
 
 def _overlap(
@@ -144,3 +128,31 @@ def _overlap(
             f"num_executed {num_executed} must be in 0..{steps - 1}: chunks of {steps} steps do not overlap"
         )
     return before[:, :, num_executed:], now[:, :, : steps - num_executed]
+
+
+def check_members(ensemble: Ensemble, period: int) -> None:
+    """Raise a ValueError unless there are members to compare."""
+    if len(ensemble) < 2:
+        raise ValueError("it compares members, and this run has one; train with --num-members 5")
+
+
+def _check_overlap(ensemble: Ensemble, period: int) -> None:
+    if period >= ensemble.cfg.action_horizon:
+        raise ValueError("it compares plans that overlap; choose exec_horizon below action_horizon")
+
+
+def _stac(seen: Evidence) -> Tensor:
+    score = temporal_inconsistency(seen.before, seen.samples[0], seen.num_executed)
+    return torch.where(seen.known, score, 0.0)
+
+
+def _stac_single(seen: Evidence) -> Tensor:
+    score = single_inconsistency(seen.executed_before, seen.executed, seen.num_executed)
+    return torch.where(seen.known, score, 0.0)
+
+
+DISAGREEMENT = Score("disagreement", lambda seen: energy_disagreement(seen.samples), check_members)
+VARIANCE = Score("variance", lambda seen: pooled_variance(seen.samples))
+ENTROPY = Score("entropy", lambda seen: action_entropy(seen.samples[0]))
+STAC = Score("stac", _stac, _check_overlap)
+STAC_SINGLE = Score("stac-single", _stac_single, _check_overlap)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from robolearn.trust.scores.familiarity import neighbour_distance
 from robolearn.trust.scores.novelty import OneStepFlow, RandomDistillation
-from robolearn.trust.scores.samples import neighbour_distance
 
 KINDS = [RandomDistillation, OneStepFlow]
 

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from robolearn.trust.scores.samples import (
     action_entropy,
     energy_disagreement,
-    mahalanobis,
-    neighbour_distance,
+    most_agreed,
     pooled_variance,
     single_inconsistency,
     temporal_inconsistency,
@@ -87,24 +86,27 @@ def test_plans_that_go_on_are_consistent():
         temporal_inconsistency(before, now, 8)
 
 
-def test_distance_from_the_demonstrations():
-    reference = torch.randn(500, 3, generator=generator()) * torch.tensor([1.0, 10.0, 0.0])
-    new = torch.tensor([[0.0, 0.0, 0.0], [5.0, 0.0, 0.0], [0.0, 5.0, 0.0]])
-    inside, across, along = mahalanobis(new, reference)
-    assert inside < along < across
-    assert across == pytest.approx(5, rel=0.1)
-    assert neighbour_distance(reference[:1], reference, 1).item() < 0.01
-    near, far, _ = neighbour_distance(new, reference)
-    assert far > 3 * near
-    assert mahalanobis(new + torch.tensor([0, 0, 0.1]), reference).min() > 10
-
-
 @pytest.mark.parametrize(("k", "n"), [(1, 4), (3, 1)])
 def test_disagreement_needs_two_of_both(k, n):
     with pytest.raises(ValueError, match="at least 2 members and 2 samples"):
         energy_disagreement(torch.zeros(k, 1, n, 2, 1))
 
 
-def test_neighbours_that_do_not_exist():
-    with pytest.raises(ValueError, match="num_neighbours 4 must be in"):
-        neighbour_distance(torch.zeros(1, 2), torch.zeros(3, 2), 4)
+def of_one_number(*members):
+    """Chunks of one number per member, one observation."""
+    return torch.tensor(members)[:, None, :, None, None]
+
+
+def test_it_lies_in_the_largest_mode_of_the_others():
+    first = [-1.0, 0.0, 1.0, 1.1]
+    others = [[1.0, 1.05, 1.1, -1.0], [1.0, 0.95, 1.02, -0.9]]
+    assert most_agreed(of_one_number(first, *others)).tolist() == [2]
+
+
+def test_the_mean_of_two_modes_is_not_chosen():
+    samples = [0.0, -1.0, -1.01, 1.0, 1.01, 0.99]
+    assert abs(samples[most_agreed(of_one_number(samples, samples))[0]]) > 0.9
+
+
+def test_one_member_is_judged_by_its_own_samples():
+    assert most_agreed(of_one_number([5.0, 0.0, 0.1, 0.04, 0.05, 0.06])).tolist() == [4]

@@ -14,7 +14,8 @@ from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import FAMILIES
 from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.score import ScoreConfig
-from robolearn.trust.scores.policy_scores import DENOISERS, denoising_draws, denoising_loss, dropout_members
+from robolearn.trust.scores.denoising import DENOISERS, denoising_draws, denoising_loss
+from robolearn.trust.scores.dropout import dropout_members
 from robolearn.trust.scores.samples import energy_disagreement
 
 OBS = {"state": torch.linspace(-1, 1, 24).view(3, 2, 4)}

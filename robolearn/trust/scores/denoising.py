@@ -1,30 +1,29 @@
-"""Scores that need the policy itself: how badly it denoises a chunk, and what its dropout would have done.
-
-Arithmetic on what these return is in samples.py.
-"""
+"""How badly a policy denoises the chunk that it is about to execute."""
 
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from robolearn.nets.dropout import fixed_dropout
 from robolearn.policies.diffusion import Diffusion
+from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.family import Draws, Family
 from robolearn.policies.flow import Flow
 from robolearn.policies.flowmap import FlowMap
 from robolearn.policies.mixture import Mixture
 from robolearn.policies.policy import Policy
-from robolearn.policies.score import Score
+from robolearn.policies.score import Score as ScoreFamily
+from robolearn.trust.scores.score import Evidence, Score
 from robolearn.types import Batch
+
+NUM_DRAWS = 32  # of noise and noise level
 
 # Families whose loss tells how probable the given chunk is, and the player whose loss that is. The mixture's student
 # and a generator never see the chunk; regression and mip are trained to the very chunk that they execute.
 DENOISERS: dict[type[Family], str] = {
     Diffusion: "policy",
-    Score: "policy",
+    ScoreFamily: "policy",
     Flow: "policy",
     FlowMap: "policy",
     Mixture: "teacher",
@@ -73,42 +72,22 @@ def denoising_loss(
     return torch.stack([row_loss(i) for i in range(len(chunks))])
 
 
-@torch.no_grad()
-def dropout_members(
-    policy: Policy,
-    obs: dict[str, Tensor],
-    noise: Float[Tensor, "m ..."],
-    num_members: int,
-    *,
-    generator: torch.Generator,
-) -> Float[Tensor, "k b n t a"]:
-    """MC dropout: normalised chunks of members that are the policy with other channels dropped.
-
-    A member's channels stay dropped for all its samples, and all members get the same noise, as in an ensemble:
-    `energy_disagreement` and the other scores of members take them as they are.
-
-    Args:
-        policy: In evaluation mode, trained with dropout.
-        obs: Key -> [b, o, ...] in physical units.
-        noise: n rows per observation, from `policy.family.noise`; the first n are the first observation's.
-        num_members: Masks k.
-        generator: On the policy's device; draws the masks.
-
-    Source: Gal and Ghahramani 2016, arXiv:1506.02142.
-
-    Raises:
-        ValueError: The policy has no dropout.
-    """
-    chunks = []
-    for _ in range(num_members):
-        with fixed_dropout(policy, generator=generator):
-            chunks.append(policy.normalizer.normalize("action", policy.act(obs, noise)))
-    return rearrange(torch.stack(chunks), "k (b n) t a -> k b n t a", b=len(next(iter(obs.values()))))
-
-
 def _denoiser(policy: Policy) -> str:
     for kind, player in DENOISERS.items():
         if isinstance(policy.family, kind):
             return player
     names = ", ".join(kind.__name__.lower() for kind in DENOISERS)
     raise ValueError(f"family {type(policy.family).__name__.lower()} does not denoise chunks; choose from {names}")
+
+
+def _loss(seen: Evidence) -> Tensor:
+    generator = torch.Generator(seen.noise.device).manual_seed(seen.seed)  # the same draws at every replanning
+    draws = denoising_draws(seen.policy, NUM_DRAWS, generator=generator)
+    return denoising_loss(seen.policy, seen.obs, seen.policy.normalizer.unnormalize("action", seen.executed), draws)
+
+
+def _check(ensemble: Ensemble, period: int) -> None:
+    _denoiser(ensemble.members[0])
+
+
+DENOISING = Score("denoising", _loss, _check)

@@ -1,0 +1,73 @@
+"""The scores of doubt there are: one dict, for gates, commands and studies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robolearn.policies.ensemble import Ensemble
+from robolearn.trust.scores.denoising import DENOISING
+from robolearn.trust.scores.dropout import DROPOUT
+from robolearn.trust.scores.elapsed import TIME
+from robolearn.trust.scores.exact import EXACT_DISAGREEMENT, EXACT_ENTROPY
+from robolearn.trust.scores.familiarity import MAHALANOBIS, NEIGHBOUR
+from robolearn.trust.scores.laplace import LAPLACE
+from robolearn.trust.scores.novelty import LOGPZO, RND
+from robolearn.trust.scores.samples import DISAGREEMENT, ENTROPY, STAC, STAC_SINGLE, VARIANCE
+from robolearn.trust.scores.score import Score
+
+SCORES: dict[str, Score] = {
+    score.name: score
+    for score in (
+        DISAGREEMENT,
+        EXACT_DISAGREEMENT,
+        VARIANCE,
+        ENTROPY,
+        EXACT_ENTROPY,
+        STAC,
+        STAC_SINGLE,
+        DROPOUT,
+        DENOISING,
+        NEIGHBOUR,
+        MAHALANOBIS,
+        RND,
+        LOGPZO,
+        LAPLACE,
+        TIME,
+    )
+}
+
+
+def register_score(score: Score) -> None:
+    """Add a score of one's own; whoever calibrates with it or opens its gate has to do so first.
+
+    Raises:
+        ValueError: There is another of that name.
+    """
+    if SCORES.setdefault(score.name, score) is not score:
+        raise ValueError(f"there is a score {score.name!r} already; choose another name")
+
+
+def find_score(name: str) -> Score:
+    """The score of a name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if name not in SCORES:
+        raise ValueError(f"score {name!r} is unknown; choose from {', '.join(SCORES)}, or register it first")
+    return SCORES[name]
+
+
+def check_scores(names: Sequence[str], ensemble: Ensemble, period: int) -> list[Score]:
+    """Scores that can be computed of an ensemble, with chunks replaced every ``period`` steps.
+
+    Raises:
+        ValueError: One is unknown, or needs what is not there.
+    """
+    scores = [find_score(name) for name in names]
+    for score in scores:
+        try:
+            score.check(ensemble, period)
+        except ValueError as error:
+            raise ValueError(f"score {score.name}: {error}") from None
+    return scores
