@@ -12,7 +12,7 @@ from robolearn.data.demos import Demos
 from robolearn.nets.mlp import MLPConfig
 from robolearn.rollout.declared import num_modes
 from robolearn.rollout.environments import EnvConfig
-from robolearn.rollout.trust import check_known
+from robolearn.rollout.known import check_known
 from robolearn.training.config import DatasetConfig, TrainConfig
 
 RUNS, OUT = Path("runs/triangle"), Path("docs/results/triangle")
