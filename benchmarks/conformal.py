@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,16 @@ def episodes(rng: np.random.Generator, n: int) -> np.ndarray:
     return time + (0.2 + time) * x
 
 
+def with_error(values: Sequence[float] | np.ndarray) -> dict[str, float]:
+    """Mean over independent draws, and its standard error."""
+    return {"mean": float(np.mean(values)), "se": float(np.std(values) / np.sqrt(len(values)))}
+
+
 def false_alarms(make: Callable[[np.ndarray, np.ndarray], Band], n: int, draws: int) -> dict[str, float]:
-    """Share of new episodes with an alarm, mean and standard error over draws."""
+    """Share of new episodes with an alarm."""
     rng = np.random.default_rng(SEED)
     rates = [make(episodes(rng, n), episodes(rng, n)).alarms(episodes(rng, 100)).any(1).mean() for _ in range(draws)]
-    return {"mean": float(np.mean(rates)), "se": float(np.std(rates) / np.sqrt(draws))}
+    return with_error(rates)
 
 
 def coverage(make: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int, draws: int) -> dict[str, float]:
@@ -75,11 +80,7 @@ def coverage(make: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int, draws
         radius = make(np.abs(episodes(rng, n)), np.abs(episodes(rng, n)))
         inside.append((np.abs(episodes(rng, 100)) <= radius).all(1).mean())
         radii.append(radius.mean())
-    return {
-        "mean": float(np.mean(inside)),
-        "se": float(np.std(inside) / np.sqrt(draws)),
-        "radius": float(np.mean(radii)),
-    }
+    return {**with_error(inside), "radius": float(np.mean(radii))}
 
 
 def measure(draws: int) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def measure(draws: int) -> dict[str, Any]:
         row: dict[str, Any] = {"n": n, "alpha": alpha, "promised": 1 - rank(n, alpha) / (n + 1)}
         for name, rule in (("rank", threshold), ("interpolated", interpolated)):
             shares = exceedance(rule, n, 500, alpha, draws)
-            row[name] = {"mean": float(shares.mean()), "se": float(shares.std() / np.sqrt(draws))}
+            row[name] = with_error(shares)
             if rank(n, alpha) <= n:
                 row[name]["p_beta_binomial"] = chi_square(shares, n, 500, alpha)
         split.append(row)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from pathlib import Path
@@ -38,6 +39,15 @@ def to_json(value: Any, registry: Registry) -> Any:
     if isinstance(value, tuple | list):
         return [to_json(item, registry) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def finite(value: Any) -> Any:
+    """JSON values with null for what is no number: the ends of an interval of one start, the share of no episodes."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def from_json(cls: type[T], data: Any, registry: Registry, where: str = "") -> T:

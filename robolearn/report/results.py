@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robolearn.config import read_json, to_json, write_json
+from robolearn.config import finite, read_json, to_json, write_json
 from robolearn.files import finish_replacing, replacing_all
 from robolearn.rollout.metrics import Summary
 from robolearn.trust.summary import GateSummary
@@ -49,7 +48,7 @@ def write_results(
         content["gate"] = to_json(gate, {})
     with replacing_all(directory, (EPISODES_FILE, SUMMARY_FILE, PAGE_FILE)) as folder:
         write_episodes(folder / EPISODES_FILE, trajectories)
-        write_json(folder / SUMMARY_FILE, _finite(content))
+        write_json(folder / SUMMARY_FILE, finite(content))
 
 
 def write_partial(directory: Path, trajectories: Sequence[Trajectory], asked: int) -> None:
@@ -61,7 +60,7 @@ def write_partial(directory: Path, trajectories: Sequence[Trajectory], asked: in
 
 def write_episodes(path: Path, trajectories: Sequence[Trajectory]) -> None:
     """Write a line per episode."""
-    path.write_text("".join(json.dumps(_finite(_row(t))) + "\n" for t in trajectories))
+    path.write_text("".join(json.dumps(finite(_row(t))) + "\n" for t in trajectories))
 
 
 def place_for_partial(directory: Path) -> Path:
@@ -81,12 +80,3 @@ def _row(trajectory: Trajectory) -> dict[str, Any]:
         "final_score": trajectory.final_score,
         **(dict.fromkeys(("success", "max_score", "final_score")) if trajectory.broken else {}),
     }
-
-
-def _finite(value: Any) -> Any:
-    """JSON values with null for what is no number: an interval of one start, the share of no episodes."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

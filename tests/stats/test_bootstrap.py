@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from robolearn.stats.bootstrap import bootstrap, clustered_mean, grouped_mean
+from robolearn.stats.proportions import wilson
 from robolearn.stats.value import Estimate
 
 
@@ -33,6 +34,25 @@ def test_intervals_of_groups_cover():
             hits[i] += found.low <= 0 <= found.high
     assert hits[0] / 300 > 0.89  # nominal 0.95; percentile intervals of 20 groups hold about 0.93
     assert hits[1] / 300 < 0.75
+
+
+def test_large_clusters_count_for_what_they_hold():
+    """One cluster of 90 zeros, ten of a one each: the mean is 0.1, that of the clusters' means 0.91."""
+    found = clustered_mean(np.r_[np.zeros(90), np.ones(10)], np.r_[np.zeros(90, int), 1:11])
+    assert found.value == pytest.approx(0.1)
+    assert found.low < 0.1 < found.high < 1.0 + 1e-9
+    assert found.low < 0.06
+
+
+@pytest.mark.parametrize("groups", [np.arange(20), np.arange(20) % 4, np.zeros(20, int)])
+def test_scores_without_spread_have_the_interval_of_a_share(groups):
+    found, worth = clustered_mean(np.ones(20), groups, bounded=True), len(np.unique(groups))
+    assert (found.value, found.n) == (1.0, 20)
+    assert (found.low, found.high) == (wilson(worth, worth).low, 1.0)
+    free = clustered_mean(np.ones(20), groups)
+    assert (free.low, free.high) == ((1.0, 1.0) if worth > 1 else (-math.inf, math.inf))
+    outside = clustered_mean(np.full(20, 1.5), groups, bounded=True)
+    assert (outside.low, outside.high) == ((1.5, 1.5) if worth > 1 else (-math.inf, math.inf))
 
 
 # Training seeds and groups

@@ -1,9 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.stats.differences import paired_difference
+from robolearn.stats.bootstrap import Draws
+from robolearn.stats.differences import difference, median_ratio, paired_difference, ratio
 
 
 @given(st.integers(0, 100), st.integers(1, 3), st.integers(2, 6))
@@ -15,3 +18,25 @@ def test_difference_is_antisymmetric_and_pairs(seed, num_seeds, num_groups):
     assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low), abs=0.05)
     shifted = paired_difference(one, one - 0.125)  # what both share cancels altogether
     assert (shifted.low, shifted.high) == pytest.approx((0.125, 0.125))
+
+
+def test_numbers_in_the_same_resamples():
+    """A policy that is half as good everywhere is so in every resample, however starts and trainings differ."""
+    one, draws = np.random.default_rng(0).random((3, 20)), Draws.of(3, 20)
+    half = ratio(one / 2, one, draws)
+    assert (half.estimate.value, half.estimate.n) == (pytest.approx(0.5), 60)
+    np.testing.assert_allclose(half.values, 0.5)
+    assert half.within(0.4, 0.6).all()
+    assert not half.within(most=0.4).any()
+    assert ratio(one, np.zeros((3, 20)), draws) is None
+    gap = difference(one, one / 2, draws)
+    assert gap.estimate == paired_difference(one, one / 2)
+    np.testing.assert_allclose(gap.values, draws.means(one) / 2)
+
+
+def test_what_is_measured_once_per_training_needs_several():
+    """Medians 2 and 4; resamples of three trainings reach from the least to the largest ratio that there is."""
+    found = median_ratio(np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 4.0]), Draws.of(3, 5))
+    assert (found.estimate.value, found.estimate.low, found.estimate.high) == (0.5, 0.25, 0.75)
+    once = median_ratio(np.array([2.0]), np.array([4.0]), Draws.of(1, 5)).estimate
+    assert (once.value, once.low, once.high) == (0.5, -math.inf, math.inf)
