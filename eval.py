@@ -23,11 +23,11 @@ from robolearn.report.page import Report, write_report
 from robolearn.report.results import PAGE_FILE, place_for_partial, write_results
 from robolearn.report.terminal import format_table
 from robolearn.rollout.controller import Controller
-from robolearn.rollout.declared import num_modes
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate, measure_latency
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.known import check_known
+from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import record_videos
 from robolearn.starts import judged
@@ -119,8 +119,6 @@ def evaluate_run(cfg: EvalConfig, run: Run, out: Path, command: str) -> None:
     env, execution = cfg.env.over(trained.env), cfg.execution.over(trained.exec_horizon)
     guard = open_guard(cfg, run, policy, env, execution) if cfg.gate or cfg.safety_set else None
 
-    modes = num_modes(env)
-
     def roll_out(guard: Guard | None, finished: list[Trajectory]) -> list[Trajectory]:
         with counting(cfg.episodes, "rolling out", console) as count:
 
@@ -143,9 +141,10 @@ def evaluate_run(cfg: EvalConfig, run: Run, out: Path, command: str) -> None:
     try:
         trajectories = roll_out(guard, finished)
     except KeyboardInterrupt as stop:
-        keep_finished(out, finished, cfg.episodes, modes, data.control_dt)
+        keep_finished(out, finished, cfg.episodes, env, data.control_dt)
         sys.exit(exit_status(stop))
-    summary = summarize(trajectories, num_modes=modes, control_dt=data.control_dt)
+    declared = facts_of(env)
+    summary = summarize(trajectories, num_modes=declared.num_modes, control_dt=data.control_dt)
     write_results(out, trajectories, summary)
     counted = judged(trajectories)
     if cfg.record_interventions is not None:
@@ -171,6 +170,7 @@ def evaluate_run(cfg: EvalConfig, run: Run, out: Path, command: str) -> None:
         "checkpoint": checkpoint.resolve().name,
         "policy": f"{policy.cfg.family}, {policy.cfg.backbone}",
         "execution": str(execution),
+        "score": declared.score or "the reward, unless the environment tells another",
         "dataset": f"{data.path}, {data.num_episodes} episodes, {data.num_steps} steps, "
         f"sha256 {data.content_hash[:16]}",
         "seeds": f"training {trained.seed}, evaluation {cfg.seed} + episode",
@@ -197,14 +197,15 @@ def evaluate_run(cfg: EvalConfig, run: Run, out: Path, command: str) -> None:
         console.print(f"report: {out / PAGE_FILE}", soft_wrap=True)
 
 
-def keep_finished(out: Path, finished: list[Trajectory], asked: int, modes: int | None, control_dt: float) -> None:
+def keep_finished(out: Path, finished: list[Trajectory], asked: int, env: EnvConfig, control_dt: float) -> None:
     """Write down the episodes of an evaluation that was stopped, marked as what they are."""
     if not judged(finished):
         warn(f"stopped before one of {asked} episodes had finished; nothing was written")
         return
     finished = sorted(finished, key=lambda t: t.episode)
     place = place_for_partial(out)
-    write_results(place, finished, summarize(finished, num_modes=modes, control_dt=control_dt), asked=asked)
+    summary = summarize(finished, num_modes=facts_of(env).num_modes, control_dt=control_dt)
+    write_results(place, finished, summary, asked=asked)
     warn(f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in {place}")
 
 

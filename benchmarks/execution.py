@@ -22,9 +22,9 @@ from robolearn.config import read_json, to_json, write_json
 from robolearn.errors import user_errors
 from robolearn.policies.policy import Policy
 from robolearn.report.facts import machine_facts
-from robolearn.rollout.declared import num_modes
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import summarize
 from robolearn.stats.bootstrap import grouped_mean
 from robolearn.stats.entropy import conditional_mode_entropies, expected_mode_entropy
@@ -44,7 +44,7 @@ WAYS = {
 def measure(run: Run, execution: Execution, num_states: int) -> dict[str, Any]:
     """Roll the last checkpoint out; numbers as {value, low, high, n}."""
     cfg, policy = run.config(), Policy.load(run.checkpoint("last"))
-    modes = num_modes(cfg.env)
+    modes = facts_of(cfg.env).num_modes
     if modes is None:
         raise ValueError(f"{run.directory}: the modes of {cfg.env.id} are not known; choose a run on Avoid-v0")
     trajectories = evaluate(

@@ -99,6 +99,7 @@ class Avoid(Task):
     control_dt = 0.05
     max_steps = 150
     num_modes = 24
+    score = "share of the way to the finish line"
     memory_dim = 4
     has_expert = True
     expert_noise = 0.003

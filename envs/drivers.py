@@ -16,9 +16,10 @@ from gymnasium.vector.utils import batch_space
 from envs.checks import RENDER_MODES, check_actions, check_mask, check_options, check_render_mode, check_started
 from envs.disturbance import disturbance_of
 from envs.episodes import Episodes, streams_of
-from envs.records import ChunkResult, EnvState
+from envs.records import EnvState
 from envs.rendering import Renderer
-from envs.task import Array, Task
+from envs.task import Task
+from robolearn.contract import Array, ChunkResult
 
 
 class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
@@ -49,10 +50,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
         self.render_mode = check_render_mode(render_mode)
         self.observation_space: spaces.Space[Any] = self.task.observation_space
         self.action_space = self.task.action_space
-        self.control_dt = self.task.control_dt
-        self.num_modes = self.task.num_modes
-        self.symmetry = self.task.symmetry
-        self.clearance = self.task.clearance
+        self.facts = self.task.facts
         self._episodes = Episodes(self.task, num_envs=1, num_threads=0)
         self._images = _Images(self.task, width, height)
 
@@ -151,8 +149,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         self.single_action_space = self.task.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.control_dt = self.task.control_dt
-        self.clearance = self.task.clearance
+        self.facts = self.task.facts
         threads = min(num_envs, _num_cores()) if num_threads is None else num_threads
         self._episodes = Episodes(self.task, num_envs, threads if threads > 1 else 0, num_frames)
         self._images = _Images(self.task, width, height)

@@ -15,7 +15,7 @@ import mujoco.rollout
 import numpy as np
 
 from envs.cameras import Cameras
-from envs.records import ChunkResult, EnvState, hold, repeat, scatter
+from envs.records import EnvState, Steps, hold, repeat, scatter
 from envs.task import Array, Task
 
 # No quantity of a sane state (time [s], positions [m, rad], velocities [m/s, rad/s]) comes near this.
@@ -85,11 +85,11 @@ class Episodes:
         result = self._stand()
         self._ended = (result.terminated | result.truncated)[:, 0]
 
-    def judge(self) -> ChunkResult:
+    def judge(self) -> Steps:
         """How the environments stand, as a chunk of one step in which nothing moved."""
         return self._with_images(self._stand())
 
-    def step_chunk(self, actions: Array, active: Array | None) -> ChunkResult:
+    def step_chunk(self, actions: Array, active: Array | None) -> Steps:
         """Take up to h control steps with `actions` [n, h, a] where `active` [n] and not ended."""
         moving = ~self._ended if active is None else active & ~self._ended
         index = np.flatnonzero(moving)
@@ -126,14 +126,14 @@ class Episodes:
             raise ValueError(f"{self.task.name} has no scripted expert")
         return self.task
 
-    def _stand(self) -> ChunkResult:
+    def _stand(self) -> Steps:
         state = self.state
         present = _joined(state.physics, state.memory)[:, None]
         seen = np.concatenate([state.past, present], axis=1)[:, :1]
         result = self._judge(state.physics[:, None], state.memory[:, None], state.num_steps[:, None], seen)
         return replace(result, rewards=np.zeros((self.num_envs, 1)), num_steps=np.zeros(self.num_envs, np.int64))
 
-    def _with_images(self, result: ChunkResult) -> ChunkResult:
+    def _with_images(self, result: Steps) -> Steps:
         """Draw the images of the last `num_frames` real steps."""
         if not self.task.cameras or self.num_frames == 0:
             return result
@@ -143,7 +143,7 @@ class Episodes:
         images = self._cameras.draw(np.take_along_axis(result.seen, steps[..., None], axis=1))
         return replace(result, obs={**result.obs, **images})
 
-    def _advance(self, index: Array, actions: Array) -> ChunkResult:
+    def _advance(self, index: Array, actions: Array) -> Steps:
         """Step the environments `index` [m] with `actions` [m, h, a], each up to its end."""
         state, rows, horizon = self.state, np.arange(len(index)), actions.shape[1]
         latency = self.task.disturbance.latency
@@ -192,7 +192,7 @@ class Episodes:
             substates[np.logical_or.accumulate(broken, axis=1)] = np.nan
         return substates
 
-    def _judge(self, physics: Array, memory: Array, num_steps: Array, seen: Array) -> ChunkResult:
+    def _judge(self, physics: Array, memory: Array, num_steps: Array, seen: Array) -> Steps:
         """Flags and score of states [n, h, ...] after `num_steps` [n, h], and what `seen` [n, h, nstate + m] shows."""
         task = self.task
         physics, unstable = _sane(physics)
@@ -211,7 +211,7 @@ class Episodes:
             "unstable": unstable,
         }
         truncated = (num_steps >= task.max_steps) & ~terminated
-        return ChunkResult(obs, info["score"].copy(), terminated, truncated, num_steps[:, -1], info, physics, shown)
+        return Steps(obs, info["score"].copy(), terminated, truncated, num_steps[:, -1], info, physics, shown)
 
 
 def _action_shape(task: Task) -> tuple[int, ...]:

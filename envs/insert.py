@@ -71,6 +71,7 @@ class Insert(Task):
     control_dt = 0.05
     max_steps = 200
     num_modes = 2
+    score = "depth of the peg in the slot / 15 mm"
     memory_dim = 3
     has_expert = True
     expert_noise = 0.0003

@@ -55,6 +55,7 @@ class Push(Task):
     control_dt = 0.05
     max_steps = 400
     num_modes = 4
+    score = "mean progress of the two blocks to their goals"
     memory_dim = 5
     has_expert = True
     expert_noise = 0.004

@@ -111,6 +111,7 @@ class PushT(Task):
     xml = "pusht.xml"
     control_dt = 0.1
     max_steps = 300
+    score = "covered share of the goal / 0.95"
     action_space = spaces.Box(np.float32(0.0), np.float32(512.0), (2,))
     # Walls keep the block inside the window; the margin is for a block that the pusher squeezes into one.
     observation_space = spaces.Dict(

@@ -26,8 +26,8 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.disturbance import UNDISTURBED, Disturbance
+from robolearn.contract import Array, Facts
 
-Array = np.ndarray
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -64,8 +64,8 @@ class Task(ABC):
         memory_dim: Numbers remembered per environment.
         has_expert: Whether `plan` and `expert` are implemented.
         expert_noise: Standard deviation of the noise on the expert's executed action, in the action's units.
-        symmetry: A map g of observations and actions, g^order = 1, that leaves the task as it is:
-            {"order": 2, "maps": {key: {"matrix": rows, "offset": numbers}}}, v -> matrix v + offset; None for none.
+        symmetry: See `Facts`.
+        score: What the outcome's score measures, in a few words.
         action_space: Bounds of an action, in physical units; actions outside are clipped.
         observation_space: Finite bounds of every observation key.
         cameras: Observation key of an image [h, w, 3] -> the MJCF's camera that takes it; the drivers draw them.
@@ -74,7 +74,7 @@ class Task(ABC):
             the same under every disturbance.
         moved_range: `Disturbance.moved` lies between these [m].
         positions: Observation key -> what one metre of bias adds to each of its numbers, [*shape].
-        clearance: Keep-out distance of positions; None where no keep-out set holds in every episode.
+        clearance: See `Facts`; None where no keep-out set holds in every episode.
     """
 
     xml: ClassVar[str]
@@ -87,6 +87,7 @@ class Task(ABC):
     cameras: ClassVar[dict[str, str]] = {}
     views: ClassVar[tuple[str, ...]] = ()
     symmetry: dict[str, Any] | None = None
+    score: ClassVar[str]
     action_space: spaces.Box
     observation_space: spaces.Dict
     start_space: spaces.Box
@@ -117,6 +118,18 @@ class Task(ABC):
     def name(self) -> str:
         """Name for messages."""
         return type(self).__name__
+
+    @property
+    def facts(self) -> Facts:
+        """What the drivers declare."""
+        return Facts(
+            num_modes=self.num_modes or None,
+            symmetry=self.symmetry,
+            clearance=self.clearance,
+            control_dt=self.control_dt,
+            score=self.score,
+            has_expert=self.has_expert,
+        )
 
     def with_views(self, names: Sequence[str]) -> Task:
         """This task, observed by further cameras too: `image_<name>`, of the same size as `image`.

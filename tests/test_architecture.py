@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = ("train.py", "eval.py", "robolearn/cli.py", "robolearn/__main__.py")
 # Room -> rooms it may import besides itself and those within it; those in COMMON are at hand everywhere.
 ALLOWED = {
+    "contract": (),
     "types": (),
     "config": (),
     "errors": (),
@@ -32,7 +33,8 @@ ALLOWED = {
     "training": ("policies", "nets", "data", "rollout"),
     "bench": ("training", "report", "rollout", "policies", "nets", "data", "stats"),
 }
-COMMON = {"types", "config", "errors", "files", "locks", "seeds", "starts"}
+COMMON = {"contract", "types", "config", "errors", "files", "locks", "seeds", "starts"}
+CONTRACT = "robolearn.contract"  # the one file that both sides of the wall may import
 ONLY_IN = {
     "mujoco": ("envs/",),
     "zarr": ("robolearn/data/store.py", "robolearn/data/chunks.py", "robolearn/data/writer.py"),
@@ -62,7 +64,7 @@ def violations(files):
             top, *rest = name.split(".")
             if top in ONLY_IN and not path.startswith(ONLY_IN[top]):
                 yield f"{path} imports {top}"
-            if {top, path.split("/")[0]} == {"envs", "robolearn"}:
+            if {top, path.split("/")[0]} == {"envs", "robolearn"} and not name.startswith(CONTRACT):
                 yield f"{path} imports {name}"
             if path.startswith("robolearn/") and path not in COMMANDS and top == "robolearn" and rest:
                 room, target = room_of(path.removeprefix("robolearn/").removesuffix(".py")), "/".join(rest)
@@ -89,6 +91,8 @@ def test_imports_go_one_way():
         ("robolearn/nets/mlp.py", "from robolearn import training"),
         ("robolearn/rollout/engine.py", "import envs"),
         ("envs/avoid.py", "from robolearn.types import Batch"),
+        ("envs/avoid.py", "from robolearn import contract, types"),
+        ("robolearn/contract.py", "from robolearn.data.attrs import StoreAttrs"),
         ("robolearn/rollout/video.py", "import mujoco"),
         ("robolearn/training/fit.py", "import wandb"),
         ("robolearn/data/windows.py", "import zarr.codecs"),
@@ -100,6 +104,12 @@ def test_imports_go_one_way():
 )
 def test_a_wrong_import_is_noticed(path, line):
     assert len(list(violations({path: line}))) == 1
+
+
+def test_the_contract_needs_numpy_alone():
+    """Who writes an environment imports it without torch and gymnasium."""
+    tops = {name.split(".")[0] for name in imports((ROOT / "robolearn/contract.py").read_text())}
+    assert tops - sys.stdlib_module_names == {"numpy"}
 
 
 def test_every_room_has_its_rule():

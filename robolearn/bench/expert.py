@@ -12,29 +12,28 @@ from typing import Any
 import numpy as np
 
 from robolearn import seeds
-from robolearn.bench.kept import NOTHING, Kept, find
 from robolearn.bench.rows import Task
 from robolearn.bench.summary import Measured
-from robolearn.config import write_json
+from robolearn.config import read_json, write_json
 from robolearn.data.demos import Demos
-from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.known import check_known
+from robolearn.rollout.making import make_envs
 from robolearn.types import Array
 
-FILE = "expert.json"
 ROUNDS = 8  # each of as many episodes as a policy has
 
 
-def expert_rounds(task: Task, runs: Path, kept: Kept = NOTHING) -> list[Measured]:
+def expert_rounds(task: Task, runs: Path) -> list[Measured]:
     """What was written down: each round is like what was measured of a policy; empty without an expert."""
-    rounds = find(f"{task.name}/{FILE}", runs, kept) or []
+    path = _path(task, runs)
+    rounds = read_json(path) if path.exists() else []
     shapes = {name: np.shape(rounds[0][name]["mode"]) for name in rounds[0]} if rounds else {}
     wanted = {"evaluation": (task.num_states, task.num_repeats), "selection": (task.selection_states, task.num_repeats)}
     return rounds if shapes == wanted else []
 
 
-def ask_expert(task: Task, data: Path, runs: Path, kept: Kept = NOTHING) -> None:
+def ask_expert(task: Task, data: Path, runs: Path) -> None:
     """Let the expert go from every initial state as often as a policy does, and write down how: RUNS/TASK/expert.json.
 
     Nothing happens where that is known, where the environment has no expert and where every state is met once.
@@ -43,12 +42,11 @@ def ask_expert(task: Task, data: Path, runs: Path, kept: Kept = NOTHING) -> None
         task: Says how many initial states and repetitions.
         data: Folder that holds the demonstrations, which name the environment.
         runs: Root of all units.
-        kept: What is known elsewhere.
 
     Raises:
         ValueError: The demonstrations are missing.
     """
-    if task.num_repeats < 2 or expert_rounds(task, runs, kept):
+    if task.num_repeats < 2 or expert_rounds(task, runs):
         return
     attrs = Demos.open([data / path for path in task.train.dataset.path]).attrs
     env = task.train.env.over(EnvConfig(attrs.env_id, attrs.env_kwargs))
@@ -58,24 +56,28 @@ def ask_expert(task: Task, data: Path, runs: Path, kept: Kept = NOTHING) -> None
     selection = _episodes(env, seeds.SELECTION.start + np.arange(task.selection_states), task.num_repeats)
     rounds = [{"evaluation": e, "selection": s} for e, s in zip(evaluation, selection, strict=True)]
     if rounds:
-        path = runs / task.name / FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, rounds, compact=True)
+        _path(task, runs).parent.mkdir(parents=True, exist_ok=True)
+        write_json(_path(task, runs), rounds, compact=True)
+
+
+def _path(task: Task, runs: Path) -> Path:
+    return runs / task.name / "expert.json"
 
 
 def _episodes(env: EnvConfig, starts: Array, num_repeats: int) -> list[dict[str, Any]]:
     """Success and mode of every round, [c][n]: it starts like a policy's episodes and decides anew in each."""
     shape = ROUNDS, len(starts), num_repeats
     starts = np.broadcast_to(starts[:, None], shape).ravel()
-    envs: Any = make_envs(env, len(starts), (), num_frames=0)  # an expert needs no images
+    envs = make_envs(env, len(starts), (), num_frames=0)  # an expert needs no images
     try:
-        if not getattr(getattr(envs, "task", None), "has_expert", False):
+        if not envs.facts.has_expert:
             return []
+        driver: Any = envs.demonstrator()
         decisions = seeds.DECISIONS.start + np.arange(len(starts))
-        envs.reset(seed=decisions.tolist(), options={"start": envs.starts(starts.tolist())})
+        driver.reset(seed=decisions.tolist(), options={"start": driver.starts(starts.tolist())})
         ended, info = np.zeros(len(starts), bool), {}
         while not ended.all():
-            _, _, terminated, truncated, info = envs.step(envs.expert_action()[1])
+            _, _, terminated, truncated, info = driver.step(driver.expert_action()[1])
             ended = terminated | truncated
         success, mode = (info[name].astype(int).reshape(shape).tolist() for name in ("success", "mode"))
         return [{"success": s, "mode": m} for s, m in zip(success, mode, strict=True)]

@@ -14,9 +14,9 @@ from robolearn.bench.heldout import HeldOut
 from robolearn.bench.rows import Setting, Task
 from robolearn.data.demos import Demos
 from robolearn.policies.policy import Policy
-from robolearn.rollout.declared import num_modes
 from robolearn.rollout.evaluation import evaluate, measure_latency
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.making import facts_of
 from robolearn.training.run import Run
 from robolearn.types import Trajectory
 
@@ -46,7 +46,7 @@ def measure(task: Task, run: Run, setting: Setting, held_out: HeldOut, device: t
 def demonstrated_modes(run: Run) -> list[int] | None:
     """Demonstrations per mode of the task, in all of the data; None where the task has no modes."""
     cfg = run.config()
-    count = num_modes(cfg.env)
+    count = facts_of(cfg.env).num_modes
     modes = Demos.open(cfg.dataset.path).episode_attr("mode")
     if count is None or modes is None:
         return None

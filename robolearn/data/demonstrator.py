@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import gymnasium as gym
 import numpy as np
 
+from robolearn.contract import Facts
 from robolearn.errors import one_line, warned
 from robolearn.types import Array
 
@@ -67,7 +68,8 @@ class Demonstrator:
             raise
 
     def _read_interface(self) -> None:
-        if not hasattr(self._envs, "expert_action"):
+        facts = Facts.of(self._envs)
+        if not facts.has_expert:
             self._fail("has no scripted expert (no expert_action)")
         space: Any
         actions: Any
@@ -79,12 +81,10 @@ class Demonstrator:
         self._named = isinstance(space, gym.spaces.Dict)
         self.obs_shapes = {key: box.shape for key, box in boxes.items()}
         self._action_shape = actions.shape
-        dt = getattr(self._envs, "control_dt", None)
-        self.control_dt = dt.item() if isinstance(dt, np.generic) else dt
-        units = getattr(self._envs, "units", {})
-        if not isinstance(units, Mapping) or not all(isinstance(text, str) for pair in units.items() for text in pair):
-            self._fail(f"units must be text by key, they are {units!r:.60}")
-        self.units = dict(units)
+        self.control_dt, self.units = facts.control_dt, dict(facts.units)
+        told = getattr(self._envs, "units", facts.units)
+        if told is not facts.units:  # what is recorded is not left out without a word
+            self._fail(f"units must be text by key, they are {told!r:.60}")
 
     def reset(self, seeds: list[int], mask: Array) -> dict[str, Array]:
         """Begin the episodes of `seeds` [n] where `mask` [n] says so; return the observations of all environments.

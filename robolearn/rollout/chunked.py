@@ -1,105 +1,95 @@
 """Many environments behind one interface that takes whole chunks of actions.
 
-Our own tasks step a chunk of all environments in one call; any other gymnasium environment gets a loop. In both,
-an environment that ends inside a chunk stops there, and one that breaks ends its own episode only.
+Our own tasks step a chunk of all environments in one call, see `NativeEnvs`; any other gymnasium environment gets a
+loop, see loop.py. In both, an environment that ends inside a chunk stops there, and one that breaks ends its own
+episode only.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import load_env_creator
 
-from robolearn.rollout.contract import Interface
-from robolearn.rollout.environments import EnvConfig, find_spec, making, require_id
-from robolearn.rollout.loop import LoopEnvs
+from robolearn.contract import ChunkResult, Demonstrates, Facts
+from robolearn.rollout.interface import Interface
 from robolearn.starts import START_INFO, start_of
 from robolearn.types import Array
 
 
-@runtime_checkable
-class Chunk(Protocol):
-    """What one call of ``step_chunk`` gives back, for n environments and h steps.
+class ChunkedEnvs(ABC):
+    """Environments that the engine can drive.
 
-    Entries after the step at which an environment ended mean nothing; ``num_steps`` says how many are valid.
+    Attributes:
+        num_envs: How many.
+        interface: Their spaces, as far as the policy uses them.
+        facts: What they declare.
+        faults: Why the episode in each environment is broken; None where it is not.
+        limit: Steps at which episodes are cut, as neither the user nor the environment says where; None where one does.
+        tells_success: Whether any ``info`` told of success.
     """
 
-    @property
-    def obs(self) -> dict[str, Array]:
-        """Key -> [n, h, ...]; images may be [n, k, ...], of the last k valid steps (of all, if fewer)."""
-        ...
+    limit: int | None = None
+    tells_success = True
 
-    @property
-    def rewards(self) -> Array:
-        """[n, h]."""
-        ...
+    def __init__(self, num_envs: int, interface: Interface, facts: Facts):
+        self.num_envs, self.interface, self.facts = num_envs, interface, facts
+        self.faults: list[str | None] = [None] * num_envs
 
-    @property
-    def terminated(self) -> Array:
-        """[n, h]."""
-        ...
-
-    @property
-    def truncated(self) -> Array:
-        """[n, h]."""
-        ...
-
-    @property
-    def num_steps(self) -> Array:
-        """[n]; 0 for inactive environments and for those whose first step broke."""
-        ...
-
-    @property
-    def info(self) -> dict[str, Array]:
-        """success, score, mode, unstable: [n, h]."""
-        ...
-
-
-@runtime_checkable
-class ChunkedEnvs(Protocol):
-    """Environments that the engine can drive."""
-
-    num_envs: int
-
+    @abstractmethod
     def reset(self, *, seed: list[int | None], options: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
         """Start the environments in ``options["reset_mask"]`` anew; the others return their present.
 
         The second value may hold START_INFO, a fingerprint of each environment's whole first observation, where the
         first value is not all that there is to see.
         """
-        ...
 
-    def step_chunk(self, actions: Array, active: Array) -> Chunk:
+    @abstractmethod
+    def step_chunk(self, actions: Array, active: Array) -> ChunkResult:
         """Step every active environment through up to h actions, [n, h, a]."""
-        ...
 
-    def close(self, **kwargs: Any) -> None:
+    @abstractmethod
+    def close(self) -> None:
         """Free resources."""
-        ...
+
+    def renew(self) -> None:  # noqa: B027 (nothing to do where starts follow from seeds)
+        """Make every environment afresh at its next reset, as if none of its resets had been."""
+
+    def demonstrator(self) -> Demonstrates:
+        """What has the scripted expert.
+
+        Raises:
+            ValueError: There is none that could take over.
+        """
+        raise ValueError("expert: the environment has no scripted expert that could take over")
 
 
-def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_frames: int | None = None) -> ChunkedEnvs:
-    """Make ``num_envs`` copies of an environment.
+class NativeEnvs(ChunkedEnvs):
+    """A vector driver that takes chunks itself."""
 
-    Args:
-        cfg: Which environment.
-        num_envs: Copies.
-        obs_keys: What the policy needs; names the observation where the environment's is a plain array.
-        num_frames: Images of so many last steps of a chunk are enough; None for all.
+    def __init__(self, driver: Any, interface: Interface):
+        super().__init__(driver.num_envs, interface, Facts.of(driver))
+        self.driver = driver
 
-    Raises:
-        ValueError: The id is unknown, its package is missing, or it has other observations.
-    """
-    if not _has_vector_driver(cfg):
-        return LoopEnvs(cfg, num_envs, obs_keys)
-    kwargs: dict[str, Any] = {"num_frames": num_frames, **cfg.kwargs}
-    with making(cfg):
-        envs: Any = gym.make_vec(require_id(cfg), num_envs=num_envs, **kwargs)
-    interface_of(cfg, envs, obs_keys)
-    return envs
+    def reset(self, *, seed: list[int | None], options: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
+        """See ChunkedEnvs."""
+        return self.driver.reset(seed=seed, options=options)
+
+    def step_chunk(self, actions: Array, active: Array) -> ChunkResult:
+        """See ChunkedEnvs."""
+        return self.driver.step_chunk(actions, active)
+
+    def close(self) -> None:
+        """See ChunkedEnvs."""
+        self.driver.close()
+
+    def demonstrator(self) -> Demonstrates:
+        """See ChunkedEnvs."""
+        if self.facts.has_expert and isinstance(self.driver, Demonstrates):
+            return self.driver
+        return super().demonstrator()
 
 
 def reset_some(envs: ChunkedEnvs, seeds: Mapping[int, int]) -> tuple[dict[str, Array], dict[int, str]]:
@@ -119,23 +109,3 @@ def reset_some(envs: ChunkedEnvs, seeds: Mapping[int, int]) -> tuple[dict[str, A
     if whole is None:
         return obs, {slot: start_of({key: value[slot] for key, value in obs.items()}) for slot in seeds}
     return obs, {slot: whole[slot] for slot in seeds}
-
-
-def interface_of(cfg: EnvConfig, envs: Any, obs_keys: tuple[str, ...]) -> Interface:
-    """The spaces of one of the environments that ``make_envs`` made.
-
-    Raises:
-        ValueError: Observations are missing, or are no arrays of numbers.
-    """
-    if isinstance(envs, LoopEnvs):
-        return envs.interface
-    return Interface.of(cfg, envs.single_observation_space, envs.single_action_space, obs_keys, None)
-
-
-def _has_vector_driver(cfg: EnvConfig) -> bool:
-    spec = find_spec(cfg)
-    if spec is None or spec.vector_entry_point is None:
-        return False
-    driver = spec.vector_entry_point
-    with making(cfg):
-        return hasattr(load_env_creator(driver) if isinstance(driver, str) else driver, "step_chunk")

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robolearn.contract import ChunkResult
 from robolearn.policies.policy import Policy
 from robolearn.policies.prefix import Prefix
 from robolearn.rollout.chunked import ChunkedEnvs
@@ -91,7 +92,7 @@ class Controller:
         """Remember what the executed actions led to.
 
         Args:
-            obs: Key -> [n, h, ...], or the last observations only; see Chunk.
+            obs: Key -> [n, h, ...], or the last observations only; see ChunkResult.
             num_steps: How many of the h observations are valid, [n].
         """
         for key, history in self.history.items():
@@ -99,9 +100,21 @@ class Controller:
                 seen = np.concatenate([history[slot], obs[key][slot, : num_steps[slot]]])  # fewer where fewer are there
                 history[slot] = seen[-history.shape[1] :]
 
-    def attach(self, envs: ChunkedEnvs) -> ChunkedEnvs:
-        """The environments as this controller needs them."""
-        return envs
+    def attach(self, envs: ChunkedEnvs) -> None:
+        """Take from the environments what this controller needs of them, before the first episode."""
+
+    def step(self, envs: ChunkedEnvs, actions: Array, active: Array) -> tuple[Array, ChunkResult]:
+        """Execute what `act` returned.
+
+        Args:
+            envs: Environments.
+            actions: [n, h, a].
+            active: Which environments run, [n].
+
+        Returns:
+            The actions that were executed, [n, h, a], and what they led to.
+        """
+        return actions, envs.step_chunk(actions, active)
 
     def signals(self, slot: int) -> dict[str, Array]:
         """What was noted at each replanning of an environment's episode, name -> [plans]."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.rollout.chunked import Chunk, ChunkedEnvs, reset_some
+from robolearn.contract import ChunkResult
+from robolearn.rollout.chunked import ChunkedEnvs, reset_some
 from robolearn.rollout.controller import Controller
 from robolearn.types import Array, Trajectory, is_image
 
@@ -42,7 +43,7 @@ def rollout(
     def finish(slot: int) -> None:
         recorder, running[slot] = running[slot], None
         assert recorder is not None
-        trajectory = recorder.finish(_fault(envs, slot), controller.signals(slot))
+        trajectory = recorder.finish(envs.faults[slot], controller.signals(slot))
         done[trajectory.episode] = trajectory
         if on_done is not None:
             on_done(trajectory)
@@ -60,12 +61,12 @@ def rollout(
             stopped.reason = "stopped"
             finish(slot)
         active &= ~controller.stopped
-        chunk = envs.step_chunk(actions, active)
+        actions, chunk = controller.step(envs, actions, active)
         controller.observe(chunk.obs, chunk.num_steps)
         for slot in np.flatnonzero(active).tolist():
             recorder = running[slot]
             assert recorder is not None
-            if recorder.record(actions[slot], chunk, slot, max_steps) or _fault(envs, slot):
+            if recorder.record(actions[slot], chunk, slot, max_steps) or envs.faults[slot]:
                 finish(slot)
     return [done[episode] for episode in episodes]
 
@@ -86,12 +87,7 @@ def _start(
         kept = (key for key, shape in controller.policy.cfg.obs_shapes.items() if not is_image(shape))
         first = {key: np.array(obs[key][slot]) for key in kept}
         running[slot] = Recorder(episode, seeds[slot], starts[slot], first, controller.policy.cfg.action_dim)
-    return [slot for slot in slots if _fault(envs, slot)]
-
-
-def _fault(envs: ChunkedEnvs, slot: int) -> str | None:
-    """Why the episode in an environment is broken, where it tells."""
-    return getattr(envs, "faults", {slot: None})[slot]
+    return [slot for slot in slots if envs.faults[slot]]
 
 
 @dataclass
@@ -109,7 +105,7 @@ class Recorder:
     mode: int = -1
     reason: str = "time"
 
-    def record(self, actions: Array, chunk: Chunk, slot: int, max_steps: int | None) -> bool:
+    def record(self, actions: Array, chunk: ChunkResult, slot: int, max_steps: int | None) -> bool:
         """Take over the valid steps of a chunk; return whether the episode has ended."""
         count = int(chunk.num_steps[slot])
         if max_steps is not None:

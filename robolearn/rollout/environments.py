@@ -61,7 +61,7 @@ def make_env(cfg: EnvConfig, **kwargs: Any) -> gym.Env:
     """
     limit = {} if cfg.max_episode_steps is None else {"max_episode_steps": cfg.max_episode_steps}
     with making(cfg):
-        # What gymnasium's checker looks for in a first step, contract.py looks for in every one.
+        # What gymnasium's checker looks for in a first step, interface.py looks for in every one.
         return gym.make(require_id(cfg), disable_env_checker=True, **limit, **{**cfg.kwargs, **kwargs})
 
 

@@ -12,12 +12,12 @@ import torch
 from robolearn import seeds
 from robolearn.errors import warn, warned
 from robolearn.policies.policy import Policy
-from robolearn.rollout.chunked import ChunkedEnvs, interface_of, make_envs
+from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.execution import Execution
-from robolearn.rollout.loop import LoopEnvs
+from robolearn.rollout.making import make_envs
 from robolearn.rollout.seeding import find_seed_fault
 from robolearn.starts import judged, num_starts
 from robolearn.types import Trajectory, is_image
@@ -38,7 +38,7 @@ def evaluate(
 ) -> list[Trajectory]:
     """Roll out episodes; see rollout and Controller.
 
-    The environment is checked first (see contract.py and seeding.py), and what is odd is said on stderr. Episodes in
+    The environment is checked first (see interface.py and seeding.py), and what is odd is said on stderr. Episodes in
     which it failed are among those returned, marked as broken; they say nothing of the policy.
 
     Args:
@@ -62,11 +62,11 @@ def evaluate(
     keys = tuple(policy.cfg.obs_shapes)
     envs = make_envs(env, num_envs, keys, policy.cfg.obs_horizon if sees else 0)
     try:
-        interface_of(env, envs, keys).check_fit(env, policy.cfg.obs_shapes, policy.cfg.action_dim)
-        attached = controller.attach(envs)
+        envs.interface.check_fit(env, policy.cfg.obs_shapes, policy.cfg.action_dim)
+        controller.attach(envs)
         check_before(env, envs, seed, needs_seeds)
         trajectories = rollout(
-            attached, controller, episodes, repeats=repeats, max_steps=env.max_episode_steps, on_done=on_done
+            envs, controller, episodes, repeats=repeats, max_steps=env.max_episode_steps, on_done=on_done
         )
     finally:
         with warned("closing the environments"):
@@ -82,13 +82,13 @@ def check_before(env: EnvConfig, envs: ChunkedEnvs, seed: int, needs_seeds: bool
         ValueError: It ignores seeds, and seeds are needed.
     """
     fault, oddity = find_seed_fault(env, envs, seed)
-    if fault and isinstance(envs, LoopEnvs):
+    if fault:
         envs.renew()  # the check has moved what it draws its starts from
     if fault and needs_seeds:
         raise ValueError(fault)
     for line in filter(None, (fault, oddity)):
         warn(line)
-    if isinstance(envs, LoopEnvs) and envs.limit is not None:
+    if envs.limit is not None:
         warn(
             f"environment {env.id} states no time limit: episodes are cut at {envs.limit} steps; "
             "--env.max-episode-steps sets another"
@@ -114,7 +114,7 @@ def check_after(env: EnvConfig, envs: ChunkedEnvs, trajectories: Sequence[Trajec
             f"{len(counted)} episodes began from {num_starts(counted)} distinct starts: "
             "intervals are over these, not over episodes"
         )
-    if isinstance(envs, LoopEnvs) and not envs.tells_success:
+    if not envs.tells_success:
         warn(f"environment {env.id} tells of no success (success or is_success in info): none is counted")
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from robolearn.contract import ChunkResult
 from robolearn.errors import warn
-from robolearn.rollout.contract import Interface
-from robolearn.rollout.declared import read_num_modes
+from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.interface import Interface
 from robolearn.rollout.readings import FaultError
 from robolearn.rollout.watched import WatchedEnv
 from robolearn.starts import START_INFO, start_of
@@ -20,38 +21,26 @@ MAX_STEPS = 1000  # of an episode whose environment states no limit
 MAX_HANGS = 8  # so many calls may hang, or one in every environment if these are more, before one episode has ended
 
 
-class LoopEnvs:
-    """Any gymnasium environment, stepped one by one; plays the part of a vector driver with ``step_chunk``.
+class LoopEnvs(ChunkedEnvs):
+    """Any gymnasium environment, stepped one by one.
 
     ``info`` keys are taken as they are found: ``success`` or ``is_success``, ``score`` or the reward, ``mode``.
-    An environment that raises, hangs or returns what contract.py refuses has broken its episode, and is made afresh
+    An environment that raises, hangs or returns what interface.py refuses has broken its episode, and is made afresh
     for the next one. Environments take turns, as some share a random generator; each is watched in its own thread.
-
-    Attributes:
-        faults: Why the episode in each environment is broken; None where it is not.
-        limit: Steps at which episodes are cut, as neither the user nor the environment says where; None where one does.
-        tells_success: Whether any ``info`` told of success.
-        clearance: The environment's keep-out distance, see docs/architecture.md; missing where it has none.
 
     Raises:
         ValueError: The environment cannot be made, or has other observations.
     """
 
     def __init__(self, cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...]):
-        self.cfg, self.num_envs = cfg, num_envs
         first = WatchedEnv(cfg)
-        self.copies = [first]
-        spaces = first.attribute("observation_space"), first.attribute("action_space")
-        modes = read_num_modes(first.attribute("num_modes", unwrapped=True))
-        self.interface = Interface.of(cfg, *spaces, obs_keys, modes)
-        self.copies += [WatchedEnv(cfg) for _ in range(num_envs - 1)]
-        clearance = first.attribute("clearance", unwrapped=True)
-        if clearance is not None:
-            self.clearance = clearance  # of the task's geometry, which all copies share
+        facts, spaces = first.facts(), (first.attribute("observation_space"), first.attribute("action_space"))
+        interface = Interface.of(cfg, *spaces, obs_keys, facts.num_modes)
+        super().__init__(num_envs, interface, replace(facts, has_expert=False))  # nobody asks one through the loop
+        self.cfg, self.copies = cfg, [first, *(WatchedEnv(cfg) for _ in range(num_envs - 1))]
         spec = first.attribute("spec")
         limited = cfg.max_episode_steps is not None or (spec is not None and spec.max_episode_steps is not None)
         self.limit = None if limited else MAX_STEPS
-        self.faults: list[str | None] = [None] * num_envs
         self.steps = np.zeros(num_envs, int)
         self.hangs, self.tells_success = 0, False
         self.current = {
@@ -74,17 +63,17 @@ class LoopEnvs:
                 self._fail(i, fault)
         return {key: value.copy() for key, value in self.current.items()}, {START_INFO: starts}
 
-    def step_chunk(self, actions: Array, active: Array) -> LoopChunk:
+    def step_chunk(self, actions: Array, active: Array) -> ChunkResult:
         """See ChunkedEnvs."""
         n, h = actions.shape[:2]
-        chunk = LoopChunk.empty(n, h, self.current)
+        chunk = ChunkResult.empty(n, h, self.current)
         for i in np.flatnonzero(active).tolist():
             for j in range(h):
                 if self.faults[i] is not None or not self._step(i, j, actions[i, j], chunk):
                     break
         return chunk
 
-    def _step(self, i: int, j: int, action: Array, chunk: LoopChunk) -> bool:
+    def _step(self, i: int, j: int, action: Array, chunk: ChunkResult) -> bool:
         """Take step j of environment i; return whether it can go on."""
         if not np.isfinite(action).all():  # the policy's fault, not the environment's
             for key, value in self.current.items():
@@ -135,7 +124,7 @@ class LoopEnvs:
         for copy in self.copies:
             copy.discard()
 
-    def close(self, **kwargs: Any) -> None:
+    def close(self) -> None:
         """Close every environment; where one hangs in it, the rest are left to the end of the process."""
         troubles = []
         for copy in self.copies:
@@ -146,28 +135,3 @@ class LoopEnvs:
             copy.stop()
         for trouble in dict.fromkeys(filter(None, troubles)):
             warn(trouble)
-
-
-@dataclass(frozen=True)
-class LoopChunk:
-    """A Chunk that is filled step by step."""
-
-    obs: dict[str, Array]
-    rewards: Array
-    terminated: Array
-    truncated: Array
-    num_steps: Array
-    info: dict[str, Array]
-
-    @classmethod
-    def empty(cls, n: int, h: int, current: dict[str, Array]) -> LoopChunk:
-        """A chunk in which no environment has stepped yet."""
-        info = {
-            "success": np.zeros((n, h), bool),
-            "score": np.zeros((n, h)),
-            "mode": np.full((n, h), -1),
-            "unstable": np.zeros((n, h), bool),
-        }
-        obs = {key: np.zeros((n, h, *value.shape[1:]), value.dtype) for key, value in current.items()}
-        flags = np.zeros((n, h), bool)
-        return cls(obs, np.zeros((n, h)), flags, flags.copy(), np.zeros(n, int), info)

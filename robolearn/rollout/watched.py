@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from robolearn.contract import Facts
 from robolearn.rollout.environments import EnvConfig, make_env, reason_of
 from robolearn.rollout.readings import FaultError
 from robolearn.rollout.watchdog import HungError, Worker
@@ -54,16 +55,25 @@ class WatchedEnv:
         assert self.env is not None, "step before reset"
         return self._call("step", self.env.step, action)
 
-    def attribute(self, name: str, *, unwrapped: bool = False) -> Any:
-        """An attribute of the environment, or of what its wrappers hide; None where it has none.
+    def attribute(self, name: str) -> Any:
+        """An attribute of the environment; None where it has none.
 
         Raises:
             ValueError: It raised or hung.
         """
+        return self._ask(name, lambda env: getattr(env, name, None))
+
+    def facts(self) -> Facts:
+        """What the environment declares, behind its wrappers.
+
+        Raises:
+            ValueError: It raised or hung.
+        """
+        return self._ask("what it declares", lambda env: Facts.of(env.unwrapped))
+
+    def _ask(self, what: str, question: Callable[[Any], Any]) -> Any:
         try:
-            return self._call(
-                name, lambda: getattr(self.env.unwrapped if unwrapped and self.env else self.env, name, None)
-            )
+            return self._call(what, question, self.env)
         except FaultError as fault:
             raise ValueError(f"environment {self.cfg.id}: {fault}") from fault
 

@@ -16,8 +16,8 @@ from robolearn.data.windows import Windows
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import BackboneConfig, FamilyConfig
-from robolearn.rollout.declared import declared_symmetry
 from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.making import facts_of
 from robolearn.training.config import TrainConfig
 from robolearn.training.episodes import Kept, choose_episodes, earlier_data, keep_episodes
 from robolearn.training.run import DataFacts
@@ -123,7 +123,7 @@ def find_symmetry(env: EnvConfig, obs_keys: tuple[str, ...]) -> Symmetry:
     Raises:
         ValueError: It declares none, or none of these observations.
     """
-    declared = declared_symmetry(env)
+    declared = facts_of(env).symmetry
     if declared is None:
         raise ValueError(f"environment {env.id} declares no symmetry; choose --symmetry ignore")
     symmetry = from_json(Symmetry, declared, {}, f"symmetry of {env.id}")

@@ -12,16 +12,16 @@ from torch import nn
 from robolearn import seeds
 from robolearn.errors import printable
 from robolearn.policies.ensemble import Ensemble
-from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.expert import Expert
+from robolearn.rollout.making import make_envs
 from robolearn.starts import one_per_start
 from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set, choosing
 from robolearn.trust.certificate import Calibration, Certificate, Source
 from robolearn.trust.conformal.thresholds import smallest_number, too_few, written
 from robolearn.trust.guarded import Fallback, GuardedController, clearance
-from robolearn.trust.handover import Handover
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.sets import SafetySet
 from robolearn.types import Trajectory
@@ -128,7 +128,7 @@ def check_environment(env: EnvConfig, obs_keys: Sequence[str], fallback: Fallbac
     try:
         clearance(envs)
         if fallback == "expert":
-            Handover(envs)
+            Expert(envs)
     finally:
         envs.close()
 

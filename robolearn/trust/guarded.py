@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robolearn.contract import ChunkResult
 from robolearn.policies.policy import Policy
 from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.expert import Expert
 from robolearn.trust.gate import Gate
-from robolearn.trust.handover import Handover
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.scores.samples import most_agreed
 from robolearn.trust.sets import Distance, SafetySet
@@ -82,26 +83,26 @@ class GuardedController(Controller):
         self.planned = np.zeros((num_envs, execution.period, policy.cfg.action_dim), np.float32)
         self.path: list[list[Array]] = [[] for _ in range(num_envs)]
         self.notes: list[list[dict[str, float]]] = [[] for _ in range(num_envs)]
-        self.handover: Handover | None = None
+        self.expert: Expert | None = None
 
-    def attach(self, envs: ChunkedEnvs) -> ChunkedEnvs:
-        """The environments, with a seat for the expert if it is to take over.
+    def attach(self, envs: ChunkedEnvs) -> None:
+        """Take the distance and the expert of the environments, where they are needed.
 
         Raises:
             ValueError: The fallback or the safety set needs what they do not offer.
         """
         if self.safety_set is not None:
             self.distance = clearance(envs)
-        if self.fallback != "expert":
-            return envs
-        self.handover = Handover(envs)
-        return self.handover
+        if self.fallback == "expert":
+            self.expert = Expert(envs)
 
     def reset(self, slots: Sequence[int], episodes: Sequence[int], obs: dict[str, Array]) -> None:
         """See Controller."""
         super().reset(slots, episodes, obs)
         if self.monitor is not None:
             self.monitor.reset(slots, episodes)
+        if self.expert is not None:
+            self.expert.reset(slots)
         for slot, episode in zip(slots, episodes, strict=True):
             self.intervening[slot], self.spent[slot], self.episodes[slot] = False, 0, episode
             self.path[slot], self.notes[slot] = [], []
@@ -130,6 +131,13 @@ class GuardedController(Controller):
         self.planned = self.schedule.execute(slots)
         self._replace(slots[self.intervening[slots]])
         return self.planned
+
+    def step(self, envs: ChunkedEnvs, actions: Array, active: Array) -> tuple[Array, ChunkResult]:
+        """See Controller."""
+        if self.expert is None:
+            return super().step(envs, actions, active)
+        self.planned, chunk = self.expert.step(envs, actions, active)
+        return self.planned, chunk
 
     def observe(self, obs: dict[str, Array], num_steps: Array) -> None:
         """See Controller."""
@@ -188,8 +196,8 @@ class GuardedController(Controller):
                 for slot in slots.tolist():
                     self.planned[slot] = _backwards(self.path[slot], self.planned[slot])
             case "expert":
-                assert self.handover is not None, "attach comes first"
-                self.handover.drive(self.intervening)
+                assert self.expert is not None, "attach comes first"
+                self.expert.drive(self.intervening)
             case "stop":
                 self.stopped[slots] = True
         if self.fallback in ("hold", "retreat", "expert"):
@@ -205,10 +213,9 @@ def clearance(envs: ChunkedEnvs) -> Distance:
     Raises:
         ValueError: They tell none.
     """
-    distance = getattr(envs, "clearance", None)
-    if distance is None:
+    if envs.facts.clearance is None:
         raise ValueError("safety set: the environment tells no distance to what must not be touched")
-    return distance
+    return envs.facts.clearance
 
 
 def no_distance(positions: Array) -> Array:

@@ -187,7 +187,7 @@ def test_every_planned_path_is_clear(task):
 def test_the_mirror_is_a_symmetry():
     """Mirrored start and actions give the mirrored path and the mirrored mode."""
     env = gymnasium.make("envs:robolearn/Avoid-v0")
-    maps = env.unwrapped.symmetry["maps"]
+    maps = env.unwrapped.facts.symmetry["maps"]
     state, action = (np.array(maps[key]["matrix"]) for key in ("state", "action"))
     targets = np.random.default_rng(0).uniform([-0.2, -0.3], [0.2, 0.1], (20, 2)).astype(np.float32)
     paths = []

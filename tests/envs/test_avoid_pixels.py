@@ -168,7 +168,7 @@ def test_the_rod_is_seen_moving(single):
 def test_gymnasium_accepts_it():
     env = gymnasium.make("envs:robolearn/AvoidPixels-v0", render_mode="rgb_array").unwrapped
     check_env(env)
-    assert env.num_modes == 24
+    assert env.facts.num_modes == 24
     env.close()
 
 

@@ -355,10 +355,10 @@ def test_clearance_is_found_on_both_drivers_where_there_is_a_keep_out_set():
     vector = gymnasium.make_vec("envs:robolearn/Avoid-v0", num_envs=2, moved=0.03)
     xy = np.array([[[0.03, 0.26], [0.0, -0.28]]])
     for env in (single, vector):
-        distance = env.clearance(xy)
+        distance = env.facts.clearance(xy)
         assert distance.shape == (1, 2)
         np.testing.assert_allclose(distance, [[-0.035, 0.14]])
     for task in (AvoidPixels, Insert, Push, PushT):
-        assert TaskVectorEnv(1, task(), num_frames=0).clearance is None
-        assert TaskEnv(task()).clearance is None
+        assert TaskVectorEnv(1, task(), num_frames=0).facts.clearance is None
+        assert TaskEnv(task()).facts.clearance is None
     vector.close()

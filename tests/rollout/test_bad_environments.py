@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from robolearn.policies.regression import RegressionConfig
-from robolearn.rollout.declared import num_modes
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.loop import MAX_HANGS, MAX_STEPS
+from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.watchdog import HungError, Worker
 from tests.rollout import bad_envs
@@ -137,7 +137,7 @@ def test_a_defect_of_ours_is_no_broken_episode(policy, monkeypatch):
     def wrong(self, result):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("robolearn.rollout.contract.Interface.read_step", wrong)
+    monkeypatch.setattr("robolearn.rollout.interface.Interface.read_step", wrong)
     with pytest.raises(ZeroDivisionError, match="ours"):
         roll_out(policy)
 
@@ -204,11 +204,12 @@ def test_making_that_hangs_is_refused(capsys, policy):
     assert line == "environment bad/Hangs-v0: make took longer than 0.2 s"
 
 
-def test_asking_an_environment_is_watched_too(capsys):
-    assert num_modes(EnvConfig("bad/CannotBeClosed-v0")) is None
+def test_asking_an_environment_is_watched_too(capsys, monkeypatch):
+    monkeypatch.setattr("robolearn.rollout.making._KNOWN", {})
+    assert facts_of(EnvConfig("bad/CannotBeClosed-v0")).num_modes is None
     assert "close raised RuntimeError: still rendering" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"make took longer than 0\.1 s"):
-        num_modes(EnvConfig("bad/Hangs-v0", {"where": "make"}, timeout=0.1))
+        facts_of(EnvConfig("bad/Hangs-v0", {"where": "make"}, timeout=0.1))
 
 
 def test_a_mode_beyond_those_declared(capsys, policy, monkeypatch):

@@ -8,13 +8,13 @@ import torch
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.regression import RegressionConfig
-from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate, measure_latency
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.loop import LoopEnvs
+from robolearn.rollout.making import make_envs
 from robolearn.rollout.replay import replay
 
 AVOID = EnvConfig("envs:robolearn/Avoid-v0", max_episode_steps=30)
@@ -206,7 +206,7 @@ def test_the_mode_is_the_last_that_was_told_and_a_broken_episode_is_no_success(w
 def test_a_loop_has_the_distance_that_its_environment_tells(name):
     envs = make_envs(EnvConfig(f"test/{name}-v0"), 2, ("state",))
     try:
-        told = getattr(envs, "clearance", None)
+        told = envs.facts.clearance
         assert (told is not None) == (name == "Clear")
         if told is not None:
             np.testing.assert_allclose(told(np.array([[[3.0, 4.0], [0.0, 0.5]]])), [[4.0, -0.5]])

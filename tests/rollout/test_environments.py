@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 
 from robolearn.policies.flow import FlowConfig
-from robolearn.rollout.chunked import make_envs
-from robolearn.rollout.declared import num_modes
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.loop import LoopEnvs
+from robolearn.rollout.making import facts_of, make_envs
 
 AVOID = "envs:robolearn/Avoid-v0"
 
@@ -84,8 +83,8 @@ def test_our_tasks_get_their_native_driver_and_others_the_loop():
 
 
 def test_modes_are_asked_of_the_environment():
-    assert num_modes(EnvConfig(AVOID)) == 24
-    assert num_modes(EnvConfig("test/Pair-v0")) is None
+    assert facts_of(EnvConfig(AVOID)).num_modes == 24
+    assert facts_of(EnvConfig("test/Pair-v0")).num_modes is None
 
 
 def test_only_masked_environments_start_anew():

@@ -11,10 +11,10 @@ from robolearn.policies.flow import FlowConfig
 from robolearn.report.page import Report, write_report
 from robolearn.report.results import write_results
 from robolearn.report.terminal import format_table
-from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.making import make_envs
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.seeding import find_seed_fault
 from robolearn.starts import num_starts

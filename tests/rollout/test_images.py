@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from robolearn.policies.flow import FlowConfig
-from robolearn.rollout.chunked import make_envs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate, measure_latency
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.loop import LoopEnvs
+from robolearn.rollout.making import make_envs
 from tests.rollout.test_engine import assert_equal
 
 PIXELS = EnvConfig("envs:robolearn/AvoidPixels-v0", max_episode_steps=9)

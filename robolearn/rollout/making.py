@@ -1,0 +1,70 @@
+"""Making environments, and what those that were made declare of themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
+
+from robolearn.contract import Facts
+from robolearn.errors import warn
+from robolearn.rollout.chunked import ChunkedEnvs, NativeEnvs
+from robolearn.rollout.environments import EnvConfig, find_spec, making, require_id
+from robolearn.rollout.interface import Interface
+from robolearn.rollout.loop import LoopEnvs
+from robolearn.rollout.watched import WatchedEnv
+
+_KNOWN: dict[tuple[str, str], Facts] = {}  # of every environment that was made in this process
+
+
+def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_frames: int | None = None) -> ChunkedEnvs:
+    """Make ``num_envs`` copies of an environment.
+
+    Args:
+        cfg: Which environment.
+        num_envs: Copies.
+        obs_keys: What the policy needs; names the observation where the environment's is a plain array.
+        num_frames: Images of so many last steps of a chunk are enough; None for all.
+
+    Raises:
+        ValueError: The id is unknown, its package is missing, or it has other observations.
+    """
+    if _has_vector_driver(cfg):
+        kwargs: dict[str, Any] = {"num_frames": num_frames, **cfg.kwargs}
+        with making(cfg):
+            driver: Any = gym.make_vec(require_id(cfg), num_envs=num_envs, **kwargs)
+        spaces = driver.single_observation_space, driver.single_action_space
+        envs = NativeEnvs(driver, Interface.of(cfg, *spaces, obs_keys, None))
+    else:
+        envs = LoopEnvs(cfg, num_envs, obs_keys)
+    _KNOWN[_name(cfg)] = envs.facts
+    return envs
+
+
+def facts_of(cfg: EnvConfig) -> Facts:
+    """What an environment declares; one is made to be asked only where none was made before."""
+    name = _name(cfg)
+    if name not in _KNOWN:
+        env = WatchedEnv(cfg)
+        try:
+            _KNOWN[name] = env.facts()
+        finally:
+            trouble = env.close()
+            env.stop()
+            if trouble:
+                warn(trouble)
+    return _KNOWN[name]
+
+
+def _name(cfg: EnvConfig) -> tuple[str, str]:
+    return require_id(cfg), repr(sorted(cfg.kwargs.items()))
+
+
+def _has_vector_driver(cfg: EnvConfig) -> bool:
+    spec = find_spec(cfg)
+    if spec is None or spec.vector_entry_point is None:
+        return False
+    driver = spec.vector_entry_point
+    with making(cfg):
+        return hasattr(load_env_creator(driver) if isinstance(driver, str) else driver, "step_chunk")
