@@ -181,10 +181,9 @@ def calibrate(
     from robolearn.training.run import Run
     from robolearn.trust.calibrate import Rollouts, check_calibration, check_choices, check_environment, describe
     from robolearn.trust.calibrated_set import check_position
-    from robolearn.trust.files import describe_source, save_gate
+    from robolearn.trust.files import describe_source, open_set, save_gate, save_set
     from robolearn.trust.scores.fitted import NUM_EMBEDDINGS, fit_scores
     from robolearn.trust.scores.registry import find_score
-    from robolearn.trust.tube_files import open_set, save_set
     from robolearn.types import Trajectory
 
     check_choices(safety_set, rounds=rounds, within_set=within_set, score=score, beta=beta)
@@ -214,7 +213,9 @@ def calibrate(
                 certificate = save_set(place, rollouts.calibrate_set(key, position, alpha, rounds))
             else:
                 score = score or ("disagreement" if len(checkpoints) > 1 else "stac")
-                acting = open_set(run / "tube", source, range(seed, seed + episodes))[0] if within_set else None
+                acting = (
+                    open_set(run / "tube", source, range(seed, seed + episodes))[0].safety_set if within_set else None
+                )
                 fitted = {}
                 if find_score(score).fit:
                     embedded = embed_demonstrations(trained, opened.data(), ensemble, NUM_EMBEDDINGS)

@@ -119,7 +119,7 @@ class Gate(Checkpoint):
     name = "gate"
     place, kind, use = "gate", ("--score", "laplace"), ("--gate", "--fallback", "hold")
     files: ClassVar[tuple[str, ...]] = tuple(
-        f"gate/{name}" for name in ("certificate.json", "calibration.json", "gate.json", "scores.safetensors")
+        f"gate/{name}" for name in ("certificate.json", "calibration.json", "scores.safetensors")
     )
 
     def make(self) -> None:
@@ -148,8 +148,7 @@ class Tube(Gate):
     env, dim, cut = "envs:robolearn/Avoid-v0", 4, ("--env.max-episode-steps", "6")
     place, kind, use = "tube", ("--safety-set",), ("--safety-set", "--fallback", "hold")
     files: ClassVar[tuple[str, ...]] = tuple(
-        f"tube/{name}"
-        for name in ("certificate.json", "calibration.json", "gate.json", "set.json", "episodes.safetensors")
+        f"tube/{name}" for name in ("certificate.json", "calibration.json", "episodes.safetensors")
     )
 
 

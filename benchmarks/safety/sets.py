@@ -110,7 +110,7 @@ def _set(study: Study, moved: float) -> dict[str, Any]:
         "height": tube.height,
         "scale anew": shortened(anew.scale),
         "height anew": anew.height,
-        "rounds": again.described.round,
+        "rounds": again.calibration.round,
         "confirmed": again.confirmed,
         "one sample": Episodes.of(_roll_out(study, "avoid", first, count, env, EXECUTION)),
         "nearest of 32": Episodes.of(_roll_out(study, "avoid", first, count, env, CANDIDATES)),

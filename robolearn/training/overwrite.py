@@ -10,7 +10,7 @@ from pathlib import Path
 from robolearn.locks import hold
 
 RESULTS = r"(partial/)?(episodes\.jsonl|summary\.json|report\.html|videos/episode_\d+\.mp4)"
-CALIBRATION = r"(calibration|certificate|gate|set)\.json|scores\.safetensors"
+CALIBRATION = r"(calibration|certificate|gate|set)\.json|(scores|episodes)\.safetensors"  # gate, set: of version 1
 WRITTEN = re.compile(
     r"(members/\d+/)*("
     r"(run|config|data)\.json|metrics\.jsonl|videos/step_\d+\.mp4"

@@ -19,8 +19,9 @@ from robolearn.rollout.expert import Expert
 from robolearn.rollout.making import make_envs
 from robolearn.starts import one_per_start
 from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set, choosing
-from robolearn.trust.certificate import Calibration, Certificate, Source
+from robolearn.trust.certificate import Certificate, Source
 from robolearn.trust.conformal.thresholds import smallest_number, too_few, written
+from robolearn.trust.gate import GateCalibration
 from robolearn.trust.guarded import Fallback, GuardedController, clearance
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.sets import SafetySet
@@ -87,8 +88,8 @@ def check_calibration(
     Args:
         episodes: To be rolled out.
         seed: Of the first.
-        alpha: See Calibration.
-        beta: See Calibration.
+        alpha: See GateCalibration.
+        beta: See GateCalibration.
         halves: Whether one half of the episodes is used for something else, as for a safety set.
 
     Raises:
@@ -139,8 +140,8 @@ def describe(certificate: Certificate) -> list[str]:
     lines = [
         f"calibrated on {certificate.num_calibration} episodes",
         f"claim: {certificate.claim}",
-        f"spread: the share that {certificate.alpha:g} bounds in the mean over calibrations lies within {low:.3f} and "
-        f"{high:.3f} in 95 % of those with so many episodes",
+        f"spread: the share that it bounds in the mean over calibrations lies within {low:.3f} and {high:.3f} in 95 % "
+        "of those with so many episodes",
     ]
     if certificate.miss_spread is not None:
         low, high = certificate.miss_spread
@@ -214,7 +215,7 @@ class Rollouts:
         beta: float | None = None,
         fitted: Mapping[str, nn.Module] | None = None,
         safety_set: SafetySet | None = None,
-    ) -> Calibration:
+    ) -> GateCalibration:
         """Episodes to derive a gate from, with a safety set acting or without one.
 
         Raises:
@@ -222,7 +223,7 @@ class Rollouts:
         """
         trajectories = self.roll_out(names=(score,), num_samples=num_samples, fitted=fitted, safety_set=safety_set)
         source = self.source if safety_set is None else choosing(self.source, safety_set, self.fallback)
-        return Calibration.of(trajectories, source, score, num_samples, alpha, beta)
+        return GateCalibration.of(trajectories, source, score, num_samples, alpha, beta)
 
     def calibrate_set(self, key: str, position: tuple[int, ...], alpha: float, rounds: int) -> CalibratedSet:
         """A safety set on episodes of the policy alone; then round by round on episodes in which the last one acts.

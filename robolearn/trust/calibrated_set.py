@@ -8,17 +8,16 @@ can be calibrated again on episodes in which it acts, as often as it takes until
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from robolearn.trust.certificate import Calibration, Certificate, Source, certify, derive_gate, hash_json
+from robolearn.trust.certificate import Certificate, Source, check_episodes, finite_threshold, hash_json
 from robolearn.trust.motion import LinearDynamics, fit_dynamics
 from robolearn.trust.sets import Motion, SafetySet, error_scale, position_errors
 from robolearn.types import Trajectory
 
-SCORE = "tube"  # the largest normalised error of an episode
 CONDITIONS = (
     "the checkpoint and the way chunks are sampled and executed are those of the hashes",
     "initial states are exchangeable with those of calibration: same environment, seeds that were not calibrated on",
@@ -40,9 +39,13 @@ CONFIRMED = (
 
 
 @dataclass(frozen=True)
-class Description:
-    """What set.json holds."""
+class SetCalibration:
+    """What was asked for, the model and form that the first episodes gave, and the episodes that gave the height."""
 
+    source: Source
+    """What was rolled out to calibrate."""
+    alpha: float
+    """Largest share of episodes that leave a tube, in (0, 1)."""
     key: str
     """Of the observation that is predicted."""
     position: tuple[int, ...]
@@ -56,7 +59,17 @@ class Description:
     acted: float | None
     """Height of the one that acted in the calibrating episodes; None where the policy chose alone."""
     seeds: tuple[int, ...]
-    """Of all episodes that it was made of, of every round."""
+    """Of the calibrating episodes."""
+    peaks: tuple[float, ...]
+    """Largest error of each, in units of the scale."""
+    spent: tuple[int, ...]
+    """Seeds of the other episodes that it was made of: those that fitted the model, and those of earlier rounds."""
+
+    def __post_init__(self) -> None:
+        if len(self.seeds) != len(self.peaks):
+            raise ValueError(f"calibration: {len(self.seeds)} seeds and {len(self.peaks)} peaks")
+        check_episodes((*self.spent, *self.seeds), self.peaks)
+        finite_threshold(np.array(self.peaks), self.alpha)
 
 
 @dataclass(frozen=True)
@@ -64,44 +77,43 @@ class CalibratedSet:
     """A safety set, and all that it rests on.
 
     Attributes:
-        described: Model, form and history.
-        calibration: The calibrating episodes, with the largest error of each.
+        calibration: What was asked for, and all numbers.
         fitting: Episodes that gave model and form.
         calibrating: Episodes that gave the height.
-
-    Raises:
-        ValueError: There are too few of these, or too many leave any tube.
     """
 
-    described: Description
-    calibration: Calibration
+    calibration: SetCalibration
     fitting: tuple[Motion, ...]
     calibrating: tuple[Motion, ...]
-
-    def __post_init__(self) -> None:
-        derive_gate(self.calibration)
 
     @property
     def safety_set(self) -> SafetySet:
         """What decides; never narrower than what acted while it was calibrated."""
-        found, threshold = self.described, derive_gate(self.calibration).threshold
+        found = self.calibration
         dynamics, scale = LinearDynamics(np.array(found.weights)), np.array(found.scale)
-        return SafetySet(dynamics, found.key, found.position, scale, max(found.acted or 0.0, threshold))
+        height = max(found.acted or 0.0, finite_threshold(np.array(found.peaks), found.alpha))
+        return SafetySet(dynamics, found.key, found.position, scale, height)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of all episodes that it was made of, of every round."""
+        return (*self.calibration.spent, *self.calibration.seeds)
 
     @property
     def confirmed(self) -> bool:
         """Whether the very set acted in the episodes that calibrated it."""
-        return self.described.acted == self.safety_set.height
+        return self.calibration.acted == self.safety_set.height
 
-    def certify(self, files: dict[str, str]) -> Certificate:
+    def certify(self, files: Mapping[str, str]) -> Certificate:
         """What may be said of it, given the hashes of its files."""
-        acted = self.described.acted is not None
-        history = CONFIRMED.format(self.described.round) if self.confirmed else WIDENED if acted else ALONE
+        found, tube = self.calibration, self.safety_set
+        acted = found.acted is not None
+        history = CONFIRMED.format(found.round) if self.confirmed else WIDENED if acted else ALONE
         claim = (
-            f"at most {self.calibration.alpha:g} of the episodes leave the tube of one of their executed chunks, whose "
-            f"radius is {self.safety_set.radius.max():.3g} at most, over the draw of calibration and new episodes"
+            f"at most {found.alpha:g} of the episodes leave the tube of one of their executed chunks, whose "
+            f"radius is {tube.radius.max():.3g} at most, over the draw of calibration and new episodes"
         )
-        return certify(self.calibration, files, claim, (*CONDITIONS, history))
+        return Certificate.of(claim, (*CONDITIONS, history), tube.height, len(found.seeds), found.alpha, files)
 
     def check(self, where: str) -> None:
         """Derive model, form and errors again from the episodes, up to rounding.
@@ -112,15 +124,15 @@ class CalibratedSet:
         Raises:
             ValueError: One is another; the message names it.
         """
-        key, position, period = self.described.key, self.described.position, len(self.described.scale)
+        key, position, period = self.calibration.key, self.calibration.position, len(self.calibration.scale)
         check_position({key: self.fitting[0].states.shape[1:]}, key, position)
         if not period:
             raise ValueError(f"{where}: the tube has no steps; calibrate again")
         derived = _derive(self.fitting, key, position, period)
         scale, errors = derived.scale, derived.worst_errors(self.calibrating)
         for name, said, found in (
-            ("weights", np.array(self.described.weights), derived.dynamics.weights),
-            ("scale", np.array(self.described.scale), scale),
+            ("weights", np.array(self.calibration.weights), derived.dynamics.weights),
+            ("scale", np.array(self.calibration.scale), scale),
             ("largest errors", np.array(self.calibration.peaks) * scale.max(), errors * scale.max()),
         ):
             if said.shape != found.shape or not np.allclose(said, found, rtol=1e-6, atol=1e-12):
@@ -146,17 +158,20 @@ def calibrate_set(
     check_position({name: value.shape[1:] for name, value in trajectories[0].obs.items()}, key, position)
     motions = tuple(Motion.of(t, key) for t in trajectories)
     first = _derive(motions[::2], key, position, period)
-    described = Description(
+    calibration = SetCalibration(
+        source=source,
+        alpha=alpha,
         key=key,
         position=position,
         weights=tuple(map(tuple, first.dynamics.weights.tolist())),
         scale=tuple(first.scale.tolist()),
         round=0,
         acted=None,
-        seeds=tuple(t.seed for t in trajectories),
+        seeds=tuple(t.seed for t in trajectories[1::2]),
+        peaks=tuple(first.worst_errors(motions[1::2]).tolist()),
+        spent=tuple(t.seed for t in trajectories[::2]),
     )
-    calibration = _calibration(trajectories[1::2], first.worst_errors(motions[1::2]), alpha, source)
-    return CalibratedSet(described, calibration, motions[::2], motions[1::2])
+    return CalibratedSet(calibration, motions[::2], motions[1::2])
 
 
 def calibrate_again(before: CalibratedSet, trajectories: Sequence[Trajectory], source: Source) -> CalibratedSet:
@@ -172,10 +187,16 @@ def calibrate_again(before: CalibratedSet, trajectories: Sequence[Trajectory], s
     """
     acted = before.safety_set
     motions = tuple(Motion.of(t, acted.key) for t in trajectories)
-    seeds = (*before.described.seeds, *(t.seed for t in trajectories))
-    described = dataclasses.replace(before.described, round=before.described.round + 1, acted=acted.height, seeds=seeds)
-    calibration = _calibration(trajectories, acted.worst_errors(motions), before.calibration.alpha, source)
-    return CalibratedSet(described, calibration, before.fitting, motions)
+    calibration = dataclasses.replace(
+        before.calibration,
+        source=source,
+        round=before.calibration.round + 1,
+        acted=acted.height,
+        seeds=tuple(t.seed for t in trajectories),
+        peaks=tuple(acted.worst_errors(motions).tolist()),
+        spent=before.seeds,
+    )
+    return CalibratedSet(calibration, before.fitting, motions)
 
 
 def choosing(source: Source, safety_set: SafetySet, fallback: str) -> Source:
@@ -203,8 +224,3 @@ def _derive(fitting: Sequence[Motion], key: str, position: tuple[int, ...], peri
     dynamics = fit_dynamics(states[whole], actions[whole], following[whole])
     scale = error_scale([position_errors(m, dynamics, position, period) for m in fitting], period)
     return SafetySet(dynamics, key, position, scale, np.inf)
-
-
-def _calibration(trajectories: Sequence[Trajectory], errors: np.ndarray, alpha: float, source: Source) -> Calibration:
-    seeds = tuple(t.seed for t in trajectories)
-    return Calibration(source, SCORE, 1, alpha, None, seeds, tuple(errors.tolist()), (True,) * len(seeds))

@@ -1,4 +1,4 @@
-"""What a threshold was calibrated on and what may be said of it, in a form that can be checked again.
+"""What a calibration is of, and what may be said of it, in a form that can be checked again.
 
     calibration episodes -> threshold, a rank statistic of their largest scores -> certificate: claim and hashes
 
@@ -12,26 +12,18 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from robolearn.trust.conformal.misses import calibrate_detector, miss_spread
 from robolearn.trust.conformal.thresholds import exceeding_spread, rank, threshold, too_few
-from robolearn.trust.gate import Gate
-from robolearn.types import Trajectory
 
-RELEASE_ALPHA = 0.5  # of the successes' largest scores half are above the score at which an intervention ends
+VERSION = 2
+"""Of the files of a calibration; 1 kept the gate beside what it is derived from, and what was asked twice."""
 POLICY = "the policy"  # what chooses chunks, where no safety set does
-GATE_CONDITIONS = (
-    "the checkpoint and the way chunks are executed are those of the hashes",
-    "initial states are exchangeable with those of calibration: same environment, seeds that were not calibrated on",
-    "it speaks of an episode up to its first intervention, also the choice of another chunk: what comes after that is "
-    "another controller",
-)
 
 
 @dataclass(frozen=True)
@@ -47,119 +39,79 @@ class Source:
     chosen_by: str = POLICY
     """What chooses among the chunks: `POLICY`, or a safety set, by its hash and by what is done where none fits."""
 
-
-@dataclass(frozen=True)
-class Calibration:
-    """What was asked for, and the episodes that answer it; seeds, peaks and success have one entry per episode."""
-
-    source: Source
-    """What was rolled out."""
-    score: str
-    """Name of the score."""
-    num_samples: int
-    """Chunks that every member drew for it at each replanning."""
-    alpha: float
-    """Largest share of false alarms, in (0, 1)."""
-    beta: float | None
-    """Largest share of misses, in (0, 1); None where nothing is said of them."""
-    seeds: tuple[int, ...]
-    """What their environment was reset with."""
-    peaks: tuple[float, ...]
-    """Largest score of an episode."""
-    success: tuple[bool, ...]
-    """Whether it counts: for a gate, whether it succeeded."""
-
-    def __post_init__(self) -> None:
-        if not len(self.seeds) == len(self.peaks) == len(self.success):
-            raise ValueError(
-                f"calibration: {len(self.seeds)} seeds, {len(self.peaks)} peaks and {len(self.success)} successes"
-            )
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("calibration: an episode is there twice")
-        lost = sum(map(math.isnan, self.peaks))
-        if lost:
-            raise ValueError(f"{lost} of {len(self.peaks)} calibration scores are NaN")
-
-    @classmethod
-    def of(
-        cls,
-        trajectories: Sequence[Trajectory],
-        source: Source,
-        score: str,
-        num_samples: int,
-        alpha: float,
-        beta: float | None = None,
-    ) -> Calibration:
-        """Take what counts from trajectories whose signals hold this score.
-
-        Raises:
-            ValueError: A score is NaN.
-        """
-        return cls(
-            source,
-            score,
-            num_samples,
-            alpha,
-            beta,
-            seeds=tuple(t.seed for t in trajectories),
-            peaks=tuple(float(t.signals[score].max()) for t in trajectories),
-            success=tuple(bool(t.success) for t in trajectories),
-        )
-
-    @property
-    def successes(self) -> Float[np.ndarray, " n"]:
-        """Largest scores of the successful episodes."""
-        return np.array(self.peaks)[np.array(self.success, bool)]
-
-    @property
-    def failures(self) -> Float[np.ndarray, " n"]:
-        """Largest scores of the others."""
-        return np.array(self.peaks)[~np.array(self.success, bool)]
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A claim about a gate or a safety set, and what it rests on."""
-
-    claim: str
-    """What holds, in words."""
-    conditions: tuple[str, ...]
-    """When it holds."""
-    alpha: float
-    """Largest share of false alarms; of a safety set, of episodes that leave a tube."""
-    spread: tuple[float, float]
-    """Within which that share lies in 95 of 100 calibrations like this one; see `exceeding_spread`."""
-    beta: float | None
-    """Largest share of misses; None where nothing is said of them."""
-    miss_spread: tuple[float, float] | None
-    """The same of that share, or above it; see `miss_spread`."""
-    num_calibration: int
-    """Episodes that gave the threshold: of a gate, the successful ones."""
-    gate: Gate
-    """The threshold that the claim is about."""
-    source: Source
-    """What was calibrated."""
-    files: dict[str, str]
-    """Name -> sha256 of every file beside it."""
-
-    def check(self, derived: Certificate, source: Source, where: str = "") -> None:
-        """Compare with what its own files give, and with what it is to be used on.
+    def check(self, used: Source, where: str = "") -> None:
+        """Refuse to use what was calibrated on this source elsewhere.
 
         Another configuration of the same environment is let pass: a gate is for that too, but `gap` names it.
 
         Args:
+            used: How it is to be used.
+            where: What it is, for messages.
+
+        Raises:
+            ValueError: In another environment, or with another checkpoint.
+        """
+        place = f"{where}: " if where else ""
+        if self.env_id != used.env_id:
+            raise ValueError(f"{place}calibrated in {self.env_id}, not in {used.env_id}; calibrate there")
+        if self.checkpoint != used.checkpoint:
+            raise ValueError(f"{place}the certificate is not of this checkpoint; calibrate again")
+
+    def gap(self, used: Source) -> str:
+        """Why a claim about this source does not speak of episodes of another, in words; empty where it does."""
+        if self.configuration != used.configuration:
+            return "calibrated on another environment or execution"
+        if self.chosen_by != used.chosen_by:
+            return f"calibrated on episodes in which {self.chosen_by} chose the chunks, not {used.chosen_by}"
+        return "" if self == used else "calibrated on something else"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A claim about a gate or a safety set, and the files that it follows from."""
+
+    version: int
+    """VERSION."""
+    claim: str
+    """What holds, in words."""
+    conditions: tuple[str, ...]
+    """When it holds."""
+    threshold: float
+    """That the claim is about: of a score, or of an error in units of a tube's form."""
+    spread: tuple[float, float]
+    """Within which the share that alpha bounds lies in 95 of 100 calibrations like this one; see `exceeding_spread`."""
+    miss_spread: tuple[float, float] | None
+    """The same of the share of misses, or above it; see `miss_spread`. None where nothing is said of them."""
+    num_calibration: int
+    """Episodes that gave the threshold: of a gate, the successful ones."""
+    files: dict[str, str]
+    """Name -> sha256 of every file beside it."""
+
+    @classmethod
+    def of(
+        cls,
+        claim: str,
+        conditions: tuple[str, ...],
+        limit: float,
+        n: int,
+        alpha: float,
+        files: Mapping[str, str],
+        misses: tuple[float, float] | None = None,
+    ) -> Certificate:
+        """Certify a threshold from n scores at alpha."""
+        return cls(VERSION, claim, conditions, limit, exceeding_spread(n, alpha), misses, n, dict(files))
+
+    def check(self, derived: Certificate, where: str = "") -> None:
+        """Compare with what its own files give.
+
+        Args:
             derived: Made again from the files.
-            source: How it is to be used.
             where: What it is, for messages.
 
         Raises:
             ValueError: Something is not what was certified; the message names it.
         """
         place = f"{where}: " if where else ""
-        if self.source.env_id != source.env_id:
-            raise ValueError(f"{place}calibrated in {self.source.env_id}, not in {source.env_id}; calibrate there")
-        if self.source.checkpoint != source.checkpoint:
-            raise ValueError(f"{place}the certificate is not of this checkpoint; calibrate again")
         for field in dataclasses.fields(self):
             said, found = getattr(self, field.name), getattr(derived, field.name)
             if said != found:
@@ -167,78 +119,35 @@ class Certificate:
                     f"{place}the certificate says {field.name} {said}, its files give {found}; calibrate again"
                 )
 
-    def gap(self, source: Source) -> str:
-        """Why the claim does not speak of episodes of this source, in words; empty where it does."""
-        if self.source.configuration != source.configuration:
-            return "calibrated on another environment or execution"
-        if self.source.chosen_by != source.chosen_by:
-            return f"calibrated on episodes in which {self.source.chosen_by} chose the chunks, not {source.chosen_by}"
-        return "" if self.source == source else "calibrated on something else"
 
-
-def derive_gate(calibration: Calibration) -> Gate:
-    """The gate that alarms in at most alpha of the successful episodes, and misses at most beta of the others.
-
-    Raises:
-        ValueError: There are too few successful episodes for a finite threshold, or no threshold keeps both promises.
-    """
-    alpha, beta, n = calibration.alpha, calibration.beta, len(calibration.successes)
-    if rank(n, alpha) > n:
-        raise ValueError(f"{too_few(n, alpha)} (of successful episodes)")
-    start = threshold(calibration.successes, alpha)
-    if math.isinf(start):
-        lost = int(np.isinf(calibration.successes).sum())
-        raise ValueError(f"{lost} of {n} calibration scores are infinite: no finite threshold keeps alpha {alpha}")
-    if (
-        beta is not None
-        and (found := calibrate_detector(calibration.successes, calibration.failures, alpha, beta)).reason
-    ):
-        raise ValueError(f"no threshold on score {calibration.score} keeps both promises: {found.reason}")
-    release = min(start, threshold(calibration.successes, RELEASE_ALPHA))
-    return Gate(calibration.score, calibration.num_samples, start, release)
-
-
-def gate_claim(gate: Gate, alpha: float, beta: float | None = None) -> str:
-    """What a gate on a score promises."""
-    misses = "failures that go unnoticed may be many"
-    if beta is not None:
-        misses = f"of those that fail, at most {beta:g} have none above it"
-    return (
-        f"of the episodes that succeed without interventions, at most {alpha:g} have a {gate.score} score above "
-        f"{gate.threshold:.6g} at any replanning, over the draw of calibration and new episodes; {misses}"
-    )
-
-
-def certify(
-    calibration: Calibration,
-    files: Mapping[str, str],
-    claim: str | None = None,
-    conditions: tuple[str, ...] = GATE_CONDITIONS,
-) -> Certificate:
-    """Write down what holds of the threshold that a calibration gives.
+def finite_threshold(scores: Float[np.ndarray, " n"], alpha: float, kind: str = "") -> float:
+    """The `threshold` of calibration scores.
 
     Args:
-        calibration: What it rests on.
-        files: Name -> sha256 of the files that are kept beside it.
-        claim: In words; by default that of a gate.
-        conditions: When it holds.
+        scores: One per episode.
+        alpha: In (0, 1).
+        kind: Which episodes they are of, for the message.
 
     Raises:
-        ValueError: See derive_gate.
+        ValueError: There are too few of them, or too many are infinite, for a finite one.
     """
-    gate, alpha, beta = derive_gate(calibration), calibration.alpha, calibration.beta
-    return Certificate(
-        claim=claim or gate_claim(gate, alpha, beta),
-        conditions=conditions,
-        alpha=alpha,
-        spread=exceeding_spread(len(calibration.successes), alpha),
-        beta=beta,
-        miss_spread=None if beta is None else miss_spread(len(calibration.failures), beta),
-        num_calibration=len(calibration.successes),
-        gate=gate,
-        source=calibration.source,
-        files=dict(files),
-    )
+    n = len(scores)
+    if rank(n, alpha) > n:
+        raise ValueError(f"{too_few(n, alpha)}{kind and f' (of {kind} episodes)'}")
+    found = threshold(scores, alpha)
+    if math.isinf(found):
+        lost = int(np.isinf(scores).sum())
+        raise ValueError(f"{lost} of {n} calibration scores are infinite: no finite threshold keeps alpha {alpha}")
+    return found
+
+
+def check_episodes(seeds: tuple[int, ...], peaks: tuple[float, ...]) -> None:
+    """Raise a ValueError where an episode stands twice, or its largest score is no number."""
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("calibration: an episode is there twice")
+    lost = sum(map(math.isnan, peaks))
+    if lost:
+        raise ValueError(f"{lost} of {len(peaks)} calibration scores are NaN")
 
 
 def hash_json(value: Any) -> str:

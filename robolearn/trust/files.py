@@ -1,13 +1,14 @@
 """What a calibration leaves in files beside the checkpoint, and the checks before it is used.
 
-    RUN/gate/certificate.json    what may be said of it, and the hash of every other file
-    RUN/gate/calibration.json    what it was made of: what was asked, and seed, largest score, success of each episode
-    RUN/gate/gate.json           what decides
-    RUN/gate/scores.safetensors  what its score was fitted to, where it was
+    RUN/gate/certificate.json      what may be said of it, its version, and the hash of every other file
+    RUN/gate/calibration.json      what was asked, and seed, largest score and success of each episode
+    RUN/gate/scores.safetensors    what its score was fitted to, where it was
+    RUN/tube/certificate.json      the same of a safety set
+    RUN/tube/calibration.json      what was asked, model and form of the tube, seed and largest error of each episode
+    RUN/tube/episodes.safetensors  what was observed and executed in them
 
-A safety set has the first three and two of its own in RUN/tube, see calibrated_set.py. All files of a calibration
-take their places together. When they are opened everything is derived again from the calibration episodes; of the
-certificate nothing is believed.
+All files of a calibration take their places together. When they are opened everything is derived again from the
+calibration episodes; of the certificate nothing is believed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from robolearn.config import from_json, read_json, to_json, write_json
@@ -24,13 +28,15 @@ from robolearn.files import finish_replacing, replacing_all
 from robolearn.policies.policy import CONFIG_FILE, WEIGHTS_FILE
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.execution import Execution
-from robolearn.trust.certificate import Calibration, Certificate, Source, certify, derive_gate, hash_json
-from robolearn.trust.gate import Gate
+from robolearn.trust.calibrated_set import CalibratedSet, SetCalibration
+from robolearn.trust.certificate import VERSION, Certificate, Source, hash_json
+from robolearn.trust.gate import GateCalibration
 from robolearn.trust.scores.fitted import FILE, save_fitted
+from robolearn.trust.sets import Motion
 
-CERTIFICATE, CALIBRATION, GATE = "certificate.json", "calibration.json", "gate.json"
-SET, EPISODES = "set.json", "episodes.safetensors"
-FILES = (CERTIFICATE, CALIBRATION, GATE, SET, EPISODES, FILE)
+CERTIFICATE, CALIBRATION, EPISODES = "certificate.json", "calibration.json", "episodes.safetensors"
+FILES = (CERTIFICATE, CALIBRATION, EPISODES, FILE)
+OF_VERSION_1 = ("gate.json", "set.json")
 
 
 def describe_source(
@@ -52,50 +58,47 @@ def describe_source(
     return Source(digest.hexdigest(), str(env.id), hash_json([place, to_json(execution, {}), dict(sampling)]))
 
 
-def save_gate(directory: Path, calibration: Calibration, fitted: Mapping[str, nn.Module] | None = None) -> Certificate:
-    """Derive a gate and write it with everything that it rests on.
+def save_gate(
+    directory: Path, calibration: GateCalibration, fitted: Mapping[str, nn.Module] | None = None
+) -> Certificate:
+    """Write what a gate rests on, and its certificate.
 
     Args:
         directory: Of the gate.
         calibration: What it is derived from.
-        fitted: The score's fitted part, by name.
+        fitted: What its score was fitted to, by name.
 
     Raises:
         ValueError: See derive_gate.
     """
-    return save_certified(
-        directory,
-        calibration,
-        lambda part: save_fitted(part, fitted or {}),
-        lambda hashes: certify(calibration, hashes),
-    )
+    return _save(directory, calibration, calibration.certify, lambda part: save_fitted(part, fitted or {}))
 
 
-def save_certified(
+def save_set(directory: Path, found: CalibratedSet) -> Certificate:
+    """Write what a safety set rests on, and its certificate."""
+
+    def write(part: Path) -> None:
+        save_file({**_joined("fitting", found.fitting), **_joined("calibrating", found.calibrating)}, part / EPISODES)
+
+    return _save(directory, found.calibration, found.certify, write)
+
+
+def _save(
     directory: Path,
-    calibration: Calibration,
+    calibration: Any,
+    certify: Callable[[Mapping[str, str]], Certificate],
     write: Callable[[Path], None],
-    certified: Callable[[dict[str, str]], Certificate],
 ) -> Certificate:
-    """Write calibration, gate and what else there is, then the certificate of these very files.
-
-    Args:
-        directory: Where to.
-        calibration: What was calibrated on.
-        write: Writes what else there is into a folder.
-        certified: Makes the certificate from the files' hashes.
-    """
-    gate = derive_gate(calibration)
-    with replacing_all(directory, FILES) as part:
+    """Write the calibration and what else there is, then the certificate of these very files."""
+    with replacing_all(directory, (*FILES, *OF_VERSION_1)) as part:
         write(part)
         write_json(part / CALIBRATION, to_json(calibration, {}))
-        write_json(part / GATE, to_json(gate, {}))
-        certificate = certified(hash_files(part))
+        certificate = certify(hash_files(part))
         write_json(part / CERTIFICATE, to_json(certificate, {}))
     return certificate
 
 
-def open_gate(directory: Path, source: Source, seeds: range) -> tuple[Gate, Certificate]:
+def open_gate(directory: Path, source: Source, seeds: range) -> tuple[GateCalibration, Certificate]:
     """Read a gate that is to be used on episodes with these seeds, and check all that was certified of it.
 
     Args:
@@ -106,38 +109,53 @@ def open_gate(directory: Path, source: Source, seeds: range) -> tuple[Gate, Cert
     Raises:
         ValueError: There is none, it is not what was certified, or it was calibrated on some of these seeds.
     """
-    gate, calibration, certificate = read_certified(directory)
-    hashes = check_files(directory, certificate)
-    certificate.check(certify(calibration, hashes), source, str(directory))
+    certificate = read_certificate(directory)
+    calibration: GateCalibration = read_record(GateCalibration, directory / CALIBRATION)
+    calibration.source.check(source, str(directory))
+    certificate.check(calibration.certify(check_files(directory, certificate)), str(directory))
     check_seeds(calibration.seeds, seeds)
-    return gate, certificate
+    return calibration, certificate
 
 
-def read_certified(directory: Path, flags: str = "") -> tuple[Gate, Calibration, Certificate]:
-    """Read what gates and safety sets have in common, and derive the threshold again.
+def open_set(directory: Path, source: Source, seeds: range) -> tuple[CalibratedSet, Certificate]:
+    """Read and check a safety set.
+
+    Whether the certificate speaks of the episodes in which it is to act depends on `choosing`.
 
     Args:
         directory: Where the files are.
-        flags: Of the command that makes them.
+        source: How it is to be used, but for the set itself.
+        seeds: On which episodes.
 
     Raises:
-        ValueError: There are none, one is damaged, or the threshold is not that of the calibration episodes.
+        ValueError: There is none, it is not what was certified, or it was made of some of these seeds.
+    """
+    certificate = read_certificate(directory, "--safety-set")
+    calibration: SetCalibration = read_record(SetCalibration, directory / CALIBRATION)
+    fitting, calibrating = (_parted(directory / EPISODES, name) for name in ("fitting", "calibrating"))
+    found = CalibratedSet(calibration, fitting, calibrating)
+    found.check(str(directory / CALIBRATION))
+    calibration.source.check(source, str(directory))
+    certificate.check(found.certify(check_files(directory, certificate)), str(directory))
+    check_seeds(found.seeds, seeds)
+    return found, certificate
+
+
+def read_certificate(directory: Path, flags: str = "") -> Certificate:
+    """Read a certificate, of which nothing is believed yet.
+
+    Args:
+        directory: Of the calibration.
+        flags: Of the command that makes it.
+
+    Raises:
+        ValueError: There is no calibration, or it is damaged or of another version.
     """
     finish_replacing(directory)
-    if not (directory / GATE).exists():
+    if not any((directory / name).exists() for name in (CERTIFICATE, CALIBRATION)):
         command = f"python -m robolearn calibrate {directory.parent} {flags}".rstrip()
         raise ValueError(f"{directory.parent} has no {directory.name}; make one with: {command}")
-    certificate: Certificate = read_record(Certificate, directory / CERTIFICATE)
-    calibration: Calibration = read_record(Calibration, directory / CALIBRATION)
-    gate: Gate = read_record(Gate, directory / GATE)
-    derived = derive_gate(calibration)
-    if gate != derived:
-        raise ValueError(
-            f"{directory / GATE}: the gate has threshold {gate.threshold:.6g} and release {gate.release:.6g} on score "
-            f"{gate.score}, its calibration episodes give {derived.threshold:.6g} and {derived.release:.6g} on "
-            f"{derived.score}; calibrate again"
-        )
-    return gate, calibration, certificate
+    return read_record(Certificate, directory / CERTIFICATE)
 
 
 def check_files(directory: Path, certificate: Certificate) -> dict[str, str]:
@@ -169,7 +187,10 @@ def read_record(kind: Any, path: Path) -> Any:
         ValueError: The file is missing or damaged, or holds something else; the message begins with its path.
     """
     try:
-        return from_json(kind, read_json(path), {}, kind.__name__)
+        data = read_json(path)
+        if kind is Certificate and isinstance(data, dict) and (version := data.get("version", 1)) != VERSION:
+            raise ValueError(f"{path} is of version {version!r:.20}, and version {VERSION} is read")
+        return from_json(kind, data, {}, kind.__name__)
     except ValueError as error:
         text = str(error)
         place = "" if text.startswith(str(path)) else f"{path}: "
@@ -184,3 +205,34 @@ def hash_files(directory: Path) -> dict[str, str]:
 def hash_file(path: Path) -> str:
     """sha256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _joined(name: str, motions: Sequence[Motion]) -> dict[str, np.ndarray]:
+    return {
+        f"{name}.states": np.concatenate([m.states for m in motions]),
+        f"{name}.actions": np.concatenate([m.actions for m in motions]),
+        f"{name}.lengths": np.array([len(m.actions) for m in motions]),
+    }
+
+
+def _parted(path: Path, name: str) -> tuple[Motion, ...]:
+    """Read episodes.
+
+    Raises:
+        ValueError: The file is missing or damaged.
+    """
+    try:
+        arrays = load_file(path)
+        states, actions, lengths = (arrays[f"{name}.{part}"] for part in ("states", "actions", "lengths"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; calibrate again") from None
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"{path}: damaged ({error}); calibrate again") from None
+    whole = states.ndim == actions.ndim == 2 and lengths.ndim == 1 and lengths.dtype.kind == "i"
+    if not whole or not len(lengths) or lengths.min() < 0:
+        raise ValueError(f"{path}: damaged (it holds no episodes); calibrate again")
+    if (len(states), len(actions)) != (lengths.sum() + len(lengths), lengths.sum()):
+        raise ValueError(f"{path}: damaged (its episodes do not fit their lengths); calibrate again")
+    ends = np.cumsum(lengths)[:-1]  # a state more than actions in each
+    parts = zip(np.split(states, ends + np.arange(1, len(lengths))), np.split(actions, ends), strict=True)
+    return tuple(Motion(*part) for part in parts)

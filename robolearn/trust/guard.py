@@ -16,10 +16,10 @@ from robolearn.rollout.evaluation import time_calls
 from robolearn.rollout.execution import Execution
 from robolearn.starts import judged
 from robolearn.trust.calibrate import make_guarded
-from robolearn.trust.calibrated_set import choosing
+from robolearn.trust.calibrated_set import SetCalibration, choosing
 from robolearn.trust.certificate import Certificate, Source
-from robolearn.trust.files import open_gate
-from robolearn.trust.gate import Gate
+from robolearn.trust.files import open_gate, open_set
+from robolearn.trust.gate import Gate, GateCalibration
 from robolearn.trust.guarded import Fallback, GuardedController
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.scores.fitted import load_fitted
@@ -33,7 +33,6 @@ from robolearn.trust.summary import (
     intervened_share,
     share_of,
 )
-from robolearn.trust.tube_files import open_set
 from robolearn.types import Trajectory
 
 
@@ -46,7 +45,7 @@ class Guard:
         gate: Decides by a score; None for none.
         fitted: The score's fitted part, by name.
         safety_set: Decides by what a chunk will do; None for none.
-        certificates: What may be said of each, "gate" and "safety set".
+        promises: What each promises, "gate" and "safety set".
         gaps: Why a certificate does not speak of how it is used here, in words; none where all do.
         fallback: See GuardedController.
         budget: See GuardedController.
@@ -56,7 +55,7 @@ class Guard:
     gate: Gate | None
     fitted: dict[str, nn.Module]
     safety_set: SafetySet | None
-    certificates: dict[str, Certificate]
+    promises: dict[str, Promise]
     gaps: tuple[str, ...]
     fallback: Fallback
     budget: int | None
@@ -89,18 +88,20 @@ class Guard:
         Raises:
             ValueError: See open_gate.
         """
-        certificates: dict[str, Certificate] = {}
-        opened_gate, opened_set, fitted = None, None, {}
+        opened: dict[str, tuple[GateCalibration | SetCalibration, Certificate]] = {}
+        opened_gate, opened_set, fitted, used = None, None, {}, source
         if gate:
-            opened_gate, certificates["gate"] = open_gate(run / "gate", source, seeds)
+            calibration, certificate = open_gate(run / "gate", source, seeds)
+            opened["gate"], opened_gate = (calibration, certificate), calibration.derive_gate()
             fitted = load_fitted(run / "gate", [opened_gate.score], ensemble.device)
-        used = source
         if safety_set:
-            opened_set, certificates["safety set"] = open_set(run / "tube", source, seeds)
+            found, certificate = open_set(run / "tube", source, seeds)
+            opened["safety set"], opened_set = (found.calibration, certificate), found.safety_set
             used = choosing(source, opened_set, fallback)
-        gaps = [(name, certificate.gap(used)) for name, certificate in certificates.items()]
+        promises = {name: Promise(asked.alpha, *said.spread) for name, (asked, said) in opened.items()}
+        gaps = [(name, asked.source.gap(used)) for name, (asked, _) in opened.items()]
         named = tuple(f"{name}: {gap}" for name, gap in gaps if gap)
-        return cls(ensemble, opened_gate, fitted, opened_set, certificates, named, fallback, budget)
+        return cls(ensemble, opened_gate, fitted, opened_set, promises, named, fallback, budget)
 
     @property
     def covered(self) -> bool:
@@ -136,7 +137,7 @@ class Guard:
         return GateSummary(
             score=None if self.gate is None else self.gate.score,
             threshold=np.inf if self.gate is None else self.gate.threshold,
-            promise=self._promise("gate"),
+            promise=self.promises.get("gate"),
             safety_set=self.safety_set is not None,
             tube=self._summarize_tube(trajectories),
             fallback=self.fallback,
@@ -149,17 +150,11 @@ class Guard:
             budgets=tuple(budget_point(budget, judged(runs), period) for budget, runs in limited.items()),
         )
 
-    def _promise(self, name: str) -> Promise | None:
-        certificate = self.certificates.get(name)
-        return None if certificate is None else Promise(certificate.alpha, *certificate.spread)
-
     def _summarize_tube(self, trajectories: Sequence[Trajectory]) -> TubeSummary | None:
         if self.safety_set is None:
             return None
         left = self.safety_set.left([Motion.of(t, self.safety_set.key) for t in trajectories])
-        promise = self._promise("safety set")
-        assert promise is not None, "a safety set is opened with its certificate"
-        return TubeSummary(share_of(trajectories, left), promise)
+        return TubeSummary(share_of(trajectories, left), self.promises["safety set"])
 
     def measure_latency(self, trajectory: Trajectory, period: int, repeats: int = 100) -> dict[str, float]:
         """Time that score and gate take at a replanning of one environment, beside the policy's own.

@@ -12,8 +12,8 @@ from robolearn.data.store import DemoStore
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.training.run import Run
-from robolearn.trust.certificate import Calibration
 from robolearn.trust.files import describe_source, save_gate
+from robolearn.trust.gate import GateCalibration
 
 SMALL = ["--threads", "1", "--device", "cpu"]
 LOOK = ["--episodes", "6", "--videos", "0", *SMALL]
@@ -39,7 +39,7 @@ def give_gate(run, score, threshold, **changes):
     source = describe_source(opened.members(), opened.config().env, Execution(2), {"sampler": None, "steps": None})
     peaks = tuple(threshold - 0.01 * i for i in range(20))
     episodes = (tuple(range(700_000, 700_020)), peaks, (True,) * 20)
-    save_gate(run / "gate", Calibration(dataclasses.replace(source, **changes), score, 4, 0.1, None, *episodes))
+    save_gate(run / "gate", GateCalibration(dataclasses.replace(source, **changes), score, 4, 0.1, None, *episodes))
 
 
 def summary(run):
@@ -131,9 +131,9 @@ def test_a_run_without_a_gate_says_how_to_make_one(run, eval_main):
 
 def test_another_threshold_or_checkpoint_is_refused(run, eval_main, train_main):
     give_gate(run, "disagreement", 1.0)
-    path = run / "gate" / "gate.json"
+    path = run / "gate" / "certificate.json"
     write_json(path, {**read_json(path), "threshold": 2.0})
-    with pytest.raises(ValueError, match="the gate has threshold 2 "):
+    with pytest.raises(ValueError, match=r"the certificate says threshold 2.0, its files give 1.0; calibrate again"):
         eval_main([str(run), "--gate", *LOOK])
     give_gate(run, "disagreement", 1.0)
     train_main(["--resume", str(run), "--steps", "4"])
@@ -162,7 +162,7 @@ def refused(capsys, *arguments):
 )
 def test_what_calibrate_refuses(run, capsys, flags, message):
     assert message in refused(capsys, str(run), *flags, *SMALL)
-    assert not (run / "gate" / "gate.json").exists()
+    assert not (run / "gate" / "calibration.json").exists()
 
 
 def test_too_few_successes_are_refused(run, capsys):

@@ -12,9 +12,9 @@ from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.trust.calibrated_set import calibrate_again, calibrate_set, choosing
-from robolearn.trust.certificate import Calibration, Source
-from robolearn.trust.files import describe_source, hash_files, open_gate, save_gate
-from robolearn.trust.tube_files import open_set, save_set
+from robolearn.trust.certificate import Source
+from robolearn.trust.files import describe_source, hash_files, open_gate, open_set, save_gate, save_set
+from robolearn.trust.gate import GateCalibration
 from robolearn.types import Trajectory
 
 SOURCE = Source("weights", "envs:robolearn/Avoid-v0", "options")
@@ -26,7 +26,7 @@ def gate(tmp_path):
     """The directory of a gate on 30 episodes."""
     rng = np.random.default_rng(0)
     episodes = (tuple(range(30)), tuple(rng.random(30).tolist()), (True,) * 25 + (False,) * 5)
-    save_gate(tmp_path / "gate", Calibration(SOURCE, "stac", 8, 0.1, None, *episodes))
+    save_gate(tmp_path / "gate", GateCalibration(SOURCE, "stac", 8, 0.1, None, *episodes))
     return tmp_path / "gate"
 
 
@@ -68,30 +68,51 @@ def certify_again(directory):
 
 def test_what_was_not_changed_is_opened(gate, tube):
     found, certificate = open_gate(gate, SOURCE, NEW)
-    assert certificate.gate == found
-    assert set(certificate.files) == {"gate.json", "calibration.json"}
+    assert certificate.threshold == found.derive_gate().threshold
+    assert set(certificate.files) == {"calibration.json"}
     found, certificate = open_set(tube, SOURCE, NEW)
-    assert found.radius.min() > 0
-    assert set(certificate.files) == {"gate.json", "calibration.json", "set.json", "episodes.safetensors"}
+    assert certificate.threshold == found.safety_set.height
+    assert found.safety_set.radius.min() > 0
+    assert set(certificate.files) == {"calibration.json", "episodes.safetensors"}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"threshold": 2.0}, "the gate has threshold 2 "),
-        ({"release": 0.0}, "release 0 "),
-        ({"threshold": math.nan}, "expected float, found nan"),
-        ({"score": "entropy"}, "on score entropy, its calibration episodes give .* on stac"),
-        ({"num_samples": 2}, "calibrate again"),
+        ({"peaks": [2.0] * 30}, "the certificate says claim .* above 2 at any replanning"),
+        ({"peaks": [math.nan] * 30}, "expected float, found nan"),
+        ({"score": "entropy"}, "the certificate says claim .* a stac score .*, its files give .* a entropy score"),
+        ({"num_samples": 2}, "every member draws 8 samples.*, its files give .* 2 samples"),
+        ({"alpha": 0.2}, "at most 0.1 .*, its files give .* at most 0.2"),
+        ({"beta": 0.5}, "no threshold on score stac keeps both promises"),
+        ({"success": [True] * 30}, "the certificate says"),
     ],
 )
 def test_an_edited_gate_is_refused(gate, changes, message):
-    edit(gate / "gate.json", **changes)
-    with pytest.raises(ValueError, match=message):
+    """Also by somebody who makes the hash that of the edited file."""
+    edit(gate / "calibration.json", **changes)
+    with pytest.raises(ValueError, match="calibrate again"):
         open_gate(gate, SOURCE, NEW)
     certify_again(gate)
     with pytest.raises(ValueError, match=message):
         open_gate(gate, SOURCE, NEW)
+
+
+@pytest.mark.parametrize("kind", ["gate", "tube"])
+def test_what_an_earlier_version_wrote_is_refused_in_one_line(request, kind):
+    """Version 1 had a gate beside what it is derived from, and numbered nothing."""
+    directory, open_it = request.getfixturevalue(kind), open_gate if kind == "gate" else open_set
+    path = directory / "certificate.json"
+    old = {name: value for name, value in read_json(path).items() if name not in ("version", "threshold")}
+    write_json(path, {**old, "alpha": 0.1, "beta": None, "gate": {"threshold": 1.0}})
+    write_json(directory / "gate.json", {"threshold": 1.0})
+    with pytest.raises(ValueError, match=r"certificate.json is of version 1, and version 2 is read; calibrate again$"):
+        open_it(directory, SOURCE, NEW)
+    if kind == "gate":
+        calibration = GateCalibration(SOURCE, "stac", 8, 0.4, None, (1, 2, 3), (0.1, 0.2, 0.3), (True,) * 3)
+        save_gate(directory, calibration)
+        assert open_gate(directory, SOURCE, NEW)[0] == calibration
+        assert not (directory / "gate.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -104,6 +125,8 @@ def test_an_edited_gate_is_refused(gate, changes, message):
         {"conditions": []},
         {"num_calibration": 1000},
         {"spread": [0.0, 0.001]},
+        {"threshold": 1.0},
+        {"version": 3},
         {"gate": {"score": "entropy", "num_samples": 8, "threshold": 1.0, "release": 0.5}},
         {"files": {}},
         {"source": {"checkpoint": "weights", "env_id": SOURCE.env_id, "configuration": "x", "chosen_by": "the policy"}},
@@ -118,7 +141,15 @@ def test_an_edited_certificate_is_refused(request, kind, changes):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"alpha": 0.01}, {"score": "entropy"}, {"success": [True] * 30}, {"seeds": [*range(1, 31)]}]
+    "changes",
+    [
+        {"alpha": 0.01},
+        {"score": "entropy"},
+        {"success": [True] * 30},
+        {"seeds": [*range(1, 31)]},
+        {"source": {"checkpoint": "weights", "env_id": SOURCE.env_id, "configuration": "x", "chosen_by": "the policy"}},
+        {"source": {"checkpoint": "weights", "env_id": SOURCE.env_id, "configuration": "options", "chosen_by": "x"}},
+    ],
 )
 def test_edited_calibration_episodes_are_refused(gate, changes):
     edit(gate / "calibration.json", **changes)
@@ -126,7 +157,7 @@ def test_edited_calibration_episodes_are_refused(gate, changes):
         open_gate(gate, SOURCE, NEW)
 
 
-@pytest.mark.parametrize("name", ["set.json", "gate.json", "calibration.json", "episodes.safetensors"])
+@pytest.mark.parametrize("name", ["calibration.json", "episodes.safetensors"])
 def test_every_file_of_a_set_is_hashed(tube, name):
     """One more space is enough; of the episodes another header."""
     path = tube / name
@@ -150,11 +181,15 @@ def test_a_fitted_score_is_hashed(gate):
     [
         ("scale", lambda x: [v / 1000 for v in x], "the scale are not those of its episodes"),
         ("scale", lambda x: [-v for v in x], "the scale are not"),
-        ("scale", lambda x: [math.nan for _ in x], "Description.scale: expected float, found nan"),
+        ("scale", lambda x: [math.nan for _ in x], "SetCalibration.scale: expected float, found nan"),
         ("scale", lambda x: x[:-1], "the scale are not|largest errors are not"),
         ("scale", lambda x: [], "the tube has no steps"),
         ("weights", lambda x: [[2 * v for v in row] for row in x], "the weights are not those of its episodes"),
-        ("weights", lambda x: [[math.nan for _ in row] for row in x], "Description.weights: expected float, found nan"),
+        (
+            "weights",
+            lambda x: [[math.nan for _ in row] for row in x],
+            "SetCalibration.weights: expected float, found nan",
+        ),
         ("weights", lambda x: x[:1], "the weights are not"),
         ("position", lambda x: [1, 0][:1], "the scale are not"),
         ("position", lambda x: [0, 7], "must be numbers of 'state'"),
@@ -163,7 +198,7 @@ def test_a_fitted_score_is_hashed(gate):
 )
 def test_a_set_is_derived_again_from_its_episodes(tube, field, change, message):
     """Also by somebody who makes the hash that of the edited file."""
-    path = tube / "set.json"
+    path = tube / "calibration.json"
     edit(path, **{field: change(read_json(path)[field])})
     with pytest.raises(ValueError, match=r"calibrate again|must be numbers"):
         open_set(tube, SOURCE, NEW)
@@ -175,16 +210,9 @@ def test_a_set_is_derived_again_from_its_episodes(tube, field, change, message):
 
 def test_a_height_that_its_episodes_do_not_give_is_refused(tube):
     """Threshold, peaks, certificate and hashes all fit each other, but not the episodes."""
-    for name in ("gate.json", "calibration.json", "certificate.json"):
-        path = tube / name
-        value = read_json(path)
-        for part in (value, value.get("gate", {})):
-            for field in ("threshold", "release"):
-                if field in part:
-                    part[field] /= 1024
-        if "peaks" in value:
-            value["peaks"] = [peak / 1024 for peak in value["peaks"]]
-        write_json(path, value)
+    for name, field in (("calibration.json", "peaks"), ("certificate.json", "threshold")):
+        value = read_json(tube / name)[field]
+        edit(tube / name, **{field: [peak / 1024 for peak in value] if field == "peaks" else value / 1024})
     certify_again(tube)
     with pytest.raises(ValueError, match="the largest errors are not those of its episodes"):
         open_set(tube, SOURCE, NEW)
@@ -211,7 +239,7 @@ def test_odd_episodes_are_refused(tube, change, message):
         open_set(tube, SOURCE, NEW)
 
 
-@pytest.mark.parametrize("name", ["set.json", "calibration.json", "certificate.json", "episodes.safetensors"])
+@pytest.mark.parametrize("name", ["calibration.json", "certificate.json", "episodes.safetensors"])
 def test_a_missing_or_damaged_file_is_named(tube, name):
     (tube / name).write_bytes(b"{]")
     with pytest.raises(ValueError, match=name):
@@ -247,18 +275,18 @@ def test_a_tube_is_widened_until_the_episodes_in_which_it_acts_ask_for_no_more()
     acting = choosing(SOURCE, first.safety_set, "hold")
     wider = calibrate_again(first, [trajectory(seed, noise=0.05) for seed in range(100, 140)], acting)
     assert wider.safety_set.height > first.safety_set.height
-    assert wider.described.acted == first.safety_set.height
+    assert wider.calibration.acted == first.safety_set.height
     assert not wider.confirmed
     again = choosing(SOURCE, wider.safety_set, "hold")
     found = calibrate_again(wider, [trajectory(seed) for seed in range(200, 240)], again)
     assert found.confirmed
     assert found.safety_set.height == wider.safety_set.height
     assert found.calibration.seeds == tuple(range(200, 240))
-    assert set(found.described.seeds) == {*range(60), *range(100, 140), *range(200, 240)}
+    assert set(found.seeds) == {*range(60), *range(100, 140), *range(200, 240)}
     for one, covers in ((first, False), (wider, False), (found, True)):
         used = choosing(SOURCE, one.safety_set, "hold")
-        assert (one.certify({}).gap(used) == "") == covers
-        assert one.certify({}).gap(choosing(SOURCE, one.safety_set, "stop"))
+        assert (one.calibration.source.gap(used) == "") == covers
+        assert one.calibration.source.gap(choosing(SOURCE, one.safety_set, "stop"))
     assert [one.calibration.source for one in (first, wider, found)] == [SOURCE, acting, again]
 
 
@@ -269,9 +297,10 @@ def test_a_set_that_was_calibrated_again_is_kept(tmp_path):
     )
     save_set(tmp_path / "tube", found)
     opened, certificate = open_set(tmp_path / "tube", SOURCE, NEW)
-    assert opened.height == found.safety_set.height
-    assert (certificate.gap(choosing(SOURCE, opened, "hold")) == "") == found.confirmed
-    edit(tmp_path / "tube" / "set.json", acted=1e-3)
+    assert opened.safety_set.height == certificate.threshold == found.safety_set.height
+    acting = choosing(SOURCE, opened.safety_set, "hold")
+    assert (opened.calibration.source.gap(acting) == "") == found.confirmed
+    edit(tmp_path / "tube" / "calibration.json", acted=1e-3)
     with pytest.raises(ValueError, match="calibrate again"):
         open_set(tmp_path / "tube", SOURCE, NEW)
 

@@ -12,9 +12,9 @@ from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.trust.calibrated_set import calibrate_set
 from robolearn.trust.certificate import Source
+from robolearn.trust.files import open_set, save_set
 from robolearn.trust.guarded import GuardedController
 from robolearn.trust.sets import Motion
-from robolearn.trust.tube_files import open_set, save_set
 from tests.trust.test_guarded import AtPlans
 
 AVOID = "envs:robolearn/Avoid-v0"
@@ -72,7 +72,7 @@ def test_a_safety_set_keeps_clear_also_of_a_moved_cylinder(ahead, tmp_path, move
     found, _ = open_set(tmp_path / "tube", source, range(1000, 1100))
     env = {"moved": moved}
     bare = run(ahead, 40, Execution(4, candidates=16), env)
-    safe = run(ahead, 40, Execution(4, candidates=16), env, safety_set=found, fallback="hold")
+    safe = run(ahead, 40, Execution(4, candidates=16), env, safety_set=found.safety_set, fallback="hold")
     hits = [sum(t.reason == "failure" for t in runs) for runs in (bare, safe)]
     assert all(0 <= t.signals["admissible"].min() <= t.signals["admissible"].max() <= 1 for t in safe)
     assert min(t.signals["admissible"].min() for t in safe) < 1
