@@ -14,6 +14,7 @@ from robolearn.trust.gate import Gate
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.scores.fitted import fit_scores
 from robolearn.trust.scores.registry import SCORES
+from robolearn.trust.scores.score import Score
 from robolearn.types import Trajectory
 
 FINITE = ("exact-disagreement", "exact-entropy")
@@ -133,6 +134,15 @@ def test_a_new_episode_has_no_plan_to_compare_with(make_policy):
     monitor.forget(np.array([0]))
     found = monitor.watch(slots, *look(rng, 2)[1:])[0]
     assert found["stac"][0] == 0 < found["stac"][1]
+
+
+def test_a_score_sees_what_was_sampled_before(make_policy, monkeypatch):
+    seen = []
+    probe = Score("probe", lambda one: seen.append(one) or one.samples[0].mean((1, 2, 3)))
+    monkeypatch.setitem(SCORES, "probe", probe)
+    watched(Ensemble([make_policy(FlowConfig(), seed=seed) for seed in range(2)]), ["probe"])
+    assert torch.equal(seen[1].before[:3], seen[0].samples[0, :3])
+    assert seen[1].before.abs().max() > 0 == seen[0].before.abs().max()
 
 
 def test_the_clock_counts_the_steps_of_an_episode(make_policy):
