@@ -89,6 +89,7 @@ STARTS = (
     "python -m robolearn",
     "python benchmarks/",
     "python -m benchmarks.",
+    "python -m tests.",
     "make ",
 )
 

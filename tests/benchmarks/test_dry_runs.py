@@ -15,7 +15,6 @@ from robolearn.types import Episode
 ROOT = Path(__file__).parents[2]
 # File or package -> what its dry run needs beside --dry-run, in the folder that `prepared` makes.
 BENCHMARKS: dict[str, str] = {
-    "broken_inputs": "",
     "conformal.py": "--out out.json",
     "dynamics.py": "--out out.json",
     "ensembles.py": "--out out.json",
@@ -23,7 +22,6 @@ BENCHMARKS: dict[str, str] = {
     "execution.py": "runs/avoid --out out.json",
     "gpu.py": "--device cpu",
     "human.py": "pusht pusht.zarr --out out.json",
-    "kills": "",
     "loader.py": "--store datasets/avoid.zarr --out out.json",
     "padding_and_rates.py": "--out out",
     "perception.py": "--dataset datasets/avoid_pixels.zarr --out out.json",
@@ -35,15 +33,22 @@ BENCHMARKS: dict[str, str] = {
     "take_over.py": "",
     "train_step.py": "--out out.json",
 }
+CAMPAIGNS = ("tests/campaigns/broken_inputs", "tests/campaigns/kills")
 # What only reads what a benchmark wrote, and has tests of its own.
 READERS = ("padding_and_rates_summary.py",)
 # Those of a second or two.
 QUICK = ("conformal.py", "exact_scores.py", "loader.py", "train_step.py")
 
 
+def source(name: str) -> Path:
+    path = ROOT / (name if name in CAMPAIGNS else f"benchmarks/{name}")
+    return path if path.suffix else path / "__main__.py"
+
+
 def command(name: str, arguments: str) -> list[str]:
-    where = ["-m", f"benchmarks.{name}"] if "." not in name else [str(ROOT / "benchmarks" / name)]
-    return [sys.executable, *where, *arguments.split()]
+    path = source(name)
+    module = ".".join(path.parent.relative_to(ROOT).parts)
+    return [sys.executable, *(["-m", module] if path.stem == "__main__" else [str(path)]), *arguments.split()]
 
 
 def run(name: str, arguments: str, folder: Path) -> str:
@@ -84,11 +89,10 @@ def test_every_benchmark_is_listed():
     assert there == {*BENCHMARKS, *READERS}
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", [*BENCHMARKS, *CAMPAIGNS])
 def test_every_benchmark_offers_a_dry_run(name):
     """Read from the source: starting 17 Pythons takes longer than a test should."""
-    path = ROOT / "benchmarks" / (name if "." in name else f"{name}/__main__.py")
-    assert '"--dry-run"' in path.read_text()
+    assert '"--dry-run"' in source(name).read_text()
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -99,13 +103,13 @@ def test_quick_dry_runs(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name not in QUICK])
+@pytest.mark.parametrize("name", [name for name in (*BENCHMARKS, *CAMPAIGNS) if name not in QUICK])
 def test_dry_runs(name, prepared):
     if name == "human.py":
         pytest.importorskip("gym_pusht")
     before = {path: path.stat().st_mtime_ns for path in (ROOT / "docs" / "results").iterdir()}
     (prepared / "out.json").unlink(missing_ok=True)  # of another benchmark, which is not to be gone on with
-    run(name, f"{BENCHMARKS[name]} --dry-run", prepared)
+    run(name, f"{BENCHMARKS.get(name, '')} --dry-run", prepared)
     assert {path: path.stat().st_mtime_ns for path in (ROOT / "docs" / "results").iterdir()} == before
 
 

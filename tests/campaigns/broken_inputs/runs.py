@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 from safetensors.numpy import load_file
 
-from benchmarks.broken_inputs.mutations import Rng, break_bytes, break_document, break_tensors
-from benchmarks.broken_inputs.subjects import Subject, write_store
-from benchmarks.kills.training import CPU, load_command
-from benchmarks.kills.work import ENV
 from robolearn.cli import main as cli
+from tests.campaigns.broken_inputs.mutations import Rng, break_bytes, break_document, break_tensors
+from tests.campaigns.broken_inputs.subjects import Subject, write_store
+from tests.campaigns.kills.training import CPU, load_command
+from tests.campaigns.kills.work import ENV
 
 train_module, eval_module = load_command("train"), load_command("eval")
 MODEL = ("flow", "mlp", "--backbone.width", "8", "--backbone.depth", "1", "--amp", "off", "--no-wandb")

@@ -1,4 +1,6 @@
-"""Kill collect, train, calibrate and eval at every kind of moment, and see what is left: python -m benchmarks.kills.
+"""Kill collect, train, calibrate and eval at every kind of moment, and see what is left.
+
+    python -m tests.campaigns.kills
 
 A trial runs a command in a forked process that is killed (SIGKILL, or stopped by SIGTERM) before its n-th operation on
 a file, or a moment after it, alone or beside a second process that runs the same command. Then it is checked that what
@@ -22,13 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.kills.judging import Calibrate, Evaluate
-from benchmarks.kills.process import Command, Kill
-from benchmarks.kills.training import Train
-from benchmarks.kills.work import Collect, Work, succeed
 from robolearn import seeds
 from robolearn.config import write_json
 from robolearn.report.facts import machine_facts
+from tests.campaigns.kills.judging import Calibrate, Evaluate
+from tests.campaigns.kills.process import Command, Kill
+from tests.campaigns.kills.training import Train
+from tests.campaigns.kills.work import Collect, Work, succeed
 
 
 def works(folder: Path) -> list[Work]:

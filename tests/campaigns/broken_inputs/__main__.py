@@ -1,4 +1,4 @@
-"""Give the commands broken inputs and see how they end: python -m benchmarks.broken_inputs.
+"""Give the commands broken inputs and see how they end: python -m tests.campaigns.broken_inputs.
 
 Whole stores, zips, runs, gates and safety sets are made once. Every case breaks a copy of one, or gives an option a
 value that it cannot have, and runs a command on it in a fork of this process. It has to be refused in one line, or
@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.broken_inputs.process import LIMIT_MB, Ended, attempt
-from benchmarks.broken_inputs.runs import Checkpoint, Flags, Gate, Resumed, RunFiles, Tube
-from benchmarks.broken_inputs.subjects import Foreign, Store, Subject, Zip
 from robolearn import seeds
 from robolearn.config import write_json
 from robolearn.report.facts import machine_facts
+from tests.campaigns.broken_inputs.process import LIMIT_MB, Ended, attempt
+from tests.campaigns.broken_inputs.runs import Checkpoint, Flags, Gate, Resumed, RunFiles, Tube
+from tests.campaigns.broken_inputs.subjects import Foreign, Store, Subject, Zip
 
 SUBJECTS: dict[str, type[Subject]] = {
     kind.name: kind for kind in (Store, Foreign, Zip, Checkpoint, Resumed, RunFiles, Gate, Tube, Flags)

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.kills.process import Command, Ended
 from robolearn.cli import main as cli
 from robolearn.data import collect as collecting
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter, is_unbegun
+from tests.campaigns.kills.process import Command, Ended
 
-ENV, EXPERT = (f"benchmarks.kills.point:benchmark/{name}-v0" for name in ("Point", "Points"))
+ENV, EXPERT = (f"tests.campaigns.kills.point:benchmark/{name}-v0" for name in ("Point", "Points"))
 
 
 class Work(ABC):

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kills.training import CPU, WithRun, load_command
-from benchmarks.kills.work import ENV, succeed
 from robolearn import seeds
 from robolearn.cli import main as cli
 from robolearn.files import finish_replacing
+from tests.campaigns.kills.training import CPU, WithRun, load_command
+from tests.campaigns.kills.work import ENV, succeed
 
 eval_module = load_command("eval")
 OLDER_GATE, NEWER_GATE = (seeds.CALIBRATION.start + further for further in (0, 100))

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import zarr
 
-from benchmarks.broken_inputs.mutations import BYTES, Rng, break_bytes, break_document, flip
-from benchmarks.kills.work import ENV
 from robolearn import seeds
 from robolearn.cli import main as cli
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
+from tests.campaigns.broken_inputs.mutations import BYTES, Rng, break_bytes, break_document, flip
+from tests.campaigns.kills.work import ENV
 
 LENGTHS = (5, 7, 6, 9)
 DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")

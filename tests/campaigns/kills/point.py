@@ -78,5 +78,5 @@ class Points(VectorEnv):
         )
 
 
-gym.register("benchmark/Point-v0", entry_point="benchmarks.kills.point:Point")
-gym.register("benchmark/Points-v0", vector_entry_point="benchmarks.kills.point:Points")
+gym.register("benchmark/Point-v0", entry_point="tests.campaigns.kills.point:Point")
+gym.register("benchmark/Points-v0", vector_entry_point="tests.campaigns.kills.point:Points")

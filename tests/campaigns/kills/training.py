@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kills.work import EXPERT, Work, succeed
 from robolearn.cli import main as cli
 from robolearn.training.run import Run
+from tests.campaigns.kills.work import EXPERT, Work, succeed
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CPU = ["--device", "cpu", "--threads", "1"]
 
 

@@ -1,4 +1,4 @@
-"""A few of the trials of `python -m benchmarks.kills`: what a kill leaves is whole, and the command goes on from it."""
+"""A few trials of `python -m tests.campaigns.kills`: what a kill leaves is whole, and the command goes on from it."""
 
 import signal
 import subprocess
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TRIAL = """
 import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from benchmarks.kills.__main__ import trial, works
-from benchmarks.kills.process import Kill
+from tests.campaigns.kills.__main__ import trial, works
+from tests.campaigns.kills.process import Kill
 wanted = {work.name: work for work in works(Path(sys.argv[1]))}
 for name, operation, signum, two in eval(sys.argv[2]):
     wrong = trial(wanted[name], Kill(operation, 0.0, signum), two=two)
