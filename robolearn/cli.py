@@ -233,15 +233,20 @@ def calibrate(
 
 
 def bench(
-    what: Annotated[Positional[Literal["triangle", "latency", "cost"]], arg(metavar="{triangle,latency,cost}")],
+    what: Annotated[
+        Positional[Literal["triangle", "latency", "cost", "pack"]], arg(metavar="{triangle,latency,cost,pack}")
+    ],
     *,
     task: tuple[str, ...] = ("avoid",),
     rows: tuple[str, ...] = (),
     seeds: tuple[int, ...] = tuple(seeds.TRAININGS[:3]),
     budget: tuple[str, ...] = ("compute",),
     data: Path = Path("datasets"),
-    runs: Path = Path("runs/triangle"),
-    out: Path = Path("docs/results/triangle"),
+    env_id: Annotated[str | None, arg(name="env.id")] = None,
+    steps: int | None = None,
+    runs: Path | None = None,
+    kept: Path | None = None,
+    out: Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int = 1,
 ) -> None:
@@ -251,47 +256,66 @@ def bench(
 
     Args:
         what: triangle trains and measures; latency measures that of finished rows again, for a quiet machine; cost
-            prints what a training step of each row costs.
+            prints what a training step of each row costs; pack puts what is finished into one file, KEPT.
         task: Tasks, such as avoid.
         rows: Rows, such as flow diffusion; all by default.
         seeds: Training seeds.
         budget: compute, equal training compute; converged, three times as much.
-        data: Folder that holds the demonstrations, one store per task.
-        runs: Where runs and raw results go.
-        out: Path, without suffix, of the .json, .md and .png that hold all results in runs, also earlier ones.
+        data: Folder that holds the demonstrations, one store per task; or a store of your own, which then is the task.
+        env_id: Environment for a store of your own; by default the one it names.
+        steps: Training steps of the row flow on a store of your own, by default 18000; the others take as long.
+        runs: Where runs and raw results go; by default runs/triangle, for a store of your own runs/bench.
+        kept: Raw results in one file, which count where RUNS has none; by default what was published beside
+            runs/triangle, and none beside other runs.
+        out: Path, without suffix, of the .json, .md and .png that hold all results in runs, also earlier ones; by
+            default docs/results/triangle, for a store of your own RUNS/TASK/results.
         device: Where to train and sample; auto takes the GPU if there is one.
         threads: CPU threads; a process per core does more than a thread per core.
     """
+    from robolearn.bench.comparison import is_store, own, published
     from robolearn.bench.cost import measure_cost
     from robolearn.bench.expert import ask_expert
+    from robolearn.bench.kept import NOTHING, pack, read_kept
     from robolearn.bench.latency import measure_again
     from robolearn.bench.results import write_results
-    from robolearn.bench.rows import ROWS, TASKS, choose
+    from robolearn.bench.rows import ROWS, choose
     from robolearn.bench.triangle import make_units, work
     from robolearn.training.device import choose_device
 
-    tasks, chosen = choose("task", task, TASKS), choose("row", rows, ROWS)
-    units = make_units(tasks, chosen, budget, seeds, runs)
+    if is_store(data):
+        here = own(data, env_id, steps, runs, kept, out)
+    elif env_id is not None or steps is not None:
+        raise ValueError("--env.id and --steps belong to a store of your own, --data STORE; the tasks have theirs")
+    else:
+        here = published(task, data, runs, kept, out)
+    chosen = choose("row", rows, ROWS)
+    there = read_kept(here.kept) if here.kept and (what != "pack" or here.kept.exists()) else NOTHING
+    units = make_units(here.tasks, chosen, budget, seeds, here.runs, there)
     place = choose_device(device, threads=threads)
     if what == "cost":
-        for one, row in ((one, row) for one in tasks for row in chosen):
-            print(one.name, measure_cost(one, row, data, place), flush=True)
+        for one, row in ((one, row) for one in here.tasks for row in chosen):
+            print(one.name, measure_cost(one, row, here.data, place), flush=True)
         return
+    if what == "pack":
+        if here.kept is None:
+            raise ValueError("pack needs a file to write, --kept FILE")
+        print(f"{here.kept}: {pack(here.kept, here.runs, there)} files")
+        return
+    busy = []
     try:
         if what == "latency":
             for line in measure_again(units, place):
                 print(line, flush=True)
-        busy = []
         if what == "triangle":
-            for one in tasks:
-                ask_expert(one, data, runs)
-            busy = work(units, data, place)
+            for one in here.tasks:
+                ask_expert(one, here.data, here.runs, there)
+            busy = work(units, here.data, place)
     except KeyboardInterrupt as stop:
-        print(f"\nstopped; finished rows are in {runs}, the same command goes on from there", file=sys.stderr)
+        print(f"\nstopped; finished rows are in {here.runs}, the same command goes on from there", file=sys.stderr)
         sys.exit(exit_status(stop))
     for unit in busy:
         print(f"{unit.name}: another process works on it")
-    print(write_results(out, TASKS, ROWS, runs))
+    print(write_results(here.out, here.known, ROWS, here.runs, there))
 
 
 def main(arguments: list[str] | None = None) -> None:

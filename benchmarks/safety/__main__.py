@@ -1,11 +1,11 @@
 """Knowing when not to trust, measured in closed loop: detection, bands, gates, safety sets and their cost.
 
     python -m benchmarks.safety run [--workers N] [--gpu N]    # about four hours on one core
-    python -m benchmarks.safety page                           # every figure from docs/results/safety_raw.npz
+    python -m benchmarks.safety page                           # every figure from benchmarks/safety/raw.xz
 
 `run` collects demonstrations, trains, and rolls out; what is done stays under runs/safety, so that the same command
-goes on where it was stopped. Its raw episodes go to docs/results/safety_raw.npz, and from them alone `page` makes
-docs/results/safety.json, safety.md and safety.png.
+goes on where it was stopped. What figures need of the raw episodes goes to benchmarks/safety/raw.xz, and from it alone
+`page` makes docs/results/safety.json, safety.md and safety.png.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from benchmarks.safety.detection import alarm_figures, detection_figures, miss_f
 from benchmarks.safety.fallbacks import fallback_figures, fallback_units
 from benchmarks.safety.gate_figures import gate_figures
 from benchmarks.safety.gates import gate_units
+from benchmarks.safety.kept import pack, read
 from benchmarks.safety.page import write_page
-from benchmarks.safety.raw import KEPT, Raw, pack
+from benchmarks.safety.raw import KEPT, Raw
 from benchmarks.safety.sets import set_figures, set_units, tube_figures, tube_units
 from benchmarks.safety.study import DRY, Study, collect
 from benchmarks.safety.units import do_units
@@ -34,6 +35,7 @@ from robolearn.config import write_json
 from robolearn.errors import user_errors
 from robolearn.trust.conformal.thresholds import TooFewWarning
 
+PAGE = Path("docs/results/safety")
 # Part -> its figures, and the raw episodes that they are computed from.
 FIGURES = {
     "alarms": (alarm_figures, "watched"),
@@ -92,6 +94,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes side by side")
     parser.add_argument("--gpu", type=int, default=0, metavar="N", help="so many of the first trainings share the GPU")
     parser.add_argument("--raw", type=Path, default=KEPT, help=f"raw episodes in one file, {KEPT}")
+    parser.add_argument("--out", type=Path, default=PAGE, help="page, figures and drawing, without the ending")
     parser.add_argument("--dry-run", action="store_true", help="all of it with tiny sizes, into a temporary folder")
     options = parser.parse_args()
     if options.workers < 1:
@@ -105,14 +108,14 @@ def main() -> None:
     if options.command in (None, "run"):
         run(Study(), options.workers, options.gpu, options.raw)
     if options.command in (None, "page"):
-        make_page(Raw.read(options.raw), Study().tasks, options.raw.with_name("safety"))
+        make_page(read(options.raw), Study().tasks, options.out)
 
 
 def dry_run(folder: Path, workers: int) -> None:
     """Run and make the page, with tiny sizes."""
     study = dataclasses.replace(DRY, root=folder / "runs", datasets=folder / "datasets")
-    run(study, workers, 0, folder / "safety_raw.npz")
-    make_page(Raw.read(folder / "safety_raw.npz"), study.tasks, folder / "safety")
+    run(study, workers, 0, folder / "raw.xz")
+    make_page(read(folder / "raw.xz"), study.tasks, folder / "safety")
 
 
 def make_page(raw: Raw, tasks: tuple[str, ...], out: Path) -> None:

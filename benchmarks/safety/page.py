@@ -24,10 +24,10 @@ WRITERS: dict[str, Callable[[dict[str, Any], tuple[str, ...]], Iterable[str]]] =
 }
 HEAD = """# Knowing when not to trust, measured
 
-Made by `python -m benchmarks.safety page` from the raw episodes in `safety_raw.npz`, which `python -m benchmarks.safety
-run` rolls out; all numbers are in `safety.json` too, and what they mean is in [safety.md](../safety.md). The policies
-are `cvae` on the MLP, {seeds} training seeds per task; the others are fellow members of the one that acts, so that the
-seeds of a task share their networks.
+Made by `python -m benchmarks.safety page` from the raw episodes in `benchmarks/safety/raw.xz`, which `python -m
+benchmarks.safety run` rolls out; all numbers are in `safety.json` too, and what they mean is in
+[safety.md](../safety.md). The policies are `cvae` on the MLP, {seeds} training seeds per task; the others are fellow
+members of the one that acts, so that the seeds of a task share their networks.
 
 Episodes for calibration start from seed 700,000, for evaluation from 100,000, and for choosing from 300,000. The shifts
 were chosen on the latter, so that some episodes of the first policy fail. Detection, false alarms and misses are of all

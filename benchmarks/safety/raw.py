@@ -1,7 +1,7 @@
-"""Raw episodes of the study: what every figure is computed from, in one compressed file.
+"""Raw episodes of the study: what every figure is computed from.
 
-    runs/safety/raw/UNIT.npz         of one unit of work, as it is done
-    docs/results/safety_raw.npz      all of them, keys UNIT/FIELD
+    runs/safety/raw/UNIT.npz     of one unit of work, as it is done
+    benchmarks/safety/raw.xz     of all of them what the figures need, keys UNIT/FIELD: see kept.py
 
 Scores are kept to 12 binary digits, a relative error of 1 in 8192; figures are computed from what is kept.
 """
@@ -20,7 +20,7 @@ from robolearn.files import replacing
 from robolearn.types import INTERVENING, Array, Trajectory
 
 DIGITS = 12
-KEPT = Path("docs/results/safety_raw.npz")
+KEPT = Path("benchmarks/safety/raw.xz")
 FIELDS = ("success", "failure", "length", "plans", "intervening")
 
 
@@ -97,21 +97,11 @@ class Raw(Mapping[str, Array]):
     """Everything that was kept, UNIT/FIELD -> array.
 
     Args:
-        arrays: Of `read`, or made up for a test.
+        arrays: Of the kept file, of some units, or made up for a test.
     """
 
     def __init__(self, arrays: Mapping[str, Array]):
         self._arrays = dict(arrays)
-
-    @classmethod
-    def read(cls, path: Path = KEPT) -> Raw:
-        """Read the kept file.
-
-        Raises:
-            FileNotFoundError: There is none.
-        """
-        with np.load(path) as file:
-            return cls({key: file[key] for key in file.files})
 
     def __getitem__(self, key: str) -> Array:
         return self._arrays[key]
@@ -161,15 +151,3 @@ def load_unit(root: Path, unit: str) -> Raw:
     """What a unit found, keys as in the whole file."""
     with np.load(unit_path(root, unit)) as file:
         return Raw({f"{unit}/{key}": file[key] for key in file.files})
-
-
-def pack(root: Path, out: Path = KEPT) -> int:
-    """Put all units that are done into one file; return how many there are."""
-    arrays: dict[str, Any] = {}
-    paths = sorted((root / "raw").rglob("*.npz"))
-    for path in paths:
-        arrays |= load_unit(root, str(path.relative_to(root / "raw").with_suffix("")))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as part, part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    return len(paths)

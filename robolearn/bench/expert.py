@@ -12,28 +12,29 @@ from typing import Any
 import numpy as np
 
 from robolearn import seeds
+from robolearn.bench.kept import NOTHING, Kept, find
 from robolearn.bench.rows import Task
 from robolearn.bench.summary import Measured
-from robolearn.config import read_json, write_json
+from robolearn.config import write_json
 from robolearn.data.demos import Demos
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.known import check_known
 from robolearn.rollout.making import make_envs
 from robolearn.types import Array
 
+FILE = "expert.json"
 ROUNDS = 8  # each of as many episodes as a policy has
 
 
-def expert_rounds(task: Task, runs: Path) -> list[Measured]:
+def expert_rounds(task: Task, runs: Path, kept: Kept = NOTHING) -> list[Measured]:
     """What was written down: each round is like what was measured of a policy; empty without an expert."""
-    path = _path(task, runs)
-    rounds = read_json(path) if path.exists() else []
+    rounds = find(f"{task.name}/{FILE}", runs, kept) or []
     shapes = {name: np.shape(rounds[0][name]["mode"]) for name in rounds[0]} if rounds else {}
     wanted = {"evaluation": (task.num_states, task.num_repeats), "selection": (task.selection_states, task.num_repeats)}
     return rounds if shapes == wanted else []
 
 
-def ask_expert(task: Task, data: Path, runs: Path) -> None:
+def ask_expert(task: Task, data: Path, runs: Path, kept: Kept = NOTHING) -> None:
     """Let the expert go from every initial state as often as a policy does, and write down how: RUNS/TASK/expert.json.
 
     Nothing happens where that is known, where the environment has no expert and where every state is met once.
@@ -42,11 +43,12 @@ def ask_expert(task: Task, data: Path, runs: Path) -> None:
         task: Says how many initial states and repetitions.
         data: Folder that holds the demonstrations, which name the environment.
         runs: Root of all units.
+        kept: What is known elsewhere.
 
     Raises:
         ValueError: The demonstrations are missing.
     """
-    if task.num_repeats < 2 or expert_rounds(task, runs):
+    if task.num_repeats < 2 or expert_rounds(task, runs, kept):
         return
     attrs = Demos.open([data / path for path in task.train.dataset.path]).attrs
     env = task.train.env.over(EnvConfig(attrs.env_id, attrs.env_kwargs))
@@ -56,12 +58,9 @@ def ask_expert(task: Task, data: Path, runs: Path) -> None:
     selection = _episodes(env, seeds.SELECTION.start + np.arange(task.selection_states), task.num_repeats)
     rounds = [{"evaluation": e, "selection": s} for e, s in zip(evaluation, selection, strict=True)]
     if rounds:
-        _path(task, runs).parent.mkdir(parents=True, exist_ok=True)
-        write_json(_path(task, runs), rounds, compact=True)
-
-
-def _path(task: Task, runs: Path) -> Path:
-    return runs / task.name / "expert.json"
+        path = runs / task.name / FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, rounds, compact=True)
 
 
 def _episodes(env: EnvConfig, starts: Array, num_repeats: int) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from robolearn.bench.breaker import FORWARD, Verdict, judge
 from robolearn.bench.expert import expert_rounds
+from robolearn.bench.kept import NOTHING, Kept
 from robolearn.bench.rows import BUDGETS, REFERENCE, Row, Task
 from robolearn.bench.summary import Measured, Numbers, entropies, per_state, summarise
 from robolearn.bench.unit import Unit
@@ -113,7 +114,7 @@ class Group:
     chosen_again: float | None = None
 
 
-def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path) -> list[Group]:
+def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path, kept: Kept = NOTHING) -> list[Group]:
     """Read every result there is.
 
     Raises:
@@ -121,9 +122,9 @@ def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path) -> list[Group
     """
     groups = []
     for task in tasks:
-        rounds = expert_rounds(task, runs)
+        rounds = expert_rounds(task, runs, kept)
         for budget in BUDGETS:
-            found = {row.name: _results(Unit(task, row, budget, 0, runs)) for row in rows}
+            found = {row.name: _results(Unit(task, row, budget, 0, runs, kept)) for row in rows}
             group = _group(task, budget, rows, found, rounds)
             if group.entries:
                 groups.append(group)
@@ -132,8 +133,10 @@ def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path) -> list[Group
 
 def _results(unit: Unit) -> Results:
     """Training seed -> result that is complete in all settings."""
-    seeds = sorted(int(path.name) for path in unit.directory.parent.glob("[0-9]*") if path.name.isdigit())
-    units = {seed: Unit(unit.task, unit.row, unit.budget, seed, unit.runs) for seed in seeds}
+    beside = f"{unit.path.rpartition('/')[0]}/"
+    names = {path.name for path in unit.directory.parent.glob("[0-9]*")}
+    names |= {path.removeprefix(beside).partition("/")[0] for path in unit.kept if path.startswith(beside)}
+    units = {seed: replace(unit, seed=seed) for seed in sorted(int(name) for name in names if name.isdigit())}
     return {seed: one.result() for seed, one in units.items() if one.result() and not one.missing()}
 
 

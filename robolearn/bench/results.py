@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from robolearn.bench.gather import gather
+from robolearn.bench.kept import NOTHING, Kept
 from robolearn.bench.plot import write_plot
 from robolearn.bench.rows import Row, Task
 from robolearn.bench.table import write_page
@@ -13,9 +14,9 @@ from robolearn.config import finite, to_json, write_json
 from robolearn.files import replacing
 
 
-def write_results(out: Path, tasks: Sequence[Task], rows: Sequence[Row], runs: Path) -> str:
+def write_results(out: Path, tasks: Sequence[Task], rows: Sequence[Row], runs: Path, kept: Kept = NOTHING) -> str:
     """Write OUT.json, OUT.md and OUT.png from everything that is finished; return a line that says so."""
-    groups = gather(tasks, rows, runs)
+    groups = gather(tasks, rows, runs, kept)
     if not groups:
         return f"nothing is finished in {runs} yet"
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from robolearn.bench.heldout import HeldOut
+from robolearn.bench.kept import NOTHING, Kept
 from robolearn.bench.measuring import demonstrated_modes, measure
 from robolearn.bench.rows import BUDGETS, Row, Task
 from robolearn.bench.summary import summarise
@@ -25,7 +26,12 @@ TRAINING_SHARE = 0.8  # of the bar of a unit; the rest is measuring
 
 
 def make_units(
-    tasks: Sequence[Task], rows: Sequence[Row], budgets: Sequence[str], seeds: Sequence[int], runs: Path
+    tasks: Sequence[Task],
+    rows: Sequence[Row],
+    budgets: Sequence[str],
+    seeds: Sequence[int],
+    runs: Path,
+    kept: Kept = NOTHING,
 ) -> list[Unit]:
     """Every combination; all rows of one seed come before the next seed, so that early results compare rows.
 
@@ -36,7 +42,7 @@ def make_units(
         if budget not in BUDGETS:
             raise ValueError(f"unknown budget {budget!r}; choose from {', '.join(BUDGETS)}")
     grid = itertools.product(tasks, budgets, seeds, rows)
-    return [Unit(task, row, budget, seed, runs) for task, budget, seed, row in grid]
+    return [Unit(task, row, budget, seed, runs, kept) for task, budget, seed, row in grid]
 
 
 def work(units: Sequence[Unit], data: Path, device: torch.device) -> list[Unit]:

@@ -6,7 +6,7 @@ RUNS/avoid/flow/compute/0/run/           the run, as train.py makes it
 RUNS/avoid/flow/compute/0/seconds.json   step -> time used up to that checkpoint
 RUNS/avoid/flow/compute/0/.lock          held by the process that works on it
 
-The first two are small, and enough for all tables: they can go to another machine, or into a repository.
+The first two are small, and enough for all tables: they can go to another machine, or, packed, into a repository.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robolearn.bench.kept import Kept, find
 from robolearn.bench.rows import Row, Task
-from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.config import from_json, to_json, write_json
 from robolearn.locks import HeldError, hold
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
 from robolearn.training.config import TrainConfig
@@ -50,6 +51,8 @@ class Unit:
     seed: int
     runs: Path
     """Root of all units."""
+    kept: Kept = field(default_factory=dict, repr=False)
+    """Results of units that are not there."""
 
     @property
     def name(self) -> str:
@@ -57,9 +60,14 @@ class Unit:
         return f"{self.task.name} {self.row.name} {self.budget} seed {self.seed}"
 
     @property
+    def path(self) -> str:
+        """Below RUNS."""
+        return f"{self.task.name}/{self.row.name}/{self.budget}/{self.seed}"
+
+    @property
     def directory(self) -> Path:
         """Where everything of this unit is."""
-        return self.runs / self.task.name / self.row.name / self.budget / str(self.seed)
+        return self.runs / self.path
 
     def request(self) -> Request:
         """What is to be trained."""
@@ -73,13 +81,12 @@ class Unit:
         Raises:
             ValueError: The directory is of another configuration.
         """
-        path = self.directory / "request.json"
-        if path.exists():
-            there = from_json(Request, read_json(path), REGISTRY, str(path))
+        name = f"{self.path}/request.json"
+        if (asked := find(name, self.runs, self.kept)) is not None:
+            there = from_json(Request, asked, REGISTRY, name)
             if dataclasses.replace(there, family=as_trained(there.family)) != self.request():
                 raise ValueError(f"{self.directory} was trained with other options; remove it or choose other --runs")
-        result = self.directory / "result.json"
-        return read_json(result) if result.exists() else {}
+        return find(f"{self.path}/result.json", self.runs, self.kept) or {}
 
     def missing(self) -> list[str]:
         """Settings that are not measured yet; none for a training that failed."""

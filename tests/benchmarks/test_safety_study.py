@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from benchmarks.safety.__main__ import figures, make_page
 from benchmarks.safety.detection import RULES
 from benchmarks.safety.gate_figures import gate_figures
 from benchmarks.safety.gates import BUDGETS, late, shuffle
-from benchmarks.safety.raw import KEPT, Episodes, Raw, load_unit, pack, save_unit, shortened
+from benchmarks.safety.kept import compressed, condensed, decompressed, pack, read
+from benchmarks.safety.raw import KEPT, Episodes, Raw, load_unit, save_unit, shortened
 from benchmarks.safety.sets import MOVED
 from benchmarks.safety.study import BIAS, EXECUTION, FIRST, SCORES, TASKS, Study
 from benchmarks.safety.units import Unit, do_units
@@ -135,9 +135,7 @@ def test_kept_episodes_come_back_as_they_were(tmp_path):
         for i, n in enumerate((20, 12))
     ]
     save_unit(tmp_path, "part/one", {"runs": Episodes.of(trajectories), "number": 3})
-    assert pack(tmp_path, tmp_path / "kept.npz") == 1
-    raw = Raw.read(tmp_path / "kept.npz")
-    found = raw.episodes("part/one/runs")
+    found = load_unit(tmp_path, "part/one").episodes("part/one/runs")
     assert found.success.tolist() == [False, True]
     assert found.failure.tolist() == [True, False]
     assert found.intervened().tolist() == [8, 4]  # the second intervention is cut by the end of its episode
@@ -145,6 +143,40 @@ def test_kept_episodes_come_back_as_they_were(tmp_path):
     assert np.isnan(found.padded("rnd")[1, 2])
     np.testing.assert_allclose(found.padded("rnd")[0], scores[0], rtol=2**-12)
     assert int(load_unit(tmp_path, "part/one")["part/one/number"]) == 3
+    assert pack(tmp_path, tmp_path / "raw.xz") == 1
+    raw = read(tmp_path / "raw.xz")
+    assert raw.episodes("part/one/runs").intervened().tolist() == [8, 4]
+    assert int(raw["part/one/number"]) == 3
+    assert "part/one/runs/rnd" not in raw  # no figure is of it
+
+
+def test_what_is_kept_gives_the_figures_that_all_episodes_give():
+    raw = made_up()
+    kept = decompressed(compressed(condensed(raw)))
+    assert figures(Raw(kept), ("avoid",)) == figures(raw, ("avoid",))
+    assert sum(a.nbytes for a in kept.values()) < 0.8 * sum(a.nbytes for a in raw.values())
+
+
+def test_the_kept_file_gives_arrays_back_to_the_last_bit():
+    rng = np.random.default_rng(0)
+    arrays = {
+        "a/made": np.asarray("by hand"),
+        "a/x": rng.normal(size=(3, 2)).astype(np.float32),
+        "b/x": np.array([np.nan, np.nan, -0.0, 0.0], np.float32),
+        "a/n": np.asarray(3),
+        "b/n": np.asarray(2.5),
+        "a/on": np.array([True, True, False]),
+        "b/on": np.zeros(0, bool),
+        "b/nothing": np.zeros(0),
+        "c/x": np.repeat(rng.integers(0, 9, 5), 4).astype(np.uint16),
+    }
+    data = compressed(arrays)
+    back = decompressed(data)
+    assert list(back) == list(arrays)
+    for key, array in arrays.items():
+        assert (back[key].dtype, back[key].shape) == (array.dtype, array.shape), key
+        assert back[key].tobytes() == array.tobytes(), key
+    assert compressed(back) == data
 
 
 def test_kept_scores_have_twelve_binary_digits():
@@ -218,9 +250,8 @@ def test_a_unit_that_fails_stops_only_those_that_need_it(tmp_path, capfd):
     assert do_units(Study(root=tmp_path), units[:1], 1) == []  # done before
 
 
-@pytest.mark.skipif(not (ROOT / KEPT).exists(), reason=f"{KEPT} is not there")
 def test_what_is_published_is_what_the_raw_episodes_give(tmp_path):
-    raw = Raw.read(ROOT / KEPT)
+    raw = read(ROOT / KEPT)
     make_page(raw, tuple(TASKS), tmp_path / "safety")
     for name in ("safety.json", "safety.md"):
         assert (tmp_path / name).read_text() == (ROOT / "docs" / "results" / name).read_text(), name

@@ -1,0 +1,48 @@
+"""A measurement in one file for a repository: the small JSON files below RUNS, by their path, in an xz stream."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from robolearn.config import parse_json, read_json
+from robolearn.files import replacing
+
+Kept = Mapping[str, Any]
+"""Path below RUNS -> what that file holds; it counts where RUNS has no such file."""
+NOTHING: Kept = MappingProxyType({})
+FILES = ("*/expert.json", "*/*/*/*/request.json", "*/*/*/*/result.json")
+
+
+def read_kept(path: Path) -> Kept:
+    """Open such a file.
+
+    Raises:
+        ValueError: There is none, or it is damaged.
+    """
+    try:
+        return parse_json(lzma.decompress(path.read_bytes()), str(path))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except lzma.LZMAError as error:
+        raise ValueError(f"{path}: no kept results ({error})") from None
+
+
+def find(name: str, runs: Path, kept: Kept) -> Any | None:
+    """What a file holds; None where it is nowhere."""
+    return read_json(runs / name) if (runs / name).exists() else kept.get(name)
+
+
+def pack(path: Path, runs: Path, kept: Kept) -> int:
+    """Write everything that is finished, in RUNS or kept before; return how many files that are."""
+    names = {str(file.relative_to(runs)) for pattern in FILES for file in runs.glob(pattern)}
+    found = {name: find(name, runs, kept) for name in sorted({*names, *kept})}
+    text = json.dumps(found, separators=(",", ":"), allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        part.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+    return len(found)
