@@ -16,7 +16,7 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +95,7 @@ def measure(row: Row, run: Run, episodes: int) -> list[dict[str, object]]:
             angles = np.array([t.obs["state"][:, DOOR_ANGLE].max() for t in counted], np.float64)
             opened = wilson_share(float((angles > 1.0).mean()), len(counted), effective_starts(counted))
             widest = clustered_mean(angles, groups_of(counted))
-            for name, found in (("door_above_1_rad", opened), ("max_door_angle_rad", widest)):
-                result[name] = [found.value, found.low, found.high]
+            result |= {"door_above_1_rad": astuple(opened)[:3], "max_door_angle_rad": astuple(widest)[:3]}
         print(json.dumps(result), flush=True)
         results.append(result)
     return results

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import platform
 import warnings
 from pathlib import Path
@@ -23,6 +22,7 @@ from mujoco.rollout import rollout
 
 from envs.pusht import PushT, coverage
 from robolearn import seeds
+from robolearn.config import to_json, write_json
 from robolearn.data.store import DemoStore
 from robolearn.stats.bootstrap import bootstrap
 from robolearn.stats.value import Estimate
@@ -63,11 +63,7 @@ def main() -> None:
             print(f"  {name:16} {cells}")
     if args.out:
         about = {"hold": HOLD, "mujoco": mujoco.__version__, "machine": platform.machine()}
-        halves = {
-            half: {name: {key: [e.value, e.low, e.high] for key, e in row.items()} for name, row in rows.items()}
-            for half, rows in result.items()
-        }
-        args.out.write_text(json.dumps({"halves": halves, **about}, indent=2) + "\n")
+        write_json(args.out, {"halves": to_json(result, {}), **about})
 
 
 def held_actions(episode: Episode) -> Array:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from robolearn.bench.summary import Measured, entropies, per_state
-from robolearn.stats.bootstrap import Draws
-from robolearn.stats.differences import Resampled, difference, median_ratio, ratio
-from robolearn.stats.divergence import Episodes, mode_divergence_difference
+from robolearn.bench.summary import Measured, entropies, episodes, per_state
+from robolearn.stats.bootstrap import Draws, Resampled
+from robolearn.stats.differences import median_ratio, ratio
+from robolearn.stats.divergence import mode_divergence_difference
 from robolearn.stats.value import Estimate, Outcome
 from robolearn.types import Array
 
@@ -76,9 +76,7 @@ def judge(
     draws = Draws.of(*per_state(ours, "success").shape)
     has_entropy = modes is not None and np.shape(ours[0]["evaluation"]["mode"])[1] > 1
     quality = "success" if has_entropy else "score"
-    found: dict[str, Resampled | None] = {
-        "success": difference(per_state(ours, quality), per_state(theirs, quality), draws)
-    }
+    found: dict[str, Resampled | None] = {"success": draws.mean(per_state(ours, quality) - per_state(theirs, quality))}
     if modes is not None and has_entropy:
         found["entropy"] = ratio(entropies(ours, len(modes)), entropies(theirs, len(modes)), draws)
     if forward:
@@ -87,7 +85,7 @@ def judge(
     outcomes: dict[str, Outcome] = {name: one.estimate.outcome(*target) for name, (one, target) in known.items()}
     divergence = None
     if modes is not None:
-        divergence = mode_divergence_difference(np.array(modes), _episodes(ours), _episodes(theirs))
+        divergence = mode_divergence_difference(np.array(modes), episodes(ours), episodes(theirs), draws)
     if divergence is not None:
         outcomes["KL"] = divergence.outcome(most=0.0)
     estimates = {name: one.estimate for name, (one, _) in known.items()}
@@ -111,8 +109,3 @@ def _overall(outcomes: dict[str, Outcome]) -> Outcome:
 
 def _latencies(measured: Sequence[Measured]) -> Float[Array, " s"]:
     return np.array([m["p50_ms"] for m in measured])
-
-
-def _episodes(measured: Sequence[Measured]) -> Episodes:
-    success, modes = (np.array([m["evaluation"][key] for m in measured]) for key in ("success", "mode"))
-    return success.astype(bool), modes

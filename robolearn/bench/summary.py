@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robolearn.stats.bootstrap import grouped_mean, grouped_share
-from robolearn.stats.divergence import mode_divergence_estimate
+from robolearn.stats.divergence import Episodes, mode_divergence_estimate
 from robolearn.stats.entropy import conditional_mode_entropies, expected_mode_entropy
 from robolearn.stats.value import Estimate
 from robolearn.types import Array
@@ -59,8 +59,7 @@ def summarise(
         part: evaluation or selection.
         expert_rounds: What the expert did from the same states, see expert.py.
     """
-    success = np.array([m[part]["success"] for m in seeds], bool)
-    taken = np.array([m[part]["mode"] for m in seeds])
+    success, taken = episodes(seeds, part)
     num_repeats = success.shape[2]
     entropy = expert = divergence = None
     if modes is not None and num_repeats > 1:
@@ -70,7 +69,7 @@ def summarise(
         else:
             expert = expected_mode_entropy(np.array(modes) / sum(modes), num_repeats)
     if modes is not None:
-        divergence = mode_divergence_estimate(np.array(modes), success, taken)
+        divergence = mode_divergence_estimate(np.array(modes), (success, taken))
     return Numbers(
         success=grouped_share(success),
         score=grouped_mean(per_state(seeds, "score", part)),
@@ -84,6 +83,11 @@ def summarise(
     )
 
 
+def episodes(seeds: Sequence[Measured], part: str = "evaluation") -> Episodes:
+    """Success and mode of every episode."""
+    return np.array([m[part]["success"] for m in seeds], bool), np.array([m[part]["mode"] for m in seeds])
+
+
 def per_state(seeds: Sequence[Measured], key: str, part: str = "evaluation") -> Float[Array, "s c"]:
     """Mean over the repetitions from each initial state."""
     return np.array([m[part][key] for m in seeds], float).mean(2)
@@ -91,7 +95,4 @@ def per_state(seeds: Sequence[Measured], key: str, part: str = "evaluation") -> 
 
 def entropies(seeds: Sequence[Measured], num_modes: int, part: str = "evaluation") -> Float[Array, "s c"]:
     """Normalised entropy of the modes from each initial state."""
-    parts = [m[part] for m in seeds]
-    return np.stack(
-        [conditional_mode_entropies(np.array(p["success"], bool), np.array(p["mode"]), num_modes) for p in parts]
-    )
+    return conditional_mode_entropies(*episodes(seeds, part), num_modes)

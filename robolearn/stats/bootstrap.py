@@ -20,25 +20,23 @@ from robolearn.stats.value import CONFIDENCE, WHOLE_LINE, Estimate, Interval
 NUM_RESAMPLES = 2000
 
 
-def percentile_interval(resamples: Float[np.ndarray, " r"], confidence: float = CONFIDENCE) -> Interval:
+def percentile_interval(resamples: Float[np.ndarray, " r"]) -> Interval:
     """Where the middle of the resamples of a statistic lies.
 
     Fit for means; a biased statistic needs more (see `basic_estimate` and `mode_entropy_estimate`).
 
     Source: Efron and Tibshirani 1993, chapter 13.
     """
-    low, high = np.quantile(resamples, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    low, high = np.quantile(resamples, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
     return float(low), float(high)
 
 
-def basic_estimate(
-    value: float, resamples: Float[np.ndarray, " r"], n: int, confidence: float = CONFIDENCE
-) -> Estimate:
+def basic_estimate(value: float, resamples: Float[np.ndarray, " r"], n: int) -> Estimate:
     """A statistic without its bias, which resamples show once more: 2 value - their mean; the interval likewise.
 
     Source: Efron and Tibshirani 1993, chapters 10 and 13.
     """
-    low, high = percentile_interval(resamples, confidence)
+    low, high = percentile_interval(resamples)
     return Estimate(2 * value - float(resamples.mean()), 2 * value - high, 2 * value - low, n)
 
 
@@ -47,8 +45,6 @@ def bootstrap(
     statistic: Callable[[Num[np.ndarray, "*r n"]], Num[np.ndarray, "*r"]],
     *,
     num_resamples: int = NUM_RESAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = seeds.FIXED,
 ) -> Estimate:
     """A statistic of independent values with its percentile interval.
 
@@ -57,9 +53,7 @@ def bootstrap(
     Args:
         values: One per episode; indices of clusters, where the statistic looks them up.
         statistic: Maps values, or resamples of them, one per row, to one number each: `lambda x: x.mean(-1)`.
-        num_resamples: Rows drawn with replacement.
-        confidence: Nominal coverage.
-        seed: Makes the interval reproducible.
+        num_resamples: Rows drawn with replacement, the same every time.
 
     Raises:
         ValueError: Without values.
@@ -69,8 +63,8 @@ def bootstrap(
         raise ValueError("a bootstrap interval needs at least one value, got none")
     value, interval = float(statistic(values)), WHOLE_LINE
     if n > 1:
-        rows = np.random.default_rng(seed).integers(n, size=(num_resamples, n))
-        interval = percentile_interval(statistic(values[rows]), confidence)
+        rows = np.random.default_rng(seeds.FIXED).integers(n, size=(num_resamples, n))
+        interval = percentile_interval(statistic(values[rows]))
     return Estimate(value, *interval, n)
 
 
@@ -98,6 +92,18 @@ def clustered_mean(
     if not bounded or (found.has_interval and found.low < found.high) or values.min() < 0 or values.max() > 1:
         return found
     return wilson_share(found.value, found.n, effective_number(sizes))
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A number with what it is in each resample [r]."""
+
+    estimate: Estimate
+    values: Float[np.ndarray, " r"]
+
+    def within(self, least: float = -np.inf, most: float = np.inf) -> Bool[np.ndarray, " r"]:
+        """In which resamples it reaches a target."""
+        return (self.values >= least) & (self.values <= most)
 
 
 @dataclass(frozen=True)
@@ -132,31 +138,25 @@ class Draws:
         """Mean of each resample."""
         return values[self.rows, self.columns].mean((1, 2))
 
-    def interval(self, resamples: Float[np.ndarray, " r"], confidence: float = CONFIDENCE) -> Interval:
-        """Percentile interval; the whole line with one group, which shows no spread."""
-        return percentile_interval(resamples, confidence) if self.columns.shape[2] > 1 else WHOLE_LINE
+    def mean(self, values: Float[np.ndarray, "s c"]) -> Resampled:
+        """Mean with its percentile interval."""
+        return self.resampled(float(values.mean()), self.means(values), values.size)
+
+    def resampled(self, value: float, values: Float[np.ndarray, " r"], n: int) -> Resampled:
+        """A statistic with its percentile interval: the whole line with one group, which shows no spread."""
+        interval = percentile_interval(values) if self.columns.shape[2] > 1 else WHOLE_LINE
+        return Resampled(Estimate(value, *interval, n), values)
 
 
-def grouped_mean(
-    values: Float[np.ndarray, "s c"],
-    *,
-    shared_groups: bool = True,
-    num_resamples: int = NUM_RESAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = seeds.FIXED,
-) -> Estimate:
-    """Mean over seeds and groups, with a percentile interval over both.
+def grouped_mean(values: Float[np.ndarray, "s c"], *, shared_groups: bool = True) -> Estimate:
+    """Mean over training seeds and groups, with a percentile interval over both; with ten groups it covers about 0.91.
 
     Args:
         values: One number per training seed and group.
         shared_groups: Column c is the same group for every seed, as with initial states: one draw of columns serves
             all seeds. Otherwise, as with held-out episodes, each seed draws its own.
-        num_resamples: Bootstrap repetitions.
-        confidence: Nominal coverage; with ten groups it holds about 0.91 of the time.
-        seed: Makes the interval reproducible.
     """
-    draws = Draws.of(*values.shape, shared_groups=shared_groups, num_resamples=num_resamples, seed=seed)
-    return Estimate(float(values.mean()), *draws.interval(draws.means(values), confidence), values.size)
+    return Draws.of(*values.shape, shared_groups=shared_groups).mean(values).estimate
 
 
 def grouped_share(hits: Bool[np.ndarray, "s c n"]) -> Estimate:

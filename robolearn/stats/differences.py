@@ -5,25 +5,11 @@ Seeds and groups are drawn together for the two, [s, c] numbers each; see `boots
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from robolearn.stats.bootstrap import Draws, grouped_mean, percentile_interval
+from robolearn.stats.bootstrap import Draws, Resampled, grouped_mean, percentile_interval
 from robolearn.stats.value import WHOLE_LINE, Estimate
-
-
-@dataclass(frozen=True)
-class Resampled:
-    """A number with what it is in each resample [r]."""
-
-    estimate: Estimate
-    values: Float[np.ndarray, " r"]
-
-    def within(self, least: float = -np.inf, most: float = np.inf) -> Bool[np.ndarray, " r"]:
-        """In which resamples it reaches a target."""
-        return (self.values >= least) & (self.values <= most)
 
 
 def paired_difference(
@@ -34,18 +20,12 @@ def paired_difference(
     return grouped_mean(first - second, shared_groups=shared_groups)
 
 
-def difference(first: Float[np.ndarray, "s c"], second: Float[np.ndarray, "s c"], draws: Draws) -> Resampled:
-    """Mean of first - second, in given resamples."""
-    gaps = first - second
-    return _resampled(float(gaps.mean()), draws.means(gaps), gaps.size, draws)
-
-
 def ratio(first: Float[np.ndarray, "s c"], second: Float[np.ndarray, "s c"], draws: Draws) -> Resampled | None:
     """Mean of first in that of second; None where that is not above 0."""
     if not second.mean() > 0:
         return None
     shares = draws.means(first) / np.maximum(draws.means(second), np.finfo(float).tiny)
-    return _resampled(float(first.mean() / second.mean()), shares, first.size, draws)
+    return draws.resampled(float(first.mean() / second.mean()), shares, first.size)
 
 
 def median_ratio(first: Float[np.ndarray, " s"], second: Float[np.ndarray, " s"], draws: Draws) -> Resampled:
@@ -54,7 +34,3 @@ def median_ratio(first: Float[np.ndarray, " s"], second: Float[np.ndarray, " s"]
     shares = np.median(first[rows], axis=1) / np.median(second[rows], axis=1)
     interval = percentile_interval(shares) if len(first) > 1 else WHOLE_LINE
     return Resampled(Estimate(float(np.median(first) / np.median(second)), *interval, len(first)), shares)
-
-
-def _resampled(value: float, values: Float[np.ndarray, " r"], n: int, draws: Draws) -> Resampled:
-    return Resampled(Estimate(value, *draws.interval(values), n), values)

@@ -1,23 +1,17 @@
-"""Coverage of a task's modes as divergence from what the demonstrators do.
-
-Arrays have a row per training seed and initial state and a column per repetition, [s, c, n]: the same start, other
-noise. `success` is whether the episode succeeded, `modes` which way it took (-1 where undefined). Only successful
-episodes count.
-"""
+"""Coverage of a task's modes as divergence from what the demonstrators do."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from robolearn import seeds
-from robolearn.stats.bootstrap import NUM_RESAMPLES, Draws, basic_estimate
-from robolearn.stats.value import CONFIDENCE, Estimate
+from robolearn.stats.bootstrap import Draws, basic_estimate
+from robolearn.stats.value import Estimate
 
 Episodes = tuple[Bool[np.ndarray, "s c n"], Int[np.ndarray, "s c n"]]
-"""Success and modes."""
+"""Success of n repetitions from c initial states with s training seeds, and modes, -1 where undefined.
+
+Only successful episodes count."""
 
 
 def mode_divergence(demonstrations: Int[np.ndarray, " m"], policy: Int[np.ndarray, "*r m"]) -> Float[np.ndarray, "*r"]:
@@ -40,13 +34,7 @@ def mode_divergence(demonstrations: Int[np.ndarray, " m"], policy: Int[np.ndarra
 
 
 def mode_divergence_estimate(
-    demonstrations: Int[np.ndarray, " m"],
-    success: Bool[np.ndarray, "s c n"],
-    modes: Int[np.ndarray, "s c n"],
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = seeds.FIXED,
+    demonstrations: Int[np.ndarray, " m"], policy: Episodes, draws: Draws | None = None
 ) -> Estimate | None:
     """Mean over training seeds of `mode_divergence` over all successful episodes, corrected for its bias.
 
@@ -54,27 +42,31 @@ def mode_divergence_estimate(
     bias once more: seeds and states are drawn with replacement, states with all their episodes. Value and ends are
     clipped at 0. Resamples without a success count for nothing.
 
+    Args:
+        demonstrations: Episodes per mode.
+        policy: Its episodes.
+        draws: Resamples of seeds and states; always the same ones by default.
+
     Returns:
         None where a training seed has no success: there is no distribution to compare.
     """
-    found = _resamples(demonstrations, success, modes, num_resamples, seed)
+    found = _resamples(demonstrations, policy, draws)
     if found is None:
         return None
-    n = int((success & (modes >= 0)).sum())
-    estimate = basic_estimate(found[0], found[1][np.isfinite(found[1])], n, confidence)
-    ends = {name: max(getattr(estimate, name), 0.0) for name in ("value", "low", "high")}
-    return replace(estimate, **ends)
+    n = int((policy[0] & (policy[1] >= 0)).sum())
+    estimate = basic_estimate(found[0], found[1][np.isfinite(found[1])], n)
+    return Estimate(*(max(x, 0.0) for x in (estimate.value, estimate.low, estimate.high)), n=n)
 
 
 def mode_divergence_difference(
-    demonstrations: Int[np.ndarray, " m"], first: Episodes, second: Episodes
+    demonstrations: Int[np.ndarray, " m"], first: Episodes, second: Episodes, draws: Draws | None = None
 ) -> Estimate | None:
     """Divergence of the first policy minus that of the second, paired, corrected for the bias of both.
 
     Returns:
         None where a training seed of either has no success. Else n is the number of resamples that count.
     """
-    one, other = (_resamples(demonstrations, *episodes, NUM_RESAMPLES, seeds.FIXED) for episodes in (first, second))
+    one, other = (_resamples(demonstrations, episodes, draws) for episodes in (first, second))
     if one is None or other is None:
         return None
     gaps = one[1] - other[1]
@@ -83,11 +75,7 @@ def mode_divergence_difference(
 
 
 def _resamples(
-    demonstrations: Int[np.ndarray, " m"],
-    success: Bool[np.ndarray, "s c n"],
-    modes: Int[np.ndarray, "s c n"],
-    num_resamples: int,
-    seed: int,
+    demonstrations: Int[np.ndarray, " m"], policy: Episodes, draws: Draws | None
 ) -> tuple[float, Float[np.ndarray, " r"]] | None:
     """Mean over training seeds of `mode_divergence`, as it is and in resamples of seeds and states.
 
@@ -95,12 +83,12 @@ def _resamples(
         Value and resamples, not corrected; NaN in a resample in which a seed has no success. None where a training
         seed has none at all.
     """
-    num_modes = len(demonstrations)
+    (success, modes), num_modes = policy, len(demonstrations)
     labels = np.where(success & (modes >= 0), modes, num_modes)
     table = (labels[..., None] == np.arange(num_modes)).sum(2)  # [s, c, m], failures dropped
     if (table.sum((1, 2)) == 0).any():
         return None
-    draws = Draws.of(*modes.shape[:2], num_resamples=num_resamples, seed=seed)
+    draws = draws or Draws.of(*modes.shape[:2])
     drawn = table[draws.rows, draws.columns].sum(2)
     resampled = np.where((drawn.sum(-1) > 0).all(1), mode_divergence(demonstrations, drawn).mean(1), np.nan)
     return float(mode_divergence(demonstrations, table.sum(1)).mean()), resampled

@@ -39,31 +39,24 @@ def mode_entropy_estimate(
     groups: Int[np.ndarray, " n"] | None = None,
     *,
     num_resamples: int = NUM_RESAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = seeds.FIXED,
 ) -> Estimate:
     """`mode_entropy` with a symmetric bootstrap interval, clipped to [0, 1].
 
-    The plug-in entropy of a resample is biased low, so a percentile interval of it can miss the truth nearly
-    always. Here every resample is corrected as the estimate is, its error is taken against the plug-in
-    entropy of the observed histogram, which *is* the truth that the resamples were drawn from, and the
-    half-width is the quantile of the absolute error. Where only one mode was seen, every resample agrees, so
-    the upper end comes from the largest probability that unseen modes can have at this confidence, spread
-    evenly over them.
+    The plug-in entropy of a resample is biased low, so a percentile interval of it can miss the truth nearly always.
+    Here every resample is corrected as the estimate is, its error is taken against the plug-in entropy of the observed
+    histogram, which *is* the truth that the resamples were drawn from, and the half-width is the quantile of the
+    absolute error. Where only one mode was seen, every resample agrees, so the upper end comes from the largest
+    probability that unseen modes can have at this confidence, spread evenly over them.
 
-    Coverage by simulation at 95 %: 0.88 to 1.00 with 8 episodes per mode and more, lowest where many modes
-    are rare. With fewer episodes than modes no estimator from the histogram can be trusted: rare modes are
-    simply not seen.
+    Coverage by simulation at 95 %: 0.88 to 1.00 with 8 episodes per mode and more, lowest where many modes are rare.
+    With fewer episodes than modes no estimator from the histogram can be trusted: rare modes are simply not seen.
 
     Args:
-        modes: See `mode_entropy`.
-        num_modes: See `mode_entropy`.
-        groups: Number of the group of each episode, all of 0, 1, ... occur, where those of one group are not
-            independent of each other: groups are then drawn with all their episodes. One group tells nothing, its
+        modes: Of each episode.
+        num_modes: Modes that the task has.
+        groups: Number of the group of each episode, as in `bootstrap.clustered_mean`. One group tells nothing, its
             interval is [0, 1]. By default every episode is a group.
         num_resamples: Bootstrap repetitions.
-        confidence: Nominal coverage.
-        seed: Makes the interval reproducible.
 
     Source: Hall 1988, On symmetric bootstrap confidence intervals.
 
@@ -72,7 +65,7 @@ def mode_entropy_estimate(
     """
     counts, shown, n = _mode_counts(modes, num_modes), mode_entropy(modes, num_modes), len(modes)
     groups = np.arange(n) if groups is None else groups
-    num_groups, rng = int(groups.max()) + 1, np.random.default_rng(seed)
+    num_groups, rng = int(groups.max()) + 1, np.random.default_rng(seeds.FIXED)
     if num_groups == n:
         resamples = rng.multinomial(n, counts / n, size=num_resamples)
     elif num_groups == 1:
@@ -82,10 +75,10 @@ def mode_entropy_estimate(
         np.add.at(table, (groups, modes), 1)
         resamples = table[rng.integers(num_groups, size=(num_resamples, num_groups))].sum(1)
     error = np.abs(_corrected_entropy(resamples) - _entropy(counts / n))
-    value, half = float(_corrected_entropy(counts)), float(np.quantile(error, confidence))
+    value, half = float(_corrected_entropy(counts)), float(np.quantile(error, CONFIDENCE))
     low, high = value - half, value + half
     if np.count_nonzero(counts) == 1:
-        unseen = min(1 - (1 - confidence) ** (1 / num_groups), 1 - 1 / num_modes)  # beyond this the entropy falls again
+        unseen = min(1 - (1 - CONFIDENCE) ** (1 / num_groups), 1 - 1 / num_modes)  # beyond this the entropy falls again
         spread = np.full(num_modes, unseen / (num_modes - 1))
         spread[0] = 1 - unseen
         high = float(_entropy(spread))
@@ -94,37 +87,32 @@ def mode_entropy_estimate(
 
 
 def conditional_mode_entropies(
-    success: Bool[np.ndarray, "c n"], modes: Int[np.ndarray, "c n"], num_modes: int
-) -> Float[np.ndarray, " c"]:
+    success: Bool[np.ndarray, "*c n"], modes: Int[np.ndarray, "*c n"], num_modes: int
+) -> Float[np.ndarray, "*c"]:
     """`mode_entropy` of the successful episodes from each initial state, in [0, 1]; 0 for a state without success.
 
-    Their mean over states is the conditional entropy of D3IL (Jia et al. 2024, arXiv:2402.14606), with the
-    correction of Miller and Madow. A policy that takes one way from each start, each start another one, has 0 here
-    and 1 in the entropy over all episodes.
-
-    With few repetitions per mode it stays below the truth even for a perfect policy: 24 repetitions of 24 equal
-    modes show 0.92. Compare with `expected_mode_entropy` of the demonstrators for as many repetitions.
+    A policy that takes one way from each start, each start another one, has 0 here and 1 in the entropy over all
+    episodes. With few repetitions per mode it stays below the truth even for a perfect policy: 24 repetitions of 24
+    equal modes show 0.92. Compare with `expected_mode_entropy` of the demonstrators for as many repetitions.
 
     Args:
-        success: Whether each of n repetitions from c initial states succeeded: the same start, other noise.
+        success: Whether each of n repetitions from an initial state succeeded: the same start, other noise.
         modes: Which way it took, -1 where undefined.
         num_modes: Modes that the task has.
+
+    Source: Jia et al. 2024, D3IL, arXiv:2402.14606, for their mean, there without correction.
 
     Raises:
         ValueError: For num_modes < 2 and for a mode out of range.
     """
     counted = success & (modes >= 0)
-    return np.array([mode_entropy(m[c], num_modes) if c.any() else 0.0 for m, c in zip(modes, counted, strict=True)])
+    states = (modes[i][counted[i]] for i in np.ndindex(modes.shape[:-1]))
+    return np.array([mode_entropy(m, num_modes) if len(m) else 0.0 for m in states]).reshape(modes.shape[:-1])
 
 
-def expected_mode_entropy(
-    distribution: Float[np.ndarray, " m"],
-    num_repeats: int,
-    num_simulations: int = NUM_SIMULATIONS,
-    seed: int = seeds.FIXED,
-) -> float:
+def expected_mode_entropy(distribution: Float[np.ndarray, " m"], num_repeats: int) -> float:
     """What `mode_entropy` shows on average for this many draws of a distribution: the demonstrators' own value."""
-    draws = np.random.default_rng(seed).multinomial(num_repeats, distribution, size=num_simulations)
+    draws = np.random.default_rng(seeds.FIXED).multinomial(num_repeats, distribution, size=NUM_SIMULATIONS)
     shown = _corrected_entropy(draws) / math.log(len(distribution))
     return float(np.clip(shown, 0, 1).mean())
 

@@ -1,4 +1,7 @@
-"""Shares of n draws and their intervals; where draws are not independent, over the number that they are worth."""
+"""Shares of n draws and their intervals; where draws are not independent, over the number that they are worth.
+
+scipy.stats is imported late: it takes longer than all else that a command needs of this room.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,11 @@ from jaxtyping import Num
 
 from robolearn.stats.value import CONFIDENCE, Estimate, Interval
 
+TAIL = (1 - CONFIDENCE) / 2
+Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 
-def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
+
+def wilson(successes: int, n: int) -> Estimate:
     """A success rate; sensible at 0 and n successes, where the normal interval has zero width.
 
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953.
@@ -23,32 +29,21 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
         raise ValueError(f"a success rate needs at least one episode, got n = {n}")
     if not 0 <= successes <= n:
         raise ValueError(f"successes must be in 0..{n}, got {successes}")
-    return wilson_share(successes / n, n, confidence=confidence)
+    return wilson_share(successes / n, n)
 
 
-def wilson_share(
-    share: float, n: int, effective: int | float | None = None, confidence: float = CONFIDENCE
-) -> Estimate:
-    """`wilson` of a share in [0, 1] that need not be a whole number of n.
-
-    Args:
-        share: Estimate.
-        n: Draws.
-        effective: How many independent draws the n are worth, if not n.
-        confidence: Nominal coverage.
-    """
-    worth, z = n if effective is None else effective, _normal_quantile(confidence)
-    centre = share + z**2 / (2 * worth)
-    half = z * math.sqrt(share * (1 - share) / worth + z**2 / (4 * worth**2))
-    scale = 1 + z**2 / worth
+def wilson_share(share: float, n: int, effective: int | float | None = None) -> Estimate:
+    """`wilson` of a share in [0, 1] of n that need not be a whole number, and n draws worth ``effective`` ones."""
+    worth = n if effective is None else effective
+    centre = share + Z**2 / (2 * worth)
+    half = Z * math.sqrt(share * (1 - share) / worth + Z**2 / (4 * worth**2))
+    scale = 1 + Z**2 / worth
     # Rounding must not exclude the estimate itself at 0 and 1.
     low, high = min((centre - half) / scale, share), max((centre + half) / scale, share)
     return Estimate(share, max(low, 0.0), min(high, 1.0), n)
 
 
-def clopper_pearson(
-    hits: int, n: int, effective: int | float | None = None, confidence: float = CONFIDENCE
-) -> Estimate:
+def clopper_pearson(hits: int, n: int, effective: int | float | None = None) -> Estimate:
     """A share with its exact interval, which never covers less than it says; the whole of [0, 1] where n is 0.
 
     Args:
@@ -56,35 +51,36 @@ def clopper_pearson(
         n: Draws.
         effective: How many independent draws the n are worth, if not n: the same share of so many is then taken (Korn
             and Graubard 1998, Confidence intervals for proportions with small expected number of positive counts).
-        confidence: Nominal coverage.
 
     Source: Clopper and Pearson 1934.
     """
-    tail, worth = (1 - confidence) / 2, n if effective is None else effective
+    worth = n if effective is None else effective
     found = hits * worth / n if n else 0.0
-    low = _beta_quantile(tail, found, worth - found + 1) if hits else 0.0
-    high = _beta_quantile(1 - tail, found + 1, worth - found) if hits < n else 1.0
+    low = beta_interval(found, worth - found + 1)[0] if hits else 0.0
+    high = beta_interval(found + 1, worth - found)[1] if hits < n else 1.0
     return Estimate(hits / n if n else math.nan, low, high, n)
 
 
-def beta_interval(a: int, b: int, confidence: float = CONFIDENCE) -> Interval:
+def beta_interval(a: int | float, b: int | float) -> Interval:
     """Central interval of a Beta(a, b) distributed share."""
-    tail = (1 - confidence) / 2
-    return _beta_quantile(tail, a, b), _beta_quantile((1 + confidence) / 2, a, b)
+    from scipy.stats import beta
+
+    low, high = beta.ppf([TAIL, 1 - TAIL], a, b)
+    return float(low), float(high)
 
 
-def beta_binomial_interval(n: int, a: int, b: int, confidence: float = CONFIDENCE) -> Interval:
+def beta_binomial_interval(n: int, a: int, b: int) -> Interval:
     """Central interval of the share of n draws whose probability is itself Beta(a, b) distributed."""
-    from scipy.stats import betabinom  # late: scipy.stats takes longer to import than all else here
+    from scipy.stats import betabinom
 
-    low, high = betabinom.ppf([(1 - confidence) / 2, (1 + confidence) / 2], n, a, b)
+    low, high = betabinom.ppf([TAIL, 1 - TAIL], n, a, b)
     return float(low) / n, float(high) / n
 
 
-def binomial_count(n: int, probability: float, confidence: float = CONFIDENCE) -> Estimate:
+def binomial_count(n: int, probability: float) -> Estimate:
     """How often something of known probability occurs in n draws, with the interval of the normal approximation."""
     mean = n * probability
-    half = _normal_quantile(confidence) * math.sqrt(mean * (1 - probability))
+    half = Z * math.sqrt(mean * (1 - probability))
     return Estimate(mean, max(mean - half, 0.0), mean + half, n)
 
 
@@ -97,13 +93,3 @@ def effective_number(weights: Num[np.ndarray, " n"]) -> float:
     """
     values = np.asarray(weights, float)
     return float(values.sum() ** 2 / np.square(values).sum()) if len(values) else 0.0
-
-
-def _normal_quantile(confidence: float) -> float:
-    return NormalDist().inv_cdf(0.5 + confidence / 2)
-
-
-def _beta_quantile(probability: float, a: int | float, b: int | float) -> float:
-    from scipy.stats import beta  # late: see above
-
-    return float(beta.ppf(probability, a, b))

@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from robolearn import seeds
 from robolearn.stats.bootstrap import NUM_RESAMPLES, bootstrap
-from robolearn.stats.value import CONFIDENCE, Estimate
+from robolearn.stats.value import Estimate
 
 
 def rank_correlation(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
@@ -21,12 +20,7 @@ def rank_correlation(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> 
 
 
 def rank_correlation_estimate(
-    x: Float[np.ndarray, "e f"],
-    y: Float[np.ndarray, "e f"],
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = seeds.FIXED,
+    x: Float[np.ndarray, "e f"], y: Float[np.ndarray, "e f"], num_resamples: int = NUM_RESAMPLES
 ) -> Estimate:
     """`rank_correlation` over all frames, with a percentile interval over episodes, drawn with all their frames.
 
@@ -36,8 +30,6 @@ def rank_correlation_estimate(
         x: Score of f frames of each of e episodes.
         y: Error of the same.
         num_resamples: Bootstrap repetitions.
-        confidence: Nominal coverage.
-        seed: Makes the interval reproducible.
 
     Source: Field and Welsh 2007 on the bootstrap of clusters.
     """
@@ -45,8 +37,8 @@ def rank_correlation_estimate(
     def of_episodes(index: np.ndarray) -> float:
         return rank_correlation(x[index].ravel(), y[index].ravel())
 
-    choices = {"num_resamples": num_resamples, "confidence": confidence, "seed": seed}
-    return bootstrap(np.arange(len(x)), lambda drawn: np.apply_along_axis(of_episodes, -1, drawn), **choices)
+    episodes = np.arange(len(x))
+    return bootstrap(episodes, lambda drawn: np.apply_along_axis(of_episodes, -1, drawn), num_resamples=num_resamples)
 
 
 def ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from robolearn import seeds
 from robolearn.stats.bootstrap import NUM_RESAMPLES, percentile_interval
 from robolearn.stats.ranks import wins
-from robolearn.stats.value import CONFIDENCE, Estimate
+from robolearn.stats.value import Estimate
 from robolearn.trust.conformal.bands import first_alarm
 from robolearn.trust.conformal.thresholds import exceeds
 
@@ -56,7 +56,6 @@ def detection(
     limit: Float[np.ndarray, " t"] | float,
     *,
     num_resamples: int = NUM_RESAMPLES,
-    confidence: float = CONFIDENCE,
     seed: int = seeds.FIXED,
 ) -> Detection:
     """Measure a detector that alarms where the score is above the limit; NaN scores alarm.
@@ -70,16 +69,15 @@ def detection(
         success: Whether each succeeded.
         limit: One for all steps, or one per step as of a band.
         num_resamples: Of the bootstrap.
-        confidence: Nominal coverage of the intervals.
         seed: Makes them reproducible.
-
-    Source: Efron and Tibshirani 1993, chapters 8 and 13, for the bootstrap.
 
     Raises:
         ValueError: No success or no failure, or a length outside 1..t.
     """
     horizon = common_horizon(lengths, scores.shape[1])
-    _check_classes(success)
+    if success.all() or not success.any():
+        counts = f"{int(success.sum())} successes of {len(success)} episodes"
+        raise ValueError(f"detection needs at least one success and one failure, got {counts}")
     counted, at = scores[:, :horizon], limit[:horizon] if isinstance(limit, np.ndarray) else limit
     time = first_alarm(exceeds(counted, at)) / horizon
     peak = episode_scores(scores, horizon)
@@ -97,7 +95,7 @@ def detection(
     auc = ((failed @ wins(peak[~success], peak[success])) * succeeded).sum(1) / (num_failed * num_succeeded)
 
     def measured(rows: np.ndarray) -> Estimate:
-        return Estimate(float(rows[0]), *percentile_interval(rows[1:], confidence), len(success))
+        return Estimate(float(rows[0]), *percentile_interval(rows[1:]), len(success))
 
     return Detection(
         horizon,
@@ -134,11 +132,3 @@ def controls(episodes: int, steps: int, seed: int = seeds.FIXED) -> dict[str, Fl
         "random": np.random.default_rng(seed).random((episodes, steps)),
         "constant": np.zeros((episodes, steps)),
     }
-
-
-def _check_classes(success: Bool[np.ndarray, " e"]) -> None:
-    if success.all() or not success.any():
-        raise ValueError(
-            f"detection needs at least one success and one failure, got {int(success.sum())} successes "
-            f"of {len(success)} episodes"
-        )

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from robolearn.stats.bootstrap import bootstrap, clustered_mean, grouped_mean
+from robolearn.stats.bootstrap import Draws, bootstrap, clustered_mean, grouped_mean
 from robolearn.stats.proportions import wilson
 from robolearn.stats.value import Estimate
 
@@ -92,6 +92,6 @@ def test_coverage_by_simulation(num_seeds, num_groups, least):
     for i in range(600):
         share = rng.beta(9, 1, size=num_groups) + 0.02 * rng.normal(size=(num_seeds, 1)) * (num_seeds > 1)
         values = rng.binomial(24, np.clip(share, 0, 1)) / 24
-        estimate = grouped_mean(values, num_resamples=300, seed=i)
+        estimate = Draws.of(num_seeds, num_groups, num_resamples=300, seed=i).mean(values).estimate
         hits += estimate.low <= 0.9 <= estimate.high
     assert hits / 600 > least

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from robolearn.stats.bootstrap import Draws
 from robolearn.stats.divergence import mode_divergence, mode_divergence_estimate
 
 
@@ -32,7 +33,7 @@ def test_divergence_of_the_demonstrators_themselves_is_corrected_to_zero():
     demonstrations, modes = np.full(24, 100), np.random.default_rng(0).integers(24, size=(20, 1, 10, 24))
     raw = [mode_divergence(demonstrations, np.bincount(m.ravel(), minlength=24)) for m in modes]
     corrected = [
-        mode_divergence_estimate(demonstrations, succeeded(m), m, num_resamples=200, seed=i)
+        mode_divergence_estimate(demonstrations, (succeeded(m), m), Draws.of(1, 10, num_resamples=200, seed=i))
         for i, m in enumerate(modes)
     ]
     assert np.mean(raw) > 0.04
@@ -44,17 +45,17 @@ def test_divergence_sees_what_one_training_seed_lacks():
     """Two seeds that take half of the ways each are not as good as two that take all; pooled they would be."""
     demonstrations, halves = np.full(4, 100), np.array([[[0, 1] * 10] * 3, [[2, 3] * 10] * 3])
     all_ways = np.array([[[0, 1, 2, 3] * 5] * 3] * 2)
-    lacking = mode_divergence_estimate(demonstrations, succeeded(halves), halves)
+    lacking = mode_divergence_estimate(demonstrations, (succeeded(halves), halves))
     assert lacking.low > 1
-    assert mode_divergence_estimate(demonstrations, succeeded(all_ways), all_ways).value == pytest.approx(0, abs=1e-9)
+    assert mode_divergence_estimate(demonstrations, (succeeded(all_ways), all_ways)).value == pytest.approx(0, abs=1e-9)
 
 
 def test_divergence_needs_a_success_of_every_seed():
     modes = np.zeros((2, 3, 4), int)
     success = succeeded(modes)
     success[1] = False
-    assert mode_divergence_estimate(np.array([5, 5]), success, modes) is None
+    assert mode_divergence_estimate(np.array([5, 5]), (success, modes)) is None
     success[1, 0, 0] = True
-    estimate = mode_divergence_estimate(np.array([5, 5]), success, modes)
+    estimate = mode_divergence_estimate(np.array([5, 5]), (success, modes))
     assert estimate.n == 13
     assert estimate.low <= estimate.value <= estimate.high
