@@ -103,7 +103,7 @@ def main() -> None:
     ways = [(name, Run.open(args.run), execution) for name, execution in WAYS.items()]
     if args.prefix is not None:
         run = Run.open(args.prefix)
-        if run.policy_config().prefix_horizon < max(DELAYS):
+        if run.config().prefix_horizon < max(DELAYS):
             raise ValueError(f"{args.prefix}: train it with --prefix-horizon {max(DELAYS)} or more")
         ways.append(("prefix", run, Execution()))
 

@@ -382,7 +382,7 @@ def images(device: torch.device, size: Size) -> Report:
             vision=VisionConfig(shift=0),
             log_every=max(1, size.image_steps // 10),
         )
-        cfg, state, windows, _, facts = assemble(cfg, FlowConfig(), MLPConfig(), device)
+        cfg, state, windows, _, facts = assemble(cfg, device)
     clock = train(state, windows)
     started = time.perf_counter()
     trajectories = evaluate(

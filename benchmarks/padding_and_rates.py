@@ -34,9 +34,11 @@ from robolearn.config import to_json
 from robolearn.data.collect import collect
 from robolearn.data.windows import Padding
 from robolearn.errors import user_errors
+from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.diffusion import DiffusionConfig
+from robolearn.policies.family import FamilyConfig
 from robolearn.policies.flow import FlowConfig
-from robolearn.policies.registry import BACKBONES, FamilyConfig
+from robolearn.policies.registry import BACKBONES
 from robolearn.policies.score import ScoreConfig
 from robolearn.report.facts import machine_facts
 from robolearn.rollout.evaluation import evaluate
@@ -95,7 +97,9 @@ class Unit:
         steps, is_padding = size.steps[self.study], self.study == "padding"
         padding: Any = self.choice if is_padding else "masked"
         return TrainConfig(
-            DatasetConfig((folder / f"{self.task}.zarr",), padding=padding),
+            family=DENOISERS[self.model] if is_padding else RATES_FAMILY,
+            backbone=MLPConfig() if is_padding else BACKBONES[self.model](),
+            dataset=DatasetConfig((folder / f"{self.task}.zarr",), padding=padding),
             steps=steps,
             batch_size=size.batch_size,
             lr=RATES[PRESENT_RATE if is_padding else self.choice],
@@ -132,9 +136,7 @@ class Losses(Hooks):
 def run_unit(unit: Unit, folder: Path, size: Size, device_name: str) -> dict[str, Any]:
     """Train, roll out, and return what is worth keeping; runs in a process of its own."""
     device, started = choose_device(device_name, threads=1), time.perf_counter()
-    family = DENOISERS[unit.model] if unit.study == "padding" else RATES_FAMILY
-    backbone = BACKBONES["mlp" if unit.study == "padding" else unit.model]()
-    cfg, state, windows, validation, facts = assemble(unit.train_config(folder, size), family, backbone, device)
+    cfg, state, windows, validation, facts = assemble(unit.train_config(folder, size), device)
     losses = Losses()
     if not fit(state, windows, validation, Processes(device), losses):
         raise KeyboardInterrupt

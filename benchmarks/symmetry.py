@@ -24,7 +24,6 @@ from robolearn.bench.unit import Unit
 from robolearn.config import to_json, write_json
 from robolearn.data.symmetry import SymmetryUse
 from robolearn.errors import user_errors
-from robolearn.nets.mlp import MLPConfig
 from robolearn.report.facts import machine_facts
 from robolearn.stats.differences import paired_difference
 from robolearn.stats.value import Estimate
@@ -42,7 +41,7 @@ def make_tasks(dry: bool) -> list[Task]:
     held_out = 0.5 if dry else DatasetConfig.validation_fraction
     data = DatasetConfig((Path("avoid.zarr"),), num_episodes=count, validation_fraction=held_out)
     sizes: dict[str, Any] = {"num_states": 2, "num_repeats": 2, "selection_states": 2} if dry else {}
-    return [Task(use, TrainConfig(data, symmetry=use, steps=steps), MLPConfig(), **sizes) for use in USES]
+    return [Task(use, TrainConfig(dataset=data, symmetry=use, steps=steps), **sizes) for use in USES]
 
 
 def compare(units: list[Unit]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Typed configurations as JSON: frozen dataclasses in and out, with one clear line on bad input.
 
-A field whose type is a union of dataclasses carries a ``type`` tag, the name of the class in the registry. Where a
-default has changed, or a field is new, files of before still mean what they meant: see ``since``.
+A value whose class is registered carries a ``type`` tag, its name in the registry; where a field's type is a base
+class, the tag chooses among the registered classes below it. Where a default has changed, or a field is new, files of
+before still mean what they meant: see ``since``.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import json
 import math
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from robolearn.files import replacing
 
 T = TypeVar("T")
-Registry = dict[str, type]
+Registry = Mapping[str, type]
 
 MAX_BYTES = 64 << 20  # of a JSON file
 MAX_DEPTH = 64
@@ -66,8 +68,12 @@ def from_json(cls: type[T], data: Any, registry: Registry, where: str = "") -> T
 
 
 def _build(annotation: Any, data: Any, registry: Registry, where: str) -> Any:
-    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        return _build_dataclass(annotation, data, registry, where)
+    if isinstance(annotation, type):
+        choices = {k: cls for k, cls in registry.items() if issubclass(cls, annotation) and cls is not annotation}
+        if choices:
+            return _build_choice(choices, data, registry, where)
+        if dataclasses.is_dataclass(annotation):
+            return _build_dataclass(annotation, data, registry, where)
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return _build_union(args, data, registry, where)
@@ -98,25 +104,23 @@ def _build(annotation: Any, data: Any, registry: Registry, where: str) -> Any:
 def _build_union(members: tuple[Any, ...], data: Any, registry: Registry, where: str) -> Any:
     if data is None and type(None) in members:
         return None
-    choices = {name: cls for name, cls in registry.items() if cls in members}
-    if choices:
-        fields = data if isinstance(data, dict) else {}
-        _expect("type" in fields, where, "an object with a type", data)
-        named = isinstance(fields["type"], str) and fields["type"] in choices
-        _expect(named, f"{where}.type", f"one of {', '.join(choices)}", fields["type"])
-        values = {key: value for key, value in fields.items() if key != "type"}
-        return _build(choices[fields["type"]], values, registry, where)
     plain = [member for member in members if member is not type(None)]
     names = " or ".join(getattr(member, "__name__", str(member)) for member in plain)
     _expect(len(plain) == 1 or type(data) in plain, where, names, data)
     return _build(plain[0] if len(plain) == 1 else type(data), data, registry, where)
 
 
+def _build_choice(choices: Registry, data: Any, registry: Registry, where: str) -> Any:
+    fields = data if isinstance(data, dict) else {}
+    _expect("type" in fields, where, "an object with a type", data)
+    named = isinstance(fields["type"], str) and fields["type"] in choices
+    _expect(named, f"{where}.type", f"one of {', '.join(choices)}", fields["type"])
+    return _build_dataclass(choices[fields["type"]], fields, registry, where)
+
+
 def _build_dataclass(cls: Any, data: Any, registry: Registry, where: str) -> Any:
     _expect(isinstance(data, dict), where, "an object", data)
-    if (
-        isinstance(data.get("type"), str) and registry.get(data["type"]) is cls
-    ):  # a registered class may also stand where no choice is
+    if isinstance(data.get("type"), str) and registry.get(data["type"]) is cls:
         data = {key: value for key, value in data.items() if key != "type"}
     hints, fields = typing.get_type_hints(cls), {f.name: f for f in dataclasses.fields(cls)}
     for name in data:

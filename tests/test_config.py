@@ -12,6 +12,7 @@ from robolearn.config import from_json, read_json, since, to_json, write_json
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.unet import UNetConfig
 from robolearn.policies.diffusion import DiffusionConfig
+from robolearn.policies.family import FamilyConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import PolicyConfig
 from robolearn.policies.registry import REGISTRY
@@ -26,7 +27,7 @@ class Everything:
     pair: tuple[int, str] = (1, "a")
     kind: Literal["x", "y"] = "x"
     path: Path | None = None
-    family: FlowConfig | RegressionConfig = field(default_factory=FlowConfig)
+    family: FamilyConfig = field(default_factory=FlowConfig)
     either: int | str | None = None
     flags: dict[str, bool] = field(default_factory=dict)
     several: tuple[Path, ...] = ()
@@ -124,7 +125,8 @@ def test_a_whole_number_will_do_for_a_float():
         ({"number": 1, "family": {}}, "Everything.family: expected an object with a type, found {}"),
         (
             {"number": 1, "family": {"type": "mlp"}},
-            "Everything.family.type: expected one of regression, flow, found 'mlp'",
+            "Everything.family.type: expected one of regression, mip, gmm, cvae, gan, diffusion, score, flow, flowmap, "
+            "tokens, mixture, found 'mlp'",
         ),
         (
             {"number": 1, "family": {"type": "flow", "steps": 0}},

@@ -11,13 +11,13 @@ from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.cvae import CVAEConfig
 from robolearn.policies.diffusion import DiffusionConfig
+from robolearn.policies.family import FamilyConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.flowmap import FlowMapConfig
 from robolearn.policies.gan import GanConfig
 from robolearn.policies.gmm import GMMConfig
 from robolearn.policies.mip import MIPConfig
 from robolearn.policies.mixture import MixtureConfig
-from robolearn.policies.registry import BackboneConfig, FamilyConfig
 from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.score import ScoreConfig
 from robolearn.policies.tokens import TokensConfig
@@ -44,9 +44,7 @@ class Task:
 
     name: str
     train: TrainConfig
-    """Options of every row; `steps` are those of the reference row, flow, in the compute budget."""
-    backbone: BackboneConfig
-    """Common to all families."""
+    """Options of every row, but its family; `steps` are those of the reference row, flow, in the compute budget."""
     num_states: int = 10
     """Initial states of the evaluation."""
     num_repeats: int = 24
@@ -88,11 +86,10 @@ class Row:
 
 
 TASKS = (
-    Task("avoid", TrainConfig(dataset=DatasetConfig((Path("avoid.zarr"),))), MLPConfig()),
+    Task("avoid", TrainConfig(dataset=DatasetConfig((Path("avoid.zarr"),)))),
     Task(
         "insert",
         TrainConfig(dataset=DatasetConfig((Path("insert.zarr"),)), steps=6_000),
-        MLPConfig(),
         num_states=40,
         num_repeats=12,
         selection_states=16,
@@ -100,7 +97,6 @@ TASKS = (
     Task(
         "push",
         TrainConfig(dataset=DatasetConfig((Path("push.zarr"),)), steps=12_000),
-        MLPConfig(),
         num_states=20,
         num_repeats=12,
         selection_states=8,
@@ -108,6 +104,7 @@ TASKS = (
     Task(
         "pusht",
         TrainConfig(
+            backbone=MLPConfig(width=512, depth=4),
             dataset=DatasetConfig((Path("pusht.zarr"),), obs_keys=("state",), angles=("state:4",)),
             env=EnvConfig("envs:robolearn/PushT-v0"),
             steps=20_000,
@@ -115,7 +112,6 @@ TASKS = (
             weight_decay=1e-4,
             ema_decay=0.9995,
         ),
-        MLPConfig(width=512, depth=4),
         num_states=200,
         num_repeats=1,
         selection_states=96,
@@ -131,7 +127,6 @@ TASKS = (
             batch_size=64,
             vision=VisionConfig(shift=0),  # where the rows stand is what the image is for
         ),
-        MLPConfig(),
         # The image is nearly all that a step costs: even with two passes through the MLP, as mip has, it is 1.08.
         costs={"mip": Cost(1.08), "tokens": Cost(), "cvae": Cost(), "gmm": Cost()},
     ),

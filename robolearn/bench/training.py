@@ -80,21 +80,19 @@ def train(unit: Unit, data: Path, device: torch.device, on_step: Callable[[int],
         ValueError: The demonstrations are missing or do not fit.
     """
     directory, request = unit.directory / "run", unit.request()
-    cfg = prepare(request.train, data)
+    cfg = prepare(request, data)
     run = Run(directory)
     run.clear_unfinished()
     step = run.last_step()
     if step == cfg.steps:
         return True
     kept = Kept(run.data(), step or 0) if run.exists() else None
-    cfg, state, windows, validation, facts = assemble(
-        cfg, request.family, request.backbone, device, resumes=step is not None, kept=kept
-    )
+    cfg, state, windows, validation, facts = assemble(cfg, device, resumes=step is not None, kept=kept)
     unit.begin()
     if step is not None:
         run.restore(state)
     if kept is None:
-        Run.create(directory, cfg.anchored(), facts, request.family, request.backbone)
+        Run.create(directory, cfg.anchored(), facts)
     hooks = Accounted(unit, run, state, on_step)
     try:
         return fit(state, windows, validation, Processes(device), hooks)

@@ -84,7 +84,7 @@ def work(units: Sequence[Unit], data: Path, device: torch.device) -> list[Unit]:
 
 def complete(unit: Unit, data: Path, device: torch.device, advance: Callable[[float], Any]) -> str:
     """Train a claimed unit and measure the settings that are missing; return a line that says what came out."""
-    steps = unit.request().train.steps
+    steps = unit.request().steps
     try:
         if not train(unit, data, device, lambda step: advance(TRAINING_SHARE * step / steps)):
             raise KeyboardInterrupt

@@ -22,17 +22,8 @@ from robolearn.bench.kept import Kept, find
 from robolearn.bench.rows import Row, Task
 from robolearn.config import from_json, to_json, write_json
 from robolearn.locks import HeldError, hold
-from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
+from robolearn.policies.registry import REGISTRY
 from robolearn.training.config import TrainConfig
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is trained, without where the data lie and how it will be sampled."""
-
-    train: TrainConfig
-    family: FamilyConfig
-    backbone: BackboneConfig
 
 
 def as_trained(family: Any) -> Any:
@@ -69,11 +60,15 @@ class Unit:
         """Where everything of this unit is."""
         return self.runs / self.path
 
-    def request(self) -> Request:
-        """What is to be trained."""
-        steps = self.row.num_steps(self.task, self.budget)
-        train = dataclasses.replace(self.task.train, steps=steps, seed=self.seed, wandb=False)
-        return Request(train, as_trained(self.row.family), self.task.backbone)
+    def request(self) -> TrainConfig:
+        """What is to be trained, without where the data lie and how it will be sampled."""
+        return dataclasses.replace(
+            self.task.train,
+            family=as_trained(self.row.family),
+            steps=self.row.num_steps(self.task, self.budget),
+            seed=self.seed,
+            wandb=False,
+        )
 
     def result(self) -> dict[str, Any]:
         """What is known so far; empty before training has ended.
@@ -83,7 +78,9 @@ class Unit:
         """
         name = f"{self.path}/request.json"
         if (asked := find(name, self.runs, self.kept)) is not None:
-            there = from_json(Request, asked, REGISTRY, name)
+            if "train" in asked:  # as it was written when family and backbone stood beside the options
+                asked = {**asked["train"], **{key: value for key, value in asked.items() if key != "train"}}
+            there = from_json(TrainConfig, asked, REGISTRY, name)
             if dataclasses.replace(there, family=as_trained(there.family)) != self.request():
                 raise ValueError(f"{self.directory} was trained with other options; remove it or choose other --runs")
         return find(f"{self.path}/result.json", self.runs, self.kept) or {}

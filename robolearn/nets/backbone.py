@@ -7,6 +7,7 @@ the noised actions and one time, several times (flow maps) or none (regression).
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -45,6 +46,17 @@ class Backbone(Protocol):
     ) -> Float[Tensor, "b t d_out"]:
         """Map a chunk, observation tokens and times in [0, 1] to a chunk."""
         ...
+
+
+class BackboneConfig(ABC):
+    """Options of a backbone: a frozen dataclass, every field with a default, of which a run keeps the values.
+
+    What stands in `robolearn.policies.registry.BACKBONES` may be trained by name.
+    """
+
+    @abstractmethod
+    def build(self, shapes: Shapes) -> Backbone:
+        """Build the network."""
 
 
 class TimeEmbedding(nn.Module):

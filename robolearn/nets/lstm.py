@@ -13,14 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robolearn.nets.backbone import Shapes, TimeEmbedding
+from robolearn.nets.backbone import BackboneConfig, Shapes, TimeEmbedding
 from robolearn.nets.sizes import check_sizes
 
 State = tuple[Tensor, Tensor]  # hidden and cell [b, w]
 
 
 @dataclass(frozen=True)
-class LSTMConfig:
+class LSTMConfig(BackboneConfig):
     """Recurrent over the observations, then over the chunk."""
 
     width: int = 128

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robolearn.nets.backbone import FiLM, Shapes, TimeEmbedding
+from robolearn.nets.backbone import BackboneConfig, FiLM, Shapes, TimeEmbedding
 from robolearn.nets.sizes import check_sizes
 
 
 @dataclass(frozen=True)
-class MLPConfig:
+class MLPConfig(BackboneConfig):
     """Residual MLP over the flattened chunk, conditioned by FiLM."""
 
     width: int = 256

@@ -15,12 +15,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from robolearn.nets.backbone import Shapes, TimeEmbedding
+from robolearn.nets.backbone import BackboneConfig, Shapes, TimeEmbedding
 from robolearn.nets.sizes import check_sizes
 
 
 @dataclass(frozen=True)
-class TransformerConfig:
+class TransformerConfig(BackboneConfig):
     """Encoder over observation and time tokens, decoder with cross-attention over action tokens."""
 
     width: int = 128

@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robolearn.nets.backbone import FiLM, Shapes, TimeEmbedding
+from robolearn.nets.backbone import BackboneConfig, FiLM, Shapes, TimeEmbedding
 from robolearn.nets.sizes import check_sizes
 
 
 @dataclass(frozen=True)
-class UNetConfig:
+class UNetConfig(BackboneConfig):
     """1-D convolutional U-Net over the chunk, conditioned by FiLM."""
 
     widths: tuple[int, ...] = (64, 128, 256)

@@ -10,13 +10,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from robolearn.nets.sizes import check_sizes
-from robolearn.policies.family import Draws, Family, MakeNet, check_choice, runtime, standard_normal
+from robolearn.policies.family import Draws, Family, FamilyConfig, MakeNet, check_choice, runtime, standard_normal
 
 Latent = Literal["sampled", "zero"]
 
 
 @dataclass(frozen=True)
-class CVAEConfig:
+class CVAEConfig(FamilyConfig):
     """Encoder, learned prior and decoder; one evaluation of the backbone."""
 
     latent_dim: int = 8

@@ -13,6 +13,7 @@ from torch import Tensor
 from robolearn.policies.family import (
     Draws,
     Family,
+    FamilyConfig,
     MakeNet,
     check_choice,
     check_steps,
@@ -26,7 +27,7 @@ DiffusionSampler = Literal["ddpm", "ddim", "dpm++"]
 
 
 @dataclass(frozen=True)
-class DiffusionConfig:
+class DiffusionConfig(FamilyConfig):
     """Denoising with the squared-cosine schedule."""
 
     prediction: Prediction = "v"

@@ -39,6 +39,17 @@ class MakeNet(Protocol):
         ...
 
 
+class FamilyConfig(ABC):
+    """Options of a family: a frozen dataclass, every field with a default, of which a run keeps the values.
+
+    What stands in `robolearn.policies.registry.FAMILIES` may be trained by name.
+    """
+
+    @abstractmethod
+    def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Family:
+        """Build the family, with as many backbones as it asks ``make_net`` for."""
+
+
 @dataclass(frozen=True)
 class Player:
     """A module with an optimizer of its own, and when it moves."""

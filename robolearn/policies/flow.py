@@ -12,6 +12,7 @@ from torch import Tensor
 from robolearn.policies.family import (
     Draws,
     Family,
+    FamilyConfig,
     MakeNet,
     check_choice,
     check_steps,
@@ -25,7 +26,7 @@ FlowSampler = Literal["euler", "heun"]
 
 
 @dataclass(frozen=True)
-class FlowConfig:
+class FlowConfig(FamilyConfig):
     """Velocity matching on straight paths; an ordinary differential equation at test time."""
 
     time_density: TimeDensity = "uniform"

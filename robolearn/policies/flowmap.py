@@ -18,6 +18,7 @@ from robolearn.nets.transformer import plain_attention
 from robolearn.policies.family import (
     Draws,
     Family,
+    FamilyConfig,
     MakeNet,
     check_choice,
     check_steps,
@@ -36,7 +37,7 @@ NUM_LEVELS = 7  # a shortcut model takes steps of length 1, 1/2, ... 2^-6
 
 
 @dataclass(frozen=True)
-class FlowMapConfig:
+class FlowMapConfig(FamilyConfig):
     """Average velocities, from the data alone: few evaluations without a teacher."""
 
     target: Target = "meanflow"

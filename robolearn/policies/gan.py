@@ -22,6 +22,7 @@ from robolearn.policies.adversarial import (
 )
 from robolearn.policies.family import (
     Draws,
+    FamilyConfig,
     MakeNet,
     Player,
     SampledFamily,
@@ -45,7 +46,7 @@ HINGE_SCALE = 5.0
 
 
 @dataclass(frozen=True)
-class GanConfig:
+class GanConfig(FamilyConfig):
     """A generator against a critic; one evaluation."""
 
     objective: Objective = "r3gan"

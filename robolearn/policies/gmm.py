@@ -18,6 +18,7 @@ from robolearn.nets.sizes import check_sizes
 from robolearn.policies.family import (
     Draws,
     Family,
+    FamilyConfig,
     MakeNet,
     choose,
     perplexity,
@@ -27,7 +28,7 @@ from robolearn.policies.family import (
 
 
 @dataclass(frozen=True)
-class GMMConfig:
+class GMMConfig(FamilyConfig):
     """Mixture of Gaussians over whole chunks: one evaluation, its modes are as many as its components."""
 
     num_components: int = 16

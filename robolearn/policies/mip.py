@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from robolearn.policies.family import Draws, Family, MakeNet, masked_mean, standard_normal
+from robolearn.policies.family import Draws, Family, FamilyConfig, MakeNet, masked_mean, standard_normal
 
 
 @dataclass(frozen=True)
-class MIPConfig:
+class MIPConfig(FamilyConfig):
     """Two-step regression: deterministic, the honest baseline beside regression for what needs no modes."""
 
     refine_time: float = 0.9

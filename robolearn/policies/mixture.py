@@ -26,6 +26,7 @@ from robolearn.policies.codes import Codes, Student, balanced, squared_distances
 from robolearn.policies.family import (
     Draws,
     Examples,
+    FamilyConfig,
     MakeNet,
     Player,
     SampledFamily,
@@ -45,7 +46,7 @@ TEMPERATURES = (1.0, 0.2)  # of the winner-takes-all, at the start and from the 
 
 
 @dataclass(frozen=True)
-class MixtureConfig:
+class MixtureConfig(FamilyConfig):
     """A many-step teacher and its one-evaluation student, trained one after the other."""
 
     variant: Variant = "hard-code"

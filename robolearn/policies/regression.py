@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from robolearn.policies.family import Draws, Family, MakeNet, masked_mean, standard_normal
+from robolearn.policies.family import Draws, Family, FamilyConfig, MakeNet, masked_mean, standard_normal
 
 
 @dataclass(frozen=True)
-class RegressionConfig:
+class RegressionConfig(FamilyConfig):
     """Mean-squared error: one evaluation, deterministic, averages over modes."""
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Regression:

@@ -18,6 +18,7 @@ from robolearn.policies.family import (
     Draws,
     Examples,
     Family,
+    FamilyConfig,
     MakeNet,
     check_choice,
     check_steps,
@@ -32,7 +33,7 @@ RHO = 7  # curvature of the noise levels (EDM, eq. 5)
 
 
 @dataclass(frozen=True)
-class ScoreConfig:
+class ScoreConfig(FamilyConfig):
     """Denoising at all noise levels with EDM's preconditioning."""
 
     sigma_min: float = 0.01

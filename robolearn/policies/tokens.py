@@ -25,6 +25,7 @@ from robolearn.policies.family import (
     Draws,
     Examples,
     Family,
+    FamilyConfig,
     MakeNet,
     Player,
     check_choice,
@@ -41,7 +42,7 @@ NUM_EXAMPLES = 20_000  # windows from which bins and anchor are found
 
 
 @dataclass(frozen=True)
-class TokensConfig:
+class TokensConfig(FamilyConfig):
     """Classify the chunk's code, regress the rest: one evaluation, modes do not blend."""
 
     variant: Variant = "bins"

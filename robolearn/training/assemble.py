@@ -15,7 +15,6 @@ from robolearn.data.symmetry import Symmetry
 from robolearn.data.windows import Windows
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
-from robolearn.policies.registry import BackboneConfig, FamilyConfig
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.making import facts_of
 from robolearn.training.config import TrainConfig
@@ -29,8 +28,6 @@ DEFAULT_CONTROL_DT = 0.1  # [s], the 10 Hz of the human Push-T set, which does n
 
 def assemble(
     cfg: TrainConfig,
-    family: FamilyConfig,
-    backbone: BackboneConfig,
     device: Any,
     *,
     resumes: bool = False,
@@ -39,9 +36,7 @@ def assemble(
     """Load the data and build a training at its first step.
 
     Args:
-        cfg: Options.
-        family: To be trained.
-        backbone: Its network.
+        cfg: What is trained, and on what.
         device: Where.
         resumes: A checkpoint will be restored, so that a teacher need not be at hand any more.
         kept: What the run was begun with, if it goes on.
@@ -51,9 +46,9 @@ def assemble(
     """
     cfg, windows, validation, facts = load_data(cfg, device, kept)
     torch.manual_seed(cfg.seed)
-    policy = make_policy(cfg, family, backbone, windows)
-    if not resumes and isinstance(family, MixtureConfig) and family.teacher_run is not None:
-        take_teacher(policy, family.teacher_run)
+    policy = make_policy(cfg, windows)
+    if not resumes and isinstance(cfg.family, MixtureConfig) and cfg.family.teacher_run is not None:
+        take_teacher(policy, cfg.family.teacher_run)
     return cfg, TrainState(policy, cfg), windows, validation, facts
 
 
@@ -97,13 +92,13 @@ def load_data(
     return cfg, train, validation, facts
 
 
-def make_policy(cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, windows: Windows) -> Policy:
+def make_policy(cfg: TrainConfig, windows: Windows) -> Policy:
     """Build a policy for the shapes of the data, normalised on the training episodes."""
     arrays = windows.arrays()
     modes: dict[str, Mode] = {key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays}
     policy_cfg = PolicyConfig(
-        family,
-        backbone,
+        cfg.family,
+        cfg.backbone,
         windows.obs_shapes,
         arrays["action"].shape[1],
         cfg.obs_horizon,

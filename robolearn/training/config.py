@@ -6,13 +6,17 @@ import dataclasses
 import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from robolearn import seeds
 from robolearn.data.splits import ShortEpisodes
 from robolearn.data.symmetry import SymmetryUse
 from robolearn.data.windows import Padding
+from robolearn.nets.backbone import BackboneConfig
+from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
+from robolearn.policies.family import FamilyConfig
+from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.environments import EnvConfig
 
 LARGEST = 1 << 32  # a count or seed must be below
@@ -49,8 +53,10 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Options of a training run."""
+    """What a training run is asked to do: all of it, so that the same again makes the same policy."""
 
+    family: FamilyConfig = field(default_factory=FlowConfig)
+    backbone: BackboneConfig = field(default_factory=MLPConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -112,13 +118,12 @@ class TrainConfig:
     """Log to Weights & Biases: online when logged in, otherwise offline."""
     project: str = "robolearn"
     """Weights & Biases project."""
+    wandb_id: str | None = None
+    """Run in Weights & Biases to log to, also after a resume; by default a new one."""
 
     def anchored(self) -> TrainConfig:
         """The same with absolute paths, so that it means the same in any working directory."""
-        paths = tuple(path.absolute() for path in self.dataset.path)
-        cache = self.dataset.cache_dir and self.dataset.cache_dir.absolute()
-        dataset = dataclasses.replace(self.dataset, path=paths, cache_dir=cache)
-        return dataclasses.replace(self, dataset=dataset, out=self.out and self.out.absolute())
+        return _anchored(self)
 
     def check_resumes(self, before: TrainConfig) -> None:
         """Refuse options that would make another run of one that goes on.
@@ -129,9 +134,11 @@ class TrainConfig:
         Raises:
             ValueError: One of those changed that decide what is learnt from which episodes.
         """
+        if (self.family, self.backbone, self.vision) != (before.family, before.backbone, before.vision):
+            raise ValueError("family, backbone and vision cannot change when resuming; start a new run")
         names = [f.name for f in dataclasses.fields(DatasetConfig) if f.name not in ("path", "cache_dir")]
         pairs = {f"dataset.{name}": (getattr(self.dataset, name), getattr(before.dataset, name)) for name in names}
-        for name in ("obs_horizon", "action_horizon", "prefix_horizon", "symmetry", "seed", "vision"):
+        for name in ("obs_horizon", "action_horizon", "prefix_horizon", "symmetry", "seed"):
             pairs[name] = getattr(self, name), getattr(before, name)
         for name, (now, then) in pairs.items():
             if now != then:
@@ -173,3 +180,14 @@ class TrainConfig:
                 raise ValueError(f"--{field_.name.replace('_', '-')} {value} must be finite")
             if isinstance(value, int) and not 0 <= value < LARGEST:
                 raise ValueError(f"--{field_.name.replace('_', '-')} {value} must be in 0..{LARGEST - 1}")
+
+
+def _anchored(value: Any) -> Any:
+    """A value whose paths, at any depth of its fields and tuples, are absolute."""
+    if isinstance(value, Path):
+        return value.absolute()
+    if isinstance(value, tuple):
+        return tuple(map(_anchored, value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.replace(value, **{f.name: _anchored(getattr(value, f.name)) for f in fields(value)})
+    return value

@@ -60,6 +60,11 @@ def num_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def rank() -> int:
+    """This process's number among those that train together."""
+    return int(os.environ.get("RANK", "0"))
+
+
 class Processes:
     """The processes that train together under torchrun, or just this one.
 
@@ -70,7 +75,7 @@ class Processes:
 
     def __init__(self, device: torch.device):
         self.count = num_processes()
-        self.rank = int(os.environ.get("RANK", "0"))
+        self.rank = rank()
         if self.count > 1:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 

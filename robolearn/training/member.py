@@ -6,63 +6,15 @@ started it is gone, it saves and ends.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
-from dataclasses import dataclass
 
-from robolearn.config import from_json
 from robolearn.errors import user_errors
-from robolearn.locks import hold
-from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
-from robolearn.training.assemble import assemble
-from robolearn.training.config import TrainConfig
-from robolearn.training.device import Processes, choose_device
-from robolearn.training.episodes import Kept
-from robolearn.training.fit import fit
+from robolearn.training.members import STOPPED, read_order
 from robolearn.training.run import Run
-from robolearn.training.session import Session
-
-STOPPED = 128 + signal.SIGTERM  # exit status of a member that saved before it was through
-
-
-@dataclass(frozen=True)
-class Order:
-    """What to train; ``train.out`` is where."""
-
-    train: TrainConfig
-    family: FamilyConfig
-    backbone: BackboneConfig
-    changed_data: bool = False
-    """Whether it may go on although the demonstrations have changed."""
-
-
-def train_member(order: Order) -> bool:
-    """Train from the last checkpoint in its directory, or from the beginning where there is none.
-
-    Returns:
-        Whether it is complete; False after SIGINT or SIGTERM.
-    """
-    directory, cfg = order.train.out, order.train
-    assert directory is not None, "a member is told where to be"
-    device = choose_device(cfg.device, threads=cfg.threads)
-    run = Run(directory)
-    run.clear_unfinished()
-    with hold(directory):
-        step = run.last_step()
-        kept = Kept(run.data(), step or 0, order.changed_data) if run.exists() else None
-        cfg, state, windows, validation, data = assemble(
-            cfg, order.family, order.backbone, device, resumes=step is not None, kept=kept
-        )
-        if step is not None:
-            run.restore(state)
-        if kept is None:
-            Run.create(directory, cfg, data, order.family, order.backbone)
-        run.write(cfg, data)
-        with Session(run, state, data) as session:
-            return fit(state, windows, validation, Processes(device), session)
+from robolearn.training.train import train
 
 
 def stop_with_the_input() -> None:
@@ -72,9 +24,18 @@ def stop_with_the_input() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def main() -> int:
+    """Go on from the last checkpoint of the member's run, or begin it; returns the exit status."""
+    cfg, changed_data = read_order(sys.stdin.readline())
+    assert cfg.out is not None, "a member is told where to be"
+    threading.Thread(target=stop_with_the_input, daemon=True).start()
+    run = Run(cfg.out)
+    run.clear_unfinished()
+    train(cfg, resume=run.exists(), changed_data=changed_data, trust=True)  # who started it has checked the environment
+    return 0 if run.is_complete() else STOPPED
+
+
 if __name__ == "__main__":
     with user_errors():
-        order = from_json(Order, json.loads(sys.stdin.readline()), REGISTRY)
-        threading.Thread(target=stop_with_the_input, daemon=True).start()
-        complete = train_member(order)
-    sys.exit(0 if complete else STOPPED)
+        status = main()
+    sys.exit(status)

@@ -10,6 +10,7 @@ busy cores: benchmarks/ensembles.py, docs/results/ensembles.json.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
 import signal
@@ -21,12 +22,13 @@ from typing import IO
 
 import torch
 
-from robolearn.config import to_json
-from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
+from robolearn.config import from_json, to_json
+from robolearn.policies.registry import BACKBONES, FAMILIES, REGISTRY
 from robolearn.training.config import TrainConfig
 from robolearn.training.fit import stop_signal
-from robolearn.training.member import STOPPED, Order
 from robolearn.training.run import Run
+
+STOPPED = 128 + signal.SIGTERM  # exit status of a member that saved before it was through
 
 
 def num_parallel(device: torch.device) -> int:
@@ -34,50 +36,59 @@ def num_parallel(device: torch.device) -> int:
     return 1 if device.type == "cuda" else max(1, len(os.sched_getaffinity(0)) // torch.get_num_threads())
 
 
-def make_order(
-    run: Run, cfg: TrainConfig, family: FamilyConfig, backbone: BackboneConfig, index: int, changed_data: bool = False
-) -> Order:
-    """What member ``index`` >= 1 of a run trains; it has no logger of its own but metrics.jsonl."""
+def member_config(cfg: TrainConfig, index: int) -> TrainConfig:
+    """What member ``index`` >= 1 of a run in ``cfg.out`` trains; it has no logger of its own but metrics.jsonl."""
+    assert cfg.out is not None
     split_seed = cfg.seed if cfg.dataset.split_seed is None else cfg.dataset.split_seed
-    dataset = dataclasses.replace(cfg.dataset, bootstrap=True, split_seed=split_seed)
-    member = dataclasses.replace(
-        cfg, dataset=dataset, seed=cfg.seed + index, num_members=1, out=run.member(index), wandb=False
+    return dataclasses.replace(
+        cfg,
+        dataset=dataclasses.replace(cfg.dataset, bootstrap=True, split_seed=split_seed),
+        seed=cfg.seed + index,
+        num_members=1,
+        out=Run(cfg.out).member(index),
+        wandb=False,
     )
-    return Order(member, family, backbone, changed_data)
+
+
+def write_order(cfg: TrainConfig, changed_data: bool) -> str:
+    """What a member trains as one line of JSON, and where the classes are from that a user has registered."""
+    outside = {
+        table: {name: [cls.__module__, cls.__qualname__] for name, cls in classes.items() if is_outside(cls)}
+        for table, classes in (("family", FAMILIES), ("backbone", BACKBONES))
+    }
+    return json.dumps({"config": to_json(cfg, REGISTRY), "changed_data": changed_data, "outside": outside})
+
+
+def is_outside(cls: type) -> bool:
+    """Whether a class is not one of this package's own."""
+    return cls.__module__.partition(".")[0] != __name__.partition(".")[0]
+
+
+def read_order(line: str) -> tuple[TrainConfig, bool]:
+    """What `write_order` wrote, its classes registered."""
+    order = json.loads(line)
+    for table, classes in (("family", FAMILIES), ("backbone", BACKBONES)):
+        for name, (module, cls) in order["outside"][table].items():
+            classes[name] = getattr(importlib.import_module(module), cls)
+    return from_json(TrainConfig, order["config"], REGISTRY), order["changed_data"]
 
 
 class Members:
     """The members of a run but the first, which its user trains meanwhile; leaving the context stops them.
 
     Args:
-        run: The first member.
-        cfg: Its options; ``num_members`` of them all.
-        family: To be trained.
-        backbone: Its network.
+        cfg: What the first one trains, and where; ``num_members`` of them all.
         parallel: Members that may train at once, the first included.
         changed_data: Whether they may go on although the demonstrations have changed.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        cfg: TrainConfig,
-        family: FamilyConfig,
-        backbone: BackboneConfig,
-        parallel: int,
-        changed_data: bool = False,
-    ):
-        self.run = run
+    def __init__(self, cfg: TrainConfig, parallel: int, changed_data: bool = False):
+        self.cfg, self.changed_data = cfg, changed_data
         self._trained, self._failures = set[int](), dict[int, str]()
         self._slots = threading.Semaphore(parallel - 1)
         self._lock, self._stopping = threading.Lock(), False
         self._inputs: list[IO[str]] = []
-        self._threads = [
-            threading.Thread(
-                target=self._train, args=(index, make_order(run, cfg, family, backbone, index, changed_data))
-            )
-            for index in range(1, cfg.num_members)
-        ]
+        self._threads = [threading.Thread(target=self._train, args=(index,)) for index in range(1, cfg.num_members)]
 
     def __enter__(self) -> Members:
         for thread in self._threads:
@@ -115,22 +126,23 @@ class Members:
                         self.stop()
         if self._failures:
             reasons = "; ".join(f"member {index}: {reason}" for index, reason in sorted(self._failures.items()))
-            raise ValueError(f"{reasons}; go on: python train.py --resume {self.run.directory}")
+            raise ValueError(f"{reasons}; go on: python train.py --resume {self.cfg.out}")
         return len(self._trained) == len(self._threads)
 
-    def _train(self, index: int, order: Order) -> None:
+    def _train(self, index: int) -> None:
         """Wait for a place, and for the process."""
+        cfg = member_config(self.cfg, index)
         with self._slots, tempfile.TemporaryFile("w+") as errors:
-            process = self._start(order, errors)
+            process = self._start(cfg, errors)
             status = process.wait() if process else STOPPED
             if status == 0:
                 self._trained.add(index)
-                print(f"member {index}: trained: {order.train.out}")
+                print(f"member {index}: trained: {cfg.out}")
             elif status not in (STOPPED, -signal.SIGTERM):
                 errors.seek(0)
                 self._note_failure(index, status, errors.read())
 
-    def _start(self, order: Order, errors: IO[str]) -> subprocess.Popen[str] | None:
+    def _start(self, cfg: TrainConfig, errors: IO[str]) -> subprocess.Popen[str] | None:
         with self._lock:
             if self._stopping:
                 return None
@@ -145,7 +157,7 @@ class Members:
             )
             assert process.stdin is not None
             self._inputs.append(process.stdin)
-            process.stdin.write(json.dumps(to_json(order, REGISTRY)) + "\n")
+            process.stdin.write(write_order(cfg, self.changed_data) + "\n")
             process.stdin.flush()
             return process
 

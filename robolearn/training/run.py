@@ -1,7 +1,6 @@
 """The run directory: what a training run leaves on disk, loadable after a kill at any moment.
 
-    RUN/run.json                      what the directory is: version, family, backbone, run in Weights & Biases
-    RUN/config.json                   TrainConfig, with the environment and the observation keys filled in
+    RUN/config.json                   version, and TrainConfig with what it leaves open filled in: environment, keys
     RUN/data.json                     what was trained on: path, content hash, split, control_dt
     RUN/metrics.jsonl                 one record per line
     RUN/checkpoints/00005000/         a step: policy.json and policy.safetensors (the moving average),
@@ -9,45 +8,34 @@
     RUN/checkpoints/last, best        links to a step
     RUN/members/1 ...                 the other members of an ensemble, each a run; see members.py
 
-The first three appear together, and before the first step. A checkpoint is written beside its place, flushed and
+The first two appear together, and before the first step. A checkpoint is written beside its place, flushed and
 renamed; the links are replaced atomically. Who writes holds the lock of the directory.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.attrs import check_control_dt
 from robolearn.files import BEGUN, finish_replacing, flush, remove, replacing_all
 from robolearn.locks import LOCK_FILE
 from robolearn.nets.weights import load_tensors, save_tensors
-from robolearn.policies.policy import PolicyConfig
-from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
+from robolearn.policies.registry import REGISTRY
 from robolearn.training.config import LARGEST, TrainConfig
 from robolearn.training.overwrite import clear_run
 from robolearn.training.state import TrainState
 
-VERSION = 1
-RECORD_FILE, CONFIG_FILE, DATA_FILE = "run.json", "config.json", "data.json"
+VERSION = 2  # of this layout
+CONFIG_FILE, DATA_FILE = "config.json", "data.json"
+OLD_FILE = "run.json"  # of version 1: family, backbone and run in Weights & Biases, which config.json did not say
+MODEL = ("family", "backbone")
 UNFINISHED = re.compile(r"\.(\d{8,}|last|best)\.part")  # what a kill leaves among the checkpoints
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What makes a directory a run."""
-
-    version: int
-    """Of this layout."""
-    family: FamilyConfig | None
-    """What is trained; None where only the checkpoints say."""
-    backbone: BackboneConfig | None
-    """Its network."""
-    wandb_id: str
-    """Of the run in Weights & Biases, so that it goes on there too."""
 
 
 @dataclass(frozen=True)
@@ -108,15 +96,8 @@ class Run:
         self.checkpoints = directory / "checkpoints"
 
     @classmethod
-    def create(
-        cls,
-        directory: Path,
-        cfg: TrainConfig,
-        data: DataFacts,
-        family: FamilyConfig | None = None,
-        backbone: BackboneConfig | None = None,
-    ) -> Run:
-        """Start a new run.
+    def create(cls, directory: Path, cfg: TrainConfig, data: DataFacts) -> Run:
+        """Start a new run, with a name of its own in Weights & Biases.
 
         Raises:
             ValueError: See check_free.
@@ -125,11 +106,7 @@ class Run:
         run = cls(directory)
         if run.exists():
             clear_run(directory)
-        record = RunRecord(VERSION, family, backbone, secrets.token_hex(4))
-        with replacing_all(directory, (RECORD_FILE, CONFIG_FILE, DATA_FILE)) as folder:
-            write_json(folder / RECORD_FILE, to_json(record, REGISTRY))
-            write_json(folder / CONFIG_FILE, to_json(cfg, REGISTRY))
-            write_json(folder / DATA_FILE, to_json(data, {}))
+        run.write(cfg if cfg.wandb_id else dataclasses.replace(cfg, wandb_id=secrets.token_hex(4)), data)
         run.checkpoints.mkdir(exist_ok=True)
         return run
 
@@ -148,10 +125,10 @@ class Run:
             raise ValueError(f"{directory} exists; choose another --out{resume}")
         if directory.is_symlink():
             raise ValueError(f"{directory} is a link, so --overwrite leaves it alone; give the directory itself")
-        if run.record() is None:
+        if run.version() is None:
             raise ValueError(
                 f"{directory} is no run, so --overwrite leaves it alone; choose another --out (a run has a "
-                f"{RECORD_FILE} with its version)"
+                f"{CONFIG_FILE} with its version)"
             )
 
     @classmethod
@@ -172,54 +149,58 @@ class Run:
         return (self.directory / CONFIG_FILE).exists()
 
     def clear_unfinished(self) -> None:
-        """Remove what has neither run.json nor a checkpoint: a beginning that an older version was killed in.
+        """Remove what has neither a version nor a checkpoint: a beginning that an older release was killed in.
 
         For directories that hold nothing but a run, such as those of members.
         """
-        if self.last_step() is None and self.record() is None:
+        if self.last_step() is None and self.version() is None:
             remove(self.directory)
 
-    def record(self) -> RunRecord | None:
-        """Read run.json; None where there is none, as in older runs.
+    def version(self) -> int | None:
+        """Of the layout; None for a directory that does not say, as runs of before version 1 did not.
 
         Raises:
-            ValueError: It is damaged or of a later version.
+            ValueError: It is one that is not known here, or a file is damaged.
         """
-        path = self.directory / RECORD_FILE
-        if not path.exists():
-            return None
-        content = read_json(path)
-        if not isinstance(content, dict) or content.get("version") != VERSION:
-            raise ValueError(f"{path}: not a record of version {VERSION}, which is the one known here")
-        return from_json(RunRecord, content, REGISTRY, str(path))
+        for name in (CONFIG_FILE, OLD_FILE):
+            path = self.directory / name
+            content = read_json(path) if path.exists() else {}
+            if not isinstance(content, dict):
+                raise ValueError(f"{path}: expected an object, found {content!r:.80}")
+            if "version" in content:
+                known = {CONFIG_FILE: VERSION, OLD_FILE: 1}[name]
+                if content["version"] != known:
+                    raise ValueError(f"{path}: not a record of version {known}, which is the one known here")
+                return known
+        return None
 
     def write(self, cfg: TrainConfig, data: DataFacts) -> None:
-        """Write config.json and data.json of a run that goes on."""
+        """Write config.json and data.json, both or none; what older releases wrote beside them goes."""
         with replacing_all(self.directory, (CONFIG_FILE, DATA_FILE)) as folder:
-            write_json(folder / CONFIG_FILE, to_json(cfg, REGISTRY))
+            write_json(folder / CONFIG_FILE, {"version": VERSION, **to_json(cfg, REGISTRY)})
             write_json(folder / DATA_FILE, to_json(data, {}))
+        (self.directory / OLD_FILE).unlink(missing_ok=True)
 
     def config(self) -> TrainConfig:
-        """Read config.json."""
-        path = self.directory / CONFIG_FILE
-        return from_json(TrainConfig, read_json(path), REGISTRY, str(path))
-
-    def model(self) -> tuple[FamilyConfig, BackboneConfig]:
-        """Family and backbone, also before the first checkpoint.
+        """Read config.json, and what older releases wrote elsewhere.
 
         Raises:
-            ValueError: Neither run.json nor a checkpoint says.
+            ValueError: It is damaged or of another version, or nothing says which policy is trained.
         """
-        record = self.record()
-        if record is not None and record.family is not None and record.backbone is not None:
-            return record.family, record.backbone
-        policy = self.policy_config()
-        return policy.family, policy.backbone
+        path, version = self.directory / CONFIG_FILE, self.version()
+        content = read_json(path)
+        if version == VERSION:
+            del content["version"]
+        else:
+            content = {**content, **self._old_model(version)}
+        return from_json(TrainConfig, content, REGISTRY, str(path))
 
-    def policy_config(self) -> PolicyConfig:
-        """Read the policy's configuration from the last checkpoint."""
-        path = self.checkpoint("last") / "policy.json"
-        return from_json(PolicyConfig, read_json(path), REGISTRY, str(path))
+    def _old_model(self, version: int | None) -> dict[str, Any]:
+        """What config.json did not say before it had a version, from run.json or the last checkpoint."""
+        there = {} if version is None else read_json(self.directory / OLD_FILE)
+        if there.get("family") is None or there.get("backbone") is None:
+            there |= {k: v for k, v in read_json(self.checkpoint("last") / "policy.json").items() if k in MODEL}
+        return {name: there[name] for name in (*MODEL, "wandb_id") if name in there}
 
     def data(self) -> DataFacts:
         """Read data.json."""
@@ -253,6 +234,12 @@ class Run:
         """
         others = [Run.open(self.member(index)) for index in range(1, self.config().num_members)]
         return [run.checkpoint(name) for run in (self, *others)]
+
+    def is_complete(self) -> bool:
+        """Whether all members have been trained to the last step."""
+        cfg = self.config()
+        others = (Run(self.member(index)) for index in range(1, cfg.num_members))
+        return all(run.last_step() == cfg.steps for run in (self, *others))
 
     def last_step(self) -> int | None:
         """Step of the last checkpoint, if there is one."""

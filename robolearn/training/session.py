@@ -150,6 +150,5 @@ class Session(Hooks):
 
     def _start_wandb(self, state: TrainState) -> WandbLogger:
         config = {"train": to_json(self.cfg, REGISTRY), "policy": to_json(state.policy.cfg, REGISTRY)}
-        directory, record = self.run.directory, self.run.record()
-        run_id = None if record is None else record.wandb_id
+        directory, run_id = self.run.directory, self.run.config().wandb_id
         return WandbLogger(directory, project=self.cfg.project, name=directory.name, config=config, run_id=run_id)

@@ -17,6 +17,7 @@ from robolearn.types import Episode
 TASK = Task(
     "tiny",
     TrainConfig(
+        backbone=MLPConfig(width=16, depth=1),
         dataset=DatasetConfig((Path("tiny.zarr"),), validation_fraction=0.2),
         env=EnvConfig("envs:robolearn/Avoid-v0", max_episode_steps=6),
         obs_horizon=1,
@@ -27,7 +28,6 @@ TASK = Task(
         warmup_steps=2,
         amp="off",
     ),
-    MLPConfig(width=16, depth=1),
     num_states=2,
     num_repeats=3,
     selection_states=1,

@@ -103,9 +103,9 @@ def test_stores_are_mixed(tmp_path, train_main, tiny_flags, demos, write_demos):
 
 def test_a_bootstrap_leaves_out_what_is_held_out(demos):
     dataset = DatasetConfig((demos,), validation_fraction=0.2, split_seed=7)
-    plain = choose_episodes(Demos.open([demos]), TrainConfig(dataset, seed=3))
+    plain = choose_episodes(Demos.open([demos]), TrainConfig(dataset=dataset, seed=3))
     for seed in range(10):
-        cfg = TrainConfig(dataclasses.replace(dataset, bootstrap=True), seed=seed)
+        cfg = TrainConfig(dataset=dataclasses.replace(dataset, bootstrap=True), seed=seed)
         parts = choose_episodes(Demos.open([demos]), cfg)
         np.testing.assert_array_equal(parts["validation"], plain["validation"])
         assert set(parts["train"]) <= set(plain["train"])
