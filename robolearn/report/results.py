@@ -63,7 +63,7 @@ def write_episodes(path: Path, trajectories: Sequence[Trajectory]) -> None:
     path.write_text("".join(json.dumps(finite(_row(t))) + "\n" for t in trajectories))
 
 
-def place_for_partial(directory: Path) -> Path:
+def directory_for_partial(directory: Path) -> Path:
     """Where the results of a stopped evaluation go: never over those of a complete one."""
     finish_replacing(directory)
     complete = directory / SUMMARY_FILE

@@ -13,12 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from robolearn.data.demos import Demos
-from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.ensemble import Ensemble
-from robolearn.policies.flow import FlowConfig
 from robolearn.training.assemble import choose_episodes
 from robolearn.training.config import DatasetConfig, TrainConfig
-from robolearn.training.members import make_order, num_parallel
+from robolearn.training.members import member_config, num_parallel
 from robolearn.training.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -137,7 +135,7 @@ def test_as_many_members_at_once_as_find_a_core(monkeypatch):
 @pytest.mark.parametrize(("split_seed", "held_out_by"), [(None, 5), (2, 2)])
 def test_what_a_member_trains(tmp_path, split_seed, held_out_by):
     """Another seed, on a bootstrap, with the run's own episodes held out."""
-    cfg = TrainConfig(dataset=DatasetConfig(split_seed=split_seed), seed=5, num_members=3)
-    order = make_order(Run(tmp_path), cfg, FlowConfig(), MLPConfig(), 2)
-    assert (order.train.seed, order.train.num_members, order.train.out) == (7, 1, tmp_path / "members" / "2")
-    assert (order.train.dataset.bootstrap, order.train.dataset.split_seed) == (True, held_out_by)
+    cfg = TrainConfig(dataset=DatasetConfig(split_seed=split_seed), seed=5, num_members=3, out=tmp_path)
+    member = member_config(cfg, 2)
+    assert (member.seed, member.num_members, member.out) == (7, 1, tmp_path / "members" / "2")
+    assert (member.dataset.bootstrap, member.dataset.split_seed) == (True, held_out_by)

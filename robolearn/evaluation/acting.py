@@ -1,0 +1,116 @@
+"""How a trained run acts: its policy, the execution of its chunks, and what watches over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from robolearn import seeds
+from robolearn.guard.controller import Fallback
+from robolearn.guard.files import describe_source
+from robolearn.guard.guard import Guard
+from robolearn.policies.ensemble import Ensemble
+from robolearn.policies.policy import Policy
+from robolearn.rollout.controller import Controller
+from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.execution import Execution
+from robolearn.training.device import choose_device
+from robolearn.training.run import Run
+
+
+@dataclass(frozen=True)
+class ActConfig:
+    """How a run acts."""
+
+    checkpoint: str = "last"
+    """last, best or a step."""
+    sampler: str | None = None
+    """Sampler of the family; by default the trained configuration's."""
+    steps: int | None = None
+    """Sampling steps of the family."""
+    seed: int = seeds.EVALUATION.start
+    """The noise of episode i depends on (seed, i) only."""
+    execution: Execution = field(default_factory=Execution)
+    gate: bool = False
+    """Score every plan, and let the fallback act where the run's gate says so; see python -m robolearn calibrate."""
+    safety_set: bool = False
+    """Execute only candidates whose predicted tube keeps clear of the task's obstacles; see calibrate --safety-set."""
+    fallback: Fallback | None = None
+    """watch: only note it; hold: stand still; replan: the sample most agreed on; retreat: go back; expert: let the
+    scripted expert drive; stop: end the episode. By default replan, with a safety set hold."""
+    budget: int | None = None
+    """Most steps of an episode under intervention, after which the gate is silent; by default no limit."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the policy runs."""
+    threads: int | None = None
+    """CPU threads; by default one per two cores, at most 4."""
+
+    def __post_init__(self) -> None:
+        if not self.is_watched and (self.fallback or self.budget is not None):
+            raise ValueError("--fallback and --budget need --gate or --safety-set")
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether something decides that the fallback acts."""
+        return self.gate or self.safety_set
+
+    @property
+    def acting_fallback(self) -> Fallback:
+        """The fallback, chosen or by default."""
+        return self.fallback or ("hold" if self.safety_set else "replan")
+
+
+@dataclass(frozen=True)
+class Acting:
+    """A run, opened to act.
+
+    Attributes:
+        policy: Of the checkpoint.
+        execution: How its chunks are executed.
+        guard: What watches over it; None for nothing.
+        checkpoint: Directory of the checkpoint.
+    """
+
+    policy: Policy
+    execution: Execution
+    guard: Guard | None
+    checkpoint: Path
+
+    @classmethod
+    def open(cls, run: Run, cfg: ActConfig, env: EnvConfig, episodes: int) -> Acting:
+        """Load what acts.
+
+        Args:
+            run: What was trained.
+            cfg: How it acts.
+            env: Where; a gate and a set are of one environment.
+            episodes: How many are acted in, whose seeds must not be those of the calibration.
+
+        Raises:
+            ValueError: There is no such checkpoint, gate or set, or it does not fit.
+        """
+        device = choose_device(cfg.device, threads=cfg.threads)
+        checkpoint, sampling = run.checkpoint(cfg.checkpoint), {"sampler": cfg.sampler, "steps": cfg.steps}
+        policy = Policy.load(checkpoint, device=device, **sampling)
+        execution = cfg.execution.over(run.config().exec_horizon)
+        if not cfg.is_watched:
+            return cls(policy, execution, None, checkpoint)
+        checkpoints = run.members(cfg.checkpoint)
+        others = [Policy.load(other, device=device, **sampling) for other in checkpoints[1:]]
+        guard = Guard.open(
+            run.directory,
+            Ensemble([policy, *others]),
+            describe_source(checkpoints, env, execution, sampling),
+            range(cfg.seed, cfg.seed + episodes),
+            gate=cfg.gate,
+            safety_set=cfg.safety_set,
+            fallback=cfg.acting_fallback,
+            budget=cfg.budget,
+        )
+        return cls(policy, execution, guard, checkpoint)
+
+    def make_controller(self, num_envs: int, *, seed: int) -> Controller:
+        """What turns observations of so many environments into actions."""
+        make = Controller if self.guard is None else self.guard.make_controller
+        return make(self.policy, num_envs, self.execution, seed=seed)

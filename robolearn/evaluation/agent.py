@@ -1,0 +1,119 @@
+"""A trained policy for a robot's own loop: one observation in, one action out; no simulator is needed.
+
+Chunks, history, execution and what watches over the policy are inside, the same as in an evaluation: given what the
+environment of an evaluated episode returned, an agent gives the actions of that episode bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from robolearn.evaluation.acting import ActConfig, Acting
+from robolearn.training.run import Run
+from robolearn.types import Array, is_image
+
+
+@dataclass(frozen=True)
+class _Surroundings:
+    """What a safety set asks of an environment."""
+
+    clearance: Callable[[Array], Array] | None
+
+
+class Agent:
+    """Acts for one robot.
+
+        agent = Agent(Path("runs/door"), ActConfig(checkpoint="best"))
+        agent.reset()
+        while not done:
+            robot.send(agent.act({"state": robot.state()}))
+
+    Args:
+        run: Of `train`.
+        cfg: How it acts.
+        clearance: For a safety set: positions [..., 2] to the distance [m] from what must not be touched.
+
+    Raises:
+        ValueError: There is no such checkpoint, gate or set, it does not fit, or the fallback needs a simulator.
+    """
+
+    def __init__(
+        self,
+        run: Run | Path,
+        cfg: ActConfig | None = None,
+        *,
+        clearance: Callable[[Array], Array] | None = None,
+    ):
+        run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or ActConfig()
+        if cfg.is_watched and cfg.acting_fallback == "expert":
+            raise ValueError("fallback expert: a robot has no scripted expert; choose hold, retreat, replan or stop")
+        acting = Acting.open(run, cfg, run.config().env, episodes=1)
+        self.shapes = acting.policy.cfg.obs_shapes
+        self._controller = acting.make_controller(1, seed=cfg.seed)
+        self._controller.attach(_Surroundings(clearance))  # pyright: ignore[reportArgumentType]
+        self._episode, self._begun = -1, False
+        self._seen: list[dict[str, Array]] = []
+        self._actions: list[Array] = []
+
+    def reset(self, episode: int | None = None) -> None:
+        """Begin an episode: what was seen is forgotten, and the noise is that of this episode.
+
+        Args:
+            episode: Its index, which with the seed fixes the noise; by default the next one.
+        """
+        self._episode = self._episode + 1 if episode is None else episode
+        self._begun = False
+        self._seen, self._actions = [], []
+
+    def act(self, observation: Mapping[str, Array]) -> Array | None:
+        """The action for the present moment; to be called once per control step.
+
+        Args:
+            observation: Key -> array as in the demonstrations, without leading axes; others than the policy sees are
+                left alone.
+
+        Returns:
+            Action [a] in physical units; None where what watches over the policy ends the episode.
+
+        Raises:
+            ValueError: An observation is missing, has another shape, or is not finite.
+        """
+        obs = self._check(observation)
+        if not self._begun:
+            self._episode, self._begun = max(self._episode, 0), True
+            self._controller.reset([0], [self._episode], {key: value[None] for key, value in obs.items()})
+        else:
+            self._seen.append(obs)
+        if not self._actions:
+            if self._seen:
+                seen = {key: np.stack([one[key] for one in self._seen])[None] for key in obs}
+                self._controller.observe(seen, np.array([len(self._seen)]))
+                self._seen = []
+            self._actions = list(self._controller.act(np.ones(1, bool))[0])
+        if self._controller.stopped[0]:
+            return None
+        return self._actions.pop(0).copy()
+
+    @property
+    def signals(self) -> dict[str, Array]:
+        """What was noted at each replanning of the episode: scores and whether there was an intervention."""
+        return self._controller.signals(0)
+
+    def _check(self, observation: Mapping[str, Array]) -> dict[str, Array]:
+        checked: dict[str, Array] = {}
+        for key, shape in self.shapes.items():
+            if key not in observation:
+                raise ValueError(f"observation {key!r} is missing; the policy sees {', '.join(self.shapes)}")
+            value = np.asarray(observation[key])
+            if value.shape != shape:
+                raise ValueError(f"observation {key!r} has shape {value.shape}, the policy was trained on {shape}")
+            if is_image(shape) and value.dtype != np.uint8:
+                raise ValueError(f"observation {key!r} is an image of type {value.dtype}, expected uint8, 0 .. 255")
+            if not np.isfinite(value).all():
+                raise ValueError(f"observation {key!r} is not finite: {value.ravel()[:4]}")
+            checked[key] = value
+        return checked

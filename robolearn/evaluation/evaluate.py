@@ -1,0 +1,189 @@
+"""Evaluate a trained policy: roll out, write the results, then the videos and the page."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from rich.console import Console
+
+from robolearn.errors import warn, warned
+from robolearn.evaluation.acting import Acting
+from robolearn.evaluation.config import EvalConfig
+from robolearn.guard.guard import Guard
+from robolearn.guard.interventions import check_recordable, record_interventions
+from robolearn.locks import hold
+from robolearn.report.counting import counting
+from robolearn.report.facts import machine_facts
+from robolearn.report.page import Report, write_report
+from robolearn.report.results import PAGE_FILE, directory_for_partial, write_results
+from robolearn.report.terminal import format_table
+from robolearn.rollout.controller import Controller
+from robolearn.rollout.declared import num_modes
+from robolearn.rollout.evaluation import evaluate as roll_out
+from robolearn.rollout.evaluation import measure_latency
+from robolearn.rollout.metrics import summarize
+from robolearn.rollout.replay import record_videos
+from robolearn.rollout.trust import check_known
+from robolearn.starts import judged
+from robolearn.training.logger import read_records
+from robolearn.training.run import Run
+from robolearn.types import Trajectory, is_image
+
+
+def evaluate(
+    run: Run | Path,
+    cfg: EvalConfig | None = None,
+    *,
+    trust: bool = False,
+    command: str = "robolearn.evaluate",
+    console: Console | None = None,
+) -> Report:
+    """Roll a trained policy out and measure it.
+
+        report = evaluate(Path("runs/avoid"), EvalConfig(episodes=200, checkpoint="best"))
+        print(report.summary.success)
+
+    What was rolled out is on disk before anything else is made of it: episodes.jsonl and summary.json, then videos and
+    report.html. A KeyboardInterrupt keeps the episodes that had finished.
+
+    Args:
+        run: Of `train`.
+        cfg: How many episodes, where, how the policy acts.
+        trust: Make the environment that the run names, whatever module it is from.
+        command: What the page says it was made by.
+        console: Where progress and the table of results are shown; by default nowhere.
+
+    Returns:
+        What the page shows: the summary with its intervals, every episode, latency, what a gate did.
+
+    Raises:
+        ValueError: The run, the environment, a gate or an option does not fit, or every episode broke.
+        OSError: The disk refuses.
+    """
+    run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or EvalConfig()
+    if cfg.env.id is None and not trust:
+        check_known(run.config().env, run.directory / "config.json")
+    with hold(cfg.out or run.directory / "eval"):
+        return _Evaluation(run, cfg, console or Console(quiet=True)).report(command)
+
+
+class _Evaluation:
+    """One evaluation, whose folder is held."""
+
+    def __init__(self, run: Run, cfg: EvalConfig, console: Console):
+        self.run, self.cfg, self.console, self.out = run, cfg, console, cfg.out or run.directory / "eval"
+        self.trained, self.data = run.config(), run.data()
+        self.env = cfg.env.over(self.trained.env)
+        self.acting = Acting.open(run, cfg, self.env, cfg.episodes)
+        if cfg.record_interventions is not None:
+            sees_images = any(map(is_image, self.acting.policy.cfg.obs_shapes.values()))
+            check_recordable(cfg.record_interventions, cfg.acting_fallback, sees_images)
+        self.modes = num_modes(self.env)
+
+    def report(self, command: str) -> Report:
+        """Everything in order: what must be kept before what may fail."""
+        cfg, guard, execution = self.cfg, self.acting.guard, self.acting.execution
+        finished: list[Trajectory] = []
+        try:
+            trajectories = self._roll_out(guard, finished)
+        except KeyboardInterrupt:
+            self._keep(finished)
+            raise
+        summary = summarize(trajectories, num_modes=self.modes, control_dt=self.data.control_dt)
+        write_results(self.out, trajectories, summary)
+        counted = judged(trajectories)
+        if cfg.record_interventions is not None:
+            self._record_interventions(cfg.record_interventions, counted)
+        latency = measure_latency(self.acting.policy, counted[0], candidates=execution.candidates)
+        gate = None
+        if guard is not None:
+            limited = {b: self._roll_out(dataclasses.replace(guard, budget=b), []) for b in sorted(set(cfg.budgets))}
+            gate = guard.summarize(trajectories, execution.period, limited)
+            latency |= guard.measure_latency(counted[0], execution.period)
+        write_results(self.out, trajectories, summary, latency=latency, gate=gate)
+        report = Report(
+            title=str(self.env.id),
+            run=self.run.directory.name,
+            summary=summary,
+            trajectories=trajectories,
+            command=command,
+            control_dt=self.data.control_dt,
+            latency=latency,
+            gate=gate,
+            facts=self._facts(),
+            training_curve=list(read_records(self.run.directory / "metrics.jsonl")),
+        )
+        self._warn()
+        self.console.print(format_table(summary, latency, gate))
+        return self._illustrate(report, counted)
+
+    def _warn(self) -> None:
+        """Say what is odd about how the policy acted."""
+        if self.acting.execution.ensembling is not None:
+            warn("temporal ensembling averages over modes; two ways may become one in between")
+        for gap in self.acting.guard.gaps if self.acting.guard is not None else ():
+            warn(f"{gap}; the certificate does not cover this")
+
+    def _roll_out(self, guard: Guard | None, finished: list[Trajectory]) -> list[Trajectory]:
+        """All episodes, each noted in ``finished`` as soon as it ends."""
+        cfg, acting = self.cfg, self.acting
+        with counting(cfg.episodes, "rolling out", self.console) as count:
+
+            def note(trajectory: Trajectory) -> None:
+                finished.append(trajectory)
+                count()
+
+            return roll_out(
+                acting.policy,
+                self.env,
+                range(cfg.episodes),
+                execution=acting.execution,
+                seed=cfg.seed,
+                num_envs=cfg.num_envs,
+                on_done=note,
+                make_controller=Controller if guard is None else guard.make_controller,
+            )
+
+    def _keep(self, finished: list[Trajectory]) -> None:
+        """Write down the episodes of an evaluation that was stopped, marked as what they are."""
+        asked = self.cfg.episodes
+        if not judged(finished):
+            warn(f"stopped before one of {asked} episodes had finished; nothing was written")
+            return
+        finished = sorted(finished, key=lambda t: t.episode)
+        directory = directory_for_partial(self.out)
+        summary = summarize(finished, num_modes=self.modes, control_dt=self.data.control_dt)
+        write_results(directory, finished, summary, asked=asked)
+        warn(f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in {directory}")
+
+    def _record_interventions(self, store: Path, counted: list[Trajectory]) -> None:
+        period = self.acting.execution.period
+        recorded = record_interventions(store, counted, period, self.env, self.data.control_dt)
+        where = f"in {store}" if recorded else "in successful episodes, nothing was written"
+        self.console.print(f"interventions: {recorded} {where}", soft_wrap=True)
+
+    def _facts(self) -> dict[str, str]:
+        """What has to be known to do it again."""
+        data, policy = self.data, self.acting.policy
+        return {
+            "checkpoint": self.acting.checkpoint.resolve().name,
+            "policy": f"{policy.cfg.family}, {policy.cfg.backbone}",
+            "execution": str(self.acting.execution),
+            "dataset": f"{data.path}, {data.num_episodes} episodes, {data.num_steps} steps, "
+            f"sha256 {data.content_hash[:16]}",
+            "seeds": f"training {self.trained.seed}, evaluation {self.cfg.seed} + episode",
+            **machine_facts(str(policy.device)),
+        }
+
+    def _illustrate(self, report: Report, counted: list[Trajectory]) -> Report:
+        """Make videos and the page, on which nothing else depends."""
+        folder = self.out / "videos"
+        videos, failures = record_videos(self.env, counted, self.cfg.videos, folder, 1 / self.data.control_dt)
+        for line in failures:
+            warn(line)
+        report = dataclasses.replace(report, videos=videos)
+        with warned(f"the page is left out, the results are in {self.out}: it"):
+            write_report(self.out / PAGE_FILE, report)
+            self.console.print(f"report: {self.out / PAGE_FILE}", soft_wrap=True)
+        return report
