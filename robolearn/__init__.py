@@ -1,6 +1,74 @@
 """robolearn trains a generative policy from demonstrations and knows when to trust it.
 
-Importing the package is cheap: submodules (and with them torch) are imported on first use.
+    import robolearn as rl
+
+    run = rl.train(rl.TrainConfig(dataset=rl.DatasetConfig((Path("datasets/avoid.zarr"),))))
+    report = rl.evaluate(run)
+    print(report.summary.success)
+
+Importing the package is cheap: what a name stands for, and with it torch, is imported when it is first used.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run time
+    from robolearn.data.attrs import StoreAttrs as StoreAttrs
+    from robolearn.data.store import DemoStore as DemoStore
+    from robolearn.data.writer import DemoWriter as DemoWriter
+    from robolearn.evaluation.acting import ActConfig as ActConfig
+    from robolearn.evaluation.acting import load_policy as load_policy
+    from robolearn.evaluation.agent import Agent as Agent
+    from robolearn.evaluation.config import EvalConfig as EvalConfig
+    from robolearn.evaluation.evaluate import evaluate as evaluate
+    from robolearn.policies.policy import Policy as Policy
+    from robolearn.policies.registry import BACKBONES as BACKBONES
+    from robolearn.policies.registry import FAMILIES as FAMILIES
+    from robolearn.report.page import Report as Report
+    from robolearn.rollout.environments import EnvConfig as EnvConfig
+    from robolearn.rollout.execution import Execution as Execution
+    from robolearn.training.config import DatasetConfig as DatasetConfig
+    from robolearn.training.config import TrainConfig as TrainConfig
+    from robolearn.training.run import Run as Run
+    from robolearn.training.train import train as train
+    from robolearn.types import Episode as Episode
+    from robolearn.types import Trajectory as Trajectory
+
 __version__ = "0.1.0"
+
+HOMES = {
+    "ActConfig": "evaluation.acting",
+    "Agent": "evaluation.agent",
+    "BACKBONES": "policies.registry",
+    "DatasetConfig": "training.config",
+    "DemoStore": "data.store",
+    "DemoWriter": "data.writer",
+    "EnvConfig": "rollout.environments",
+    "Episode": "types",
+    "EvalConfig": "evaluation.config",
+    "Execution": "rollout.execution",
+    "FAMILIES": "policies.registry",
+    "Policy": "policies.policy",
+    "Report": "report.page",
+    "Run": "training.run",
+    "StoreAttrs": "data.attrs",
+    "TrainConfig": "training.config",
+    "Trajectory": "types",
+    "evaluate": "evaluation.evaluate",
+    "load_policy": "evaluation.acting",
+    "train": "training.train",
+}
+
+__all__ = sorted(HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'robolearn' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"robolearn.{HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from robolearn import seeds
 from robolearn.guard.controller import Fallback
@@ -114,3 +114,22 @@ class Acting:
         """What turns observations of so many environments into actions."""
         make = Controller if self.guard is None else self.guard.make_controller
         return make(self.policy, num_envs, self.execution, seed=seed)
+
+
+def load_policy(path: Path, *, checkpoint: str = "last", device: str = "cpu", **runtime: Any) -> Policy:
+    """Load a trained policy, to be asked for chunks by one's own code; safe on files from strangers.
+
+        policy = load_policy(Path("runs/avoid"), steps=5)
+        chunk = policy.act({"state": state}, policy.family.noise(1, generator=torch.Generator()))
+
+    Args:
+        path: A run, or a directory that `Policy.save` wrote.
+        checkpoint: Of a run: last, best or a step.
+        device: Where to put the weights.
+        runtime: Run-time choices of the family, such as ``sampler`` and ``steps``.
+
+    Raises:
+        ValueError: A file is missing, damaged or does not fit, or a run-time choice is not valid.
+    """
+    run = Run(path)
+    return Policy.load(run.checkpoint(checkpoint) if run.exists() else path, device=device, **runtime)

@@ -1,0 +1,125 @@
+"""An agent in a robot's own loop acts as the evaluation does, bit for bit, and needs no simulator."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from robolearn import seeds
+from robolearn.evaluation.acting import ActConfig
+from robolearn.evaluation.agent import Agent
+from robolearn.evaluation.config import EvalConfig
+from robolearn.evaluation.evaluate import evaluate
+from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.execution import Execution
+from tests.guard.test_commands import give_gate
+
+EPISODES = 3
+SHORT = EnvConfig(max_episode_steps=9)
+TRAINED = []
+
+
+@pytest.fixture
+def run(tmp_path, tmp_path_factory, demos, train_main, tiny_flags):
+    if not TRAINED:
+        TRAINED.append(tmp_path_factory.mktemp("trained") / "run")
+        flags = ["--dataset.path", str(demos), "--steps", "2", "--num-members", "2", "--out", str(TRAINED[0])]
+        train_main([*tiny_flags, *flags])
+    return shutil.copytree(TRAINED[0], tmp_path / "run", symlinks=True)
+
+
+def drive(agent, trajectory):
+    """The agent's actions on what the environment returned in an evaluated episode."""
+    agent.reset(trajectory.episode)
+    return np.stack([agent.act({key: rows[i] for key, rows in trajectory.obs.items()}) for i in range(len(trajectory))])
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"execution": Execution(exec_horizon=3)},
+        {"execution": Execution(exec_horizon=2, candidates=3)},
+        {"execution": Execution(ensembling=0.1)},
+        {"execution": Execution(exec_horizon=2, delay=1), "sampler": "heun", "steps": 2},
+        {"execution": Execution(keep_noise=True), "seed": seeds.EVALUATION.start + 7},
+    ],
+)
+def test_an_agent_acts_as_in_the_evaluation(run, choices):
+    shared = {"device": "cpu", "threads": 1, **choices}
+    report = evaluate(run, EvalConfig(**shared, episodes=EPISODES, env=SHORT, videos=0))
+    agent = Agent(run, ActConfig(**shared))
+    for trajectory in reversed(report.trajectories):
+        np.testing.assert_array_equal(drive(agent, trajectory), trajectory.actions)
+
+
+@pytest.mark.parametrize("fallback", ["replan", "hold", "retreat", "watch"])
+def test_an_agent_is_watched_as_in_the_evaluation(run, fallback):
+    give_gate(run, "disagreement", 1e-3)
+    shared = {"device": "cpu", "threads": 1, "gate": True, "fallback": fallback}
+    report = evaluate(run, EvalConfig(**shared, episodes=EPISODES, env=SHORT, videos=0))
+    agent = Agent(run, dataclasses.replace(ActConfig(**shared), seed=EvalConfig.seed))
+    assert any(t.signals["intervening"].any() for t in report.trajectories)
+    for trajectory in report.trajectories:
+        np.testing.assert_array_equal(drive(agent, trajectory), trajectory.actions)
+        np.testing.assert_array_equal(agent.signals["intervening"], trajectory.signals["intervening"])
+
+
+def test_a_gate_that_stops_ends_the_episode(run):
+    give_gate(run, "disagreement", -1.0)
+    agent = Agent(run, ActConfig(gate=True, fallback="stop", device="cpu", threads=1))
+    agent.reset()
+    assert agent.act({"state": np.zeros(4)}) is None
+
+
+def test_episodes_are_counted_and_forgotten(run):
+    agent, obs = Agent(run, ActConfig(device="cpu", threads=1)), {"state": np.full(4, 0.3)}
+
+    def begin(*episode):
+        agent.reset(*episode)
+        return agent.act(obs)
+
+    first, second = begin(), begin()
+    assert not np.array_equal(first, second)
+    agent.act({"state": np.full(4, 9.0)})
+    np.testing.assert_array_equal(begin(0), first)
+    np.testing.assert_array_equal(begin(), second)
+
+
+@pytest.mark.parametrize(
+    ("obs", "message"),
+    [
+        ({}, "observation 'state' is missing; the policy sees state"),
+        ({"state": np.zeros((1, 4))}, r"observation 'state' has shape \(1, 4\), the policy was trained on \(4,\)"),
+        ({"state": np.array([0, np.nan, 0, 0])}, "observation 'state' is not finite"),
+    ],
+)
+def test_an_observation_that_does_not_fit_is_refused(run, obs, message):
+    agent = Agent(run, ActConfig(device="cpu", threads=1))
+    agent.reset()
+    with pytest.raises(ValueError, match=message):
+        agent.act(obs)
+
+
+def test_no_expert_can_take_over_a_robot(run):
+    give_gate(run, "disagreement", 1.0)
+    with pytest.raises(ValueError, match="a robot has no scripted expert"):
+        Agent(run, ActConfig(gate=True, fallback="expert"))
+
+
+def test_no_simulator_is_needed(run):
+    code = f"""
+import sys
+sys.modules["mujoco"] = sys.modules["gymnasium"] = sys.modules["envs"] = None  # importing them fails
+from pathlib import Path
+import numpy as np
+import robolearn
+agent = robolearn.Agent(Path({str(run)!r}))
+agent.reset()
+print(agent.act({{"state": np.zeros(4)}}).shape)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "(2,)\n", done.stderr
