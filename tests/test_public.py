@@ -26,7 +26,7 @@ def test_type_checkers_see_the_same_names():
 
 
 def test_an_unknown_name_is_told_what_there_is():
-    with pytest.raises(AttributeError, match="no attribute 'tarin'; it has: .*train"):
+    with pytest.raises(AttributeError, match=r"no attribute 'tarin'; it has: .*train"):
         robolearn.tarin  # noqa: B018
 
 

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robolearn import seeds
-from robolearn.guard.controller import Fallback
-from robolearn.guard.files import describe_source
-from robolearn.guard.guard import Guard
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 from robolearn.rollout.controller import Controller
@@ -17,6 +14,9 @@ from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.training.device import choose_device
 from robolearn.training.run import Run
+from robolearn.trust.files import describe_source
+from robolearn.trust.guard import Guard
+from robolearn.trust.guarded import Fallback
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from rich.console import Console
 from robolearn.errors import warn, warned
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.config import EvalConfig
-from robolearn.guard.guard import Guard
-from robolearn.guard.interventions import check_recordable, record_interventions
 from robolearn.locks import hold
 from robolearn.report.counting import counting
 from robolearn.report.facts import machine_facts
@@ -22,12 +20,14 @@ from robolearn.rollout.controller import Controller
 from robolearn.rollout.declared import num_modes
 from robolearn.rollout.evaluation import evaluate as roll_out
 from robolearn.rollout.evaluation import measure_latency
+from robolearn.rollout.known import check_known
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import record_videos
-from robolearn.rollout.trust import check_known
 from robolearn.starts import judged
 from robolearn.training.logger import read_records
 from robolearn.training.run import Run
+from robolearn.trust.guard import Guard
+from robolearn.trust.interventions import check_recordable, record_interventions
 from robolearn.types import Trajectory, is_image
 
 

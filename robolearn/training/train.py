@@ -13,7 +13,7 @@ from robolearn.data.demos import Demos
 from robolearn.locks import hold
 from robolearn.policies.registry import name_of
 from robolearn.rollout.environments import EnvConfig, make_env
-from robolearn.rollout.trust import check_known
+from robolearn.rollout.known import check_known
 from robolearn.training.assemble import assemble
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, choose_device, num_processes

@@ -15,7 +15,7 @@ from robolearn.evaluation.config import EvalConfig
 from robolearn.evaluation.evaluate import evaluate
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.execution import Execution
-from tests.guard.test_commands import give_gate
+from tests.trust.test_commands import give_gate
 
 EPISODES = 3
 SHORT = EnvConfig(max_episode_steps=9)
