@@ -9,7 +9,6 @@ from pathlib import Path
 
 from robolearn.bench.rows import TASKS, Task, choose
 from robolearn.data.demos import Demos
-from robolearn.nets.mlp import MLPConfig
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.known import check_known
 from robolearn.rollout.making import facts_of
@@ -79,9 +78,9 @@ def own(
     dataset = DatasetConfig((Path(store.name),))
     train = TrainConfig(dataset=dataset, env=EnvConfig(env_id))
     train = train if steps is None else dataclasses.replace(train, steps=steps)
-    task = Task(store.name.removesuffix(".zip").removesuffix(".zarr"), train, MLPConfig())
+    task = Task(store.name.removesuffix(".zip").removesuffix(".zarr"), train)
     if facts_of(env).num_modes is None:
-        task = Task(task.name, train, MLPConfig(), num_states=200, num_repeats=1, selection_states=96)
+        task = Task(task.name, train, num_states=200, num_repeats=1, selection_states=96)
     runs = runs or Path("runs/bench")
     return Comparison((task,), (task,), store.parent, runs, out or runs / task.name / "results", kept)
 

@@ -17,10 +17,10 @@ from robolearn.report.page import Report, write_report
 from robolearn.report.results import PAGE_FILE, directory_for_partial, write_results
 from robolearn.report.terminal import format_table
 from robolearn.rollout.controller import Controller
-from robolearn.rollout.declared import num_modes
 from robolearn.rollout.evaluation import evaluate as roll_out
 from robolearn.rollout.evaluation import measure_latency
 from robolearn.rollout.known import check_known
+from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import record_videos
 from robolearn.starts import judged
@@ -79,7 +79,6 @@ class _Evaluation:
         if cfg.record_interventions is not None:
             sees_images = any(map(is_image, self.acting.policy.cfg.obs_shapes.values()))
             check_recordable(cfg.record_interventions, cfg.acting_fallback, sees_images)
-        self.modes = num_modes(self.env)
 
     def report(self, command: str) -> Report:
         """Everything in order: what must be kept before what may fail."""
@@ -90,7 +89,7 @@ class _Evaluation:
         except KeyboardInterrupt:
             self._keep(finished)
             raise
-        summary = summarize(trajectories, num_modes=self.modes, control_dt=self.data.control_dt)
+        summary = summarize(trajectories, num_modes=facts_of(self.env).num_modes, control_dt=self.data.control_dt)
         write_results(self.out, trajectories, summary)
         counted = judged(trajectories)
         if cfg.record_interventions is not None:
@@ -153,7 +152,7 @@ class _Evaluation:
             return
         finished = sorted(finished, key=lambda t: t.episode)
         directory = directory_for_partial(self.out)
-        summary = summarize(finished, num_modes=self.modes, control_dt=self.data.control_dt)
+        summary = summarize(finished, num_modes=facts_of(self.env).num_modes, control_dt=self.data.control_dt)
         write_results(directory, finished, summary, asked=asked)
         warn(f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in {directory}")
 
