@@ -7,21 +7,14 @@ environment of an evaluated episode returned, an agent gives the actions of that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from robolearn.evaluation.acting import ActConfig, Acting
 from robolearn.training.run import Run
+from robolearn.trust.guarded import GuardedController
 from robolearn.types import Array, is_image
-
-
-@dataclass(frozen=True)
-class _Surroundings:
-    """What a safety set asks of an environment."""
-
-    clearance: Callable[[Array], Array] | None
 
 
 class Agent:
@@ -51,10 +44,13 @@ class Agent:
         run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or ActConfig()
         if cfg.is_watched and cfg.acting_fallback == "expert":
             raise ValueError("fallback expert: a robot has no scripted expert; choose hold, retreat, replan or stop")
+        if cfg.safety_set and clearance is None:
+            raise ValueError("safety set: tell the agent the distance to what must not be touched (clearance)")
         acting = Acting.open(run, cfg, run.config().env, episodes=1)
         self.shapes = acting.policy.cfg.obs_shapes
         self._controller = acting.make_controller(1, seed=cfg.seed)
-        self._controller.attach(_Surroundings(clearance))  # pyright: ignore[reportArgumentType]
+        if isinstance(self._controller, GuardedController) and clearance is not None:
+            self._controller.distance = clearance
         self._episode, self._begun = -1, False
         self._seen: list[dict[str, Array]] = []
         self._actions: list[Array] = []

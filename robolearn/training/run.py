@@ -1,6 +1,6 @@
 """The run directory: what a training run leaves on disk, loadable after a kill at any moment.
 
-    RUN/config.json                   version, and TrainConfig with what it leaves open filled in: environment, keys
+    RUN/config.json                   run_version, and TrainConfig with what it leaves open filled in: environment, keys
     RUN/data.json                     what was trained on: path, content hash, split, control_dt
     RUN/metrics.jsonl                 one record per line
     RUN/checkpoints/00005000/         a step: policy.json and policy.safetensors (the moving average),
@@ -31,7 +31,7 @@ from robolearn.training.config import LARGEST, TrainConfig
 from robolearn.training.overwrite import clear_run
 from robolearn.training.state import TrainState
 
-VERSION = 2  # of this layout
+VERSION_FIELD, VERSION = "run_version", 2  # of this layout
 CONFIG_FILE, DATA_FILE = "config.json", "data.json"
 OLD_FILE = "run.json"  # of version 1: family, backbone and run in Weights & Biases, which config.json did not say
 MODEL = ("family", "backbone")
@@ -128,7 +128,7 @@ class Run:
         if run.version() is None:
             raise ValueError(
                 f"{directory} is no run, so --overwrite leaves it alone; choose another --out (a run has a "
-                f"{CONFIG_FILE} with its version)"
+                f"{CONFIG_FILE} with a {VERSION_FIELD})"
             )
 
     @classmethod
@@ -162,22 +162,21 @@ class Run:
         Raises:
             ValueError: It is one that is not known here, or a file is damaged.
         """
-        for name in (CONFIG_FILE, OLD_FILE):
+        for name, field, known in ((CONFIG_FILE, VERSION_FIELD, VERSION), (OLD_FILE, "version", 1)):
             path = self.directory / name
             content = read_json(path) if path.exists() else {}
             if not isinstance(content, dict):
                 raise ValueError(f"{path}: expected an object, found {content!r:.80}")
-            if "version" in content:
-                known = {CONFIG_FILE: VERSION, OLD_FILE: 1}[name]
-                if content["version"] != known:
-                    raise ValueError(f"{path}: not a record of version {known}, which is the one known here")
+            if field in content:
+                if type(content[field]) is not int or content[field] != known:
+                    raise ValueError(f"{path}: {field} is {content[field]!r:.20}, the one known here is {known}")
                 return known
         return None
 
     def write(self, cfg: TrainConfig, data: DataFacts) -> None:
         """Write config.json and data.json, both or none; what older releases wrote beside them goes."""
         with replacing_all(self.directory, (CONFIG_FILE, DATA_FILE)) as folder:
-            write_json(folder / CONFIG_FILE, {"version": VERSION, **to_json(cfg, REGISTRY)})
+            write_json(folder / CONFIG_FILE, {VERSION_FIELD: VERSION, **to_json(cfg, REGISTRY)})
             write_json(folder / DATA_FILE, to_json(data, {}))
         (self.directory / OLD_FILE).unlink(missing_ok=True)
 
@@ -190,7 +189,7 @@ class Run:
         path, version = self.directory / CONFIG_FILE, self.version()
         content = read_json(path)
         if version == VERSION:
-            del content["version"]
+            del content[VERSION_FIELD]
         else:
             content = {**content, **self._old_model(version)}
         return from_json(TrainConfig, content, REGISTRY, str(path))

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -5,10 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from robolearn.config import read_json, write_json
 from robolearn.files import BEGUN
 from robolearn.locks import LOCK_FILE, HeldError, hold
+from robolearn.nets.lstm import LSTMConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import Policy
+from robolearn.policies.regression import RegressionConfig
 from robolearn.training.config import TrainConfig
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
@@ -38,8 +42,13 @@ def names(run):
 
 def test_configuration_and_facts_come_back(run):
     again = Run.open(run.directory)
-    assert again.config() == TrainConfig()
+    assert again.config() == TrainConfig(wandb_id=again.config().wandb_id)
+    assert again.config().wandb_id
     assert again.data() == FACTS
+
+
+def test_a_run_goes_on_in_the_named_run_of_weights_and_biases(tmp_path):
+    assert Run.create(tmp_path / "named", TrainConfig(wandb_id="mine"), FACTS).config().wandb_id == "mine"
 
 
 def test_the_newest_and_the_best_are_kept(run, state):
@@ -190,13 +199,13 @@ def test_overwrite_removes_what_a_run_wrote_and_nothing_else(run, tmp_path):
         (precious / name).touch()
     (run.directory / "videos" / "step_00000001.mp4").symlink_to(precious / "step_00000001.mp4")
     (run.directory / "members" / "2").symlink_to(precious)
-    before = run.record().wandb_id
+    before = run.config().wandb_id
     Run.create(run.directory, TrainConfig(overwrite=True), FACTS)
     files = {p.relative_to(run.directory).as_posix() for p in run.directory.rglob("*") if p.is_file()}
-    assert files == {"run.json", "config.json", "data.json", *kept}
+    assert files == {"config.json", "data.json", *kept}
     assert sorted(p.name for p in precious.iterdir()) == ["step_00000001.mp4", "summary.json"]
     assert (run.directory / "members" / "2").is_symlink()
-    assert run.record().wandb_id != before
+    assert run.config().wandb_id != before
 
 
 def test_overwrite_waits_for_nobody(run):
@@ -211,17 +220,54 @@ def test_a_link_is_not_overwritten(run, tmp_path):
         Run.create(tmp_path / "link", TrainConfig(overwrite=True), FACTS)
 
 
-@pytest.mark.parametrize("content", ["{}", '{"version": 2}', '{"version": true}', "[]", "no json"])
+@pytest.mark.parametrize(
+    "content", ["{}", '{"version": 2}', '{"run_version": 9}', '{"run_version": true}', "[]", "no json"]
+)
 def test_overwrite_needs_the_version_of_a_run(tmp_path, content):
     """A config.json makes no run: many programs write one."""
-    for name in ("config.json", "data.json", "run.json"):
+    for name in ("config.json", "data.json"):
         (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=r"run\.json"):
-        Run.create(tmp_path, TrainConfig(overwrite=True), FACTS)
-    (tmp_path / "run.json").unlink()
-    with pytest.raises(ValueError, match="is no run, so --overwrite leaves it alone"):
+    with pytest.raises(ValueError, match=r"config\.json"):
         Run.create(tmp_path, TrainConfig(overwrite=True), FACTS)
     assert (tmp_path / "config.json").read_text() == content
+
+
+@pytest.mark.parametrize("content", ['{"version": 2}', '{"version": true}', "[]", "no json"])
+def test_a_damaged_record_of_an_older_run_makes_none(tmp_path, content):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ValueError, match=r"run\.json"):
+        Run.create(tmp_path, TrainConfig(overwrite=True), FACTS)
+    assert (tmp_path / "run.json").read_text() == content
+
+
+def as_older(run, *, record=True):
+    """Write a run down as it was before its configuration said all."""
+    content = read_json(run.directory / "config.json")
+    assert content.pop("run_version") == 2
+    model = {name: content.pop(name) for name in ("family", "backbone", "wandb_id")}
+    write_json(run.directory / "config.json", content)
+    if record:
+        write_json(run.directory / "run.json", {"version": 1, **model})
+
+
+def test_an_older_run_is_read_and_renewed_when_it_goes_on(run):
+    cfg = dataclasses.replace(run.config(), family=RegressionConfig(), backbone=LSTMConfig(width=24))
+    run.write(cfg, FACTS)
+    as_older(run)
+    assert run.config() == cfg
+    run.write(run.config(), FACTS)
+    assert run.config() == cfg
+    assert not (run.directory / "run.json").exists()
+
+
+def test_the_oldest_runs_tell_by_their_checkpoint_what_is_trained(run, state):
+    save_at(run, state, 10)
+    as_older(run, record=False)
+    policy = state.policy.cfg
+    assert (run.config().family, run.config().backbone) == (policy.family, policy.backbone)
+    with pytest.raises(ValueError, match="is no run, so --overwrite leaves it alone"):
+        Run.check_free(run.directory, overwrite=True)
 
 
 @pytest.mark.parametrize("stray", ["x.part", "00000020.part", "notes", "00000099"])
@@ -247,7 +293,7 @@ def test_a_copy_without_links_goes_on(run, state, tmp_path):
 def test_what_a_kill_left_of_the_beginning_is_no_run_and_in_nobodys_way(tmp_path):
     directory = tmp_path / "run"
     (directory / BEGUN).mkdir(parents=True)
-    (directory / BEGUN / "run.json").touch()
+    (directory / BEGUN / "config.json").touch()
     (directory / LOCK_FILE).touch()
     with pytest.raises(ValueError, match="is no run"):
         Run.open(directory)
