@@ -34,6 +34,14 @@ rng, folder = np.random.default_rng(0), Path("ensemble")
 images, values = rng.integers(0, 256, (6, 2, 96, 96, 3), dtype=np.uint8), rng.standard_normal((6, 3))
 frames = images[0]
 """,
+    "docs/python.md": """
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.writer import DemoWriter
+from robolearn.types import Episode
+state = np.cumsum(np.full((21, 4), 0.01, np.float32), axis=0)
+attrs = StoreAttrs(env_id="envs:robolearn/Avoid-v0", control_dt=0.05, obs_keys=("state",))
+DemoWriter.create(Path("demos.zarr"), attrs=attrs).extend([Episode({"state": state}, state[:, :2])] * 3)
+""",
     "docs/safety.md": """
 rng = np.random.default_rng(0)
 calibration_scores, new_scores = rng.random(50), rng.random(10)
@@ -47,6 +55,8 @@ SHORTER = {
     "PlannerConfig()": "PlannerConfig(horizon=2)",
     ", FitConfig()": ", FitConfig(steps=2, batch_size=4)",
     "num_envs=32": "num_envs=2",
+    "steps=2_000": "steps=2, wandb=False, device='cpu', batch_size=8",
+    "EvalConfig(episodes=200)": "EvalConfig(episodes=2, videos=0, env=rl.EnvConfig(max_episode_steps=3), device='cpu')",
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from robolearn.config import read_json
 from robolearn.errors import user_errors
+from robolearn.evaluation import evaluate as evaluation
 from robolearn.locks import HeldError, hold
 from robolearn.rollout import replay as replay_module
 from robolearn.rollout.loop import LoopEnvs
@@ -43,14 +44,14 @@ def test_a_failing_renderer_is_a_warning(run, eval_main, monkeypatch, capsys):
 
 
 def test_a_failing_page_leaves_the_results(run, eval_main, monkeypatch, capsys):
-    monkeypatch.setitem(eval_main.__globals__, "write_report", fail)
+    monkeypatch.setattr(evaluation, "write_report", fail)
     eval_main([str(run), "--videos", "0", *LOOK])
     assert "warning: the page is left out" in capsys.readouterr().err
     assert {"summary", "latency"} <= set(read_json(run / "eval" / "summary.json"))
 
 
 def test_what_fails_after_the_rollouts_finds_the_results_written(run, eval_main, monkeypatch):
-    monkeypatch.setitem(eval_main.__globals__, "measure_latency", fail)
+    monkeypatch.setattr(evaluation, "measure_latency", fail)
     with pytest.raises(RuntimeError, match="display"):
         eval_main([str(run), *LOOK])
     assert len(rows(run / "eval")) == 4
@@ -76,9 +77,9 @@ def stop_after(original, count):
 def test_a_stopped_evaluation_keeps_its_finished_episodes_and_says_that_it_is_partial(
     run, eval_main, monkeypatch, capsys
 ):
-    evaluate = eval_main.__globals__["evaluate"]
+    roll_out = evaluation.roll_out
     with monkeypatch.context() as patch:
-        patch.setitem(eval_main.__globals__, "evaluate", stop_after(evaluate, 3))
+        patch.setattr(evaluation, "roll_out", stop_after(roll_out, 3))
         with pytest.raises(SystemExit) as caught, user_errors():
             eval_main([str(run), *LOOK])
     assert caught.value.code == 130
@@ -90,8 +91,8 @@ def test_a_stopped_evaluation_keeps_its_finished_episodes_and_says_that_it_is_pa
     eval_main([str(run), "--videos", "0", *LOOK])  # a complete one takes its place
     assert "partial" not in read_json(run / "eval" / "summary.json")
     with monkeypatch.context() as patch:  # and is not replaced by a partial one
-        patch.setitem(eval_main.__globals__, "evaluate", stop_after(evaluate, 2))
-        with pytest.raises(SystemExit):
+        patch.setattr(evaluation, "roll_out", stop_after(roll_out, 2))
+        with pytest.raises(KeyboardInterrupt):
             eval_main([str(run), *LOOK])
     assert len(rows(run / "eval")) == 4
     assert len(rows(run / "eval" / "partial")) == 2

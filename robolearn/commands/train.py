@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Union
 
 import tyro
 
+from robolearn.commands.first import PLUGIN_HELP, import_plugins, read_defaults
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.registry import BACKBONES, FAMILIES
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import rank
-from robolearn.training.run import Run
+from robolearn.training.recipes import RECIPES
 from robolearn.training.train import train
 
 
@@ -31,8 +31,8 @@ def main(arguments: list[str]) -> None:
 
 def parse(arguments: list[str]) -> tuple[TrainConfig, bool, bool, bool]:
     """What to train, whether that is going on, with changed data, in an environment that was given or is trusted."""
-    resume = find_resume(arguments)
-    defaults = TrainConfig() if resume is None else Run.open(resume).config()
+    import_plugins(arguments)
+    defaults, resume = read_defaults(arguments)
     Options = make_options()
     default = Options(**{f.name: getattr(defaults, f.name) for f in dataclasses.fields(TrainConfig)})
     given = tyro.cli(
@@ -47,6 +47,7 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool, bool, bool]:
 
 def make_options() -> Any:
     """The class of the flags: those of TrainConfig, with what is registered as subcommands, and the command's own."""
+    recipe_help = "Start from settings that results were published with, which flags change:"
     resume_help = "Go on with this run; flags change its options."
     changed_help = "With --resume: go on although the demonstrations have changed since; data.json keeps both hashes."
     trust_help = "For rollouts and symmetry, make the environment that the data or the run name, whatever it imports."
@@ -55,8 +56,10 @@ def make_options() -> Any:
         [
             ("family", subcommands(FAMILIES), dataclasses.field(default_factory=FlowConfig)),
             ("backbone", subcommands(BACKBONES), dataclasses.field(default_factory=MLPConfig)),
+            ("recipe", Annotated[str | None, tyro.conf.arg(help=f"{recipe_help} {', '.join(RECIPES)}.")], None),
             ("resume", Annotated[Path | None, tyro.conf.arg(help=resume_help)], None),
             ("changed_data", Annotated[bool, tyro.conf.arg(help=changed_help)], False),
+            ("plugin", Annotated[tuple[str, ...], tyro.conf.arg(help=PLUGIN_HELP), tyro.conf.UseAppendAction], ()),
             ("trust", Annotated[bool, tyro.conf.arg(help=trust_help)], False),
         ],
         bases=(TrainConfig,),
@@ -68,10 +71,3 @@ def subcommands(registry: Any) -> Any:
     """The registry as a choice on the command line."""
     members = (Annotated[cls, tyro.conf.subcommand(name, prefix_name=False)] for name, cls in registry.items())
     return Union[tuple(members)]  # noqa: UP007 (the members are only known here)
-
-
-def find_resume(arguments: list[str]) -> Path | None:
-    """The run to resume, whose options are the defaults of the others."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--resume", type=Path, nargs="?")
-    return parser.parse_known_args(arguments)[0].resume

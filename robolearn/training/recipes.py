@@ -1,0 +1,57 @@
+"""Settings that published results were made with, by name: `train.py --recipe pusht` starts from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from robolearn.nets.mlp import MLPConfig
+from robolearn.nets.vision import VisionConfig
+from robolearn.policies.flow import FlowConfig
+from robolearn.rollout.environments import EnvConfig
+from robolearn.training.config import DatasetConfig, TrainConfig
+
+RECIPES: Mapping[str, TrainConfig] = {
+    "avoid": TrainConfig(),
+    "push": TrainConfig(dataset=DatasetConfig((Path("datasets/push.zarr"),)), steps=6_000),
+    "insert": TrainConfig(dataset=DatasetConfig((Path("datasets/insert.zarr"),)), steps=6_000),
+    "avoid-pixels": TrainConfig(
+        dataset=DatasetConfig((Path("datasets/avoid_pixels.zarr"),), obs_keys=("image", "state")),
+        obs_horizon=1,
+        batch_size=64,
+        vision=VisionConfig(shift=0),  # where the rows stand is what the image is for
+    ),
+    "pusht": TrainConfig(  # human demonstrations of Push-T, in the layout of Diffusion Policy
+        family=FlowConfig(steps=10),
+        backbone=MLPConfig(width=512, depth=4),
+        dataset=DatasetConfig(
+            (Path("datasets/pusht_cchi_v7_replay.zarr"),),
+            obs_keys=("state",),
+            angles=("state:4",),
+            validation_fraction=0.02,
+        ),
+        env=EnvConfig("gym_pusht:gym_pusht/PushT-v0"),
+        steps=60_000,
+        lr=5e-4,
+        weight_decay=1e-4,
+        ema_decay=0.9995,
+    ),
+    "door": TrainConfig(  # 25 human demonstrations of AdroitHandDoor, imported from hand_dapg
+        dataset=DatasetConfig((Path("datasets/adroit_door.zarr"),), validation_fraction=0.0),
+        env=EnvConfig(max_episode_steps=300),
+        steps=40_000,
+        lr=5e-4,
+        weight_decay=1e-4,
+    ),
+}
+
+
+def find_recipe(name: str) -> TrainConfig:
+    """Settings by name.
+
+    Raises:
+        ValueError: There is no such recipe.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"--recipe {name}: choose from {', '.join(RECIPES)}")
+    return RECIPES[name]
