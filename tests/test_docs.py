@@ -59,7 +59,7 @@ def with_python() -> list[Path]:
 
 
 @pytest.mark.parametrize("page", with_python(), ids=name_of)
-def test_python_runs(page, tmp_path, monkeypatch):
+def test_python_runs(page, tmp_path, monkeypatch, scores_of_before):
     """All blocks of a page, one after the other."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "datasets").mkdir()
