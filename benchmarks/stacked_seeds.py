@@ -21,7 +21,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from benchmarks.common import in_turn, keep, make_policy, make_windows, options
 from robolearn import seeds
-from robolearn.policies.family import Draws
+from robolearn.policies.draws import Draws
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import Policy
 from robolearn.types import Batch
