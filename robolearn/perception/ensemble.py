@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
-from robolearn.nets.vision import VisionConfig
 from robolearn.nets.sizes import check_sizes
+from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import build_with_weights, save_weights
 from robolearn.types import is_image
 
