@@ -254,7 +254,7 @@ def test_an_episode_can_be_cut(walk_policy, limit):
     assert (len(t), t.reason) == (limit, "time")
 
 
-@pytest.mark.parametrize("limit", [1, 2])
+@pytest.mark.parametrize("limit", [1, 2, 4, 5])
 def test_an_episode_of_the_native_driver_can_be_cut(make_policy, limit):
     cfg = EnvConfig(AVOID.id, max_episode_steps=limit)
     (t,) = evaluate(make_policy(FlowConfig(steps=1)), cfg, [0], execution=Execution(3), seed=0)
