@@ -106,7 +106,7 @@ def main() -> None:
 
     asked = {"seed": seeds.EVALUATION.start, "episodes": args.episodes, "repeats": REPEATS}
     report: dict[str, Any] = read_json(args.out) if args.out.exists() else {**asked, "rows": {}}
-    if {key: report[key] for key in asked} != asked:
+    if {key: report.get(key) for key in asked} != asked:
         raise ValueError(f"{args.out} holds rows of other options than {asked}; choose another --out")
     for name, run, execution in ways:
         for delay in DELAYS[:1] if args.dry_run else DELAYS:

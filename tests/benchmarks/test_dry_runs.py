@@ -20,7 +20,7 @@ BENCHMARKS: dict[str, str] = {
     "dynamics.py": "--out out.json",
     "ensembles.py": "--out out.json",
     "exact_scores.py": "--out out.json",
-    "execution.py": "runs/avoid --out out.json",
+    "execution.py": "runs/avoid --out execution.json",
     "gpu.py": "--device cpu",
     "human.py": "pusht pusht.zarr --out out.json",
     "loader.py": "--store datasets/avoid.zarr --out out.json",

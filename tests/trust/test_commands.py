@@ -288,6 +288,7 @@ def test_a_gate_and_a_set_are_covered_if_both_are(run, eval_main, capsys, monkey
         (["--safety-set", "--episodes", "17"], "8 calibration scores give no finite threshold at alpha 0.1"),
         (["--safety-set", "--key", "pixels"], "no vector 'pixels' is observed; there are: state"),
         (["--safety-set", "--position", "0", "4"], "must be numbers of 'state', 0 .. 3"),
+        (["--safety-set", "--position", "1", "1"], "position (1, 1) names a number of 'state' twice"),
         (["--beta", "2"], "beta must be in (0, 1)"),
         (["--seed", "-1"], "seed -1 must not be negative"),
         (["--safety-set", "--env.id", "envs:robolearn/Push-v0"], "the environment tells no distance"),

@@ -217,12 +217,16 @@ def test_no_inadmissible_candidate_is_executed():
 
 @pytest.mark.parametrize("budget", [None, 0])
 def test_where_nothing_is_admissible_no_budget_ends_the_intervention(budget):
-    """One candidate each: it goes left in half of the plans, and then the last action is held."""
+    """One candidate each: it goes left in half of the plans, and then the last action is held, if there is one."""
+    ends = []
     for episode in range(10):
         actions, signals, stopped = within_set(episode, candidates=1, budget=budget)
         assert set(signals["admissible"]) <= {0.0, 1.0}
+        assert stopped == (signals["admissible"][0] == 0)
         if not stopped:
             np.testing.assert_allclose(actions, 0.05, atol=1e-6)
+        ends.append(bool(stopped))
+    assert set(ends) == {True, False}
 
 
 @pytest.fixture
