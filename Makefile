@@ -34,8 +34,8 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/loader.py
-	$(BIN)/python benchmarks/rollout.py
+	$(BIN)/python -m benchmarks.loader
+	$(BIN)/python -m benchmarks.rollout
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

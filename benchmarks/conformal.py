@@ -1,6 +1,6 @@
 """What conformal thresholds promise, counted: coverage of split conformal, bands over episodes and tubes.
 
-    python benchmarks/conformal.py [--out docs/results/conformal.json]
+    python -m benchmarks.conformal [--out docs/results/conformal.json]
 
 Synthetic scores, because exactness does not depend on where scores come from: standard normal ones for a threshold,
 and for episodes autocorrelated ones of 50 steps whose mean and spread grow. Beside each rule stands what published
@@ -9,19 +9,16 @@ detectors do instead. Takes ten seconds.
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from benchmarks.common import keep, options
 from robolearn import seeds
-from robolearn.config import write_json
 from robolearn.errors import user_errors
-from robolearn.report.facts import machine_facts
 from robolearn.trust.conformal.bands import Band, fit_band
 from robolearn.trust.conformal.thresholds import TooFewWarning, rank, threshold
 from robolearn.trust.conformal.tubes import tube, tube_scale, union_tube
@@ -115,16 +112,12 @@ def measure(draws: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, write and show."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="JSON with all numbers")
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
-    cfg = parser.parse_args()
+    cfg = options(__doc__).parse_args()
     draws = 2 if cfg.dry_run else DRAWS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TooFewWarning)  # 10 scores at alpha 0.05 are meant to give infinity
         numbers = measure(draws)
-    if cfg.out:
-        write_json(cfg.out, {"draws": draws, "seed": SEED, **machine_facts("cpu"), **numbers})
+    keep(cfg.out, {"draws": draws, "seed": SEED, **numbers})
     for row in numbers["split"]:
         ranked, other = row["rank"]["mean"], row["interpolated"]["mean"]
         print(

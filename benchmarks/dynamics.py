@@ -1,6 +1,6 @@
 """Does an ensemble of learned dynamics know what it has not seen, and does that help planning? On a cart and pole.
 
-    python benchmarks/dynamics.py [--part doubt] [--out docs/results/dynamics.json]
+    python -m benchmarks.dynamics [--part doubt] [--out docs/results/dynamics.json]
 
 The system is gymnasium's InvertedPendulum-v5, made a swing-up: the pole hangs at first, turns freely, an episode never
 ends early and an action lasts three physics steps (0.06 s); the motor adds noise that nobody is told. Declared before
@@ -25,7 +25,6 @@ is kept in the result file and not measured again. Takes about seven minutes of 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import time
 from collections.abc import Callable
@@ -41,13 +40,13 @@ from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv
 from mujoco import rollout
 from torch import Tensor
 
-from robolearn.config import read_json, to_json, write_json
+from benchmarks.common import keep, options
+from robolearn.config import read_json, to_json
 from robolearn.dynamics.ensemble import DynamicsConfig, DynamicsEnsemble, split_variance
 from robolearn.dynamics.fit import DynamicsFitConfig, Transitions, fit_dynamics
 from robolearn.dynamics.plan import CEMConfig, Planner, PlannerConfig
 from robolearn.dynamics.propagate import Dynamics, draw, propagate
 from robolearn.errors import user_errors
-from robolearn.report.facts import machine_facts
 from robolearn.stats.proportions import beta_binomial_interval
 from robolearn.trust.conformal.thresholds import rank
 from robolearn.trust.conformal.tubes import tube, tube_scale, union_tube
@@ -298,10 +297,8 @@ PARTS = ("doubt", "planning")
 
 def main() -> None:
     """Measure what is not there yet, write and show."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, default=Path("docs/results/dynamics.json"))
     parser.add_argument("--part", choices=PARTS, help="doubt or planning; by default both")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/dynamics.json"), help="JSON with all numbers")
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     cfg = parser.parse_args()
     torch.set_num_threads(1)
     size = DRY if cfg.dry_run else Size()
@@ -312,11 +309,11 @@ def main() -> None:
         for name, measure in parts[part].items():
             if name not in pieces:
                 pieces[name] = measure()
-                write_json(cfg.out, {**settings, **machine_facts("cpu"), "pieces": pieces})
+                keep(cfg.out, {**settings, "pieces": pieces})
                 print(name, pieces[name], flush=True)
     if set(parts["planning"]) <= set(pieces):
         found = summary(pieces, size)
-        write_json(cfg.out, {**settings, **machine_facts("cpu"), "planning": found, "pieces": pieces})
+        keep(cfg.out, {**settings, "planning": found, "pieces": pieces})
         print(found)
 
 

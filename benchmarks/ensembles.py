@@ -1,6 +1,6 @@
 """Ensembles on this machine: how to train the members, and how to ask them.
 
-    python benchmarks/ensembles.py [--members 5] [--steps 150] [--out docs/results/ensembles.json]
+    python -m benchmarks.ensembles [--members 5] [--steps 150] [--out docs/results/ensembles.json]
 
 Training: the time [ms] in which the default policy makes one step of one member, one after the other with one thread
 or with all cores, and side by side in as many processes as there are cores, one thread each. Wall time, and CPU time,
@@ -13,7 +13,6 @@ Asking: the time [ms] in which all members answer the same observations, in a lo
 
 from __future__ import annotations
 
-import argparse
 import copy
 import multiprocessing
 import os
@@ -21,33 +20,27 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from benchmarks.common import CPU, OBS_HORIZON, in_turn, keep, make_policy, make_windows, options
 from robolearn import seeds
-from robolearn.config import write_json
-from robolearn.data.normalizer import Normalizer
-from robolearn.data.windows import Windows
-from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.flow import FlowConfig
-from robolearn.policies.policy import Policy, PolicyConfig
+from robolearn.policies.policy import Policy
 from robolearn.policies.registry import FAMILIES, FamilyConfig
-from robolearn.report.facts import machine_facts
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes
 from robolearn.training.fit import Hooks, fit
 from robolearn.training.state import TrainState
 
-STATE, ACTION, OBS_HORIZON, ACTION_HORIZON = 4, 2, 2, 16  # of Avoid
-WARM_UP = 20
-ROWS = (1, 32, 512)  # a rollout asks for groups of 32
+STATE, WARM_UP = 4, 20
+ROWS = {1: 32, 32: 16, 512: 2}  # asked together (a rollout asks for groups of 32) -> answers in a round
 TOLERANCE = 1e-5
 
 
@@ -58,35 +51,22 @@ class Size:
     members: int = 5
     steps: int = 150
     rounds: int = 5
-    seconds: float = 0.1
-    """Of one asking."""
 
 
-DRY = Size(2, 1, 1, 0.0)
+DRY = Size(2, 1, 1)
 Obs = dict[str, Tensor]
 Ask = Callable[[Obs, Tensor], Tensor]
-
-
-def make_policy(family: FamilyConfig, seed: int) -> Policy:
-    """A policy of Avoid's size on the default network."""
-    torch.manual_seed(seed)
-    shapes = {"state": (STATE,)}
-    cfg = PolicyConfig(family, MLPConfig(), shapes, ACTION, OBS_HORIZON, ACTION_HORIZON)
-    return Policy(cfg, Normalizer({**shapes, "action": (ACTION,)})).eval()
 
 
 def train(threads: int, steps: int, start: Barrier, times: Any) -> None:
     """Report wall and CPU time [ms] of a step, measured while the others that wait at ``start`` train as well."""
     torch.set_num_threads(threads)
-    generator = torch.Generator().manual_seed(seeds.FIXED)
-    obs = {"state": torch.rand(10_000, STATE, generator=generator) * 2 - 1}
-    actions = torch.rand(10_000, ACTION, generator=generator) * 2 - 1
-    windows = Windows(obs, actions, np.arange(100, 10_001, 100), OBS_HORIZON, ACTION_HORIZON)
+    windows = make_windows(STATE, episodes=100)
 
     def run(steps: int) -> tuple[float, float]:
-        state = TrainState(make_policy(FlowConfig(), 0), TrainConfig(steps=steps))
+        state = TrainState(make_policy(FlowConfig()), TrainConfig(steps=steps))
         wall, cpu = time.perf_counter(), time.process_time()
-        fit(state, windows, None, Processes(torch.device("cpu")), Hooks())
+        fit(state, windows, None, Processes(CPU), Hooks())
         return 1e3 * (time.perf_counter() - wall) / steps, 1e3 * (time.process_time() - cpu) / steps
 
     run(WARM_UP)
@@ -148,35 +128,21 @@ def stacked(ensemble: Ensemble) -> Ask:
     return lambda obs, noise: every(parameters, buffers, obs, noise)
 
 
-def cpu_ms(ask: Ask, obs: Obs, noise: Tensor, seconds: float) -> float:
-    """CPU time of an answer [ms]."""
-    started, count = time.process_time(), 0
-    while not count or time.process_time() - started < seconds:
-        ask(obs, noise)
-        count += 1
-    return 1e3 * (time.process_time() - started) / count
-
-
 @torch.inference_mode()
 def compare_asking(family: FamilyConfig, size: Size) -> dict[str, dict[str, Any]]:
     """Rows -> times of both ways [ms], their ratio and the largest difference of their chunks."""
-    ensemble = Ensemble([make_policy(family, seed) for seed in range(size.members)])
+    ensemble = Ensemble([make_policy(family, seed=seed).eval() for seed in range(size.members)])
     together, generator, table = stacked(ensemble), torch.Generator().manual_seed(seeds.FIXED), {}
-    for rows in ROWS:
+    for rows, answers in ROWS.items():
         obs = {"state": torch.rand(rows, OBS_HORIZON, STATE, generator=generator) * 2 - 1}
         noise = ensemble.noise(rows, generator=generator)
         difference = (ensemble.act(obs, noise) - together(obs, noise)).abs().max().item()
         assert difference < TOLERANCE, f"{family}: stacked and loop differ by {difference}"
-        times = [
-            (cpu_ms(ensemble.act, obs, noise, size.seconds), cpu_ms(together, obs, noise, size.seconds))
-            for _ in range(size.rounds)
-        ]
-        loop, stack = ([pair[way] for pair in times] for way in (0, 1))
-        ratio = _spread([a / b for a, b in times])
+        ways = {"loop": partial(ensemble.act, obs, noise), "stacked": partial(together, obs, noise)}
+        times = in_turn(ways, size.rounds, calls=answers)
         table[str(rows)] = {
-            "loop_ms": statistics.median(loop),
-            "stacked_ms": statistics.median(stack),
-            "ratio": ratio,
+            **{f"{way}_ms": 1e3 * statistics.median(values) for way, values in times.items()},
+            "ratio": _spread([a / b for a, b in zip(*times.values(), strict=True)]),
             "difference": difference,
         }
     return table
@@ -188,11 +154,9 @@ def _spread(values: Any) -> list[float]:
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--members", type=int, default=Size.members)
     parser.add_argument("--steps", type=int, default=Size.steps)
-    parser.add_argument("--out", type=Path, help="JSON file for the numbers")
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
     size = DRY if args.dry_run else Size(args.members, args.steps)
     torch.set_num_threads(1)
@@ -210,9 +174,7 @@ def main() -> None:
             value, low, high = row["ratio"]
             times = f"{row['loop_ms']:8.2f} ms{row['stacked_ms']:8.2f} ms"
             print(f"{name:12}{rows:>5}{times}   {value:.2f} [{low:.2f}, {high:.2f}]", flush=True)
-    if args.out:
-        sizes = {"members": size.members, "steps": size.steps}
-        write_json(args.out, {**sizes, **machine_facts("cpu"), "training": training, "asking": asking})
+    keep(args.out, {"members": size.members, "steps": size.steps, "training": training, "asking": asking})
 
 
 if __name__ == "__main__":

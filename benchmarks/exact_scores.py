@@ -1,6 +1,6 @@
 """What computing the scores of a finite distribution saves against sampling it: CPU time, evaluations and error.
 
-    python benchmarks/exact_scores.py [--out docs/results/exact_scores.json]
+    python -m benchmarks.exact_scores [--out docs/results/exact_scores.json]
 
 Members are plain mixtures of the default size with random weights: 64 chunks of 16 actions, each with a probability
 of its own. Time does not depend on the weights; how far 64 samples are from the exact score does, so that the error is
@@ -9,37 +9,27 @@ an orientation. One thread, a few seconds.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.common import OBS_HORIZON, in_turn, keep, make_policy, options
 from robolearn import seeds
-from robolearn.config import write_json
-from robolearn.data.normalizer import Normalizer
 from robolearn.errors import user_errors
-from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.mixture import Mixture, MixtureConfig
-from robolearn.policies.policy import Policy, PolicyConfig
-from robolearn.report.facts import machine_facts
 from robolearn.trust.scores import exact
 from robolearn.trust.scores import samples as scores
 
-STATE, ACTION, OBS_HORIZON, ACTION_HORIZON = 4, 2, 2, 16
-MEMBERS, SAMPLES, REPEATS, OBSERVATIONS = 5, 64, 30, 64
+STATE, MEMBERS, SAMPLES, REPEATS, OBSERVATIONS = 4, 5, 64, 30, 64
 DRY_REPEATS, DRY_OBSERVATIONS = 1, 2
 
 
 def member(seed: int) -> Mixture:
     """A plain mixture whose chunks lie apart and whose probabilities differ."""
-    torch.manual_seed(seed)
-    cfg = PolicyConfig(MixtureConfig("plain"), MLPConfig(), {"state": (STATE,)}, ACTION, OBS_HORIZON, ACTION_HORIZON)
-    family = Policy(cfg, Normalizer({"state": (STATE,), "action": (ACTION,)})).eval().family
+    family = make_policy(MixtureConfig("plain"), seed=seed).eval().family
     assert isinstance(family, Mixture)
     for parameter in family.codes.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
@@ -59,17 +49,6 @@ def samples(members: list[Mixture], cond: Tensor, generator: torch.Generator) ->
     return torch.stack([m.sample(repeated, noise).unflatten(0, (len(cond), SAMPLES)) for m in members])
 
 
-def milliseconds(call: Callable[[], Any], repeats: int) -> float:
-    """Median CPU time of a call."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        times.append(1000 * (time.process_time() - start))
-    return statistics.median(times)
-
-
 @torch.no_grad()
 def measure(repeats: int, observations: int) -> dict[str, Any]:
     """All numbers, by score."""
@@ -80,9 +59,12 @@ def measure(repeats: int, observations: int) -> dict[str, Any]:
         one = cond[:1]
         wanted = ours(*distributions(of, cond))
         error = theirs(samples(of, cond, generator)) - wanted
+        ways = {
+            "exact_ms": lambda: ours(*distributions(of, one)),
+            "sampled_ms": lambda: theirs(samples(of, one, generator)),
+        }
         found[name] = {
-            "exact_ms": milliseconds(lambda: ours(*distributions(of, one)), repeats),
-            "sampled_ms": milliseconds(lambda: theirs(samples(of, one, generator)), repeats),
+            **{way: 1e3 * statistics.median(times) for way, times in in_turn(ways, repeats).items()},
             "exact_evaluations": len(of),
             "sampled_evaluations": len(of) * SAMPLES,
             "mean": wanted.mean().item(),
@@ -110,15 +92,11 @@ def measure(repeats: int, observations: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, write and show."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="JSON with all numbers")
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
-    cfg = parser.parse_args()
+    cfg = options(__doc__).parse_args()
     torch.set_num_threads(1)
     sizes = (DRY_REPEATS, DRY_OBSERVATIONS) if cfg.dry_run else (REPEATS, OBSERVATIONS)
     numbers = measure(*sizes)
-    if cfg.out:
-        write_json(cfg.out, {"members": MEMBERS, "samples": SAMPLES, **machine_facts("cpu"), "scores": numbers})
+    keep(cfg.out, {"members": MEMBERS, "samples": SAMPLES, "scores": numbers})
     for name, row in numbers.items():
         print(
             f"{name:20s} exact {row['exact_ms']:.2f} ms, {row['exact_evaluations']} evaluations; {SAMPLES} samples "

@@ -1,6 +1,6 @@
 """Ways to execute the chunks of one policy, each while planning takes 0, 1 or 3 control steps.
 
-    python benchmarks/execution.py RUN [--prefix RUN] [--episodes 200] --out FILE.json
+    python -m benchmarks.execution RUN [--prefix RUN] [--episodes 200] --out FILE.json
 
 RUN is a trained policy on a task with modes, such as Avoid; the rows of the prefix come from a second run, which was
 trained with --prefix-horizon 3 or more. Each initial state is repeated with other noise, for the entropy of the modes
@@ -9,7 +9,6 @@ from it. Rows that are in FILE already are not measured again.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.common import keep, options
 from robolearn import seeds
-from robolearn.config import read_json, to_json, write_json
+from robolearn.config import read_json, to_json
 from robolearn.errors import user_errors
 from robolearn.policies.policy import Policy
-from robolearn.report.facts import machine_facts
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.making import facts_of
@@ -86,13 +85,11 @@ def show(rows: dict[str, dict[str, Any]]) -> None:
 
 def main() -> None:
     """Measure what is missing and print everything."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, required=True)
     parser.add_argument("run", type=Path)
     parser.add_argument("--prefix", type=Path, help="run that was trained with --prefix-horizon")
     parser.add_argument("--episodes", type=int, default=200, help=f"a multiple of {REPEATS}")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
     if args.dry_run:
         args.episodes = REPEATS
@@ -109,15 +106,14 @@ def main() -> None:
 
     asked = {"seed": seeds.EVALUATION.start, "episodes": args.episodes, "repeats": REPEATS}
     report: dict[str, Any] = read_json(args.out) if args.out.exists() else {**asked, "rows": {}}
-    if {key: report[key] for key in asked} != asked:
+    if {key: report.get(key) for key in asked} != asked:
         raise ValueError(f"{args.out} holds rows of other options than {asked}; choose another --out")
-    report |= machine_facts("cpu")
     for name, run, execution in ways:
         for delay in DELAYS[:1] if args.dry_run else DELAYS:
             key = f"{name}, {delay}"
             if key not in report["rows"]:
                 report["rows"][key] = measure(run, replace(execution, delay=delay), num_states)
-                write_json(args.out, report)
+                keep(args.out, report)
                 print(key, report["rows"][key]["success"]["value"], flush=True)
     show(report["rows"])
 

@@ -1,7 +1,7 @@
 """Everything that needs a real GPU, in one command of at most nine minutes that prints JSON.
 
-    python benchmarks/gpu.py [--parts NAME ...] [--out docs/results/gpu.json]
-    python benchmarks/gpu.py --device cpu --dry-run          # the same code in a minute, without a GPU
+    python -m benchmarks.gpu [--parts NAME ...] [--out docs/results/gpu.json]
+    python -m benchmarks.gpu --device cpu --dry-run          # the same code in a minute, without a GPU
 
 Parts: what agrees with the CPU (grid), training that is saved and resumed (resume), bfloat16 and torch.compile
 (precision, compile), steps per second (speed), the time of one plan (latency), training from images and rolling out
@@ -11,7 +11,6 @@ The file is written after every part.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import dataclasses
 import functools
@@ -31,7 +30,9 @@ from typing import Any, Literal
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.common import ACTION, ACTION_HORIZON, CPU, OBS_HORIZON, make_policy, make_windows, options
 from robolearn import seeds
+from robolearn.config import write_json
 from robolearn.data.collect import collect
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
@@ -56,7 +57,7 @@ from robolearn.training.fit import Hooks, Record, fit, optimize
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
 
-STATE, ACTION, OBS_HORIZON, ACTION_HORIZON = 20, 2, 2, 16
+STATE = 20
 # Of numbers of the size 1, in float32 with full precision of matrix products. Samplers with many steps multiply
 # differences of rounding, and a draw at the edge between two codes falls to either side: so a share of rows.
 LOSS_TOLERANCE, SAMPLE_TOLERANCE, SHARE = 1e-4, 2e-3, 0.95
@@ -101,22 +102,15 @@ class Clock(Hooks):
         return (self.records[-1]["step"] - self.records[0]["step"]) / (self.times[-1] - self.times[0])
 
 
-def make_windows(device: torch.device, episodes: int = 50, length: int = 100) -> Windows:
-    """Random demonstrations."""
-    generator = torch.Generator().manual_seed(seeds.FIXED)
-    state = torch.rand(episodes * length, STATE, generator=generator) * 2 - 1
-    actions = torch.rand(episodes * length, ACTION, generator=generator) * 2 - 1
-    ends = range(length, episodes * length + 1, length)
-    return Windows({"state": state}, actions, list(ends), OBS_HORIZON, ACTION_HORIZON, device=device)
+def windows_of(device: torch.device) -> Windows:
+    """Random demonstrations there."""
+    return make_windows(STATE, device=device)
 
 
-def make_policy(family: FamilyConfig, backbone: BackboneConfig, windows: Windows, *, shaken: float = 0.0) -> Policy:
-    """A policy on the CPU; ``shaken`` adds noise to its weights, as layers that start at zero hide mistakes."""
-    torch.manual_seed(seeds.FIXED)
-    cfg = PolicyConfig(family, backbone, windows.obs_shapes, ACTION, OBS_HORIZON, ACTION_HORIZON)
-    policy = Policy(cfg, Normalizer({**windows.obs_shapes, "action": (ACTION,)}))
+def shaken(policy: Policy) -> Policy:
+    """With noise on its weights, as layers that start at zero hide mistakes."""
     for parameter in policy.parameters():
-        parameter.data += shaken * torch.randn_like(parameter)
+        parameter.data += 0.02 * torch.randn_like(parameter)
     return policy
 
 
@@ -129,12 +123,12 @@ def train(state: TrainState, windows: Windows) -> Clock:
 
 def grid(device: torch.device, size: Size) -> Report:
     """Each family on each backbone: losses and samples as on the CPU, and some steps of training."""
-    here, there, pairs = make_windows(torch.device("cpu")), make_windows(device), {}
+    here, there, pairs = windows_of(CPU), windows_of(device), {}
     for family, backbone in itertools.product(FAMILIES, BACKBONES):
         cfg = SHORT_MIXTURE if family == "mixture" else FAMILIES[family]()
-        policy = make_policy(cfg, BACKBONES[backbone](), here, shaken=0.02)
+        policy = shaken(make_policy(cfg, BACKBONES[backbone](), state=STATE))
         pairs[f"{family}/{backbone}"] = compare(policy.eval(), device, here) | {
-            "trains": train_briefly(make_policy(cfg, BACKBONES[backbone](), here), there)
+            "trains": train_briefly(make_policy(cfg, BACKBONES[backbone](), state=STATE), there)
         }
     wrong = [name for name, pair in pairs.items() if not (pair["agrees"] and pair["trains"])]
     worst = {key: max(pair[key] for pair in pairs.values()) for key in ("loss_error", "sample_error")}
@@ -182,21 +176,21 @@ def train_briefly(policy: Policy, windows: Windows) -> bool:
 
 def resume(device: torch.device, size: Size) -> Report:
     """A run that is stopped and resumed ends as one that was not; its checkpoint loads and goes on on a CPU."""
-    windows, facts = make_windows(device), DataFacts("random", "none", 0.1, 50, 5000, ())
+    windows, facts = windows_of(device), DataFacts("random", "none", 0.1, 50, 5000, ())
     cfg = TrainConfig(steps=20, batch_size=64, warmup_steps=2, amp="off")
-    whole, again = (TrainState(make_policy(FlowConfig(), MLPConfig(), windows).to(device), cfg) for _ in range(2))
+    whole, again = (TrainState(make_policy(FlowConfig(), MLPConfig(), state=STATE).to(device), cfg) for _ in range(2))
     train(whole, windows)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder) / "run", cfg, facts)
-        half = TrainState(make_policy(FlowConfig(), MLPConfig(), windows).to(device), cfg)
+        half = TrainState(make_policy(FlowConfig(), MLPConfig(), state=STATE).to(device), cfg)
         half.cfg = dataclasses.replace(cfg, checkpoint_every=10)
         hooks = StopAt(run)
         fit(half, windows, None, Processes(device), hooks)
         run.restore(again)
         train(again, windows)
         policy = Policy.load(run.checkpoint("last"), device="cpu")
-        here = make_windows(torch.device("cpu"))
-        moved = TrainState(make_policy(FlowConfig(), MLPConfig(), here), cfg)
+        here = windows_of(CPU)
+        moved = TrainState(make_policy(FlowConfig(), MLPConfig(), state=STATE), cfg)
         run.restore(moved)
         on_cpu = train(moved, here)
     errors = [
@@ -235,8 +229,8 @@ def precision(device: torch.device, size: Size) -> Report:
     """Flow on an MLP with and without bfloat16: both learn, to nearly the same loss."""
     losses = {}
     for amp in PRECISIONS:
-        windows = make_windows(device)
-        policy = make_policy(FlowConfig(), MLPConfig(), windows).to(device)
+        windows = windows_of(device)
+        policy = make_policy(FlowConfig(), MLPConfig(), state=STATE).to(device)
         cfg = TrainConfig(steps=size.steps, amp=amp, warmup_steps=10, log_every=max(1, size.steps // 10))
         clock = train(TrainState(policy, cfg), windows)
         losses[amp] = [clock.records[0]["loss"], clock.records[-1]["loss"]]
@@ -256,9 +250,9 @@ def compiling(device: torch.device, size: Size) -> Report:
     for name, (family, backbone) in COMPILED.items():
         losses, seconds = [], []
         for compiles in (False, True):
-            windows = make_windows(device)
+            windows = windows_of(device)
             cfg = TrainConfig(steps=10, batch_size=64, warmup_steps=2, amp="off", compile=compiles, log_every=5)
-            state = TrainState(make_policy(family, backbone, windows).to(device), cfg)
+            state = TrainState(make_policy(family, backbone, state=STATE).to(device), cfg)
             torch.compiler.reset()  # what was compiled before counts against the number of variants
             started = time.perf_counter()
             losses.append(train(state, windows).records[-1]["loss"])
@@ -277,9 +271,9 @@ def speed(device: torch.device, size: Size) -> Report:
     cases = {"flow/mlp": (FlowConfig(), MLPConfig()), "diffusion/unet": (DiffusionConfig(), UNetConfig())}
     for name, (family, backbone) in cases.items():
         for amp, compiles in itertools.product(PRECISIONS, (False, True)):
-            windows = make_windows(device)
+            windows = windows_of(device)
             cfg = TrainConfig(steps=size.steps, amp=amp, compile=compiles, log_every=max(1, size.steps // 10))
-            state = TrainState(make_policy(family, backbone, windows).to(device), cfg)
+            state = TrainState(make_policy(family, backbone, state=STATE).to(device), cfg)
             flops = step_flops(state, windows)
             torch.compiler.reset()
             rate = train(state, windows).steps_per_s()
@@ -347,14 +341,14 @@ def synchronized(device: torch.device) -> Iterator[list[float]]:
 @torch.inference_mode()
 def latency(device: torch.device, size: Size) -> Report:
     """From one observation on the host to one chunk on the host, by the default U-Net and MLP, here and on the CPU."""
-    windows, report = make_windows(torch.device("cpu")), {}
+    report: Report = {}
     families = {
         "DDIM-10, unet": (DiffusionConfig(sampler="ddim", steps=10), UNetConfig()),
         "flow, mlp": (FlowConfig(), MLPConfig()),
     }
     for name, (family, backbone) in families.items():
-        for where in dict.fromkeys((device, torch.device("cpu"))):
-            policy = make_policy(family, backbone, windows).to(where).eval()
+        for where in dict.fromkeys((device, CPU)):
+            policy = make_policy(family, backbone, state=STATE).to(where).eval()
             times = time_calls(
                 functools.partial(plan, policy, torch.Generator(where).manual_seed(seeds.FIXED)), size.calls
             )
@@ -434,11 +428,9 @@ def card(device: torch.device) -> str:
 
 def main() -> int:
     """Run the parts, write the file after each, print it; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
-    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     device = choose_device(args.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -455,7 +447,7 @@ def main() -> int:
             file=sys.stderr,
         )
         if args.out:
-            args.out.write_text(json.dumps(result, indent=1) + "\n")
+            write_json(args.out, result)
     print(json.dumps(result, indent=1))
     return 0 if all(report["passed"] for report in result["parts"].values()) else 1
 

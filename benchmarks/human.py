@@ -1,7 +1,7 @@
 """Policies from human demonstrations: trained with train.py, evaluated, one row each.
 
-    python benchmarks/human.py pusht DATA.zarr [--out FILE.json]       Push-T, 206 demonstrations
-    python benchmarks/human.py door DATA.zarr [--out FILE.json]        Adroit door, 25 demonstrations, imported first
+    python -m benchmarks.human pusht DATA.zarr [--out FILE.json]       Push-T, 206 demonstrations
+    python -m benchmarks.human door DATA.zarr [--out FILE.json]        Adroit door, 25 demonstrations, imported first
 
 Push-T is evaluated in gym-pusht over 100 seeds (score: mean over episodes of max_t min(coverage / 0.95, 1)) and then in
 PushT-v0. The door is rolled out in AdroitHandDoor-v1. Always the last checkpoint. A run that is complete is not trained
@@ -10,7 +10,6 @@ again, one that was stopped goes on.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import subprocess
@@ -21,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.common import keep, options
 from robolearn import seeds
 from robolearn.config import to_json
 from robolearn.policies.policy import Policy
-from robolearn.report.facts import machine_facts
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
@@ -103,12 +102,10 @@ def measure(row: Row, run: Run, episodes: int) -> list[dict[str, object]]:
 
 def main() -> None:
     """Train and measure the rows of one data set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("task", choices=ROWS)
     parser.add_argument("data", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
     episodes = DRY_EPISODES if args.dry_run else EPISODES
     results = []
@@ -117,9 +114,7 @@ def main() -> None:
         results += [
             {**result, "train_seconds": seconds, "steps": run.config().steps} for result in measure(row, run, episodes)
         ]
-    if args.out:
-        report = {"command": sys.argv, "seed": seeds.EVALUATION.start, "episodes": episodes, **machine_facts("cpu")}
-        args.out.write_text(json.dumps({**report, "results": results}, indent=2) + "\n")
+    keep(args.out, {"seed": seeds.EVALUATION.start, "episodes": episodes, "results": results})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Does disagreement between networks tell how wrong they are? The rows' places, read from images of AvoidPixels.
 
-    python benchmarks/perception.py [--dataset datasets/avoid_pixels.zarr] [--out docs/results/perception.json]
+    python -m benchmarks.perception [--dataset datasets/avoid_pixels.zarr] [--out docs/results/perception.json]
         [--ensembles DIR]
 
 One ensemble per view is trained on frames of the demonstrations and asked about fresh episodes of the expert, clean and
@@ -29,12 +29,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.common import keep, options
 from envs.avoid_pixels import AvoidPixels
 from envs.cameras import Cameras
 from envs.drivers import TaskVectorEnv
 from envs.episodes import streams_of
 from robolearn import seeds
-from robolearn.config import to_json, write_json
+from robolearn.config import to_json
 from robolearn.data.store import DemoStore
 from robolearn.errors import user_errors
 from robolearn.nets.vision import VisionConfig
@@ -42,7 +43,6 @@ from robolearn.perception.degrade import DEGRADATIONS, degrade
 from robolearn.perception.disagreement import disagreement, distance, most_certain
 from robolearn.perception.ensemble import Ensemble, EnsembleConfig
 from robolearn.perception.fit import FitConfig, fit_ensemble
-from robolearn.report.facts import machine_facts
 from robolearn.stats.bootstrap import grouped_mean
 from robolearn.stats.differences import paired_difference
 from robolearn.stats.proportions import beta_binomial_interval
@@ -283,23 +283,20 @@ def show(found: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure, write and show."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--dataset", type=Path, default=Path("datasets/avoid_pixels.zarr"), help="demonstrations")
-    parser.add_argument("--out", type=Path, help="JSON with all numbers")
     parser.add_argument("--ensembles", type=Path, help="folder to keep the ensembles in, and to take them from")
     parser.add_argument("--episodes", type=int, default=300, help="fresh episodes for calibration, and as many to test")
     parser.add_argument("--seed", type=int, default=seeds.TRAININGS.start)
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     cfg = parser.parse_args()
     fit = DRY_FIT if cfg.dry_run else FIT
     if cfg.dry_run:
         cfg.episodes = DRY_EPISODES
     torch.set_num_threads(1)
     found = measure(cfg, fit)
-    if cfg.out:
-        sizes = {"seed": cfg.seed, "episodes": cfg.episodes, "frames": FRAMES, "alpha": ALPHA}
-        settings = {"ensemble": to_json(CONFIG, {}), "fit": to_json(fit, {})}
-        write_json(cfg.out, {**sizes, **settings, **machine_facts("cpu"), **found})
+    sizes = {"seed": cfg.seed, "episodes": cfg.episodes, "frames": FRAMES, "alpha": ALPHA}
+    settings = {"ensemble": to_json(CONFIG, {}), "fit": to_json(fit, {})}
+    keep(cfg.out, {**sizes, **settings, **found})
     show(found)
 
 

@@ -1,6 +1,6 @@
 """Replay the human Push-T demonstrations open loop, in PushT-v0 (MuJoCo) and in gym-pusht (pymunk).
 
-    python benchmarks/pusht_replay.py ../shared/data/pusht/pusht_cchi_v7_replay.zarr [--out FILE.json]
+    python -m benchmarks.pusht_replay ../shared/data/pusht/pusht_cchi_v7_replay.zarr [--out FILE.json]
 
 Every episode starts in its recorded first state, executes its recorded actions and holds the last one for 8
 more steps; success does not end it. `final` is the coverage after the last step, `max` the best on the way,
@@ -10,9 +10,7 @@ the even episodes; the odd ones were held out. gym-pusht is left out where it is
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import platform
 import warnings
 from pathlib import Path
 
@@ -20,9 +18,10 @@ import mujoco
 import numpy as np
 from mujoco.rollout import rollout
 
+from benchmarks.common import keep, options
 from envs.pusht import PushT, coverage
 from robolearn import seeds
-from robolearn.config import to_json, write_json
+from robolearn.config import to_json
 from robolearn.data.store import DemoStore
 from robolearn.stats.bootstrap import bootstrap
 from robolearn.stats.value import Estimate
@@ -37,10 +36,8 @@ Numbers = dict[str, Array]  # name -> one number per episode [e]
 
 def main() -> None:
     """Replay, print a table and write the numbers."""
-    parser = argparse.ArgumentParser(description="Replay the human Push-T demonstrations open loop.")
+    parser = options(__doc__)
     parser.add_argument("path", type=Path, help="the human demonstrations, pusht_cchi_v7_replay.zarr")
-    parser.add_argument("--out", type=Path, help="write the result as JSON")
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
 
     store = DemoStore.open(args.path)
@@ -61,9 +58,7 @@ def main() -> None:
         for name, row in rows.items():
             cells = "  ".join(f"{key} {number:.3f}" for key, number in row.items())
             print(f"  {name:16} {cells}")
-    if args.out:
-        about = {"hold": HOLD, "mujoco": mujoco.__version__, "machine": platform.machine()}
-        write_json(args.out, {"halves": to_json(result, {}), **about})
+    keep(args.out, {"halves": to_json(result, {}), "hold": HOLD})
 
 
 def held_actions(episode: Episode) -> Array:

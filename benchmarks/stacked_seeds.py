@@ -1,6 +1,6 @@
 """Time of training several seeds of the default policy stacked in one process, beside one after another.
 
-    python benchmarks/stacked_seeds.py [--seeds 3] [--batch 256] [--device cpu]
+    python -m benchmarks.stacked_seeds [--seeds 3] [--batch 256] [--device cpu]
 
 Stacked, the seeds' weights lie in one tensor with a leading axis and `torch.func` maps the loss over it: one batched
 matrix product where there were several. Both ways draw, differentiate and step; the ways take turns. CPU time on a CPU,
@@ -9,47 +9,26 @@ wall time on a GPU; one thread. A ratio above 1 says that stacking is the faster
 
 from __future__ import annotations
 
-import argparse
 import copy
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
+from benchmarks.common import in_turn, keep, make_policy, make_windows, options
 from robolearn import seeds
-from robolearn.data.normalizer import Normalizer
-from robolearn.nets.mlp import MLPConfig
-from robolearn.policies.family import Draws
+from robolearn.policies.draws import Draws
 from robolearn.policies.flow import FlowConfig
-from robolearn.policies.policy import Policy, PolicyConfig
+from robolearn.policies.policy import Policy
 from robolearn.types import Batch
 
-STATE, ACTION, OBS_HORIZON, ACTION_HORIZON = 4, 2, 2, 16
 STEPS, ROUNDS = 50, 5
 
 Weights = dict[str, Tensor]
-
-
-def make_policies(seeds: int, device: torch.device) -> list[Policy]:
-    """The default policy of Avoid, once per seed."""
-    shapes = {"state": (STATE,)}
-    cfg = PolicyConfig(FlowConfig(), MLPConfig(), shapes, ACTION, OBS_HORIZON, ACTION_HORIZON)
-    return [Policy(cfg, Normalizer({**shapes, "action": (ACTION,)})).to(device) for _ in range(seeds)]
-
-
-def make_batches(seeds: int, size: int, device: torch.device) -> list[Batch]:
-    """Random data, another batch for every seed."""
-    return [
-        Batch(
-            {"state": torch.rand(size, OBS_HORIZON, STATE, device=device) * 2 - 1},
-            torch.rand(size, ACTION_HORIZON, ACTION, device=device) * 2 - 1,
-            torch.ones(size, ACTION_HORIZON, dtype=torch.bool, device=device),
-        )
-        for _ in range(seeds)
-    ]
 
 
 def one_after_another(policies: list[Policy], batches: list[Batch]) -> Callable[[], None]:
@@ -89,38 +68,36 @@ def stacked(policies: list[Policy], batches: list[Batch]) -> Callable[[], None]:
     return step
 
 
-def milliseconds(step: Callable[[], None], device: torch.device, steps: int) -> float:
-    """Time of a step of all seeds [ms]."""
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    started = clock()
-    for _ in range(steps):
-        step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return 1e3 * (clock() - started) / steps
-
-
 def main() -> None:
     """Measure in turn, and print medians and the median ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
     steps, rounds = (1, 1) if args.dry_run else (STEPS, ROUNDS)
     torch.set_num_threads(1)
-    device = torch.device(args.device)
-    policies, batches = make_policies(args.seeds, device), make_batches(args.seeds, args.batch, device)
-    alone, together = one_after_another(policies, batches), stacked(policies, batches)
-    times = [(milliseconds(alone, device, steps), milliseconds(together, device, steps)) for _ in range(rounds)]
-    for name, values in zip(("one after another", "stacked"), zip(*times, strict=True), strict=True):
-        print(f"{name:18} {statistics.median(values):7.1f} ms per step of all {args.seeds} seeds")
-    ratios = sorted(a / b for a, b in times)
-    print(f"{'ratio':18} {statistics.median(ratios):7.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]")
+    device, windows = torch.device(args.device), make_windows(device=torch.device(args.device))
+    policies = [make_policy(FlowConfig(), seed=seed).to(device) for seed in range(args.seeds)]
+    indices = torch.arange(args.seeds * args.batch, device=device) % len(windows)
+    batches = [windows.batch(index) for index in indices.split(args.batch)]
+
+    def repeated(step: Callable[[], None]) -> None:
+        for _ in range(steps):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    ways = {"one after another": one_after_another(policies, batches), "stacked": stacked(policies, batches)}
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    times = in_turn({name: partial(repeated, step) for name, step in ways.items()}, rounds, clock=clock)
+    medians = {name: 1e3 * statistics.median(values) / steps for name, values in times.items()}
+    for name, value in medians.items():
+        print(f"{name:18} {value:7.1f} ms per step of all {args.seeds} seeds")
+    ratios = sorted(a / b for a, b in zip(*times.values(), strict=True))
+    ratio = [statistics.median(ratios), ratios[0], ratios[-1]]
+    print(f"{'ratio':18} {ratio[0]:7.2f} [{ratio[1]:.2f}, {ratio[2]:.2f}]")
+    keep(args.out, {"seeds": args.seeds, "batch": args.batch, "step_ms": medians, "ratio": ratio})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a task's symmetry buys with a tenth of the demonstrations: flow on Avoid, whose mirror image is Avoid again.
 
-    python benchmarks/symmetry.py [--seeds 0 1 2] [--data datasets] [--out FILE.json]
+    python -m benchmarks.symmetry [--seeds 0 1 2] [--data datasets] [--out FILE.json]
 
 Three ways to train on the same 200 of the 2,000 demonstrations: ignore the mirror, augment with it, or make the policy
 exactly equivariant (canonical). Units are those of `bench triangle`: one that is complete is not done again, one
@@ -9,22 +9,21 @@ that was stopped goes on, and several processes may share the work.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import torch
 
+from benchmarks.common import keep, options
 from robolearn import seeds
 from robolearn.bench.rows import ROWS, Row, Setting, Task, choose
 from robolearn.bench.summary import entropies, per_state, summarise
 from robolearn.bench.triangle import make_units, work
 from robolearn.bench.unit import Unit
-from robolearn.config import to_json, write_json
+from robolearn.config import to_json
 from robolearn.data.symmetry import SymmetryUse
 from robolearn.errors import user_errors
-from robolearn.report.facts import machine_facts
 from robolearn.stats.differences import paired_difference
 from robolearn.stats.value import Estimate
 from robolearn.training.config import DatasetConfig, TrainConfig
@@ -75,13 +74,11 @@ def show(rows: dict[str, Any]) -> None:
 
 def main() -> None:
     """Train what is missing, and compare."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds.TRAININGS[:3]))
     parser.add_argument("--data", type=Path, default=Path("datasets"))
     parser.add_argument("--runs", type=Path, default=Path("runs/symmetry"))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="JSON file for the table")
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     units = make_units(make_tasks(args.dry_run), [FLOW], ["compute"], args.seeds, args.runs)
@@ -89,13 +86,8 @@ def main() -> None:
         raise ValueError(f"other processes are still working on {', '.join(unit.name for unit in busy)}")
     rows = compare(units)
     show(rows)
-    if args.out:
-        asked = {
-            "seeds": args.seeds,
-            "demonstrations": NUM_DEMONSTRATIONS,
-            "steps": DRY_STEPS if args.dry_run else STEPS,
-        }
-        write_json(args.out, {**asked, **machine_facts("cpu"), "rows": rows})
+    steps = DRY_STEPS if args.dry_run else STEPS
+    keep(args.out, {"seeds": args.seeds, "demonstrations": NUM_DEMONSTRATIONS, "steps": steps, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -2,17 +2,17 @@
 
 An episode is driven by the expert's actions plus correlated noise up to a random step; then the expert takes over.
 
-    python benchmarks/take_over.py --episodes 400
+    python -m benchmarks.take_over --episodes 400
 """
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from benchmarks.common import options
 from robolearn import seeds
 from robolearn.stats.proportions import wilson
 
@@ -56,9 +56,8 @@ def success(name: str, disturbance: dict[str, Any], num_episodes: int) -> dict[s
 
 def main() -> None:
     """Print a table row per task and disturbance."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--episodes", type=int, default=400)
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
     args = parser.parse_args()
     num_episodes = 2 if args.dry_run else args.episodes
     shown_tasks = {"Insert": DISTURBANCES["Insert"][:2]} if args.dry_run else DISTURBANCES

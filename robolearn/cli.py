@@ -107,6 +107,7 @@ def calibrate(
     safety_set: bool = False,
     rounds: int = 0,
     within_set: bool = False,
+    band: bool = False,
     fallback: Literal["hold", "retreat", "expert", "stop"] = "hold",
     score: str | None = None,
     alpha: float = 0.1,
@@ -143,6 +144,8 @@ def calibrate(
         rounds: Of a safety set: most times to calibrate it again on as many new episodes in which it acts itself,
             until they ask for no wider tube. Without any its certificate covers no episode in which it acts.
         within_set: Of a gate: let the run's safety set act while it is calibrated, for --gate with --safety-set.
+        band: Of a gate: let the threshold follow the course of the score over an episode, which half of the successful
+            episodes give; the others say how high above it.
         fallback: What is done where a safety set acts and nothing is admissible, as it will be used.
         key: Of a safety set: the observation that is predicted.
         position: Of a safety set: its numbers that are the position.
@@ -151,7 +154,8 @@ def calibrate(
             episodes that leave a tube.
         beta: Largest share of misses: failed episodes in which it does not; where no threshold keeps both promises,
             no gate is made. By default nothing is promised of misses.
-        episodes: Episodes; of n successful ones at least 1 / alpha - 1 are needed, for a safety set twice as many.
+        episodes: Episodes; of n successful ones at least 1 / alpha - 1 are needed, for a safety set or a band twice as
+            many.
         seed: Episode i starts from seed + i; apart from those of demonstrations and evaluations.
         num_samples: Chunks that every member draws at each replanning.
         num_envs: Environments side by side; does not change the result.
@@ -186,8 +190,10 @@ def calibrate(
     from robolearn.trust.scores.registry import find_score
     from robolearn.types import Trajectory
 
-    check_choices(safety_set, rounds=rounds, within_set=within_set, score=score, beta=beta)
-    check_calibration(episodes, seed, alpha, beta, halves=safety_set)
+    check_choices(
+        safety_set, rounds=rounds, within_set=within_set, band=band, episodes=episodes, score=score, beta=beta
+    )
+    check_calibration(episodes, seed, alpha, beta, halves=safety_set or band)
     opened = Run.open(run)
     trained = opened.config()
     if env_id is None and not trust:
@@ -220,7 +226,7 @@ def calibrate(
                 if find_score(score).fit:
                     embedded = embed_demonstrations(trained, opened.data(), ensemble, NUM_EMBEDDINGS)
                     fitted = fit_scores([score], *embedded, seed=trained.seed)
-                calibration = rollouts.calibrate_gate(score, num_samples, alpha, beta, fitted, acting)
+                calibration = rollouts.calibrate_gate(score, num_samples, alpha, beta, fitted, acting, band=band)
                 certificate = save_gate(place, calibration, fitted)
         except KeyboardInterrupt as stop:
             write_partial(place, finished, asked)

@@ -36,6 +36,17 @@ os.environ["WANDB_MODE"] = "disabled"
 
 
 @pytest.fixture
+def scores_of_before():
+    """What is registered in a test is gone after it."""
+    from robolearn.trust.scores.registry import SCORES
+
+    before = dict(SCORES)
+    yield
+    SCORES.clear()
+    SCORES.update(before)
+
+
+@pytest.fixture
 def tiny_backbones():
     return TINY_BACKBONES
 

@@ -69,7 +69,7 @@ def with_python() -> list[Path]:
 
 
 @pytest.mark.parametrize("page", with_python(), ids=name_of)
-def test_python_runs(page, tmp_path, monkeypatch):
+def test_python_runs(page, tmp_path, monkeypatch, scores_of_before):
     """All blocks of a page, one after the other."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "datasets").mkdir()
@@ -97,7 +97,6 @@ STARTS = (
     "python train.py",
     "python eval.py",
     "python -m robolearn",
-    "python benchmarks/",
     "python -m benchmarks.",
     "python -m tests.",
     "make ",
@@ -169,15 +168,19 @@ def test_commands_are_understood(command, only_parse, monkeypatch):
     if words[1:3] == ["-m", "robolearn"]:
         only_parse.main(words[3:])
         return
-    is_package = words[1] == "-m"
-    script = f"{words[2].replace('.', '/')}/__main__.py" if is_package else words[1]
-    monkeypatch.setattr(sys, "argv", words[2:] if is_package else words[1:])
+    is_module = words[1] == "-m"
+    monkeypatch.setattr(sys, "argv", words[2:] if is_module else words[1:])
     with pytest.raises(Parsed):
-        runpy.run_path(str(ROOT / script), run_name="__main__")
+        runpy.run_path(str(source(words[2]) if is_module else ROOT / words[1]), run_name="__main__")
+
+
+def source(module: str) -> Path:
+    path = ROOT / module.replace(".", "/")
+    return path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def test_a_command_with_an_unknown_option_is_not_understood(only_parse, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["benchmarks/conformal.py", "--nonsense"])
+    monkeypatch.setattr(sys, "argv", ["benchmarks.conformal", "--nonsense"])
     with pytest.raises(SystemExit):
         runpy.run_path(str(ROOT / "benchmarks" / "conformal.py"), run_name="__main__")
     with pytest.raises(SystemExit):

@@ -40,8 +40,16 @@ def test_a_defect_keeps_its_traceback():
         fail(KeyError("x"))
 
 
+@pytest.fixture
+def as_in_a_terminal():
+    """A shell starts what runs in the background with SIGINT ignored, and Python leaves that as it is."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("kind", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_is_one_line(capsys, kind, status):
+def test_a_signal_is_one_line(capsys, kind, status, as_in_a_terminal):
     before = signal.getsignal(signal.SIGTERM)
     assert ends(lambda: signal.raise_signal(kind)) == status
     assert capsys.readouterr().err == "stopped\n"

@@ -17,8 +17,9 @@ from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, watched
 from robolearn.rollout.evaluation import evaluate
 from robolearn.trust.calibrate import make_guarded
+from robolearn.trust.calibrated_gate import ThresholdCalibration
 from robolearn.trust.certificate import Source
-from robolearn.trust.gate import Gate, GateCalibration
+from robolearn.trust.gate import Gate
 
 SCORE = "disagreement"
 FALLBACKS = ("watch", "hold", "replan", "retreat", "expert", "stop")
@@ -33,7 +34,7 @@ def disagreement_gate(study: Study, task: str) -> Gate:
     seeds = range(FIRST["calibration"], FIRST["calibration"] + len(peaks))
     source = Source("", str(place(task).id), "")
     found = (tuple(seeds), tuple(peaks.tolist()), tuple(calm.success.tolist()))
-    return GateCalibration(source, SCORE, NUM_SAMPLES, study.alpha, None, *found).derive_gate()
+    return ThresholdCalibration(source, SCORE, NUM_SAMPLES, study.alpha, None, *found).derive_gate()
 
 
 def _name(task: str, shift: str, fallback: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.safety.cells import interval, prose, spread, table
 from benchmarks.safety.gate_figures import AGAINST
 from benchmarks.safety.study import BIAS, SCORES
+from benchmarks.tables import interval, prose, spread, table
 
 HELPERS = ("gate", *AGAINST, "whole failures")
 

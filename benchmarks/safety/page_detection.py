@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.safety.cells import prose, spread, table
 from benchmarks.safety.detection import BETA, CONTROLS, MISSES, RULES
 from benchmarks.safety.study import ALPHA, SCORES, TASKS
+from benchmarks.tables import prose, spread, table
 from robolearn.stats.bootstrap import grouped_mean
 
 METRICS = {

@@ -50,6 +50,8 @@ class StoreAttrs:
             check_control_dt(self.control_dt, "attributes")
         if self.obs_keys == ():
             raise ValueError("attributes: obs_keys is empty, expected the keys of the observations")
+        if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
+            raise ValueError(f"attributes: obs_keys names a key twice: {', '.join(self.obs_keys)}")
         for name, value in self.env_kwargs.items():
             if not isinstance(value, int | float | bool | str):
                 raise ValueError(

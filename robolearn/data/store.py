@@ -200,11 +200,11 @@ class DemoStore:
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the structure of what is needed, one line each; contents are not read.
 
-        Needed are the keys ``needed`` and the episodes' ends.
+        Needed are the keys that are trained on unless others are named, and the episodes' ends.
         """
         if self.attrs.schema_version not in (None, SCHEMA_VERSION):
             yield f"{self.path}: unknown schema version {self.attrs.schema_version} (known: {SCHEMA_VERSION})"
-        needed = self.needed
+        needed = self._needed
         for key in needed:
             if f"data/{key}" in self.refused:
                 yield f"{self.path}: data/{key}: {self.refused[f'data/{key}']}"
@@ -226,7 +226,7 @@ class DemoStore:
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with arrays that nobody asked for, one line each; they are left out."""
-        needed = {f"data/{key}" for key in self.needed} | {"meta/episode_ends"}
+        needed = {f"data/{key}" for key in self._needed} | {"meta/episode_ends"}
         for name, reason in self.refused.items():
             if name not in needed:
                 yield f"{name}: {reason}"
@@ -242,7 +242,7 @@ class DemoStore:
                 yield fault
 
     @property
-    def needed(self) -> tuple[str, ...]:
+    def _needed(self) -> tuple[str, ...]:
         """The keys that are trained on unless others are named: the actions, and what is observed."""
         declared = self.attrs.obs_keys
         if not declared and ("state" in self._data or "data/state" in self.refused):

@@ -19,6 +19,7 @@ from torch.nn.functional import silu, softplus
 
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
+from robolearn.nets.sizes import check_sizes
 from robolearn.nets.weights import build_with_weights, save_weights
 
 CONFIG_FILE, WEIGHTS_FILE = "dynamics.json", "dynamics.safetensors"
@@ -46,9 +47,8 @@ class DynamicsConfig:
     """False for networks that tell a mean alone (the paper's D); their variance is 0."""
 
     def __post_init__(self) -> None:
-        for name in ("state_dim", "action_dim", "num_members", "hidden", "depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"dynamics: {name} {getattr(self, name)} must be at least 1")
+        check_sizes("dynamics", state_dim=self.state_dim, action_dim=self.action_dim, num_members=self.num_members)
+        check_sizes("dynamics", hidden=self.hidden, depth=self.depth)
         if wrong := [i for i in self.angles if not 0 <= i < self.state_dim]:
             raise ValueError(f"dynamics: angle {wrong[0]} is no number of a state; choose from 0..{self.state_dim - 1}")
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
+from robolearn.nets.sizes import check_sizes
 from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import build_with_weights, save_weights
 from robolearn.types import is_image
@@ -39,8 +40,7 @@ class EnsembleConfig:
     def __post_init__(self) -> None:
         if not is_image(self.image_shape):
             raise ValueError(f"ensemble: image_shape {self.image_shape} is no image [h, w, 1, 3 or 4]")
-        if self.num_values < 1 or self.hidden < 1:
-            raise ValueError(f"ensemble: num_values {self.num_values} and hidden {self.hidden} must be at least 1")
+        check_sizes("ensemble", num_values=self.num_values, hidden=self.hidden, num_members=self.num_members)
         if self.num_members < 2:
             raise ValueError(f"ensemble: num_members {self.num_members} must be at least 2; one cannot disagree")
         if self.vision.shift:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from robolearn.policies.family import MakeNet
+from robolearn.policies.family import Loss, MakeNet
 
 ROUNDS = 3  # of balancing the codes
 HUBER = 0.03  # where the student's error turns from squared to absolute, in normalised actions
@@ -55,7 +55,7 @@ class Student(nn.Module):
         noise: Float[Tensor, "b t a"],
         code: Int[Tensor, " b"],
         chunk: Float[Tensor, "b t a"],
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    ) -> Loss:
         """Cross-entropy of the code, and pseudo-Huber error of the chunk decoded from the true code."""
         logits = self.selector(noise.flatten(1), cond).float()
         surprise = nn.functional.cross_entropy(logits, code)

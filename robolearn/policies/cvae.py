@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.nets.sizes import check_sizes
-from robolearn.policies.family import Draws, Family, FamilyConfig, MakeNet, check_choice, runtime, standard_normal
+from robolearn.policies.draws import Draws, Source
+from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.options import check_choice, runtime
 
 Latent = Literal["sampled", "zero"]
 
@@ -52,21 +53,13 @@ class CVAE(Family):
         self.posterior = make_net.head(action_horizon * action_dim, 2 * cfg.latent_dim)
         self.prior = make_net.head(0, 2 * cfg.latent_dim) if cfg.learned_prior else None
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+    def draw(self, source: Source) -> Draws:
         """Noise of the latent."""
-        return {"latent": standard_normal(batch, self.cfg.latent_dim, generator=generator)}
+        return {"latent": source.normal(self.cfg.latent_dim)}
 
-    def loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-        *,
-        player: str = "policy",
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """Evidence lower bound with the absolute error (ACT, eq. 2-3) and free bits (Kingma et al. 2016, eq. 15)."""
-        valid = mask[:, :, None]
+        actions, cond, valid = data.actions, data.cond, data.mask[:, :, None]
         q_mean, q_log_std = self.posterior((actions * valid).flatten(1), cond).chunk(2, dim=1)
         p_mean, p_log_std = self.prior_of(cond)
         latent = q_mean + q_log_std.exp() * draws["latent"]
@@ -88,20 +81,16 @@ class CVAE(Family):
         """The chunk of a latent, which every step sees."""
         return self.net(latent[:, None].expand(-1, self.chunk_shape[0], -1), cond)
 
-    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
-        """Noise of the latent."""
-        return standard_normal(batch, self.cfg.latent_dim, generator=generator)
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """That of the latent."""
+        return (self.cfg.latent_dim,)
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Decode a latent drawn from the prior, or the prior's mean."""
         mean, log_std = self.prior_of(cond)
         spread = log_std.exp() * noise if self.cfg.latent == "sampled" else 0.0
         return self.decode(mean + spread, cond)
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per sampled chunk; the prior is a small head beside the network."""
-        return 1
 
 
 def gaussian_divergence(

@@ -7,20 +7,13 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from robolearn.policies.family import (
-    Draws,
-    Family,
-    FamilyConfig,
-    MakeNet,
-    check_choice,
-    check_steps,
-    masked_mean,
-    runtime,
-    standard_normal,
-)
+from robolearn.policies.draws import Draws, Source
+from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.losses import masked_mean
+from robolearn.policies.options import check_choice, check_steps, runtime
 
 Prediction = Literal["eps", "x0", "v"]
 DiffusionSampler = Literal["ddpm", "ddim", "dpm++"]
@@ -62,25 +55,13 @@ class Diffusion(Family):
         self.net = make_net(action_dim, action_dim, 1)
         self.register_buffer("alpha_bar", squared_cosine(cfg.train_steps), persistent=False)
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+    def draw(self, source: Source) -> Draws:
         """Noise e and levels k in 1..K."""
-        levels = self.cfg.train_steps
-        return {
-            "noise": standard_normal(batch, *self.chunk_shape, generator=generator),
-            "level": torch.randint(1, levels + 1, (batch,), generator=generator, device=generator.device),
-        }
+        return {"noise": source.normal(*self.chunk_shape), "level": source.integers(1, self.cfg.train_steps + 1)}
 
-    def loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-        *,
-        player: str = "policy",
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """Squared error of the prediction (Ho et al. 2020, eq. 14; v: Salimans and Ho 2022, appendix D)."""
-        noise, level = draws["noise"], draws["level"]
+        actions, noise, level = data.actions, draws["noise"], draws["level"]
         abar = self.alpha_bar[level][:, None, None]
         x = abar.sqrt() * actions + (1 - abar).sqrt() * noise
         target = {
@@ -88,13 +69,13 @@ class Diffusion(Family):
             "x0": lambda: actions,
             "v": lambda: abar.sqrt() * noise - (1 - abar).sqrt() * actions,
         }[self.cfg.prediction]()
-        prediction = self.net(x, cond, (level / self.cfg.train_steps)[:, None])
-        return masked_mean((prediction - target).square(), mask), {}
+        prediction = self.net(x, data.cond, (level / self.cfg.train_steps)[:, None])
+        return masked_mean((prediction - target).square(), data.mask), {}
 
-    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
-        """The initial value, and one more draw per DDPM step but the last: [b, draws, t, a]."""
-        num_draws = self.cfg.steps if self.cfg.sampler == "ddpm" else 1
-        return standard_normal(batch, num_draws, *self.chunk_shape, generator=generator)
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """The initial value, and one more draw per DDPM step but the last: [draws, t, a]."""
+        return (self.cfg.steps if self.cfg.sampler == "ddpm" else 1, *self.chunk_shape)
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Run the chosen sampler over levels from K down to 0."""

@@ -6,20 +6,13 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from robolearn.policies.family import (
-    Draws,
-    Family,
-    FamilyConfig,
-    MakeNet,
-    check_choice,
-    check_steps,
-    masked_mean,
-    runtime,
-    standard_normal,
-)
+from robolearn.policies.draws import Draws, Source
+from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.losses import masked_mean
+from robolearn.policies.options import check_choice, check_steps, runtime
 
 TimeDensity = Literal["uniform", "logit-normal", "beta"]
 FlowSampler = Literal["euler", "heun"]
@@ -53,35 +46,24 @@ class Flow(Family):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 1)
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+    def draw(self, source: Source) -> Draws:
         """Noise e and times t."""
-        noise = standard_normal(batch, *self.chunk_shape, generator=generator)
+        noise = source.normal(*self.chunk_shape)
         if self.cfg.time_density == "logit-normal":
-            time = standard_normal(batch, generator=generator).sigmoid()
+            time = source.normal().sigmoid()
         else:
-            time = torch.rand(batch, generator=generator, device=generator.device)
+            time = source.uniform()
             if self.cfg.time_density == "beta":
                 # u ~ Beta(1.5, 1) has the distribution u^1.5; t = 0.999 (1 - u) stays off the data end.
                 time = 0.999 * (1 - time ** (2 / 3))
         return {"noise": noise, "time": time}
 
-    def loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-        *,
-        player: str = "policy",
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """Squared error of the velocity (Lipman et al. 2023, eq. 23 with sigma_min = 0)."""
         noise, time = draws["noise"], draws["time"]
-        x = torch.lerp(noise, actions, time[:, None, None])
-        return masked_mean((self.net(x, cond, time[:, None]) - (actions - noise)).square(), mask), {}
-
-    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
-        """The initial value e."""
-        return standard_normal(batch, *self.chunk_shape, generator=generator)
+        x = torch.lerp(noise, data.actions, time[:, None, None])
+        error = self.net(x, data.cond, time[:, None]) - (data.actions - noise)
+        return masked_mean(error.square(), data.mask), {}
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Integrate dx/dt = v with equal steps."""

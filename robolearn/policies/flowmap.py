@@ -10,22 +10,15 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.config import since
 from robolearn.nets.transformer import plain_attention
-from robolearn.policies.family import (
-    Draws,
-    Family,
-    FamilyConfig,
-    MakeNet,
-    check_choice,
-    check_steps,
-    masked_mean,
-    runtime,
-    standard_normal,
-)
+from robolearn.policies.draws import Draws, Source
+from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.losses import masked_mean
+from robolearn.policies.options import check_choice, check_steps, runtime
 
 Target = Literal["meanflow", "shortcut"]
 Ends = Literal["uniform", "logit-normal"]
@@ -69,55 +62,44 @@ class FlowMap(Family):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 2)
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+    def draw(self, source: Source) -> Draws:
         """Noise e, beginnings t and lengths d of the steps; d = 0 in the share that learns the velocity."""
-        device = generator.device
         # Spread evenly, and as many in any part of a batch of one size, so that their number is known without asking
         # the device; windows come in random order anyway.
-        rank = torch.arange(batch + 1, device=device, dtype=torch.float64).mul_(self.cfg.long_share).floor_()
+        count = torch.arange(source.batch + 1, device=source.generator.device, dtype=torch.float64)
+        rank = count.mul_(self.cfg.long_share).floor_()
         is_long = rank[1:] > rank[:-1]
         if self.cfg.target == "meanflow" and self.cfg.ends == "logit-normal":
             # logit-normal(0.4, 1): MeanFlow's (-0.4, 1), whose time runs the other way
-            ends = (0.4 + standard_normal(batch, 2, generator=generator)).sigmoid().sort(dim=1).values
+            ends = (0.4 + source.normal(2)).sigmoid().sort(dim=1).values
             start, length = ends[:, 0], (ends[:, 1] - ends[:, 0]) * is_long
         elif self.cfg.target == "meanflow":
-            ends = torch.rand(batch, 2, generator=generator, device=device)
+            ends = source.uniform(2)
             low, high = ends.sort(dim=1).values.unbind(1)
-            whole = torch.rand(batch, generator=generator, device=device) < WHOLE_SHARE / self.cfg.long_share
+            whole = source.uniform() < WHOLE_SHARE / self.cfg.long_share
             is_whole = is_long & whole
             start = torch.where(is_whole, 0.0, torch.where(is_long, low, ends[:, 0]))
             length = torch.where(is_whole, 1.0, (high - low) * is_long)
         else:
             # A step of length 2^-level begins at a multiple of its length; every length is as frequent.
-            level = torch.randint(NUM_LEVELS, (batch,), generator=generator, device=device)
-            length, uniform = 0.5**level, torch.rand(batch, generator=generator, device=device)
+            level = source.integers(0, NUM_LEVELS)
+            length, uniform = 0.5**level, source.uniform()
             start = torch.where(is_long, (uniform / length).floor() * length, uniform)
             length = length * is_long
-        return {
-            "noise": standard_normal(batch, *self.chunk_shape, generator=generator),
-            "start": start,
-            "length": length,
-        }
+        return {"noise": source.normal(*self.chunk_shape), "start": start, "length": length}
 
-    def loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-        *,
-        player: str = "policy",
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """Squared error to the velocity, in the share of long steps to what they should average to."""
-        start, length = draws["start"], draws["length"]
-        x, velocity = torch.lerp(draws["noise"], actions, start[:, None, None]), actions - draws["noise"]
+        noise, start, length = draws["noise"], draws["start"], draws["length"]
+        actions, cond = data.actions, data.cond
+        x, velocity = torch.lerp(noise, actions, start[:, None, None]), actions - noise
         average = self.average(x, start, length, cond)
         target = {"meanflow": self.meanflow_target, "shortcut": self.shortcut_target}[self.cfg.target]
         rows = length.topk(math.ceil(self.cfg.long_share * len(length))).indices
         with torch.no_grad():
             learned = target(*(value[rows] for value in (x, velocity, start, length, cond))).to(velocity)
             velocity[rows] = torch.where(length[rows, None, None] > 0, learned, velocity[rows])
-        return masked_mean((average - velocity).square(), mask), {}
+        return masked_mean((average - velocity).square(), data.mask), {}
 
     def meanflow_target(self, x: Tensor, velocity: Tensor, start: Tensor, length: Tensor, cond: Tensor) -> Tensor:
         """Add d du/dt along the path to v, with the end of the step fixed (improved MeanFlow, arXiv:2512.02012).
@@ -146,10 +128,6 @@ class FlowMap(Family):
     ) -> Float[Tensor, "b t a"]:
         """u(x, t, d, o)."""
         return self.net(x, cond, TIME_SCALE * torch.stack([start, length], dim=1))
-
-    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
-        """The initial value e."""
-        return standard_normal(batch, *self.chunk_shape, generator=generator)
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Cross from t = 0 to 1 in equal steps."""

@@ -20,16 +20,10 @@ from robolearn.policies.adversarial import (
     normalize_spectrum,
     squared_slope,
 )
-from robolearn.policies.family import (
-    Draws,
-    FamilyConfig,
-    MakeNet,
-    Player,
-    SampledFamily,
-    check_choice,
-    chunk_distance,
-    standard_normal,
-)
+from robolearn.policies.draws import Draws, Source
+from robolearn.policies.family import Chunks, FamilyConfig, Loss, MakeNet, Player, SampledFamily
+from robolearn.policies.losses import chunk_distance
+from robolearn.policies.options import check_choice
 
 GameOptimizer = Literal["adam", "cgd"]
 BETAS = (0.0, 0.99)  # momentum makes an alternating game oscillate
@@ -105,53 +99,44 @@ class Gan(SampledFamily):
             "policy": Player(self.net, every=every, lr=lr, betas=BETAS),
         }
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+    def draw(self, source: Source) -> Draws:
         """Noise of two samples; where between data and sample a slope is taken, and how much slopes cost."""
-        draws = {name: self.noise(batch, generator=generator) for name in ("first", "second")}
-        draws["place"] = torch.rand(batch, 1, 1, generator=generator, device=generator.device)
+        draws = {name: source.normal(*self.chunk_shape) for name in ("first", "second")}
+        draws["place"] = source.uniform(1, 1)
         if self.cfg.objective != "hinge":
             start, end = self.cfg.gamma or GAMMA[self.cfg.objective]
-            draws["gamma"] = draws["place"].new_full((batch,), start * (end / start) ** progress)
+            draws["gamma"] = draws["place"].new_full((source.batch,), start * (end / start) ** source.progress)
         return draws
 
-    def loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-        *,
-        player: str = "policy",
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """What a player loses; with cgd the value of the game, which the generator lowers and the critic raises.
 
         The generator trains the observation encoder through its own input alone, never to please the critic.
         """
         with plain_attention():  # the slopes are differentiated again
             with torch.set_grad_enabled(player != "critic"):
-                fake = self.net(draws["first"], cond).float()
+                fake = self.net(draws["first"], data.cond).float()
             if player == "critic":
-                return self._critic_loss(actions, fake, cond, mask, draws)
+                return self._critic_loss(data, fake, draws)
             some = slice(None, None, DIVERSITY_EVERY)
-            details = self._diversity(actions[some], fake[some].detach(), cond[some], mask[some], draws["second"][some])
+            details = self._diversity(data[some], fake[some].detach(), draws["second"][some])
+            data = Chunks(data.actions, data.cond.detach(), data.mask)
             if self.cfg.optimizer == "cgd":
-                loss, more = self._critic_loss(actions, fake, cond.detach(), mask, draws)
+                loss, more = self._critic_loss(data, fake, draws)
                 return -loss, details | more
-            return self._generator_loss(actions, fake, cond.detach(), mask), details
+            return self._generator_loss(data, fake), details
 
-    def _critic_loss(
-        self, actions: Tensor, fake: Tensor, cond: Tensor, mask: Tensor, draws: Draws
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _critic_loss(self, data: Chunks, fake: Tensor, draws: Draws) -> Loss:
         """Objective and penalty; logs the penalty and how far apart the critic holds data and samples."""
-        chunks = torch.cat([actions, fake])
+        chunks = torch.cat([data.actions, fake])
         if not chunks.requires_grad:
             chunks.requires_grad_()
-        score = self.critic(chunks, torch.cat([cond, cond]), torch.cat([mask, mask]))
+        score = self.critic(chunks, torch.cat([data.cond, data.cond]), torch.cat([data.mask, data.mask]))
         real, generated = score.chunk(2)
         penalty = torch.zeros_like(real)
         if self.cfg.objective == "wgan-gp":
-            between = torch.lerp(actions, fake.detach(), draws["place"]).requires_grad_()
-            slope = (squared_slope(self.critic(between, cond, mask), between) + 1e-12).sqrt()
+            between = torch.lerp(data.actions, fake.detach(), draws["place"]).requires_grad_()
+            slope = (squared_slope(self.critic(between, data.cond, data.mask), between) + 1e-12).sqrt()
             penalty = draws["gamma"] * excess(slope)
         elif self.cfg.objective != "hinge":
             at_data, at_samples = squared_slope(score, chunks).chunk(2)
@@ -160,36 +145,26 @@ class Gan(SampledFamily):
         loss = critic_loss(self.cfg.objective, real, generated) + penalty
         return loss.mean(), {"gap": (real - generated).mean().detach(), "penalty": penalty.mean().detach()}
 
-    def _generator_loss(self, actions: Tensor, fake: Tensor, cond: Tensor, mask: Tensor) -> Tensor:
+    def _generator_loss(self, data: Chunks, fake: Tensor) -> Tensor:
         """Objective of the generator, against a critic that holds still."""
         weights = {name: weight.detach() for name, weight in self.critic.named_parameters()}
-        real, generated = functional_call(
-            self.critic, weights, (torch.cat([actions, fake]), torch.cat([cond, cond]), torch.cat([mask, mask]))
-        ).chunk(2)
+        both = torch.cat([data.actions, fake]), torch.cat([data.cond, data.cond]), torch.cat([data.mask, data.mask])
+        real, generated = functional_call(self.critic, weights, both).chunk(2)
         return generator_loss(self.cfg.objective, real, generated).mean()
 
     @torch.no_grad()
-    def _diversity(self, actions: Tensor, fake: Tensor, cond: Tensor, mask: Tensor, noise: Tensor) -> dict[str, Tensor]:
+    def _diversity(self, data: Chunks, fake: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Mean distance of samples to the data, and of two samples of one observation in relation to it.
 
         For the true distribution both distances have one law, and spread is 1; it is 0 where the noise is ignored.
         """
-        second = self.net(noise, cond).float()
-        distance = chunk_distance(fake, actions, mask).mean()
-        return {"distance": distance, "spread": chunk_distance(fake, second, mask).mean() / distance}
-
-    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
-        """The generator's input e."""
-        return standard_normal(batch, *self.chunk_shape, generator=generator)
+        second = self.net(noise, data.cond).float()
+        distance = chunk_distance(fake, data.actions, data.mask).mean()
+        return {"distance": distance, "spread": chunk_distance(fake, second, data.mask).mean() / distance}
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """The generator."""
         return self.net(noise, cond)
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per sampled chunk."""
-        return 1
 
 
 class Critic(nn.Module):

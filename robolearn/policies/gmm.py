@@ -11,20 +11,14 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.nets.sizes import check_sizes
-from robolearn.policies.family import (
-    Draws,
-    Family,
-    FamilyConfig,
-    MakeNet,
-    choose,
-    perplexity,
-    runtime,
-    standard_normal,
-)
+from robolearn.policies.draws import Draws, choose
+from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.losses import perplexity
+from robolearn.policies.options import runtime
 
 
 @dataclass(frozen=True)
@@ -55,25 +49,13 @@ class GMM(Family):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, cfg.num_components * (2 * action_dim + 1), 0)
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
-        """Nothing is random."""
-        return {}
-
-    def loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-        *,
-        player: str = "policy",
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """Negative log-likelihood of the valid steps, in nats per number of a full chunk."""
-        logits, means, stds = self.components(cond)
-        z = (actions[:, None] - means) / stds
+        logits, means, stds = self.components(data.cond)
+        z = (data.actions[:, None] - means) / stds
         log_density = -0.5 * z.square() - stds.log() - 0.5 * math.log(2 * math.pi)
-        log_density = (log_density * mask[:, None, :, None]).sum((2, 3))
-        loss = -torch.logsumexp(logits.log_softmax(1) + log_density, 1).mean() / actions[0].numel()
+        log_density = (log_density * data.mask[:, None, :, None]).sum((2, 3))
+        loss = -torch.logsumexp(logits.log_softmax(1) + log_density, 1).mean() / data.actions[0].numel()
         return loss, {"components_used": perplexity(logits.softmax(1).mean(0))}
 
     def components(
@@ -87,9 +69,10 @@ class GMM(Family):
         means, stds = (x.unflatten(2, (k, action_dim)).transpose(1, 2) for x in (means, stds))
         return logits.mean(1), means, torch.nn.functional.softplus(stds) + self.cfg.min_std
 
-    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
         """One number that picks the component, then one for each number of the chunk."""
-        return standard_normal(batch, 1 + math.prod(self.chunk_shape), generator=generator)
+        return (1 + math.prod(self.chunk_shape),)
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """The chosen component's mean, plus a share of its spread."""
@@ -97,8 +80,3 @@ class GMM(Family):
         rows, component = torch.arange(len(cond), device=cond.device), choose(logits, noise[:, 0])
         spread = noise[:, 1:].view(len(cond), *self.chunk_shape)
         return means[rows, component] + self.cfg.std_scale * stds[rows, component] * spread
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per sampled chunk."""
-        return 1

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from robolearn.policies.family import Draws, Family, FamilyConfig, MakeNet, masked_mean, standard_normal
+from robolearn.policies.draws import Draws, Source
+from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.losses import masked_mean
 
 
 @dataclass(frozen=True)
@@ -30,31 +32,26 @@ class MIPConfig(FamilyConfig):
 class MIP(Family):
     """L = |f(0, 0, o) - a|^2 / t*^2 + |f(a + (1 - t*) e, t*, o) - a|^2 / (1 - t*)^2."""
 
+    noise_shape = (0,)  # nothing is random
+    nfe = 2
+
     def __init__(self, cfg: MIPConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 1)
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+    def draw(self, source: Source) -> Draws:
         """Noise e."""
-        return {"noise": standard_normal(batch, *self.chunk_shape, generator=generator)}
+        return {"noise": source.normal(*self.chunk_shape)}
 
-    def loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-        *,
-        player: str = "policy",
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """Weighted squared errors of the guess and of the refinement; the two share one call."""
-        t = self.cfg.refine_time
+        t, actions = self.cfg.refine_time, data.actions
         guess, refined = self.predict(
             torch.cat([torch.zeros_like(actions), actions + (1 - t) * draws["noise"]]),
-            torch.cat([cond, cond]),
+            torch.cat([data.cond, data.cond]),
             torch.cat([actions.new_zeros(len(actions)), actions.new_full((len(actions),), t)]),
         ).chunk(2)
-        guess_loss, refined_loss = (masked_mean((x - actions).square(), mask) for x in (guess, refined))
+        guess_loss, refined_loss = (masked_mean((x - actions).square(), data.mask) for x in (guess, refined))
         return guess_loss / t**2 + refined_loss / (1 - t) ** 2, {"guess": guess_loss, "refined": refined_loss}
 
     def predict(
@@ -63,17 +60,8 @@ class MIP(Family):
         """The clean chunk, from a chunk ``x`` of cleanness ``time``."""
         return self.net(x, cond, time[:, None])
 
-    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
-        """Nothing is random: an empty tensor."""
-        return standard_normal(batch, 0, generator=generator)
-
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Guess, then refine once, without noise."""
         zeros = cond.new_zeros(len(cond), *self.chunk_shape)
         guess = self.predict(zeros, cond, cond.new_zeros(len(cond)))
         return self.predict(guess, cond, cond.new_full((len(cond),), self.cfg.refine_time))
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per sampled chunk."""
-        return 2

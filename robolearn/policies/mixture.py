@@ -18,24 +18,15 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.codes import Codes, Student, balanced, squared_distances
-from robolearn.policies.family import (
-    Draws,
-    Examples,
-    FamilyConfig,
-    MakeNet,
-    Player,
-    SampledFamily,
-    check_choice,
-    choose,
-    perplexity,
-    runtime,
-    standard_normal,
-)
+from robolearn.policies.draws import Draws, Source, choose, standard_normal
+from robolearn.policies.family import Chunks, Examples, FamilyConfig, Loss, MakeNet, Player, SampledFamily
+from robolearn.policies.losses import perplexity
+from robolearn.policies.options import check_choice, runtime
 from robolearn.policies.score import Score, ScoreConfig
 
 Variant = Literal["hard-code", "plain"]
@@ -141,7 +132,7 @@ class Mixture(SampledFamily):
             self.teacher.begin("policy", examples, generator=generator)
             return
         # Codes are coarse, and each is seen with all its samples at once: a quarter of the observations will do.
-        cond, *_ = examples(self.cfg.num_observations // (4 if player == "codes" and self.student is not None else 1))
+        cond = examples(self.cfg.num_observations // (4 if player == "codes" and self.student is not None else 1)).cond
         jitter = standard_normal(*cond.shape, generator=generator)
         cond = cond + self.cfg.obs_jitter * jitter
         noise = standard_normal(len(cond), self.cfg.pairs, *self.chunk_shape, generator=generator)
@@ -157,36 +148,22 @@ class Mixture(SampledFamily):
         repeated = cond.repeat_interleave(self.cfg.pairs, dim=0)
         return self.teacher.integrate(repeated, noise.flatten(0, 1)).view_as(noise)
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+    def draw(self, source: Source) -> Draws:
         """The teacher's draws; for the others rows of the bank, a pair in each, and the temperature."""
-        if player == "teacher":
-            return self.teacher.draws(batch, generator=generator)
+        if source.player == "teacher":
+            return self.teacher.draw(source)
         assert self.bank is not None, "begin fills the bank"
-
-        def integers(high: int) -> Tensor:
-            return torch.randint(high, (batch,), generator=generator, device=generator.device)
-
-        if player == "policy":
-            return {"row": integers(len(self.bank.cond)), "pair": integers(self.cfg.pairs)}
+        row = source.integers(0, len(self.bank.cond))
+        if source.player == "policy":
+            return {"row": row, "pair": source.integers(0, self.cfg.pairs)}
         start, end = TEMPERATURES
-        temperature = end * (start / end) ** max(0.0, 1 - 2 * progress)
-        return {
-            "row": integers(len(self.bank.cond)),
-            "temperature": torch.full((batch,), temperature, device=generator.device),
-        }
+        temperature = end * (start / end) ** max(0.0, 1 - 2 * source.progress)
+        return {"row": row, "temperature": torch.full(row.shape, temperature, device=row.device)}
 
-    def loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-        *,
-        player: str = "policy",
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """The teacher learns from the batch, codes and student from the teacher's samples."""
         if player == "teacher":
-            return self.teacher.loss(actions, cond, mask, draws)
+            return self.teacher.loss(data, draws)
         assert self.bank is not None, "begin fills the bank"
         row, bank = draws["row"], self.bank
         if player == "codes":
@@ -198,7 +175,7 @@ class Mixture(SampledFamily):
 
     def codes_loss(
         self, cond: Float[Tensor, "b o c"], chunks: Float[Tensor, "b p t a"], temperature: Float[Tensor, " b"]
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    ) -> Loss:
         """Soft winner-takes-all, and the cross-entropy of the logits to the shares of the nearest codes.
 
         The temperature is in units of the variance of the chunks at an observation: where the teacher knows one way,
@@ -213,12 +190,8 @@ class Mixture(SampledFamily):
         surprise = -(share * logits.log_softmax(1)).sum(1).mean()
         return error + 0.1 * surprise, {"error": error, "codes_used": perplexity(share.mean(0))}
 
-    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
-        """The teacher's initial value, which the student learns to follow; variant plain reads its first number."""
-        return standard_normal(batch, *self.chunk_shape, generator=generator)
-
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
-        """One evaluation of the student, or many of the teacher."""
+        """One evaluation of the student, or many of the teacher, from its initial value; plain reads one number."""
         if self.cfg.sampler == "teacher":
             return self.teacher.integrate(cond, noise)
         if self.student is not None:

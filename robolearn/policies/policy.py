@@ -20,7 +20,8 @@ from robolearn.nets.backbone import Backbone, Head, Shapes
 from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import build_with_weights, save_weights
-from robolearn.policies.family import Draws
+from robolearn.policies.draws import Draws
+from robolearn.policies.family import Chunks, Loss
 from robolearn.policies.prefix import LENGTH, Prefix, prefix_dim, prefix_draws, prefix_features
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
 from robolearn.types import Batch, is_image
@@ -143,9 +144,7 @@ class Policy(nn.Module):
             return self.encode(batch.obs)
         return self.encode(batch.obs, Prefix(batch.actions[:, : self.cfg.prefix_horizon], draws[LENGTH]))
 
-    def loss(
-        self, batch: Batch, draws: Draws, *, player: str = "policy"
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, batch: Batch, draws: Draws, *, player: str = "policy") -> Loss:
         """Loss of one player on a batch in physical units; see Family.loss.
 
         Images vary only where ``draws`` says how, and no action is known where it does not say how many; the draws
@@ -158,7 +157,7 @@ class Policy(nn.Module):
         actions, cond = self.normalizer.normalize("action", batch.actions), self.condition(batch, draws)
         if not self.family.players()[player].trains_encoder:
             cond = cond.detach()
-        return self.family.loss(actions, cond, batch.mask, draws, player=player)
+        return self.family.loss(Chunks(actions, cond, batch.mask), draws, player=player)
 
     # Data-parallel wrappers and torch.compile hook into forward.
     forward = loss
@@ -167,7 +166,7 @@ class Policy(nn.Module):
         """How well a held-out batch in physical units is explained; see Family.validation_loss."""
         batch = self.turned(batch, draws)
         actions = self.normalizer.normalize("action", batch.actions)
-        return self.family.validation_loss(actions, self.condition(batch, draws), batch.mask, draws)
+        return self.family.validation_loss(Chunks(actions, self.condition(batch, draws), batch.mask), draws)
 
     def act(
         self, obs: dict[str, Tensor], noise: Float[Tensor, "m ..."], prefix: Prefix | None = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from robolearn.policies.family import Draws, Family, FamilyConfig, MakeNet, masked_mean, standard_normal
+from robolearn.policies.draws import Draws
+from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.losses import masked_mean
 
 
 @dataclass(frozen=True)
@@ -23,35 +24,20 @@ class RegressionConfig(FamilyConfig):
 class Regression(Family):
     """L = |f(0, o) - a|^2; the network's chunk input is zero."""
 
+    noise_shape = (0,)  # nothing is random
+
     def __init__(self, cfg: RegressionConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 0)
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
-        """Nothing is random."""
-        return {}
-
-    def loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-        *,
-        player: str = "policy",
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """Mean squared error over valid steps."""
-        return masked_mean((self.net(torch.zeros_like(actions), cond) - actions).square(), mask), {}
-
-    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
-        """Nothing is random: an empty tensor."""
-        return standard_normal(batch, 0, generator=generator)
+        return masked_mean((self.predict(data.cond) - data.actions).square(), data.mask), {}
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """The conditional mean."""
-        return self.net(cond.new_zeros(len(cond), *self.chunk_shape), cond)
+        return self.predict(cond)
 
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per sampled chunk."""
-        return 1
+    def predict(self, cond: Float[Tensor, "b o c"]) -> Float[Tensor, "b t a"]:
+        """f(0, o)."""
+        return self.net(cond.new_zeros(len(cond), *self.chunk_shape), cond)

@@ -11,21 +11,13 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from robolearn.policies.family import (
-    Draws,
-    Examples,
-    Family,
-    FamilyConfig,
-    MakeNet,
-    check_choice,
-    check_steps,
-    masked_mean,
-    runtime,
-    standard_normal,
-)
+from robolearn.policies.draws import Draws, Source
+from robolearn.policies.family import Chunks, Examples, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.losses import masked_mean
+from robolearn.policies.options import check_choice, check_steps, runtime
 
 ScoreSampler = Literal["heun", "euler", "langevin"]
 EXAMPLES = 10_000
@@ -110,32 +102,21 @@ class Score(Family):
     @torch.no_grad()
     def begin(self, player: str, examples: Examples, *, generator: torch.Generator) -> None:
         """Measure sigma_data."""
-        _, actions, mask = examples(EXAMPLES)
-        self.sigma_data.copy_(actions[mask].std())
+        data = examples(EXAMPLES)
+        self.sigma_data.copy_(data.actions[data.mask].std())
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+    def draw(self, source: Source) -> Draws:
         """Noise, and the place of ln sigma in its distribution."""
-        return {
-            "noise": standard_normal(batch, *self.chunk_shape, generator=generator),
-            "level": standard_normal(batch, generator=generator),
-        }
+        return {"noise": source.normal(*self.chunk_shape), "level": source.normal()}
 
-    def loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-        *,
-        player: str = "policy",
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """Squared error of D, weighted to unit variance at initialisation (EDM, eq. 8 and table 1)."""
         cfg = self.cfg
         sigma = (cfg.log_sigma_mean + cfg.log_sigma_std * draws["level"]).exp()
         sigma = sigma.clamp(cfg.sigma_min, cfg.sigma_max)
-        denoised = self.denoise(actions + sigma[:, None, None] * draws["noise"], sigma, cond)
+        denoised = self.denoise(data.actions + sigma[:, None, None] * draws["noise"], sigma, data.cond)
         weight = (sigma.square() + self.sigma_data.square()) / (sigma * self.sigma_data).square()
-        return masked_mean(weight[:, None, None] * (denoised - actions).square(), mask), {}
+        return masked_mean(weight[:, None, None] * (denoised - data.actions).square(), data.mask), {}
 
     def denoise(
         self, x: Float[Tensor, "b t a"], sigma: Float[Tensor, " b"], cond: Float[Tensor, "b o c"]
@@ -147,10 +128,11 @@ class Score(Family):
         s, data = sigma[:, None, None], self.sigma_data
         return (data**2 / total) * x + (s * data / total.sqrt()) * self.net(x / total.sqrt(), cond, time[:, None])
 
-    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
-        """The initial value, and one more draw per Langevin step: [b, draws, t, a]."""
-        num_draws = 1 + self.cfg.steps * self.cfg.langevin_repeats if self.cfg.sampler == "langevin" else 1
-        return standard_normal(batch, num_draws, *self.chunk_shape, generator=generator)
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """The initial value, and one more draw per Langevin step: [draws, t, a]."""
+        repeats = self.cfg.langevin_repeats if self.cfg.sampler == "langevin" else 0
+        return (1 + self.cfg.steps * repeats, *self.chunk_shape)
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Run the chosen sampler from sigma_max down."""

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from robolearn.policies.family import masked_mean, perplexity
+from robolearn.policies.family import Loss
+from robolearn.policies.losses import masked_mean, perplexity
 
 WIDTH, LATENT = 128, 16  # channels of the quantiser's networks, and of the latent that it quantises
 DECAY = 0.95  # of the moving averages of a codebook, per batch
@@ -83,9 +84,7 @@ class ResidualVQ(nn.Module):
         # Share of the latents that choose a code. Zero: all are dead, and the first batch seeds them.
         self.register_buffer("usage", torch.zeros(num_levels, num_codes))
 
-    def loss(
-        self, actions: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, actions: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]) -> Loss:
         """Squared error of the reconstruction, straight through the quantisation, and the commitment.
 
         In training mode it also moves the codebooks, as batch normalisation moves its statistics: of several processes

@@ -15,25 +15,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from robolearn.nets.code_decoder import CodeDecoder
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.anchor import Anchor
-from robolearn.policies.family import (
-    Draws,
-    Examples,
-    Family,
-    FamilyConfig,
-    MakeNet,
-    Player,
-    check_choice,
-    masked_mean,
-    race,
-    runtime,
-    standard_normal,
-)
+from robolearn.policies.draws import Draws, race
+from robolearn.policies.family import Chunks, Examples, Family, FamilyConfig, Loss, MakeNet, Player
+from robolearn.policies.losses import masked_mean
+from robolearn.policies.options import check_choice, runtime
 from robolearn.policies.tokenizers import Bins, ResidualVQ
 
 Variant = Literal["bins", "residual-vq"]
@@ -121,33 +112,22 @@ class Tokens(Family):
         """Find what chunks are relative to, and the bins; a resumed run keeps those it has."""
         if self.fitted:
             return
-        cond, actions, mask = examples(NUM_EXAMPLES)
-        self.anchor.fit(cond, actions)
+        data = examples(NUM_EXAMPLES)
+        self.anchor.fit(data.cond, data.actions)
         if isinstance(self.tokenizer, Bins):
-            self.tokenizer.fit(self.anchor(actions[mask.all(1)]), generator=generator)
+            self.tokenizer.fit(self.anchor(data.actions[data.mask.all(1)]), generator=generator)
         self.fitted.fill_(True)
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
-        """Nothing is random."""
-        return {}
-
-    def loss(
-        self,
-        actions: Float[Tensor, "b t a"],
-        cond: Float[Tensor, "b o c"],
-        mask: Bool[Tensor, "b t"],
-        draws: Draws,
-        *,
-        player: str = "policy",
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """Focal loss or cross-entropy of the codes, and absolute error of the chunk that true codes and offset give."""
+        actions, mask = data.actions, data.mask
         if player == "quantiser":
             assert isinstance(self.tokenizer, ResidualVQ), "bins are not trained"
             return self.tokenizer.loss(self.anchor(actions), mask)
         with torch.no_grad():
             codes = self.tokenizer.encode(self.anchor(actions), mask)
             coarse = self.tokenizer.decode(codes)
-        features = self.features(cond)
+        features = self.features(data.cond)
         focal = focal_loss(self.logits(features, codes[:, :-1]), codes, self.cfg.focal_gamma).sum(1)
         # A chunk counts as much as it has recorded steps, like its offsets.
         focal = (focal * mask.float().mean(1)).mean()
@@ -164,9 +144,10 @@ class Tokens(Family):
             return self.prior(features[:, 0], codes)
         return self.prior(features[:, :1])
 
-    def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
         """A number for each value of each code; where they are kept, an episode keeps preferring the same codes."""
-        return standard_normal(batch, self.levels, self.num_codes, generator=generator)
+        return self.levels, self.num_codes
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Draw code after code, then add the offset."""
@@ -180,7 +161,7 @@ class Tokens(Family):
 
     @property
     def nfe(self) -> int:
-        """Backbone evaluations per chunk.
+        """One evaluation of the backbone.
 
         Beside it, residual-vq evaluates its decoder of 2 layers once per code, on as many tokens: 25 thousand
         multiplications per token at the default width.

@@ -106,7 +106,11 @@ def uncertainty_over_time(trajectories: Sequence[Trajectory], gate: GateSummary,
             axes[0].plot(time, scores, color=color, lw=0.8, alpha=0.5)
             begins = on & ~np.concatenate([[False], on[:-1]])
             axes[0].plot(time[begins], scores[begins], "o", color=color, ms=3.5)
-        axes[0].axhline(gate.threshold, color=INK, lw=1.2, ls=(0, (4, 3)), label="threshold")
+        longest = max(len(run.signals[score]) for run in chosen)
+        limits = np.pad(gate.band or (gate.threshold,), (0, longest), mode="edge")[: max(longest, 2)]
+        label = "band" if gate.band else "threshold"
+        time = np.arange(len(limits)) * gate.period * control_dt
+        axes[0].plot(time, limits, color=INK, lw=1.2, ls=(0, (4, 3)), label=label)
         axes[0].plot([], [], "o", color=MUTED, ms=3.5, label="alarm")
         axes[0].set(xlabel="time [s]", ylabel=score)
         axes[0].legend(loc="best")

@@ -132,12 +132,14 @@ def parse_angles(angles: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     """Turn ("state:4", "state:5") into {"state": (4, 5)}.
 
     Raises:
-        ValueError: An entry is not KEY:DIMENSION.
+        ValueError: An entry is not KEY:DIMENSION, or given twice.
     """
     parsed: dict[str, tuple[int, ...]] = {}
     for entry in angles:
         key, _, dim = entry.rpartition(":")
         if not key or not dim.isdigit():
             raise ValueError(f"--dataset.angles {entry}: expected KEY:DIMENSION, such as state:4")
+        if int(dim) in parsed.get(key, ()):
+            raise ValueError(f"--dataset.angles {entry}: given twice")
         parsed[key] = (*parsed.get(key, ()), int(dim))
     return parsed

@@ -50,6 +50,10 @@ class DatasetConfig:
     cache_dir: Path | None = None
     """Where stores larger than memory are decoded to; by default robolearn's folder in the user's cache."""
 
+    def __post_init__(self) -> None:
+        if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
+            raise ValueError(f"--dataset.obs-keys {' '.join(self.obs_keys)}: a key is given twice")
+
 
 @dataclass(frozen=True)
 class TrainConfig:

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from robolearn.data.windows import Windows
-from robolearn.policies.family import Draws, Examples, Player
+from robolearn.policies.draws import Draws
+from robolearn.policies.family import Chunks, Examples, Player
 from robolearn.policies.policy import Policy
 from robolearn.policies.prefix import prefix_draws
 from robolearn.training.cgd import CompetitiveGradient
@@ -150,15 +151,14 @@ def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Ex
     """Supply random training windows, normalised and encoded, each at most once."""
 
     @torch.no_grad()
-    def draw(n: int) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(n: int) -> Chunks:
         order = torch.randperm(len(windows), generator=generator, device=policy.device)[:n]
         parts = []
         for index in order.split(1024):
             batch = policy.turned(windows.batch(index), policy.turn_draws(len(index), generator=generator))
             cond = policy.condition(batch, prefix_draws(len(index), policy.cfg.prefix_horizon, generator=generator))
-            parts.append((cond, policy.normalizer.normalize("action", batch.actions), batch.mask))
-        cond, actions, mask = (torch.cat(part) for part in zip(*parts, strict=True))
-        return cond, actions, mask
+            parts.append((policy.normalizer.normalize("action", batch.actions), cond, batch.mask))
+        return Chunks(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     return draw
 

@@ -18,14 +18,16 @@ from robolearn.rollout.execution import Execution
 from robolearn.rollout.expert import Expert
 from robolearn.rollout.making import make_envs
 from robolearn.starts import one_per_start
+from robolearn.trust.calibrated_gate import BandCalibration, GateCalibration, ThresholdCalibration
 from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set, choosing
 from robolearn.trust.certificate import Certificate, Source
 from robolearn.trust.conformal.thresholds import smallest_number, too_few, written
-from robolearn.trust.gate import GateCalibration
 from robolearn.trust.guarded import Fallback, GuardedController, clearance
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.sets import SafetySet
 from robolearn.types import Trajectory
+
+MAX_BAND_EPISODES = 10_000  # a file with the scores of so many is read
 
 
 def watch(
@@ -90,7 +92,7 @@ def check_calibration(
         seed: Of the first.
         alpha: See GateCalibration.
         beta: See GateCalibration.
-        halves: Whether one half of the episodes is used for something else, as for a safety set.
+        halves: Whether one half of the episodes is used for something else, as for a safety set or a band.
 
     Raises:
         ValueError: One line that says which.
@@ -99,7 +101,7 @@ def check_calibration(
         raise ValueError(f"--episodes {episodes}: at most {len(seeds.CALIBRATION)} are rolled out")
     calibrating = episodes // 2 if halves else episodes
     if calibrating < smallest_number(alpha):
-        half = " (half of the episodes fit the model)" if halves else ""
+        half = " (half of the episodes fit the model, or the form of a band)" if halves else ""
         raise ValueError(too_few(calibrating, alpha) + half)
     if beta is not None:
         written(beta, "beta")
@@ -113,14 +115,18 @@ def check_calibration(
             )
 
 
-def check_choices(safety_set: bool, *, rounds: int, within_set: bool, score: str | None, beta: float | None) -> None:
+def check_choices(
+    safety_set: bool, *, rounds: int, within_set: bool, band: bool, episodes: int, score: str | None, beta: float | None
+) -> None:
     """Raise a ValueError where options do not go together."""
     if rounds < 0:
         raise ValueError(f"--rounds {rounds} must not be negative")
     if rounds and not safety_set:
         raise ValueError("--rounds is for --safety-set")
-    if safety_set and (within_set or score is not None or beta is not None):
-        raise ValueError("--within-set, --score and --beta are for a gate; --safety-set makes a safety set")
+    if safety_set and (within_set or band or score is not None or beta is not None):
+        raise ValueError("--within-set, --band, --score and --beta are for a gate; --safety-set makes a safety set")
+    if band and episodes > MAX_BAND_EPISODES:
+        raise ValueError(f"--band keeps every score of every episode: at most {MAX_BAND_EPISODES} episodes")
 
 
 def check_environment(env: EnvConfig, obs_keys: Sequence[str], fallback: Fallback) -> None:
@@ -215,15 +221,18 @@ class Rollouts:
         beta: float | None = None,
         fitted: Mapping[str, nn.Module] | None = None,
         safety_set: SafetySet | None = None,
+        *,
+        band: bool = False,
     ) -> GateCalibration:
-        """Episodes to derive a gate from, with a safety set acting or without one.
+        """Episodes to derive a gate from, with a safety set acting or without one; or a band.
 
         Raises:
             ValueError: A score is unknown, or NaN.
         """
         trajectories = self.roll_out(names=(score,), num_samples=num_samples, fitted=fitted, safety_set=safety_set)
         source = self.source if safety_set is None else choosing(self.source, safety_set, self.fallback)
-        return GateCalibration.of(trajectories, source, score, num_samples, alpha, beta)
+        kind = BandCalibration if band else ThresholdCalibration
+        return kind.of(trajectories, source, score, num_samples, alpha, beta)
 
     def calibrate_set(self, key: str, position: tuple[int, ...], alpha: float, rounds: int) -> CalibratedSet:
         """A safety set on episodes of the policy alone; then round by round on episodes in which the last one acts.

@@ -213,6 +213,8 @@ def check_position(shapes: dict[str, tuple[int, ...]], key: str, position: tuple
         raise ValueError(f"safety set: no vector {key!r} is observed; there are: {', '.join(there) or 'none'}")
     if not position or not all(0 <= i < there[key] for i in position):
         raise ValueError(f"safety set: position {position} must be numbers of {key!r}, 0 .. {there[key] - 1}")
+    if len(set(position)) < len(position):
+        raise ValueError(f"safety set: position {position} names a number of {key!r} twice")
 
 
 def _derive(fitting: Sequence[Motion], key: str, position: tuple[int, ...], period: int) -> SafetySet:

@@ -142,7 +142,7 @@ def finite_threshold(scores: Float[np.ndarray, " n"], alpha: float, kind: str = 
 
 
 def check_episodes(seeds: tuple[int, ...], peaks: tuple[float, ...]) -> None:
-    """Raise a ValueError where an episode stands twice, or its largest score is no number."""
+    """Raise a ValueError where an episode stands twice, or its largest score is NaN."""
     if len(set(seeds)) < len(seeds):
         raise ValueError("calibration: an episode is there twice")
     lost = sum(map(math.isnan, peaks))

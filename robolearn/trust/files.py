@@ -1,7 +1,7 @@
 """What a calibration leaves in files beside the checkpoint, and the checks before it is used.
 
     RUN/gate/certificate.json      what may be said of it, its version, and the hash of every other file
-    RUN/gate/calibration.json      what was asked, and seed, largest score and success of each episode
+    RUN/gate/calibration.json      what was asked, and seed, largest score (for a band: all) and success of each episode
     RUN/gate/scores.safetensors    what its score was fitted to, where it was
     RUN/tube/certificate.json      the same of a safety set
     RUN/tube/calibration.json      what was asked, model and form of the tube, seed and largest error of each episode
@@ -28,9 +28,9 @@ from robolearn.files import finish_replacing, replacing_all
 from robolearn.policies.policy import CONFIG_FILE, WEIGHTS_FILE
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.execution import Execution
+from robolearn.trust.calibrated_gate import CALIBRATIONS, BandCalibration, GateCalibration, ThresholdCalibration
 from robolearn.trust.calibrated_set import CalibratedSet, SetCalibration
 from robolearn.trust.certificate import VERSION, Certificate, Source, hash_json
-from robolearn.trust.gate import GateCalibration
 from robolearn.trust.scores.fitted import FILE, save_fitted
 from robolearn.trust.sets import Motion
 
@@ -92,7 +92,7 @@ def _save(
     """Write the calibration and what else there is, then the certificate of these very files."""
     with replacing_all(directory, (*FILES, *OF_VERSION_1)) as part:
         write(part)
-        write_json(part / CALIBRATION, to_json(calibration, {}))
+        write_json(part / CALIBRATION, to_json(calibration, CALIBRATIONS))
         certificate = certify(hash_files(part))
         write_json(part / CERTIFICATE, to_json(certificate, {}))
     return certificate
@@ -110,7 +110,7 @@ def open_gate(directory: Path, source: Source, seeds: range) -> tuple[GateCalibr
         ValueError: There is none, it is not what was certified, or it was calibrated on some of these seeds.
     """
     certificate = read_certificate(directory)
-    calibration: GateCalibration = read_record(GateCalibration, directory / CALIBRATION)
+    calibration: GateCalibration = read_record(ThresholdCalibration | BandCalibration, directory / CALIBRATION)
     calibration.source.check(source, str(directory))
     certificate.check(calibration.certify(check_files(directory, certificate)), str(directory))
     check_seeds(calibration.seeds, seeds)
@@ -190,7 +190,7 @@ def read_record(kind: Any, path: Path) -> Any:
         data = read_json(path)
         if kind is Certificate and isinstance(data, dict) and (version := data.get("version", 1)) != VERSION:
             raise ValueError(f"{path} is of version {version!r:.20}, and version {VERSION} is read")
-        return from_json(kind, data, {}, kind.__name__)
+        return from_json(kind, data, CALIBRATIONS, getattr(kind, "__name__", path.stem))
     except ValueError as error:
         text = str(error)
         place = "" if text.startswith(str(path)) else f"{path}: "

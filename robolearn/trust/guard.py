@@ -16,10 +16,12 @@ from robolearn.rollout.evaluation import time_calls
 from robolearn.rollout.execution import Execution
 from robolearn.starts import judged
 from robolearn.trust.calibrate import make_guarded
+from robolearn.trust.calibrated_gate import GateCalibration
 from robolearn.trust.calibrated_set import SetCalibration, choosing
 from robolearn.trust.certificate import Certificate, Source
+from robolearn.trust.conformal.bands import CONSTANT
 from robolearn.trust.files import open_gate, open_set
-from robolearn.trust.gate import Gate, GateCalibration
+from robolearn.trust.gate import Gate
 from robolearn.trust.guarded import Fallback, GuardedController
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.scores.fitted import load_fitted
@@ -137,6 +139,7 @@ class Guard:
         return GateSummary(
             score=None if self.gate is None else self.gate.score,
             threshold=np.inf if self.gate is None else self.gate.threshold,
+            band=() if self.gate is None or self.gate.form == CONSTANT else self.gate.form.limits(self.gate.threshold),
             promise=self.promises.get("gate"),
             safety_set=self.safety_set is not None,
             tube=self._summarize_tube(trajectories),
@@ -191,6 +194,6 @@ def time_gate(
 
     def judge() -> None:
         scores, _ = monitor.watch(slot, obs, chunk)
-        gate.intervenes(scores[gate.score], np.array([False]))
+        gate.intervenes(scores[gate.score], np.array([False]), np.array([0]))
 
     return time_calls(judge, repeats)

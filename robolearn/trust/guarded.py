@@ -168,7 +168,8 @@ class GuardedController(Controller):
         """Which of these environments get an intervention until the next replanning, [s]."""
         if self.gate is None:
             return np.zeros(len(slots), bool)
-        return self.gate.intervenes(scores[self.gate.score], self.intervening[slots])
+        before = np.array([len(self.notes[slot]) for slot in slots.tolist()])
+        return self.gate.intervenes(scores[self.gate.score], self.intervening[slots], before)
 
     def _replan(self, slots: Array, chunks: Array, samples: Tensor) -> None:
         """Put the most agreed sample in the place of the plan, where there is an intervention."""

@@ -66,7 +66,9 @@ class GateSummary:
 
     Attributes:
         score: Name of the score it looks at; None where only a safety set decides.
-        threshold: Above it an intervention starts.
+        threshold: Above it an intervention starts; of a band in units of its scale.
+        band: The score above which one starts, at each replanning and at the last one's from then on; empty where that
+            is the threshold throughout.
         promise: Bound on the alarms of successful episodes; None where only a safety set decides.
         safety_set: Whether an intervention also starts where no chunk is admissible.
         tube: How its tubes held; None without one.
@@ -82,6 +84,7 @@ class GateSummary:
 
     score: str | None
     threshold: float
+    band: tuple[float, ...]
     promise: Promise | None
     safety_set: bool
     tube: TubeSummary | None
@@ -97,7 +100,8 @@ class GateSummary:
     @property
     def reason(self) -> str:
         """Why interventions start, in words."""
-        reasons = [f"{self.score} > {self.threshold:.3g}"] if self.score is not None else []
+        limit = "its band" if self.band else f"{self.threshold:.3g}"
+        reasons = [f"{self.score} > {limit}"] if self.score is not None else []
         return " or ".join([*reasons, "nothing admissible"] if self.safety_set else reasons)
 
 

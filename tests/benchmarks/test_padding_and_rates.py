@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks.padding_and_rates import Size, make_units, read_units
-from benchmarks.padding_and_rates_summary import decide_padding, decide_rates, read
+from benchmarks.padding_and_rates import page
+from benchmarks.padding_and_rates.page import decide_padding, decide_rates, read
+from benchmarks.padding_and_rates.units import Size, make_units, read_units
 from tests.conftest import ROOT
 
 
@@ -60,9 +61,17 @@ def test_a_rate_changes_only_where_the_gain_is_shown(write):
 
 @pytest.mark.slow
 def test_a_dry_run_trains_and_rolls_out_every_kind_of_unit(tmp_path):
-    script = [sys.executable, "benchmarks/padding_and_rates.py", "--out", str(tmp_path), "--dry-run", "--device", "cpu"]
+    script = [sys.executable, "-m", "benchmarks.padding_and_rates", "run", "--out", str(tmp_path), "--dry-run"]
+    script += ["--device", "cpu"]
     chosen = ["--units", "padding/push/*", "rates/insert/*/1e-4/*"]
     for command in ([*script, *chosen, "--part", "1/2"], [*script, *chosen]):
         subprocess.run(command, cwd=ROOT, check=True, env={"PYTHONPATH": str(ROOT), "PATH": ""})
     units = [unit["unit"] for unit in read_units(tmp_path / "units.jsonl")]
     assert len(units) == len(set(units)) == 10
+
+
+def test_the_published_page_is_what_its_episodes_give(tmp_path):
+    published = ROOT / "docs" / "results" / "training.json"
+    page.write([published], tmp_path / "training")
+    assert (tmp_path / "training.json").read_text() == published.read_text()
+    assert (tmp_path / "training.md").read_text() == published.with_suffix(".md").read_text()

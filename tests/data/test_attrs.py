@@ -39,6 +39,8 @@ def test_a_control_step_that_cannot_be_is_not_read(tmp_path, value):
 def test_a_store_that_observes_nothing_is_neither_written_nor_read(tmp_path):
     with pytest.raises(ValueError, match="obs_keys is empty"):
         StoreAttrs(obs_keys=())
+    with pytest.raises(ValueError, match="obs_keys names a key twice: state, state"):
+        StoreAttrs(obs_keys=("state", "state"))
     store = DemoWriter.create(tmp_path / "y.zarr", attrs=StoreAttrs(obs_keys=("state",)))
     store.append(Episode({"state": ACTIONS}, ACTIONS))
     root = store.path / "zarr.json"

@@ -113,16 +113,25 @@ def test_sizes_are_bounded_by_the_file(saved, where, value):
 
 
 @pytest.mark.parametrize("name", ["hidden", "depth", "num_members", "state_dim", "action_dim"])
-def test_sizes_of_learned_dynamics(tmp_path, name):
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (HUGE, r"dynamics\.json: dynamics: \w+ 1073741824 must be at most 65536"),
+        (60_000, r"dynamics\.safetensors: damaged or of another network"),
+    ],
+)
+def test_sizes_of_learned_dynamics(tmp_path, name, size, message):
     cfg = DynamicsConfig(3, 2, hidden=8)
     from robolearn.data.normalizer import Normalizer
 
     shapes = {"feature": (3,), "action": (2,), "delta": (3,)}
     DynamicsEnsemble(cfg, Normalizer(shapes)).save(tmp_path)
     path = tmp_path / "dynamics.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), name: HUGE}))
-    with pytest.raises(ValueError, match=r"dynamics\.safetensors: damaged or of another network"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: size}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=message):
         DynamicsEnsemble.load(tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 
 def test_a_head_that_is_too_long(saved):

@@ -125,7 +125,7 @@ def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path, name, huge):
     ("change", "message"),
     [
         ({"image_shape": (16, 16)}, r"image_shape \(16, 16\) is no image"),
-        ({"num_values": 0}, "num_values 0 and hidden 128 must be at least 1"),
+        ({"num_values": 0}, "num_values 0 must be at least 1"),
         ({"num_members": 1}, "num_members 1 must be at least 2"),
         ({"vision": VisionConfig(shift=4)}, "vision.shift 4 must be 0"),
     ],

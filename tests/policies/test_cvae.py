@@ -5,6 +5,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from robolearn.policies.cvae import CVAE, CVAEConfig, gaussian_divergence
+from robolearn.policies.family import Chunks
 
 
 def test_the_divergence_is_that_of_two_normals():
@@ -35,7 +36,7 @@ ARGUMENTS = torch.full((5, 4, 2), 3.0), torch.zeros(5, 1, 1), torch.ones(5, 4, d
 
 def parts(**choices):
     family = CVAE(CVAEConfig(latent_dim=2, **choices), Nets(3.0, 1.0), 4, 2)
-    loss, details = family.loss(*ARGUMENTS, {"latent": torch.zeros(5, 2)})
+    loss, details = family.loss(Chunks(*ARGUMENTS), {"latent": torch.zeros(5, 2)})
     return loss.item(), details["error"].item(), details["divergence"].item()
 
 
@@ -54,7 +55,7 @@ def divergences(means, stds, free_bits):
     family.posterior = lambda x, cond: rows
     n = len(means)
     arguments = torch.zeros(n, 1, 1), torch.zeros(n, 1, 1), torch.ones(n, 1, dtype=torch.bool)
-    loss, details = family.loss(*arguments, {"latent": torch.zeros(n, 1)})
+    loss, details = family.loss(Chunks(*arguments), {"latent": torch.zeros(n, 1)})
     return (loss - details["error"]).item()
 
 
@@ -72,7 +73,7 @@ def test_the_posterior_does_not_see_padding():
     seen, posterior = [], family.posterior
     family.posterior = lambda x, cond: seen.append(x) or posterior(x, cond)
     mask = torch.arange(4) < torch.tensor([4, 1, 2, 3, 1])[:, None]
-    family.loss(*ARGUMENTS[:2], mask, {"latent": torch.zeros(5, 2)})
+    family.loss(Chunks(*ARGUMENTS[:2], mask), {"latent": torch.zeros(5, 2)})
     assert torch.equal(seen[0].view(5, 4, 2)[..., 0], 3.0 * mask)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from robolearn.policies.diffusion import Diffusion, DiffusionConfig, squared_cosine
+from robolearn.policies.family import Chunks
 
 MEAN, STD = 0.2, 0.15
 COND = torch.zeros(1, 1, 1)
@@ -122,7 +123,7 @@ def test_the_exact_denoiser_has_the_least_loss(exact_family, prediction):
     actions = MEAN + STD * torch.randn(20_000, 1, 1, generator=generator)
     draws = family.draws(20_000, generator=generator)
     mask, cond = torch.ones(20_000, 1, dtype=torch.bool), COND.expand(20_000, 1, 1)
-    exact, net = family.loss(actions, cond, mask, draws)[0], family.net
+    exact, net = family.loss(Chunks(actions, cond, mask), draws)[0], family.net
     for factor in (0.9, 1.1):
         family.net = lambda *arguments, factor=factor: factor * net(*arguments)
-        assert family.loss(actions, cond, mask, draws)[0] > exact
+        assert family.loss(Chunks(actions, cond, mask), draws)[0] > exact

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from robolearn.policies.family import Chunks
 from robolearn.policies.flow import Flow, FlowConfig
 
 COND = torch.zeros(1, 1, 1)
@@ -75,7 +76,7 @@ def test_the_exact_velocity_carries_noise_to_gaussian_data(make):
     # The same velocity has the least loss.
     actions = m + s * torch.randn(20_000, 1, 1, generator=torch.Generator().manual_seed(1))
     draws = family.draws(20_000, generator=torch.Generator().manual_seed(2))
-    arguments = actions, COND.expand(20_000, 1, 1), torch.ones(20_000, 1, dtype=torch.bool), draws
+    arguments = Chunks(actions, COND.expand(20_000, 1, 1), torch.ones(20_000, 1, dtype=torch.bool)), draws
     exact = family.loss(*arguments)[0]
     family.net = lambda *a: -net(*a)
     assert family.loss(*arguments)[0] > exact
@@ -87,5 +88,5 @@ def test_the_exact_velocity_towards_one_chunk_costs_nothing(nets_giving):
     draws = family.draws(50, generator=torch.Generator().manual_seed(0))
     draws["time"] = draws["time"].clamp(max=0.9)
     mask = torch.ones(50, 2, dtype=torch.bool)
-    loss = family.loss(torch.full((50, 2, 1), 0.3), torch.zeros(50, 1, 1), mask, draws)[0]
+    loss = family.loss(Chunks(torch.full((50, 2, 1), 0.3), torch.zeros(50, 1, 1), mask), draws)[0]
     assert loss.item() == pytest.approx(0, abs=1e-8)

@@ -12,6 +12,7 @@ from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.adversarial import normalize_spectrum
+from robolearn.policies.family import Chunks
 from robolearn.policies.gan import GAMMA, HINGE_SCALE, GanConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.training.config import TrainConfig
@@ -67,14 +68,14 @@ def toy(monkeypatch):
         generator = torch.Generator().manual_seed(0)
         actions, cond = (torch.randn(5, n, 1, generator=generator) for n in (HORIZON, 1))
         mask = torch.arange(HORIZON) < torch.tensor([3, 1, 2, 3, 2])[:, None]
-        return family, (actions, cond, mask, family.draws(5, generator=generator, progress=0.5))
+        return family, (Chunks(actions, cond, mask), family.draws(5, generator=generator, progress=0.5))
 
     return make
 
 
-def written_out(objective, family, actions, cond, mask, draws):
+def written_out(objective, family, data, draws):
     """Losses of critic and generator with the slope in closed form; all chunks [b, t], zero where padded."""
-    valid, critic = mask.float(), family.critic.net
+    actions, cond, valid, critic = data.actions, data.cond, data.mask.float(), family.critic.net
     real = actions[..., 0] * valid
     fake = (family.net.gain * draws["first"][..., 0] + cond[..., 0]) * valid
 
@@ -133,11 +134,11 @@ def test_the_critic_moves_first_and_as_often_as_asked(toy, critic_steps):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_encoder_never_learns_to_please_the_critic(toy, objective):
     """The generator's loss reaches the condition through the generator's own input alone."""
-    family, (actions, cond, mask, draws) = toy(objective)
+    family, (data, draws) = toy(objective)
     seen = []
     family.critic.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1].requires_grad))
     for player in ("policy", "critic"):
-        family.loss(actions, cond.clone().requires_grad_(), mask, draws, player=player)
+        family.loss(Chunks(data.actions, data.cond.clone().requires_grad_(), data.mask), draws, player=player)
     assert seen[0] is False
     assert all(seen[1:])
 
@@ -146,15 +147,16 @@ def test_the_encoder_never_learns_to_please_the_critic(toy, objective):
 @pytest.mark.parametrize("player", ["critic", "policy"])
 def test_padded_steps_do_not_count(toy, objective, player):
     """Neither those of the data nor those of the samples."""
-    family, (actions, cond, mask, draws) = toy(objective)
-    before = family.loss(actions, cond, mask, draws, player=player)
+    family, (data, draws) = toy(objective)
+    actions, cond, mask = data.actions, data.cond, data.mask
+    before = family.loss(data, draws, player=player)
     for noise in ("first", "second"):
         draws[noise] = torch.where(mask[:, :, None], draws[noise], 1e3)
-    loss, details = family.loss(torch.where(mask[:, :, None], actions, 1e3), cond, mask, draws, player=player)
+    loss, details = family.loss(Chunks(torch.where(mask[:, :, None], actions, 1e3), cond, mask), draws, player=player)
     assert torch.equal(loss, before[0])
     assert details == before[1]
     everything = torch.ones_like(mask)
-    assert not torch.equal(family.loss(actions, cond, everything, draws, player=player)[0], loss)
+    assert not torch.equal(family.loss(Chunks(actions, cond, everything), draws, player=player)[0], loss)
 
 
 def test_the_weight_of_the_penalty_goes_from_its_start_to_its_end(toy):
@@ -172,7 +174,7 @@ def test_spread_is_one_for_the_true_distribution_and_falls_with_the_noise(toy):
     spreads = []
     for gain in (1.0, 0.1, 0.0):
         family.net.gain.data.fill_(gain)
-        spreads.append(family.loss(actions, torch.zeros(size, 1, 1), mask, draws)[1]["spread"].item())
+        spreads.append(family.loss(Chunks(actions, torch.zeros(size, 1, 1), mask), draws)[1]["spread"].item())
     assert spreads[0] == pytest.approx(1.0, abs=0.02)
     assert spreads[1] == pytest.approx(math.sqrt(0.02 / 1.01), abs=0.02)
     assert spreads[2] == 0

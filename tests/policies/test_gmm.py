@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from robolearn.policies.family import choose
+from robolearn.policies.draws import choose
+from robolearn.policies.family import Chunks
 from robolearn.policies.gmm import GMM, GMMConfig
 
 HORIZON, DIM, K = 3, 2, 2
@@ -22,7 +23,7 @@ def make(nets_giving, logits=(0.0, 0.0), std=0.1, **choices):
 
 def loss(family, actions, mask=None):
     mask = torch.ones(len(actions), HORIZON, dtype=torch.bool) if mask is None else mask
-    return family.loss(actions, torch.zeros(len(actions), 1, 1), mask, {})[0].item()
+    return family.loss(Chunks(actions, torch.zeros(len(actions), 1, 1), mask), {})[0].item()
 
 
 def test_the_loss_is_the_likelihood_of_the_whole_chunk(nets_giving):

@@ -10,11 +10,12 @@ from jaxtyping import TypeCheckError
 from robolearn.policies import mixture
 from robolearn.policies.cvae import CVAEConfig
 from robolearn.policies.diffusion import DiffusionConfig
-from robolearn.policies.family import energy_score, masked_mean
+from robolearn.policies.family import Chunks
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.flowmap import FlowMapConfig
 from robolearn.policies.gan import GanConfig
 from robolearn.policies.gmm import GMMConfig
+from robolearn.policies.losses import energy_score, masked_mean
 from robolearn.policies.mip import MIPConfig
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.regression import RegressionConfig
@@ -76,7 +77,7 @@ def prepared(make_policy, family, backbone="mlp"):
     policy, windows = make_policy(FAMILIES[family], backbone, action_horizon=5), make_batch(size=40, seed=1)
 
     def examples(n):
-        return policy.encode(windows.obs)[:n], windows.actions[:n], torch.ones_like(windows.mask[:n])
+        return Chunks(windows.actions, policy.encode(windows.obs), torch.ones_like(windows.mask))[:n]
 
     for player in policy.family.players():
         policy.family.begin(player, examples, generator=torch.Generator().manual_seed(0))

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from robolearn.policies.family import Chunks
 from robolearn.policies.mip import MIP, MIPConfig
 
 COND = torch.zeros(3, 1, 1)
@@ -11,7 +12,7 @@ def test_the_loss_weighs_guess_and_refinement(nets_giving):
     actions = torch.full((3, 4, 2), 0.3)
     family = MIP(MIPConfig(), nets_giving(lambda x, cond, time: 0.4 + time[:, :, None].expand_as(x)), 4, 2)
     draws = {"noise": torch.zeros(3, 4, 2)}
-    loss, details = family.loss(actions, COND, torch.ones(3, 4, dtype=torch.bool), draws)
+    loss, details = family.loss(Chunks(actions, COND, torch.ones(3, 4, dtype=torch.bool)), draws)
     assert details["guess"].item() == pytest.approx(0.1**2)
     assert details["refined"].item() == pytest.approx(1.0**2)
     assert loss.item() == pytest.approx(0.1**2 / 0.9**2 + 1.0**2 / 0.1**2, rel=1e-5)

@@ -10,6 +10,7 @@ from jaxtyping import TypeCheckError
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.codes import balanced, squared_distances
+from robolearn.policies.family import Chunks
 from robolearn.policies.mixture import Mixture, MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.score import ScoreConfig
@@ -31,15 +32,15 @@ def two_modes(policy):
 def train(family, player, steps, lr=3e-3, num_conditions=64):
     def examples(n):
         cond = torch.rand(num_conditions, 1, 1, generator=torch.Generator().manual_seed(0))
-        return cond[:n], torch.zeros(min(n, num_conditions), 4, 1), torch.ones(min(n, num_conditions), 4).bool()
+        return Chunks(torch.zeros(num_conditions, 4, 1), cond, torch.ones(num_conditions, 4).bool())[:n]
 
     generator = torch.Generator().manual_seed(1)
     family.begin(player, examples, generator=generator)
     optimizer = torch.optim.AdamW(family.players()[player].module.parameters(), lr=lr)
-    nothing = torch.zeros(128, 4, 1), torch.zeros(128, 1, 1), torch.ones(128, 4).bool()
+    nothing = Chunks(torch.zeros(128, 4, 1), torch.zeros(128, 1, 1), torch.ones(128, 4).bool())
     for step in range(steps):
         draws = family.draws(128, generator=generator, player=player, progress=step / steps)
-        loss, details = family.loss(*nothing, draws, player=player)
+        loss, details = family.loss(nothing, draws, player=player)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -87,7 +88,7 @@ def test_pairs_are_labelled_with_their_nearest_code(policy):
     family = policy().family
 
     def examples(n):
-        return torch.rand(n, 1, 1), torch.zeros(n, 4, 1), torch.ones(n, 4).bool()
+        return Chunks(torch.zeros(n, 4, 1), torch.rand(n, 1, 1), torch.ones(n, 4).bool())
 
     family.begin("policy", examples, generator=torch.Generator().manual_seed(0))
     bank = family.bank

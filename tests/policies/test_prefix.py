@@ -125,7 +125,8 @@ def test_the_losses_see_as_many_actions_as_were_drawn(make_policy, kind):
 def test_players_are_prepared_with_prefixes_too(make_policy):
     policy, batch = make_policy(FlowConfig(), prefix_horizon=P), batch_of(60)
     windows = Windows({"state": batch.obs["state"][:, 0]}, batch.actions[:, 0], [30, 60], 2, HORIZON)
-    cond, actions, _ = examples(policy, windows, torch.Generator().manual_seed(0))(50)
+    data = examples(policy, windows, torch.Generator().manual_seed(0))(50)
+    cond, actions = data.cond, data.actions
     known, flags = cond[:, 0, -3 * P :].view(50, P, 3).split([2, 1], dim=2)
     torch.testing.assert_close(known, actions[:, :P] * flags)
     assert flags.sum((1, 2)).unique().tolist() == [0, 1, 2, 3]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
+from robolearn.policies.family import Chunks
 from robolearn.policies.score import Score, ScoreConfig
 
 MEAN, STD = 0.2, 0.15
@@ -145,7 +146,7 @@ def test_the_exact_denoiser_has_the_least_loss(exact):
         draws = family.draws(n, generator=torch.Generator().manual_seed(0))
         actions = MEAN + STD * torch.randn(n, 1, 1, generator=torch.Generator().manual_seed(1))
         mask = torch.ones(n, 1, dtype=torch.bool)
-        losses[factor] = family.loss(actions, torch.zeros(n, 1, 1), mask, draws)[0].item()
+        losses[factor] = family.loss(Chunks(actions, torch.zeros(n, 1, 1), mask), draws)[0].item()
     assert losses[1.0] < min(losses[0.9], losses[1.1])
 
 
@@ -164,14 +165,14 @@ def test_an_error_of_one_of_the_network_costs_one_at_every_noise_level(nets_givi
     mask, zero = torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, 1, 1)
     for level in (-2.0, 0.0, 2.0):
         draws = {"noise": torch.ones(1, 1, 1), "level": torch.tensor([level])}
-        assert family.loss(zero, zero, mask, draws)[0].item() == pytest.approx(1, rel=1e-3)
+        assert family.loss(Chunks(zero, zero, mask), draws)[0].item() == pytest.approx(1, rel=1e-3)
 
 
 def test_sigma_data_is_measured_on_valid_steps(exact):
     family = exact()
     actions = torch.tensor([[[-0.3], [0.3]], [[0.3], [99.0]]])
     mask = torch.tensor([[True, True], [True, False]])
-    family.begin("policy", lambda n: (torch.zeros(2, 1, 1), actions, mask), generator=torch.Generator())
+    family.begin("policy", lambda n: Chunks(actions, torch.zeros(2, 1, 1), mask), generator=torch.Generator())
     assert family.sigma_data.item() == pytest.approx(actions[mask].std().item())
 
 

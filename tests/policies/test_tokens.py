@@ -10,7 +10,8 @@ from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies import tokens
-from robolearn.policies.family import race
+from robolearn.policies.draws import race
+from robolearn.policies.family import Chunks
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.tokens import TokensConfig, calibrated, focal_loss
 from robolearn.training.config import TrainConfig
@@ -85,7 +86,7 @@ def test_what_training_found_is_saved_and_loaded(tmp_path):
 def begin(policy, actions, mask=None):
     """Begin with these chunks and observations that say nothing."""
     mask = torch.ones(actions.shape[:2], dtype=torch.bool) if mask is None else mask
-    data = torch.zeros(len(actions), 1, 1), actions, mask
+    data = Chunks(actions, torch.zeros(len(actions), 1, 1), mask)
     policy.begin("policy", lambda n: data, generator=torch.Generator().manual_seed(0))
     return policy
 
@@ -109,7 +110,8 @@ def test_a_chunk_s_code_counts_as_much_as_it_has_recorded_steps():
     actions = demonstrations().batch(torch.arange(0, 1600, 4)).actions
     family, cond = bins_of(actions), torch.zeros(1, 1, 1)
     whole, begun = torch.ones(1, 4, dtype=torch.bool), torch.tensor([[True, False, False, False]])
-    full, quarter = (family.loss(actions[:1], cond, mask, {})[1]["focal"].item() for mask in (whole, begun))
+    losses = (family.loss(Chunks(actions[:1], cond, mask), {})[1] for mask in (whole, begun))
+    full, quarter = (details["focal"].item() for details in losses)
     assert full > 0
     assert quarter == pytest.approx(full / 4, rel=1e-5)
 
@@ -132,7 +134,7 @@ def test_codes_do_not_depend_on_a_place_that_the_observation_tells(family, playe
     right = torch.arange(600) % 2
     actions = place + torch.linspace(0, 0.1, 4)[:, None] * (2 * right - 1)[:, None, None]
     policy, mask = new_state(family).policy.family, torch.ones(600, 4, dtype=torch.bool)
-    policy.begin(player, lambda n: (place, actions, mask), generator=generator)
+    policy.begin(player, lambda n: Chunks(actions, place, mask), generator=generator)
     assert policy.anchor.share.item() == pytest.approx(1, abs=1e-3)
     if family is BINS:
         same = (policy.tokenizer.encode(policy.anchor(actions), mask)[:, 0] == right).float().mean()
@@ -146,9 +148,7 @@ def test_codes_do_not_depend_on_a_place_that_the_observation_tells(family, playe
 def test_the_quantiser_leaves_the_encoder_alone():
     """Its loss is of chunks alone, and what it is shown of the observations carries no gradient."""
     policy, seen = new_state(VQ).policy, []
-    policy.family.loss = lambda actions, cond, mask, draws, *, player: (
-        seen.append(cond.requires_grad) or (torch.zeros(()), {})
-    )
+    policy.family.loss = lambda data, draws, *, player: seen.append(data.cond.requires_grad) or (torch.zeros(()), {})
     policy.encode = lambda obs, prefix=None: torch.zeros(2, 1, 1, requires_grad=True)
     batch = demonstrations().batch(torch.arange(2))
     for player in ("quantiser", "policy"):
@@ -192,13 +192,13 @@ def test_the_true_codes_and_their_offset_are_the_chunk(make_policy, family):
     logits = 100.0 * torch.nn.functional.one_hot(codes, 2).float()
     policy.logits = lambda features, known: logits[:, : known.shape[1] + 1]
     policy.offset.forward = lambda features, codes: actions - policy.tokenizer.decode(codes)
-    loss, details = policy.loss(actions, cond, mask, {})
+    loss, details = policy.loss(Chunks(actions, cond, mask), {})
     assert loss.item() == pytest.approx(0, abs=1e-6)
     assert details["offset_error"] == pytest.approx(0, abs=1e-6)
     noise = policy.noise(6, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(policy.sample(cond, noise), actions)
     policy.offset.forward = lambda features, codes: policy.tokenizer.decode(codes) - actions
-    assert policy.loss(actions, cond, mask, {})[0] > 0.1
+    assert policy.loss(Chunks(actions, cond, mask), {})[0] > 0.1
 
 
 LOGITS = torch.tensor([[[1.0, 2.0, -1.0]], [[0.0, 0.0, 3.0]]])

@@ -16,7 +16,15 @@ CGD = GanConfig(objective="wgan-gp", optimizer="cgd")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [["flow"], ["gan"], ["gan", "--family.objective", "hinge"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "model",
+    [
+        ["flow", "--lr", "1e-5"],
+        ["gan", "--family.lr", "1e-5"],
+        ["gan", "--family.objective", "hinge", "--family.lr", "1e-5"],
+    ],
+    ids=" ".join,
+)
 def test_losses_are_those_of_the_plain_training(tmp_path, model, tiny_flags, demos, read_metrics):
     def train(name, *flags):  # in a process of its own: the checks of types in tests are not to be compiled
         family, rest = model[0], [*tiny_flags[1:], *model[1:], "--dataset.path", demos, "--steps", "3", *flags]
@@ -24,7 +32,8 @@ def test_losses_are_those_of_the_plain_training(tmp_path, model, tiny_flags, dem
         losses = [{k: v for k, v in record.items() if k.endswith("loss")} for record in read_metrics(tmp_path / name)]
         return [value for record in losses for value in record.values()]
 
-    assert train("fast", "--compile") == pytest.approx(train("plain"), rel=1e-4, abs=1e-4)
+    # Adam's first steps have the size of the learning rate also where a gradient is but rounding: it is small here.
+    assert train("fast", "--compile") == pytest.approx(train("plain"), rel=1e-5, abs=1e-5)
 
 
 def test_what_cannot_be_compiled_is_refused(make_policy):

@@ -25,16 +25,16 @@ class Duel(Family):
         return {"first": Player(self.first, (0.0, 1.0)), "policy": Player(self.late, (0.25, 1.0), every=2, lr=0.5)}
 
     def begin(self, player, examples, *, generator):
-        cond, actions, _ = examples(30)
-        assert cond.shape[:2] == (30, 2)
-        assert actions.abs().max() <= 1
-        self.begun.append((player, cond.sum().item()))
+        data = examples(30)
+        assert data.cond.shape[:2] == (30, 2)
+        assert data.actions.abs().max() <= 1
+        self.begun.append((player, data.cond.sum().item()))
 
     def draws(self, batch, *, generator, player="policy", progress=0.0):
         self.seen.append((player, progress))
         return {"x": torch.rand(batch, 1, generator=generator)}
 
-    def loss(self, actions, cond, mask, draws, *, player="policy"):
+    def loss(self, data, draws, *, player="policy"):
         loss = self.first(self.late(draws["x"])).square().mean()
         return loss / (0.0 if len(self.seen) == self.breaks_at else 1.0), {}
 

@@ -12,8 +12,8 @@ from robolearn.data.store import DemoStore
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.training.run import Run
+from robolearn.trust.calibrated_gate import ThresholdCalibration
 from robolearn.trust.files import describe_source, save_gate
-from robolearn.trust.gate import GateCalibration
 
 SMALL = ["--threads", "1", "--device", "cpu"]
 LOOK = ["--episodes", "6", "--videos", "0", *SMALL]
@@ -39,7 +39,9 @@ def give_gate(run, score, threshold, **changes):
     source = describe_source(opened.members(), opened.config().env, Execution(2), {"sampler": None, "steps": None})
     peaks = tuple(threshold - 0.01 * i for i in range(20))
     episodes = (tuple(range(700_000, 700_020)), peaks, (True,) * 20)
-    save_gate(run / "gate", GateCalibration(dataclasses.replace(source, **changes), score, 4, 0.1, None, *episodes))
+    save_gate(
+        run / "gate", ThresholdCalibration(dataclasses.replace(source, **changes), score, 4, 0.1, None, *episodes)
+    )
 
 
 def summary(run):
@@ -183,6 +185,23 @@ def test_a_gate_is_calibrated_and_used(run, eval_main, capsys, score):
     assert summary(run)["gate"]["score"] == score
 
 
+def test_a_band_is_calibrated_and_used_as_a_gate_over_time(run, eval_main, capsys):
+    flags = ["--band", "--score", "stac-single", "--episodes", "40", "--alpha", "0.4"]
+    cli(["calibrate", str(run), *flags, *SMALL])
+    printed = capsys.readouterr().out
+    assert "have a stac-single score above its band" in printed
+    assert f"next: python eval.py {run} --gate" in printed
+    kept = read_json(run / "gate" / "calibration.json")
+    assert kept["type"] == "band"
+    assert len(kept["scores"]) == len(kept["seeds"]) == 40
+    eval_main([str(run), "--gate", "--fallback", "watch", *LOOK])
+    found = summary(run)["gate"]
+    assert found["covered"]
+    assert len(found["band"]) > 1
+    assert "stac-single > its band" in capsys.readouterr().out
+    assert "Uncertainty over time" in (run / "eval" / "report.html").read_text()
+
+
 def test_a_safety_set_that_did_not_act_while_it_was_calibrated_covers_nothing(run, eval_main, capsys):
     cli(["calibrate", str(run), "--safety-set", "--episodes", "20", "--candidates", "3", *SMALL])
     printed = capsys.readouterr().out
@@ -262,10 +281,14 @@ def test_a_gate_and_a_set_are_covered_if_both_are(run, eval_main, capsys, monkey
         (["--rounds", "1"], "--rounds is for --safety-set"),
         (["--safety-set", "--rounds", "-1"], "--rounds -1 must not be negative"),
         (["--safety-set", "--within-set"], "are for a gate"),
+        (["--safety-set", "--band"], "are for a gate"),
+        (["--band", "--episodes", "17"], "8 calibration scores give no finite threshold at alpha 0.1"),
+        (["--band", "--episodes", "20000"], "--band keeps every score of every episode: at most 10000"),
         (["--safety-set", "--score", "stac"], "are for a gate"),
         (["--safety-set", "--episodes", "17"], "8 calibration scores give no finite threshold at alpha 0.1"),
         (["--safety-set", "--key", "pixels"], "no vector 'pixels' is observed; there are: state"),
         (["--safety-set", "--position", "0", "4"], "must be numbers of 'state', 0 .. 3"),
+        (["--safety-set", "--position", "1", "1"], "position (1, 1) names a number of 'state' twice"),
         (["--beta", "2"], "beta must be in (0, 1)"),
         (["--seed", "-1"], "seed -1 must not be negative"),
         (["--safety-set", "--env.id", "envs:robolearn/Push-v0"], "the environment tells no distance"),

@@ -13,9 +13,9 @@ def episodes(rng, n=80, steps=40):
 
 
 def test_numbers_of_a_case_by_hand():
-    """Four steps count. Failures: alarm at step 1, at step 0, never; successes: none, at step 3, and one too late."""
+    """Four steps count. Failures: alarms at steps 1 and 3, at 0, never; successes: none, at step 3, one too late."""
     scores = np.zeros((6, 6))
-    scores[0, 1] = scores[1, 0] = scores[4, 3] = 2
+    scores[0, 3] = scores[0, 1] = scores[1, 0] = scores[4, 3] = 2
     scores[2, 4] = scores[5, 4:] = 9  # behind the horizon
     lengths, success = np.array([6, 6, 6, 5, 4, 6]), np.array([False, False, False, True, True, True])
     found = detection(scores, lengths, success, 1.0)

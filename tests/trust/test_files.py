@@ -11,10 +11,10 @@ from robolearn.config import read_json, write_json
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.execution import Execution
+from robolearn.trust.calibrated_gate import BandCalibration, ThresholdCalibration
 from robolearn.trust.calibrated_set import calibrate_again, calibrate_set, choosing
 from robolearn.trust.certificate import Source
 from robolearn.trust.files import describe_source, hash_files, open_gate, open_set, save_gate, save_set
-from robolearn.trust.gate import GateCalibration
 from robolearn.types import Trajectory
 
 SOURCE = Source("weights", "envs:robolearn/Avoid-v0", "options")
@@ -26,7 +26,7 @@ def gate(tmp_path):
     """The directory of a gate on 30 episodes."""
     rng = np.random.default_rng(0)
     episodes = (tuple(range(30)), tuple(rng.random(30).tolist()), (True,) * 25 + (False,) * 5)
-    save_gate(tmp_path / "gate", GateCalibration(SOURCE, "stac", 8, 0.1, None, *episodes))
+    save_gate(tmp_path / "gate", ThresholdCalibration(SOURCE, "stac", 8, 0.1, None, *episodes))
     return tmp_path / "gate"
 
 
@@ -79,8 +79,8 @@ def test_what_was_not_changed_is_opened(gate, tube):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"peaks": [2.0] * 30}, "the certificate says claim .* above 2 at any replanning"),
-        ({"peaks": [math.nan] * 30}, "expected float, found nan"),
+        ({"scores": [2.0] * 30}, "the certificate says claim .* above 2 at any replanning"),
+        ({"scores": [math.nan] * 30}, "expected float, found nan"),
         ({"score": "entropy"}, "the certificate says claim .* a stac score .*, its files give .* a entropy score"),
         ({"num_samples": 2}, "every member draws 8 samples.*, its files give .* 2 samples"),
         ({"alpha": 0.2}, "at most 0.1 .*, its files give .* at most 0.2"),
@@ -98,6 +98,45 @@ def test_an_edited_gate_is_refused(gate, changes, message):
         open_gate(gate, SOURCE, NEW)
 
 
+@pytest.fixture
+def band(tmp_path):
+    """The directory of a band on 60 episodes of different lengths."""
+    rng = np.random.default_rng(0)
+    scores = tuple(tuple(rng.random(rng.integers(3, 9)).tolist()) for _ in range(60))
+    success = (True,) * 50 + (False,) * 10
+    save_gate(tmp_path / "gate", BandCalibration(SOURCE, "stac", 8, 0.1, None, tuple(range(60)), scores, success))
+    return tmp_path / "gate"
+
+
+def test_a_band_is_kept_by_the_scores_that_it_is_derived_from(band):
+    found, certificate = open_gate(band, SOURCE, NEW)
+    gate = found.derive_gate()
+    assert len(gate.form.centre) == 5
+    assert (certificate.threshold, certificate.num_calibration) == (gate.threshold, 25)
+    with pytest.raises(ValueError, match=r"2 of the seeds 58 .. 67 were calibrated on"):  # also those of the form
+        open_gate(band, SOURCE, range(58, 68))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scores": [[2.0, 1.0]] * 60}, "the certificate says claim"),
+        ({"scores": [[]] * 60}, "an episode has no score"),
+        ({"scores": [[1.0, math.nan]] * 60}, "expected float, found nan"),
+        ({"type": "threshold"}, "expected float, found"),
+        ({"type": "other"}, "expected one of threshold, band"),
+        ({"success": [True] * 60}, "the certificate says claim"),
+    ],
+)
+def test_an_edited_band_is_refused(band, change, message):
+    edit(band / "calibration.json", **change)
+    with pytest.raises(ValueError, match="calibrate again"):
+        open_gate(band, SOURCE, NEW)
+    certify_again(band)
+    with pytest.raises(ValueError, match=message):
+        open_gate(band, SOURCE, NEW)
+
+
 @pytest.mark.parametrize("kind", ["gate", "tube"])
 def test_what_an_earlier_version_wrote_is_refused_in_one_line(request, kind):
     """Version 1 had a gate beside what it is derived from, and numbered nothing."""
@@ -109,7 +148,7 @@ def test_what_an_earlier_version_wrote_is_refused_in_one_line(request, kind):
     with pytest.raises(ValueError, match=r"certificate.json is of version 1, and version 2 is read; calibrate again$"):
         open_it(directory, SOURCE, NEW)
     if kind == "gate":
-        calibration = GateCalibration(SOURCE, "stac", 8, 0.4, None, (1, 2, 3), (0.1, 0.2, 0.3), (True,) * 3)
+        calibration = ThresholdCalibration(SOURCE, "stac", 8, 0.4, None, (1, 2, 3), (0.1, 0.2, 0.3), (True,) * 3)
         save_gate(directory, calibration)
         assert open_gate(directory, SOURCE, NEW)[0] == calibration
         assert not (directory / "gate.json").exists()

@@ -6,26 +6,38 @@ import math
 import numpy as np
 import pytest
 
+from robolearn.trust.calibrated_gate import BandCalibration, ThresholdCalibration
 from robolearn.trust.certificate import VERSION, Certificate, Source
-from robolearn.trust.gate import Gate, GateCalibration
+from robolearn.trust.conformal.bands import CONSTANT, Form
+from robolearn.trust.gate import Gate
 from robolearn.types import Trajectory
 
 SOURCE = Source("weights", "envs:robolearn/Avoid-v0", "options")
+ONE, TWO = np.zeros(1, int), np.zeros(2, int)
 
 
 def test_it_starts_above_the_threshold_and_ends_at_the_release():
     gate = Gate("stac", 16, threshold=2.0, release=1.0)
     scores, intervening, decisions = [1.5, 2.0, 2.1, 1.5, 1.1, 1.0, 1.5], np.array([False]), []
     for score in scores:
-        intervening = gate.intervenes(np.array([score]), intervening)
+        intervening = gate.intervenes(np.array([score]), intervening, ONE)
         decisions.append(bool(intervening[0]))
     assert decisions == [False, False, True, True, True, False, False]
 
 
 def test_nan_starts_an_intervention_and_does_not_end_one():
     gate = Gate("stac", 16, threshold=math.inf, release=math.inf)
-    assert gate.intervenes(np.full(2, math.nan), np.array([False, True])).all()
-    assert not gate.intervenes(np.full(2, math.inf), np.array([False, True])).any()
+    assert gate.intervenes(np.full(2, math.nan), np.array([False, True]), TWO).all()
+    assert not gate.intervenes(np.full(2, math.inf), np.array([False, True]), TWO).any()
+
+
+def test_a_band_judges_by_the_replanning_and_holds_its_last_step():
+    gate = Gate("stac", 16, threshold=2.0, release=1.0, form=Form((0.0, 10.0), (1.0, 5.0)))
+    assert gate.form.limits(gate.threshold) == (2.0, 20.0)
+    scores, steps = np.array([3.0, 3.0, 20.0, 20.1, 20.1, math.nan]), np.array([0, 1, 1, 1, 7, 0])
+    calm = np.zeros(6, bool)
+    assert gate.intervenes(scores, calm, steps).tolist() == [True, False, False, True, True, True]
+    assert gate.intervenes(np.array([1.5, 1.5]), np.array([True, True]), np.array([0, 1])).tolist() == [True, False]
 
 
 def test_a_release_above_the_threshold_is_refused():
@@ -37,7 +49,7 @@ def known(peaks, success=None, alpha=0.1, beta=None):
     """A calibration on episodes with these largest scores."""
     peaks = tuple(map(float, peaks))
     success = (True,) * len(peaks) if success is None else tuple(success)
-    return GateCalibration(SOURCE, "stac", 16, alpha, beta, tuple(range(len(peaks))), peaks, success)
+    return ThresholdCalibration(SOURCE, "stac", 16, alpha, beta, tuple(range(len(peaks))), peaks, success)
 
 
 @pytest.fixture
@@ -49,15 +61,15 @@ def calibration():
 
 def test_the_threshold_is_the_rank_statistic_of_the_successes(calibration):
     gate = calibration.derive_gate()
-    peaks = np.sort([p for p, s in zip(calibration.peaks, calibration.success, strict=True) if s])
+    peaks = np.sort([p for p, s in zip(calibration.scores, calibration.success, strict=True) if s])
     assert gate.threshold == peaks[math.ceil(0.9 * (len(peaks) + 1)) - 1]
     assert gate.release == peaks[math.ceil(0.5 * (len(peaks) + 1)) - 1]
     assert (gate.score, gate.num_samples) == ("stac", 16)
 
 
 def test_failures_do_not_move_the_threshold(calibration):
-    peaks = tuple(p if s else 100.0 for p, s in zip(calibration.peaks, calibration.success, strict=True))
-    assert dataclasses.replace(calibration, peaks=peaks).derive_gate() == calibration.derive_gate()
+    peaks = tuple(p if s else 100.0 for p, s in zip(calibration.scores, calibration.success, strict=True))
+    assert dataclasses.replace(calibration, scores=peaks).derive_gate() == calibration.derive_gate()
 
 
 def test_too_few_successes_are_refused():
@@ -90,7 +102,12 @@ def test_false_alarms_are_those_of_the_beta_law():
         peaks = rng.standard_normal((60, 12)).max(1)
         gate = known(peaks).derive_gate()
         new = rng.standard_normal((200, 12))
-        alarms.append(gate.intervenes(new.ravel(), np.zeros(new.size, bool)).reshape(new.shape).any(1).mean())
+        alarms.append(
+            gate.intervenes(new.ravel(), np.zeros(new.size, bool), np.zeros(new.size, int))
+            .reshape(new.shape)
+            .any(1)
+            .mean()
+        )
     assert np.mean(alarms) == pytest.approx(1 - 55 / 61, abs=4 * 0.045 / 20)
 
 
@@ -177,8 +194,8 @@ def test_other_options_are_let_pass_but_not_covered(calibration, changes, gap):
     ("changes", "message"),
     [
         ({"seeds": (0,) * 100}, "an episode is there twice"),
-        ({"success": (True,) * 99}, "100 seeds, 100 peaks and 99 successes"),
-        ({"peaks": (0.0, math.nan) * 50}, "50 of 100 calibration scores are NaN"),
+        ({"success": (True,) * 99}, "100 seeds, 100 scores and 99 successes"),
+        ({"scores": (0.0, math.nan) * 50}, "50 of 100 calibration scores are NaN"),
     ],
 )
 def test_odd_calibrations_are_refused(calibration, changes, message):
@@ -195,10 +212,80 @@ def trajectory(scores, success, seed=0):
 
 def test_an_episode_counts_by_its_largest_score():
     trajectories = [trajectory([0.1, 0.7, 0.2], True, 5), trajectory([0.3], False, 9)]
-    found = GateCalibration.of(trajectories, SOURCE, "stac", 16, 0.2, 0.3)
-    assert found == GateCalibration(SOURCE, "stac", 16, 0.2, 0.3, (5, 9), (0.7, 0.3), (True, False))
+    found = ThresholdCalibration.of(trajectories, SOURCE, "stac", 16, 0.2, 0.3)
+    assert found == ThresholdCalibration(SOURCE, "stac", 16, 0.2, 0.3, (5, 9), (0.7, 0.3), (True, False))
 
 
 def test_nan_scores_cannot_be_calibrated_on():
     with pytest.raises(ValueError, match="1 of 2 calibration scores are NaN"):
-        GateCalibration.of([trajectory([0.1, math.nan], True, 1), trajectory([0.3], True)], SOURCE, "stac", 16, 0.1)
+        ThresholdCalibration.of(
+            [trajectory([0.1, math.nan], True, 1), trajectory([0.3], True)], SOURCE, "stac", 16, 0.1
+        )
+
+
+def episodes(rng, n):
+    """Scores that grow over episodes of 5 to 30 replannings."""
+    lengths = rng.integers(5, 31, n)
+    return tuple(
+        tuple((np.arange(k) * 0.2 + (0.1 + 0.02 * np.arange(k)) * rng.standard_normal(k)).tolist()) for k in lengths
+    )
+
+
+def band(rng, n=80, failures=0, alpha=0.1, beta=None):
+    scores = (*episodes(rng, n), *(tuple(s + 3 for s in one) for one in episodes(rng, failures)))
+    success = (True,) * n + (False,) * failures
+    return BandCalibration(SOURCE, "stac", 16, alpha, beta, tuple(range(n + failures)), scores, success)
+
+
+def test_a_band_keeps_its_promise_and_follows_the_score():
+    """100 draws of 40 + 40 calibration and 50 new episodes: 4 of 41 in the mean, that of Beta(4, 37)."""
+    rng, rates = np.random.default_rng(2), []
+    for _ in range(100):
+        gate, new = band(rng).derive_gate(), episodes(rng, 50)
+        steps, scores = np.concatenate([np.arange(len(one)) for one in new]), np.concatenate(new)
+        alarmed = gate.intervenes(scores, np.zeros(len(scores), bool), steps)
+        rates.append(np.logical_or.reduceat(alarmed, np.flatnonzero(steps == 0)).mean())
+    assert np.mean(rates) == pytest.approx(4 / 41, abs=4 * np.std(rates) / math.sqrt(100))
+    limits = gate.form.limits(gate.threshold)
+    assert limits[0] < 2 < 3 < limits[15]
+
+
+def test_a_band_is_derived_from_successes_alone_and_each_half_has_one_use():
+    asked = band(np.random.default_rng(0))
+    gate, scores = asked.derive_gate(), asked.scores
+    assert gate.form == Form.of(scores[::2], 0.1) != CONSTANT
+    heights = [gate.form.heights(np.array(one), np.arange(len(one))).max() for one in scores[1::2]]
+    assert gate.threshold == np.sort(heights)[math.ceil(0.9 * 41) - 1]
+    assert gate.release == np.sort(heights)[math.ceil(0.5 * 41) - 1]
+    more = dataclasses.replace(
+        asked,
+        seeds=tuple(range(83)),
+        scores=((99.0,), *scores, (98.0, 1.0), (97.0,)),
+        success=(False, *asked.success, False, False),
+    )
+    assert more.derive_gate() == gate
+    assert len(more.failures) == 3
+    certificate = more.certify({})
+    assert certificate.num_calibration == 40
+    assert "above its band" in certificate.claim
+
+
+def test_a_band_may_promise_something_of_misses():
+    asked = band(np.random.default_rng(0), failures=60, beta=0.2)
+    gate = asked.derive_gate()
+    assert (asked.failures <= gate.threshold).mean() <= 0.2
+    with pytest.raises(ValueError, match="keeps both promises"):
+        dataclasses.replace(asked, success=tuple(i % 2 == 0 for i in range(140))).derive_gate()
+
+
+@pytest.mark.parametrize(("n", "message"), [(0, "0 calibration scores"), (17, "8 calibration scores .* at least 9")])
+def test_a_band_of_too_few_successes_is_refused(n, message):
+    with pytest.raises(ValueError, match=message):
+        band(np.random.default_rng(0), n, failures=5).derive_gate()
+
+
+def test_a_band_takes_every_score_of_an_episode():
+    asked = BandCalibration.of([trajectory([0.1, 0.7, 0.2], True, 5)], SOURCE, "stac", 16, 0.2)
+    assert (asked.seeds, asked.scores) == ((5,), ((0.1, 0.7, 0.2),))
+    with pytest.raises(ValueError, match="1 of 1 calibration scores are NaN"):
+        BandCalibration.of([trajectory([0.1, math.nan, 0.2], True, 5)], SOURCE, "stac", 16, 0.2)

@@ -12,10 +12,10 @@ from robolearn.policies.flow import FlowConfig
 from robolearn.report.page import _gate_cards
 from robolearn.report.terminal import format_table
 from robolearn.rollout.metrics import summarize
+from robolearn.trust.calibrated_gate import ThresholdCalibration
 from robolearn.trust.calibrated_set import calibrate_again, choosing
 from robolearn.trust.conformal.thresholds import exceeding_spread
 from robolearn.trust.files import save_gate, save_set
-from robolearn.trust.gate import GateCalibration
 from robolearn.trust.guard import Guard
 from robolearn.trust.summary import Promise
 from robolearn.types import INTERVENING
@@ -40,7 +40,7 @@ def opened(tmp_path, make_policy):
     def make(gate_source=None, set_of=None, source=SOURCE, fallback="hold"):
         if gate_source is not None:
             episodes = (tuple(range(30)), tuple(np.arange(30.0)), (True,) * 30)
-            save_gate(tmp_path / "gate", GateCalibration(gate_source, "stac", 8, 0.2, None, *episodes))
+            save_gate(tmp_path / "gate", ThresholdCalibration(gate_source, "stac", 8, 0.2, None, *episodes))
         if set_of is not None:
             save_set(tmp_path / "tube", set_of)
         kinds = {"gate": gate_source is not None, "safety_set": set_of is not None}

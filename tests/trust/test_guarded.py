@@ -12,6 +12,7 @@ from robolearn.rollout.controller import Controller
 from robolearn.rollout.environments import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.trust.conformal.bands import CONSTANT, Form
 from robolearn.trust.gate import Gate
 from robolearn.trust.guarded import GuardedController
 from robolearn.trust.monitor import Monitor
@@ -131,8 +132,8 @@ class Scripted(Monitor):
         self.forgotten.append(slots.tolist())
 
 
-def scripted(scores, fallback="hold", **choices):
-    gate = Gate("stac", 8, threshold=2.0, release=1.0)
+def scripted(scores, fallback="hold", form=CONSTANT, **choices):
+    gate = Gate("stac", 8, threshold=2.0, release=1.0, form=form)
     monitor = Scripted(scores)
     return monitor, GuardedController(
         Stub(upwards), 1, EXECUTION, seed=0, monitor=monitor, gate=gate, fallback=fallback, **choices
@@ -147,6 +148,15 @@ def test_an_intervention_lasts_until_the_release_and_the_next_episode_begins_wit
     assert controller.signals(0)[INTERVENING].tolist() == [False, True]
     assert controller.signals(0)["stac"].tolist() == [1.5, 2.5]
     assert monitor.begun == [([0], [0]), ([0], [7])]
+
+
+def test_a_band_follows_the_replannings_of_each_episode():
+    """The same score alarms at the first replanning and not at the later ones, where 10 more is usual."""
+    _, controller = scripted([3.0, 3.0, 12.5, 3.0, 3.0], form=Form((0.0, 10.0), (1.0, 1.0)))
+    drive(controller, 6)
+    assert controller.signals(0)[INTERVENING].tolist() == [True, False, True]
+    drive(controller, 4, episode=7)
+    assert controller.signals(0)[INTERVENING].tolist() == [True, False]
 
 
 @pytest.mark.parametrize(("fallback", "forgets"), [("hold", True), ("retreat", True), ("watch", False)])
@@ -191,9 +201,10 @@ def within_set(episode, candidates=4, fallback="hold", **choices):
 
 def test_no_inadmissible_candidate_is_executed():
     """Of four candidates about two go left, also the first one; nearest to the rest of the last plan may be these."""
-    shares = []
-    for episode in range(30):
+    shares, stops = [], 0
+    for episode in range(60):
         actions, signals, stopped = within_set(episode)
+        stops += stopped
         assert stopped == (signals["admissible"][0] == 0)
         if not stopped:
             np.testing.assert_allclose(actions, 0.05, atol=1e-6)
@@ -201,16 +212,21 @@ def test_no_inadmissible_candidate_is_executed():
         shares.append(signals["admissible"])
     found = np.concatenate(shares)
     assert set(found) == {0, 0.25, 0.5, 0.75, 1}
+    assert stops == 3
 
 
 @pytest.mark.parametrize("budget", [None, 0])
 def test_where_nothing_is_admissible_no_budget_ends_the_intervention(budget):
-    """One candidate each: it goes left in half of the plans, and then the last action is held."""
+    """One candidate each: it goes left in half of the plans, and then the last action is held, if there is one."""
+    ends = []
     for episode in range(10):
         actions, signals, stopped = within_set(episode, candidates=1, budget=budget)
         assert set(signals["admissible"]) <= {0.0, 1.0}
+        assert stopped == (signals["admissible"][0] == 0)
         if not stopped:
             np.testing.assert_allclose(actions, 0.05, atol=1e-6)
+        ends.append(bool(stopped))
+    assert set(ends) == {True, False}
 
 
 @pytest.fixture

@@ -94,6 +94,7 @@ def test_tubes_hold_in_new_episodes(ahead):
     [
         ({"key": "keypoint"}, r"no vector 'keypoint' is observed; there are: state"),
         ({"position": (0, 4)}, r"must be numbers of 'state', 0 .. 3"),
+        ({"position": (0, 0)}, r"names a number of 'state' twice"),
         ({"alpha": 0.01}, r"at least 99 are needed"),
     ],
 )

@@ -5,7 +5,8 @@
 
 The two halves are disjoint, which the guarantee needs: P(some step of a new episode is above mean + h sigma) <= alpha
 for episodes exchangeable with those of calibration. Calibrated on successes it bounds false alarms, and says nothing
-of misses.
+of misses. `Band` is for episodes of equal length; `Form`, which episodes of any lengths give, is held at its last step
+for those that go on.
 
 Source: Diquigiovanni, Fontana and Vantini 2022, arXiv:2102.06746; its one-sided form as in Xu et al. 2025,
 arXiv:2503.08558, with the rank instead of an interpolated quantile.
@@ -14,6 +15,8 @@ arXiv:2503.08558, with the rank instead of an interpolated quantile.
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,9 +92,64 @@ def fit_band(
 def modulation(scores: Float[np.ndarray, "e t"], alpha: float) -> Float[np.ndarray, " t"]:
     """Largest deviation from the mean per step, among the share 1 - alpha of the episodes that deviate least."""
     deviation = np.abs(scores - scores.mean(0))
+    return deviation[_near(deviation, alpha)].max(0) + FLOOR
+
+
+@dataclass(frozen=True)
+class Form:
+    """Course of a band of any length; without arguments that of a constant limit.
+
+    Attributes:
+        centre: Mean score at each step, from the last one on the same.
+        scale: Modulation at each step, above 0, likewise.
+    """
+
+    centre: tuple[float, ...] = (0.0,)
+    scale: tuple[float, ...] = (1.0,)
+
+    @classmethod
+    def of(cls, episodes: Sequence[Sequence[float]], alpha: float) -> Form:
+        """From episodes of different lengths, up to the step that half of them reach: few would give it no scale.
+
+        The same to the last bit on every machine.
+
+        Args:
+            episodes: Scores of each; used for nothing else.
+            alpha: In (0, 1); the share 1 - alpha of the episodes that deviate least gives the scale.
+
+        Raises:
+            ValueError: There is no episode, one has no step, or a score is not finite.
+        """
+        lengths = np.array([len(scores) for scores in episodes])
+        if not len(lengths) or not lengths.min() or not all(map(math.isfinite, (s for one in episodes for s in one))):
+            raise ValueError("the form of a band needs episodes of finite scores, at least one of at least one step")
+        steps = int(np.sort(lengths)[len(lengths) // 2])
+        there = np.arange(steps) < lengths[:, None]
+        scores = np.array([[*one[:steps], *[0.0] * (steps - len(one))] for one in episodes])
+        centre = [math.fsum(scores[on, t]) / int(on.sum()) for t, on in enumerate(there.T)]
+        deviation = np.where(there, np.abs(scores - centre), 0.0)
+        near = _near(deviation, alpha)
+        scale = np.where(there[near].any(0), deviation[near].max(0), deviation.max(0)) + FLOOR
+        return cls(tuple(centre), tuple(scale.tolist()))
+
+    def heights(self, scores: Float[np.ndarray, " s"], steps: Int[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
+        """How high scores are at these steps, in units of the scale there."""
+        at = np.minimum(steps, len(self.centre) - 1)
+        return (scores - np.array(self.centre)[at]) / np.array(self.scale)[at]
+
+    def limits(self, height: float) -> tuple[float, ...]:
+        """Scores of that height at each step, the last from then on."""
+        return tuple((np.array(self.centre) + height * np.array(self.scale)).tolist())
+
+
+CONSTANT = Form()
+
+
+def _near(deviation: Float[np.ndarray, "e t"], alpha: float) -> Bool[np.ndarray, " e"]:
+    """The share 1 - alpha of the episodes that deviate least."""
     worst = deviation.max(1)
-    k = min(rank(len(scores), alpha), len(scores))
-    return deviation[worst <= np.partition(worst, k - 1)[k - 1]].max(0) + FLOOR
+    k = min(rank(len(deviation), alpha), len(deviation))
+    return worst <= np.partition(worst, k - 1)[k - 1]
 
 
 def first_alarm(alarms: Bool[np.ndarray, "e t"]) -> Int[np.ndarray, " e"]:

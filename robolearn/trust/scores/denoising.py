@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.policies.diffusion import Diffusion
+from robolearn.policies.draws import Draws
 from robolearn.policies.ensemble import Ensemble
-from robolearn.policies.family import Draws, Family
+from robolearn.policies.family import Chunks, Family
 from robolearn.policies.flow import Flow
 from robolearn.policies.flowmap import FlowMap
 from robolearn.policies.mixture import Mixture
@@ -60,16 +61,9 @@ def denoising_loss(
     """
     player, mask = _denoiser(policy), torch.ones(chunks.shape[:2], dtype=torch.bool, device=chunks.device)
     batch = policy.turned(Batch(obs, chunks, mask), {})
-    cond, actions = policy.encode(batch.obs), policy.normalizer.normalize("action", batch.actions)
+    data = Chunks(policy.normalizer.normalize("action", batch.actions), policy.encode(batch.obs), mask)
     num_draws = len(next(iter(draws.values())))
-
-    def repeated(x: Tensor, i: int) -> Tensor:
-        return x[i : i + 1].expand(num_draws, *x.shape[1:])
-
-    def row_loss(i: int) -> Tensor:
-        return policy.family.loss(repeated(actions, i), repeated(cond, i), repeated(mask, i), draws, player=player)[0]
-
-    return torch.stack([row_loss(i) for i in range(len(chunks))])
+    return torch.stack([policy.family.loss(data[[i] * num_draws], draws, player=player)[0] for i in range(len(data))])
 
 
 def _denoiser(policy: Policy) -> str:

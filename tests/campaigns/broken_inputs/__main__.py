@@ -92,7 +92,7 @@ def campaign(kinds: list[str], number: int, seed: int, folder: Path) -> dict[str
 
 
 def main() -> None:
-    """Run the campaign and write its counts."""
+    """Run the campaign and write its counts beside those of other seeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--number", type=int, default=200, help="cases of each kind")
     parser.add_argument("--kinds", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
@@ -104,7 +104,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="broken-") as folder:
         found = campaign(args.kinds, 3 if args.dry_run else args.number, args.seed, Path(folder))
     if not args.dry_run:
-        write_json(args.out, found)
+        counted = json.loads(args.out.read_text())["seeds"] if args.out.exists() else {}
+        write_json(args.out, {"seeds": {**counted, str(args.seed): found}})
     print(json.dumps({"total": found["total"], "kinds": found["kinds"]}, indent=2))
 
 

@@ -6,6 +6,7 @@ import torch
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.diffusion import DiffusionConfig
+from robolearn.policies.family import Chunks
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.flowmap import FlowMapConfig
 from robolearn.policies.gan import GanConfig
@@ -39,7 +40,7 @@ def test_rows_do_not_mix_and_their_mean_is_the_familys_loss(make_policy, family)
     rows = [x.repeat_interleave(5, dim=0) for x in (actions, cond, torch.ones(3, 4).bool())]
     player = DENOISERS[type(policy.family)]
     total, _ = policy.family.loss(
-        *rows, {k: v.repeat(3, *[1] * (v.dim() - 1)) for k, v in draws.items()}, player=player
+        Chunks(*rows), {k: v.repeat(3, *[1] * (v.dim() - 1)) for k, v in draws.items()}, player=player
     )
     torch.testing.assert_close(found.mean(), total.detach())
     assert found.std() > 0
@@ -58,7 +59,7 @@ def train(cfg, dropout=0.0, steps=300):
         state = torch.rand(64, 1, 1, generator=draws)
         arguments = state.expand(64, 4, 1), policy.encode({"state": state}), torch.ones(64, 4).bool()
         optimizer.zero_grad()
-        policy.family.loss(*arguments, policy.family.draws(64, generator=draws))[0].backward()
+        policy.family.loss(Chunks(*arguments), policy.family.draws(64, generator=draws))[0].backward()
         optimizer.step()
     return policy.eval()
 

@@ -49,13 +49,13 @@ PACKAGE = """
 
 
 @pytest.fixture
-def registered(tmp_path, monkeypatch):
+def registered(tmp_path, monkeypatch, scores_of_before):
     """Two scores of somebody else's package."""
     (tmp_path / "others_scores.py").write_text(textwrap.dedent(PACKAGE))
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module("others_scores")
     yield tmp_path
-    del sys.modules["others_scores"], SCORES["stillness"], SCORES["from-the-mean"]
+    del sys.modules["others_scores"]
 
 
 def test_scores_from_outside_are_fitted_kept_and_watched_like_others(registered, make_policy):

@@ -1,14 +1,10 @@
-"""Two choices of training, measured in closed loop: whether padding counts, and the learning rate of each backbone.
-
-    python benchmarks/padding_and_rates.py --out DIR [--units 'padding/*' 'rates/*/unet/*'] [--part 1/2]
-        [--workers 12] [--device cuda] [--minutes 9]
-    python benchmarks/padding_and_rates.py --out DIR --dry-run
+"""Trainings with their episodes.
 
 A unit is one training and its episodes, such as padding/push/flow/held/0 or rates/insert/unet/3e-4/2; the last number
 is the training seed. Every finished unit is a line of DIR/units.jsonl, and what is there is not done again. Seeds come
 in turn, so that what is finished early compares all choices. Demonstrations are collected into DIR first (and nothing
 else is done with --minutes 0). Processes share the device; to use both a GPU and the cores beside it, collect, then
-start two commands with different units. What came out is put together by padding_and_rates_summary.py.
+start two commands with different units.
 
 All units of a task start their episodes from the same initial states, which no other result uses.
 """
@@ -30,10 +26,9 @@ from typing import Any
 import numpy as np
 
 from robolearn import seeds
-from robolearn.config import to_json
+from robolearn.config import read_json, to_json
 from robolearn.data.collect import collect
 from robolearn.data.windows import Padding
-from robolearn.errors import user_errors
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.family import FamilyConfig
@@ -158,7 +153,11 @@ def run_unit(unit: Unit, folder: Path, size: Size, device_name: str) -> dict[str
 
 
 def read_units(path: Path) -> list[dict[str, Any]]:
-    """What is finished; a line that a kill has cut is not."""
+    """What is finished; a line that a kill has cut is not. Of a report, all that it was made of."""
+    if path.suffix == ".json":
+        report = read_json(path)
+        units = {name: [int(digit) for digit in success] for name, success in report["units"].items()}
+        return [{"unit": name, "size": report["size"], "success": success} for name, success in units.items()]
     lines = path.read_text().splitlines() if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("}")]
 
@@ -175,9 +174,10 @@ def missing(units: list[Unit], folder: Path, size: Size) -> list[Unit]:
     return [unit for unit in units if unit.name not in finished]
 
 
-def train(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Do the chosen units that are missing, several at once."""
     size, began = DRY if args.dry_run else Size(), time.monotonic()
+    args.out.mkdir(parents=True, exist_ok=True)
     for task, env_id in TASKS.items():
         collect(env_id, size.demonstrations, args.out / f"{task}.zarr")
     part, parts = map(int, args.part.split("/"))
@@ -209,23 +209,3 @@ def describe(result: dict[str, Any]) -> str:
     """A line for people."""
     times = f"trained in {result['train_s']:.0f} s, rolled out in {result['rollout_s']:.0f} s"
     return f"{result['unit']:36} success {np.mean(result['success']):.3f}  {times}"
-
-
-def main() -> None:
-    """Parse and do it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of demonstrations and results")
-    parser.add_argument("--units", nargs="+", default=["*"], help="patterns of names; all by default")
-    parser.add_argument("--part", default="1/1", help="i/n: every n-th of them, from the i-th on")
-    parser.add_argument("--workers", type=int, default=1, help="units at once")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no unit after so many")
-    parser.add_argument("--dry-run", action="store_true", help="a few steps and episodes of each kind of unit")
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    train(args)
-
-
-if __name__ == "__main__":
-    with user_errors():
-        main()

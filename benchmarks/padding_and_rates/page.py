@@ -1,8 +1,6 @@
-"""Put together what padding_and_rates.py measured: tables with intervals, and what is decided by them.
+"""What is decided by the units, and the page: tables with intervals.
 
-    python -m benchmarks.padding_and_rates_summary UNITS.jsonl [MORE.jsonl] --out docs/results/training
-
-writes OUT.json and OUT.md. Success is a mean over training seeds and initial states, its interval over both; choices
+Success is a mean over training seeds and initial states, its interval over both; choices
 are compared in pairs of the same seeds and states. Rules, fixed before a result was seen:
 
 * a difference is *shown* if its interval lies above zero, *missed* if below, *not shown* otherwise; of one training
@@ -17,7 +15,6 @@ Only training seeds that all choices of a comparison have are used.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 from collections.abc import Sequence
@@ -26,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.padding_and_rates import DENOISERS, PADDINGS, PRESENT_RATE, RATES, TASKS, read_units
-from robolearn.config import to_json, write_json
-from robolearn.errors import user_errors
+from benchmarks.padding_and_rates.units import DENOISERS, PADDINGS, PRESENT_RATE, RATES, TASKS, read_units
+from benchmarks.tables import table
+from robolearn.config import read_json, to_json, write_json
 from robolearn.policies.registry import BACKBONES
 from robolearn.stats.bootstrap import grouped_mean
 from robolearn.stats.value import Estimate
@@ -116,11 +113,10 @@ def text(number: dict[str, Any], sign: str = "") -> str:
     return format(Estimate(*(number[key] for key in ("value", "low", "high", "n"))), f"{sign}.3f")
 
 
-def table(study: dict[str, Any], choices: Sequence[str], base: str) -> list[str]:
-    """Lines of markdown: success of every choice, and its difference from one of them."""
+def comparison(study: dict[str, Any], choices: Sequence[str], base: str) -> str:
+    """Success of every choice, and its difference from one of them."""
     others = [choice for choice in choices if choice != base]
-    header = ["", "task", "seeds", *choices, *(f"{choice} - {base}" for choice in others)]
-    lines = [header, ["---"] * len(header)]
+    lines = []
     for model, found in study["models"].items():
         for task, row in found["tasks"].items():
             differences = [f"{text(row['difference'][c], '+')} {row['difference'][c]['verdict']}" for c in others]
@@ -130,7 +126,7 @@ def table(study: dict[str, Any], choices: Sequence[str], base: str) -> list[str]
         if "together" in found:
             together = [f"{text(found['together'][c], '+')} {found['together'][c]['verdict']}" for c in others]
             lines.append([model, "together", "", *[""] * len(choices), *together])
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join(table(["", "task", "seeds", *choices, *(f"{choice} - {base}" for choice in others)], lines))
 
 
 def page(report: dict[str, Any]) -> str:
@@ -139,48 +135,45 @@ def page(report: dict[str, Any]) -> str:
     hardware, commits = "; ".join(report["hardware"]), ", ".join(report["commits"])
     parts = [
         "# Results: padding and learning rates",
-        "`benchmarks/padding_and_rates.py` trained and rolled out; `benchmarks/padding_and_rates_summary.py`\n"
-        f"made this page. Success from {size['episodes']} initial states, the same for all; intervals of 95 % over\n"
-        "training seeds and initial states together, differences paired. The rules of the verdicts stand in the\n"
-        f"second script and were fixed before a result was seen. {hardware}; commit {commits}.",
+        "`python -m benchmarks.padding_and_rates run` trained and rolled out; `python -m\n"
+        "benchmarks.padding_and_rates page` made this page. Success from "
+        f"{size['episodes']} initial states, the same\n"
+        "for all; intervals of 95 % over training seeds and initial states together, differences paired. The\n"
+        "rules of the verdicts stand in `benchmarks/padding_and_rates/page.py` and were fixed before a result\n"
+        f"was seen. {hardware}; commit {commits}.",
     ]
     if any(found["tasks"] for found in padding["models"].values()):
         parts += [
             f"## Padding: {size['steps']['padding']:,} steps, MLP",
-            "\n".join(table(padding, PADDINGS, "masked")),
+            comparison(padding, PADDINGS, "masked"),
             f"Default: {padding['default']}.",
         ]
     if rates["models"]:
         defaults = ", ".join(f"{model} {found['default']}" for model, found in rates["models"].items())
         parts += [
             f"## Learning rates: {size['steps']['rates']:,} steps, flow",
-            "\n".join(table(rates, list(RATES), PRESENT_RATE)),
+            comparison(rates, list(RATES), PRESENT_RATE),
             f"Defaults: {defaults}.",
         ]
     return "\n\n".join(parts) + "\n"
 
 
-def main() -> None:
-    """Read, decide, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("units", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path, required=True, help="path of the .json and .md, without suffix")
-    args = parser.parse_args()
-    success, units = read(args.units)
+def write(paths: Sequence[Path], out: Path) -> None:
+    """Decide, and write OUT.json and OUT.md; units that come from a report keep what it says of where they ran."""
+    success, units = read(paths)
+    reports = [read_json(path) for path in paths if path.suffix == ".json"]
+    facts = {
+        plural: sorted(
+            {unit["facts"][name] for unit in units if "facts" in unit}.union(*(report[plural] for report in reports))
+        )
+        for plural, name in (("hardware", "hardware"), ("versions", "versions"), ("commits", "commit"))
+    }
     report = {
         "size": units[0]["size"],
-        "hardware": sorted({unit["facts"]["hardware"] for unit in units}),
-        "versions": sorted({unit["facts"]["versions"] for unit in units}),
-        "commits": sorted({unit["facts"]["commit"] for unit in units}),
+        **facts,
         "padding": decide_padding(success),
         "rates": decide_rates(success),
         "units": {unit["unit"]: "".join(map(str, unit["success"])) for unit in units},
     }
-    write_json(args.out.with_suffix(".json"), report)
-    args.out.with_suffix(".md").write_text(page(report))
-    print(page(report))
-
-
-if __name__ == "__main__":
-    with user_errors():
-        main()
+    write_json(out.with_suffix(".json"), report)
+    out.with_suffix(".md").write_text(page(report))

@@ -1,4 +1,4 @@
-"""Cells and tables of the page."""
+"""Cells and tables of pages of results."""
 
 from __future__ import annotations
 

@@ -1,0 +1,88 @@
+"""What the measurements share: their options, the file of their numbers, policies without data, times taken in turn."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robolearn import seeds
+from robolearn.config import write_json
+from robolearn.data.normalizer import Normalizer
+from robolearn.data.windows import Windows
+from robolearn.nets.mlp import MLPConfig
+from robolearn.policies.policy import Policy, PolicyConfig
+from robolearn.policies.registry import BackboneConfig, FamilyConfig
+from robolearn.report.facts import machine_facts
+
+ACTION, OBS_HORIZON, ACTION_HORIZON = 2, 2, 16
+CPU = torch.device("cpu")
+
+
+def options(doc: str | None, **out: Any) -> argparse.ArgumentParser:
+    """Those that every measurement has: --dry-run, and --out FILE, of which more can be said."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="JSON file for all numbers", **out)
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
+    return parser
+
+
+def keep(out: Path | None, found: Mapping[str, Any]) -> None:
+    """Write numbers with how and where they were measured, if they are wanted."""
+    if out:
+        facts = {"command": shlex.join(["python", *sys.orig_argv[1:]]), **machine_facts("cpu")}
+        write_json(out, {**found, **facts})
+
+
+def make_policy(
+    family: FamilyConfig, backbone: BackboneConfig | None = None, *, state: int = 4, seed: int = seeds.FIXED
+) -> Policy:
+    """A policy with random weights, on the default MLP if nothing else is said."""
+    torch.manual_seed(seed)
+    shapes = {"state": (state,)}
+    cfg = PolicyConfig(family, backbone or MLPConfig(), shapes, ACTION, OBS_HORIZON, ACTION_HORIZON)
+    return Policy(cfg, Normalizer({**shapes, "action": (ACTION,)}))
+
+
+def make_windows(state: int = 4, *, episodes: int = 50, length: int = 100, device: torch.device = CPU) -> Windows:
+    """Random demonstrations."""
+    generator = torch.Generator().manual_seed(seeds.FIXED)
+    obs = torch.rand(episodes * length, state, generator=generator) * 2 - 1
+    actions = torch.rand(episodes * length, ACTION, generator=generator) * 2 - 1
+    ends = list(range(length, episodes * length + 1, length))
+    return Windows({"state": obs}, actions, ends, OBS_HORIZON, ACTION_HORIZON, device=device)
+
+
+def in_turn(
+    cases: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    calls: int = 1,
+    clock: Callable[[], float] = time.process_time,
+    prepare: Callable[[str], object] = lambda _: None,
+) -> dict[str, list[float]]:
+    """Seconds of a call of each case in each round, so that a busy machine slows all alike.
+
+    Args:
+        cases: What is timed.
+        rounds: After one call of each to warm up.
+        calls: Of each in a round.
+        clock: CPU time, or time.perf_counter.
+        prepare: Called with a case's name before its round, untimed.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(rounds + 1):
+        for name, case in cases.items():
+            prepare(name)
+            started = clock()
+            for _ in range(calls if number else 1):
+                case()
+            if number:
+                seconds[name].append((clock() - started) / calls)
+    return seconds
