@@ -127,7 +127,7 @@ def all_commands() -> list[str]:
     for path in sorted((ROOT / "docs" / "results").glob("*.json")):
         found += recorded(json.loads(path.read_text()))
     # What stands for something else, and runs that have to be there.
-    return sorted({command for command in found if not re.search(r"\[|\.\.\.|--resume", command)})
+    return sorted({command for command in found if not re.search(r"\[|\.\.\.|--resume|STUDY", command)})
 
 
 class Parsed(BaseException):

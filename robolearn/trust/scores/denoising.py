@@ -62,8 +62,9 @@ def denoising_loss(
     player, mask = _denoiser(policy), torch.ones(chunks.shape[:2], dtype=torch.bool, device=chunks.device)
     batch = policy.turned(Batch(obs, chunks, mask), {})
     data = Chunks(policy.normalizer.normalize("action", batch.actions), policy.encode(batch.obs), mask)
-    num_draws = len(next(iter(draws.values())))
-    return torch.stack([policy.family.loss(data[[i] * num_draws], draws, player=player)[0] for i in range(len(data))])
+    # Row i of these is (i, i, ...): an index that is made where the data is waits for no device.
+    rows = torch.arange(len(data), device=chunks.device)[:, None].expand(-1, len(next(iter(draws.values()))))
+    return torch.stack([policy.family.loss(data[row], draws, player=player)[0] for row in rows])
 
 
 def _denoiser(policy: Policy) -> str:
