@@ -46,9 +46,10 @@ from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import BACKBONES, FAMILIES, BackboneConfig, FamilyConfig
 from robolearn.report.facts import machine_facts
-from robolearn.rollout.environments import EnvConfig
-from robolearn.rollout.evaluation import evaluate, time_calls
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.latency import time_calls
 from robolearn.rollout.metrics import summarize
 from robolearn.training.assemble import assemble
 from robolearn.training.config import DatasetConfig, TrainConfig

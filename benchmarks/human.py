@@ -24,7 +24,7 @@ from benchmarks.common import keep, options
 from robolearn import seeds
 from robolearn.config import to_json
 from robolearn.policies.policy import Policy
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.policies.registry import BACKBONES as BACKBONES
     from robolearn.policies.registry import FAMILIES as FAMILIES
     from robolearn.report.page import Report as Report
-    from robolearn.rollout.environments import EnvConfig as EnvConfig
+    from robolearn.rollout.env_config import EnvConfig as EnvConfig
     from robolearn.rollout.execution import Execution as Execution
     from robolearn.training.config import DatasetConfig as DatasetConfig
     from robolearn.training.config import TrainConfig as TrainConfig
@@ -45,7 +45,7 @@ HOMES = {
     "DatasetConfig": "training.config",
     "DemoStore": "data.store",
     "DemoWriter": "data.writer",
-    "EnvConfig": "rollout.environments",
+    "EnvConfig": "rollout.env_config",
     "Episode": "types",
     "EvalConfig": "evaluation.config",
     "Execution": "rollout.execution",

@@ -177,7 +177,7 @@ def calibrate(
     from robolearn.policies.ensemble import Ensemble
     from robolearn.report.counting import counting
     from robolearn.report.results import write_partial
-    from robolearn.rollout.environments import EnvConfig
+    from robolearn.rollout.env_config import EnvConfig
     from robolearn.rollout.execution import Execution
     from robolearn.rollout.known import check_known
     from robolearn.training.device import choose_device

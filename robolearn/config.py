@@ -52,11 +52,11 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def from_json(cls: type[T] | types.UnionType, data: Any, registry: Registry, where: str = "") -> T:
+def from_json(cls: type[T], data: Any, registry: Registry, where: str = "") -> T:
     """Build ``cls`` from JSON values.
 
     Args:
-        cls: A frozen dataclass, or a union of registered ones.
+        cls: A frozen dataclass, or a base class of registered ones.
         data: What ``to_json`` returned.
         registry: Names of the classes that may stand in unions.
         where: What the data is, for messages.
@@ -64,7 +64,7 @@ def from_json(cls: type[T] | types.UnionType, data: Any, registry: Registry, whe
     Raises:
         ValueError: An unknown field, a missing one, an unknown ``type`` or a value of the wrong kind.
     """
-    return _build(cls, data, registry, where or getattr(cls, "__name__", "value"))
+    return _build(cls, data, registry, where or cls.__name__)
 
 
 def _build(annotation: Any, data: Any, registry: Registry, where: str) -> Any:

@@ -17,7 +17,7 @@ from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import PolicyConfig
 from robolearn.policies.registry import REGISTRY
 from robolearn.policies.regression import RegressionConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.config import DatasetConfig, TrainConfig
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from robolearn.contract import Facts
 from robolearn.rollout import making
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.making import facts_of, make_envs
 from tests.rollout import bad_envs
 

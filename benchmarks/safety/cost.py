@@ -10,7 +10,7 @@ import torch
 from benchmarks.safety.raw import Raw, save_unit, unit_path
 from benchmarks.safety.study import EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, fitted_at, load, place
 from benchmarks.safety.units import made_on
-from robolearn.rollout.evaluation import measure_latency
+from robolearn.rollout.latency import measure_latency
 from robolearn.trust.calibrate import watch
 from robolearn.trust.gate import Gate
 from robolearn.trust.guard import time_gate

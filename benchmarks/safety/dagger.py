@@ -24,7 +24,7 @@ from benchmarks.safety.watched import find, seeds, watched
 from robolearn.policies.policy import Policy
 from robolearn.rollout.evaluation import evaluate
 from robolearn.training.run import Run
-from robolearn.trust.calibrate import make_guarded
+from robolearn.trust.guarded import make_guarded
 from robolearn.trust.interventions import record_interventions
 
 NUM_TRAININGS = 3

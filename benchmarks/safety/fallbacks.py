@@ -16,10 +16,10 @@ from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, Study, 
 from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, watched
 from robolearn.rollout.evaluation import evaluate
-from robolearn.trust.calibrate import make_guarded
 from robolearn.trust.calibrated_gate import ThresholdCalibration
 from robolearn.trust.certificate import Source
 from robolearn.trust.gate import Gate
+from robolearn.trust.guarded import make_guarded
 
 SCORE = "disagreement"
 FALLBACKS = ("watch", "hold", "replan", "retreat", "expert", "stop")

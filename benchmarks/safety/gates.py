@@ -28,9 +28,8 @@ from benchmarks.safety.watched import find, watched
 from robolearn import seeds
 from robolearn.rollout.evaluation import evaluate
 from robolearn.stats.ranks import roc_auc
-from robolearn.trust.calibrate import make_guarded
 from robolearn.trust.gate import Gate
-from robolearn.trust.guarded import GuardedController
+from robolearn.trust.guarded import GuardedController, make_guarded
 from robolearn.trust.scores.fitted import load_fitted
 from robolearn.types import Array, Trajectory
 

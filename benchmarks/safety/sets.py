@@ -18,7 +18,7 @@ from benchmarks.safety.outcomes import difference, share
 from benchmarks.safety.raw import Episodes, Raw, shortened
 from benchmarks.safety.study import ALPHA, EXECUTION, FIRST, TASKS, Study, load
 from benchmarks.safety.units import Unit
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from robolearn import seeds
 from robolearn.policies.ensemble import Ensemble
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.training.embeddings import embed_demonstrations
 from robolearn.training.run import Run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robolearn.bench.rows import TASKS, Task, choose
 from robolearn.data.demos import Demos
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.known import check_known
 from robolearn.rollout.making import facts_of
 from robolearn.training.config import DatasetConfig, TrainConfig

@@ -17,7 +17,7 @@ from robolearn.bench.rows import Task
 from robolearn.bench.summary import Measured
 from robolearn.config import write_json
 from robolearn.data.demos import Demos
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.known import check_known
 from robolearn.rollout.making import make_envs
 from robolearn.types import Array

@@ -10,8 +10,9 @@ from robolearn import seeds
 from robolearn.bench.measuring import LATENCY_REPEATS
 from robolearn.bench.unit import Unit
 from robolearn.policies.policy import Policy
-from robolearn.rollout.evaluation import evaluate, measure_latency
+from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.latency import measure_latency
 from robolearn.training.run import Run
 
 

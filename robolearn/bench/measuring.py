@@ -14,8 +14,9 @@ from robolearn.bench.heldout import HeldOut
 from robolearn.bench.rows import Setting, Task
 from robolearn.data.demos import Demos
 from robolearn.policies.policy import Policy
-from robolearn.rollout.evaluation import evaluate, measure_latency
+from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.making import facts_of
 from robolearn.training.run import Run
 from robolearn.types import Trajectory

@@ -21,7 +21,7 @@ from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.score import ScoreConfig
 from robolearn.policies.tokens import TokensConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.config import DatasetConfig, TrainConfig
 
 BUDGETS = {"compute": 1.0, "converged": 3.0}

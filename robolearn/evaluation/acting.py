@@ -10,7 +10,7 @@ from robolearn import seeds
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 from robolearn.rollout.controller import Controller
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.training.device import choose_device
 from robolearn.training.run import Run

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robolearn.evaluation.acting import ActConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 
 MAX_EPISODES = 1_000_000
 

@@ -18,8 +18,8 @@ from robolearn.report.results import PAGE_FILE, directory_for_partial, write_res
 from robolearn.report.terminal import format_table
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.evaluation import evaluate as roll_out
-from robolearn.rollout.evaluation import measure_latency
 from robolearn.rollout.known import check_known
+from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import record_videos

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-import torch
-
-from robolearn import seeds
 from robolearn.errors import warn, warned
 from robolearn.policies.policy import Policy
 from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.making import make_envs
 from robolearn.rollout.seeding import find_seed_fault
@@ -120,38 +115,3 @@ def check_after(env: EnvConfig, envs: ChunkedEnvs, trajectories: Sequence[Trajec
 
 def _fault(trajectory: Trajectory) -> str:
     return trajectory.reason.removeprefix("broken: ")
-
-
-@torch.inference_mode()
-def measure_latency(
-    policy: Policy, trajectory: Trajectory, repeats: int = 100, candidates: int = 1
-) -> dict[str, float]:
-    """Time from one observation to one action chunk, or to several candidates in one batch.
-
-    Args:
-        policy: In evaluation mode.
-        trajectory: Supplies the observation but its images.
-        repeats: Timed calls, after ten more to warm up.
-        candidates: Chunks per call.
-
-    Returns:
-        p50_ms, p99_ms, nfe (network evaluations per chunk) and parameters.
-    """
-    generator = torch.Generator(policy.device).manual_seed(seeds.FIXED)
-    rows = np.zeros((candidates, policy.cfg.obs_horizon), int)
-    blank = {k: np.zeros((1, *shape), np.uint8) for k, shape in policy.cfg.obs_shapes.items() if is_image(shape)}
-    obs = {k: torch.from_numpy(v[rows]).float().to(policy.device) for k, v in (trajectory.obs | blank).items()}
-    times = time_calls(lambda: policy.act(obs, policy.family.noise(candidates, generator=generator)).cpu(), repeats)
-    parameters = sum(p.numel() for p in policy.parameters())
-    return {**times, "nfe": policy.family.nfe, "parameters": parameters}
-
-
-def time_calls(call: Callable[[], Any], repeats: int) -> dict[str, float]:
-    """p50_ms and p99_ms of a call, after ten more to warm up."""
-    seconds = []
-    for _ in range(repeats + 10):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    p50, p99 = np.percentile(seconds[10:], [50, 99]) * 1e3
-    return {"p50_ms": float(p50), "p99_ms": float(p99)}

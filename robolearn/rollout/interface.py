@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from gymnasium import spaces
 
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.readings import REAL, FaultError, kind_of, read_array, read_flag, read_mode, read_number
 from robolearn.types import Array, is_image
 
@@ -43,6 +42,21 @@ class Step:
     unstable: bool
 
 
+@runtime_checkable
+class Box(Protocol):
+    """What is used of gymnasium's."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an observation."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of its numbers."""
+        ...
+
+
 @dataclass(frozen=True)
 class Interface:
     """The spaces of an environment, as far as the policy uses them, and how to read what lies in them.
@@ -54,7 +68,7 @@ class Interface:
         num_modes: Solution modes that it tells apart; None where it does not say.
     """
 
-    boxes: dict[str, spaces.Box]
+    boxes: dict[str, Box]
     named: bool
     action_space: Any
     num_modes: int | None = None
@@ -66,6 +80,8 @@ class Interface:
         Raises:
             ValueError: Observations are missing, or are no arrays of numbers.
         """
+        from gymnasium import spaces  # late: a policy on a robot needs no simulator
+
         keys, named = list(keys), isinstance(obs_space, spaces.Dict)
         if named:
             missing = [key for key in keys if key not in obs_space.spaces]
@@ -92,6 +108,8 @@ class Interface:
         Raises:
             ValueError: One line that says what differs.
         """
+        from gymnasium import spaces
+
         for key, box in self.boxes.items():
             shape = tuple(obs_shapes[key])
             if box.shape != shape:
@@ -157,7 +175,7 @@ class Interface:
         return np.clip(action, space.low, space.high).astype(space.dtype)
 
 
-def _read_obs(key: str, value: Any, box: spaces.Box) -> Array:
+def _read_obs(key: str, value: Any, box: Box) -> Array:
     array = read_array(f"observation {key!r}", value)
     if array.shape != box.shape:
         raise FaultError(f"observation {key!r} has shape {array.shape}, declared is {box.shape}")

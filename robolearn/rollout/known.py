@@ -10,9 +10,7 @@ import importlib
 import re
 from pathlib import Path
 
-from gymnasium.envs.registration import registry
-
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 
 KNOWN_MODULES = ("envs", "gym_pusht", "gymnasium_robotics", "gymnasium")
 PLAIN = re.compile(r"[\w .+-]*")  # no path, and no module with a name in it, which some environments import
@@ -44,6 +42,8 @@ def check_known(env: EnvConfig, source: Path | str) -> None:
 
 def _is_registered_by_known(module: str, name: str) -> bool:
     """Whether an id stands for a class of a known module; an id that is not registered makes nothing at all."""
+    from gymnasium.envs.registration import registry
+
     if module:
         try:
             importlib.import_module(module)

@@ -10,7 +10,7 @@ import numpy as np
 from robolearn.contract import ChunkResult
 from robolearn.errors import warn
 from robolearn.rollout.chunked import ChunkedEnvs
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.interface import Interface
 from robolearn.rollout.readings import FaultError
 from robolearn.rollout.watched import WatchedEnv

@@ -10,7 +10,8 @@ from gymnasium.envs.registration import load_env_creator
 from robolearn.contract import Facts
 from robolearn.errors import warn
 from robolearn.rollout.chunked import ChunkedEnvs, NativeEnvs
-from robolearn.rollout.environments import EnvConfig, find_spec, making, require_id
+from robolearn.rollout.env_config import EnvConfig, making, require_id
+from robolearn.rollout.environments import find_spec
 from robolearn.rollout.interface import Interface
 from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.watched import WatchedEnv

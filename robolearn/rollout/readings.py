@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 
 from robolearn.types import Array
 
@@ -73,6 +72,8 @@ def read_mode(value: Any, num_modes: int | None) -> int:
 
 def kind_of(value: Any) -> str:
     """What a space or a value is, in a word or two."""
+    from gymnasium import spaces  # late, as in interface.py
+
     if isinstance(value, spaces.Box):
         return f"a Box of {value.dtype}"
     return "None" if value is None else type(value).__name__

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from robolearn.errors import one_line, warned
-from robolearn.rollout.environments import EnvConfig, make_env
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.environments import make_env
 from robolearn.rollout.video import write_mp4
 from robolearn.types import Array, Trajectory
 

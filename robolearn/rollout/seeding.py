@@ -10,7 +10,7 @@ a keyword argument. Twenty episodes in four copies are five starts there.
 from __future__ import annotations
 
 from robolearn.rollout.chunked import ChunkedEnvs, reset_some
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 
 
 def find_seed_fault(cfg: EnvConfig, envs: ChunkedEnvs, seed: int) -> tuple[str | None, str | None]:

@@ -8,7 +8,8 @@ from typing import Any
 import gymnasium as gym
 
 from robolearn.contract import Facts
-from robolearn.rollout.environments import EnvConfig, make_env, reason_of
+from robolearn.rollout.env_config import EnvConfig, reason_of
+from robolearn.rollout.environments import make_env
 from robolearn.rollout.readings import FaultError
 from robolearn.rollout.watchdog import HungError, Worker
 

@@ -15,7 +15,7 @@ from robolearn.data.symmetry import Symmetry
 from robolearn.data.windows import Windows
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.making import facts_of
 from robolearn.training.config import TrainConfig
 from robolearn.training.episodes import Kept, choose_episodes, earlier_data, keep_episodes

@@ -17,7 +17,7 @@ from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.family import FamilyConfig
 from robolearn.policies.flow import FlowConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 
 LARGEST = 1 << 32  # a count or seed must be below
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.flow import FlowConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.config import DatasetConfig, TrainConfig
 
 RECIPES: Mapping[str, TrainConfig] = {

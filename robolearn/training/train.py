@@ -12,7 +12,8 @@ import torch
 from robolearn.data.demos import Demos
 from robolearn.locks import hold
 from robolearn.policies.registry import name_of
-from robolearn.rollout.environments import EnvConfig, make_env
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.environments import make_env
 from robolearn.rollout.known import check_known
 from robolearn.training.assemble import assemble
 from robolearn.training.config import TrainConfig

@@ -12,7 +12,7 @@ from torch import nn
 from robolearn import seeds
 from robolearn.errors import printable
 from robolearn.policies.ensemble import Ensemble
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.expert import Expert
@@ -22,8 +22,7 @@ from robolearn.trust.calibrated_gate import BandCalibration, GateCalibration, Th
 from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set, choosing
 from robolearn.trust.certificate import Certificate, Source
 from robolearn.trust.conformal.thresholds import smallest_number, too_few, written
-from robolearn.trust.guarded import Fallback, GuardedController, clearance
-from robolearn.trust.monitor import Monitor
+from robolearn.trust.guarded import Fallback, clearance, make_guarded
 from robolearn.trust.sets import SafetySet
 from robolearn.types import Trajectory
 
@@ -58,28 +57,6 @@ def watch(
         ),
         needs_seeds=True,
     )
-
-
-def make_guarded(
-    policy: Any,
-    num_envs: int,
-    execution: Execution,
-    *,
-    seed: int,
-    ensemble: Ensemble,
-    names: Sequence[str],
-    num_samples: int,
-    fitted: Mapping[str, nn.Module] | None = None,
-    **choices: Any,
-) -> GuardedController:
-    """A controller with a monitor, if there is something to watch; for evaluate's ``make_controller``."""
-    monitor = None
-    if names:
-        sample = choices.get("fallback") == "replan"
-        monitor = Monitor(
-            ensemble, names, num_samples, num_envs, seed=seed, period=execution.period, fitted=fitted, sample=sample
-        )
-    return GuardedController(policy, num_envs, execution, seed=seed, monitor=monitor, **choices)
 
 
 def check_calibration(

@@ -26,9 +26,9 @@ from torch import nn
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.files import finish_replacing, replacing_all
 from robolearn.policies.policy import CONFIG_FILE, WEIGHTS_FILE
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
-from robolearn.trust.calibrated_gate import CALIBRATIONS, BandCalibration, GateCalibration, ThresholdCalibration
+from robolearn.trust.calibrated_gate import CALIBRATIONS, GateCalibration
 from robolearn.trust.calibrated_set import CalibratedSet, SetCalibration
 from robolearn.trust.certificate import VERSION, Certificate, Source, hash_json
 from robolearn.trust.scores.fitted import FILE, save_fitted
@@ -110,7 +110,7 @@ def open_gate(directory: Path, source: Source, seeds: range) -> tuple[GateCalibr
         ValueError: There is none, it is not what was certified, or it was calibrated on some of these seeds.
     """
     certificate = read_certificate(directory)
-    calibration: GateCalibration = read_record(ThresholdCalibration | BandCalibration, directory / CALIBRATION)
+    calibration: GateCalibration = read_record(GateCalibration, directory / CALIBRATION)
     calibration.source.check(source, str(directory))
     certificate.check(calibration.certify(check_files(directory, certificate)), str(directory))
     check_seeds(calibration.seeds, seeds)

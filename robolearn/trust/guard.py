@@ -12,17 +12,16 @@ from torch import nn
 
 from robolearn import seeds
 from robolearn.policies.ensemble import Ensemble
-from robolearn.rollout.evaluation import time_calls
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.latency import time_calls
 from robolearn.starts import judged
-from robolearn.trust.calibrate import make_guarded
 from robolearn.trust.calibrated_gate import GateCalibration
 from robolearn.trust.calibrated_set import SetCalibration, choosing
 from robolearn.trust.certificate import Certificate, Source
 from robolearn.trust.conformal.bands import CONSTANT
 from robolearn.trust.files import open_gate, open_set
 from robolearn.trust.gate import Gate
-from robolearn.trust.guarded import Fallback, GuardedController
+from robolearn.trust.guarded import Fallback, GuardedController, make_guarded
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.scores.fitted import load_fitted
 from robolearn.trust.sets import Motion, SafetySet

@@ -7,14 +7,15 @@ Up to the first intervention an episode is the same as without a gate: the score
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robolearn.contract import ChunkResult
+from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.controller import Controller
@@ -230,3 +231,25 @@ def _backwards(path: list[Array], planned: Array) -> Array:
         return np.broadcast_to(planned[0], planned.shape)
     back = [path.pop() if len(path) > 1 else path[0] for _ in planned]
     return np.stack(back)
+
+
+def make_guarded(
+    policy: Any,
+    num_envs: int,
+    execution: Execution,
+    *,
+    seed: int,
+    ensemble: Ensemble,
+    names: Sequence[str],
+    num_samples: int,
+    fitted: Mapping[str, nn.Module] | None = None,
+    **choices: Any,
+) -> GuardedController:
+    """A controller with a monitor, if there is something to watch; for evaluate's ``make_controller``."""
+    monitor = None
+    if names:
+        sample = choices.get("fallback") == "replan"
+        monitor = Monitor(
+            ensemble, names, num_samples, num_envs, seed=seed, period=execution.period, fitted=fitted, sample=sample
+        )
+    return GuardedController(policy, num_envs, execution, seed=seed, monitor=monitor, **choices)

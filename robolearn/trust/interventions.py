@@ -9,7 +9,7 @@ import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter, is_unbegun
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.types import INTERVENING, Episode, Trajectory
 
 

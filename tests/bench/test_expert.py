@@ -15,7 +15,7 @@ from robolearn.bench.unit import Unit
 from robolearn.config import write_json
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.types import Episode
 from tests.bench.tiny import REGRESSION, TASK, measured, result, write_demos
 

@@ -10,7 +10,7 @@ from robolearn.data.writer import DemoWriter
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.regression import RegressionConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.types import Episode
 

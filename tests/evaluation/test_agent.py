@@ -13,7 +13,7 @@ from robolearn.evaluation.acting import ActConfig
 from robolearn.evaluation.agent import Agent
 from robolearn.evaluation.config import EvalConfig
 from robolearn.evaluation.evaluate import evaluate
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from tests.trust.test_commands import give_gate
 

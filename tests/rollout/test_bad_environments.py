@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from robolearn.policies.regression import RegressionConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.loop import MAX_HANGS, MAX_STEPS

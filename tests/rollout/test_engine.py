@@ -10,9 +10,10 @@ from robolearn.policies.flow import FlowConfig
 from robolearn.policies.regression import RegressionConfig
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
-from robolearn.rollout.environments import EnvConfig
-from robolearn.rollout.evaluation import evaluate, measure_latency
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.making import make_envs
 from robolearn.rollout.replay import replay

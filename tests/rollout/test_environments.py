@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from robolearn.policies.flow import FlowConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.loop import LoopEnvs

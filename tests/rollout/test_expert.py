@@ -6,7 +6,7 @@ import pytest
 
 from robolearn.contract import ChunkResult
 from robolearn.rollout.chunked import NativeEnvs
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.expert import Expert
 from robolearn.rollout.interface import Interface
 from robolearn.rollout.making import make_envs

@@ -11,7 +11,7 @@ from robolearn.policies.flow import FlowConfig
 from robolearn.report.page import Report, write_report
 from robolearn.report.results import write_results
 from robolearn.report.terminal import format_table
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.making import make_envs

@@ -8,9 +8,10 @@ import torch
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
-from robolearn.rollout.environments import EnvConfig
-from robolearn.rollout.evaluation import evaluate, measure_latency
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.making import make_envs
 from tests.rollout.test_engine import assert_equal

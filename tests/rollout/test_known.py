@@ -8,7 +8,7 @@ import pytest
 from robolearn.cli import main as calibrate
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.known import check_known
 from robolearn.training.config import TrainConfig
 from robolearn.training.run import DataFacts, Run

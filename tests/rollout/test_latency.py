@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from robolearn.rollout import evaluation
+from robolearn.rollout import latency
 
 
 def test_latency_is_the_median_of_the_calls_behind_the_warm_up(monkeypatch):
@@ -15,8 +15,8 @@ def test_latency_is_the_median_of_the_calls_behind_the_warm_up(monkeypatch):
     def call():
         now[0] += next(durations)
 
-    monkeypatch.setattr(evaluation, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
-    times = evaluation.time_calls(call, 100)
+    monkeypatch.setattr(latency, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    times = latency.time_calls(call, 100)
     assert times["p50_ms"] == pytest.approx(1, rel=1e-3)
     assert times["p99_ms"] == pytest.approx(51, rel=0.02)  # numpy's between the last two: 1 + 0.01 * 4999
     assert next(durations, None) is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robolearn.policies.flow import FlowConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.replay import record_videos, replay

@@ -10,7 +10,7 @@ import torch
 from robolearn import seeds
 from robolearn.data.windows import Windows
 from robolearn.policies.regression import RegressionConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.training import session
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
 from robolearn.policies.policy import Policy
-from robolearn.rollout.environments import EnvConfig, make_env
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.environments import make_env
 from robolearn.training.assemble import choose_episodes
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.device import Processes, choose_device

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from robolearn.config import read_json, write_json
 from robolearn.policies.flow import FlowConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.trust.calibrated_gate import BandCalibration, ThresholdCalibration
 from robolearn.trust.calibrated_set import calibrate_again, calibrate_set, choosing

@@ -9,7 +9,7 @@ import torch
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.controller import Controller
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.trust.conformal.bands import CONSTANT, Form

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robolearn.data.store import DemoStore
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.trust.interventions import check_recordable, record_interventions, segments
 from robolearn.types import INTERVENING, Trajectory
 

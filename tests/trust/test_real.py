@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from robolearn.policies.flow import FlowConfig
-from robolearn.rollout.environments import EnvConfig
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.trust.calibrated_set import calibrate_set
