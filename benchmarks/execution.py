@@ -19,7 +19,7 @@ import torch
 from benchmarks.common import keep, options
 from robolearn import seeds
 from robolearn.config import read_json, to_json
-from robolearn.errors import user_errors
+from robolearn.errors import UserError, user_errors
 from robolearn.policies.policy import Policy
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
@@ -45,7 +45,7 @@ def measure(run: Run, execution: Execution, num_states: int) -> dict[str, Any]:
     cfg, policy = run.config(), Policy.load(run.checkpoint("last"))
     modes = facts_of(cfg.env).num_modes
     if modes is None:
-        raise ValueError(f"{run.directory}: the modes of {cfg.env.id} are not known; choose a run on Avoid-v0")
+        raise UserError(f"{run.directory}: the modes of {cfg.env.id} are not known; choose a run on Avoid-v0")
     trajectories = evaluate(
         policy,
         cfg.env,
@@ -95,19 +95,19 @@ def main() -> None:
         args.episodes = REPEATS
     num_states, rest = divmod(args.episodes, REPEATS)
     if num_states < 1 or rest:
-        raise ValueError(f"--episodes {args.episodes} must be a multiple of {REPEATS}")
+        raise UserError(f"--episodes {args.episodes} must be a multiple of {REPEATS}")
     torch.set_num_threads(args.threads)
     ways = [(name, Run.open(args.run), execution) for name, execution in WAYS.items()]
     if args.prefix is not None:
         run = Run.open(args.prefix)
         if run.config().prefix_horizon < max(DELAYS):
-            raise ValueError(f"{args.prefix}: train it with --prefix-horizon {max(DELAYS)} or more")
+            raise UserError(f"{args.prefix}: train it with --prefix-horizon {max(DELAYS)} or more")
         ways.append(("prefix", run, Execution()))
 
     asked = {"seed": seeds.EVALUATION.start, "episodes": args.episodes, "repeats": REPEATS}
     report: dict[str, Any] = read_json(args.out) if args.out.exists() else {**asked, "rows": {}}
     if {key: report.get(key) for key in asked} != asked:
-        raise ValueError(f"{args.out} holds rows of other options than {asked}; choose another --out")
+        raise UserError(f"{args.out} holds rows of other options than {asked}; choose another --out")
     for name, run, execution in ways:
         for delay in DELAYS[:1] if args.dry_run else DELAYS:
             key = f"{name}, {delay}"

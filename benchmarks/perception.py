@@ -37,7 +37,7 @@ from envs.episodes import streams_of
 from robolearn import seeds
 from robolearn.config import to_json
 from robolearn.data.store import DemoStore
-from robolearn.errors import user_errors
+from robolearn.errors import UserError, user_errors
 from robolearn.nets.vision import VisionConfig
 from robolearn.perception.degrade import DEGRADATIONS, degrade
 from robolearn.perception.disagreement import disagreement, distance, most_certain
@@ -100,7 +100,7 @@ def demonstrated(path: Path, rng: np.random.Generator) -> Frames:
     """Frames of the demonstrations, for all cameras: the rod is where it was recorded, rows follow from the seed."""
     store = DemoStore.open(path)
     if "seed" not in store.episode_attrs:
-        raise ValueError(f"{path}: meta/seed is missing, from which the rows' places follow")
+        raise UserError(f"{path}: meta/seed is missing, from which the rows' places follow")
     episodes = np.split(store.read("state"), store.episode_ends[:-1])
     return draw(store.episode_attrs["seed"], np.stack([some(states, TRAINING_FRAMES, rng) for states in episodes]))
 

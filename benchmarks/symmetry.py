@@ -23,7 +23,7 @@ from robolearn.bench.triangle import make_units, work
 from robolearn.bench.unit import Unit
 from robolearn.config import to_json
 from robolearn.data.symmetry import SymmetryUse
-from robolearn.errors import user_errors
+from robolearn.errors import UserError, user_errors
 from robolearn.stats.differences import paired_difference
 from robolearn.stats.value import Estimate
 from robolearn.training.config import DatasetConfig, TrainConfig
@@ -83,7 +83,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     units = make_units(make_tasks(args.dry_run), [FLOW], ["compute"], args.seeds, args.runs)
     if busy := work(units, args.data, torch.device("cpu")):
-        raise ValueError(f"other processes are still working on {', '.join(unit.name for unit in busy)}")
+        raise UserError(f"other processes are still working on {', '.join(unit.name for unit in busy)}")
     rows = compare(units)
     show(rows)
     steps = DRY_STEPS if args.dry_run else STEPS

@@ -10,7 +10,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from robolearn import seeds
-from robolearn.errors import exit_status, user_errors, warn
+from robolearn.errors import UserError, exit_status, user_errors, warn
 
 
 def collect(
@@ -291,7 +291,7 @@ def bench(
     if is_store(data):
         here = own(data, env_id, steps, runs, kept, out)
     elif env_id is not None or steps is not None:
-        raise ValueError("--env.id and --steps belong to a store of your own, --data STORE; the tasks have theirs")
+        raise UserError("--env.id and --steps belong to a store of your own, --data STORE; the tasks have theirs")
     else:
         here = published(task, data, runs, kept, out)
     chosen = choose("row", rows, ROWS)
@@ -304,7 +304,7 @@ def bench(
         return
     if what == "pack":
         if here.kept is None:
-            raise ValueError("pack needs a file to write, --kept FILE")
+            raise UserError("pack needs a file to write, --kept FILE")
         print(f"{here.kept}: {pack(here.kept, here.runs, there)} files")
         return
     busy = []

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from robolearn.errors import UserError
 from robolearn.files import replacing
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ def from_json(cls: type[T], data: Any, registry: Registry, where: str = "") -> T
         where: What the data is, for messages.
 
     Raises:
-        ValueError: An unknown field, a missing one, an unknown ``type`` or a value of the wrong kind.
+        UserError: An unknown field, a missing one, an unknown ``type`` or a value of the wrong kind.
     """
     return _build(cls, data, registry, where or cls.__name__)
 
@@ -125,37 +126,37 @@ def _build_dataclass(cls: Any, data: Any, registry: Registry, where: str) -> Any
     hints, fields = typing.get_type_hints(cls), {f.name: f for f in dataclasses.fields(cls)}
     for name in data:
         if name not in fields:
-            raise ValueError(f"{where}: unknown field {name!r}; it has {', '.join(fields)}")
+            raise UserError(f"{where}: unknown field {name!r}; it has {', '.join(fields)}")
     for name, f in fields.items():
         if name not in data and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise ValueError(f"{where}: field {name!r} is missing")
+            raise UserError(f"{where}: field {name!r} is missing")
     values = {name: _build(hints[name], item, registry, f"{where}.{name}") for name, item in data.items()}
     before = {name: f.metadata["before"] for name, f in fields.items() if "before" in f.metadata}
     try:
         return cls(**before | values)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
 
 
 def _expect(condition: bool, where: str, what: str, data: Any) -> None:
     if not condition:
-        raise ValueError(f"{where}: expected {what}, found {data!r:.80}")
+        raise UserError(f"{where}: expected {what}, found {data!r:.80}")
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: The file is missing, too large, nested too deep or no JSON.
+        UserError: The file is missing, too large, nested too deep or no JSON.
     """
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
-            raise ValueError(f"{path}: {size} bytes; at most {MAX_BYTES} are read")
+            raise UserError(f"{path}: {size} bytes; at most {MAX_BYTES} are read")
         content = path.read_bytes()
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file") from None
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     return parse_json(content, str(path))
 
 
@@ -167,19 +168,19 @@ def parse_json(content: bytes | str, where: str) -> Any:
         where: What it is, for the message.
 
     Raises:
-        ValueError: It is no JSON, or nested deeper than `MAX_DEPTH`.
+        UserError: It is no JSON, or nested deeper than `MAX_DEPTH`.
     """
     try:
         value = json.loads(content)
     except RecursionError:
-        raise ValueError(f"{where}: nested too deep; at most {MAX_DEPTH} levels are read") from None
+        raise UserError(f"{where}: nested too deep; at most {MAX_DEPTH} levels are read") from None
     except ValueError as error:  # no JSON, or not even text
-        raise ValueError(f"{where}: not JSON ({error})") from None
+        raise UserError(f"{where}: not JSON ({error})") from None
     level, depth = [value], 0
     while level := [item for parent in level for item in _items(parent)]:
         depth += 1
         if depth > MAX_DEPTH:  # what walks through it later would end in a RecursionError
-            raise ValueError(f"{where}: nested too deep; at most {MAX_DEPTH} levels are read")
+            raise UserError(f"{where}: nested too deep; at most {MAX_DEPTH} levels are read")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -9,13 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+DEFECT = (
+    "This is a defect, not a mistake of yours. Please report it, with all of the lines above and the command, "
+    "where you got robolearn from; README.md says how under 'When something fails'."
+)
+FIELD = re.compile(r"`([a-z][a-z_]*(?:\.[a-z_]+)*)`")
+
+
+class UserError(ValueError):
+    """Something that the user can mend: the message is one line that names it and the valid choices."""
+
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn a ValueError or a refusal of the operating system into one line on stderr and exit status 2.
+    """Turn a UserError or a refusal of the operating system into one line on stderr and exit status 2.
 
     Ctrl-C and SIGTERM end the block with one line too, and with the exit status of the signal, 130 or 143. Everything
-    else is a defect and keeps its traceback.
+    else is a defect: its traceback comes with a note of where to report it.
     """
     try:
         with terminate_as_interrupt():
@@ -23,9 +34,12 @@ def user_errors() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)
         sys.exit(exit_status(stop))
-    except (ValueError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"error: {as_flags(one_line(error))}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        error.add_note(DEFECT)
+        raise
 
 
 @contextmanager
@@ -48,6 +62,11 @@ def terminate_as_interrupt() -> Iterator[None]:
 def exit_status(stop: KeyboardInterrupt) -> int:
     """Exit status of a command that a signal ended: 128 + its number."""
     return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+
+
+def as_flags(text: str) -> str:
+    """A message that names fields, `num_envs`, as one that names the flags of a command, --num-envs."""
+    return FIELD.sub(lambda field: f"--{field[1].replace('_', '-')}", text)
 
 
 def one_line(error: BaseException) -> str:

@@ -18,10 +18,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from robolearn.errors import UserError
+
 LOCK_FILE = ".lock"
 
 
-class HeldError(ValueError):
+class HeldError(UserError):
     """Another process writes into the directory."""
 
 

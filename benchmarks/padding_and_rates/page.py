@@ -26,6 +26,7 @@ import numpy as np
 from benchmarks.padding_and_rates.units import DENOISERS, PADDINGS, PRESENT_RATE, RATES, TASKS, read_units
 from benchmarks.tables import table
 from robolearn.config import read_json, to_json, write_json
+from robolearn.errors import UserError
 from robolearn.policies.registry import BACKBONES
 from robolearn.stats.bootstrap import grouped_mean
 from robolearn.stats.value import Estimate
@@ -38,13 +39,13 @@ def read(paths: Sequence[Path]) -> tuple[Success, list[dict[str, Any]]]:
     """Success of every unit by its name, and the units.
 
     Raises:
-        ValueError: There are none, or they are of different sizes.
+        UserError: There are none, or they are of different sizes.
     """
     units = {unit["unit"]: unit for path in paths for unit in read_units(path)}
     if not units:
-        raise ValueError(f"{', '.join(map(str, paths))}: no finished unit")
+        raise UserError(f"{', '.join(map(str, paths))}: no finished unit")
     if len({json.dumps(unit["size"]) for unit in units.values()}) > 1:
-        raise ValueError("units of different sizes cannot be put together")
+        raise UserError("units of different sizes cannot be put together")
     success: Success = {}
     for name, unit in units.items():
         study, task, model, choice, seed = name.split("/")

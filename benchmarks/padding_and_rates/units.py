@@ -29,6 +29,7 @@ from robolearn import seeds
 from robolearn.config import read_json, to_json
 from robolearn.data.collect import collect
 from robolearn.data.windows import Padding
+from robolearn.errors import UserError
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.family import FamilyConfig
@@ -166,11 +167,11 @@ def missing(units: list[Unit], folder: Path, size: Size) -> list[Unit]:
     """Units that are not finished.
 
     Raises:
-        ValueError: The folder holds units of another size.
+        UserError: The folder holds units of another size.
     """
     finished = {result["unit"]: result["size"] for result in read_units(folder / "units.jsonl")}
     if any(other != to_json(size, {}) for other in finished.values()):
-        raise ValueError(f"{folder} holds units of another size; choose another --out")
+        raise UserError(f"{folder} holds units of another size; choose another --out")
     return [unit for unit in units if unit.name not in finished]
 
 

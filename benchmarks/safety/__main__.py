@@ -32,7 +32,7 @@ from benchmarks.safety.study import DRY, Study, collect
 from benchmarks.safety.units import do_units
 from benchmarks.safety.watched import fitting_units, training_units, watching_units
 from robolearn.config import write_json
-from robolearn.errors import user_errors
+from robolearn.errors import UserError, user_errors
 from robolearn.trust.conformal.thresholds import TooFewWarning
 
 PAGE = Path("docs/results/safety")
@@ -54,7 +54,7 @@ def run(study: Study, workers: int, on_gpu: int, out: Path) -> None:
     """Do what is not done yet, and keep the raw episodes.
 
     Raises:
-        ValueError: Some units failed; the others are kept.
+        UserError: Some units failed; the others are kept.
     """
     for task in study.tasks:
         collect(study, task)
@@ -72,7 +72,7 @@ def run(study: Study, workers: int, on_gpu: int, out: Path) -> None:
     measure_cost(study)
     print(f"{out}: {pack(study.root, out)} units")
     if failed:
-        raise ValueError(f"{len(failed)} units are missing, the first {failed[0]}; the same command tries them again")
+        raise UserError(f"{len(failed)} units are missing, the first {failed[0]}; the same command tries them again")
 
 
 def figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="all of it with tiny sizes, into a temporary folder")
     options = parser.parse_args()
     if options.workers < 1:
-        raise ValueError(f"--workers {options.workers} must be at least 1")
+        raise UserError(f"--workers {options.workers} must be at least 1")
     if options.dry_run:
         with tempfile.TemporaryDirectory() as folder:
             dry_run(Path(folder), options.workers)

@@ -96,7 +96,7 @@ def chosen_score(selection: Episodes) -> tuple[str, dict[str, float]]:
     """The score with the largest AUC over whole selection episodes, and all AUCs.
 
     Raises:
-        ValueError: All of them succeed, or none does.
+        UserError: All of them succeed, or none does.
     """
     aucs = {name: roc_auc(np.nanmax(selection.padded(name), 1), ~selection.success) for name in SCORES}
     return max(aucs, key=lambda name: aucs[name]), aucs

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from robolearn.bench.rows import TASKS, Task, choose
 from robolearn.data.demos import Demos
+from robolearn.errors import UserError
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.known import check_known
 from robolearn.rollout.making import facts_of
@@ -43,7 +44,7 @@ def published(tasks: Sequence[str], data: Path, runs: Path | None, kept: Path | 
     """The triangle on its own tasks. What was published counts only together with the runs it was made of.
 
     Raises:
-        ValueError: A task is unknown.
+        UserError: A task is unknown.
     """
     chosen = choose("task", tasks, TASKS)
     if kept is None and (runs or RUNS) == RUNS and KEPT.exists():
@@ -67,11 +68,11 @@ def own(
         out: By default RUNS/TASK/results.
 
     Raises:
-        ValueError: The store cannot be read, no environment is named, or one of an unknown module.
+        UserError: The store cannot be read, no environment is named, or one of an unknown module.
     """
     attrs = Demos.open([store]).attrs
     if env_id is None and attrs.env_id is None:
-        raise ValueError(f"{store} names no environment; give --env.id")
+        raise UserError(f"{store} names no environment; give `env.id`")
     env = EnvConfig(env_id).over(EnvConfig(attrs.env_id, attrs.env_kwargs))
     if env_id is None:
         check_known(env, store)

@@ -46,7 +46,7 @@ def ask_expert(task: Task, data: Path, runs: Path, kept: Kept = NOTHING) -> None
         kept: What is known elsewhere.
 
     Raises:
-        ValueError: The demonstrations are missing.
+        UserError: The demonstrations are missing.
     """
     if task.num_repeats < 2 or expert_rounds(task, runs, kept):
         return

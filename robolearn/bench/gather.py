@@ -118,7 +118,7 @@ def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path, kept: Kept = 
     """Read every result there is.
 
     Raises:
-        ValueError: A result is of other options than the table of rows asks for.
+        UserError: A result is of other options than the table of rows asks for.
     """
     groups = []
     for task in tasks:

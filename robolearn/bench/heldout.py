@@ -13,6 +13,7 @@ from robolearn import seeds
 from robolearn.data.demos import Demos
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
+from robolearn.errors import UserError
 from robolearn.policies.policy import Policy
 from robolearn.stats.agreement import BRIDGE_FACTOR, chunk_energy, expert_radius, share_beyond
 from robolearn.training.episodes import Kept, keep_episodes
@@ -51,12 +52,12 @@ class HeldOut:
         """Choose observations of the episodes that a run held out, always the same ones.
 
         Raises:
-            ValueError: It held none out, or none is as long as a chunk.
+            UserError: It held none out, or none is as long as a chunk.
         """
         cfg, data = run.config(), run.data()
         demos = Demos.open(cfg.dataset.path)
         if not data.validation_episodes:
-            raise ValueError(f"{run.directory}: chunks are compared at held-out observations, and none were held out")
+            raise UserError(f"{run.directory}: chunks are compared at held-out observations, and none were held out")
         horizons = cfg.obs_horizon, cfg.action_horizon
         keys = list(cfg.dataset.obs_keys or ())
         near = [NEIGHBOUR_KEY] if NEIGHBOUR_KEY in demos.keys else keys
@@ -102,7 +103,7 @@ def _choose(windows: Windows, lengths: Array) -> tuple[Array, int]:
     rank = np.repeat(np.arange(len(lengths)), lengths)
     usable = [i for i in (np.flatnonzero(full & (rank == e)) for e in range(len(lengths))) if len(i)]
     if not usable:
-        raise ValueError("no held-out episode is as long as a chunk")
+        raise UserError("no held-out episode is as long as a chunk")
     count, rng = math.ceil(NUM_OBSERVATIONS / len(usable)), np.random.default_rng(seeds.FIXED)
     return np.concatenate([rng.choice(i, count, replace=len(i) < count) for i in usable]), len(usable)
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from robolearn.config import parse_json, read_json
+from robolearn.errors import UserError
 from robolearn.files import replacing
 
 Kept = Mapping[str, Any]
@@ -22,14 +23,14 @@ def read_kept(path: Path) -> Kept:
     """Open such a file.
 
     Raises:
-        ValueError: There is none, or it is damaged.
+        UserError: There is none, or it is damaged.
     """
     try:
         return parse_json(lzma.decompress(path.read_bytes()), str(path))
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file") from None
     except lzma.LZMAError as error:
-        raise ValueError(f"{path}: no kept results ({error})") from None
+        raise UserError(f"{path}: no kept results ({error})") from None
 
 
 def find(name: str, runs: Path, kept: Kept) -> Any | None:

@@ -13,6 +13,7 @@ from robolearn import seeds
 from robolearn.bench.heldout import HeldOut
 from robolearn.bench.rows import Setting, Task
 from robolearn.data.demos import Demos
+from robolearn.errors import UserError
 from robolearn.policies.policy import Policy
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
@@ -70,7 +71,7 @@ def _roll_out(policy: Policy, task: Task, run: Run, seed: int, num_states: int) 
     trajectories = evaluate(policy, cfg.env, episodes, execution=execution, seed=seed, repeats=task.num_repeats)
     for t in trajectories:
         if t.broken:
-            raise ValueError(f"{run.directory}: episode {t.episode} is {t.reason}; a comparison needs all of them")
+            raise UserError(f"{run.directory}: episode {t.episode} is {t.reason}; a comparison needs all of them")
     return trajectories
 
 

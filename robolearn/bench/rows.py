@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from robolearn.errors import UserError
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.cvae import CVAEConfig
@@ -210,10 +211,10 @@ def choose(kind: str, names: Sequence[str], among: Sequence[Named]) -> list[Name
         among: There are.
 
     Raises:
-        ValueError: A name is unknown.
+        UserError: A name is unknown.
     """
     there = [entry.name for entry in among]
     for name in names:
         if name not in there:
-            raise ValueError(f"unknown {kind} {name!r}; choose from {', '.join(there)}")
+            raise UserError(f"unknown {kind} {name!r}; choose from {', '.join(there)}")
     return [entry for entry in among if not names or entry.name in names]

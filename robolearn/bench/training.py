@@ -12,6 +12,7 @@ import torch
 
 from robolearn.bench.unit import Unit
 from robolearn.config import read_json, write_json
+from robolearn.errors import UserError
 from robolearn.training.assemble import assemble
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes
@@ -25,7 +26,7 @@ CHECKPOINT_EVERY = 2_000
 LOG_EVERY = 100
 
 
-class DivergedError(ValueError):
+class DivergedError(UserError):
     """Training ended in numbers that are not finite."""
 
 
@@ -77,7 +78,7 @@ def train(unit: Unit, data: Path, device: torch.device, on_step: Callable[[int],
 
     Raises:
         DivergedError: A loss was not finite.
-        ValueError: The demonstrations are missing or do not fit.
+        UserError: The demonstrations are missing or do not fit.
     """
     directory, request = unit.directory / "run", unit.request()
     cfg = prepare(request, data)
@@ -96,7 +97,7 @@ def train(unit: Unit, data: Path, device: torch.device, on_step: Callable[[int],
     hooks = Accounted(unit, run, state, on_step)
     try:
         return fit(state, windows, validation, Processes(device), hooks)
-    except ValueError as error:
+    except UserError as error:
         raise DivergedError(str(error)) from None
     finally:
         hooks.metrics.close()

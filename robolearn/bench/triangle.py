@@ -19,6 +19,7 @@ from robolearn.bench.rows import BUDGETS, Row, Task
 from robolearn.bench.summary import summarise
 from robolearn.bench.training import DivergedError, train, training_facts
 from robolearn.bench.unit import Unit
+from robolearn.errors import UserError
 from robolearn.report.facts import machine_facts
 from robolearn.training.run import Run
 
@@ -36,11 +37,11 @@ def make_units(
     """Every combination; all rows of one seed come before the next seed, so that early results compare rows.
 
     Raises:
-        ValueError: A budget is unknown.
+        UserError: A budget is unknown.
     """
     for budget in budgets:
         if budget not in BUDGETS:
-            raise ValueError(f"unknown budget {budget!r}; choose from {', '.join(BUDGETS)}")
+            raise UserError(f"unknown budget {budget!r}; choose from {', '.join(BUDGETS)}")
     grid = itertools.product(tasks, budgets, seeds, rows)
     return [Unit(task, row, budget, seed, runs, kept) for task, budget, seed, row in grid]
 

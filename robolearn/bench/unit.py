@@ -21,6 +21,7 @@ from typing import Any
 from robolearn.bench.kept import Kept, find
 from robolearn.bench.rows import Row, Task
 from robolearn.config import from_json, to_json, write_json
+from robolearn.errors import UserError
 from robolearn.locks import HeldError, hold
 from robolearn.policies.registry import REGISTRY
 from robolearn.training.config import TrainConfig
@@ -74,7 +75,7 @@ class Unit:
         """What is known so far; empty before training has ended.
 
         Raises:
-            ValueError: The directory is of another configuration.
+            UserError: The directory is of another configuration.
         """
         name = f"{self.path}/request.json"
         if (asked := find(name, self.runs, self.kept)) is not None:
@@ -82,7 +83,7 @@ class Unit:
                 asked = {**asked["train"], **{key: value for key, value in asked.items() if key != "train"}}
             there = from_json(TrainConfig, asked, REGISTRY, name)
             if dataclasses.replace(there, family=as_trained(there.family)) != self.request():
-                raise ValueError(f"{self.directory} was trained with other options; remove it or choose other --runs")
+                raise UserError(f"{self.directory} was trained with other options; remove it or choose other `runs`")
         return find(f"{self.path}/result.json", self.runs, self.kept) or {}
 
     def missing(self) -> list[str]:

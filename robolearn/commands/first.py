@@ -6,6 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+from robolearn.errors import UserError
 from robolearn.training.config import TrainConfig
 from robolearn.training.recipes import find_recipe
 from robolearn.training.run import Run
@@ -17,7 +18,7 @@ def import_plugins(arguments: list[str]) -> None:
     """Import the modules that --plugin names.
 
     Raises:
-        ValueError: One cannot be found; what goes wrong inside it keeps its traceback.
+        UserError: One cannot be found; what goes wrong inside it keeps its traceback.
     """
     for name in _known(arguments).plugin or ():
         try:
@@ -25,18 +26,18 @@ def import_plugins(arguments: list[str]) -> None:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise
-            raise ValueError(f"--plugin {name}: there is no such module where Python looks for modules") from None
+            raise UserError(f"--plugin {name}: there is no such module where Python looks for modules") from None
 
 
 def read_defaults(arguments: list[str]) -> tuple[TrainConfig, Path | None]:
     """Options that the flags change: those of the run to resume, which comes with it, of a recipe, or the defaults.
 
     Raises:
-        ValueError: Both are named, or there is no such run or recipe.
+        UserError: Both are named, or there is no such run or recipe.
     """
     known = _known(arguments)
     if known.resume is not None and known.recipe is not None:
-        raise ValueError("--resume goes on with the options of the run, --recipe begins with its own; give one of them")
+        raise UserError("--resume goes on with the options of the run, --recipe begins with its own; give one of them")
     if known.resume is not None:
         return Run.open(known.resume).config(), known.resume
     return TrainConfig() if known.recipe is None else find_recipe(known.recipe), None

@@ -7,16 +7,17 @@ from numbers import Real
 from typing import Any
 
 from robolearn.config import from_json
+from robolearn.errors import UserError
 
 SCHEMA_VERSION = 1
 MIN_DT, MAX_DT = 1e-6, 3600.0  # [s] what may be a control step
 
 
 def check_control_dt(value: Any, where: str) -> None:
-    """Raise a ValueError unless `value` is a number of seconds that may lie between two actions."""
+    """Raise a UserError unless `value` is a number of seconds that may lie between two actions."""
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not MIN_DT <= float(value) <= MAX_DT:  # NaN is in no range
-        raise ValueError(f"{where}: control_dt is {value!r:.60}, expected seconds, {MIN_DT:g} to {MAX_DT:g}")
+        raise UserError(f"{where}: control_dt is {value!r:.60}, expected seconds, {MIN_DT:g} to {MAX_DT:g}")
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ class StoreAttrs:
         if self.control_dt is not None:
             check_control_dt(self.control_dt, "attributes")
         if self.obs_keys == ():
-            raise ValueError("attributes: obs_keys is empty, expected the keys of the observations")
+            raise UserError("attributes: obs_keys is empty, expected the keys of the observations")
         if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
-            raise ValueError(f"attributes: obs_keys names a key twice: {', '.join(self.obs_keys)}")
+            raise UserError(f"attributes: obs_keys names a key twice: {', '.join(self.obs_keys)}")
         for name, value in self.env_kwargs.items():
             if not isinstance(value, int | float | bool | str):
-                raise ValueError(
+                raise UserError(
                     f"attributes: env_kwargs: {name} is {value!r:.60}, neither a number nor a truth value nor text"
                 )
 
@@ -63,7 +64,7 @@ class StoreAttrs:
         """Read the root attributes; a store without a schema version declares nothing.
 
         Raises:
-            ValueError: An attribute is of another kind than it should be.
+            UserError: An attribute is of another kind than it should be.
         """
         if "schema_version" not in raw:
             return cls(schema_version=None)

@@ -14,6 +14,7 @@ from zarr.storage import LocalStore, MemoryStore, StorePath
 from robolearn.data.codecs import check_decoded_size
 from robolearn.data.container import Container
 from robolearn.data.metadata import ArrayFacts, read_array
+from robolearn.errors import UserError
 
 # One batch over all chunks of a slab: 1.5x faster on small chunks.
 # Chunks of zeros are written, so that in a store of this toolkit a missing file always means damage.
@@ -57,7 +58,7 @@ class ChunkReader:
         """Decode the rows from `start` up to `stop`.
 
         Raises:
-            ValueError: A chunk is missing, cut off, undecodable or larger than it says; the message names its file.
+            UserError: A chunk is missing, cut off, undecodable or larger than it says; the message names its file.
         """
         facts = self.facts(name)
         first, last = start // facts.chunk[0], -(-stop // facts.chunk[0])
@@ -75,7 +76,7 @@ class ChunkReader:
             return _decode(array, contents, start, stop)
         except Exception as error:  # codecs raise what they like; the reader needs the file's name
             if last - first == 1:
-                raise ValueError(f"{self.container.path}: chunk {name}/{keys[0]} is damaged ({error})") from error
+                raise UserError(f"{self.container.path}: chunk {name}/{keys[0]} is damaged ({error})") from error
             middle = facts.chunk[0] * ((first + last) // 2)
             self.rows(name, array, start, middle)
             self.rows(name, array, middle, stop)
@@ -86,7 +87,7 @@ class ChunkReader:
         if name not in self._facts:
             facts = read_array(self.container, name, self.zarr_format)
             if facts is None:
-                raise ValueError(f"{self.container.path}: {name} has lost its metadata")
+                raise UserError(f"{self.container.path}: {name} has lost its metadata")
             self._facts[name] = facts
         return self._facts[name]
 
@@ -100,7 +101,7 @@ class ChunkReader:
             content = None if known is not None and file not in known else self.container.read(file, limit)
             if content is None:
                 if not self.fills or not facts.has_fill:
-                    raise ValueError(f"{path}: chunk {file} is missing; its rows are lost")
+                    raise UserError(f"{path}: chunk {file} is missing; its rows are lost")
                 if known is None:  # there may be millions of them
                     self._there[facts.name] = self.container.sizes(facts.name)
                 self.absent.setdefault(facts.name, set()).add(key)
@@ -109,7 +110,7 @@ class ChunkReader:
                 for part in _parts(facts, content):
                     check_decoded_size(facts.compressor, part, facts.encoded)
             except (ValueError, RuntimeError) as error:
-                raise ValueError(f"{path}: chunk {file} is damaged ({error})") from error
+                raise UserError(f"{path}: chunk {file} is damaged ({error})") from error
             found[key] = content
         return found
 
@@ -122,13 +123,13 @@ def _parts(facts: ArrayFacts, content: bytes) -> list[bytes | memoryview]:
     count = math.prod(a // b for a, b in zip(facts.chunk, facts.inner, strict=True))
     size = 16 * count
     if len(content) < size + checksum:
-        raise ValueError(f"is cut off after {len(content)} bytes")
+        raise UserError(f"is cut off after {len(content)} bytes")
     begin = len(content) - size - checksum if at_end else 0
     index = np.frombuffer(content[begin : begin + size], "<u8").reshape(count, 2)
     view, parts = memoryview(content), []  # chunks may lie over one another: not copied
     for offset, length in index[(index != np.iinfo(np.uint64).max).any(axis=1)].tolist():
         if offset + length > len(content):
-            raise ValueError(f"has a chunk at {offset} of {length} bytes, beyond the end of the file")
+            raise UserError(f"has a chunk at {offset} of {length} bytes, beyond the end of the file")
         parts.append(view[offset : offset + length])
     return parts
 

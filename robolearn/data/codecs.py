@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numcodecs.zstd import decompress as zstd_decompress
 
+from robolearn.errors import UserError
+
 COMPRESSORS_V2 = ("blosc", "zstd", "lz4", "zlib", "gzip", "bz2", "lzma", "imagecodecs_jpeg2k")
 FILTERS_V2 = (
     *("shuffle", "delta", "fixedscaleoffset", "quantize", "bitround", "astype", "packbits"),
@@ -33,16 +35,16 @@ def check_codec_v2(codec: Any, admitted: tuple[str, ...], what: str) -> str:
     """Id of a codec of zarr v2.
 
     Raises:
-        ValueError: It is none of those admitted, or has other options than numbers and words.
+        UserError: It is none of those admitted, or has other options than numbers and words.
     """
     if not isinstance(codec, dict) or codec.get("id") not in admitted:
         name = codec.get("id") if isinstance(codec, dict) else codec
-        raise ValueError(f"{what} {name!r} is not admitted (there are: {', '.join(admitted)})")
+        raise UserError(f"{what} {name!r} is not admitted (there are: {', '.join(admitted)})")
     for key, value in codec.items():
         if not isinstance(value, str | int | float | None):
-            raise ValueError(f"{what} {codec['id']!r} has the option {key} = {value!r}, no number and no word")
+            raise UserError(f"{what} {codec['id']!r} has the option {key} = {value!r}, no number and no word")
         if "type" in key and isinstance(value, str) and not NUMBERS_V2.fullmatch(value):
-            raise ValueError(f"{what} {codec['id']!r} has the option {key} = {value!r}, no type of numbers")
+            raise UserError(f"{what} {codec['id']!r} has the option {key} = {value!r}, no type of numbers")
     return codec["id"]
 
 
@@ -55,14 +57,14 @@ def check_decoded_size(compressor: str | None, content: bytes | memoryview, limi
         limit: Bytes that the chunk becomes, checksums aside.
 
     Raises:
-        ValueError: It becomes more, or is cut off where that shows in its head.
+        UserError: It becomes more, or is cut off where that shows in its head.
     """
     if compressor is None:
         size = len(content)
     elif compressor == "blosc":
         size = int.from_bytes(content[4:8], "little")
         if len(content) < 16 or int.from_bytes(content[12:16], "little") > len(content):  # Blosc would read on
-            raise ValueError(f"is cut off after {len(content)} bytes")
+            raise UserError(f"is cut off after {len(content)} bytes")
     elif compressor == "lz4":
         size = int.from_bytes(content[:4], "little")
     elif compressor == "zstd":
@@ -76,7 +78,7 @@ def check_decoded_size(compressor: str | None, content: bytes | memoryview, limi
     else:
         size = _jpeg2000_size(content)
     if size > limit + SLACK:
-        raise ValueError(f"would become {size} bytes or more, its chunk has {limit} at most")
+        raise UserError(f"would become {size} bytes or more, its chunk has {limit} at most")
 
 
 class _Inflate:
@@ -105,7 +107,7 @@ def _count(make: Any, content: bytes | memoryview, limit: int) -> int:
         try:
             size += len(stream.decompress(content, limit + 1 - size))
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-            raise ValueError(f"is damaged ({error})") from error
+            raise UserError(f"is damaged ({error})") from error
         if not stream.eof:
             break
         content = stream.unused_data
@@ -115,7 +117,7 @@ def _count(make: Any, content: bytes | memoryview, limit: int) -> int:
 def _zstd_size(content: bytes | memoryview, limit: int) -> int:
     """Bytes of a zstd frame, by its head (RFC 8878, 3.1.1.1); where it does not say, by decoding into `limit`."""
     if len(content) < 6 or content[:4] != b"\x28\xb5\x2f\xfd":
-        raise ValueError("is no zstd frame")
+        raise UserError("is no zstd frame")
     flags = content[4]
     single, code = bool(flags & 0x20), flags >> 6
     if code == 0 and not single:
@@ -131,6 +133,6 @@ def _jpeg2000_size(content: bytes | memoryview) -> int:
     content = bytes(content)
     head = content.find(b"\xff\x4f\xff\x51")
     if head < 0 or len(content) < head + 42:
-        raise ValueError("is no JPEG 2000 image")
+        raise UserError("is no JPEG 2000 image")
     x, y, left, top = (int.from_bytes(content[head + i : head + i + 4], "big") for i in (8, 12, 16, 20))
     return max(0, x - left) * max(0, y - top) * int.from_bytes(content[head + 40 : head + 42], "big") * 2

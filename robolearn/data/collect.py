@@ -17,6 +17,7 @@ from robolearn import seeds
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demonstrator import Demonstrator, Step
 from robolearn.data.writer import DemoWriter, is_unbegun
+from robolearn.errors import UserError
 from robolearn.types import Array, Episode, Scalar
 
 MIN_ATTEMPTS, MIN_SUCCESS_RATE = 200, 0.1
@@ -59,11 +60,11 @@ def collect(
         on_episode: Called after each finished episode.
 
     Raises:
-        ValueError: No such environment, it has no expert or one that rarely succeeds, it fails or returns nonsense
+        UserError: No such environment, it has no expert or one that rarely succeeds, it fails or returns nonsense
             while it is recorded, `out` holds other data, or the disk refuses. Finished episodes are kept.
     """
     if num_episodes < 1 or num_envs < 1 or seed < 0:
-        raise ValueError("collect: needs at least 1 episode, at least 1 environment and a seed >= 0")
+        raise UserError("collect: needs at least 1 episode, at least 1 environment and a seed >= 0")
     envs = Demonstrator(env_id, min(num_envs, num_episodes))
     try:
         envs.reset(list(range(envs.num_envs)), np.ones(envs.num_envs, bool))
@@ -87,7 +88,7 @@ def _open(out: Path, envs: Demonstrator, seed: int, keep_failures: bool) -> Demo
         return DemoWriter.begin(out, attrs=attrs)
     store = DemoWriter.append_to(out)
     if store.attrs != attrs:
-        raise ValueError(f"{out}: exists already, recorded with other settings; choose another --out")
+        raise UserError(f"{out}: exists already, recorded with other settings; choose another `out`")
     return store
 
 
@@ -179,7 +180,7 @@ class _Recorder:
             kept = self.attempts - self.dropped
             if self.attempts >= MIN_ATTEMPTS and kept < MIN_SUCCESS_RATE * self.attempts:
                 env_id = self.store.attrs.env_id
-                raise ValueError(f"{env_id}: the expert solved only {kept} of {self.attempts} episodes")
+                raise UserError(f"{env_id}: the expert solved only {kept} of {self.attempts} episodes")
 
     def _flush(self) -> None:
         ready, self.ready = self.ready, []

@@ -12,6 +12,8 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from robolearn.errors import UserError
+
 MAX_CHILDREN = 10_000  # of a group
 
 
@@ -22,7 +24,7 @@ class Container:
         path: Directory or zip.
 
     Raises:
-        ValueError: The path is neither, or a zip that is encrypted or names files outside of itself.
+        UserError: The path is neither, or a zip that is encrypted or names files outside of itself.
         OSError: It cannot be read.
     """
 
@@ -36,7 +38,7 @@ class Container:
         """Content of a file, None where there is none.
 
         Raises:
-            ValueError: It is larger than `limit` bytes, no plain file, damaged, or lies outside of the store.
+            UserError: It is larger than `limit` bytes, no plain file, damaged, or lies outside of the store.
         """
         return self._read_file(name, limit) if self._zip is None else self._read_entry(self._zip, name, limit)
 
@@ -44,13 +46,13 @@ class Container:
         """Names of the folders inside a folder, sorted.
 
         Raises:
-            ValueError: There are absurdly many.
+            UserError: There are absurdly many.
         """
         if self._zip is not None:
             parts = (PurePosixPath(name).parts for name in self._zip.namelist())
             found = {part[1] for part in parts if len(part) > 2 and part[0] == folder}
         elif not self._is_inside(os.path.join(self._root, folder)):
-            raise ValueError(f"{self.path}: {folder} is a link out of the store")
+            raise UserError(f"{self.path}: {folder} is a link out of the store")
         else:
             try:
                 with os.scandir(self.path / folder) as entries:
@@ -58,7 +60,7 @@ class Container:
             except (FileNotFoundError, NotADirectoryError):
                 found = set()
         if len(found) > MAX_CHILDREN:
-            raise ValueError(f"{self.path}: {folder} holds {len(found)} folders; at most {MAX_CHILDREN} are read")
+            raise UserError(f"{self.path}: {folder} holds {len(found)} folders; at most {MAX_CHILDREN} are read")
         return sorted(found)
 
     def sizes(self, folder: str) -> dict[str, int]:
@@ -77,12 +79,12 @@ class Container:
         try:
             mode = os.lstat(file).st_mode
             if not self._is_inside(os.path.dirname(file)) or (stat.S_ISLNK(mode) and not self._is_inside(file)):
-                raise ValueError(f"{self.path}: {name} is a link out of the store")
+                raise UserError(f"{self.path}: {name} is a link out of the store")
             info = os.stat(file)
             if stat.S_ISDIR(info.st_mode):
                 return None
             if not stat.S_ISREG(info.st_mode):
-                raise ValueError(f"{self.path}: {name} is no plain file")
+                raise UserError(f"{self.path}: {name} is no plain file")
             _check_size(self.path, name, info.st_size, limit)
             with open(file, "rb") as stream:
                 return stream.read()
@@ -105,25 +107,25 @@ class Container:
         try:
             return archive.read(info)  # stops at the declared size
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{self.path}: {name} is damaged ({error})") from error
+            raise UserError(f"{self.path}: {name} is damaged ({error})") from error
 
 
 def _check_size(path: Path, name: str, size: int, limit: int) -> None:
     if size > limit:
-        raise ValueError(f"{path}: {name} has {size} bytes; at most {limit} are read")
+        raise UserError(f"{path}: {name} has {size} bytes; at most {limit} are read")
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
     if not path.is_file():
-        raise ValueError(f"{path}: neither a zarr directory nor a zip of one (no plain file)")
+        raise UserError(f"{path}: neither a zarr directory nor a zip of one (no plain file)")
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise ValueError(f"{path}: neither a zarr directory nor a zip of one ({error})") from error
+        raise UserError(f"{path}: neither a zarr directory nor a zip of one ({error})") from error
     for info in archive.infolist():
         name = PurePosixPath(info.filename.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts:
-            raise ValueError(f"{path}: the entry {info.filename!r} lies outside of the zip")
+            raise UserError(f"{path}: the entry {info.filename!r} lies outside of the zip")
         if info.flag_bits & 1:
-            raise ValueError(f"{path}: the zip is encrypted")
+            raise UserError(f"{path}: the zip is encrypted")
     return archive

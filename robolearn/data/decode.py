@@ -12,6 +12,7 @@ import numpy as np
 from robolearn.data.checks import rows_problem, shape_problem
 from robolearn.data.demos import Demos
 from robolearn.data.glitches import squeezed
+from robolearn.errors import UserError
 from robolearn.types import is_image
 
 logger = logging.getLogger("robolearn")
@@ -26,7 +27,7 @@ def decode(demos: Demos, key: str) -> np.ndarray:
     """Read a key into memory [time, ...], float32 or (images) uint8.
 
     Raises:
-        ValueError: No such key, shapes that differ, wrong rank, a damaged chunk, NaN or infinity, a number
+        UserError: No such key, shapes that differ, wrong rank, a damaged chunk, NaN or infinity, a number
             that float32 does not hold, or an image outside 0 .. 255.
     """
     rows = np.empty(*_layout(demos, key))
@@ -57,7 +58,7 @@ def memory_map(demos: Demos, key: str, folder: Path) -> np.ndarray:
             rows.flush()
             partial.replace(target)
         except OSError as error:
-            raise ValueError(f"{target}: cannot write the decoded copy ({error.strerror})") from error
+            raise UserError(f"{target}: cannot write the decoded copy ({error.strerror})") from error
         finally:
             partial.unlink(missing_ok=True)
     return np.load(target, mmap_mode="c")  # torch wants writable memory; "c" keeps writes away from the file
@@ -67,7 +68,7 @@ def _layout(demos: Demos, key: str) -> tuple[tuple[int, ...], np.dtype]:
     shape = demos.shape(key)
     problem = shape_problem(key, (demos.num_steps, *shape))
     if problem:
-        raise ValueError(f"{demos.name}: {problem}")
+        raise UserError(f"{demos.name}: {problem}")
     return (demos.num_steps, *shape), np.dtype(np.uint8 if is_image(shape) else np.float32)
 
 
@@ -78,7 +79,7 @@ def _slabs(demos: Demos, key: str) -> Iterator[tuple[int, np.ndarray]]:
         for start, slab in store.slabs(key):
             problem = rows_problem(key, slab, store.episode_ends, start)
             if problem:
-                raise ValueError(f"{store.path}: {problem}")
+                raise UserError(f"{store.path}: {problem}")
             yield before + start, slab.astype(dtype, copy=False)
         if absent := store.absent(key):
             logger.warning(

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from robolearn.contract import Facts
-from robolearn.errors import one_line, warned
+from robolearn.errors import UserError, one_line, warned
 from robolearn.types import Array
 
 MAX_REASON = 300  # characters of a stranger's error
@@ -52,7 +52,7 @@ class Demonstrator:
         units: Key -> unit.
 
     Raises:
-        ValueError: It cannot be made, has no expert, or has observations or actions that are no arrays of numbers.
+        UserError: It cannot be made, has no expert, or has observations or actions that are no arrays of numbers.
     """
 
     def __init__(self, env_id: str, num_envs: int) -> None:
@@ -60,7 +60,7 @@ class Demonstrator:
         try:
             self._envs: Any = gym.make_vec(env_id, num_envs=num_envs)
         except Exception as error:  # whatever a stranger's environment raises when it is made
-            raise ValueError(f"environment {env_id}: {type(error).__name__}: {one_line(error)}") from error
+            raise UserError(f"environment {env_id}: {type(error).__name__}: {one_line(error)}") from error
         try:
             self._read_interface()
         except BaseException:
@@ -90,7 +90,7 @@ class Demonstrator:
         """Begin the episodes of `seeds` [n] where `mask` [n] says so; return the observations of all environments.
 
         Raises:
-            ValueError: The environment raised, or returned something else.
+            UserError: The environment raised, or returned something else.
         """
         result = self._call("reset", seed=seeds, options={"reset_mask": mask})
         if not isinstance(result, tuple) or len(result) != 2:
@@ -101,7 +101,7 @@ class Demonstrator:
         """The expert's actions float32 [n, a], to be recorded, and those [n, a] that are to be executed.
 
         Raises:
-            ValueError: The environment raised, or returned something else.
+            UserError: The environment raised, or returned something else.
         """
         result = self._call("expert_action")
         if not isinstance(result, tuple) or len(result) != 2:
@@ -119,7 +119,7 @@ class Demonstrator:
         """Execute actions [n, a].
 
         Raises:
-            ValueError: The environment raised, or returned something else.
+            UserError: The environment raised, or returned something else.
         """
         result = self._call("step", actions)
         if not isinstance(result, tuple) or len(result) != len(STEP):
@@ -142,7 +142,7 @@ class Demonstrator:
         )
 
     def check_finite(self, what: str, rows: Array) -> None:
-        """Raise a ValueError if what is to be recorded [n, ...] is not finite."""
+        """Raise a UserError if what is to be recorded [n, ...] is not finite."""
         if not np.isfinite(rows).all():
             self._fail(f"{what} is not finite")
 
@@ -198,7 +198,7 @@ class Demonstrator:
             self._fail(f"{name} raised {type(error).__name__}: {one_line(error):.{MAX_REASON}}", error)
 
     def _fail(self, fault: str, cause: BaseException | None = None) -> NoReturn:
-        raise ValueError(f"environment {self.env_id}: {fault}") from cause
+        raise UserError(f"environment {self.env_id}: {fault}") from cause
 
 
 def _single(rows: Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
+from robolearn.errors import UserError
 
 
 class Demos:
@@ -28,14 +29,14 @@ class Demos:
         """Join open stores.
 
         Raises:
-            ValueError: There is none, one is given twice, or two state another environment or control_dt.
+            UserError: There is none, one is given twice, or two state another environment or control_dt.
         """
         if not stores:
-            raise ValueError("--dataset.path needs at least one store")
+            raise UserError("`dataset.path` needs at least one store")
         paths = [store.path.resolve() for store in stores]
         for index, path in enumerate(paths):
             if path in paths[:index]:  # its episodes would be trained on and held out at once
-                raise ValueError(f"{stores[index].path}: given twice")
+                raise UserError(f"{stores[index].path}: given twice")
         self.stores = tuple(stores)
         self.attrs = _joint_attrs(self.stores)
         starts = np.cumsum([0, *(store.num_steps for store in stores)])
@@ -67,14 +68,14 @@ class Demos:
         """Shape of one step of a key.
 
         Raises:
-            ValueError: A store lacks the key, cannot read it or has it in another shape than the first.
+            UserError: A store lacks the key, cannot read it or has it in another shape than the first.
         """
         for store in self.stores:
             store.check_key(key)
         first = self.stores[0]
         for store in self.stores:
             if store.shapes[key] != first.shapes[key]:
-                raise ValueError(
+                raise UserError(
                     f"{store.path}: data/{key} has shape {store.shapes[key]} per step, "
                     f"in {first.path} {first.shapes[key]}; stores that are mixed must agree"
                 )
@@ -105,7 +106,7 @@ def _joint_attrs(stores: Sequence[DemoStore]) -> StoreAttrs:
         for name, value in _statements(store.attrs).items():
             first, where = stated.setdefault(name, (value, store.path))
             if value != first:
-                raise ValueError(
+                raise UserError(
                     f"{store.path}: {name} is {value!r}, in {where} {first!r}; stores that are mixed must agree"
                 )
     found = {name: value for name, (value, _) in stated.items()}

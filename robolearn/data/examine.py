@@ -94,7 +94,7 @@ def examine(store: DemoStore) -> Report:
                 _examine_whole(store, key, ends, report)
             else:
                 low_dim[key] = store.read(key).reshape(store.num_steps, -1)
-        except (ValueError, OSError) as error:
+        except (UserError, OSError) as error:
             if str(error) not in report.problems:
                 report.problems.append(str(error))
         if absent := store.absent(key):

@@ -15,6 +15,7 @@ import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
+from robolearn.errors import UserError
 from robolearn.types import Episode
 
 _RECONSTRUCT = np.zeros(0).__reduce__()[0]
@@ -64,16 +65,16 @@ def import_adroit(source: Path, out: Path) -> DemoWriter:
         out: Store to create.
 
     Raises:
-        ValueError: The file is not such a list, or `out` exists.
+        UserError: The file is not such a list, or `out` exists.
     """
     try:
         demos = load_numpy_pickle(source.read_bytes())
     except OSError as error:
-        raise ValueError(f"{source}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{source}: cannot be read ({error.strerror})") from error
     except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to lead to
-        raise ValueError(f"{source}: no pickle of demonstrations ({error})") from error
+        raise UserError(f"{source}: no pickle of demonstrations ({error})") from error
     if not isinstance(demos, list) or not demos:
-        raise ValueError(f"{source}: expected a list of demonstrations, found {type(demos).__name__}")
+        raise UserError(f"{source}: expected a list of demonstrations, found {type(demos).__name__}")
     episodes = [_adroit_episode(demo, f"{source}: episode {i}") for i, demo in enumerate(demos)]
     attrs = StoreAttrs(
         env_id="gymnasium_robotics:AdroitHandDoor-v1",
@@ -94,11 +95,11 @@ def _adroit_episode(demo: Any, where: str) -> Episode:
         door = np.asarray(demo["init_state_dict"]["door_body_pos"], np.float64)
         rows = [np.asarray(array, np.float32) for array in (state, action, reward)]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{where}: not an Adroit door demonstration ({error!r})") from error
+        raise UserError(f"{where}: not an Adroit door demonstration ({error!r})") from error
     shapes = [array.shape for array in (*rows, door)]
     steps = len(rows[2]) if rows[2].ndim else 0
     if shapes != [(steps, 39), (steps, 28), (steps,), (3,)]:
-        raise ValueError(
+        raise UserError(
             f"{where}: observations, actions, rewards, door position have shapes {shapes}, "
             "expected (T, 39), (T, 28), (T,), (3,)"
         )

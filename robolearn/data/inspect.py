@@ -27,7 +27,7 @@ def inspect(path: Path, console: Console | None = None) -> Report:
     """Examine a store and print the account.
 
     Raises:
-        ValueError: There is no store to look at.
+        UserError: There is no store to look at.
     """
     console = console or Console()
     store = DemoStore.open_unchecked(path)
@@ -68,7 +68,7 @@ def _print_head(store: DemoStore, report: Report, console: Console) -> None:
 def _episode_attrs(store: DemoStore, report: Report) -> dict[str, np.ndarray]:
     try:
         return store.episode_attrs
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         report.problems.append(str(error))
         return {}
 

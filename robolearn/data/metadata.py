@@ -27,6 +27,7 @@ from robolearn.data.codecs import (
     check_codec_v2,
 )
 from robolearn.data.container import Container
+from robolearn.errors import UserError
 
 CHECKSUM = "sha256"  # attribute in which a writer notes that of an array's decoded content
 CHUNK_GUIDE = "datasets/README.md, section Chunks that are too large"
@@ -92,29 +93,29 @@ def read_layout(container: Container) -> Layout:
     """Read the root and what lies in its groups data and meta.
 
     Raises:
-        ValueError: It is no store, or its root is damaged; what is wrong with an array is in `refused`.
+        UserError: It is no store, or its root is damaged; what is wrong with an array is in `refused`.
     """
     root = _document(container, "zarr.json")
     if root is not None:
         if root.get("zarr_format") != 3 or root.get("node_type") != "group":
-            raise ValueError(f"{container.path}: damaged zarr metadata: zarr.json is not of a group of zarr format 3")
+            raise UserError(f"{container.path}: damaged zarr metadata: zarr.json is not of a group of zarr format 3")
         zarr_format, attrs = 3, root.get("attributes", {})
     else:
         root = _document(container, ".zgroup")
         if root is None:
-            raise ValueError(f"{container.path}: not a zarr store (no zarr.json and no .zgroup in its root)")
+            raise UserError(f"{container.path}: not a zarr store (no zarr.json and no .zgroup in its root)")
         if root.get("zarr_format") != 2:
-            raise ValueError(f"{container.path}: damaged zarr metadata: .zgroup is not of zarr format 2")
+            raise UserError(f"{container.path}: damaged zarr metadata: .zgroup is not of zarr format 2")
         zarr_format, attrs = 2, _document(container, ".zattrs") or {}
     if not isinstance(attrs, dict):
-        raise ValueError(f"{container.path}: damaged zarr metadata: the attributes are {attrs!r:.80}, not an object")
+        raise UserError(f"{container.path}: damaged zarr metadata: the attributes are {attrs!r:.80}, not an object")
     layout = Layout(zarr_format, attrs)
     for folder in ("data", "meta"):
         for child in container.children(folder):
             name = f"{folder}/{child}"
             try:
                 facts = read_array(container, name, zarr_format)
-            except (ValueError, OSError) as error:
+            except (UserError, OSError) as error:
                 layout.refused[name] = str(error).removeprefix(f"{container.path}: ").removeprefix(f"{name}: ")
             else:
                 if facts is not None:
@@ -126,14 +127,14 @@ def read_array(container: Container, name: str, zarr_format: int) -> ArrayFacts 
     """Facts of one array; None where a folder says nothing of itself, as one does whose writer died.
 
     Raises:
-        ValueError: It is not admitted, and why.
+        UserError: It is not admitted, and why.
     """
     if not name.isprintable() or "\\" in name:
-        raise ValueError("its name is not plain text")
+        raise UserError("its name is not plain text")
     if zarr_format == 2:
         raw = _document(container, f"{name}/.zarray")
         if raw is None and _document(container, f"{name}/.zgroup") is not None:
-            raise ValueError("is a group, not an array")
+            raise UserError("is a group, not an array")
         facts = None if raw is None else _facts_v2(name, raw)
     else:
         raw = _document(container, f"{name}/zarr.json")
@@ -142,7 +143,7 @@ def read_array(container: Container, name: str, zarr_format: int) -> ArrayFacts 
         _check_sizes(facts)
         claim = math.prod(facts.shape) * facts.dtype.itemsize
         if claim > FREE_CLAIM and claim > MAX_RATIO * (stored := sum(container.sizes(name).values())):
-            raise ValueError(f"claims to be {claim} bytes, its files have {stored}")
+            raise UserError(f"claims to be {claim} bytes, its files have {stored}")
     return facts
 
 
@@ -152,27 +153,27 @@ def _document(container: Container, name: str) -> dict[str, Any] | None:
         return None
     value = parse_json(content, f"{container.path}: damaged zarr metadata: {name}")
     if not isinstance(value, dict):
-        raise ValueError(f"{container.path}: damaged zarr metadata: {name} is not an object")
+        raise UserError(f"{container.path}: damaged zarr metadata: {name} is not an object")
     return value
 
 
 def _facts_v2(name: str, raw: dict[str, Any]) -> ArrayFacts:
     if raw.get("zarr_format") != 2:
-        raise ValueError(f"has zarr format {raw.get('zarr_format')!r}, expected 2")
+        raise UserError(f"has zarr format {raw.get('zarr_format')!r}, expected 2")
     shape, chunk = _sizes(raw.get("shape"), "shape", 0), _sizes(raw.get("chunks"), "chunks", 1)
     kind = raw.get("dtype")
     if not isinstance(kind, str) or not NUMBERS_V2.fullmatch(kind):
-        raise ValueError(f"has type {kind!r:.60}; only truth values, integers and floats of 1 to 8 bytes are read")
+        raise UserError(f"has type {kind!r:.60}; only truth values, integers and floats of 1 to 8 bytes are read")
     dtype = np.dtype(kind)
     compressor, filters = raw.get("compressor"), raw.get("filters") or []
     if compressor is not None:
         compressor = check_codec_v2(compressor, COMPRESSORS_V2, "compressor")
     if not isinstance(filters, list):
-        raise ValueError(f"has filters {filters!r:.60}, not a list")
+        raise UserError(f"has filters {filters!r:.60}, not a list")
     for one in filters:
         check_codec_v2(one, FILTERS_V2, "filter")
     if raw.get("order") not in ("C", "F") or raw.get("dimension_separator", ".") not in (".", "/"):
-        raise ValueError("has an order other than C and F, or a dimension_separator other than . and /")
+        raise UserError("has an order other than C and F, or a dimension_separator other than . and /")
     known = ("zarr_format", "shape", "chunks", "dtype", "compressor", "order", "fill_value", "dimension_separator")
     metadata = {key: raw[key] for key in known if key in raw}
     metadata = {"fill_value": None, "compressor": None, **metadata, "filters": filters or None}
@@ -184,18 +185,18 @@ def _facts_v2(name: str, raw: dict[str, Any]) -> ArrayFacts:
 
 def _facts_v3(name: str, raw: dict[str, Any]) -> ArrayFacts:
     if raw.get("node_type") == "group":
-        raise ValueError("is a group, not an array")
+        raise UserError("is a group, not an array")
     if raw.get("zarr_format") != 3 or raw.get("node_type") != "array":
-        raise ValueError("is not an array of zarr format 3")
+        raise UserError("is not an array of zarr format 3")
     kind = raw.get("data_type")
     if not isinstance(kind, str) or not NUMBERS_V3.fullmatch(kind):
-        raise ValueError(f"has type {kind!r:.60}; only truth values, integers and floats of 1 to 8 bytes are read")
+        raise UserError(f"has type {kind!r:.60}; only truth values, integers and floats of 1 to 8 bytes are read")
     if raw.get("storage_transformers"):
-        raise ValueError("has storage transformers; none are admitted")
+        raise UserError("has storage transformers; none are admitted")
     dtype = np.dtype(kind)
     name_of_grid, grid = _named(raw.get("chunk_grid"), "chunk_grid")
     if name_of_grid != "regular":
-        raise ValueError(f"has the chunk grid {name_of_grid!r}; only regular ones are read")
+        raise UserError(f"has the chunk grid {name_of_grid!r}; only regular ones are read")
     shape, chunk = _sizes(raw.get("shape"), "shape", 0), _sizes(grid.get("chunk_shape"), "chunk_shape", 1)
     inner, compressor, index = _codecs_v3(raw.get("codecs"), chunk, shards=True)
     metadata = {key: value for key, value in raw.items() if key not in ("attributes", "consolidated_metadata")}
@@ -209,25 +210,25 @@ def _codecs_v3(
 ) -> tuple[tuple[int, ...], str | None, tuple[bool, int] | None]:
     """Check a chain of codecs of v3; see ArrayFacts for what is returned: inner, compressor and index."""
     if not isinstance(raw, list) or not raw:
-        raise ValueError(f"has codecs {raw!r:.60}, not a list")
+        raise UserError(f"has codecs {raw!r:.60}, not a list")
     inner, index, compressors = chunk, None, []
     for one in raw:
         name, options = _named(one, "codec")
         if name not in CODECS_V3 or (name == "sharding_indexed" and not shards):
-            raise ValueError(f"codec {name!r:.60} is not admitted here (there are: {', '.join(CODECS_V3)})")
+            raise UserError(f"codec {name!r:.60} is not admitted here (there are: {', '.join(CODECS_V3)})")
         if name in COMPRESSORS_V3:
             compressors.append(name)
         if name == "sharding_indexed":
             inner = _sizes(options.get("chunk_shape"), "chunk_shape of its shards", 1)
             if len(inner) != len(chunk) or any(a % b for a, b in zip(chunk, inner, strict=True)):
-                raise ValueError(f"has shards of {chunk} that chunks of {inner} do not fill")
+                raise UserError(f"has shards of {chunk} that chunks of {inner} do not fill")
             if math.prod(chunk) > MAX_BESIDE * math.prod(inner):
-                raise ValueError(f"has more than {MAX_BESIDE} chunks in a shard")
+                raise UserError(f"has more than {MAX_BESIDE} chunks in a shard")
             _, within, _ = _codecs_v3(options.get("codecs"), inner, shards=False)
             compressors += [within] if within else []
             index = _index(options)
     if len(compressors) > 1 or (index and len(raw) > 1):
-        raise ValueError("compresses what is compressed; one compressor is admitted")
+        raise UserError("compresses what is compressed; one compressor is admitted")
     return inner, compressors[0] if compressors else None, index
 
 
@@ -236,10 +237,10 @@ def _index(options: dict[str, Any]) -> tuple[bool, int]:
     names = [_named(one, "index codec") for one in options.get("index_codecs") or [{"name": "bytes"}]]
     kinds = [name for name, _ in names]
     if kinds not in (["bytes"], ["bytes", "crc32c"]) or names[0][1].get("endian", "little") != "little":
-        raise ValueError(f"has the index codecs {kinds}; admitted are bytes (little) and crc32c")
+        raise UserError(f"has the index codecs {kinds}; admitted are bytes (little) and crc32c")
     place = options.get("index_location", "end")
     if place not in ("start", "end"):
-        raise ValueError(f"has the index location {place!r:.60}; choose start or end")
+        raise UserError(f"has the index location {place!r:.60}; choose start or end")
     return place == "end", 4 if "crc32c" in kinds else 0
 
 
@@ -249,13 +250,13 @@ def _named(raw: Any, what: str) -> tuple[str, dict[str, Any]]:
         return raw, {}
     options = raw.get("configuration") or {} if isinstance(raw, dict) else None
     if not isinstance(options, dict) or not isinstance(raw.get("name"), str):
-        raise ValueError(f"has the {what} {raw!r:.60}, no name with a configuration")
+        raise UserError(f"has the {what} {raw!r:.60}, no name with a configuration")
     return raw["name"], options
 
 
 def _sizes(raw: Any, what: str, least: int) -> tuple[int, ...]:
     if not isinstance(raw, list) or not all(type(size) is int and size >= least for size in raw):
-        raise ValueError(f"has the {what} {raw!r:.60}, no list of whole numbers of at least {least}")
+        raise UserError(f"has the {what} {raw!r:.60}, no list of whole numbers of at least {least}")
     return tuple(raw)
 
 
@@ -263,9 +264,9 @@ def _check_sizes(facts: ArrayFacts) -> None:
     """Refuse what no computer holds, before memory is asked for."""
     shape, chunk, item = facts.shape, facts.chunk, facts.dtype.itemsize
     if len(shape) != len(chunk):
-        raise ValueError(f"has {len(shape)} axes in chunks of {len(chunk)}")
+        raise UserError(f"has {len(shape)} axes in chunks of {len(chunk)}")
     if len(shape) > 8:
-        raise ValueError(f"has {len(shape)} axes; at most 8 are read")
+        raise UserError(f"has {len(shape)} axes; at most 8 are read")
     counts = [-(-size // step) for size, step in zip(shape, chunk, strict=True)]
     beside = math.prod(counts[1:])
     side_by_side = min(chunk[0], shape[0]) * math.prod(shape[1:]) * item if shape else item
@@ -277,4 +278,4 @@ def _check_sizes(facts: ArrayFacts) -> None:
         (beside, MAX_BESIDE, "chunks side by side", again),
     ):
         if found > limit:
-            raise ValueError(f"claims {found} {what}; at most {limit} are read{advice}")
+            raise UserError(f"claims {found} {what}; at most {limit} are read{advice}")

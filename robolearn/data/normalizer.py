@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.types import is_image
 
 RELATIVE_RANGE = 1e-4
@@ -48,20 +49,20 @@ class Normalizer(nn.Module):
             mode: One for all keys, or one per key.
 
         Raises:
-            ValueError: An unknown mode, a key without rows, or one with NaN or infinity.
+            UserError: An unknown mode, a key without rows, or one with NaN or infinity.
         """
         modes: Mapping[str, Mode] = dict.fromkeys(arrays, mode) if isinstance(mode, str) else mode
         unknown = [m for m in modes.values() if m not in get_args(Mode)]
         if unknown:
-            raise ValueError(f"normalizer mode '{unknown[0]}': choose minmax or zscore")
+            raise UserError(f"normalizer mode '{unknown[0]}': choose minmax or zscore")
         result = cls({key: tuple(rows.shape[1:]) for key, rows in arrays.items()})
         for key in result.keys:
             rows = arrays[key]
             if len(rows) == 0:
-                raise ValueError(f"normalizer key '{key}': no rows to fit")
+                raise UserError(f"normalizer key '{key}': no rows to fit")
             centre, scale = _statistics(torch.as_tensor(rows), modes[key])
             if not (torch.isfinite(centre).all() and torch.isfinite(scale).all()):
-                raise ValueError(f"normalizer key '{key}': the rows hold NaN or infinity")
+                raise UserError(f"normalizer key '{key}': the rows hold NaN or infinity")
             result.get_buffer(f"{key}_centre").copy_(centre)
             result.get_buffer(f"{key}_scale").copy_(scale)
         return result
@@ -85,7 +86,7 @@ class Normalizer(nn.Module):
 
     def _affine(self, key: str) -> tuple[Tensor, Tensor]:
         if key not in self.keys:
-            raise ValueError(f"normalizer: no key '{key}' (there are: {', '.join(self.keys)})")
+            raise UserError(f"normalizer: no key '{key}' (there are: {', '.join(self.keys)})")
         return self.get_buffer(f"{key}_centre"), self.get_buffer(f"{key}_scale")
 
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from robolearn.errors import UserError
+
 ShortEpisodes = Literal["refuse", "drop", "pad"]
 _BOOTSTRAP_STREAM = 1
 
@@ -20,7 +22,7 @@ def usable_episodes(lengths: np.ndarray, window: int, short: ShortEpisodes) -> n
             their windows.
 
     Raises:
-        ValueError: An episode is too short and `short` is "refuse"; or "drop" leaves none.
+        UserError: An episode is too short and `short` is "refuse"; or "drop" leaves none.
     """
     too_short = lengths < window
     if not too_short.any() or short == "pad":
@@ -28,10 +30,10 @@ def usable_episodes(lengths: np.ndarray, window: int, short: ShortEpisodes) -> n
     if short == "drop" and not too_short.all():
         return np.flatnonzero(~too_short)
     first = int(np.argmax(too_short))
-    raise ValueError(
+    raise UserError(
         f"episode {first} has {lengths[first]} steps, a window {window} "
         f"({too_short.sum()} of {len(lengths)} episodes are shorter than a window); "
-        "choose smaller horizons or another --dataset.short-episodes (refuse, drop, pad)"
+        "choose smaller horizons or another `dataset.short_episodes` (refuse, drop, pad)"
     )
 
 
@@ -61,14 +63,14 @@ def split_episodes(num_episodes: int, fractions: dict[str, float], seed: int) ->
         to 1 use every episode.
 
     Raises:
-        ValueError: A share is not in (0, 1], they sum to more than 1, or a part would be left empty.
+        UserError: A share is not in (0, 1], they sum to more than 1, or a part would be left empty.
     """
     if any(not 0 < share <= 1 for share in fractions.values()) or sum(fractions.values()) > 1 + 1e-9:
-        raise ValueError(f"fractions {fractions}: each must lie in (0, 1] and their sum must not exceed 1")
+        raise UserError(f"fractions {fractions}: each must lie in (0, 1] and their sum must not exceed 1")
     cuts = np.rint(np.cumsum(list(fractions.values())) * num_episodes).astype(int)
     order = np.random.default_rng(seed).permutation(num_episodes)
     parts = dict(zip(fractions, np.split(order, cuts), strict=False))
     for name, part in parts.items():
         if len(part) == 0:
-            raise ValueError(f"split '{name}': a share of {fractions[name]} of {num_episodes} episodes is no episode")
+            raise UserError(f"split '{name}': a share of {fractions[name]} of {num_episodes} episodes is no episode")
     return {name: np.sort(part) for name, part in parts.items()}

@@ -28,6 +28,7 @@ from robolearn.data.checks import ends_checksum, ends_problem, image_problem, sh
 from robolearn.data.chunks import ChunkReader
 from robolearn.data.container import Container
 from robolearn.data.metadata import read_layout
+from robolearn.errors import UserError
 from robolearn.types import Episode
 
 # Decoded at once: bounds the memory that reading needs beside its result.
@@ -51,7 +52,7 @@ class DemoStore:
             files: Where a writer's arrays are written; a reader has none.
 
         Raises:
-            ValueError: The path is no store, or its root is damaged.
+            UserError: The path is no store, or its root is damaged.
         """
         self.path = path
         container = Container(path)
@@ -59,7 +60,7 @@ class DemoStore:
         try:
             self.attrs = StoreAttrs.from_json(layout.attrs)
         except ValueError as error:
-            raise ValueError(f"{path}: damaged zarr metadata: {error}") from error
+            raise UserError(f"{path}: damaged zarr metadata: {error}") from error
         self.refused = layout.refused
         self._zarr_format = layout.zarr_format
         self._chunks = ChunkReader(container, layout.zarr_format, fills=self.attrs.schema_version is None)
@@ -77,7 +78,7 @@ class DemoStore:
         if ends is not None and ends.ndim:
             try:
                 self.episode_ends = self._read_ends(ends, layout.arrays["meta/episode_ends"].checksum)
-            except (ValueError, OSError) as error:
+            except (UserError, OSError) as error:
                 del self._meta["episode_ends"]
                 self.refused["meta/episode_ends"] = str(error).removeprefix(f"{path}: ")
 
@@ -88,11 +89,11 @@ class DemoStore:
         """Open a store for reading.
 
         Raises:
-            ValueError: The path is no store, or the first of its `problems`.
+            UserError: The path is no store, or the first of its `problems`.
         """
         store = DemoStore.open_unchecked(path)
         for problem in store.problems():
-            raise ValueError(problem)
+            raise UserError(problem)
         if store.episode_ends.dtype != np.int64:
             store.episode_ends = store.episode_ends.astype(np.int64)
         return store
@@ -102,7 +103,7 @@ class DemoStore:
         """Open for reading what may be damaged, to look at it; see `problems`."""
         path = Path(path)
         if not path.exists():
-            raise ValueError(f"{path}: no such file or directory")
+            raise UserError(f"{path}: no such file or directory")
         return DemoStore(path)
 
     # ---- reading
@@ -147,7 +148,7 @@ class DemoStore:
         """Read a whole key [time, ...] in large slabs.
 
         Raises:
-            ValueError: The key does not exist, or a chunk is missing or damaged.
+            UserError: The key does not exist, or a chunk is missing or damaged.
         """
         array = self._array(key)
         whole = np.empty((self.num_steps, *array.shape[1:]), array.dtype)
@@ -171,7 +172,7 @@ class DemoStore:
     def episode(self, index: int) -> Episode:
         """Read one episode with all its keys."""
         if not 0 <= index < self.num_episodes:
-            raise ValueError(f"{self.path}: no episode {index}; there are 0 .. {self.num_episodes - 1}")
+            raise UserError(f"{self.path}: no episode {index}; there are 0 .. {self.num_episodes - 1}")
         start = int(self.episode_ends[index - 1]) if index else 0
         stop = int(self.episode_ends[index])
         keys = [key for key in self._data if self.fault(key) is None]
@@ -272,14 +273,14 @@ class DemoStore:
         return f"meta/{name} has shape {array.shape} for {self.num_episodes} episodes"
 
     def check_key(self, key: str) -> None:
-        """Raise a ValueError, and say why, if a key cannot be read."""
+        """Raise a UserError, and say why, if a key cannot be read."""
         if f"data/{key}" in self.refused:
-            raise ValueError(f"{self.path}: data/{key}: {self.refused[f'data/{key}']}")
+            raise UserError(f"{self.path}: data/{key}: {self.refused[f'data/{key}']}")
         if key not in self._data:
-            raise ValueError(f"{self.path}: no key '{key}' (there are: {', '.join(self.keys)})")
+            raise UserError(f"{self.path}: no key '{key}' (there are: {', '.join(self.keys)})")
         fault = self.fault(key)
         if fault:
-            raise ValueError(f"{self.path}: {fault}")
+            raise UserError(f"{self.path}: {fault}")
 
     def _read_ends(self, array: zarr.Array, checksum: str | None) -> np.ndarray:
         """The episodes' ends, all of them: a flipped bit in their number would leave episodes out silently.
@@ -288,7 +289,7 @@ class DemoStore:
         """
         ends = self._chunks.rows("meta/episode_ends", array, 0, array.shape[0])
         if checksum is not None and checksum != ends_checksum(ends):
-            raise ValueError(f"is damaged: {len(ends)} ends are not those that its checksum was made of")
+            raise UserError(f"is damaged: {len(ends)} ends are not those that its checksum was made of")
         return ends
 
     def _array(self, key: str) -> zarr.Array:
@@ -300,11 +301,11 @@ def default_obs_keys(store: DemoStore) -> tuple[str, ...]:
     """The observation keys to train on: those the store declares, else "state".
 
     Raises:
-        ValueError: It declares none and has no "state".
+        UserError: It declares none and has no "state".
     """
     if store.attrs.obs_keys:
         return store.attrs.obs_keys
     if "state" in store.keys:
         return ("state",)
     choices = ", ".join(key for key in store.keys if key != "action")
-    raise ValueError(f"{store.path}: choose observations with --dataset.obs-keys (there are: {choices})")
+    raise UserError(f"{store.path}: choose observations with `dataset.obs_keys` (there are: {choices})")

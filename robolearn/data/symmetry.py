@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from robolearn.errors import UserError
+
 SymmetryUse = Literal["ignore", "augment", "canonical"]
 TURN = "symmetry.turn"
 MAX_ORDER = 360
@@ -33,7 +35,7 @@ class Symmetry:
     """The generator g of a cyclic group, in physical units.
 
     Raises:
-        ValueError: There is no map of the actions, a map is not square, or g^order is not the identity.
+        UserError: There is no map of the actions, a map is not square, or g^order is not the identity.
     """
 
     maps: dict[str, AffineMap]
@@ -43,19 +45,19 @@ class Symmetry:
 
     def __post_init__(self) -> None:
         if self.order > MAX_ORDER:
-            raise ValueError(f"symmetry: order {self.order} must be at most {MAX_ORDER}")
+            raise UserError(f"symmetry: order {self.order} must be at most {MAX_ORDER}")
         if "action" not in self.maps or self.order < 2:
-            raise ValueError(f"symmetry: needs a map of 'action' and an order of at least 2, has {list(self.maps)}")
+            raise UserError(f"symmetry: needs a map of 'action' and an order of at least 2, has {list(self.maps)}")
         for key, one in self.maps.items():
             if any(len(row) != len(one.offset) for row in one.matrix) or len(one.matrix) != len(one.offset):
-                raise ValueError(f"symmetry: the map of {key!r} is not square")
+                raise UserError(f"symmetry: the map of {key!r} is not square")
         for key, (matrix, offset) in self.powers.items():
             size = matrix.shape[-1]
             again = matrix[1] @ matrix[-1], matrix[1] @ offset[-1] + offset[1]
             if not torch.allclose(again[0], torch.eye(size)) or not torch.allclose(
                 again[1], torch.zeros(size), atol=1e-4 * (1 + offset.abs().max().item())
             ):
-                raise ValueError(f"symmetry: {self.order} applications to {key!r} do not lead back")
+                raise UserError(f"symmetry: {self.order} applications to {key!r} do not lead back")
 
     @cached_property
     def _copies(self) -> dict[tuple[torch.device, torch.dtype], dict[str, tuple[Tensor, Tensor]]]:

@@ -32,6 +32,7 @@ from robolearn.data import decode
 from robolearn.data.checks import ends_problem
 from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
+from robolearn.errors import UserError
 from robolearn.types import Batch, is_image
 
 MAX_RESIDENT_BYTES = 8 << 30
@@ -77,7 +78,7 @@ class Windows:
                 of the last action.
 
         Raises:
-            ValueError: A horizon below 1, no episodes or one that does not exist, an episode without steps,
+            UserError: A horizon below 1, no episodes or one that does not exist, an episode without steps,
                 or lengths that disagree with `episode_ends`.
         """
         ends = np.asarray(episode_ends)
@@ -143,7 +144,7 @@ class Windows:
             padding: As for the class.
 
         Raises:
-            ValueError: A key does not exist, has the wrong rank, another shape in another store, a damaged chunk,
+            UserError: A key does not exist, has the wrong rank, another shape in another store, a damaged chunk,
                 NaN or infinity.
         """
         demos = store if isinstance(store, Demos) else Demos([store])
@@ -207,18 +208,18 @@ class Windows:
 
     def _validate(self, arrays: Mapping[str, Tensor], ends: np.ndarray) -> None:
         if self.obs_horizon < 1 or self.action_horizon < 1:
-            raise ValueError(f"horizons must be at least 1, got obs {self.obs_horizon}, action {self.action_horizon}")
+            raise UserError(f"horizons must be at least 1, got obs {self.obs_horizon}, action {self.action_horizon}")
         problem = ends_problem(ends)
         if problem:
-            raise ValueError(problem)
+            raise UserError(problem)
         if len(self.episodes) == 0:
-            raise ValueError("no episodes chosen")
+            raise UserError("no episodes chosen")
         outside = self.episodes[(self.episodes < 0) | (self.episodes >= len(ends))]
         if len(outside):
-            raise ValueError(f"no episode {outside[0]}; there are 0 .. {len(ends) - 1}")
+            raise UserError(f"no episode {outside[0]}; there are 0 .. {len(ends) - 1}")
         for key, rows in arrays.items():
             if len(rows) != ends[-1]:
-                raise ValueError(f"data/{key} has {len(rows)} rows but the last episode ends at {ends[-1]}")
+                raise UserError(f"data/{key} has {len(rows)} rows but the last episode ends at {ends[-1]}")
 
 
 def _padded_rows(starts: np.ndarray, lengths: np.ndarray, front: int, back: int) -> np.ndarray:

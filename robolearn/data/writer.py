@@ -28,6 +28,7 @@ from robolearn.data.checks import ends_checksum, finite_problem, image_problem, 
 from robolearn.data.chunks import CONFIG, Files
 from robolearn.data.metadata import CHECKSUM
 from robolearn.data.store import DemoStore
+from robolearn.errors import UserError
 from robolearn.files import remove
 from robolearn.locks import LOCK_FILE, hold
 from robolearn.types import Episode
@@ -82,11 +83,11 @@ class DemoWriter(DemoStore):
         """Start an empty store.
 
         Raises:
-            ValueError: Something is there already, another process writes it, or the place cannot be written.
+            UserError: Something is there already, another process writes it, or the place cannot be written.
         """
         path = Path(path)
         if path.exists() and (path.is_file() or any(path.iterdir())):
-            raise ValueError(f"{path}: exists already; choose another path or append to it")
+            raise UserError(f"{path}: exists already; choose another path or append to it")
         return cls.begin(path, attrs=attrs)
 
     @classmethod
@@ -94,13 +95,13 @@ class DemoWriter(DemoStore):
         """Start an empty store, also where one `is_unbegun`: its writer was killed before it had stored an episode.
 
         Raises:
-            ValueError: As `create`.
+            UserError: As `create`.
         """
         path = Path(path)
         raw = {name: value for name, value in asdict(attrs).items() if value is not None}
         with _writing(path):
             if not is_unbegun(path):
-                raise ValueError(f"{path}: exists already; choose another path or append to it")
+                raise UserError(f"{path}: exists already; choose another path or append to it")
             for folder in ("data", "meta"):  # in this order, so that a kill in between leaves an unbegun store too
                 for array in (path / folder).glob("*/"):
                     remove(array)
@@ -115,12 +116,12 @@ class DemoWriter(DemoStore):
         """Open an existing store of this toolkit for appending; what a killed writer left over is cleared.
 
         Raises:
-            ValueError: There is none, another process writes it, or the place cannot be written.
+            UserError: There is none, another process writes it, or the place cannot be written.
         """
         path = Path(path)
         if not path.is_dir():
             cls.open_unchecked(path)  # says what is wrong with it, unless it is a zip
-            raise ValueError(f"{path}: only a directory written by robolearn can be appended to; import it first")
+            raise UserError(f"{path}: only a directory written by robolearn can be appended to; import it first")
         with _writing(path):
             return cls._open(path)
 
@@ -128,10 +129,10 @@ class DemoWriter(DemoStore):
     def _open(cls, path: Path) -> DemoWriter:
         there = cls.open_unchecked(path)
         if there.attrs.schema_version != SCHEMA_VERSION:
-            raise ValueError(f"{path}: only a directory written by robolearn can be appended to; import it first")
+            raise UserError(f"{path}: only a directory written by robolearn can be appended to; import it first")
         broken = [*(f"{name}: {reason}" for name, reason in there.refused.items()), *there.faults()]
         if broken:  # said before zarr sees it
-            raise ValueError(f"{path}: {broken[0]}; only an intact store can be appended to")
+            raise UserError(f"{path}: {broken[0]}; only an intact store can be appended to")
         for leftover in path.rglob("*.partial"):
             leftover.unlink()
         plain = zarr.open_group(Files(path), mode="r+", use_consolidated=False)
@@ -156,10 +157,10 @@ class DemoWriter(DemoStore):
         self._held = None
 
     def _check_end(self) -> None:
-        """Raise a ValueError if the store has grown since this writer opened it."""
+        """Raise a UserError if the store has grown since this writer opened it."""
         there = read_json(self.path / ENDS)["shape"][0]
         if there != self.num_episodes:
-            raise ValueError(
+            raise UserError(
                 f"{self.path}: another process has written to it meanwhile ({there} episodes, there were "
                 f"{self.num_episodes}); open it again"
             )
@@ -172,7 +173,7 @@ class DemoWriter(DemoStore):
         """Append episodes; after a kill at any moment either all of them are there or none.
 
         Raises:
-            ValueError: An episode does not fit the store, is empty or not finite; or the disk refuses, and
+            UserError: An episode does not fit the store, is empty or not finite; or the disk refuses, and
                 then all episodes stored before are safe.
         """
         if not episodes:
@@ -184,7 +185,7 @@ class DemoWriter(DemoStore):
             with self if self._held is None else nullcontext(), zarr.config.set(CONFIG):
                 self._write(episodes, ends)
         except OSError as error:
-            raise ValueError(
+            raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}); "
                 f"the {self.num_episodes} episodes stored before are safe"
             ) from error
@@ -208,24 +209,24 @@ class DemoWriter(DemoStore):
         arrays = {**episode.obs, "action": episode.actions}
         where = f"{self.path}: episode {index}"
         if len(episode) == 0:
-            raise ValueError(f"{where} has no steps")
+            raise UserError(f"{where} has no steps")
         shapes, names = self.shapes, set(self._meta) - {"episode_ends"}
         if self.num_episodes == 0:
             shapes = {key: array.shape[1:] for key, array in {**like.obs, "action": like.actions}.items()}
             names = set(like.attrs)
         found = {key: array.shape[1:] for key, array in arrays.items()}
         if found != shapes or set(episode.attrs) != names:
-            raise ValueError(f"{where} has {found} and {sorted(episode.attrs)}, not {shapes} and {sorted(names)}")
+            raise UserError(f"{where} has {found} and {sorted(episode.attrs)}, not {shapes} and {sorted(names)}")
         for key, array in arrays.items():
             if len(array) != len(episode):
-                raise ValueError(f"{where}: data/{key} has {len(array)} rows for {len(episode)} actions")
+                raise UserError(f"{where}: data/{key} has {len(array)} rows for {len(episode)} actions")
             problem = (
                 type_problem(key, array.dtype)
                 or image_problem(key, array.shape[1:])
                 or finite_problem(key, array, np.array([len(episode)]))
             )
             if problem:
-                raise ValueError(f"{where}: {problem}")
+                raise UserError(f"{where}: {problem}")
 
     def _require(self, folder: str, arrays: dict[str, zarr.Array], key: str, like: np.ndarray) -> zarr.Array:
         """The array of a key, created with the first episode (again, if a writer died during that)."""
@@ -284,7 +285,7 @@ def _writing(path: Path) -> Iterator[None]:
         with hold(path):
             yield
     except OSError as error:
-        raise ValueError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _put(array: zarr.Array, start: int, rows: np.ndarray) -> None:

@@ -19,6 +19,7 @@ from torch.nn.functional import silu, softplus
 
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
+from robolearn.errors import UserError
 from robolearn.nets.sizes import check_sizes
 from robolearn.nets.weights import build_with_weights, save_weights
 
@@ -50,7 +51,7 @@ class DynamicsConfig:
         check_sizes("dynamics", state_dim=self.state_dim, action_dim=self.action_dim, num_members=self.num_members)
         check_sizes("dynamics", hidden=self.hidden, depth=self.depth)
         if wrong := [i for i in self.angles if not 0 <= i < self.state_dim]:
-            raise ValueError(f"dynamics: angle {wrong[0]} is no number of a state; choose from 0..{self.state_dim - 1}")
+            raise UserError(f"dynamics: angle {wrong[0]} is no number of a state; choose from 0..{self.state_dim - 1}")
 
 
 class StackedLinear(nn.Module):
@@ -156,7 +157,7 @@ class DynamicsEnsemble(nn.Module):
         """Read a saved ensemble; safe on files from strangers.
 
         Raises:
-            ValueError: A file is missing, damaged or does not fit.
+            UserError: A file is missing, damaged or does not fit.
         """
         cfg = from_json(DynamicsConfig, read_json(directory / CONFIG_FILE), {}, str(directory / CONFIG_FILE))
         shapes = {"feature": (num_features(cfg),), "action": (cfg.action_dim,), "delta": (cfg.state_dim,)}

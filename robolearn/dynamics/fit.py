@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robolearn.data.normalizer import Normalizer
 from robolearn.dynamics.ensemble import DynamicsConfig, DynamicsEnsemble, features
+from robolearn.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class DynamicsFitConfig:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1 or not self.lr > 0:
-            raise ValueError(
+            raise UserError(
                 f"dynamics fit: steps {self.steps}, batch_size {self.batch_size} and lr {self.lr} must be positive"
             )
 
@@ -62,10 +63,10 @@ def fit_dynamics(cfg: DynamicsConfig, data: Transitions, fit: DynamicsFitConfig,
         The ensemble, in evaluation mode.
 
     Raises:
-        ValueError: Without transitions, with NaN or infinity among them, or of other sizes than the configuration's.
+        UserError: Without transitions, with NaN or infinity among them, or of other sizes than the configuration's.
     """
     if (data.states.shape[1], data.actions.shape[1]) != (cfg.state_dim, cfg.action_dim):
-        raise ValueError(
+        raise UserError(
             f"dynamics: states {data.states.shape} and actions {data.actions.shape} do not fit "
             f"state_dim {cfg.state_dim} and action_dim {cfg.action_dim}"
         )

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.dynamics.propagate import Dynamics, Propagation, draw, propagate
+from robolearn.errors import UserError
 
 Cost = Callable[[Tensor], Tensor]
 Reward = Callable[[Tensor, Tensor], Tensor]
@@ -36,9 +37,9 @@ class CEMConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.elites <= self.population:
-            raise ValueError(f"cem: elites {self.elites} must be in 1..population {self.population}")
+            raise UserError(f"cem: elites {self.elites} must be in 1..population {self.population}")
         if self.iterations < 1 or not 0 <= self.momentum < 1:
-            raise ValueError(
+            raise UserError(
                 f"cem: iterations {self.iterations} must be at least 1 and momentum {self.momentum} in [0, 1)"
             )
 
@@ -104,7 +105,7 @@ class PlannerConfig:
 
     def __post_init__(self) -> None:
         if self.horizon < 1:
-            raise ValueError(f"planner: horizon {self.horizon} must be at least 1")
+            raise UserError(f"planner: horizon {self.horizon} must be at least 1")
 
 
 class Planner:
@@ -142,7 +143,7 @@ class Planner:
         """Plan from `state` and return the action to execute now.
 
         Raises:
-            ValueError: The particles cannot be dealt out evenly to the model's members.
+            UserError: The particles cannot be dealt out evenly to the model's members.
         """
         plan = cem(
             lambda plans: self.cost(state, plans),

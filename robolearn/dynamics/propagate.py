@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from robolearn.errors import UserError
+
 Propagation = Literal["ts1", "tsinf"]
 
 
@@ -62,12 +64,12 @@ def draw(
     """Draw the noise of `num_particles` particles over `horizon` steps.
 
     Raises:
-        ValueError: The kind is unknown, or the particles cannot be dealt out evenly to the members.
+        UserError: The kind is unknown, or the particles cannot be dealt out evenly to the members.
     """
     if kind not in get_args(Propagation):
-        raise ValueError(f"propagation {kind!r} is unknown; choose from {', '.join(get_args(Propagation))}")
+        raise UserError(f"propagation {kind!r} is unknown; choose from {', '.join(get_args(Propagation))}")
     if num_particles < 1 or num_particles % num_members:
-        raise ValueError(f"num_particles {num_particles} must be a multiple of the {num_members} members")
+        raise UserError(f"num_particles {num_particles} must be a multiple of the {num_members} members")
     dealt = torch.arange(num_particles) % num_members
     if kind == "ts1":
         order = torch.rand(horizon, num_particles, generator=generator).argsort(1)
@@ -109,13 +111,13 @@ def member_moments(
     """Mean and variance (unbiased) of each member's particles under TSinf, for `split_variance`.
 
     Raises:
-        ValueError: The particles changed members, or a member has fewer than two.
+        UserError: The particles changed members, or a member has fewer than two.
     """
     members = noise.members[0]
     if not (noise.members == members).all():
-        raise ValueError("particles must keep their member to tell doubt from noise; propagate with tsinf")
+        raise UserError("particles must keep their member to tell doubt from noise; propagate with tsinf")
     k = int(members.max()) + 1
     if len(members) < 2 * k:
-        raise ValueError(f"num_particles {len(members)} must be at least 2 for each of the {k} members")
+        raise UserError(f"num_particles {len(members)} must be at least 2 for each of the {k} members")
     groups = torch.stack([path[:, :, members == i] for i in range(k)])
     return groups.mean(3), groups.var(3)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robolearn import seeds
+from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 from robolearn.rollout.controller import Controller
@@ -48,7 +49,7 @@ class ActConfig:
 
     def __post_init__(self) -> None:
         if not self.is_watched and (self.fallback or self.budget is not None):
-            raise ValueError("--fallback and --budget need --gate or --safety-set")
+            raise UserError("`fallback` and `budget` need `gate` or `safety_set`")
 
     @property
     def is_watched(self) -> bool:
@@ -88,7 +89,7 @@ class Acting:
             episodes: How many are acted in, whose seeds must not be those of the calibration.
 
         Raises:
-            ValueError: There is no such checkpoint, gate or set, or it does not fit.
+            UserError: There is no such checkpoint, gate or set, or it does not fit.
         """
         device = choose_device(cfg.device, threads=cfg.threads)
         checkpoint, sampling = run.checkpoint(cfg.checkpoint), {"sampler": cfg.sampler, "steps": cfg.steps}
@@ -129,7 +130,7 @@ def load_policy(path: Path, *, checkpoint: str = "last", device: str = "cpu", **
         runtime: Run-time choices of the family, such as ``sampler`` and ``steps``.
 
     Raises:
-        ValueError: A file is missing, damaged or does not fit, or a run-time choice is not valid.
+        UserError: A file is missing, damaged or does not fit, or a run-time choice is not valid.
     """
     run = Run(path)
     return Policy.load(run.checkpoint(checkpoint) if run.exists() else path, device=device, **runtime)

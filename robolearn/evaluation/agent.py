@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from robolearn.errors import UserError
 from robolearn.evaluation.acting import ActConfig, Acting
 from robolearn.training.run import Run
 from robolearn.trust.guarded import GuardedController
@@ -31,7 +32,7 @@ class Agent:
         clearance: For a safety set: positions [..., 2] to the distance [m] from what must not be touched.
 
     Raises:
-        ValueError: There is no such checkpoint, gate or set, it does not fit, or the fallback needs a simulator.
+        UserError: There is no such checkpoint, gate or set, it does not fit, or the fallback needs a simulator.
     """
 
     def __init__(
@@ -43,9 +44,9 @@ class Agent:
     ):
         run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or ActConfig()
         if cfg.is_watched and cfg.acting_fallback == "expert":
-            raise ValueError("fallback expert: a robot has no scripted expert; choose hold, retreat, replan or stop")
+            raise UserError("fallback expert: a robot has no scripted expert; choose hold, retreat, replan or stop")
         if cfg.safety_set and clearance is None:
-            raise ValueError("safety set: tell the agent the distance to what must not be touched (clearance)")
+            raise UserError("safety set: tell the agent the distance to what must not be touched (clearance)")
         acting = Acting.open(run, cfg, run.config().env, episodes=1)
         self.shapes = acting.policy.cfg.obs_shapes
         self._controller = acting.make_controller(1, seed=cfg.seed)
@@ -76,7 +77,7 @@ class Agent:
             Action [a] in physical units; None where what watches over the policy ends the episode.
 
         Raises:
-            ValueError: An observation is missing, has another shape, or is not finite.
+            UserError: An observation is missing, has another shape, or is not finite.
         """
         obs = self._check(observation)
         if not self._begun:
@@ -103,13 +104,13 @@ class Agent:
         checked: dict[str, Array] = {}
         for key, shape in self.shapes.items():
             if key not in observation:
-                raise ValueError(f"observation {key!r} is missing; the policy sees {', '.join(self.shapes)}")
+                raise UserError(f"observation {key!r} is missing; the policy sees {', '.join(self.shapes)}")
             value = np.asarray(observation[key])
             if value.shape != shape:
-                raise ValueError(f"observation {key!r} has shape {value.shape}, the policy was trained on {shape}")
+                raise UserError(f"observation {key!r} has shape {value.shape}, the policy was trained on {shape}")
             if is_image(shape) and value.dtype != np.uint8:
-                raise ValueError(f"observation {key!r} is an image of type {value.dtype}, expected uint8, 0 .. 255")
+                raise UserError(f"observation {key!r} is an image of type {value.dtype}, expected uint8, 0 .. 255")
             if not np.isfinite(value).all():
-                raise ValueError(f"observation {key!r} is not finite: {value.ravel()[:4]}")
+                raise UserError(f"observation {key!r} is not finite: {value.ravel()[:4]}")
             checked[key] = value
         return checked

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from robolearn.errors import UserError
 from robolearn.evaluation.acting import ActConfig
 from robolearn.rollout.env_config import EnvConfig
 
@@ -32,12 +33,12 @@ class EvalConfig(ActConfig):
 
     def __post_init__(self) -> None:
         if not (1 <= self.episodes <= MAX_EPISODES and self.num_envs >= 1):
-            raise ValueError(
-                f"--episodes {self.episodes} must be in 1..{MAX_EPISODES}, --num-envs {self.num_envs} at least 1"
+            raise UserError(
+                f"`episodes` {self.episodes} must be in 1..{MAX_EPISODES}, `num_envs` {self.num_envs} at least 1"
             )
         if self.videos < 0:
-            raise ValueError(f"--videos {self.videos} must not be negative")
+            raise UserError(f"`videos` {self.videos} must not be negative")
         if not self.is_watched and (
             self.record_interventions or self.fallback or self.budgets or self.budget is not None
         ):
-            raise ValueError("--fallback, --budget(s) and --record-interventions need --gate or --safety-set")
+            raise UserError("`fallback`, `budget`(s) and `record_interventions` need `gate` or `safety_set`")

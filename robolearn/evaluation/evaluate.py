@@ -58,7 +58,7 @@ def evaluate(
         What the page shows: the summary with its intervals, every episode, latency, what a gate did.
 
     Raises:
-        ValueError: The run, the environment, a gate or an option does not fit, or every episode broke.
+        UserError: The run, the environment, a gate or an option does not fit, or every episode broke.
         OSError: The disk refuses.
     """
     run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or EvalConfig()

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
+
 
 @contextmanager
 def fixed_dropout(net: nn.Module, *, generator: torch.Generator) -> Iterator[None]:
@@ -23,11 +25,11 @@ def fixed_dropout(net: nn.Module, *, generator: torch.Generator) -> Iterator[Non
     Source: Gal and Ghahramani 2016, arXiv:1506.02142; equal masks as in Kirsch et al. 2019, arXiv:1906.08158.
 
     Raises:
-        ValueError: The network has no dropout above 0.
+        UserError: The network has no dropout above 0.
     """
     layers = [module for module in net.modules() if isinstance(module, nn.Dropout) and module.p > 0]
     if not layers:
-        raise ValueError("the policy has no dropout; train it with --backbone.dropout above 0 (mlp or transformer)")
+        raise UserError("the policy has no dropout; train it with `backbone.dropout` above 0 (mlp or transformer)")
     assert not any(layer.training for layer in layers), "in training dropout would act twice"
     masks: dict[nn.Module, Tensor] = {}
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.nets.vision import VisionConfig
 from robolearn.types import is_image
 
@@ -19,7 +20,7 @@ class ObsEncoder(nn.Module):
         vision: The cameras' networks.
 
     Raises:
-        ValueError: An observation is neither low-dimensional nor an image, or an angle is not a dimension of its key.
+        UserError: An observation is neither low-dimensional nor an image, or an angle is not a dimension of its key.
     """
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], angles: dict[str, tuple[int, ...]], vision: VisionConfig):
@@ -47,7 +48,7 @@ class StateEncoder(nn.Module):
         angles: Key -> dimensions of the flattened observation that are angles in rad.
 
     Raises:
-        ValueError: An observation has three axes or more, or an angle is not a dimension of its key.
+        UserError: An observation has three axes or more, or an angle is not a dimension of its key.
     """
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], angles: dict[str, tuple[int, ...]]):
@@ -55,12 +56,12 @@ class StateEncoder(nn.Module):
         sizes = {key: int(torch.Size(shape).numel()) for key, shape in shapes.items()}
         for key, shape in shapes.items():
             if len(shape) >= 3:
-                raise ValueError(
+                raise UserError(
                     f"observation {key!r} has shape {shape}, neither low-dimensional nor an image [h, w, 1, 3 or 4]"
                 )
         for key, dims in angles.items():
             if key not in sizes or any(not 0 <= dim < sizes[key] for dim in dims):
-                raise ValueError(f"angle {key}:{dims} is no dimension of the observations; they have {sizes}")
+                raise UserError(f"angle {key}:{dims} is no dimension of the observations; they have {sizes}")
         self.keys = tuple(shapes)
         self.angles = {key: tuple(angles[key]) for key in shapes if angles.get(key)}
         self.cond_dim = sum(sizes.values()) + sum(map(len, self.angles.values()))

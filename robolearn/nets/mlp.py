@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.nets.backbone import BackboneConfig, FiLM, Shapes, TimeEmbedding
 from robolearn.nets.sizes import check_sizes
 
@@ -25,7 +26,7 @@ class MLPConfig(BackboneConfig):
     def __post_init__(self) -> None:
         check_sizes("mlp", width=self.width, depth=self.depth)
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"mlp: dropout {self.dropout} must be in [0, 1)")
+            raise UserError(f"mlp: dropout {self.dropout} must be in [0, 1)")
 
     def build(self, shapes: Shapes) -> MLP:
         """Build the network."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from robolearn.errors import UserError
+
 LARGEST_SIZE = 65_536  # of one axis; a matrix of two such axes takes 16 GiB
 
 
@@ -13,10 +15,10 @@ def check_sizes(owner: str, **sizes: int) -> None:
         sizes: Name -> size.
 
     Raises:
-        ValueError: A size is below 1 or above LARGEST_SIZE.
+        UserError: A size is below 1 or above LARGEST_SIZE.
     """
     for name, size in sizes.items():
         if size < 1:
-            raise ValueError(f"{owner}: {name} {size} must be at least 1")
+            raise UserError(f"{owner}: {name} {size} must be at least 1")
         if size > LARGEST_SIZE:
-            raise ValueError(f"{owner}: {name} {size} must be at most {LARGEST_SIZE}")
+            raise UserError(f"{owner}: {name} {size} must be at most {LARGEST_SIZE}")

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from robolearn.errors import UserError
 from robolearn.nets.backbone import BackboneConfig, Shapes, TimeEmbedding
 from robolearn.nets.sizes import check_sizes
 
@@ -38,9 +39,9 @@ class TransformerConfig(BackboneConfig):
         check_sizes("transformer", width=self.width, num_heads=self.num_heads)
         check_sizes("transformer", encoder_depth=self.encoder_depth, decoder_depth=self.decoder_depth)
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"transformer: dropout {self.dropout} must be in [0, 1)")
+            raise UserError(f"transformer: dropout {self.dropout} must be in [0, 1)")
         if self.width % self.num_heads:
-            raise ValueError(f"transformer: width {self.width} is not a multiple of num_heads {self.num_heads}")
+            raise UserError(f"transformer: width {self.width} is not a multiple of num_heads {self.num_heads}")
 
     def build(self, shapes: Shapes) -> Transformer:
         """Build the network."""

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.nets.backbone import BackboneConfig, FiLM, Shapes, TimeEmbedding
 from robolearn.nets.sizes import check_sizes
 
@@ -34,9 +35,9 @@ class UNetConfig(BackboneConfig):
         for width in self.widths:
             check_sizes("unet", width=width)
         if not self.widths or any(w % self.num_groups for w in self.widths):
-            raise ValueError(f"unet: widths {self.widths} must be multiples of num_groups {self.num_groups}")
+            raise UserError(f"unet: widths {self.widths} must be multiples of num_groups {self.num_groups}")
         if self.kernel_size % 2 == 0:
-            raise ValueError(f"unet: kernel_size {self.kernel_size} must be odd")
+            raise UserError(f"unet: kernel_size {self.kernel_size} must be odd")
 
     def build(self, shapes: Shapes) -> UNet:
         """Build the network."""

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.nets.resnet import GROUP, norm, resnet18
 from robolearn.nets.sizes import check_sizes
 
@@ -32,15 +33,15 @@ class VisionConfig:
 
     def __post_init__(self) -> None:
         if self.network not in TRUNKS:
-            raise ValueError(f"vision: network {self.network!r} is unknown; choose from {', '.join(TRUNKS)}")
+            raise UserError(f"vision: network {self.network!r} is unknown; choose from {', '.join(TRUNKS)}")
         if self.width is not None and (self.width < GROUP or self.width % GROUP):
-            raise ValueError(f"vision: width {self.width} must be a multiple of {GROUP}")
+            raise UserError(f"vision: width {self.width} must be a multiple of {GROUP}")
         if self.num_keypoints < 1 or self.features < 1:
-            raise ValueError(
+            raise UserError(
                 f"vision: num_keypoints {self.num_keypoints} and features {self.features} must be at least 1"
             )
         if self.shift < 0 or not 0 <= self.jitter < 1:
-            raise ValueError(f"vision: shift {self.shift} must not be negative, jitter {self.jitter} in [0, 1)")
+            raise UserError(f"vision: shift {self.shift} must not be negative, jitter {self.jitter} in [0, 1)")
 
     def build(self, channels: int) -> CameraNet:
         """Build the network of one camera."""

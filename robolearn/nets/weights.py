@@ -17,6 +17,7 @@ from torch.nn.modules.module import (
 )
 
 from robolearn.data.normalizer import Normalizer
+from robolearn.errors import UserError
 
 MAX_HEAD = 16 << 20  # bytes of a file's list of tensors
 MAX_CONSTANTS = 1 << 20  # numbers that a module computes for itself, such as noise levels
@@ -54,16 +55,16 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     """Read tensors by name.
 
     Raises:
-        ValueError: The file is missing or damaged, or a number in it is NaN or infinite.
+        UserError: The file is missing or damaged, or a number in it is NaN or infinite.
     """
     read_kinds(path)
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: damaged ({error})") from None
+        raise UserError(f"{path}: damaged ({error})") from None
     for name, value in tensors.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise ValueError(f"{path}: {name} holds NaN or infinity; the training diverged, or the file is damaged")
+            raise UserError(f"{path}: {name} holds NaN or infinity; the training diverged, or the file is damaged")
     return tensors
 
 
@@ -86,27 +87,27 @@ def build_with_weights(
         foreign: What a file is that does not fit, for the message.
 
     Raises:
-        ValueError: The file is missing, damaged, or of another module; or the module cannot be built.
+        UserError: The file is missing, damaged, or of another module; or the module cannot be built.
     """
     kinds = read_kinds(path, f"damaged or {foreign}")
     for name, shape in (needs or {}).items():
         if name not in kinds or kinds[name][0] != shape:
             found = kinds[name][0] if name in kinds else "not there"
-            raise ValueError(f"{path}: damaged or {foreign} ({name} is {found}, expected {shape})")
+            raise UserError(f"{path}: damaged or {foreign} ({name} is {found}, expected {shape})")
     plan = _plan(build, len(kinds), path, foreign)
     expected = {name: (tuple(value.shape), KINDS.get(value.dtype)) for name, value in plan.state_dict().items()}
     for name in sorted({*expected, *kinds}):
         if expected.get(name) != kinds.get(name):
-            raise ValueError(
+            raise UserError(
                 f"{path}: damaged or {foreign} ({name} is {_describe(kinds, name)}, not {_describe(expected, name)})"
             )
     if sum(buffer.numel() for buffer in plan.buffers()) > MAX_CONSTANTS + sum(math.prod(k[0]) for k in kinds.values()):
-        raise ValueError(f"{path}: damaged or {foreign} (its constants take more than {MAX_CONSTANTS} numbers)")
+        raise UserError(f"{path}: damaged or {foreign} (its constants take more than {MAX_CONSTANTS} numbers)")
     module = build()
     module.load_state_dict(load_tensors(path))
     for name, part in module.named_modules():
         if isinstance(part, Normalizer) and (problem := part.problem()):
-            raise ValueError(f"{path}: {name}: {problem}")
+            raise UserError(f"{path}: {name}: {problem}")
     return module
 
 
@@ -118,20 +119,20 @@ def read_kinds(path: Path, what: str = "damaged") -> dict[str, tuple[tuple[int, 
         what: What it is if its head makes no sense, for the message.
 
     Raises:
-        ValueError: The file is missing or damaged.
+        UserError: The file is missing or damaged.
     """
     try:
         with path.open("rb") as file:
             head = int.from_bytes(file.read(8), "little")
         if head > MAX_HEAD:
-            raise ValueError(f"{path}: {what} (a head of {head} bytes; at most {MAX_HEAD} are read)")
+            raise UserError(f"{path}: {what} (a head of {head} bytes; at most {MAX_HEAD} are read)")
         with safe_open(path, "pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
             return {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file") from None
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: {what} ({' '.join(str(error).split())})") from None
+        raise UserError(f"{path}: {what} ({' '.join(str(error).split())})") from None
 
 
 def _plan(build: Callable[[], M], num_tensors: int, path: Path, foreign: str) -> M:
@@ -142,14 +143,14 @@ def _plan(build: Callable[[], M], num_tensors: int, path: Path, foreign: str) ->
         nonlocal left
         left -= 1
         if left < 0:
-            raise ValueError(f"it has far more tensors than the {num_tensors} of the file")
+            raise UserError(f"it has far more tensors than the {num_tensors} of the file")
 
     hooks = [register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)]
     try:
         with torch.device("meta"):
             return build()
     except Exception as error:  # torch raises what it likes at absurd sizes
-        raise ValueError(f"{path}: damaged or {foreign} ({' '.join(str(error).split())})") from None
+        raise UserError(f"{path}: damaged or {foreign} ({' '.join(str(error).split())})") from None
     finally:
         for hook in hooks:
             hook.remove()

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from robolearn.errors import UserError
+
 NOISE = 64.0  # standard deviation at strength 1, of 255
 COVER = 0.6  # side of the square before the lens at strength 1, of the image's shorter side
 COVER_GREY = 64
@@ -60,10 +62,10 @@ def degrade(kind: str, images: Images, rng: np.random.Generator) -> Images:
         rng: Draws strengths, and what is random beside them.
 
     Raises:
-        ValueError: The kind is unknown.
+        UserError: The kind is unknown.
     """
     if kind not in DEGRADATIONS:
-        raise ValueError(f"degradation {kind!r} is unknown; choose from {', '.join(DEGRADATIONS)}")
+        raise UserError(f"degradation {kind!r} is unknown; choose from {', '.join(DEGRADATIONS)}")
     return DEGRADATIONS[kind](images, rng.uniform(size=len(images)), rng)
 
 

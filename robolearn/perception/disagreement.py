@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
+from robolearn.errors import UserError
+
 
 def distance(a: Float[np.ndarray, "*shape d"], b: Float[np.ndarray, "*shape d"]) -> Float[np.ndarray, "*shape"]:
     """Mean absolute difference, in the unit of the predictions."""
@@ -21,10 +23,10 @@ def disagreement(predictions: Float[np.ndarray, "k *shape d"]) -> Float[np.ndarr
     """Mean distance over all pairs of members, in the unit of the predictions.
 
     Raises:
-        ValueError: There are fewer than two members.
+        UserError: There are fewer than two members.
     """
     if len(predictions) < 2:
-        raise ValueError(f"disagreement needs at least 2 members, got {len(predictions)}")
+        raise UserError(f"disagreement needs at least 2 members, got {len(predictions)}")
     first, second = np.triu_indices(len(predictions), 1)
     return distance(predictions[first], predictions[second]).mean(0)
 

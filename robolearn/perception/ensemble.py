@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
+from robolearn.errors import UserError
 from robolearn.nets.sizes import check_sizes
 from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import build_with_weights, save_weights
@@ -39,14 +40,12 @@ class EnsembleConfig:
 
     def __post_init__(self) -> None:
         if not is_image(self.image_shape):
-            raise ValueError(f"ensemble: image_shape {self.image_shape} is no image [h, w, 1, 3 or 4]")
+            raise UserError(f"ensemble: image_shape {self.image_shape} is no image [h, w, 1, 3 or 4]")
         check_sizes("ensemble", num_values=self.num_values, hidden=self.hidden, num_members=self.num_members)
         if self.num_members < 2:
-            raise ValueError(f"ensemble: num_members {self.num_members} must be at least 2; one cannot disagree")
+            raise UserError(f"ensemble: num_members {self.num_members} must be at least 2; one cannot disagree")
         if self.vision.shift:
-            raise ValueError(
-                f"ensemble: vision.shift {self.vision.shift} must be 0; a shifted image shows other places"
-            )
+            raise UserError(f"ensemble: vision.shift {self.vision.shift} must be 0; a shifted image shows other places")
 
 
 class Ensemble(nn.Module):
@@ -78,7 +77,7 @@ class Ensemble(nn.Module):
         """Read a saved ensemble; safe on files from strangers.
 
         Raises:
-            ValueError: A file is missing, damaged or does not fit.
+            UserError: A file is missing, damaged or does not fit.
         """
         cfg = from_json(EnsembleConfig, read_json(directory / CONFIG_FILE), {}, str(directory / CONFIG_FILE))
         shapes = {"value": (cfg.num_values,)}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from robolearn.data.augment import MAX_CHANNELS, recolour
 from robolearn.data.normalizer import Normalizer
+from robolearn.errors import UserError
 from robolearn.perception.ensemble import Ensemble, EnsembleConfig
 
 
@@ -32,7 +33,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1 or not self.lr > 0:
-            raise ValueError(f"fit: steps {self.steps}, batch_size {self.batch_size} and lr {self.lr} must be positive")
+            raise UserError(f"fit: steps {self.steps}, batch_size {self.batch_size} and lr {self.lr} must be positive")
 
 
 def fit_ensemble(
@@ -58,11 +59,11 @@ def fit_ensemble(
         The ensemble, in evaluation mode.
 
     Raises:
-        ValueError: Without episodes, or where images, values and configuration do not fit together.
+        UserError: Without episodes, or where images, values and configuration do not fit together.
     """
     found = (images.shape[2:], values.shape[1:], len(values))
     if found != (cfg.image_shape, (cfg.num_values,), len(images)) or images.shape[:2].count(0):
-        raise ValueError(
+        raise UserError(
             f"ensemble: images {images.shape} and values {values.shape} do not fit "
             f"image_shape {cfg.image_shape} and num_values {cfg.num_values}"
         )

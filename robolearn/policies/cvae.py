@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from jaxtyping import Float
 from torch import Tensor
 
+from robolearn.errors import UserError
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.draws import Draws, Source
 from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
@@ -37,7 +38,7 @@ class CVAEConfig(FamilyConfig):
         check_choice("cvae latent", self.latent, get_args(Latent))
         check_sizes("cvae", latent_dim=self.latent_dim)
         if self.beta < 0 or self.free_bits < 0:
-            raise ValueError(f"cvae: beta {self.beta} and free_bits {self.free_bits} must not be negative")
+            raise UserError(f"cvae: beta {self.beta} and free_bits {self.free_bits} must not be negative")
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> CVAE:
         """Build the family."""

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robolearn.errors import UserError
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.prefix import Prefix
 
@@ -31,16 +32,16 @@ class Ensemble:
         """Join policies.
 
         Raises:
-            ValueError: There is none, or two differ in their configuration.
+            UserError: There is none, or two differ in their configuration.
         """
         if not members:
-            raise ValueError("an ensemble needs at least one member")
+            raise UserError("an ensemble needs at least one member")
         first = members[0].cfg
         for index, member in enumerate(members):
             for field in dataclasses.fields(PolicyConfig):
                 mine, common = getattr(member.cfg, field.name), getattr(first, field.name)
                 if mine != common:
-                    raise ValueError(f"ensemble: {field.name} of member {index} is {mine}, of member 0 {common}")
+                    raise UserError(f"ensemble: {field.name} of member {index} is {mine}, of member 0 {common}")
         self.members = list(members)
 
     @classmethod
@@ -53,7 +54,7 @@ class Ensemble:
             runtime: Run-time choices of the family; see Policy.load.
 
         Raises:
-            ValueError: Those of Policy.load, and those of joining.
+            UserError: Those of Policy.load, and those of joining.
         """
         return cls([Policy.load(directory, device=device, **runtime) for directory in directories])
 

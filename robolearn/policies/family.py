@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.nets.backbone import Backbone, Head
 from robolearn.policies.draws import Draws, Source, standard_normal
 from robolearn.policies.losses import energy_score
@@ -185,13 +186,13 @@ class Family(nn.Module, ABC):
         """Change run-time choices such as the sampler or its number of steps; None leaves a choice as it is.
 
         Raises:
-            ValueError: The family has no such choice, or the value is not valid.
+            UserError: The family has no such choice, or the value is not valid.
         """
         changes = {name: value for name, value in changes.items() if value is not None}
         runtime = [f.name for f in dataclasses.fields(self.cfg) if f.metadata.get("runtime")]
         for name in changes:
             if name not in runtime:
-                raise ValueError(f"{type(self).__name__} has no run-time choice {name!r}; it has: {runtime or 'none'}")
+                raise UserError(f"{type(self).__name__} has no run-time choice {name!r}; it has: {runtime or 'none'}")
         self.cfg = dataclasses.replace(self.cfg, **changes)
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.config import since
+from robolearn.errors import UserError
 from robolearn.nets.transformer import plain_attention
 from robolearn.policies.draws import Draws, Source
 from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
@@ -48,7 +49,7 @@ class FlowMapConfig(FamilyConfig):
         check_choice("flowmap ends", self.ends, get_args(Ends))
         check_steps("flowmap", self.steps)
         if not 0 < self.long_share < 1:
-            raise ValueError(f"flowmap: long_share {self.long_share} must be in (0, 1)")
+            raise UserError(f"flowmap: long_share {self.long_share} must be in (0, 1)")
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> FlowMap:
         """Build the family."""

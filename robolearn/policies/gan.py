@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from robolearn.errors import UserError
 from robolearn.nets.backbone import Backbone
 from robolearn.nets.transformer import plain_attention
 from robolearn.policies.adversarial import (
@@ -59,16 +60,16 @@ class GanConfig(FamilyConfig):
         check_choice("gan objective", self.objective, get_args(Objective))
         check_choice("gan optimizer", self.optimizer, get_args(GameOptimizer))
         if self.optimizer == "cgd" and self.objective != "wgan-gp":
-            raise ValueError(
+            raise UserError(
                 f"gan: optimizer cgd is for games in which one gains what the other loses, not objective "
                 f"{self.objective!r}; choose objective wgan-gp, or optimizer adam"
             )
         if self.objective == "hinge" and self.gamma is not None:
-            raise ValueError(f"gan: objective hinge has no gamma; those with one: {', '.join(GAMMA)}")
+            raise UserError(f"gan: objective hinge has no gamma; those with one: {', '.join(GAMMA)}")
         if self.optimizer == "cgd" and self.critic_steps != 1:
-            raise ValueError(f"gan: critic_steps {self.critic_steps}: with optimizer cgd both move at every step")
+            raise UserError(f"gan: critic_steps {self.critic_steps}: with optimizer cgd both move at every step")
         if min(self.gamma or (1.0,)) <= 0 or self.critic_steps < 1 or self.lr <= 0:
-            raise ValueError(
+            raise UserError(
                 f"gan: gamma {self.gamma} and lr {self.lr} must be above 0, critic_steps {self.critic_steps} must be "
                 f"at least 1"
             )

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robolearn.errors import UserError
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.draws import Draws, choose
 from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
@@ -35,7 +36,7 @@ class GMMConfig(FamilyConfig):
     def __post_init__(self) -> None:
         check_sizes("gmm", num_components=self.num_components)
         if self.min_std <= 0 or self.std_scale < 0:
-            raise ValueError(f"gmm: min_std {self.min_std} must be above 0 and std_scale {self.std_scale} not negative")
+            raise UserError(f"gmm: min_std {self.min_std} must be above 0 and std_scale {self.std_scale} not negative")
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> GMM:
         """Build the family."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robolearn.errors import UserError
 from robolearn.policies.draws import Draws, Source
 from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
@@ -22,7 +23,7 @@ class MIPConfig(FamilyConfig):
 
     def __post_init__(self) -> None:
         if not 0 < self.refine_time < 1:
-            raise ValueError(f"mip: refine_time {self.refine_time} must be in (0, 1)")
+            raise UserError(f"mip: refine_time {self.refine_time} must be in (0, 1)")
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> MIP:
         """Build the family."""

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.codes import Codes, Student, balanced, squared_distances
 from robolearn.policies.draws import Draws, Source, choose, standard_normal
@@ -69,20 +70,20 @@ class MixtureConfig(FamilyConfig):
         check_choice("mixture variant", self.variant, get_args(Variant))
         check_choice("mixture sampler", self.sampler, get_args(MixtureSampler))
         if not (self.teacher_share > 0 and self.codes_share > 0 and self.teacher_share + self.codes_share < 1):
-            raise ValueError(
+            raise UserError(
                 f"mixture: teacher_share {self.teacher_share} and codes_share {self.codes_share} must be above 0 "
                 "and leave a share for the student"
             )
         check_sizes("mixture", num_codes=self.num_codes, code_dim=self.code_dim, pairs=self.pairs)
         check_sizes("mixture", num_observations=self.num_observations)
         if self.num_codes < 2 or self.num_observations < 4 or min(self.code_dim, self.pairs) < 1:
-            raise ValueError("mixture: num_codes must be at least 2, num_observations 4, code_dim and pairs 1")
+            raise UserError("mixture: num_codes must be at least 2, num_observations 4, code_dim and pairs 1")
         if self.teacher.sampler == "langevin":
-            raise ValueError("mixture: the teacher must map noise to chunks deterministically; choose heun or euler")
+            raise UserError("mixture: the teacher must map noise to chunks deterministically; choose heun or euler")
         if self.variant == "hard-code" and self.temperature != 1:
-            raise ValueError("mixture: temperature is of variant plain; in hard-code the noise alone picks the code")
+            raise UserError("mixture: temperature is of variant plain; in hard-code the noise alone picks the code")
         if self.obs_jitter < 0 or self.temperature <= 0:
-            raise ValueError(
+            raise UserError(
                 f"mixture: obs_jitter {self.obs_jitter} must not be negative, temperature {self.temperature} above 0"
             )
 
@@ -204,7 +205,7 @@ class Mixture(SampledFamily):
         """All that ``sample`` can return, chunks and their probabilities, from one evaluation; variant plain.
 
         Raises:
-            ValueError: The distribution is not finite: chunks of variant hard-code and of the teacher vary with the
+            UserError: The distribution is not finite: chunks of variant hard-code and of the teacher vary with the
                 noise.
         """
         self.check_finite()
@@ -212,9 +213,9 @@ class Mixture(SampledFamily):
         return centres, (logits / self.cfg.temperature).softmax(1)
 
     def check_finite(self) -> None:
-        """Raise a ValueError unless there is a finite distribution; see ``distribution``."""
+        """Raise a UserError unless there is a finite distribution; see ``distribution``."""
         if self.student is not None or self.cfg.sampler == "teacher":
-            raise ValueError(
+            raise UserError(
                 f"mixture: variant {self.cfg.variant} with sampler {self.cfg.sampler} has no finite distribution; "
                 "variant plain with sampler student has one"
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from robolearn.errors import UserError
+
 MAX_STEPS = 10_000  # network evaluations of a sample; more can only be a mistake
 
 
@@ -14,14 +16,14 @@ def runtime(default: Any) -> Any:
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise a ValueError that lists the choices if ``value`` is none of them."""
+    """Raise a UserError that lists the choices if ``value`` is none of them."""
     if value not in choices:
-        raise ValueError(f"{name} {value!r} is unknown; choose from {', '.join(choices)}")
+        raise UserError(f"{name} {value!r} is unknown; choose from {', '.join(choices)}")
 
 
 def check_steps(name: str, steps: int, most: int | None = None) -> None:
-    """Raise a ValueError unless 1 <= steps (<= most)."""
+    """Raise a UserError unless 1 <= steps (<= most)."""
     if steps < 1 or (most is not None and steps > most):
-        raise ValueError(f"{name}: steps {steps} must be {'at least 1' if most is None else f'in 1..{most}'}")
+        raise UserError(f"{name}: steps {steps} must be {'at least 1' if most is None else f'in 1..{most}'}")
     if max(steps, most or 0) > MAX_STEPS:
-        raise ValueError(f"{name}: steps {max(steps, most or 0)} must be at most {MAX_STEPS}")
+        raise UserError(f"{name}: steps {max(steps, most or 0)} must be at most {MAX_STEPS}")

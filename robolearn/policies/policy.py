@@ -225,7 +225,7 @@ class Policy(nn.Module):
             runtime: Run-time choices of the family, such as ``sampler`` and ``steps``.
 
         Raises:
-            ValueError: A file is missing, damaged or does not fit, or a run-time choice is not valid.
+            UserError: A file is missing, damaged or does not fit, or a run-time choice is not valid.
         """
         cfg = from_json(PolicyConfig, read_json(directory / CONFIG_FILE), REGISTRY, str(directory / CONFIG_FILE))
         shapes = {**cfg.obs_shapes, "action": (cfg.action_dim,)}

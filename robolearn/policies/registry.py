@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Mapping
 
+from robolearn.errors import UserError
 from robolearn.nets.backbone import BackboneConfig
 from robolearn.nets.lstm import LSTMConfig
 from robolearn.nets.mlp import MLPConfig
@@ -55,10 +56,10 @@ def name_of(cfg: FamilyConfig | BackboneConfig) -> str:
     """The name under which a family or backbone is registered.
 
     Raises:
-        ValueError: It is not.
+        UserError: It is not.
     """
     for name, cls in REGISTRY.items():
         if cls is type(cfg):
             return name
     table = "FAMILIES" if isinstance(cfg, FamilyConfig) else "BACKBONES"
-    raise ValueError(f"{type(cfg).__name__} has no name yet: add it to robolearn.policies.registry.{table}")
+    raise UserError(f"{type(cfg).__name__} has no name yet: add it to robolearn.policies.registry.{table}")

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robolearn.errors import UserError
 from robolearn.policies.draws import Draws, Source
 from robolearn.policies.family import Chunks, Examples, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
@@ -50,14 +51,14 @@ class ScoreConfig(FamilyConfig):
         check_steps("score", self.steps)
         check_steps("score: langevin repeats", self.langevin_repeats)
         if not 0 < self.sigma_min < self.sigma_max:
-            raise ValueError(f"score: 0 < sigma_min {self.sigma_min} < sigma_max {self.sigma_max} must hold")
+            raise UserError(f"score: 0 < sigma_min {self.sigma_min} < sigma_max {self.sigma_max} must hold")
         if self.log_sigma_std <= 0 or not 0 < self.langevin_step < 1:
-            raise ValueError(
+            raise UserError(
                 f"score: log_sigma_std {self.log_sigma_std} must be above 0, "
                 f"langevin_step {self.langevin_step} in (0, 1)"
             )
         if self.sampler == "langevin" and self.langevin_growth >= 1:
-            raise ValueError(
+            raise UserError(
                 f"score: langevin with steps {self.steps}, langevin_repeats {self.langevin_repeats} and langevin_step "
                 f"{self.langevin_step} lets the noise grow from level to level, by {self.langevin_growth:.3g} relative "
                 "to sigma^2; it must be below 1: raise one of them"

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.policies.family import Loss
 from robolearn.policies.losses import masked_mean, perplexity
 
@@ -34,14 +35,14 @@ class Bins(nn.Module):
         """Find the centres by k-means.
 
         Raises:
-            ValueError: There are fewer chunks than bins.
+            UserError: There are fewer chunks than bins.
         """
         # Here, because importing them takes seconds that only this line needs.
         from sklearn.cluster import KMeans
         from threadpoolctl import threadpool_limits
 
         if len(chunks) < len(self.centres):
-            raise ValueError(f"tokens: {len(chunks)} chunks without padding are too few for {len(self.centres)} bins")
+            raise UserError(f"tokens: {len(chunks)} chunks without padding are too few for {len(self.centres)} bins")
         seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
         with threadpool_limits(1):  # several threads add up in any order, and the bins would differ in the last bit
             means = KMeans(len(self.centres), random_state=seed).fit(chunks.flatten(1).cpu().numpy()).cluster_centers_

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.nets.code_decoder import CodeDecoder
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.anchor import Anchor
@@ -58,15 +59,15 @@ class TokensConfig(FamilyConfig):
     def __post_init__(self) -> None:
         check_choice("tokens variant", self.variant, get_args(Variant))
         if min(self.num_bins, self.num_codes) < 2 or self.num_levels < 1:
-            raise ValueError("tokens: num_bins and num_codes must be at least 2, num_levels at least 1")
+            raise UserError("tokens: num_bins and num_codes must be at least 2, num_levels at least 1")
         check_sizes("tokens", num_bins=self.num_bins, num_levels=self.num_levels, num_codes=self.num_codes)
         check_sizes("tokens", width=self.width)
         if not 0 < self.quantiser_share < 1:
-            raise ValueError(f"tokens: quantiser_share {self.quantiser_share} must be in (0, 1)")
+            raise UserError(f"tokens: quantiser_share {self.quantiser_share} must be in (0, 1)")
         if self.width < 1 or self.width % NUM_HEADS:
-            raise ValueError(f"tokens: width {self.width} must be a multiple of {NUM_HEADS}")
+            raise UserError(f"tokens: width {self.width} must be a multiple of {NUM_HEADS}")
         if self.focal_gamma < 0 or self.offset_weight <= 0 or self.temperature <= 0:
-            raise ValueError(
+            raise UserError(
                 f"tokens: focal_gamma {self.focal_gamma} must not be negative, offset_weight {self.offset_weight} and "
                 f"temperature {self.temperature} above 0"
             )

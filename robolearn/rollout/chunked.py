@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.contract import ChunkResult, Demonstrates, Facts
+from robolearn.errors import UserError
 from robolearn.rollout.interface import Interface
 from robolearn.starts import START_INFO, start_of
 from robolearn.types import Array
@@ -61,9 +62,9 @@ class ChunkedEnvs(ABC):
         """What has the scripted expert.
 
         Raises:
-            ValueError: There is none that could take over.
+            UserError: There is none that could take over.
         """
-        raise ValueError("expert: the environment has no scripted expert that could take over")
+        raise UserError("expert: the environment has no scripted expert that could take over")
 
 
 class NativeEnvs(ChunkedEnvs):

@@ -43,7 +43,7 @@ class Controller:
         stopped: Environments whose episode is to end now, [n]; a controller with a gate sets it in `act`.
 
     Raises:
-        ValueError: The policy cannot be executed like this; see Execution.check.
+        UserError: The policy cannot be executed like this; see Execution.check.
     """
 
     def __init__(self, policy: Policy, num_envs: int, execution: Execution, *, seed: int):

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from robolearn.errors import UserError
+
 LONGEST_EPISODE = 10**9  # steps
 DEFAULT_TIMEOUT = 60.0  # [s]
 MAX_REASON = 200  # characters of what a stranger's error says
@@ -28,11 +30,11 @@ class EnvConfig:
 
     def __post_init__(self) -> None:
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
-            raise ValueError(f"--env.max-episode-steps {self.max_episode_steps} must be at least 1")
+            raise UserError(f"`env.max_episode_steps` {self.max_episode_steps} must be at least 1")
         if self.max_episode_steps is not None and self.max_episode_steps > LONGEST_EPISODE:
-            raise ValueError(f"--env.max-episode-steps {self.max_episode_steps} must be at most {LONGEST_EPISODE}")
+            raise UserError(f"`env.max_episode_steps` {self.max_episode_steps} must be at most {LONGEST_EPISODE}")
         if not (0 < self.seconds < math.inf):
-            raise ValueError(f"--env.timeout {self.timeout:g} must be a number of seconds above 0")
+            raise UserError(f"`env.timeout` {self.timeout:g} must be a number of seconds above 0")
 
     @property
     def seconds(self) -> float:
@@ -50,12 +52,12 @@ class EnvConfig:
 
 @contextmanager
 def making(cfg: EnvConfig) -> Iterator[None]:
-    """Turn whatever goes wrong while an environment is made into a ValueError of one line that names it."""
+    """Turn whatever goes wrong while an environment is made into a UserError of one line that names it."""
     require_id(cfg)
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise ValueError(f"environment {cfg.id}: {reason_of(error)}") from error
+        raise UserError(f"environment {cfg.id}: {reason_of(error)}") from error
 
 
 def reason_of(error: BaseException) -> str:
@@ -68,7 +70,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def require_id(cfg: EnvConfig) -> str:
-    """The id; a ValueError where neither the data nor the user named one."""
+    """The id; a UserError where neither the data nor the user named one."""
     if cfg.id is None:
-        raise ValueError("the demonstrations name no environment; give --env.id, e.g. envs:robolearn/Avoid-v0")
+        raise UserError("the demonstrations name no environment; give `env.id`, e.g. envs:robolearn/Avoid-v0")
     return cfg.id

@@ -15,7 +15,7 @@ def make_env(cfg: EnvConfig, **kwargs: Any) -> gym.Env:
     """Make one environment.
 
     Raises:
-        ValueError: The id is unknown, its package is missing, it does not take these arguments, or it raises.
+        UserError: The id is unknown, its package is missing, it does not take these arguments, or it raises.
     """
     limit = {} if cfg.max_episode_steps is None else {"max_episode_steps": cfg.max_episode_steps}
     with making(cfg):
@@ -27,7 +27,7 @@ def find_spec(cfg: EnvConfig) -> EnvSpec | None:
     """What is registered under exactly this id.
 
     Raises:
-        ValueError: The module cannot be imported.
+        UserError: The module cannot be imported.
     """
     module, _, name = require_id(cfg).rpartition(":")
     with making(cfg):

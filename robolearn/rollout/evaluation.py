@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from robolearn.errors import warn, warned
+from robolearn.errors import UserError, warn, warned
 from robolearn.policies.policy import Policy
 from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.controller import Controller
@@ -49,7 +49,7 @@ def evaluate(
         needs_seeds: Whether to refuse an environment that ignores seeds, as its episodes may be the same again.
 
     Raises:
-        ValueError: The environment is not one for this policy, or every episode broke.
+        UserError: The environment is not one for this policy, or every episode broke.
     """
     num_envs = max(1, min(num_envs, len(episodes)))
     controller = make_controller(policy, num_envs, execution, seed=seed)
@@ -74,19 +74,19 @@ def check_before(env: EnvConfig, envs: ChunkedEnvs, seed: int, needs_seeds: bool
     """Say what is odd about an environment before episodes are rolled out in it.
 
     Raises:
-        ValueError: It ignores seeds, and seeds are needed.
+        UserError: It ignores seeds, and seeds are needed.
     """
     fault, oddity = find_seed_fault(env, envs, seed)
     if fault:
         envs.renew()  # the check has moved what it draws its starts from
     if fault and needs_seeds:
-        raise ValueError(fault)
+        raise UserError(fault)
     for line in filter(None, (fault, oddity)):
         warn(line)
     if envs.limit is not None:
         warn(
             f"environment {env.id} states no time limit: episodes are cut at {envs.limit} steps; "
-            "--env.max-episode-steps sets another"
+            "`env.max_episode_steps` sets another"
         )
 
 
@@ -94,11 +94,11 @@ def check_after(env: EnvConfig, envs: ChunkedEnvs, trajectories: Sequence[Trajec
     """Say what is odd about the episodes that were rolled out.
 
     Raises:
-        ValueError: All of them are broken.
+        UserError: All of them are broken.
     """
     counted, broken = judged(trajectories), [t for t in trajectories if t.broken]
     if broken and not counted:
-        raise ValueError(f"environment {env.id}: all {len(broken)} episodes are broken; the first: {_fault(broken[0])}")
+        raise UserError(f"environment {env.id}: all {len(broken)} episodes are broken; the first: {_fault(broken[0])}")
     if broken:
         warn(
             f"{len(broken)} of {len(trajectories)} episodes are broken and count for nothing; "

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
+from robolearn.errors import UserError
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -35,29 +37,29 @@ class Execution:
         return self.exec_horizon if self.ensembling is None else 1
 
     def check(self, action_horizon: int, prefix_horizon: int) -> None:
-        """Raise a ValueError unless a policy with these horizons can be executed like this."""
+        """Raise a UserError unless a policy with these horizons can be executed like this."""
         assert self.exec_horizon is not None, "over() supplies it"
         if not 1 <= self.exec_horizon <= action_horizon:
-            raise ValueError(
+            raise UserError(
                 f"exec_horizon {self.exec_horizon} must be in 1..{action_horizon}, the policy's action_horizon"
             )
         if self.ensembling is not None and self.ensembling < 0:
-            raise ValueError(f"ensembling {self.ensembling} must not be negative")
+            raise UserError(f"ensembling {self.ensembling} must not be negative")
         if self.ensembling is not None and not math.isfinite(self.ensembling):
-            raise ValueError(f"ensembling {self.ensembling} must be a finite number")
+            raise UserError(f"ensembling {self.ensembling} must be a finite number")
         if self.candidates < 1:
-            raise ValueError(f"candidates {self.candidates} must be at least 1")
+            raise UserError(f"candidates {self.candidates} must be at least 1")
         if not 0 <= self.delay <= action_horizon - self.period:
-            raise ValueError(
+            raise UserError(
                 f"delay {self.delay} must be in 0..{action_horizon - self.period}: "
                 f"a chunk of {action_horizon} actions has to last until the next one takes effect"
             )
         if self.candidates > 1 and self.ensembling is not None:
-            raise ValueError("candidates and ensembling exclude each other: one chooses a chunk, the other averages")
+            raise UserError("candidates and ensembling exclude each other: one chooses a chunk, the other averages")
         if self.candidates > 1 and self.period == action_horizon:
-            raise ValueError(f"candidates need exec_horizon below {action_horizon}: no rest is left to compare with")
+            raise UserError(f"candidates need exec_horizon below {action_horizon}: no rest is left to compare with")
         if 0 < prefix_horizon < self.delay:
-            raise ValueError(f"delay {self.delay} must be in 0..{prefix_horizon}, the policy's prefix_horizon")
+            raise UserError(f"delay {self.delay} must be in 0..{prefix_horizon}, the policy's prefix_horizon")
 
 
 def nearest(candidates: Float[np.ndarray, "n k t a"], rest: Float[np.ndarray, "n r a"]) -> Int[np.ndarray, " n"]:

@@ -21,7 +21,7 @@ class Expert:
         driven: Which environments it drives at present, [n].
 
     Raises:
-        ValueError: They have no expert that could take over.
+        UserError: They have no expert that could take over.
     """
 
     def __init__(self, envs: ChunkedEnvs):

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from robolearn.errors import UserError
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.readings import REAL, FaultError, kind_of, read_array, read_flag, read_mode, read_number
 from robolearn.types import Array, is_image
@@ -78,7 +79,7 @@ class Interface:
         """Find the observations ``keys`` in a space.
 
         Raises:
-            ValueError: Observations are missing, or are no arrays of numbers.
+            UserError: Observations are missing, or are no arrays of numbers.
         """
         from gymnasium import spaces  # late: a policy on a robot needs no simulator
 
@@ -86,13 +87,13 @@ class Interface:
         if named:
             missing = [key for key in keys if key not in obs_space.spaces]
             if missing:
-                raise ValueError(f"environment {cfg.id} has no observation {missing}; it has {list(obs_space.keys())}")
+                raise UserError(f"environment {cfg.id} has no observation {missing}; it has {list(obs_space.keys())}")
         elif len(keys) > 1:
-            raise ValueError(f"environment {cfg.id} has one unnamed observation; the policy needs {keys}")
+            raise UserError(f"environment {cfg.id} has one unnamed observation; the policy needs {keys}")
         boxes = {key: obs_space[key] if named else obs_space for key in keys}
         for key, box in boxes.items():
             if not isinstance(box, spaces.Box) or box.dtype.kind not in REAL:
-                raise ValueError(
+                raise UserError(
                     f"environment {cfg.id}: observation {key!r} must be a Box of numbers, it is {kind_of(box)}"
                 )
         return cls(boxes, named, action_space, modes)
@@ -106,21 +107,21 @@ class Interface:
             action_dim: Numbers in the policy's actions.
 
         Raises:
-            ValueError: One line that says what differs.
+            UserError: One line that says what differs.
         """
         from gymnasium import spaces
 
         for key, box in self.boxes.items():
             shape = tuple(obs_shapes[key])
             if box.shape != shape:
-                raise ValueError(f"the environment's {key!r} has shape {box.shape}, the policy expects {shape}")
+                raise UserError(f"the environment's {key!r} has shape {box.shape}, the policy expects {shape}")
             if is_image(shape) and box.dtype != np.uint8:
-                raise ValueError(f"the environment's {key!r} is {box.dtype}, the policy expects uint8, 0 .. 255")
+                raise UserError(f"the environment's {key!r} is {box.dtype}, the policy expects uint8, 0 .. 255")
         space = self.action_space
         if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
-            raise ValueError(f"environment {cfg.id}: actions must be a Box of floats, they are {kind_of(space)}")
+            raise UserError(f"environment {cfg.id}: actions must be a Box of floats, they are {kind_of(space)}")
         if space.shape != (action_dim,):
-            raise ValueError(f"the environment's actions have shape {space.shape}, those of the policy {(action_dim,)}")
+            raise UserError(f"the environment's actions have shape {space.shape}, those of the policy {(action_dim,)}")
 
     def read_reset(self, result: Any) -> tuple[Any, dict[str, Array]]:
         """The whole first observation, as it is, and the part of it that the policy sees.

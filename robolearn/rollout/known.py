@@ -10,6 +10,7 @@ import importlib
 import re
 from pathlib import Path
 
+from robolearn.errors import UserError
 from robolearn.rollout.env_config import EnvConfig
 
 KNOWN_MODULES = ("envs", "gym_pusht", "gymnasium_robotics", "gymnasium")
@@ -25,19 +26,19 @@ def check_known(env: EnvConfig, source: Path | str) -> None:
         source: The file, for the message.
 
     Raises:
-        ValueError: Its module is unknown, or a keyword argument is text that could be a path or a module.
+        UserError: Its module is unknown, or a keyword argument is text that could be a path or a module.
     """
     if env.id is None:
         return
     module, _, name = env.id.rpartition(":")
-    advice = "give --env.id yourself, or --trust if you trust who made it"
+    advice = "give `env.id` yourself, or `trust` if you trust who made it"
     if module and module not in KNOWN_MODULES:
-        raise ValueError(f"{source} names the environment {env.id!r}, which would run code of {module!r}; {advice}")
+        raise UserError(f"{source} names the environment {env.id!r}, which would run code of {module!r}; {advice}")
     if name.rpartition("/")[2].startswith(COMPATIBILITY) or not _is_registered_by_known(module, name):
-        raise ValueError(f"{source} names the environment {env.id!r}, which is of no known module; {advice}")
+        raise UserError(f"{source} names the environment {env.id!r}, which is of no known module; {advice}")
     for key, value in env.kwargs.items():
         if isinstance(value, str) and not PLAIN.fullmatch(value):
-            raise ValueError(f"{source} gives the environment {key} = {value!r:.80}, no plain word; {advice}")
+            raise UserError(f"{source} gives the environment {key} = {value!r:.80}, no plain word; {advice}")
 
 
 def _is_registered_by_known(module: str, name: str) -> bool:

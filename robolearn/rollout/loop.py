@@ -29,7 +29,7 @@ class LoopEnvs(ChunkedEnvs):
     for the next one. Environments take turns, as some share a random generator; each is watched in its own thread.
 
     Raises:
-        ValueError: The environment cannot be made, or has other observations.
+        UserError: The environment cannot be made, or has other observations.
     """
 
     def __init__(self, cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...]):

@@ -29,7 +29,7 @@ def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_fram
         num_frames: Images of so many last steps of a chunk are enough; None for all.
 
     Raises:
-        ValueError: The id is unknown, its package is missing, or it has other observations.
+        UserError: The id is unknown, its package is missing, or it has other observations.
     """
     if _has_vector_driver(cfg):
         kwargs: dict[str, Any] = {"num_frames": num_frames, **cfg.kwargs}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from robolearn.errors import UserError
 from robolearn.starts import effective_starts, groups_of, judged, num_starts
 from robolearn.stats.bootstrap import clustered_mean
 from robolearn.stats.entropy import mode_entropy_estimate
@@ -65,12 +66,12 @@ def smoothness(actions: Float[np.ndarray, "t a"], control_dt: float) -> float:
     Actions are taken as positions; a jump where one chunk replaces another shows.
 
     Raises:
-        ValueError: For fewer than 4 actions or control_dt <= 0.
+        UserError: For fewer than 4 actions or control_dt <= 0.
     """
     if len(actions) < 4:
-        raise ValueError(f"jerk needs at least 4 actions, got {len(actions)}")
+        raise UserError(f"jerk needs at least 4 actions, got {len(actions)}")
     if control_dt <= 0:
-        raise ValueError(f"control_dt must be positive, got {control_dt}")
+        raise UserError(f"control_dt must be positive, got {control_dt}")
     third = np.diff(np.asarray(actions, np.float64), n=3, axis=0)
     return math.sqrt((third**2).sum(-1).mean()) / control_dt**3
 
@@ -84,13 +85,13 @@ def summarize(trajectories: list[Trajectory], *, num_modes: int | None, control_
         control_dt: Seconds per action.
 
     Raises:
-        ValueError: Without trajectories, if all are broken, or for a mode outside 0..num_modes - 1.
+        UserError: Without trajectories, if all are broken, or for a mode outside 0..num_modes - 1.
     """
     if not trajectories:
-        raise ValueError("an evaluation needs at least one trajectory, got none")
+        raise UserError("an evaluation needs at least one trajectory, got none")
     counted = judged(trajectories)
     if not counted:
-        raise ValueError(f"no episode counts: all {len(trajectories)} are broken, the first: {trajectories[0].reason}")
+        raise UserError(f"no episode counts: all {len(trajectories)} are broken, the first: {trajectories[0].reason}")
     num_modes = num_modes or None
     long = [t for t in counted if len(t) >= 4]
     known = [t for t in counted if t.success and t.mode >= 0]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.errors import one_line, warned
+from robolearn.errors import UserError, one_line, warned
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.environments import make_env
 from robolearn.rollout.video import write_mp4
@@ -30,7 +30,7 @@ def replay(cfg: EnvConfig, trajectory: Trajectory, **kwargs: Any) -> Iterator[Ar
         kwargs: Further arguments of gymnasium.make, such as the size of the frames.
 
     Raises:
-        ValueError: What is seen is not the episode that was recorded.
+        UserError: What is seen is not the episode that was recorded.
     """
     env: Any = make_env(cfg, render_mode="rgb_array", **kwargs)
     try:
@@ -43,20 +43,20 @@ def replay(cfg: EnvConfig, trajectory: Trajectory, **kwargs: Any) -> Iterator[Ar
             success |= bool(info.get("success", info.get("is_success", False)))
             yield env.render()
         if trajectory.success and not success:
-            raise ValueError("it does not succeed when its actions are executed again")
+            raise UserError("it does not succeed when its actions are executed again")
     finally:
         with warned("closing the replayed environment"):
             env.close()
 
 
 def _check_step(trajectory: Trajectory, step: int, obs: Any, reward: float | None = None) -> None:
-    """Raise a ValueError where a replayed step is not the recorded one."""
+    """Raise a UserError where a replayed step is not the recorded one."""
     pairs = {key: (obs[key] if isinstance(obs, dict) else obs, rows[step]) for key, rows in trajectory.obs.items()}
     if reward is not None:
         pairs["reward"] = (reward, trajectory.rewards[step - 1])
     for name, (seen, recorded) in pairs.items():
         if not np.allclose(seen, recorded, RTOL, ATOL, equal_nan=True):
-            raise ValueError(f"{name} differs at step {step} when its actions are executed again from its seed")
+            raise UserError(f"{name} differs at step {step} when its actions are executed again from its seed")
 
 
 def record_videos(

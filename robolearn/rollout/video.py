@@ -11,6 +11,7 @@ import av
 import numpy as np
 from jaxtyping import UInt8
 
+from robolearn.errors import UserError
 from robolearn.files import replacing
 
 
@@ -24,15 +25,15 @@ def write_mp4(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fp
         fps: Frames per second.
 
     Raises:
-        ValueError: Without frames, for fps <= 0, or for a frame of another size or type than the first.
+        UserError: Without frames, for fps <= 0, or for a frame of another size or type than the first.
     """
     path = Path(path)
     if not fps > 0:
-        raise ValueError(f"{path}: fps must be positive, got {fps}")
+        raise UserError(f"{path}: fps must be positive, got {fps}")
     stream = iter(frames)
     first = next(stream, None)
     if first is None:
-        raise ValueError(f"{path}: a video needs at least one frame, got none")
+        raise UserError(f"{path}: a video needs at least one frame, got none")
     with replacing(path) as part:
         _encode(part, _checked(path, chain([first], stream), first.shape), first.shape, fps)
 
@@ -41,7 +42,7 @@ def _checked(path: Path, frames: Iterable[np.ndarray], shape: tuple[int, ...]) -
     for index, frame in enumerate(frames):
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
             wanted = f"uint8 [{shape[0]}, {shape[1]}, 3]"
-            raise ValueError(f"{path}: frame {index} is {frame.dtype} {list(frame.shape)}, expected {wanted}")
+            raise UserError(f"{path}: frame {index} is {frame.dtype} {list(frame.shape)}, expected {wanted}")
         yield frame
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 
 from robolearn.contract import Facts
+from robolearn.errors import UserError
 from robolearn.rollout.env_config import EnvConfig, reason_of
 from robolearn.rollout.environments import make_env
 from robolearn.rollout.readings import FaultError
@@ -25,7 +26,7 @@ class WatchedEnv:
         hung: Whether the last call did not come back in time.
 
     Raises:
-        ValueError: It cannot be made.
+        UserError: It cannot be made.
     """
 
     def __init__(self, cfg: EnvConfig):
@@ -35,8 +36,8 @@ class WatchedEnv:
         try:
             self._make()
         except FaultError as fault:
-            made = isinstance(fault.__cause__, ValueError)  # by make_env, which says all there is to say
-            raise ValueError(str(fault.__cause__) if made else f"environment {cfg.id}: {fault}") from fault
+            made = isinstance(fault.__cause__, UserError)  # by make_env, which says all there is to say
+            raise UserError(str(fault.__cause__) if made else f"environment {cfg.id}: {fault}") from fault
 
     def reset(self, seed: int | None) -> Any:
         """What reset returns.
@@ -60,7 +61,7 @@ class WatchedEnv:
         """An attribute of the environment; None where it has none.
 
         Raises:
-            ValueError: It raised or hung.
+            UserError: It raised or hung.
         """
         return self._ask(name, lambda env: getattr(env, name, None))
 
@@ -68,7 +69,7 @@ class WatchedEnv:
         """What the environment declares, behind its wrappers.
 
         Raises:
-            ValueError: It raised or hung.
+            UserError: It raised or hung.
         """
         return self._ask("what it declares", lambda env: Facts.of(env.unwrapped))
 
@@ -76,7 +77,7 @@ class WatchedEnv:
         try:
             return self._call(what, question, self.env)
         except FaultError as fault:
-            raise ValueError(f"environment {self.cfg.id}: {fault}") from fault
+            raise UserError(f"environment {self.cfg.id}: {fault}") from fault
 
     def discard(self) -> None:
         """Give up an environment that is at fault; the next reset makes another."""

@@ -13,6 +13,7 @@ from robolearn.data.normalizer import Mode, Normalizer
 from robolearn.data.store import default_obs_keys
 from robolearn.data.symmetry import Symmetry
 from robolearn.data.windows import Windows
+from robolearn.errors import UserError
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.rollout.env_config import EnvConfig
@@ -116,15 +117,15 @@ def find_symmetry(env: EnvConfig, obs_keys: tuple[str, ...]) -> Symmetry:
     """The symmetry that the environment declares of these observations and its actions.
 
     Raises:
-        ValueError: It declares none, or none of these observations.
+        UserError: It declares none, or none of these observations.
     """
     declared = facts_of(env).symmetry
     if declared is None:
-        raise ValueError(f"environment {env.id} declares no symmetry; choose --symmetry ignore")
+        raise UserError(f"environment {env.id} declares no symmetry; choose `symmetry` ignore")
     symmetry = from_json(Symmetry, declared, {}, f"symmetry of {env.id}")
     if not any(key in symmetry.maps for key in obs_keys):
         named = [key for key in symmetry.maps if key != "action"]
-        raise ValueError(f"the symmetry of {env.id} is one of {named}, the policy sees {list(obs_keys)}")
+        raise UserError(f"the symmetry of {env.id} is one of {named}, the policy sees {list(obs_keys)}")
     return symmetry
 
 
@@ -132,14 +133,14 @@ def parse_angles(angles: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     """Turn ("state:4", "state:5") into {"state": (4, 5)}.
 
     Raises:
-        ValueError: An entry is not KEY:DIMENSION, or given twice.
+        UserError: An entry is not KEY:DIMENSION, or given twice.
     """
     parsed: dict[str, tuple[int, ...]] = {}
     for entry in angles:
         key, _, dim = entry.rpartition(":")
         if not key or not dim.isdigit():
-            raise ValueError(f"--dataset.angles {entry}: expected KEY:DIMENSION, such as state:4")
+            raise UserError(f"`dataset.angles` {entry}: expected KEY:DIMENSION, such as state:4")
         if int(dim) in parsed.get(key, ()):
-            raise ValueError(f"--dataset.angles {entry}: given twice")
+            raise UserError(f"`dataset.angles` {entry}: given twice")
         parsed[key] = (*parsed.get(key, ()), int(dim))
     return parsed

@@ -12,6 +12,7 @@ from robolearn import seeds
 from robolearn.data.splits import ShortEpisodes
 from robolearn.data.symmetry import SymmetryUse
 from robolearn.data.windows import Padding
+from robolearn.errors import UserError
 from robolearn.nets.backbone import BackboneConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
@@ -52,7 +53,7 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
-            raise ValueError(f"--dataset.obs-keys {' '.join(self.obs_keys)}: a key is given twice")
+            raise UserError(f"`dataset.obs_keys` {' '.join(self.obs_keys)}: a key is given twice")
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,10 @@ class TrainConfig:
             before: Options that the run was begun with.
 
         Raises:
-            ValueError: One of those changed that decide what is learnt from which episodes.
+            UserError: One of those changed that decide what is learnt from which episodes.
         """
         if (self.family, self.backbone, self.vision) != (before.family, before.backbone, before.vision):
-            raise ValueError("family, backbone and vision cannot change when resuming; start a new run")
+            raise UserError("family, backbone and vision cannot change when resuming; start a new run")
         names = [f.name for f in dataclasses.fields(DatasetConfig) if f.name not in ("path", "cache_dir")]
         pairs = {f"dataset.{name}": (getattr(self.dataset, name), getattr(before.dataset, name)) for name in names}
         for name in ("obs_horizon", "action_horizon", "prefix_horizon", "symmetry", "seed"):
@@ -147,7 +148,7 @@ class TrainConfig:
         for name, (now, then) in pairs.items():
             if now != then:
                 flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} {now} cannot change when resuming, it was {then}; start a new run")
+                raise UserError(f"--{flag} {now} cannot change when resuming, it was {then}; start a new run")
 
     def __post_init__(self) -> None:
         for name in (
@@ -161,29 +162,29 @@ class TrainConfig:
             "checkpoint_every",
         ):
             if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)} must be at least 1")
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be at least 1")
         if self.exec_horizon > self.action_horizon:
-            raise ValueError(
-                f"--exec-horizon {self.exec_horizon} must be at most --action-horizon {self.action_horizon}"
+            raise UserError(
+                f"`exec_horizon` {self.exec_horizon} must be at most `action_horizon` {self.action_horizon}"
             )
         if not 0 <= self.prefix_horizon < self.action_horizon:
-            raise ValueError(
-                f"--prefix-horizon {self.prefix_horizon} must be at least 0 "
-                f"and below --action-horizon {self.action_horizon}"
+            raise UserError(
+                f"`prefix_horizon` {self.prefix_horizon} must be at least 0 "
+                f"and below `action_horizon` {self.action_horizon}"
             )
         if not 0 <= self.dataset.validation_fraction < 1:
-            raise ValueError(f"--dataset.validation-fraction {self.dataset.validation_fraction} must be in [0, 1)")
+            raise UserError(f"`dataset.validation_fraction` {self.dataset.validation_fraction} must be in [0, 1)")
         if self.grad_clip <= 0 or self.lr <= 0 or self.weight_decay < 0 or not 0 <= self.ema_decay < 1:
-            raise ValueError(
-                f"--grad-clip {self.grad_clip} and --lr {self.lr} must be above 0, --weight-decay {self.weight_decay} "
-                f"at least 0, --ema-decay {self.ema_decay} in [0, 1)"
+            raise UserError(
+                f"`grad_clip` {self.grad_clip} and `lr` {self.lr} must be above 0, `weight_decay` {self.weight_decay} "
+                f"at least 0, `ema_decay` {self.ema_decay} in [0, 1)"
             )
         for field_ in fields(self):
             value = getattr(self, field_.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"--{field_.name.replace('_', '-')} {value} must be finite")
+                raise UserError(f"--{field_.name.replace('_', '-')} {value} must be finite")
             if isinstance(value, int) and not 0 <= value < LARGEST:
-                raise ValueError(f"--{field_.name.replace('_', '-')} {value} must be in 0..{LARGEST - 1}")
+                raise UserError(f"--{field_.name.replace('_', '-')} {value} must be in 0..{LARGEST - 1}")
 
 
 def _anchored(value: Any) -> Any:

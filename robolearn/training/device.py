@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 import torch.distributed as dist
 
+from robolearn.errors import UserError
+
 
 def choose_device(name: str, *, threads: int | None = None) -> torch.device:
     """Set the number of CPU threads and choose the device.
@@ -18,13 +20,13 @@ def choose_device(name: str, *, threads: int | None = None) -> torch.device:
             than they gain, the more so on a busy machine.
 
     Raises:
-        ValueError: cuda was asked for and there is none, or threads is below 1.
+        UserError: cuda was asked for and there is none, or threads is below 1.
     """
     if threads is not None and threads < 1:
-        raise ValueError(f"--threads {threads} must be at least 1")
+        raise UserError(f"`threads` {threads} must be at least 1")
     torch.set_num_threads(threads or min(4, max(1, len(os.sched_getaffinity(0)) // 2)))
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: this machine has no usable CUDA device; choose cpu or auto")
+        raise UserError("`device` cuda: this machine has no usable CUDA device; choose cpu or auto")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -88,10 +90,10 @@ class Processes:
         """This process's part of a joint batch.
 
         Raises:
-            ValueError: The batch cannot be dealt out evenly.
+            UserError: The batch cannot be dealt out evenly.
         """
         if batch_size % self.count:
-            raise ValueError(f"--batch-size {batch_size} must be a multiple of the {self.count} processes")
+            raise UserError(f"`batch_size` {batch_size} must be a multiple of the {self.count} processes")
         size = batch_size // self.count
         return slice(self.rank * size, (self.rank + 1) * size)
 

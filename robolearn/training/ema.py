@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
+
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -27,7 +29,7 @@ class EMA(Generic[Module]):
 
     def __init__(self, module: Module, decay: float, starts: Mapping[nn.Parameter, int] | None = None):
         if not 0 <= decay < 1:
-            raise ValueError(f"--ema-decay {decay} must be in [0, 1)")
+            raise UserError(f"`ema_decay` {decay} must be in [0, 1)")
         self.module: Module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay = decay
         starts = starts or {}

@@ -31,7 +31,7 @@ def embed_demonstrations(
         Embeddings, and the normalised chunks in a row.
 
     Raises:
-        ValueError: The data cannot be opened, or have changed since.
+        UserError: The data cannot be opened, or have changed since.
     """
     _, windows, _, _ = load_data(cfg, ensemble.device, Kept(data, step=0))
     generator = torch.Generator(ensemble.device).manual_seed(cfg.seed)

@@ -8,6 +8,7 @@ import numpy as np
 
 from robolearn.data.demos import Demos
 from robolearn.data.splits import bootstrap, split_episodes, usable_episodes
+from robolearn.errors import UserError
 from robolearn.training.config import TrainConfig
 from robolearn.training.run import DataFacts, EarlierData
 from robolearn.types import Array
@@ -34,7 +35,7 @@ def choose_episodes(demos: Demos, cfg: TrainConfig) -> dict[str, Array]:
     wanted, held_out = cfg.dataset.num_episodes, cfg.dataset.validation_fraction
     wanted = len(usable) if wanted is None else wanted
     if not 1 <= wanted <= len(usable):
-        raise ValueError(f"--dataset.num-episodes {wanted}: {demos.name} has {len(usable)} episodes")
+        raise UserError(f"`dataset.num_episodes` {wanted}: {demos.name} has {len(usable)} episodes")
     has_validation = held_out * wanted >= 1
     fractions = {"train": (1 - held_out * has_validation) * wanted / len(usable)}
     if has_validation:
@@ -50,15 +51,15 @@ def find_usable(demos: Demos, cfg: TrainConfig) -> Array:
     """Episodes of all stores that are long enough, or padded.
 
     Raises:
-        ValueError: There are too short ones and they are refused, or all of one store would be dropped.
+        UserError: There are too short ones and they are refused, or all of one store would be dropped.
     """
     window, usable, before = cfg.obs_horizon - 1 + cfg.action_horizon, [], 0
     for store in demos.stores:
         lengths = np.diff(store.episode_ends, prepend=0)
         try:
             usable.append(before + usable_episodes(lengths, window, cfg.dataset.short_episodes))
-        except ValueError as error:
-            raise ValueError(f"{store.path}: {error}") from None
+        except UserError as error:
+            raise UserError(f"{store.path}: {error}") from None
         before += store.num_episodes
     return np.concatenate(usable)
 
@@ -76,20 +77,20 @@ def keep_episodes(demos: Demos, cfg: TrainConfig, content_hash: str, kept: Kept)
         kept: What the run was begun with.
 
     Raises:
-        ValueError: The demonstrations have changed and that is not accepted, or episodes are gone.
+        UserError: The demonstrations have changed and that is not accepted, or episodes are gone.
     """
     facts = kept.facts
     changed = content_hash != facts.content_hash
     if changed and not kept.accept_changes:
-        raise ValueError(
+        raise UserError(
             f"{demos.name}: not the demonstrations that the run was trained on (sha256 {content_hash[:12]}, the run "
-            f"has {facts.content_hash[:12]}); give those with --dataset.path, start a new run, or resume with "
-            "--changed-data to go on with what is there now"
+            f"has {facts.content_hash[:12]}); give those with `dataset.path`, start a new run, or resume with "
+            "`changed_data` to go on with what is there now"
         )
     then = facts.store_episodes or tuple(store.num_episodes for store in demos.stores)  # older runs do not say
     now = [store.num_episodes for store in demos.stores]
     if len(now) < len(then) or any(a < b for a, b in zip(now, then, strict=False)):
-        raise ValueError(
+        raise UserError(
             f"{demos.name}: {' + '.join(map(str, now))} episodes, {' + '.join(map(str, then))} when the run was begun; "
             "which of them were held out cannot be told any more"
         )
@@ -97,10 +98,10 @@ def keep_episodes(demos: Demos, cfg: TrainConfig, content_hash: str, kept: Kept)
     renumbered = np.concatenate([start + np.arange(count) for start, count in zip(starts, then, strict=True)])
     largest = max((*facts.training_episodes, *facts.validation_episodes), default=0)
     if largest >= len(renumbered):
-        raise ValueError(f"data.json: episode {largest}, but the stores had {len(renumbered)}")
+        raise UserError(f"data.json: episode {largest}, but the stores had {len(renumbered)}")
     validation = renumbered[np.array(facts.validation_episodes, int)]
     if not (changed or facts.earlier or len(validation)) and "validation" in choose_episodes(demos, cfg):
-        raise ValueError("data.json: validation_episodes is empty, but the run's config.json holds some out")
+        raise UserError("data.json: validation_episodes is empty, but the run's config.json holds some out")
     if facts.training_episodes:
         train = renumbered[np.array(facts.training_episodes, int)]
     else:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from robolearn.data.windows import Windows
+from robolearn.errors import UserError
 from robolearn.policies.draws import Draws
 from robolearn.policies.family import Chunks, Examples, Player
 from robolearn.policies.policy import Policy
@@ -67,7 +68,7 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
     cfg, device = state.cfg, state.policy.device
     share = processes.share(cfg.batch_size)
     if processes.count > 1 and any(player.opponent is not None for player in state.players.values()):
-        raise ValueError("competitive gradient descent runs in one process; choose --family.optimizer adam for more")
+        raise UserError("competitive gradient descent runs in one process; choose `family.optimizer` adam for more")
     loss_of: Any = state.policy
     if processes.count > 1:  # the loss of one player does not reach the other's weights
         loss_of = DistributedDataParallel(state.policy, find_unused_parameters=len(state.players) > 1)
@@ -125,10 +126,10 @@ def compiled(loss_of: Callable[..., Any], players: dict[str, Player]) -> Callabl
     """The loss through torch.compile, for the players whose loss it can take.
 
     Raises:
-        ValueError: It can take none.
+        UserError: It can take none.
     """
     if not any(player.compiles for player in players.values()):
-        raise ValueError("--compile: torch.compile cannot differentiate twice, as this family's optimizer does")
+        raise UserError("`compile`: torch.compile cannot differentiate twice, as this family's optimizer does")
     fast: Any = torch.compile(loss_of)
 
     def choose(batch: Batch, draws: Draws, *, player: str) -> tuple[Tensor, dict[str, Tensor]]:
@@ -204,16 +205,16 @@ def check_finite(records: list[dict[str, Tensor]], step: int, hooks: Hooks) -> N
         hooks: Tell what to go back to.
 
     Raises:
-        ValueError: A loss or a gradient's norm is not finite.
+        UserError: A loss or a gradient's norm is not finite.
     """
     watched = [(i, k) for i, record in enumerate(records) for k in record if k.endswith(("loss", "grad_norm"))]
     finite = torch.stack([records[i][name] for i, name in watched]).isfinite().tolist()
     for (i, name), is_finite in zip(watched, finite, strict=True):
         if not is_finite:
             player = name.removesuffix("grad_norm").removesuffix("loss").strip("_") or "policy"
-            raise ValueError(
+            raise UserError(
                 f"step {step - len(records) + 1 + i}: the loss or gradient of player {player!r} is not finite; "
-                f"{hooks.last_good()}; a lower --lr may help"
+                f"{hooks.last_good()}; a lower `lr` may help"
             )
 
 

@@ -23,6 +23,7 @@ from typing import IO
 import torch
 
 from robolearn.config import from_json, to_json
+from robolearn.errors import UserError
 from robolearn.policies.registry import BACKBONES, FAMILIES, REGISTRY
 from robolearn.training.config import TrainConfig
 from robolearn.training.fit import stop_signal
@@ -115,7 +116,7 @@ class Members:
             Whether all are complete; False after a signal.
 
         Raises:
-            ValueError: Some failed.
+            UserError: Some failed.
         """
         self._slots.release()
         with stop_signal() as stopped:
@@ -126,7 +127,7 @@ class Members:
                         self.stop()
         if self._failures:
             reasons = "; ".join(f"member {index}: {reason}" for index, reason in sorted(self._failures.items()))
-            raise ValueError(f"{reasons}; go on: python train.py --resume {self.cfg.out}")
+            raise UserError(f"{reasons}; go on with `resume` {self.cfg.out}")
         return len(self._trained) == len(self._threads)
 
     def _train(self, index: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from robolearn.errors import UserError
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.flow import FlowConfig
@@ -50,8 +51,8 @@ def find_recipe(name: str) -> TrainConfig:
     """Settings by name.
 
     Raises:
-        ValueError: There is no such recipe.
+        UserError: There is no such recipe.
     """
     if name not in RECIPES:
-        raise ValueError(f"--recipe {name}: choose from {', '.join(RECIPES)}")
+        raise UserError(f"`recipe` {name}: choose from {', '.join(RECIPES)}")
     return RECIPES[name]

@@ -23,6 +23,7 @@ from typing import Any
 
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.attrs import check_control_dt
+from robolearn.errors import UserError
 from robolearn.files import BEGUN, finish_replacing, flush, remove, replacing_all
 from robolearn.locks import LOCK_FILE
 from robolearn.nets.weights import load_tensors, save_tensors
@@ -75,13 +76,11 @@ class DataFacts:
     def __post_init__(self) -> None:
         check_control_dt(self.control_dt, "data.json")
         if self.training_episodes and len(self.training_episodes) != self.num_episodes:
-            raise ValueError(
-                f"num_episodes is {self.num_episodes}, training_episodes has {len(self.training_episodes)}"
-            )
+            raise UserError(f"num_episodes is {self.num_episodes}, training_episodes has {len(self.training_episodes)}")
         if set(self.training_episodes) & set(self.validation_episodes):
-            raise ValueError("an episode is both trained on and held out")
+            raise UserError("an episode is both trained on and held out")
         if min((*self.training_episodes, *self.validation_episodes, *self.store_episodes), default=0) < 0:
-            raise ValueError("an episode or a number of episodes is negative")
+            raise UserError("an episode or a number of episodes is negative")
 
 
 class Run:
@@ -100,7 +99,7 @@ class Run:
         """Start a new run, with a name of its own in Weights & Biases.
 
         Raises:
-            ValueError: See check_free.
+            UserError: See check_free.
         """
         cls.check_free(directory, overwrite=cfg.overwrite)
         run = cls(directory)
@@ -115,19 +114,19 @@ class Run:
         """Refuse a directory that a new run would spoil.
 
         Raises:
-            ValueError: It holds something already, and that is not a run, or is not to be overwritten.
+            UserError: It holds something already, and that is not a run, or is not to be overwritten.
         """
         if not directory.exists() or {path.name for path in directory.iterdir()} <= {LOCK_FILE, BEGUN}:
             return
         run = cls(directory)
         if not overwrite:
-            resume = f", or give --overwrite, or --resume {directory}" if run.exists() else ""
-            raise ValueError(f"{directory} exists; choose another --out{resume}")
+            resume = f", or give `overwrite`, or `resume` {directory}" if run.exists() else ""
+            raise UserError(f"{directory} exists; choose another `out`{resume}")
         if directory.is_symlink():
-            raise ValueError(f"{directory} is a link, so --overwrite leaves it alone; give the directory itself")
+            raise UserError(f"{directory} is a link, so `overwrite` leaves it alone; give the directory itself")
         if run.version() is None:
-            raise ValueError(
-                f"{directory} is no run, so --overwrite leaves it alone; choose another --out (a run has a "
+            raise UserError(
+                f"{directory} is no run, so `overwrite` leaves it alone; choose another `out` (a run has a "
                 f"{CONFIG_FILE} with a {VERSION_FIELD})"
             )
 
@@ -136,11 +135,11 @@ class Run:
         """Open an existing run.
 
         Raises:
-            ValueError: The directory is no run.
+            UserError: The directory is no run.
         """
         run = cls(directory)
         if not run.exists():
-            raise ValueError(f"{directory} is no run: it has no {CONFIG_FILE}")
+            raise UserError(f"{directory} is no run: it has no {CONFIG_FILE}")
         return run
 
     def exists(self) -> bool:
@@ -160,16 +159,16 @@ class Run:
         """Of the layout; None for a directory that does not say, as runs of before version 1 did not.
 
         Raises:
-            ValueError: It is one that is not known here, or a file is damaged.
+            UserError: It is one that is not known here, or a file is damaged.
         """
         for name, field, known in ((CONFIG_FILE, VERSION_FIELD, VERSION), (OLD_FILE, "version", 1)):
             path = self.directory / name
             content = read_json(path) if path.exists() else {}
             if not isinstance(content, dict):
-                raise ValueError(f"{path}: expected an object, found {content!r:.80}")
+                raise UserError(f"{path}: expected an object, found {content!r:.80}")
             if field in content:
                 if type(content[field]) is not int or content[field] != known:
-                    raise ValueError(f"{path}: {field} is {content[field]!r:.20}, the one known here is {known}")
+                    raise UserError(f"{path}: {field} is {content[field]!r:.20}, the one known here is {known}")
                 return known
         return None
 
@@ -184,7 +183,7 @@ class Run:
         """Read config.json, and what older releases wrote elsewhere.
 
         Raises:
-            ValueError: It is damaged or of another version, or nothing says which policy is trained.
+            UserError: It is damaged or of another version, or nothing says which policy is trained.
         """
         path, version = self.directory / CONFIG_FILE, self.version()
         content = read_json(path)
@@ -210,12 +209,12 @@ class Run:
         """Directory of a checkpoint: "last", "best" or a step.
 
         Raises:
-            ValueError: There is no such checkpoint.
+            UserError: There is no such checkpoint.
         """
         path = self.checkpoints / (f"{int(name):08d}" if name.isdigit() else name)
         if not path.is_dir():
             there = sorted(p.name for p in self.checkpoints.glob("[!.]*") if p.is_dir())
-            raise ValueError(f"{self.directory} has no checkpoint {name!r}; it has: {', '.join(there) or 'none'}")
+            raise UserError(f"{self.directory} has no checkpoint {name!r}; it has: {', '.join(there) or 'none'}")
         return path
 
     def member(self, index: int) -> Path:
@@ -229,7 +228,7 @@ class Run:
             name: See checkpoint.
 
         Raises:
-            ValueError: A member has no such checkpoint.
+            UserError: A member has no such checkpoint.
         """
         others = [Run.open(self.member(index)) for index in range(1, self.config().num_members)]
         return [run.checkpoint(name) for run in (self, *others)]
@@ -284,17 +283,17 @@ class Run:
         """Go on from the last checkpoint.
 
         Raises:
-            ValueError: There is none, it is damaged, or it is of another policy.
+            UserError: There is none, it is damaged, or it is of another policy.
         """
         directory = self.checkpoint("last")
         step, path = read_step(directory), directory / "train.safetensors"
         tensors = load_tensors(path)
         if problem := state.problem(tensors, step):
-            raise ValueError(f"{path}: {problem}")
+            raise UserError(f"{path}: {problem}")
         try:
             state.restore(tensors, step)
         except (KeyError, RuntimeError, TypeError):
-            raise ValueError(
+            raise UserError(
                 f"{path}: not of this policy; horizons and observations cannot change when resuming"
             ) from None
 
@@ -320,13 +319,13 @@ def read_step(directory: Path) -> int:
     """Step of a checkpoint.
 
     Raises:
-        ValueError: train.json does not say one that can be.
+        UserError: train.json does not say one that can be.
     """
     path, said = directory / "train.json", read_json(directory / "train.json")
     step = said.get("step") if isinstance(said, dict) else None
     if type(step) is not int or not 0 <= step < LARGEST:
-        raise ValueError(f"{path}: step is {step!r:.60}, expected a whole number in 0..{LARGEST - 1}")
+        raise UserError(f"{path}: step is {step!r:.60}, expected a whole number in 0..{LARGEST - 1}")
     name = directory.resolve().name
     if name.isdigit() and int(name) != step:
-        raise ValueError(f"{path}: step is {step}, its directory is of step {int(name)}")
+        raise UserError(f"{path}: step is {step}, its directory is of step {int(name)}")
     return step

@@ -66,9 +66,7 @@ class Session(Hooks):
         if self.wandb is not None:
             self.wandb.close()
         if isinstance(error, OSError):
-            raise OSError(
-                f"{one_line(error)}; {self.last_good()}; go on: python train.py --resume {self.run.directory}"
-            ) from error
+            raise OSError(f"{one_line(error)}; {self.last_good()}; go on with `resume` {self.run.directory}") from error
 
     def begin(self, state: TrainState) -> None:
         """Make up for a rollout that a kill prevented after its checkpoint was saved."""

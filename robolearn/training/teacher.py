@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from robolearn.errors import UserError
 from robolearn.policies.mixture import Mixture
 from robolearn.policies.policy import Policy
 from robolearn.policies.score import Score
@@ -20,16 +21,16 @@ def take_teacher(policy: Policy, directory: Path) -> None:
         directory: Run of a score policy with the same backbone, observations and horizons.
 
     Raises:
-        ValueError: There is no such run, or it does not fit.
+        UserError: There is no such run, or it does not fit.
     """
     teacher = Policy.load(Run.open(directory).checkpoint("last"), device=policy.device)
     assert isinstance(policy.family, Mixture)
     if not isinstance(teacher.family, Score):
-        raise ValueError(f"--family.teacher-run {directory}: expected a run of the family score")
+        raise UserError(f"`family.teacher_run` {directory}: expected a run of the family score")
     for name in SHARED:
         theirs, ours = getattr(teacher.cfg, name), getattr(policy.cfg, name)
         if theirs != ours:
-            raise ValueError(f"--family.teacher-run {directory}: its {name} is {theirs}, here it is {ours}")
+            raise UserError(f"`family.teacher_run` {directory}: its {name} is {theirs}, here it is {ours}")
     policy.family.teacher.load_state_dict(teacher.family.state_dict())
     policy.encoder.load_state_dict(teacher.encoder.state_dict())
     policy.normalizer.load_state_dict(teacher.normalizer.state_dict())

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from robolearn.data.demos import Demos
+from robolearn.errors import UserError
 from robolearn.locks import hold
 from robolearn.policies.registry import name_of
 from robolearn.rollout.env_config import EnvConfig
@@ -44,14 +45,14 @@ def train(cfg: TrainConfig, *, resume: bool = False, changed_data: bool = False,
         The run.
 
     Raises:
-        ValueError: An option, the demonstrations or the environment do not fit, or the directory is taken.
+        UserError: An option, the demonstrations or the environment do not fit, or the directory is taken.
         OSError: The disk refuses; the last checkpoint stays.
     """
     if resume:
         assert cfg.out is not None, "a run that goes on is somewhere"
         cfg.check_resumes(Run.open(cfg.out).config())
     if cfg.num_members > 1 and num_processes() > 1:
-        raise ValueError(f"--num-members {cfg.num_members} starts its own processes; run it without torchrun")
+        raise UserError(f"`num_members` {cfg.num_members} starts its own processes; run it without torchrun")
     check_environment(cfg, trust=trust)
     device = choose_device(cfg.device, threads=cfg.threads)
     processes = Processes(device)

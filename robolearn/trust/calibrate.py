@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from robolearn import seeds
-from robolearn.errors import printable
+from robolearn.errors import UserError, printable
 from robolearn.policies.ensemble import Ensemble
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.evaluation import evaluate
@@ -72,21 +72,21 @@ def check_calibration(
         halves: Whether one half of the episodes is used for something else, as for a safety set or a band.
 
     Raises:
-        ValueError: One line that says which.
+        UserError: One line that says which.
     """
     if episodes > len(seeds.CALIBRATION):
-        raise ValueError(f"--episodes {episodes}: at most {len(seeds.CALIBRATION)} are rolled out")
+        raise UserError(f"`episodes` {episodes}: at most {len(seeds.CALIBRATION)} are rolled out")
     calibrating = episodes // 2 if halves else episodes
     if calibrating < smallest_number(alpha):
         half = " (half of the episodes fit the model, or the form of a band)" if halves else ""
-        raise ValueError(too_few(calibrating, alpha) + half)
+        raise UserError(too_few(calibrating, alpha) + half)
     if beta is not None:
         written(beta, "beta")
     if seed < 0:
-        raise ValueError(f"seed {seed} must not be negative; calibrate from {seeds.CALIBRATION.start} on")
+        raise UserError(f"seed {seed} must not be negative; calibrate from {seeds.CALIBRATION.start} on")
     for purpose, taken in seeds.TAKEN.items():
         if seed < taken.stop and taken.start < seed + episodes:
-            raise ValueError(
+            raise UserError(
                 f"seeds {seed} .. {seed + episodes - 1} overlap with those of {purpose} ({taken.start} .. "
                 f"{taken.stop - 1}); calibrate from {seeds.CALIBRATION.start} on"
             )
@@ -95,19 +95,19 @@ def check_calibration(
 def check_choices(
     safety_set: bool, *, rounds: int, within_set: bool, band: bool, episodes: int, score: str | None, beta: float | None
 ) -> None:
-    """Raise a ValueError where options do not go together."""
+    """Raise a UserError where options do not go together."""
     if rounds < 0:
-        raise ValueError(f"--rounds {rounds} must not be negative")
+        raise UserError(f"`rounds` {rounds} must not be negative")
     if rounds and not safety_set:
-        raise ValueError("--rounds is for --safety-set")
+        raise UserError("`rounds` is for `safety_set`")
     if safety_set and (within_set or band or score is not None or beta is not None):
-        raise ValueError("--within-set, --band, --score and --beta are for a gate; --safety-set makes a safety set")
+        raise UserError("`within_set`, `band`, `score` and `beta` are for a gate; `safety_set` makes a safety set")
     if band and episodes > MAX_BAND_EPISODES:
-        raise ValueError(f"--band keeps every score of every episode: at most {MAX_BAND_EPISODES} episodes")
+        raise UserError(f"`band` keeps every score of every episode: at most {MAX_BAND_EPISODES} episodes")
 
 
 def check_environment(env: EnvConfig, obs_keys: Sequence[str], fallback: Fallback) -> None:
-    """Raise a ValueError unless a safety set can act in an environment, with this fallback."""
+    """Raise a UserError unless a safety set can act in an environment, with this fallback."""
     envs = make_envs(env, 1, tuple(obs_keys))
     try:
         clearance(envs)
@@ -172,7 +172,7 @@ class Rollouts:
         Copies of one episode are no further evidence.
 
         Raises:
-            ValueError: All are broken, or the environment ignores seeds, so that later episodes may be the same again.
+            UserError: All are broken, or the environment ignores seeds, so that later episodes may be the same again.
         """
         choices = {} if safety_set is None else {"safety_set": safety_set, "fallback": self.fallback}
         found = watch(
@@ -204,7 +204,7 @@ class Rollouts:
         """Episodes to derive a gate from, with a safety set acting or without one; or a band.
 
         Raises:
-            ValueError: A score is unknown, or NaN.
+            UserError: A score is unknown, or NaN.
         """
         trajectories = self.roll_out(names=(score,), num_samples=num_samples, fitted=fitted, safety_set=safety_set)
         source = self.source if safety_set is None else choosing(self.source, safety_set, self.fallback)
@@ -217,7 +217,7 @@ class Rollouts:
         It ends after so many rounds, or once a set is confirmed.
 
         Raises:
-            ValueError: See calibrate_set and GuardedController.
+            UserError: See calibrate_set and GuardedController.
         """
         found = calibrate_set(self.roll_out(), key, position, self.execution.period, alpha, self.source)
         for number in range(1, rounds + 1):

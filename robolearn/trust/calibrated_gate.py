@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from robolearn.errors import UserError
 from robolearn.trust.certificate import Certificate, Source, check_episodes, finite_threshold
 from robolearn.trust.conformal.bands import CONSTANT, Form
 from robolearn.trust.conformal.misses import calibrate_detector, miss_spread
@@ -50,9 +51,9 @@ class GateCalibration(ABC):
     def __post_init__(self) -> None:
         n = len(self.seeds)
         if not n == len(self.scores) == len(self.success):
-            raise ValueError(f"calibration: {n} seeds, {len(self.scores)} scores and {len(self.success)} successes")
+            raise UserError(f"calibration: {n} seeds, {len(self.scores)} scores and {len(self.success)} successes")
         if not all(map(np.size, self.scores)):
-            raise ValueError("calibration: an episode has no score")
+            raise UserError("calibration: an episode has no score")
         check_episodes(self.seeds, tuple(float(np.max(one)) for one in self.scores))
 
     @classmethod
@@ -68,7 +69,7 @@ class GateCalibration(ABC):
         """Take what counts from trajectories whose signals hold this score.
 
         Raises:
-            ValueError: A score is NaN.
+            UserError: A score is NaN.
         """
         return cls(
             source,
@@ -105,7 +106,7 @@ class GateCalibration(ABC):
         """The gate that alarms in at most alpha of the successful episodes, and misses at most beta of the others.
 
         Raises:
-            ValueError: There are too few successful episodes for a finite threshold, or no threshold keeps both
+            UserError: There are too few successful episodes for a finite threshold, or no threshold keeps both
                 promises.
         """
         successes = self.successes
@@ -113,7 +114,7 @@ class GateCalibration(ABC):
         if self.beta is not None:
             reason = calibrate_detector(successes, self.failures, self.alpha, self.beta).reason
             if reason:
-                raise ValueError(f"no threshold on score {self.score} keeps both promises: {reason}")
+                raise UserError(f"no threshold on score {self.score} keeps both promises: {reason}")
         return Gate(self.score, self.num_samples, start, min(start, threshold(successes, RELEASE_ALPHA)), self.form)
 
     def certify(self, files: Mapping[str, str]) -> Certificate:
@@ -123,7 +124,7 @@ class GateCalibration(ABC):
             files: Name -> sha256 of the files that are kept beside it.
 
         Raises:
-            ValueError: See derive_gate.
+            UserError: See derive_gate.
         """
         gate = self.derive_gate()
         limit = f"{gate.threshold:.6g}"
@@ -190,7 +191,7 @@ class BandCalibration(GateCalibration):
         """From one half of the successful episodes."""
         shaping = self._of(True)[::2]
         if not shaping:
-            raise ValueError(f"{too_few(0, self.alpha)} (of successful episodes)")
+            raise UserError(f"{too_few(0, self.alpha)} (of successful episodes)")
         return Form.of(shaping, self.alpha)
 
     @property

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robolearn.errors import UserError
 from robolearn.trust.certificate import Certificate, Source, check_episodes, finite_threshold, hash_json
 from robolearn.trust.motion import LinearDynamics, fit_dynamics
 from robolearn.trust.sets import Motion, SafetySet, error_scale, position_errors
@@ -26,11 +27,11 @@ CONDITIONS = (
 # What acted in the calibration episodes, and what follows from that.
 ALONE = (
     "the policy chose its chunks alone; where the set chooses among them that is another controller, and the claim "
-    "says nothing of it: calibrate with --rounds"
+    "says nothing of it: calibrate with rounds"
 )
 WIDENED = (
     "a narrower tube acted, and its episodes asked for this one; that is one more round and not yet a fixed point, so "
-    "the claim says nothing of episodes in which this one acts: calibrate with more --rounds"
+    "the claim says nothing of episodes in which this one acts: calibrate with more rounds"
 )
 CONFIRMED = (
     "this very set acted, in round {}, and its episodes asked for no wider tube; each round is a chance of its own: "
@@ -67,7 +68,7 @@ class SetCalibration:
 
     def __post_init__(self) -> None:
         if len(self.seeds) != len(self.peaks):
-            raise ValueError(f"calibration: {len(self.seeds)} seeds and {len(self.peaks)} peaks")
+            raise UserError(f"calibration: {len(self.seeds)} seeds and {len(self.peaks)} peaks")
         check_episodes((*self.spent, *self.seeds), self.peaks)
         finite_threshold(np.array(self.peaks), self.alpha)
 
@@ -122,12 +123,12 @@ class CalibratedSet:
             where: What it is, for messages.
 
         Raises:
-            ValueError: One is another; the message names it.
+            UserError: One is another; the message names it.
         """
         key, position, period = self.calibration.key, self.calibration.position, len(self.calibration.scale)
         check_position({key: self.fitting[0].states.shape[1:]}, key, position)
         if not period:
-            raise ValueError(f"{where}: the tube has no steps; calibrate again")
+            raise UserError(f"{where}: the tube has no steps; calibrate again")
         derived = _derive(self.fitting, key, position, period)
         scale, errors = derived.scale, derived.worst_errors(self.calibrating)
         for name, said, found in (
@@ -136,7 +137,7 @@ class CalibratedSet:
             ("largest errors", np.array(self.calibration.peaks) * scale.max(), errors * scale.max()),
         ):
             if said.shape != found.shape or not np.allclose(said, found, rtol=1e-6, atol=1e-12):
-                raise ValueError(f"{where}: the {name} are not those of its episodes; calibrate again")
+                raise UserError(f"{where}: the {name} are not those of its episodes; calibrate again")
 
 
 def calibrate_set(
@@ -153,7 +154,7 @@ def calibrate_set(
         source: What was rolled out.
 
     Raises:
-        ValueError: The observation is not there, or there are too few episodes.
+        UserError: The observation is not there, or there are too few episodes.
     """
     check_position({name: value.shape[1:] for name, value in trajectories[0].obs.items()}, key, position)
     motions = tuple(Motion.of(t, key) for t in trajectories)
@@ -183,7 +184,7 @@ def calibrate_again(before: CalibratedSet, trajectories: Sequence[Trajectory], s
         source: What was rolled out, with the set in it.
 
     Raises:
-        ValueError: There are too few episodes.
+        UserError: There are too few episodes.
     """
     acted = before.safety_set
     motions = tuple(Motion.of(t, acted.key) for t in trajectories)
@@ -207,14 +208,14 @@ def choosing(source: Source, safety_set: SafetySet, fallback: str) -> Source:
 
 
 def check_position(shapes: dict[str, tuple[int, ...]], key: str, position: tuple[int, ...]) -> None:
-    """Raise a ValueError unless observations of these shapes have such a position."""
+    """Raise a UserError unless observations of these shapes have such a position."""
     there = {name: shape[0] for name, shape in shapes.items() if len(shape) == 1}
     if key not in there:
-        raise ValueError(f"safety set: no vector {key!r} is observed; there are: {', '.join(there) or 'none'}")
+        raise UserError(f"safety set: no vector {key!r} is observed; there are: {', '.join(there) or 'none'}")
     if not position or not all(0 <= i < there[key] for i in position):
-        raise ValueError(f"safety set: position {position} must be numbers of {key!r}, 0 .. {there[key] - 1}")
+        raise UserError(f"safety set: position {position} must be numbers of {key!r}, 0 .. {there[key] - 1}")
     if len(set(position)) < len(position):
-        raise ValueError(f"safety set: position {position} names a number of {key!r} twice")
+        raise UserError(f"safety set: position {position} names a number of {key!r} twice")
 
 
 def _derive(fitting: Sequence[Motion], key: str, position: tuple[int, ...], period: int) -> SafetySet:

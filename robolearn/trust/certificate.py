@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from robolearn.errors import UserError
 from robolearn.trust.conformal.thresholds import exceeding_spread, rank, threshold, too_few
 
 VERSION = 2
@@ -49,13 +50,13 @@ class Source:
             where: What it is, for messages.
 
         Raises:
-            ValueError: In another environment, or with another checkpoint.
+            UserError: In another environment, or with another checkpoint.
         """
         place = f"{where}: " if where else ""
         if self.env_id != used.env_id:
-            raise ValueError(f"{place}calibrated in {self.env_id}, not in {used.env_id}; calibrate there")
+            raise UserError(f"{place}calibrated in {self.env_id}, not in {used.env_id}; calibrate there")
         if self.checkpoint != used.checkpoint:
-            raise ValueError(f"{place}the certificate is not of this checkpoint; calibrate again")
+            raise UserError(f"{place}the certificate is not of this checkpoint; calibrate again")
 
     def gap(self, used: Source) -> str:
         """Why a claim about this source does not speak of episodes of another, in words; empty where it does."""
@@ -109,13 +110,13 @@ class Certificate:
             where: What it is, for messages.
 
         Raises:
-            ValueError: Something is not what was certified; the message names it.
+            UserError: Something is not what was certified; the message names it.
         """
         place = f"{where}: " if where else ""
         for field in dataclasses.fields(self):
             said, found = getattr(self, field.name), getattr(derived, field.name)
             if said != found:
-                raise ValueError(
+                raise UserError(
                     f"{place}the certificate says {field.name} {said}, its files give {found}; calibrate again"
                 )
 
@@ -129,25 +130,25 @@ def finite_threshold(scores: Float[np.ndarray, " n"], alpha: float, kind: str = 
         kind: Which episodes they are of, for the message.
 
     Raises:
-        ValueError: There are too few of them, or too many are infinite, for a finite one.
+        UserError: There are too few of them, or too many are infinite, for a finite one.
     """
     n = len(scores)
     if rank(n, alpha) > n:
-        raise ValueError(f"{too_few(n, alpha)}{kind and f' (of {kind} episodes)'}")
+        raise UserError(f"{too_few(n, alpha)}{kind and f' (of {kind} episodes)'}")
     found = threshold(scores, alpha)
     if math.isinf(found):
         lost = int(np.isinf(scores).sum())
-        raise ValueError(f"{lost} of {n} calibration scores are infinite: no finite threshold keeps alpha {alpha}")
+        raise UserError(f"{lost} of {n} calibration scores are infinite: no finite threshold keeps alpha {alpha}")
     return found
 
 
 def check_episodes(seeds: tuple[int, ...], peaks: tuple[float, ...]) -> None:
-    """Raise a ValueError where an episode stands twice, or its largest score is NaN."""
+    """Raise a UserError where an episode stands twice, or its largest score is NaN."""
     if len(set(seeds)) < len(seeds):
-        raise ValueError("calibration: an episode is there twice")
+        raise UserError("calibration: an episode is there twice")
     lost = sum(map(math.isnan, peaks))
     if lost:
-        raise ValueError(f"{lost} of {len(peaks)} calibration scores are NaN")
+        raise UserError(f"{lost} of {len(peaks)} calibration scores are NaN")
 
 
 def hash_json(value: Any) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from robolearn import seeds
+from robolearn.errors import UserError
 from robolearn.stats.bootstrap import NUM_RESAMPLES, percentile_interval
 from robolearn.stats.ranks import wins
 from robolearn.stats.value import Estimate
@@ -72,12 +73,12 @@ def detection(
         seed: Makes them reproducible.
 
     Raises:
-        ValueError: No success or no failure, or a length outside 1..t.
+        UserError: No success or no failure, or a length outside 1..t.
     """
     horizon = common_horizon(lengths, scores.shape[1])
     if success.all() or not success.any():
         counts = f"{int(success.sum())} successes of {len(success)} episodes"
-        raise ValueError(f"detection needs at least one success and one failure, got {counts}")
+        raise UserError(f"detection needs at least one success and one failure, got {counts}")
     counted, at = scores[:, :horizon], limit[:horizon] if isinstance(limit, np.ndarray) else limit
     time = first_alarm(exceeds(counted, at)) / horizon
     peak = episode_scores(scores, horizon)
@@ -112,11 +113,11 @@ def common_horizon(lengths: Int[np.ndarray, " e"], steps: int) -> int:
     """Length of the shortest episode.
 
     Raises:
-        ValueError: There is no episode, or a length outside 1..steps.
+        UserError: There is no episode, or a length outside 1..steps.
     """
     if not len(lengths) or lengths.min() < 1 or lengths.max() > steps:
         found = f"{lengths.min()}..{lengths.max()}" if len(lengths) else "none"
-        raise ValueError(f"lengths of episodes must be in 1..{steps}, got {found}")
+        raise UserError(f"lengths of episodes must be in 1..{steps}, got {found}")
     return int(lengths.min())
 
 

@@ -24,6 +24,7 @@ from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.errors import UserError
 from robolearn.files import finish_replacing, replacing_all
 from robolearn.policies.policy import CONFIG_FILE, WEIGHTS_FILE
 from robolearn.rollout.env_config import EnvConfig
@@ -69,7 +70,7 @@ def save_gate(
         fitted: What its score was fitted to, by name.
 
     Raises:
-        ValueError: See derive_gate.
+        UserError: See derive_gate.
     """
     return _save(directory, calibration, calibration.certify, lambda part: save_fitted(part, fitted or {}))
 
@@ -107,7 +108,7 @@ def open_gate(directory: Path, source: Source, seeds: range) -> tuple[GateCalibr
         seeds: On which episodes.
 
     Raises:
-        ValueError: There is none, it is not what was certified, or it was calibrated on some of these seeds.
+        UserError: There is none, it is not what was certified, or it was calibrated on some of these seeds.
     """
     certificate = read_certificate(directory)
     calibration: GateCalibration = read_record(GateCalibration, directory / CALIBRATION)
@@ -128,9 +129,9 @@ def open_set(directory: Path, source: Source, seeds: range) -> tuple[CalibratedS
         seeds: On which episodes.
 
     Raises:
-        ValueError: There is none, it is not what was certified, or it was made of some of these seeds.
+        UserError: There is none, it is not what was certified, or it was made of some of these seeds.
     """
-    certificate = read_certificate(directory, "--safety-set")
+    certificate = read_certificate(directory, "safety_set")
     calibration: SetCalibration = read_record(SetCalibration, directory / CALIBRATION)
     fitting, calibrating = (_parted(directory / EPISODES, name) for name in ("fitting", "calibrating"))
     found = CalibratedSet(calibration, fitting, calibrating)
@@ -149,12 +150,12 @@ def read_certificate(directory: Path, flags: str = "") -> Certificate:
         flags: Of the command that makes it.
 
     Raises:
-        ValueError: There is no calibration, or it is damaged or of another version.
+        UserError: There is no calibration, or it is damaged or of another version.
     """
     finish_replacing(directory)
     if not any((directory / name).exists() for name in (CERTIFICATE, CALIBRATION)):
         command = f"python -m robolearn calibrate {directory.parent} {flags}".rstrip()
-        raise ValueError(f"{directory.parent} has no {directory.name}; make one with: {command}")
+        raise UserError(f"{directory.parent} has no {directory.name}; make one with: {command}")
     return read_record(Certificate, directory / CERTIFICATE)
 
 
@@ -162,21 +163,21 @@ def check_files(directory: Path, certificate: Certificate) -> dict[str, str]:
     """Compare the files with those that were certified; return their hashes.
 
     Raises:
-        ValueError: One is another, missing, or there is one too many.
+        UserError: One is another, missing, or there is one too many.
     """
     hashes = hash_files(directory)
     for name in sorted({*hashes, *certificate.files}):
         if hashes.get(name) != certificate.files.get(name):
-            raise ValueError(f"{directory / name}: the certificate is not of this file; calibrate again")
+            raise UserError(f"{directory / name}: the certificate is not of this file; calibrate again")
     return hashes
 
 
 def check_seeds(calibrated: Sequence[int], seeds: range) -> None:
-    """Raise a ValueError if episodes with some of these seeds were calibrated on."""
+    """Raise a UserError if episodes with some of these seeds were calibrated on."""
     shared = set(seeds).intersection(calibrated)
     if shared:
-        raise ValueError(
-            f"{len(shared)} of the seeds {seeds.start} .. {seeds.stop - 1} were calibrated on; choose another --seed"
+        raise UserError(
+            f"{len(shared)} of the seeds {seeds.start} .. {seeds.stop - 1} were calibrated on; choose another `seed`"
         )
 
 
@@ -184,17 +185,17 @@ def read_record(kind: Any, path: Path) -> Any:
     """Read a dataclass.
 
     Raises:
-        ValueError: The file is missing or damaged, or holds something else; the message begins with its path.
+        UserError: The file is missing or damaged, or holds something else; the message begins with its path.
     """
     try:
         data = read_json(path)
         if kind is Certificate and isinstance(data, dict) and (version := data.get("version", 1)) != VERSION:
-            raise ValueError(f"{path} is of version {version!r:.20}, and version {VERSION} is read")
+            raise UserError(f"{path} is of version {version!r:.20}, and version {VERSION} is read")
         return from_json(kind, data, CALIBRATIONS, getattr(kind, "__name__", path.stem))
-    except ValueError as error:
+    except UserError as error:
         text = str(error)
         place = "" if text.startswith(str(path)) else f"{path}: "
-        raise ValueError(f"{place}{text}; calibrate again") from None
+        raise UserError(f"{place}{text}; calibrate again") from None
 
 
 def hash_files(directory: Path) -> dict[str, str]:
@@ -219,20 +220,20 @@ def _parted(path: Path, name: str) -> tuple[Motion, ...]:
     """Read episodes.
 
     Raises:
-        ValueError: The file is missing or damaged.
+        UserError: The file is missing or damaged.
     """
     try:
         arrays = load_file(path)
         states, actions, lengths = (arrays[f"{name}.{part}"] for part in ("states", "actions", "lengths"))
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; calibrate again") from None
+        raise UserError(f"{path}: no such file; calibrate again") from None
     except (SafetensorError, KeyError) as error:
-        raise ValueError(f"{path}: damaged ({error}); calibrate again") from None
+        raise UserError(f"{path}: damaged ({error}); calibrate again") from None
     whole = states.ndim == actions.ndim == 2 and lengths.ndim == 1 and lengths.dtype.kind == "i"
     if not whole or not len(lengths) or lengths.min() < 0:
-        raise ValueError(f"{path}: damaged (it holds no episodes); calibrate again")
+        raise UserError(f"{path}: damaged (it holds no episodes); calibrate again")
     if (len(states), len(actions)) != (lengths.sum() + len(lengths), lengths.sum()):
-        raise ValueError(f"{path}: damaged (its episodes do not fit their lengths); calibrate again")
+        raise UserError(f"{path}: damaged (its episodes do not fit their lengths); calibrate again")
     ends = np.cumsum(lengths)[:-1]  # a state more than actions in each
     parts = zip(np.split(states, ends + np.arange(1, len(lengths))), np.split(actions, ends), strict=True)
     return tuple(Motion(*part) for part in parts)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from robolearn.errors import UserError
 from robolearn.trust.conformal.bands import CONSTANT, Form
 from robolearn.trust.conformal.thresholds import exceeds
 
@@ -31,7 +32,7 @@ class Gate:
 
     def __post_init__(self) -> None:
         if not self.release <= self.threshold:
-            raise ValueError(f"gate: release {self.release} must be at most the threshold {self.threshold}")
+            raise UserError(f"gate: release {self.release} must be at most the threshold {self.threshold}")
 
     def intervenes(
         self,

@@ -87,7 +87,7 @@ class Guard:
             budget: See GuardedController.
 
         Raises:
-            ValueError: See open_gate.
+            UserError: See open_gate.
         """
         opened: dict[str, tuple[GateCalibration | SetCalibration, Certificate]] = {}
         opened_gate, opened_set, fitted, used = None, None, {}, source

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from robolearn.contract import ChunkResult
+from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 from robolearn.rollout.chunked import ChunkedEnvs
@@ -49,7 +50,7 @@ class GuardedController(Controller):
             not. None for no limit.
 
     Raises:
-        ValueError: A choice is unknown, or the policy cannot be executed like this.
+        UserError: A choice is unknown, or the policy cannot be executed like this.
     """
 
     def __init__(
@@ -67,13 +68,13 @@ class GuardedController(Controller):
     ):
         super().__init__(policy, num_envs, execution, seed=seed)
         if execution.ensembling is not None or execution.delay:
-            raise ValueError("a gate replaces whole plans: it takes no ensembling and no delay")
+            raise UserError("a gate replaces whole plans: it takes no ensembling and no delay")
         if fallback not in get_args(Fallback):
-            raise ValueError(f"fallback {fallback!r} is unknown; choose from {', '.join(get_args(Fallback))}")
+            raise UserError(f"fallback {fallback!r} is unknown; choose from {', '.join(get_args(Fallback))}")
         if budget is not None and budget < 0:
-            raise ValueError(f"budget {budget} must not be negative")
+            raise UserError(f"budget {budget} must not be negative")
         if safety_set is not None and fallback in ("watch", "replan"):
-            raise ValueError(f"fallback {fallback} could execute a chunk that is not admissible; choose another")
+            raise UserError(f"fallback {fallback} could execute a chunk that is not admissible; choose another")
         self.monitor, self.gate, self.fallback, self.budget = monitor, gate, fallback, budget
         self.safety_set = safety_set
         self.distance: Distance = no_distance
@@ -90,7 +91,7 @@ class GuardedController(Controller):
         """Take the distance and the expert of the environments, where they are needed.
 
         Raises:
-            ValueError: The fallback or the safety set needs what they do not offer.
+            UserError: The fallback or the safety set needs what they do not offer.
         """
         if self.safety_set is not None:
             self.distance = clearance(envs)
@@ -213,10 +214,10 @@ def clearance(envs: ChunkedEnvs) -> Distance:
     """The environments' distance to what must not be touched.
 
     Raises:
-        ValueError: They tell none.
+        UserError: They tell none.
     """
     if envs.facts.clearance is None:
-        raise ValueError("safety set: the environment tells no distance to what must not be touched")
+        raise UserError("safety set: the environment tells no distance to what must not be touched")
     return envs.facts.clearance
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter, is_unbegun
+from robolearn.errors import UserError
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.types import INTERVENING, Episode, Trajectory
 
@@ -34,14 +35,14 @@ def check_recordable(path: Path, fallback: str, sees_images: bool) -> None:
     """Refuse, before anything is rolled out, to record what cannot be.
 
     Raises:
-        ValueError: One line that says why.
+        UserError: One line that says why.
     """
     if fallback != "expert":
-        raise ValueError(f"--record-interventions needs --fallback expert: {fallback} shows nothing worth learning")
+        raise UserError(f"`record_interventions` needs `fallback` expert: {fallback} shows nothing worth learning")
     if sees_images:
-        raise ValueError("--record-interventions: images are not kept during a rollout; use a policy without cameras")
+        raise UserError("`record_interventions`: images are not kept during a rollout; use a policy without cameras")
     if not is_unbegun(path):
-        raise ValueError(f"{path} exists; choose another --record-interventions")
+        raise UserError(f"{path} exists; choose another `record_interventions`")
 
 
 def record_interventions(

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
 from robolearn.rollout.controller import ROWS
 from robolearn.rollout.streams import episode_stream
@@ -33,7 +34,7 @@ class Monitor:
         sample: Draw chunks also if no score asks for them.
 
     Raises:
-        ValueError: A score is unknown, or needs what is not there.
+        UserError: A score is unknown, or needs what is not there.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Monitor:
         cfg, device = ensemble.cfg, ensemble.device
         self.scores = check_scores(names, ensemble, period)
         if num_samples < 2:
-            raise ValueError(f"num_samples {num_samples} must be at least 2")
+            raise UserError(f"num_samples {num_samples} must be at least 2")
         self.ensemble, self.names, self.num_samples = ensemble, tuple(names), num_samples
         self.seed, self.period, self.sample, self.fitted = seed, period, sample, dict(fitted or {})
         assert all(score.name in self.fitted for score in self.scores if score.fit), "fit_scores comes first"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from robolearn.errors import UserError
+
 
 @dataclass(frozen=True)
 class LinearDynamics:
@@ -44,11 +46,11 @@ def fit_dynamics(
         ridge: Penalty on the weights of standardised inputs, per example.
 
     Raises:
-        ValueError: There are fewer examples than inputs.
+        UserError: There are fewer examples than inputs.
     """
     inputs = _inputs(np.asarray(states, float), np.asarray(actions, float))
     if len(inputs) < inputs.shape[1]:
-        raise ValueError(f"dynamics of {inputs.shape[1]} inputs need as many examples, got {len(inputs)}")
+        raise UserError(f"dynamics of {inputs.shape[1]} inputs need as many examples, got {len(inputs)}")
     scale = np.sqrt(np.square(inputs).mean(0)) + 1e-12
     standard = inputs / scale
     gram = standard.T @ standard + ridge * len(inputs) * np.eye(inputs.shape[1])

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from robolearn.errors import UserError
 from robolearn.trust.conformal.thresholds import exceeds
 from robolearn.trust.conformal.tubes import tube_scale
 from robolearn.trust.motion import LinearDynamics
@@ -121,12 +122,12 @@ def error_scale(episodes: Sequence[Float[np.ndarray, " _"]], period: int) -> Flo
     """Form of the tube at each step of a chunk, from the `position_errors` of episodes that calibrate nothing [m].
 
     Raises:
-        ValueError: No episode has a whole chunk.
+        UserError: No episode has a whole chunk.
     """
     steps = [np.concatenate([np.zeros(0), *(one[step::period] for one in episodes)]) for step in range(period)]
     finite = [errors[np.isfinite(errors)] for errors in steps]
     if not all(map(len, finite)):
-        raise ValueError("no episode is long enough for a tube")
+        raise UserError("no episode is long enough for a tube")
     return np.array([tube_scale(errors[:, None])[0] for errors in finite])
 
 

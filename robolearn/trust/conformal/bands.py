@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from robolearn.errors import UserError
 from robolearn.trust.conformal.thresholds import check_scores, exceeds, rank, threshold
 
 FLOOR = 1e-8  # of sigma: a step at which all scores agree
@@ -50,7 +51,7 @@ class Band:
         """Which steps are above the band; NaN scores are.
 
         Raises:
-            ValueError: Episodes of another length.
+            UserError: Episodes of another length.
         """
         _check_length(scores, len(self.centre))
         return exceeds(scores, self.limit)
@@ -59,7 +60,7 @@ class Band:
         """How high each episode reaches in units of the band: the number that is compared with `height`; NaN if one is.
 
         Raises:
-            ValueError: Episodes of another length.
+            UserError: Episodes of another length.
         """
         _check_length(scores, len(self.centre))
         return ((scores - self.centre) / self.scale).max(1)
@@ -77,10 +78,10 @@ def fit_band(
         constant: The same limit at every step, for episodes whose phases do not align.
 
     Raises:
-        ValueError: No episode, no step, lengths that differ, NaN scores, or alpha outside (0, 1).
+        UserError: No episode, no step, lengths that differ, NaN scores, or alpha outside (0, 1).
     """
     if not len(shape) or not shape.shape[1]:
-        raise ValueError("a band needs at least one episode of at least one step")
+        raise UserError("a band needs at least one episode of at least one step")
     _check_length(height, shape.shape[1])
     check_scores(shape.reshape(-1))
     steps = shape.shape[1]
@@ -118,11 +119,11 @@ class Form:
             alpha: In (0, 1); the share 1 - alpha of the episodes that deviate least gives the scale.
 
         Raises:
-            ValueError: There is no episode, one has no step, or a score is not finite.
+            UserError: There is no episode, one has no step, or a score is not finite.
         """
         lengths = np.array([len(scores) for scores in episodes])
         if not len(lengths) or not lengths.min() or not all(map(math.isfinite, (s for one in episodes for s in one))):
-            raise ValueError("the form of a band needs episodes of finite scores, at least one of at least one step")
+            raise UserError("the form of a band needs episodes of finite scores, at least one of at least one step")
         steps = int(np.sort(lengths)[len(lengths) // 2])
         there = np.arange(steps) < lengths[:, None]
         scores = np.array([[*one[:steps], *[0.0] * (steps - len(one))] for one in episodes])
@@ -159,4 +160,4 @@ def first_alarm(alarms: Bool[np.ndarray, "e t"]) -> Int[np.ndarray, " e"]:
 
 def _check_length(scores: Float[np.ndarray, "e t"], steps: int) -> None:
     if scores.shape[1] != steps:
-        raise ValueError(f"episodes have {scores.shape[1]} steps, the band {steps}")
+        raise UserError(f"episodes have {scores.shape[1]} steps, the band {steps}")

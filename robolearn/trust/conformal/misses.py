@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from robolearn.errors import UserError
 from robolearn.trust.conformal.thresholds import (
     TooFewWarning,
     central_interval,
@@ -68,7 +69,7 @@ def calibrate_detector(
         beta: Tolerated share of misses, in (0, 1).
 
     Raises:
-        ValueError: A score is NaN; alpha or beta is outside (0, 1).
+        UserError: A score is NaN; alpha or beta is outside (0, 1).
     """
     lowest, highest = threshold(successes, alpha), miss_threshold(failures, beta)
     least_alpha = (1 + int((successes > highest).sum())) / (len(successes) + 1)
@@ -91,7 +92,7 @@ def miss_threshold(failures: Float[np.ndarray, " m"], beta: float) -> float:
     would all be missed. Minus infinity, with a TooFewWarning, where m is below ``smallest_number(beta)``.
 
     Raises:
-        ValueError: A score is NaN, or beta outside (0, 1).
+        UserError: A score is NaN, or beta outside (0, 1).
     """
     m = len(failures)
     check_scores(failures)
@@ -115,11 +116,11 @@ def miss_spread(m: int, beta: float) -> tuple[float, float]:
     threshold misses fewer.
 
     Raises:
-        ValueError: beta outside (0, 1), or m below ``smallest_number(beta)``.
+        UserError: beta outside (0, 1), or m below ``smallest_number(beta)``.
     """
     j = _miss_rank(m, beta)
     if j == 0:
-        raise ValueError(f"{m} failures promise nothing at beta {beta}: at least {smallest_number(beta)} are needed")
+        raise UserError(f"{m} failures promise nothing at beta {beta}: at least {smallest_number(beta)} are needed")
     return central_interval(j, m + 1 - j)
 
 

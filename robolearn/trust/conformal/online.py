@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from robolearn.errors import UserError
 from robolearn.trust.conformal.thresholds import written
 
 
@@ -27,13 +28,13 @@ class AdaptiveLevel:
     Source: Gibbs and Candes 2021, arXiv:2106.00170, proposition 4.1.
 
     Raises:
-        ValueError: alpha or gamma is out of range.
+        UserError: alpha or gamma is out of range.
     """
 
     def __init__(self, alpha: float, gamma: float = 0.01):
         written(alpha)
         if gamma <= 0:
-            raise ValueError(f"gamma must be above 0, got {gamma}")
+            raise UserError(f"gamma must be above 0, got {gamma}")
         self.alpha, self.gamma, self.level = alpha, gamma, alpha
 
     def threshold(self, past: Float[np.ndarray, " n"]) -> float:
@@ -56,7 +57,7 @@ class AggregatedLevel:
     Source: Gibbs and Candes 2024, arXiv:2208.08401, with its learning rate.
 
     Raises:
-        ValueError: alpha is out of range, a gamma is not above 0, there is none, or the window is empty.
+        UserError: alpha is out of range, a gamma is not above 0, there is none, or the window is empty.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class AggregatedLevel:
     ):
         written(alpha)
         if not gammas or min(gammas) <= 0 or window < 1:
-            raise ValueError(f"gammas {tuple(gammas)} must be above 0, at least one, and window {window} at least 1")
+            raise UserError(f"gammas {tuple(gammas)} must be above 0, at least one, and window {window} at least 1")
         k = len(gammas)
         self.alpha, self.gammas = alpha, np.asarray(gammas, float)
         self.levels, self.weights = np.full(k, alpha), np.full(k, 1 / k)
@@ -107,13 +108,13 @@ class QuantileTracker:
     Source: Angelopoulos, Candes and Tibshirani 2023, Conformal PID, arXiv:2307.16895.
 
     Raises:
-        ValueError: A number is out of range.
+        UserError: A number is out of range.
     """
 
     def __init__(self, alpha: float, start: float, step: float, integral: float = 0.0, saturation: float = 5.0):
         written(alpha)
         if step <= 0 or integral < 0 or saturation <= 0:
-            raise ValueError(
+            raise UserError(
                 f"step {step} and saturation {saturation} must be above 0, integral {integral} not negative"
             )
         self.alpha, self.step, self.integral, self.saturation = alpha, step, integral, saturation

@@ -16,6 +16,7 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Bool, Float
 
+from robolearn.errors import UserError
 from robolearn.stats.proportions import beta_interval
 
 
@@ -31,7 +32,7 @@ def rank(n: int, alpha: float) -> int:
         alpha: Share that may exceed, in (0, 1), taken as the decimal number that is written.
 
     Raises:
-        ValueError: alpha outside (0, 1).
+        UserError: alpha outside (0, 1).
     """
     return math.ceil((n + 1) * (1 - written(alpha)))  # 10 * (1 - 0.7) is above 3 in floats
 
@@ -45,10 +46,10 @@ def written(alpha: float, name: str = "alpha") -> Fraction:
     """Alpha as the decimal number that is written.
 
     Raises:
-        ValueError: It is outside (0, 1).
+        UserError: It is outside (0, 1).
     """
     if not 0 < alpha < 1:
-        raise ValueError(f"{name} must be in (0, 1), got {alpha}")
+        raise UserError(f"{name} must be in (0, 1), got {alpha}")
     return Fraction(repr(float(alpha)))
 
 
@@ -62,7 +63,7 @@ def threshold(scores: Float[np.ndarray, " n"], alpha: float) -> float:
         alpha: In (0, 1).
 
     Raises:
-        ValueError: A score is NaN, or alpha outside (0, 1).
+        UserError: A score is NaN, or alpha outside (0, 1).
     """
     n = len(scores)
     check_scores(scores)
@@ -80,11 +81,11 @@ def exceeding_spread(n: int, alpha: float) -> tuple[float, float]:
     lies lower. With 63 scores and alpha 0.1 it is within 0.036 and 0.176 in 95 of 100 calibrations.
 
     Raises:
-        ValueError: alpha outside (0, 1), or n below ``smallest_number(alpha)``.
+        UserError: alpha outside (0, 1), or n below ``smallest_number(alpha)``.
     """
     k = rank(n, alpha)
     if k > n:
-        raise ValueError(too_few(n, alpha))
+        raise UserError(too_few(n, alpha))
     return central_interval(n + 1 - k, k)
 
 
@@ -117,10 +118,10 @@ def group_thresholds(
     Source: Vovk 2012, Conditional validity of inductive conformal predictors.
 
     Raises:
-        ValueError: As `threshold`, or lengths that differ.
+        UserError: As `threshold`, or lengths that differ.
     """
     if len(groups) != len(scores):
-        raise ValueError(f"{len(scores)} scores have {len(groups)} groups")
+        raise UserError(f"{len(scores)} scores have {len(groups)} groups")
     members: dict[Hashable, list[int]] = {}
     for i, group in enumerate(groups):
         members.setdefault(group, []).append(i)
@@ -147,13 +148,13 @@ def weighted_thresholds(
     Source: Tibshirani et al. 2019, arXiv:1904.06019.
 
     Raises:
-        ValueError: As `threshold`; a weight is negative or not finite.
+        UserError: As `threshold`; a weight is negative or not finite.
     """
     check_scores(scores)
     share = float(1 - written(alpha))
     for name, values in (("weights", weights), ("new_weights", new_weights)):
         if not (np.isfinite(values) & (values >= 0)).all():
-            raise ValueError(f"{name} must be finite and not negative")
+            raise UserError(f"{name} must be finite and not negative")
     order = np.argsort(scores, kind="stable")
     mass = np.cumsum(weights[order])
     needed = share * (weights.sum() + new_weights)
@@ -186,13 +187,13 @@ def control_risk(losses: Float[np.ndarray, "n l"], alpha: float, bound: float = 
     Source: Angelopoulos et al. 2024, arXiv:2208.02814.
 
     Raises:
-        ValueError: A loss is NaN, above the bound, or grows.
+        UserError: A loss is NaN, above the bound, or grows.
     """
     n = len(losses)
     if not (losses <= bound).all():
-        raise ValueError(f"a loss is NaN or above the bound {bound}")
+        raise UserError(f"a loss is NaN or above the bound {bound}")
     if (np.diff(losses, axis=1) > 0).any():
-        raise ValueError("a loss grows as settings get more cautious; risk control needs it not to")
+        raise UserError("a loss grows as settings get more cautious; risk control needs it not to")
     fits = (losses.sum(0) + bound) / (n + 1) <= alpha
     return int(fits.argmax()) if fits.any() else None
 
@@ -201,10 +202,10 @@ def check_scores(scores: Float[np.ndarray, " n"]) -> None:
     """Refuse calibration scores that cannot be ordered.
 
     Raises:
-        ValueError: A score is NaN.
+        UserError: A score is NaN.
     """
     if np.isnan(scores).any():
-        raise ValueError(f"{int(np.isnan(scores).sum())} of {len(scores)} calibration scores are NaN")
+        raise UserError(f"{int(np.isnan(scores).sum())} of {len(scores)} calibration scores are NaN")
 
 
 def too_few(n: int, alpha: float) -> str:

@@ -32,7 +32,7 @@ def tube(errors: Float[np.ndarray, "e t"], scale: Float[np.ndarray, " t"], alpha
     Source: Cleaveland et al. 2024, arXiv:2304.01075.
 
     Raises:
-        ValueError: An error is NaN, or alpha outside (0, 1).
+        UserError: An error is NaN, or alpha outside (0, 1).
     """
     return threshold((errors / scale).max(1), alpha) * scale
 
@@ -43,7 +43,7 @@ def union_tube(errors: Float[np.ndarray, "e t"], alpha: float) -> Float[np.ndarr
     Source: Lindemann et al. 2023, arXiv:2210.10254.
 
     Raises:
-        ValueError: As `tube`.
+        UserError: As `tube`.
     """
     steps = errors.shape[1]
     return np.array([threshold(errors[:, t], alpha / steps) for t in range(steps)])

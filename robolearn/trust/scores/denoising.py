@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robolearn.errors import UserError
 from robolearn.policies.diffusion import Diffusion
 from robolearn.policies.draws import Draws
 from robolearn.policies.ensemble import Ensemble
@@ -35,7 +36,7 @@ def denoising_draws(policy: Policy, num_draws: int, *, generator: torch.Generato
     """Draw noise and noise levels for `denoising_loss`; the same ones at every step make its values comparable.
 
     Raises:
-        ValueError: The policy does not denoise.
+        UserError: The policy does not denoise.
     """
     return policy.family.draws(num_draws, generator=generator, player=_denoiser(policy))
 
@@ -57,7 +58,7 @@ def denoising_loss(
     Source: Lee et al. 2024, Diff-DAgger, arXiv:2410.14868.
 
     Raises:
-        ValueError: The policy does not denoise.
+        UserError: The policy does not denoise.
     """
     player, mask = _denoiser(policy), torch.ones(chunks.shape[:2], dtype=torch.bool, device=chunks.device)
     batch = policy.turned(Batch(obs, chunks, mask), {})
@@ -72,7 +73,7 @@ def _denoiser(policy: Policy) -> str:
         if isinstance(policy.family, kind):
             return player
     names = ", ".join(kind.__name__.lower() for kind in DENOISERS)
-    raise ValueError(f"family {type(policy.family).__name__.lower()} does not denoise chunks; choose from {names}")
+    raise UserError(f"family {type(policy.family).__name__.lower()} does not denoise chunks; choose from {names}")
 
 
 def _loss(seen: Evidence) -> Tensor:

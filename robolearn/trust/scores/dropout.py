@@ -41,7 +41,7 @@ def dropout_members(
     Source: Gal and Ghahramani 2016, arXiv:1506.02142.
 
     Raises:
-        ValueError: The policy has no dropout.
+        UserError: The policy has no dropout.
     """
     chunks = []
     for _ in range(num_members):

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.mixture import Mixture
 from robolearn.trust.scores.samples import check_members
@@ -28,11 +29,11 @@ def energy_disagreement(
     Source: Szekely and Rizzo 2013, Energy statistics.
 
     Raises:
-        ValueError: There is one member.
+        UserError: There is one member.
     """
     k, _, num_chunks = chunks.shape[:3]
     if k < 2:
-        raise ValueError(f"disagreement needs at least 2 members, got {k}")
+        raise UserError(f"disagreement needs at least 2 members, got {k}")
     points = chunks.flatten(3).transpose(0, 1).flatten(1, 2).double()  # [b, k K, t a]
     mass = probabilities.transpose(0, 1).flatten(1).double()
     distance = torch.cdist(points, points) / math.sqrt(points.shape[2])
@@ -88,7 +89,7 @@ def _entropy(seen: Evidence) -> Tensor:
 def _check_finite(ensemble: Ensemble, period: int) -> None:
     family = ensemble.members[0].family
     if not isinstance(family, Mixture):
-        raise ValueError("it is for a finite distribution, that of the mixture policy")
+        raise UserError("it is for a finite distribution, that of the mixture policy")
     family.check_finite()
 
 

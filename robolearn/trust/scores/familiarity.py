@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.trust.scores.score import Score
 
 
@@ -19,10 +20,10 @@ def neighbour_distance(
     Source: Sun et al. 2022, arXiv:2204.06507.
 
     Raises:
-        ValueError: There are fewer demonstrations than neighbours.
+        UserError: There are fewer demonstrations than neighbours.
     """
     if not 1 <= num_neighbours <= len(reference):
-        raise ValueError(f"num_neighbours {num_neighbours} must be in 1..{len(reference)}")
+        raise UserError(f"num_neighbours {num_neighbours} must be in 1..{len(reference)}")
     return torch.cdist(embedding, reference).topk(num_neighbours, dim=1, largest=False).values[:, -1]
 
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robolearn.errors import one_line
+from robolearn.errors import UserError, one_line
 from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.trust.scores.registry import find_score
 
@@ -47,21 +47,21 @@ def load_fitted(directory: Path, names: Sequence[str], device: torch.device) -> 
     """Read what was fitted for these scores.
 
     Raises:
-        ValueError: The file is missing or damaged, not of these scores, or one of their numbers is not finite.
+        UserError: The file is missing or damaged, not of these scores, or one of their numbers is not finite.
     """
     parts = {name: restore for name in names if (restore := find_score(name).restore) is not None}
     path = directory / FILE
     if not parts:
         return {}
     if not path.exists():
-        raise ValueError(f"{path}: no such file; calibrate again")
+        raise UserError(f"{path}: no such file; calibrate again")
     tensors, found = load_tensors(path), {}
     for name, restore in parts.items():
         state = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
         if not state:
-            raise ValueError(f"{path} holds no score {name}; calibrate again")
+            raise UserError(f"{path} holds no score {name}; calibrate again")
         try:
             found[name] = restore(state).to(device)
         except (KeyError, RuntimeError, TypeError) as error:
-            raise ValueError(f"{path}: damaged or of another score ({one_line(error)}); calibrate again") from None
+            raise UserError(f"{path}: damaged or of another score ({one_line(error)}); calibrate again") from None
     return found

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.trust.scores.score import Score
 
 
@@ -74,7 +75,7 @@ def fit_last_layer(
             there are not many more demonstrations than features.
 
     Raises:
-        ValueError: precision is not above 0, or noise is not, as where targets are exactly linear.
+        UserError: precision is not above 0, or noise is not, as where targets are exactly linear.
     """
     phi, y = _with_one(features), targets.double()
     gram, eye = phi.T @ phi, torch.eye(phi.shape[1], dtype=torch.float64, device=phi.device)
@@ -82,7 +83,7 @@ def fit_last_layer(
         ridge = torch.linalg.solve(gram + precision * eye, phi.T @ y)
         noise = math.sqrt((phi @ ridge - y).square().mean().item())
     if noise is None or not (precision > 0 and noise > 0):
-        raise ValueError(f"last layer: precision {precision} and noise {noise} must be above 0")
+        raise UserError(f"last layer: precision {precision} and noise {noise} must be above 0")
     factor = torch.linalg.cholesky(gram / noise**2 + precision * eye)
     mean = torch.cholesky_solve(phi.T @ y / noise**2, factor)
     return LastLayer(mean, factor, torch.tensor(noise, dtype=torch.float64, device=phi.device))

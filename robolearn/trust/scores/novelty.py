@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.trust.scores.score import Score
 
 FLOOR = 1e-3  # of the standard deviation: a dimension that hardly varied must not blow up
@@ -61,10 +62,10 @@ class Novelty(nn.Module, ABC):
             lr: First learning rate.
 
         Raises:
-            ValueError: There are fewer than two embeddings, or one is not finite.
+            UserError: There are fewer than two embeddings, or one is not finite.
         """
         if len(embeddings) < 2 or not embeddings.isfinite().all():
-            raise ValueError(f"a novelty score needs at least 2 finite embeddings, got {len(embeddings)}")
+            raise UserError(f"a novelty score needs at least 2 finite embeddings, got {len(embeddings)}")
         self.centre.copy_(embeddings.mean(0))
         self.scale.copy_(embeddings.std(0).clamp(min=FLOOR))
         white = (embeddings - self.centre) / self.scale

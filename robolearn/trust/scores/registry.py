@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
 from robolearn.trust.scores.denoising import DENOISING
 from robolearn.trust.scores.dropout import DROPOUT
@@ -41,20 +42,20 @@ def register_score(score: Score) -> None:
     """Add a score of one's own; whoever calibrates with it or opens its gate has to do so first.
 
     Raises:
-        ValueError: There is another of that name.
+        UserError: There is another of that name.
     """
     if SCORES.setdefault(score.name, score) is not score:
-        raise ValueError(f"there is a score {score.name!r} already; choose another name")
+        raise UserError(f"there is a score {score.name!r} already; choose another name")
 
 
 def find_score(name: str) -> Score:
     """The score of a name.
 
     Raises:
-        ValueError: There is none.
+        UserError: There is none.
     """
     if name not in SCORES:
-        raise ValueError(f"score {name!r} is unknown; choose from {', '.join(SCORES)}, or register it first")
+        raise UserError(f"score {name!r} is unknown; choose from {', '.join(SCORES)}, or register it first")
     return SCORES[name]
 
 
@@ -62,12 +63,12 @@ def check_scores(names: Sequence[str], ensemble: Ensemble, period: int) -> list[
     """Scores that can be computed of an ensemble, with chunks replaced every ``period`` steps.
 
     Raises:
-        ValueError: One is unknown, or needs what is not there.
+        UserError: One is unknown, or needs what is not there.
     """
     scores = [find_score(name) for name in names]
     for score in scores:
         try:
             score.check(ensemble, period)
         except ValueError as error:
-            raise ValueError(f"score {score.name}: {error}") from None
+            raise UserError(f"score {score.name}: {error}") from None
     return scores

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
 from robolearn.trust.scores.score import Evidence, Score
 
@@ -28,11 +29,11 @@ def energy_disagreement(chunks: Float[Tensor, "k b n t a"]) -> Float[Tensor, " b
     Source: Szekely and Rizzo 2013, Energy statistics.
 
     Raises:
-        ValueError: There is one member, or one sample.
+        UserError: There is one member, or one sample.
     """
     k, _, n = chunks.shape[:3]
     if k < 2 or n < 2:
-        raise ValueError(f"disagreement needs at least 2 members and 2 samples, got {k} and {n}")
+        raise UserError(f"disagreement needs at least 2 members and 2 samples, got {k} and {n}")
     points = chunks.flatten(3).permute(1, 0, 2, 3).flatten(1, 2)  # [b, k n, t a]
     distance = torch.cdist(points, points) / math.sqrt(points.shape[2])
     blocks = distance.unflatten(1, (k, n)).unflatten(3, (k, n)).sum((2, 4))  # [b, k, k], sums over pairs of samples
@@ -79,7 +80,7 @@ def temporal_inconsistency(
     Source: Agia et al. 2024, Sentinel, arXiv:2410.04640.
 
     Raises:
-        ValueError: Nothing of the earlier chunks is left.
+        UserError: Nothing of the earlier chunks is left.
     """
     old, new = _overlap(before, now, num_executed)
     points = torch.cat([old, new], dim=1).flatten(2).double()
@@ -98,7 +99,7 @@ def single_inconsistency(
     """STAC-single: distance between the rest of the last chunk and the new one, from one sample each.
 
     Raises:
-        ValueError: As `temporal_inconsistency`.
+        UserError: As `temporal_inconsistency`.
     """
     old, new = _overlap(before[:, None], now[:, None], num_executed)
     return (old - new).flatten(1).square().mean(1).sqrt()
@@ -124,21 +125,21 @@ def _overlap(
     """The steps that both were planned for."""
     steps = before.shape[2]
     if not 0 <= num_executed < steps:
-        raise ValueError(
+        raise UserError(
             f"num_executed {num_executed} must be in 0..{steps - 1}: chunks of {steps} steps do not overlap"
         )
     return before[:, :, num_executed:], now[:, :, : steps - num_executed]
 
 
 def check_members(ensemble: Ensemble, period: int) -> None:
-    """Raise a ValueError unless there are members to compare."""
+    """Raise a UserError unless there are members to compare."""
     if len(ensemble) < 2:
-        raise ValueError("it compares members, and this run has one; train with --num-members 5")
+        raise UserError("it compares members, and this run has one; train with `num_members` 5")
 
 
 def _check_overlap(ensemble: Ensemble, period: int) -> None:
     if period >= ensemble.cfg.action_horizon:
-        raise ValueError("it compares plans that overlap; choose exec_horizon below action_horizon")
+        raise UserError("it compares plans that overlap; choose exec_horizon below action_horizon")
 
 
 def _stac(seen: Evidence) -> Tensor:

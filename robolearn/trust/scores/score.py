@@ -88,7 +88,7 @@ class Score:
     call: Callable[[Evidence], Float[Tensor, " s"]]
     """Scores one replanning."""
     check: Callable[[Ensemble, int], None] = needs_nothing
-    """Raises a ValueError unless it can be computed of this ensemble, with chunks replaced every so many steps."""
+    """Raises a UserError unless it can be computed of this ensemble, with chunks replaced every so many steps."""
     fit: Callable[[Tensor, Tensor, Generator], nn.Module] | None = None
     """Fits it to embeddings [m, d] of demonstrations and the normalised chunks [m, p] that the expert did there; None
     where there is nothing to fit. The module takes embeddings [b, d] to scores [b]."""
