@@ -131,7 +131,7 @@ def open_set(directory: Path, source: Source, seeds: range) -> tuple[CalibratedS
     Raises:
         UserError: There is none, it is not what was certified, or it was made of some of these seeds.
     """
-    certificate = read_certificate(directory, "safety_set")
+    certificate = read_certificate(directory, "--safety-set")
     calibration: SetCalibration = read_record(SetCalibration, directory / CALIBRATION)
     fitting, calibrating = (_parted(directory / EPISODES, name) for name in ("fitting", "calibrating"))
     found = CalibratedSet(calibration, fitting, calibrating)
