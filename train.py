@@ -2,9 +2,7 @@
 
 import sys
 
-from robolearn.commands.train import main
-from robolearn.errors import user_errors
+from robolearn.commands.main import run
 
 if __name__ == "__main__":
-    with user_errors():
-        main(sys.argv[1:])
+    run("train", sys.argv[1:], "python train.py")

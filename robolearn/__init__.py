@@ -16,11 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run time
     from robolearn.data.attrs import StoreAttrs as StoreAttrs
+    from robolearn.data.collect import collect as collect
+    from robolearn.data.formats import FORMATS as FORMATS
     from robolearn.data.store import DemoStore as DemoStore
     from robolearn.data.writer import DemoWriter as DemoWriter
-    from robolearn.evaluation.acting import ActConfig as ActConfig
+    from robolearn.errors import UserError as UserError
     from robolearn.evaluation.acting import load_policy as load_policy
     from robolearn.evaluation.agent import Agent as Agent
+    from robolearn.evaluation.calibrate import calibrate as calibrate
+    from robolearn.evaluation.config import ActConfig as ActConfig
+    from robolearn.evaluation.config import CalibrateConfig as CalibrateConfig
     from robolearn.evaluation.config import EvalConfig as EvalConfig
     from robolearn.evaluation.evaluate import evaluate as evaluate
     from robolearn.policies.policy import Policy as Policy
@@ -33,15 +38,21 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.training.config import TrainConfig as TrainConfig
     from robolearn.training.run import Run as Run
     from robolearn.training.train import train as train
+    from robolearn.trust.certificate import Certificate as Certificate
+    from robolearn.trust.scores.registry import SCORES as SCORES
+    from robolearn.trust.scores.registry import register_score as register_score
+    from robolearn.trust.scores.score import Score as Score
     from robolearn.types import Episode as Episode
     from robolearn.types import Trajectory as Trajectory
 
 __version__ = "0.1.0"
 
 HOMES = {
-    "ActConfig": "evaluation.acting",
+    "ActConfig": "evaluation.config",
     "Agent": "evaluation.agent",
     "BACKBONES": "policies.registry",
+    "CalibrateConfig": "evaluation.config",
+    "Certificate": "trust.certificate",
     "DatasetConfig": "training.config",
     "DemoStore": "data.store",
     "DemoWriter": "data.writer",
@@ -50,14 +61,21 @@ HOMES = {
     "EvalConfig": "evaluation.config",
     "Execution": "rollout.execution",
     "FAMILIES": "policies.registry",
+    "FORMATS": "data.formats",
     "Policy": "policies.policy",
     "Report": "report.page",
     "Run": "training.run",
+    "SCORES": "trust.scores.registry",
+    "Score": "trust.scores.score",
     "StoreAttrs": "data.attrs",
     "TrainConfig": "training.config",
     "Trajectory": "types",
+    "UserError": "errors",
+    "calibrate": "evaluation.calibrate",
+    "collect": "data.collect",
     "evaluate": "evaluation.evaluate",
     "load_policy": "evaluation.acting",
+    "register_score": "trust.scores.registry",
     "train": "training.train",
 }
 

@@ -1,5 +1,5 @@
-"""`python -m robolearn`: see `cli`."""
+"""`python -m robolearn`: see `commands.main`."""
 
-from robolearn.cli import main
+from robolearn.commands.main import main
 
-main()
+main(prog="python -m robolearn")

@@ -1,15 +1,16 @@
 """Shared by all tests: one thread, no Weights & Biases, tiny data and policies, the two commands."""
 
-import importlib.util
+import functools
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import robolearn.commands.eval
+import robolearn.commands.train
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.writer import DemoWriter
@@ -126,23 +127,16 @@ def demos(tmp_path, write_demos):
     return write_demos(tmp_path / "demos.zarr")
 
 
-def load_command(name):
-    """Import train.py or eval.py from the repository root."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def train_main():
-    return load_command("train").main
+    """Like python train.py, but what it raises is not turned into a line."""
+    return functools.partial(robolearn.commands.train.main, prog="python train.py")
 
 
 @pytest.fixture(scope="session")
 def eval_main():
-    return load_command("eval").main
+    """Like python eval.py, but what it raises is not turned into a line."""
+    return functools.partial(robolearn.commands.eval.main, prog="python eval.py")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robolearn.cli import main
+from robolearn.commands.main import main
 from robolearn.data.store import DemoStore
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +70,7 @@ def test_bench_lists_the_choices(tmp_path, capsys, flags, choices):
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys\nfrom robolearn.cli import main\n"
+        "import sys\nfrom robolearn.commands.main import main\n"
         "try: main(['collect', '--help'])\n"
         "except SystemExit: print([m for m in ('torch', 'zarr', 'numpy', 'gymnasium') if m in sys.modules])"
     )

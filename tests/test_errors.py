@@ -4,10 +4,11 @@ import errno
 import os
 import signal
 import threading
+import traceback
 
 import pytest
 
-from robolearn.errors import user_errors
+from robolearn.errors import UserError, user_errors
 
 
 def ends(action):
@@ -23,11 +24,12 @@ def fail(error):
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (ValueError("wrong"), "error: wrong"),
-        (ValueError("two\n  lines"), "error: two lines"),
+        (UserError("wrong"), "error: wrong"),
+        (UserError("two\n  lines"), "error: two lines"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x.json"), "error: x.json: No space left on device"),
         (OSError(errno.EPIPE, os.strerror(errno.EPIPE)), "error: Broken pipe"),
-        (ValueError(), "error: ValueError"),
+        (UserError(), "error: UserError"),
+        (UserError("`env.max_episode_steps` 0, `lr` 1"), "error: --env.max-episode-steps 0, --lr 1"),
     ],
 )
 def test_a_mistake_is_one_line(capsys, error, line):
@@ -35,9 +37,11 @@ def test_a_mistake_is_one_line(capsys, error, line):
     assert capsys.readouterr().err == f"{line}\n"
 
 
-def test_a_defect_keeps_its_traceback():
-    with pytest.raises(KeyError), user_errors():
-        fail(KeyError("x"))
+@pytest.mark.parametrize("error", [KeyError("x"), ValueError("x"), AssertionError("x")])
+def test_a_defect_keeps_its_traceback_and_says_where_to_report_it(error):
+    with pytest.raises(type(error)) as caught, user_errors():
+        fail(error)
+    assert "".join(traceback.format_exception(caught.value)).count("Please report it") == 1
 
 
 @pytest.fixture
@@ -58,7 +62,7 @@ def test_a_signal_is_one_line(capsys, kind, status, as_in_a_terminal):
 
 def test_it_works_in_any_thread(capsys):
     statuses = []
-    thread = threading.Thread(target=lambda: statuses.append(ends(lambda: fail(ValueError("x")))))
+    thread = threading.Thread(target=lambda: statuses.append(ends(lambda: fail(UserError("x")))))
     thread.start()
     thread.join()
     assert statuses == [2]

@@ -28,7 +28,7 @@ import numpy as np
 from robolearn import seeds
 from robolearn.config import read_json, to_json
 from robolearn.data.collect import collect
-from robolearn.data.windows import Padding
+from robolearn.data.splits import Padding
 from robolearn.errors import UserError
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.diffusion import DiffusionConfig

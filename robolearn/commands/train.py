@@ -1,73 +1,136 @@
-"""Train a policy from demonstrations: python train.py [FAMILY] [BACKBONE] [flags]; see --help."""
+"""Train a policy from demonstrations: train.py [FAMILY] [BACKBONE] [flags]."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any
 
 import tyro
+from tyro.conf import OmitArgPrefixes, arg
 
-from robolearn.commands.first import PLUGIN_HELP, import_plugins, read_defaults
-from robolearn.nets.mlp import MLPConfig
-from robolearn.policies.flow import FlowConfig
+from robolearn.commands.parsing import (
+    Plugins,
+    build,
+    import_plugins,
+    known,
+    mirror,
+    sibling,
+    subcommands,
+    values,
+)
+from robolearn.errors import UserError
 from robolearn.policies.registry import BACKBONES, FAMILIES
 from robolearn.training.config import TrainConfig
-from robolearn.training.device import rank
-from robolearn.training.recipes import RECIPES
-from robolearn.training.train import train
+from robolearn.training.recipes import RECIPES, find_recipe
+
+GROUPS = {
+    "run": ("steps", "seed", "num_members", "out", "overwrite", "device", "threads"),
+    "chunk": ("obs_horizon", "action_horizon", "exec_horizon", "prefix_horizon", "symmetry"),
+    "optimizer": ("batch_size", "lr", "weight_decay", "warmup_steps", "grad_clip", "ema_decay", "amp", "compile"),
+    "log": (
+        "log_every",
+        "checkpoint_every",
+        "keep_every",
+        "rollout_every",
+        "rollout_episodes",
+        "wandb",
+        "project",
+        "wandb_id",
+    ),
+}
+DOCS = {
+    "run": "How long, on what, and where the result goes.",
+    "chunk": "What the policy sees and plans, in steps.",
+    "optimizer": "How the weights are found.",
+    "log": "What is written while it trains.",
+}
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: Sequence[str], prog: str) -> None:
     """Train a new run or go on with one, and say where it is."""
-    cfg, resume, changed_data, trust = parse(arguments)
+    cfg, resume, changed_data, trust = parse(arguments, prog)
+    from robolearn.training.device import rank
+    from robolearn.training.train import train
+
     run = train(cfg, resume=resume, changed_data=changed_data, trust=trust)
     if rank():
         return
     complete = run.is_complete()
     print(f"{'trained' if complete else 'stopped'} at step {run.last_step() or 0:,}: {run.directory}")
-    print(f"next: python eval.py {run.directory}" if complete else f"go on: python train.py --resume {run.directory}")
+    after = f"next: {sibling(prog, 'eval')} {run.directory}"
+    print(after if complete else f"go on: {prog} --resume {run.directory}")
 
 
-def parse(arguments: list[str]) -> tuple[TrainConfig, bool, bool, bool]:
+def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool, bool]:
     """What to train, whether that is going on, with changed data, in an environment that was given or is trusted."""
     import_plugins(arguments)
     defaults, resume = read_defaults(arguments)
-    Options = make_options()
-    default = Options(**{f.name: getattr(defaults, f.name) for f in dataclasses.fields(TrainConfig)})
-    given = tyro.cli(
-        Options, args=arguments, default=default, description=__doc__, config=(tyro.conf.CascadeSubcommandArgs,)
-    )
-    cfg = TrainConfig(**{f.name: getattr(given, f.name) for f in dataclasses.fields(TrainConfig)})
+    cascade = (tyro.conf.CascadeSubcommandArgs,)
+    given: Any = tyro.cli(make_options(defaults), args=arguments, prog=prog, description=__doc__, config=cascade)
+    flat = values(*(getattr(given, name) for name in GROUPS))
+    nested = {name: build(getattr(given, name)) for name in ("family", "backbone", "dataset", "env", "vision")}
+    cfg = TrainConfig(**flat, **nested)
     if resume is not None:
         cfg = dataclasses.replace(cfg, out=resume)
     names_environment = any(argument.partition("=")[0] == "--env.id" for argument in arguments)
-    return cfg, resume is not None, given.changed_data, given.trust or names_environment
+    return cfg, resume is not None, given.begin.changed_data, given.code.trust or names_environment
 
 
-def make_options() -> Any:
-    """The class of the flags: those of TrainConfig, with what is registered as subcommands, and the command's own."""
-    recipe_help = "Start from settings that results were published with, which flags change:"
-    resume_help = "Go on with this run; flags change its options."
-    changed_help = "With --resume: go on although the demonstrations have changed since; data.json keeps both hashes."
-    trust_help = "For rollouts and symmetry, make the environment that the data or the run name, whatever it imports."
-    return dataclasses.make_dataclass(
-        "Options",
-        [
-            ("family", subcommands(FAMILIES), dataclasses.field(default_factory=FlowConfig)),
-            ("backbone", subcommands(BACKBONES), dataclasses.field(default_factory=MLPConfig)),
-            ("recipe", Annotated[str | None, tyro.conf.arg(help=f"{recipe_help} {', '.join(RECIPES)}.")], None),
-            ("resume", Annotated[Path | None, tyro.conf.arg(help=resume_help)], None),
-            ("changed_data", Annotated[bool, tyro.conf.arg(help=changed_help)], False),
-            ("plugin", Annotated[tuple[str, ...], tyro.conf.arg(help=PLUGIN_HELP), tyro.conf.UseAppendAction], ()),
-            ("trust", Annotated[bool, tyro.conf.arg(help=trust_help)], False),
-        ],
-        bases=(TrainConfig,),
-        frozen=True,
-    )
+def read_defaults(arguments: Sequence[str]) -> tuple[TrainConfig, Path | None]:
+    """Options that the flags change: those of the run to resume, which comes with it, of a recipe, or the defaults.
+
+    Raises:
+        UserError: Both are named, or there is no such run or recipe.
+    """
+    begun = known(arguments)
+    if begun.resume is not None and begun.recipe is not None:
+        raise UserError("`resume` goes on with the options of the run, `recipe` begins with its own; give one of them")
+    if begun.resume is not None:
+        from robolearn.training.run import Run
+
+        return Run.open(begun.resume).config(), begun.resume
+    return TrainConfig() if begun.recipe is None else find_recipe(begun.recipe), None
 
 
-def subcommands(registry: Any) -> Any:
-    """The registry as a choice on the command line."""
-    members = (Annotated[cls, tyro.conf.subcommand(name, prefix_name=False)] for name, cls in registry.items())
-    return Union[tuple(members)]  # noqa: UP007 (the members are only known here)
+@dataclasses.dataclass(frozen=True)
+class Begin:
+    """Where the options come from, which other flags change."""
+
+    recipe: Annotated[str | None, arg(metavar=f"{{{','.join(RECIPES)}}}")] = None
+    """Start from settings that results were published with."""
+    resume: Path | None = None
+    """Go on with this run."""
+    changed_data: bool = False
+    """With --resume: go on although the demonstrations have changed since; data.json keeps both hashes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Code:
+    """Code of others that may run."""
+
+    plugin: Plugins = ()
+    trust: bool = False
+    """For rollouts and symmetry, make the environment that the data or the run name, whatever it imports."""
+
+
+def make_options(defaults: TrainConfig) -> type:
+    """The class of the flags: what is registered as subcommands, and the fields of TrainConfig in groups."""
+    fields: list[Any] = []
+    for name, registry in (("family", FAMILIES), ("backbone", BACKBONES)):
+        chosen = getattr(defaults, name)
+        mirrors = {key: mirror(cls, default=chosen if type(chosen) is cls else None) for key, cls in registry.items()}
+        default = next(made for made in mirrors.values() if made.mirrored is type(chosen))  # pyright: ignore
+        fields.append((name, subcommands(mirrors), dataclasses.field(default_factory=default)))
+    fields.append(("begin", OmitArgPrefixes[Begin], dataclasses.field(default_factory=Begin)))
+    groups = {name: mirror(TrainConfig, names, default=defaults, doc=DOCS[name]) for name, names in GROUPS.items()}
+    nested = {
+        name: mirror(type(value := getattr(defaults, name)), default=value) for name in ("dataset", "env", "vision")
+    }
+    order = ("run", "dataset", "env", "chunk", "optimizer", "log", "vision")
+    for name in order:
+        cls = OmitArgPrefixes[groups[name]] if name in groups else nested[name]
+        fields.append((name, cls, dataclasses.field(default_factory=(groups | nested)[name])))
+    fields.append(("code", OmitArgPrefixes[Code], dataclasses.field(default_factory=Code)))
+    return dataclasses.make_dataclass("Options", fields, frozen=True)

@@ -50,6 +50,8 @@ def collect(
 ) -> Collected:
     """Record until the store holds `num_episodes`, seeds `seed`, `seed + 1`, ... in turn.
 
+        collect("envs:robolearn/Avoid-v0", 200, Path("datasets/avoid.zarr"))
+
     Args:
         env_id: Gymnasium id with its module; its vector environment must offer `expert_action`.
         num_episodes: Wanted in the store, those of earlier calls included.

@@ -12,6 +12,7 @@ from robolearn.data.checks import ends_problem, rows_problem
 from robolearn.data.glitches import squeezed
 from robolearn.data.normalizer import ABSOLUTE_RANGE, RELATIVE_RANGE
 from robolearn.data.store import DemoStore
+from robolearn.errors import UserError
 
 # A jump: a change above 20 x the median of the steps that move at all, and above 5 % of the range. The first
 # part of the rule leaves quantities alone that rest most of the time, the second those that hardly move.

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from robolearn.data.examine import Report, examine
 from robolearn.data.store import DemoStore
-from robolearn.errors import printable
+from robolearn.errors import UserError, printable
 
 MAX_LINES = 8  # of a list of findings
 MAX_NOTES = 50

@@ -9,6 +9,7 @@ import numpy as np
 from robolearn.errors import UserError
 
 ShortEpisodes = Literal["refuse", "drop", "pad"]
+Padding = Literal["masked", "held"]
 _BOOTSTRAP_STREAM = 1
 
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -31,13 +30,12 @@ from torch import Tensor
 from robolearn.data import decode
 from robolearn.data.checks import ends_problem
 from robolearn.data.demos import Demos
+from robolearn.data.splits import Padding
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
 from robolearn.types import Batch, is_image
 
 MAX_RESIDENT_BYTES = 8 << 30
-
-Padding = Literal["masked", "held"]
 
 
 class Windows:

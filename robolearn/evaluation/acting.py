@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from robolearn import seeds
-from robolearn.errors import UserError
+from robolearn.evaluation.config import ActConfig
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 from robolearn.rollout.controller import Controller
@@ -17,49 +16,6 @@ from robolearn.training.device import choose_device
 from robolearn.training.run import Run
 from robolearn.trust.files import describe_source
 from robolearn.trust.guard import Guard
-from robolearn.trust.guarded import Fallback
-
-
-@dataclass(frozen=True)
-class ActConfig:
-    """How a run acts."""
-
-    checkpoint: str = "last"
-    """last, best or a step."""
-    sampler: str | None = None
-    """Sampler of the family; by default the trained configuration's."""
-    steps: int | None = None
-    """Sampling steps of the family."""
-    seed: int = seeds.EVALUATION.start
-    """The noise of episode i depends on (seed, i) only."""
-    execution: Execution = field(default_factory=Execution)
-    gate: bool = False
-    """Score every plan, and let the fallback act where the run's gate says so; see python -m robolearn calibrate."""
-    safety_set: bool = False
-    """Execute only candidates whose predicted tube keeps clear of the task's obstacles; see calibrate --safety-set."""
-    fallback: Fallback | None = None
-    """watch: only note it; hold: stand still; replan: the sample most agreed on; retreat: go back; expert: let the
-    scripted expert drive; stop: end the episode. By default replan, with a safety set hold."""
-    budget: int | None = None
-    """Most steps of an episode under intervention, after which the gate is silent; by default no limit."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the policy runs."""
-    threads: int | None = None
-    """CPU threads; by default one per two cores, at most 4."""
-
-    def __post_init__(self) -> None:
-        if not self.is_watched and (self.fallback or self.budget is not None):
-            raise UserError("`fallback` and `budget` need `gate` or `safety_set`")
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether something decides that the fallback acts."""
-        return self.gate or self.safety_set
-
-    @property
-    def acting_fallback(self) -> Fallback:
-        """The fallback, chosen or by default."""
-        return self.fallback or ("hold" if self.safety_set else "replan")
 
 
 @dataclass(frozen=True)
@@ -92,7 +48,7 @@ class Acting:
             UserError: There is no such checkpoint, gate or set, or it does not fit.
         """
         device = choose_device(cfg.device, threads=cfg.threads)
-        checkpoint, sampling = run.checkpoint(cfg.checkpoint), {"sampler": cfg.sampler, "steps": cfg.steps}
+        checkpoint, sampling = run.checkpoint(cfg.checkpoint), cfg.sampling
         policy = Policy.load(checkpoint, device=device, **sampling)
         execution = cfg.execution.over(run.config().exec_horizon)
         if not cfg.is_watched:

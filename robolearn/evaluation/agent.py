@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.errors import UserError
-from robolearn.evaluation.acting import ActConfig, Acting
+from robolearn.evaluation.acting import Acting
+from robolearn.evaluation.config import ActConfig
 from robolearn.training.run import Run
 from robolearn.trust.guarded import GuardedController
 from robolearn.types import Array, is_image

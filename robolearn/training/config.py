@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robolearn import seeds
-from robolearn.data.splits import ShortEpisodes
+from robolearn.data.splits import Padding, ShortEpisodes
 from robolearn.data.symmetry import SymmetryUse
-from robolearn.data.windows import Padding
 from robolearn.errors import UserError
 from robolearn.nets.backbone import BackboneConfig
 from robolearn.nets.mlp import MLPConfig
@@ -147,8 +146,7 @@ class TrainConfig:
             pairs[name] = getattr(self, name), getattr(before, name)
         for name, (now, then) in pairs.items():
             if now != then:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} {now} cannot change when resuming, it was {then}; start a new run")
+                raise UserError(f"`{name}` {now} cannot change when resuming, it was {then}; start a new run")
 
     def __post_init__(self) -> None:
         for name in (
@@ -162,7 +160,7 @@ class TrainConfig:
             "checkpoint_every",
         ):
             if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be at least 1")
+                raise UserError(f"`{name}` {getattr(self, name)} must be at least 1")
         if self.exec_horizon > self.action_horizon:
             raise UserError(
                 f"`exec_horizon` {self.exec_horizon} must be at most `action_horizon` {self.action_horizon}"
@@ -182,9 +180,9 @@ class TrainConfig:
         for field_ in fields(self):
             value = getattr(self, field_.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise UserError(f"--{field_.name.replace('_', '-')} {value} must be finite")
+                raise UserError(f"`{field_.name}` {value} must be finite")
             if isinstance(value, int) and not 0 <= value < LARGEST:
-                raise UserError(f"--{field_.name.replace('_', '-')} {value} must be in 0..{LARGEST - 1}")
+                raise UserError(f"`{field_.name}` {value} must be in 0..{LARGEST - 1}")
 
 
 def _anchored(value: Any) -> Any:

@@ -9,8 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from robolearn import seeds
-from robolearn.errors import UserError, printable
+from robolearn.errors import printable
 from robolearn.policies.ensemble import Ensemble
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.evaluation import evaluate
@@ -21,12 +20,10 @@ from robolearn.starts import one_per_start
 from robolearn.trust.calibrated_gate import BandCalibration, GateCalibration, ThresholdCalibration
 from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set, choosing
 from robolearn.trust.certificate import Certificate, Source
-from robolearn.trust.conformal.thresholds import smallest_number, too_few, written
-from robolearn.trust.guarded import Fallback, clearance, make_guarded
+from robolearn.trust.fallback import Fallback
+from robolearn.trust.guarded import clearance, make_guarded
 from robolearn.trust.sets import SafetySet
 from robolearn.types import Trajectory
-
-MAX_BAND_EPISODES = 10_000  # a file with the scores of so many is read
 
 
 def watch(
@@ -57,53 +54,6 @@ def watch(
         ),
         needs_seeds=True,
     )
-
-
-def check_calibration(
-    episodes: int, seed: int, alpha: float, beta: float | None = None, *, halves: bool = False
-) -> None:
-    """Refuse to calibrate on too few episodes, or on such as others are judged by.
-
-    Args:
-        episodes: To be rolled out.
-        seed: Of the first.
-        alpha: See GateCalibration.
-        beta: See GateCalibration.
-        halves: Whether one half of the episodes is used for something else, as for a safety set or a band.
-
-    Raises:
-        UserError: One line that says which.
-    """
-    if episodes > len(seeds.CALIBRATION):
-        raise UserError(f"`episodes` {episodes}: at most {len(seeds.CALIBRATION)} are rolled out")
-    calibrating = episodes // 2 if halves else episodes
-    if calibrating < smallest_number(alpha):
-        half = " (half of the episodes fit the model, or the form of a band)" if halves else ""
-        raise UserError(too_few(calibrating, alpha) + half)
-    if beta is not None:
-        written(beta, "beta")
-    if seed < 0:
-        raise UserError(f"seed {seed} must not be negative; calibrate from {seeds.CALIBRATION.start} on")
-    for purpose, taken in seeds.TAKEN.items():
-        if seed < taken.stop and taken.start < seed + episodes:
-            raise UserError(
-                f"seeds {seed} .. {seed + episodes - 1} overlap with those of {purpose} ({taken.start} .. "
-                f"{taken.stop - 1}); calibrate from {seeds.CALIBRATION.start} on"
-            )
-
-
-def check_choices(
-    safety_set: bool, *, rounds: int, within_set: bool, band: bool, episodes: int, score: str | None, beta: float | None
-) -> None:
-    """Raise a UserError where options do not go together."""
-    if rounds < 0:
-        raise UserError(f"`rounds` {rounds} must not be negative")
-    if rounds and not safety_set:
-        raise UserError("`rounds` is for `safety_set`")
-    if safety_set and (within_set or band or score is not None or beta is not None):
-        raise UserError("`within_set`, `band`, `score` and `beta` are for a gate; `safety_set` makes a safety set")
-    if band and episodes > MAX_BAND_EPISODES:
-        raise UserError(f"`band` keeps every score of every episode: at most {MAX_BAND_EPISODES} episodes")
 
 
 def check_environment(env: EnvConfig, obs_keys: Sequence[str], fallback: Fallback) -> None:

@@ -19,9 +19,10 @@ from robolearn.trust.calibrated_gate import GateCalibration
 from robolearn.trust.calibrated_set import SetCalibration, choosing
 from robolearn.trust.certificate import Certificate, Source
 from robolearn.trust.conformal.bands import CONSTANT
+from robolearn.trust.fallback import Fallback
 from robolearn.trust.files import open_gate, open_set
 from robolearn.trust.gate import Gate
-from robolearn.trust.guarded import Fallback, GuardedController, make_guarded
+from robolearn.trust.guarded import GuardedController, make_guarded
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.scores.fitted import load_fitted
 from robolearn.trust.sets import Motion, SafetySet

@@ -8,7 +8,7 @@ Up to the first intervention an episode is the same as without a gate: the score
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.expert import Expert
+from robolearn.trust.fallback import Fallback
 from robolearn.trust.gate import Gate
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.scores.samples import most_agreed
@@ -29,7 +30,6 @@ from robolearn.trust.sets import Distance, SafetySet
 from robolearn.types import INTERVENING, Array
 
 ADMISSIBLE = "admissible"  # signal: share of the candidates that are, with a safety set
-Fallback = Literal["watch", "hold", "replan", "retreat", "expert", "stop"]
 
 
 class GuardedController(Controller):

@@ -9,7 +9,7 @@ import pytest
 from robolearn.bench import comparison
 from robolearn.bench.comparison import is_store, own, published
 from robolearn.bench.rows import TASKS
-from robolearn.cli import main
+from robolearn.commands.main import main
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode

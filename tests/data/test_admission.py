@@ -17,7 +17,7 @@ from numcodecs.abc import Codec
 from numcodecs.registry import codec_registry
 from numcodecs.zstd import Zstd
 
-from robolearn.cli import main
+from robolearn.commands.main import main
 from robolearn.data import codecs
 from robolearn.data.examine import examine
 from robolearn.data.store import DemoStore

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robolearn.cli import main
+from robolearn.commands.main import main
 from robolearn.data.collect import collect
 from robolearn.data.store import DemoStore
 from tests.data.bad_line_envs import BAD_SEED, REFUSED, WRONG

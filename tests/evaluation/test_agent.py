@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from robolearn import seeds
-from robolearn.evaluation.acting import ActConfig
 from robolearn.evaluation.agent import Agent
-from robolearn.evaluation.config import EvalConfig
+from robolearn.evaluation.config import ActConfig, EvalConfig
 from robolearn.evaluation.evaluate import evaluate
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution

@@ -5,7 +5,7 @@ import sys
 import gymnasium as gym
 import pytest
 
-from robolearn.cli import main as calibrate
+from robolearn.commands.main import main as calibrate
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
 from robolearn.rollout.env_config import EnvConfig

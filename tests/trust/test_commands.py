@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from robolearn.cli import main as cli
+from robolearn.commands.main import main as cli
 from robolearn.config import read_json, write_json
 from robolearn.data.store import DemoStore
 from robolearn.rollout.evaluation import evaluate

@@ -41,6 +41,8 @@ SCORES: dict[str, Score] = {
 def register_score(score: Score) -> None:
     """Add a score of one's own; whoever calibrates with it or opens its gate has to do so first.
 
+        register_score(Score("boldness", lambda seen: seen.executed.flatten(1).norm(dim=1)))
+
     Raises:
         UserError: There is another of that name.
     """

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 from safetensors.numpy import load_file
 
-from robolearn.cli import main as cli
+from robolearn.commands.main import main as cli
+from robolearn.evaluation import evaluate as evaluation
 from tests.campaigns.broken_inputs.mutations import Rng, break_bytes, break_document, break_tensors
 from tests.campaigns.broken_inputs.subjects import Subject, write_store
-from tests.campaigns.kills.training import CPU, load_command
+from tests.campaigns.kills.training import CPU, eval_main, train_main
 from tests.campaigns.kills.work import ENV
 
-train_module, eval_module = load_command("train"), load_command("eval")
 MODEL = ("flow", "mlp", "--backbone.width", "8", "--backbone.depth", "1", "--amp", "off", "--no-wandb")
 SHORT = ("--obs-horizon", "1", "--action-horizon", "2", "--exec-horizon", "2", "--batch-size", "8")
 OFTEN = ("--dataset.validation-fraction", "0.25", "--log-every", "1", "--checkpoint-every", "2", "--warmup-steps", "1")
@@ -25,16 +25,14 @@ LAST = "checkpoints/last"
 def train(store: Path, out: Path, *more: str) -> None:
     """Two steps."""
     path = ("--dataset.path", str(store), "--out", str(out), "--steps", "2")
-    train_module.main([*MODEL, *SHORT, *OFTEN, *path, *CPU, *more])
+    train_main([*MODEL, *SHORT, *OFTEN, *path, *CPU, *more])
 
 
 def evaluate(run: Path, *more: str) -> Any:
     """Two episodes without video or page; what happened in them."""
-    eval_module.write_report = lambda path, report: path.write_text("page")
-    eval_module.measure_latency = lambda *_, **__: {"p50_ms": 1.0}
-    eval_module.main(
-        [str(run), "--episodes", "2", "--num-envs", "2", "--videos", "0", "--steps", "1", "--trust", *CPU, *more]
-    )
+    evaluation.write_report = lambda path, report: path.write_text("page")
+    evaluation.measure_latency = lambda *_, **__: {"p50_ms": 1.0}
+    eval_main([str(run), "--episodes", "2", "--num-envs", "2", "--videos", "0", "--steps", "1", "--trust", *CPU, *more])
     return (run / "eval" / "episodes.jsonl").read_text()
 
 
@@ -93,7 +91,7 @@ class Resumed(Checkpoint):
 
     def run(self, target: Path) -> Any:
         """A third step."""
-        train_module.main(["--resume", str(target), "--steps", "3", *CPU])
+        train_main(["--resume", str(target), "--steps", "3", *CPU])
         weights = load_file(target / LAST / "policy.safetensors")
         data = json.loads((target / "data.json").read_text())
         return {

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 
 from robolearn import seeds
-from robolearn.cli import main as cli
+from robolearn.commands.main import main as cli
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from robolearn import seeds
-from robolearn.cli import main as cli
+from robolearn.commands.main import main as cli
+from robolearn.evaluation import evaluate as evaluation
 from robolearn.files import finish_replacing
-from tests.campaigns.kills.training import CPU, WithRun, load_command
+from tests.campaigns.kills.training import CPU, WithRun, eval_main
 from tests.campaigns.kills.work import ENV, succeed
 
-eval_module = load_command("eval")
 OLDER_GATE, NEWER_GATE = (seeds.CALIBRATION.start + further for further in (0, 100))
 OLDER, NEWER = (seeds.EVALUATION.start + further for further in (0, 100))
 
@@ -101,9 +101,9 @@ class Evaluate(Judge):
 
     def evaluate(self, run: Path, seed: int) -> None:
         """Evaluate twelve episodes, with a video; the page, whose drawing takes long, is a word."""
-        eval_module.write_report = lambda path, report: path.write_text("page")
-        eval_module.measure_latency = lambda *_, **__: {"p50_ms": 1.0}
-        eval_module.main(
+        evaluation.write_report = lambda path, report: path.write_text("page")
+        evaluation.measure_latency = lambda *_, **__: {"p50_ms": 1.0}
+        eval_main(
             [
                 str(run),
                 "--episodes",

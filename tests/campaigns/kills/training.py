@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
+import functools
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from robolearn.cli import main as cli
+import robolearn.commands.eval
+import robolearn.commands.train
+from robolearn.commands.main import main as cli
 from robolearn.training.run import Run
 from tests.campaigns.kills.work import EXPERT, Work, succeed
 
@@ -17,17 +18,8 @@ ROOT = Path(__file__).parents[3]
 CPU = ["--device", "cpu", "--threads", "1"]
 
 
-def load_command(name: str) -> Any:
-    """train.py or eval.py as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-train_main = load_command("train").main
+train_main = functools.partial(robolearn.commands.train.main, prog="python train.py")
+eval_main = functools.partial(robolearn.commands.eval.main, prog="python eval.py")
 
 
 class WithRun(Work):

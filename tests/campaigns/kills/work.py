@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.cli import main as cli
+from robolearn.commands.main import main as cli
 from robolearn.data import collect as collecting
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter, is_unbegun

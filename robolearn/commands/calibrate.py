@@ -1,0 +1,70 @@
+"""Roll out episodes and set the threshold above which a run's policy is not trusted.
+
+The gate and its certificate go to RUN/gate; an evaluation with --gate uses them. A safety set, the tube around what
+chunks are predicted to do, goes to RUN/tube, for --safety-set. Sampler, steps, execution and environment have to be
+given as they will be used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
+
+from robolearn.commands.parsing import Plugins, Trust, build, import_plugins, mirror, sibling, values
+from robolearn.evaluation.config import CalibrateConfig
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.execution import Execution
+
+Gate = mirror(
+    CalibrateConfig,
+    ("score", "alpha", "beta", "band", "within_set", "episodes", "seed", "num_samples", "num_envs"),
+    doc="What is promised, and on how many episodes.",
+)
+Tube = mirror(
+    CalibrateConfig,
+    ("safety_set", "rounds", "key", "position", "fallback"),
+    doc="A safety set instead of a gate.",
+)
+Choice = mirror(
+    CalibrateConfig, ("checkpoint", "sampler", "steps", "device", "threads"), doc="Which policy, and how it is asked."
+)
+Chunks = mirror(Execution, ("exec_horizon", "candidates", "keep_noise"))  # a gate's controller takes no other
+Env = mirror(EnvConfig)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of a calibration."""
+
+    run: Positional[Path]
+    """Run directory that train.py wrote."""
+    gate: OmitArgPrefixes[Gate] = dataclasses.field(default_factory=Gate)  # pyright: ignore
+    tube: OmitArgPrefixes[Tube] = dataclasses.field(default_factory=Tube)  # pyright: ignore
+    policy: OmitArgPrefixes[Choice] = dataclasses.field(default_factory=Choice)  # pyright: ignore
+    execution: OmitArgPrefixes[Chunks] = dataclasses.field(default_factory=Chunks)  # pyright: ignore
+    env: Env = dataclasses.field(default_factory=Env)  # pyright: ignore
+    plugin: Plugins = ()
+    trust: Trust = False
+
+
+def main(arguments: Sequence[str], prog: str) -> None:
+    """Parse, calibrate, and show what the certificate says."""
+    import_plugins(arguments)
+    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    cfg = CalibrateConfig(
+        **values(given.gate, given.tube, given.policy), execution=build(given.execution), env=build(given.env)
+    )
+    from rich.console import Console
+
+    from robolearn.evaluation.calibrate import calibrate
+    from robolearn.trust.calibrate import describe
+
+    print("\n".join(describe(calibrate(given.run, cfg, trust=given.trust, console=Console()))))
+    flags = ["--gate"] * (not cfg.safety_set) + ["--safety-set"] * (cfg.safety_set or cfg.within_set)
+    flags += [f"--candidates {cfg.execution.candidates}"] * (cfg.execution.candidates > 1)
+    print(f"next: {sibling(prog, 'eval')} {given.run} {' '.join(flags)}")

@@ -1,0 +1,82 @@
+"""Record a scripted expert.
+
+Physics runs on all cores. Ctrl-C keeps the finished episodes; the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from tyro.conf import Positional, arg
+
+from robolearn import seeds
+from robolearn.errors import exit_status
+
+if TYPE_CHECKING:
+    from robolearn.data.collect import Collected
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a collection."""
+
+    env: Annotated[Positional[str], arg(metavar="ENV")]
+    """Environment with its module, e.g. envs:robolearn/Avoid-v0."""
+    out: Path
+    """Store to write, e.g. datasets/avoid.zarr."""
+    episodes: int = 1000
+    """Episodes the store shall hold."""
+    seed: int = seeds.DEMONSTRATIONS.start
+    """Seed of the first episode; each attempt takes the next one."""
+    num_envs: int = 64
+    """Environments stepped together; the data do not depend on it."""
+    keep_failures: bool = False
+    """Also keep episodes in which the expert failed."""
+
+
+def main(arguments: Sequence[str], prog: str) -> None:
+    """Parse, record, and say what the store holds."""
+    given = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    from robolearn.data.collect import collect
+
+    try:
+        with progress(given.episodes) as show:
+            done = collect(given.env, given.episodes, given.out, given.seed, given.num_envs, given.keep_failures, show)
+            show(done)
+    except KeyboardInterrupt as stop:
+        print(
+            f"\nstopped; the finished episodes are in {given.out}, the same command goes on from there",
+            file=sys.stderr,
+        )
+        sys.exit(exit_status(stop))
+    earlier = f", {done.before} of them there before" if done.before else ""
+    print(f"{given.out}: {done.stored} episodes{earlier}; {done.dropped} attempts of the expert dropped")
+
+
+@contextmanager
+def progress(episodes: int) -> Iterator[Callable[[Collected], None]]:
+    """A bar of the episodes that are in the store, with their rate and the attempts that were dropped."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("episodes"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}  {task.fields[dropped]} dropped  eta"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as bar:
+        task = bar.add_task("episodes", total=episodes, rate="", dropped=0)
+
+        def show(now: Collected) -> None:
+            elapsed = bar.tasks[0].elapsed or 0.0
+            rate = f"{(now.stored - now.before) / elapsed:.0f}/s" if elapsed else ""
+            bar.update(task, completed=now.stored, rate=rate, dropped=now.dropped)
+
+        yield show

@@ -1,0 +1,56 @@
+"""Evaluate a trained policy: eval.py RUN [flags]."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
+
+from robolearn.commands.parsing import Plugins, Trust, build, import_plugins, mirror, values
+from robolearn.evaluation.config import EvalConfig
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.execution import Execution
+
+Rollout = mirror(
+    EvalConfig,
+    ("episodes", "checkpoint", "sampler", "steps", "seed", "num_envs", "out", "videos", "device", "threads"),
+    doc="What is rolled out.",
+)
+Watch = mirror(
+    EvalConfig,
+    ("gate", "safety_set", "fallback", "budget", "budgets", "record_interventions"),
+    doc="What watches over the policy, and what is done where it is not trusted.",
+)
+Env, Chunks = mirror(EnvConfig), mirror(Execution)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of an evaluation."""
+
+    run: Positional[Path]
+    """Run directory that train.py wrote."""
+    rollout: OmitArgPrefixes[Rollout] = dataclasses.field(default_factory=Rollout)  # pyright: ignore
+    execution: OmitArgPrefixes[Chunks] = dataclasses.field(default_factory=Chunks)  # pyright: ignore
+    watch: OmitArgPrefixes[Watch] = dataclasses.field(default_factory=Watch)  # pyright: ignore
+    env: Env = dataclasses.field(default_factory=Env)  # pyright: ignore
+    plugin: Plugins = ()
+    trust: Trust = False
+
+
+def main(arguments: Sequence[str], prog: str) -> None:
+    """Parse, evaluate, and show what came out."""
+    import_plugins(arguments)
+    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    cfg = EvalConfig(**values(given.rollout, given.watch), execution=build(given.execution), env=build(given.env))
+    from rich.console import Console
+
+    from robolearn.evaluation.evaluate import evaluate
+
+    command = shlex.join([*prog.split(), *arguments])
+    evaluate(given.run, cfg, trust=given.trust, command=command, console=Console())

@@ -1,0 +1,47 @@
+"""The command robolearn, which is python -m robolearn too: one verb, and the options of that verb."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from robolearn import __version__
+from robolearn.errors import UserError, user_errors
+
+VERBS = {
+    "collect": ("collect", "record a scripted expert"),
+    "inspect": ("inspect", "show what is in a store and what looks wrong"),
+    "import": ("import_", "turn another project's demonstrations into a store"),
+    "train": ("train", "train a policy from demonstrations"),
+    "eval": ("eval", "roll a trained policy out and measure it"),
+    "calibrate": ("calibrate", "set the threshold above which a policy is not trusted"),
+    "bench": ("bench", "compare the families on tasks or on a store of your own"),
+}
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "robolearn") -> None:
+    """Run the verb that the arguments name."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if verb in ("-h", "--help"):
+        print(usage(prog))
+    elif verb == "--version":
+        print(f"robolearn {__version__}")
+    else:
+        run(verb, rest, f"{prog} {verb}")
+
+
+def run(verb: str, arguments: Sequence[str], prog: str) -> None:
+    """Run one command; what the user can mend ends in one line. Only its own modules are imported."""
+    with user_errors():
+        if verb not in VERBS:
+            raise UserError(f"there is no verb {verb!r}; choose from {', '.join(VERBS)}")
+        importlib.import_module(f"robolearn.commands.{VERBS[verb][0]}").main(list(arguments), prog)
+
+
+def usage(prog: str) -> str:
+    """What there is, a line each."""
+    what = "Train a generative policy from demonstrations and know when to trust it."
+    verbs = [f"  {verb:<10}{does}" for verb, (_, does) in VERBS.items()]
+    return "\n".join([f"usage: {prog} VERB [flags]", "", what, "", *verbs, "", f"{prog} VERB --help shows the flags."])

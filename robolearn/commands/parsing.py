@@ -1,0 +1,130 @@
+"""Flags from configuration classes and back, and what has to be known before flags can be parsed.
+
+tyro fills mirrors of the configuration classes, which check nothing; the configurations are made afterwards. So what a
+configuration refuses is a UserError of one line, whichever class it is of, and flags can stand in groups that the
+configuration does not have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import importlib
+import inspect
+import itertools
+import textwrap
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from robolearn.errors import UserError
+
+PLUGIN_HELP = "Module of your own to import first, which registers families, backbones or scores; may be repeated."
+TRUST_HELP = "Make the environment that the run names also where that imports a module other than the known ones."
+Plugins = Annotated[tuple[str, ...], tyro.conf.arg(help=PLUGIN_HELP), tyro.conf.UseAppendAction]
+Trust = Annotated[bool, tyro.conf.arg(help=TRUST_HELP)]
+
+
+def mirror(config: type, names: Sequence[str] = (), *, default: Any = None, doc: str | None = None) -> type:
+    """A class with the fields of a dataclass, their help and no checks.
+
+    Args:
+        config: The dataclass.
+        names: Fields to take; by default all.
+        default: Values that the flags change; by default the class's own.
+        doc: What the help says of the group; by default the first line of the dataclass's docstring.
+    """
+    hints, docs, fields = typing.get_type_hints(config, include_extras=True), field_docs(config), []
+    for f in dataclasses.fields(config):
+        if names and f.name not in names:
+            continue
+        hint, value = hints[f.name], _default(f) if default is None else getattr(default, f.name)
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            hint = mirror(hint, default=None if value is dataclasses.MISSING else value)
+            value = hint()
+        hint = Annotated[hint, tyro.conf.arg(help=docs[f.name])] if f.name in docs else hint
+        required = value is dataclasses.MISSING
+        kept = dataclasses.field() if required else dataclasses.field(default_factory=lambda value=value: value)
+        fields.append((f.name, hint, kept))
+    made = dataclasses.make_dataclass(config.__name__, fields, frozen=True, kw_only=True)
+    made.__doc__ = doc or (inspect.getdoc(config) or "").partition("\n")[0]
+    made.mirrored = config
+    return made
+
+
+def build(mirrored: Any, **others: Any) -> Any:
+    """The configuration that a mirror of its class stands for.
+
+    Args:
+        mirrored: What was parsed.
+        others: Values of fields that the mirror lacks.
+
+    Raises:
+        UserError: The configuration refuses its values.
+    """
+    return type(mirrored).mirrored(**values(mirrored), **others)
+
+
+def values(*mirrored: Any) -> dict[str, Any]:
+    """Field -> value of several mirrors, those inside them built."""
+    pairs = {f.name: getattr(one, f.name) for one in mirrored for f in dataclasses.fields(one)}
+    return {name: build(value) if hasattr(value, "mirrored") else value for name, value in pairs.items()}
+
+
+def field_docs(config: type) -> dict[str, str]:
+    """Field -> the string below it, of a dataclass and those that it is derived from."""
+    docs: dict[str, str] = {}
+    for cls in reversed(config.__mro__):
+        if not dataclasses.is_dataclass(cls):
+            continue
+        body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]).body
+        for statement, below in itertools.pairwise(body):
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                text = below.value if isinstance(below, ast.Expr) else None
+                if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    docs[statement.target.id] = " ".join(inspect.cleandoc(text.value).split())
+    return docs
+
+
+def subcommands(mirrors: Mapping[str, type]) -> Any:
+    """Classes by name as a choice on the command line."""
+    members = (Annotated[cls, tyro.conf.subcommand(name, prefix_name=False)] for name, cls in mirrors.items())
+    return typing.Union[tuple(members)]  # noqa: UP007 (the members are only known here)
+
+
+def sibling(prog: str, verb: str) -> str:
+    """How another command is called by who called this one so: python train.py, robolearn train."""
+    *before, last = prog.split()
+    return " ".join([*before, f"{verb}.py" if last.endswith(".py") else verb])
+
+
+def import_plugins(arguments: Sequence[str]) -> None:
+    """Import the modules that --plugin names.
+
+    Raises:
+        UserError: One cannot be found; what goes wrong inside it keeps its traceback.
+    """
+    for name in known(arguments).plugin or ():
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise
+            raise UserError(f"`plugin` {name}: there is no such module where Python looks for modules") from None
+
+
+def known(arguments: Sequence[str]) -> argparse.Namespace:
+    """The flags that decide which flags there are, and what their defaults are: resume, recipe and plugin."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--resume", type=Path, nargs="?")
+    parser.add_argument("--recipe", nargs="?")
+    parser.add_argument("--plugin", action="append")
+    return parser.parse_known_args(arguments)[0]
+
+
+def _default(f: dataclasses.Field[Any]) -> Any:
+    return f.default if f.default_factory is dataclasses.MISSING else f.default_factory()

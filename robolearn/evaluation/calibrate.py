@@ -1,0 +1,134 @@
+"""Calibrate when a trained policy is not to be trusted: a gate, or a safety set, with a certificate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch import nn
+
+from robolearn.errors import warn
+from robolearn.evaluation.config import CalibrateConfig
+from robolearn.locks import hold
+from robolearn.policies.ensemble import Ensemble
+from robolearn.report.counting import counting
+from robolearn.report.results import write_partial
+from robolearn.rollout.known import check_known
+from robolearn.training.device import choose_device
+from robolearn.training.embeddings import embed_demonstrations
+from robolearn.training.run import Run
+from robolearn.trust.calibrate import Rollouts, check_environment
+from robolearn.trust.calibrated_set import check_position
+from robolearn.trust.certificate import Certificate
+from robolearn.trust.files import describe_source, open_set, save_gate, save_set
+from robolearn.trust.scores.fitted import NUM_EMBEDDINGS, fit_scores
+from robolearn.trust.scores.registry import find_score
+from robolearn.trust.sets import SafetySet
+from robolearn.types import Trajectory
+
+
+def calibrate(
+    run: Run | Path,
+    cfg: CalibrateConfig | None = None,
+    *,
+    trust: bool = False,
+    console: Console | None = None,
+) -> Certificate:
+    """Roll episodes out and set the threshold above which a run's policy is not trusted.
+
+        certificate = calibrate(Path("runs/avoid"), CalibrateConfig(alpha=0.05, episodes=400))
+        print(certificate.claim)
+        report = evaluate(Path("runs/avoid"), EvalConfig(gate=True))
+
+    The gate and its certificate go to RUN/gate; a safety set, the tube around what chunks are predicted to do, to
+    RUN/tube. A KeyboardInterrupt keeps the episodes that had finished, beside what was calibrated before.
+
+    Args:
+        run: Of `train`.
+        cfg: What is calibrated, on which episodes, how the policy acts.
+        trust: Make the environment that the run names, whatever module it is from.
+        console: Where progress is shown; by default nowhere.
+
+    Returns:
+        What the certificate says: the claim, the episodes behind it, and the conditions under which it holds.
+
+    Raises:
+        UserError: The run, the environment, a score or an option does not fit, or too few episodes succeeded.
+        OSError: The disk refuses.
+    """
+    run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or CalibrateConfig()
+    if cfg.env.id is None and not trust:
+        check_known(run.config().env, run.directory / "config.json")
+    return _Calibration(run, cfg).certify(console or Console(quiet=True))
+
+
+class _Calibration:
+    """One calibration, opened."""
+
+    def __init__(self, run: Run, cfg: CalibrateConfig):
+        self.run, self.cfg, self.trained = run, cfg, run.config()
+        checkpoints = run.members(cfg.checkpoint)
+        self.ensemble = Ensemble.load(
+            checkpoints, device=choose_device(cfg.device, threads=cfg.threads), **cfg.sampling
+        )
+        self.env = cfg.env.over(self.trained.env)
+        self.execution = cfg.execution.over(self.trained.exec_horizon)
+        self.source = describe_source(checkpoints, self.env, self.execution, cfg.sampling)
+        if cfg.safety_set or cfg.within_set:
+            check_environment(self.env, tuple(self.ensemble.cfg.obs_shapes), cfg.fallback)
+
+    def certify(self, console: Console) -> Certificate:
+        """Roll out, calibrate and write, or keep what had finished."""
+        cfg, finished = self.cfg, []
+        directory = self.run.directory / ("tube" if cfg.safety_set else "gate")
+        with hold(directory), counting(cfg.num_rollouts, "calibrating", console) as count:
+
+            def note(trajectory: Trajectory) -> None:
+                finished.append(trajectory)
+                count()
+
+            rollouts = Rollouts(
+                self.ensemble,
+                self.env,
+                self.execution,
+                self.source,
+                cfg.seed,
+                cfg.episodes,
+                cfg.num_envs,
+                cfg.fallback,
+                note,
+            )
+            try:
+                return (self._save_set if cfg.safety_set else self._save_gate)(directory, rollouts)
+            except KeyboardInterrupt:
+                write_partial(directory, finished, cfg.num_rollouts)
+                warn(f"stopped: {len(finished)} of {cfg.num_rollouts} episodes had finished; {directory} is as before")
+                raise
+
+    def _save_set(self, directory: Path, rollouts: Rollouts) -> Certificate:
+        cfg = self.cfg
+        check_position(self.ensemble.cfg.obs_shapes, cfg.key, cfg.position)
+        return save_set(directory, rollouts.calibrate_set(cfg.key, cfg.position, cfg.alpha, cfg.rounds))
+
+    def _save_gate(self, directory: Path, rollouts: Rollouts) -> Certificate:
+        cfg = self.cfg
+        score = cfg.score or ("disagreement" if len(self.ensemble.members) > 1 else "stac")
+        acting, fitted = self._acting_set(), self._fit(score)
+        calibration = rollouts.calibrate_gate(
+            score, cfg.num_samples, cfg.alpha, cfg.beta, fitted, acting, band=cfg.band
+        )
+        return save_gate(directory, calibration, fitted)
+
+    def _acting_set(self) -> SafetySet | None:
+        if not self.cfg.within_set:
+            return None
+        seeds = range(self.cfg.seed, self.cfg.seed + self.cfg.episodes)
+        return open_set(self.run.directory / "tube", self.source, seeds)[0].safety_set
+
+    def _fit(self, score: str) -> dict[str, nn.Module]:
+        """What the score has to know of the demonstrations."""
+        if not find_score(score).fit:
+            return {}
+        embedded: Any = embed_demonstrations(self.trained, self.run.data(), self.ensemble, NUM_EMBEDDINGS)
+        return fit_scores([score], *embedded, seed=self.trained.seed)

@@ -1,0 +1,44 @@
+"""The wheel, installed where nothing else is, does everything without a checkout."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TINY = "flow mlp --backbone.width 16 --backbone.depth 1 --batch-size 8 --warmup-steps 2 --no-wandb --device cpu".split()
+
+
+def call(*command, cwd):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run([str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_an_installed_package_collects_trains_and_evaluates(tmp_path):
+    wheels, folder = tmp_path / "wheels", tmp_path / "empty"
+    folder.mkdir()
+    call(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", wheels, ROOT, cwd=tmp_path)
+    call(sys.executable, "-m", "venv", tmp_path / "env", cwd=tmp_path)
+    scripts = tmp_path / "env" / "bin"
+    (wheel,) = wheels.glob("*.whl")
+    call(scripts / "pip", "install", "--constraint", ROOT / "constraints.txt", wheel, cwd=tmp_path)
+
+    def robolearn(*arguments):
+        return call(scripts / "robolearn", *arguments, cwd=folder)
+
+    assert "calibrate" in robolearn("--help")
+    robolearn("collect", "envs:robolearn/Avoid-v0", "--episodes", "6", "--out", "demos.zarr")
+    assert "6 episodes" in robolearn("inspect", "demos.zarr")
+    said = robolearn("train", *TINY, "--dataset.path", "demos.zarr", "--steps", "20", "--out", "run")
+    assert "next: robolearn eval" in said
+    robolearn("eval", "run", "--episodes", "4", "--videos", "1", "--device", "cpu")
+    assert (folder / "run" / "eval" / "report.html").stat().st_size > 10_000
+    assert list((folder / "run" / "eval" / "videos").glob("*.mp4"))
+    agent = "import robolearn as rl, numpy as np; a = rl.Agent(rl.Run.open(__import__('pathlib').Path('run')))"
+    assert "(2,)" in call(scripts / "python", "-c", f"{agent}; print(a.act({{'state': np.zeros(4)}}).shape)", cwd=folder)
+    assert "py.typed" in {path.name for path in tmp_path.glob("env/lib/python*/site-packages/robolearn/*")}
