@@ -179,12 +179,12 @@ def test_a_kill_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"obs_horizon": 0}, "--obs-horizon 0 must be at least 1"),
-        ({"batch_size": 0}, "--batch-size 0 must be at least 1"),
-        ({"prefix_horizon": 16}, "--prefix-horizon 16 must be at least 0 and below --action-horizon 16"),
-        ({"prefix_horizon": -1}, "--prefix-horizon -1 must be at least 0"),
-        ({"exec_horizon": 17}, "--exec-horizon 17 must be at most --action-horizon 16"),
-        ({"dataset": DatasetConfig(validation_fraction=1.0)}, r"validation-fraction 1.0 must be in \[0, 1\)"),
+        ({"obs_horizon": 0}, "`obs_horizon` 0 must be at least 1"),
+        ({"batch_size": 0}, "`batch_size` 0 must be at least 1"),
+        ({"prefix_horizon": 16}, "`prefix_horizon` 16 must be at least 0 and below `action_horizon` 16"),
+        ({"prefix_horizon": -1}, "`prefix_horizon` -1 must be at least 0"),
+        ({"exec_horizon": 17}, "`exec_horizon` 17 must be at most `action_horizon` 16"),
+        ({"dataset": DatasetConfig(validation_fraction=1.0)}, r"`dataset.validation_fraction` 1.0 must be in \[0, 1\)"),
     ],
 )
 def test_impossible_training_options(options, message):

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TINY = "flow mlp --backbone.width 16 --backbone.depth 1 --batch-size 8 --warmup-steps 2 --no-wandb --device cpu".split()
+TINY = ["flow", "mlp", "--backbone.width", "16", "--backbone.depth", "1", "--batch-size", "8", "--warmup-steps", "2"]
+QUIET = ["--no-wandb", "--device", "cpu"]
+AGENT = """
+from pathlib import Path
+import numpy as np
+import robolearn as rl
+print(rl.Agent(Path("run")).act({"state": np.zeros(4)}).shape)
+"""
 
 
 def call(*command, cwd):
@@ -34,11 +41,10 @@ def test_an_installed_package_collects_trains_and_evaluates(tmp_path):
     assert "calibrate" in robolearn("--help")
     robolearn("collect", "envs:robolearn/Avoid-v0", "--episodes", "6", "--out", "demos.zarr")
     assert "6 episodes" in robolearn("inspect", "demos.zarr")
-    said = robolearn("train", *TINY, "--dataset.path", "demos.zarr", "--steps", "20", "--out", "run")
+    said = robolearn("train", *TINY, *QUIET, "--dataset.path", "demos.zarr", "--steps", "20", "--out", "run")
     assert "next: robolearn eval" in said
     robolearn("eval", "run", "--episodes", "4", "--videos", "1", "--device", "cpu")
     assert (folder / "run" / "eval" / "report.html").stat().st_size > 10_000
     assert list((folder / "run" / "eval" / "videos").glob("*.mp4"))
-    agent = "import robolearn as rl, numpy as np; a = rl.Agent(rl.Run.open(__import__('pathlib').Path('run')))"
-    assert "(2,)" in call(scripts / "python", "-c", f"{agent}; print(a.act({{'state': np.zeros(4)}}).shape)", cwd=folder)
+    assert call(scripts / "python", "-c", AGENT, cwd=folder) == "(2,)\n"
     assert "py.typed" in {path.name for path in tmp_path.glob("env/lib/python*/site-packages/robolearn/*")}

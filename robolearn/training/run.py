@@ -152,7 +152,11 @@ class Run:
 
         For directories that hold nothing but a run, such as those of members.
         """
-        if self.last_step() is None and self.version() is None:
+        try:
+            is_begun = self.version() is not None
+        except UserError:  # such a kill may have left half a file
+            is_begun = False
+        if self.last_step() is None and not is_begun:
             remove(self.directory)
 
     def version(self) -> int | None:

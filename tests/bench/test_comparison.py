@@ -44,7 +44,7 @@ def test_a_store_of_ones_own_is_a_task(tmp_path):
 
 def test_a_store_has_to_name_an_environment_that_is_known(tmp_path):
     for name, env_id, message in (
-        ("nameless", None, "nameless.zarr names no environment; give --env.id"),
+        ("nameless", None, "nameless.zarr names no environment; give `env.id`"),
         ("strange", "stranger:their/Task-v0", "strange.zarr names the environment .* would run code of 'stranger'"),
     ):
         attrs = StoreAttrs(env_id=env_id, control_dt=0.1, obs_keys=("state",))

@@ -18,6 +18,7 @@ from robolearn.bench.rows import Setting
 from robolearn.bench.triangle import make_units, work
 from robolearn.bench.unit import Unit
 from robolearn.config import read_json, write_json
+from robolearn.errors import UserError
 from robolearn.policies.policy import Policy
 from tests.bench.tiny import FLOW, REGRESSION, ROWS, TASK, write_demos
 
@@ -56,7 +57,7 @@ def weights(unit):
 def test_order_puts_all_rows_of_a_seed_first(tmp_path):
     units = make_units([TASK], ROWS, ["compute"], [0, 1], tmp_path)
     assert [(u.seed, u.row.name) for u in units] == [(0, "regression"), (0, "flow"), (1, "regression"), (1, "flow")]
-    assert [unit.request().train.seed for unit in units] == [0, 0, 1, 1]
+    assert [unit.request().seed for unit in units] == [0, 0, 1, 1]
     with pytest.raises(ValueError, match=r"'nope'; choose from compute, converged"):
         make_units([TASK], ROWS, ["nope"], [0], tmp_path)
 
@@ -169,7 +170,7 @@ def test_a_new_run_time_default_makes_no_other_training(flow):
 
 def test_a_training_that_diverged_is_a_result(data, flow, monkeypatch, capsys):
     def diverge(*_):
-        raise ValueError("step 5: not finite")
+        raise UserError("step 5: not finite")
 
     monkeypatch.setattr(training, "fit", diverge)
     work([flow], data, CPU)

@@ -122,5 +122,5 @@ def test_a_store_given_twice_is_refused(paths):
     again = paths[0].parent / "." / ".." / paths[0].parent.name / "one.zarr"
     with pytest.raises(ValueError, match=r"one.zarr: given twice"):
         Demos.open([*paths, again])
-    with pytest.raises(ValueError, match=r"--dataset.path needs at least one store"):
+    with pytest.raises(ValueError, match=r"`dataset.path` needs at least one store"):
         Demos.open([])

@@ -167,7 +167,7 @@ def test_slabs_cover_every_row(tmp_path, arrays, monkeypatch):
 def test_default_obs_keys_lists_the_choices(tmp_path, arrays):
     arrays["keypoint"] = arrays.pop("state")
     store = DemoStore.open(write_diffusion_policy(tmp_path / "dp.zarr", 2, **arrays))
-    with pytest.raises(ValueError, match=r"--dataset.obs-keys \(there are: keypoint\)"):
+    with pytest.raises(ValueError, match=r"`dataset.obs_keys` \(there are: keypoint\)"):
         default_obs_keys(store)
 
 

@@ -83,7 +83,7 @@ def test_masks_keep_the_mean():
 
 def test_a_network_without_dropout_is_refused():
     with (
-        pytest.raises(ValueError, match="no dropout; train it with --backbone"),
+        pytest.raises(ValueError, match=r"no dropout; train it with `backbone\.dropout`"),
         fixed_dropout(build(MLPConfig(width=16)).eval(), generator=generator()),
     ):
         pass

@@ -290,13 +290,13 @@ def test_a_good_environment_is_left_in_peace(capsys, policy):
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0, math.inf, math.nan])
 def test_a_timeout_is_a_time(timeout):
-    with pytest.raises(ValueError, match=r"--env\.timeout"):
+    with pytest.raises(ValueError, match=r"`env\.timeout`"):
         EnvConfig("bad/Good-v0", timeout=timeout)
 
 
 @pytest.mark.parametrize("steps", [0, -3])
 def test_a_limit_is_a_number_of_steps(steps):
-    with pytest.raises(ValueError, match=r"--env\.max-episode-steps"):
+    with pytest.raises(ValueError, match=r"`env\.max_episode_steps`"):
         EnvConfig("bad/Good-v0", max_episode_steps=steps)
 
 

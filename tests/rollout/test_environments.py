@@ -45,7 +45,7 @@ gym.register("test/Pair-v0", entry_point=Pair, vector_entry_point=PairVector, di
 @pytest.mark.parametrize(
     ("cfg", "message"),
     [
-        (EnvConfig(), "the demonstrations name no environment; give --env.id"),
+        (EnvConfig(), "the demonstrations name no environment; give `env.id`"),
         (EnvConfig("envs:robolearn/Nothing-v0"), "environment envs:robolearn/Nothing-v0: .*Nothing"),
         (EnvConfig("Nothing-v0"), "environment Nothing-v0: .*Nothing"),
         (EnvConfig("envs:robolearn/Avoid-v9"), "environment envs:robolearn/Avoid-v9: .*v9"),

@@ -36,7 +36,7 @@ def evil(tmp_path, monkeypatch):
     ],
 )
 def test_unknown_modules_are_not_imported(evil, env_id):
-    with pytest.raises(ValueError, match=r"config\.json names the environment .*--env\.id yourself, or --trust"):
+    with pytest.raises(ValueError, match=r"config\.json names the environment .*`env\.id` yourself, or `trust`"):
         check_known(EnvConfig(env_id), "config.json")
     assert not evil.exists()
 

@@ -37,7 +37,7 @@ def test_an_environment_that_ignores_its_seed_has_none(roll, tmp_path):
     trajectories = [dataclasses.replace(t, success=True) for t in roll(plain(obeys=False))]
     videos, (line,) = record_videos(plain(obeys=False), trajectories, 3, tmp_path, 10.0)
     assert videos == []
-    assert line.startswith("no video of episode 0, 1, 2 (ValueError: state differs at step 0")
+    assert line.startswith("no video of episode 0, 1, 2 (UserError: state differs at step 0")
     assert list(tmp_path.iterdir()) == []
 
 

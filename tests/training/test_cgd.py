@@ -130,5 +130,5 @@ def test_several_processes_are_refused(state):
     processes = Processes(torch.device("cpu"))
     processes.count = 2
     windows = Windows({"state": torch.zeros(20, 4)}, torch.zeros(20, 2), [20], 2, 4)
-    with pytest.raises(ValueError, match=r"one process; choose --family\.optimizer adam"):
+    with pytest.raises(ValueError, match=r"one process; choose `family\.optimizer` adam"):
         fit(state(), windows, None, processes, Hooks())

@@ -37,7 +37,7 @@ def test_losses_are_those_of_the_plain_training(tmp_path, model, tiny_flags, dem
 
 
 def test_what_cannot_be_compiled_is_refused(make_policy):
-    with pytest.raises(ValueError, match=r"--compile: torch\.compile cannot differentiate twice"):
+    with pytest.raises(ValueError, match=r"`compile`: torch\.compile cannot differentiate twice"):
         compiled(lambda *_: None, make_policy(CGD).family.players())
 
 

@@ -209,17 +209,17 @@ def test_a_joint_batch_must_be_dealt_out_evenly():
     processes = Processes(torch.device("cpu"))
     processes.count, processes.rank = 3, 1
     assert processes.share(9) == slice(3, 6)
-    with pytest.raises(ValueError, match="--batch-size 8 must be a multiple of the 3 processes"):
+    with pytest.raises(ValueError, match="`batch_size` 8 must be a multiple of the 3 processes"):
         processes.share(8)
 
 
 def test_the_device_is_checked(monkeypatch):
     assert choose_device("cpu", threads=1) == torch.device("cpu")
-    with pytest.raises(ValueError, match="--threads 0 must be at least 1"):
+    with pytest.raises(ValueError, match="`threads` 0 must be at least 1"):
         choose_device("cpu", threads=0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto", threads=1) == torch.device("cpu")
-    with pytest.raises(ValueError, match="--device cuda: this machine has no usable CUDA device"):
+    with pytest.raises(ValueError, match="`device` cuda: this machine has no usable CUDA device"):
         choose_device("cuda", threads=1)
 
 

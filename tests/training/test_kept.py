@@ -56,7 +56,7 @@ def test_a_run_without_a_checkpoint_goes_on_from_the_beginning(run, train_main, 
 def test_the_advice_of_train_can_be_followed(run, train_main, flags):
     shutil.rmtree(run.checkpoints)
     with pytest.raises(
-        ValueError, match=f"exists; choose another --out, or give --overwrite, or --resume {run.directory}"
+        ValueError, match=f"exists; choose another `out`, or give `overwrite`, or `resume` {run.directory}"
     ):
         train_main([*flags, *EARLIER])
     train_main([*flags, *EARLIER, "--overwrite"])
@@ -78,7 +78,7 @@ def test_two_at_once_are_refused_before_anything_is_done(run, train_main, flags)
 def test_a_run_does_not_go_on_with_other_demonstrations(run, train_main, demos):
     before = (run.directory / "data.json").read_text()
     append_to(demos, 2)
-    with pytest.raises(ValueError, match=r"not the demonstrations that the run was trained on .* --changed-data"):
+    with pytest.raises(ValueError, match=r"not the demonstrations that the run was trained on .* `changed_data`"):
         train_main(["--resume", str(run.directory), "--steps", "6"])
     assert (run.directory / "data.json").read_text() == before
 
@@ -150,7 +150,8 @@ def test_held_out_episodes_that_are_gone_from_the_record_are_missed(run):
 )
 def test_what_would_make_another_run_cannot_change(run, train_main, change):
     before = (run.directory / "config.json").read_text()
-    with pytest.raises(ValueError, match=f"{change[0]} .*cannot change when resuming, it was .*; start a new run"):
+    field = change[0].removeprefix("--").replace("-", "_")
+    with pytest.raises(ValueError, match=f"`{field}` .*cannot change when resuming, it was .*; start a new run"):
         train_main(["--resume", str(run.directory), *change])
     assert (run.directory / "config.json").read_text() == before
 
@@ -294,7 +295,7 @@ def test_a_full_disk_is_one_line_that_says_what_is_kept(tmp_path, train_main, fl
     assert line.startswith("error: ")
     assert "No space left on device" in line
     assert "last good checkpoint" in line
-    assert f"go on: python train.py --resume {tmp_path / 'run'}" in line
+    assert f"go on with --resume {tmp_path / 'run'}" in line
     run = Run.open(tmp_path / "run")
     assert run.last_step() == 2
 

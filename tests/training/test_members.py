@@ -71,7 +71,7 @@ def test_a_run_becomes_an_ensemble_and_a_failing_member_is_named(tmp_path, train
     assert read_metrics(run.directory) == before
     damaged = run.members()[1] / "train.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"^member 1: .*train.safetensors: damaged .* --resume \S*run$") as caught:
+    with pytest.raises(ValueError, match=r"^member 1: .*train.safetensors: damaged .* `resume` \S*run$") as caught:
         train_main(["--resume", str(run.directory), "--steps", "3"])
     assert "\n" not in str(caught.value)
     assert run.checkpoint().resolve().name == "00000003"  # the others are through
@@ -120,7 +120,7 @@ def test_stopping_the_command_stops_and_saves_every_member(tmp_path, flags, kind
 
 def test_members_start_their_own_processes(train_main, flags, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="--num-members 2 starts its own processes; run it without torchrun"):
+    with pytest.raises(ValueError, match="`num_members` 2 starts its own processes; run it without torchrun"):
         train_main([*flags, "--num-members", "2"])
 
 

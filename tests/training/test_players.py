@@ -134,5 +134,5 @@ def test_the_command_names_the_last_checkpoint(tmp_path, train_main, tiny_flags,
     breaking.calls = 0
     monkeypatch.setattr(Flow, "loss", breaking)
     flags = [*tiny_flags, "--dataset.path", str(demos), "--out", str(out), "--dataset.validation-fraction", "0"]
-    with pytest.raises(ValueError, match=r"step 6: .*last good checkpoint: .*run/checkpoints/00000004; a lower --lr"):
+    with pytest.raises(ValueError, match=r"step 6: .*last good checkpoint: .*run/checkpoints/00000004; a lower `lr`"):
         train_main([*flags, "--steps", "9", "--checkpoint-every", "4"])

@@ -107,7 +107,9 @@ def test_family_and_backbone_cannot_change(tmp_path, train_main, tiny_flags, dem
     out = tmp_path / "run"
     train_main([*tiny_flags, "--steps", "2", "--dataset.path", str(demos), "--out", str(out)])
     for change in CHANGES:
-        with pytest.raises(ValueError, match="family, backbone and vision cannot change; start a new run"):
+        with pytest.raises(
+            ValueError, match="family, backbone and vision cannot change when resuming; start a new run"
+        ):
             train_main([*change, "--resume", str(out)])
 
 

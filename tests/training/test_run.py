@@ -152,7 +152,7 @@ def test_an_unknown_checkpoint_lists_those_there_are(run, state):
 
 
 def test_a_run_is_not_overwritten_by_accident(run):
-    with pytest.raises(ValueError, match="exists; choose another --out, or give --overwrite, or --resume"):
+    with pytest.raises(ValueError, match="exists; choose another `out`, or give `overwrite`, or `resume`"):
         Run.create(run.directory, TrainConfig(), FACTS)
 
 
@@ -216,7 +216,7 @@ def test_overwrite_waits_for_nobody(run):
 
 def test_a_link_is_not_overwritten(run, tmp_path):
     (tmp_path / "link").symlink_to(run.directory)
-    with pytest.raises(ValueError, match="is a link, so --overwrite leaves it alone"):
+    with pytest.raises(ValueError, match="is a link, so `overwrite` leaves it alone"):
         Run.create(tmp_path / "link", TrainConfig(overwrite=True), FACTS)
 
 
@@ -266,7 +266,7 @@ def test_the_oldest_runs_tell_by_their_checkpoint_what_is_trained(run, state):
     as_older(run, record=False)
     policy = state.policy.cfg
     assert (run.config().family, run.config().backbone) == (policy.family, policy.backbone)
-    with pytest.raises(ValueError, match="is no run, so --overwrite leaves it alone"):
+    with pytest.raises(ValueError, match="is no run, so `overwrite` leaves it alone"):
         Run.check_free(run.directory, overwrite=True)
 
 
@@ -302,7 +302,7 @@ def test_what_a_kill_left_of_the_beginning_is_no_run_and_in_nobodys_way(tmp_path
 
 def test_overwrite_leaves_everything_but_runs_alone(tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ValueError, match="is no run, so --overwrite leaves it alone"):
+    with pytest.raises(ValueError, match="is no run, so `overwrite` leaves it alone"):
         Run.create(tmp_path, TrainConfig(overwrite=True), FACTS)
     assert (tmp_path / "thesis.tex").exists()
 

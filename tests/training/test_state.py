@@ -92,7 +92,7 @@ def test_ema_takes_buffers_over():
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_ema_decay_is_checked(decay):
-    with pytest.raises(ValueError, match=r"--ema-decay .* must be in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"`ema_decay` .* must be in \[0, 1\)"):
         EMA(nn.Linear(1, 1), decay)
 
 

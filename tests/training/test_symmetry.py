@@ -17,5 +17,5 @@ def test_the_environment_says_what_its_symmetry_is(tmp_path, train_main, tiny_fl
 def test_an_environment_without_symmetry(tmp_path, train_main, tiny_flags, write_demos):
     demos = write_demos(tmp_path / "demos.zarr", env_id="envs:robolearn/PushT-v0")
     flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "2", "--out", str(tmp_path / "run")]
-    with pytest.raises(ValueError, match="PushT-v0 declares no symmetry; choose --symmetry ignore"):
+    with pytest.raises(ValueError, match="PushT-v0 declares no symmetry; choose `symmetry` ignore"):
         train_main([*flags, "--symmetry", "augment"])

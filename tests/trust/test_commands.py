@@ -114,10 +114,10 @@ def test_a_changed_environment_is_run_with_a_warning(run, eval_main, capsys):
         (["--gate", "--seed", "699998"], "4 of the seeds 699998 .. 700003 were calibrated on"),
         (["--gate", "--checkpoint", "7"], "has no checkpoint '7'"),
         (["--safety-set"], "has no tube; make one with: python -m robolearn calibrate .* --safety-set"),
-        (["--fallback", "hold"], r"--budget\(s\) and --record-interventions need --gate or --safety-set"),
+        (["--fallback", "hold"], r"`budget`\(s\) and `record_interventions` need `gate` or `safety_set`"),
         (["--gate", "--budget", "-1"], "budget -1"),
         (["--gate", "--ensembling", "0.1"], "no ensembling"),
-        (["--gate", "--record-interventions", "x.zarr"], "needs --fallback expert: replan"),
+        (["--gate", "--record-interventions", "x.zarr"], "needs `fallback` expert: replan"),
     ],
 )
 def test_what_eval_refuses(run, eval_main, flags, message):
@@ -178,7 +178,7 @@ def test_a_gate_is_calibrated_and_used(run, eval_main, capsys, score):
     cli(["calibrate", str(run), "--score", score, "--episodes", "30", "--alpha", "0.3", *SMALL])
     printed = capsys.readouterr().out
     assert "claim: of the episodes that succeed without interventions, at most 0.3" in printed
-    assert f"next: python eval.py {run} --gate" in printed
+    assert f"next: robolearn eval {run} --gate" in printed
     assert (run / "gate" / "scores.safetensors").exists() == (score == "laplace")
     eval_main([str(run), "--gate", "--fallback", "watch", *LOOK])
     assert summary(run)["gate"]["covered"]
@@ -190,7 +190,7 @@ def test_a_band_is_calibrated_and_used_as_a_gate_over_time(run, eval_main, capsy
     cli(["calibrate", str(run), *flags, *SMALL])
     printed = capsys.readouterr().out
     assert "have a stac-single score above its band" in printed
-    assert f"next: python eval.py {run} --gate" in printed
+    assert f"next: robolearn eval {run} --gate" in printed
     kept = read_json(run / "gate" / "calibration.json")
     assert kept["type"] == "band"
     assert len(kept["scores"]) == len(kept["seeds"]) == 40
@@ -206,7 +206,7 @@ def test_a_safety_set_that_did_not_act_while_it_was_calibrated_covers_nothing(ru
     cli(["calibrate", str(run), "--safety-set", "--episodes", "20", "--candidates", "3", *SMALL])
     printed = capsys.readouterr().out
     assert "calibrated on 10 episodes" in printed
-    assert f"next: python eval.py {run} --safety-set --candidates 3" in printed
+    assert f"next: robolearn eval {run} --safety-set --candidates 3" in printed
     assert "the policy chose its chunks alone" in printed
     assert "and 0.308 in 95 %" in printed  # Beta(1, 10)
     eval_main([str(run), "--safety-set", "--candidates", "3", *LOOK])

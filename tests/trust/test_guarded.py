@@ -314,7 +314,7 @@ def test_what_cannot_be_is_refused(guarded, choices, message):
 
 def test_one_member_cannot_disagree(make_policy):
     policy = make_policy(FlowConfig(steps=2))
-    with pytest.raises(ValueError, match="train with --num-members"):
+    with pytest.raises(ValueError, match="train with `num_members`"):
         Monitor(Ensemble([policy]), ["disagreement"], 8, 1, seed=0, period=2)
     with pytest.raises(ValueError, match="exec_horizon below"):
         Monitor(Ensemble([policy]), ["stac"], 8, 1, seed=0, period=4)

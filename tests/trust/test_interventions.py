@@ -39,7 +39,7 @@ def test_nothing_is_written_where_nothing_happened(tmp_path):
 
 @pytest.mark.parametrize(
     ("fallback", "images", "message"),
-    [("hold", False, "needs --fallback expert: hold"), ("expert", True, "images are not kept")],
+    [("hold", False, "needs `fallback` expert: hold"), ("expert", True, "images are not kept")],
 )
 def test_what_cannot_be_recorded_is_refused(tmp_path, fallback, images, message):
     with pytest.raises(ValueError, match=message):
