@@ -85,7 +85,6 @@ class Resumed(Checkpoint):
         f"{LAST}/policy.json",
         "config.json",
         "data.json",
-        "run.json",
         "metrics.jsonl",
     )
 
@@ -104,7 +103,7 @@ class RunFiles(Checkpoint):
     """The files of a run that is evaluated."""
 
     name = "run files"
-    files: ClassVar[tuple[str, ...]] = ("config.json", "data.json", "run.json", "metrics.jsonl")
+    files: ClassVar[tuple[str, ...]] = ("config.json", "data.json", "metrics.jsonl")
 
     def run(self, target: Path) -> Any:
         """Evaluate; the results hold times, which depend on control_dt."""
