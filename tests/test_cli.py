@@ -68,11 +68,21 @@ def test_bench_lists_the_choices(tmp_path, capsys, flags, choices):
     assert error.count("\n") == 1
 
 
-def test_help_imports_nothing_heavy():
+@pytest.mark.parametrize(
+    ("verb", "heavy"),
+    [
+        ("collect", ("torch", "zarr", "numpy", "gymnasium")),
+        ("inspect", ("torch", "zarr", "numpy", "gymnasium")),
+        ("eval", ("torch", "zarr", "gymnasium", "matplotlib")),
+        ("calibrate", ("torch", "zarr", "gymnasium", "matplotlib")),
+        ("train", ("zarr", "gymnasium", "wandb", "matplotlib")),  # families are networks: torch is needed to list them
+    ],
+)
+def test_help_imports_nothing_heavy(verb, heavy):
     code = (
         "import sys\nfrom robolearn.commands.main import main\n"
-        "try: main(['collect', '--help'])\n"
-        "except SystemExit: print([m for m in ('torch', 'zarr', 'numpy', 'gymnasium') if m in sys.modules])"
+        f"try: main(['{verb}', '--help'])\n"
+        f"except SystemExit: print([m for m in {heavy} if m in sys.modules])"
     )
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     out = subprocess.run(
