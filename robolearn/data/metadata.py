@@ -30,7 +30,7 @@ from robolearn.data.container import Container
 from robolearn.errors import UserError
 
 CHECKSUM = "sha256"  # attribute in which a writer notes that of an array's decoded content
-CHUNK_GUIDE = "datasets/README.md, section Chunks that are too large"
+CHUNK_GUIDE = "docs/format.md, section Chunks that are too large"
 MAX_DOCUMENT = 16 << 20  # bytes of a document, attributes included
 # Bytes decoded, of a chunk or of the chunks that lie side by side. They are held twice; with all else that is < 1 GB.
 # 100 images of 1280 x 720, which is what a chunk of ours once was, take 264 MiB.

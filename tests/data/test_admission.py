@@ -508,7 +508,7 @@ def test_chunks_of_a_hundred_images_are_read_up_to_720p(tmp_path):
     assert DemoStore.open(path).shapes["state"] == (72, 128, 3)
     grid["configuration"]["chunk_shape"][0] = 225 * 100  # of 1920 x 1080
     edit(path, "data/state", chunk_grid=grid)
-    with pytest.raises(ValueError, match=r"claims 622080000 bytes per chunk .* write it again .* datasets/README\.md"):
+    with pytest.raises(ValueError, match=r"claims 622080000 bytes per chunk .* write it again .* docs/format\.md"):
         DemoStore.open(path)
     document(path, "data/state").write_text(whole)
     guide = (Path(__file__).parents[2] / "datasets" / "README.md").read_text()

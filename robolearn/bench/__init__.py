@@ -1,0 +1,1 @@
+"""The comparison of families: quality, coverage and speed at equal data and equal compute."""

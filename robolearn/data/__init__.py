@@ -1,0 +1,1 @@
+"""Demonstrations: the zarr store, windows, normalizer, recording, import and inspection."""

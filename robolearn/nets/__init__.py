@@ -1,0 +1,1 @@
+"""Backbones, the observation encoder, the cameras' networks and weights in files."""

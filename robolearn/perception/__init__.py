@@ -1,0 +1,1 @@
+"""Numbers read from images by an ensemble, and its doubt."""

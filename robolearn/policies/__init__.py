@@ -1,0 +1,1 @@
+"""One file per family, and the one policy that they all make."""

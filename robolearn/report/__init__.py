@@ -1,0 +1,1 @@
+"""The HTML page of an evaluation, its plots and the terminal table."""

@@ -1,0 +1,1 @@
+"""The controller, environments by id, the engine, metrics, replay and video."""

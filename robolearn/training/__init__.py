@@ -1,0 +1,1 @@
+"""The loop, the run's directory, the moving average, ensembles and loggers."""

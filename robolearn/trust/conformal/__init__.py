@@ -1,0 +1,1 @@
+"""Thresholds, bands and tubes with a conformal promise: mathematics on arrays."""
