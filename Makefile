@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+INSTALLED_DOCS := .venv/installed-docs
 RUN := runs/avoid
 
 # Each core takes half of what another has left, in order: files stay together, and so do their trainings.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: run test test-all mutants check format bench clean
+.PHONY: run test test-all mutants check format bench docs clean
 
 # A collection that was stopped goes on; one that is complete takes a few seconds.
 run: $(INSTALLED)
@@ -37,10 +38,19 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.rollout
 
+# What the site needs is installed once; building it asks nothing of the network.
+docs: $(INSTALLED_DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open site/index.html, or show it with: $(BIN)/python -m http.server --directory site"
+
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]" --constraint constraints.txt
+	touch $@
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable ".[dev,pusht,robotics]" --constraint constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build site *.egg-info .pytest_cache .ruff_cache .hypothesis

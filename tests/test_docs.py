@@ -1,5 +1,6 @@
 """The documentation's Python runs, its commands are understood, and its intervals are those of the result files."""
 
+import importlib
 import json
 import math
 import re
@@ -16,6 +17,14 @@ from robolearn.policies.registry import FAMILIES
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "datasets" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\w+)\.py\n")  # first line of a block that the reader saves
+DEMOS = """
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.writer import DemoWriter
+from robolearn.types import Episode
+state = np.cumsum(np.full((21, 4), 0.01, np.float32), axis=0)
+attrs = StoreAttrs(env_id="envs:robolearn/Avoid-v0", control_dt=0.05, obs_keys=("state",))
+"""
 
 # Page -> what its Python takes for granted.
 GIVEN = {
@@ -36,12 +45,10 @@ rng, folder = np.random.default_rng(0), Path("ensemble")
 images, values = rng.integers(0, 256, (6, 2, 96, 96, 3), dtype=np.uint8), rng.standard_normal((6, 3))
 frames = images[0]
 """,
-    "docs/python.md": """
-from robolearn.data.attrs import StoreAttrs
-from robolearn.data.writer import DemoWriter
-from robolearn.types import Episode
-state = np.cumsum(np.full((21, 4), 0.01, np.float32), axis=0)
-attrs = StoreAttrs(env_id="envs:robolearn/Avoid-v0", control_dt=0.05, obs_keys=("state",))
+    "README.md": DEMOS + """
+DemoWriter.create(Path("datasets/avoid.zarr"), attrs=attrs).extend([Episode({"state": state}, state[:, :2])] * 3)
+""",
+    "docs/python.md": DEMOS + """
 DemoWriter.create(Path("demos.zarr"), attrs=attrs).extend([Episode({"state": state}, state[:, :2])] * 3)
 """,
     "docs/safety.md": """
@@ -57,7 +64,10 @@ SHORTER = {
     "PlannerConfig()": "PlannerConfig(horizon=2)",
     ", FitConfig()": ", FitConfig(steps=2, batch_size=4)",
     "num_envs=32": "num_envs=2",
+    "range(300)": "range(6)",
+    "mode_entropy:.3f": "mode_entropy",  # none without a success
     "steps=2_000": "steps=2, wandb=False, device='cpu', batch_size=8",
+    "EvalConfig(episodes=200, env": "EvalConfig(episodes=2, device='cpu', env",
     "EvalConfig(episodes=200)": "EvalConfig(episodes=2, videos=0, env=rl.EnvConfig(max_episode_steps=3), device='cpu')",
 }
 
@@ -70,17 +80,47 @@ def with_python() -> list[Path]:
     return [page for page in PAGES if FENCED.search(page.read_text())]
 
 
+@pytest.fixture
+def registries_of_before(scores_of_before):
+    """What a page registers is gone after it, and so are the modules that it saved."""
+    from gymnasium.envs.registration import registry
+
+    from robolearn.policies.registry import BACKBONES, FAMILIES
+
+    kept: list[tuple[dict, dict]] = [(r, dict(r)) for r in (BACKBONES, FAMILIES)]
+    yield
+    for now, before in kept:
+        now.clear()
+        now.update(before)
+    saved = saved_files()
+    for name in [n for n, spec in registry.items() if getattr(spec.entry_point, "__module__", None) in saved]:
+        del registry[name]
+    for name in saved:
+        sys.modules.pop(name, None)
+
+
+def saved_files() -> dict[str, str]:
+    """Name of a module -> the block that a page tells the reader to save under that name."""
+    blocks = [block for page in PAGES for block in FENCED.findall(page.read_text())]
+    return {name[1]: block for block in blocks if (name := FILE.match(block))}
+
+
 @pytest.mark.parametrize("page", with_python(), ids=name_of)
-def test_python_runs(page, tmp_path, monkeypatch, scores_of_before):
+def test_python_runs(page, tmp_path, monkeypatch, registries_of_before):
     """All blocks of a page, one after the other."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "datasets").mkdir()
     names: dict = {}
     exec(f"from pathlib import Path\n\nimport numpy as np\n{GIVEN.get(name_of(page), '')}", names)
     for block in FENCED.findall(page.read_text()):
         for long, short in SHORTER.items():
             block = block.replace(long, short)
-        exec(compile(block, name_of(page), "exec"), names)
+        if saved := FILE.match(block):
+            Path(f"{saved[1]}.py").write_text(block)
+            importlib.import_module(saved[1])
+        else:
+            exec(compile(block, name_of(page), "exec"), names)
     for name in ("env", "envs"):
         if name in names:
             names[name].close()
@@ -172,8 +212,11 @@ def only_parse(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("command", all_commands())
-def test_commands_are_understood(command, only_parse, monkeypatch):
+def test_commands_are_understood(command, only_parse, monkeypatch, tmp_path, registries_of_before):
     words = shlex.split(command)
+    for name, block in saved_files().items():
+        (tmp_path / f"{name}.py").write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
     if words[0] == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
         assert set(words[1:]) <= set(targets)

@@ -1,4 +1,4 @@
-"""Every command of the README runs, made short; a command that is new there has to be listed here."""
+"""Every command of the README and of the first guides runs, made short; one that is new has to be listed here."""
 
 import re
 import shlex
@@ -9,40 +9,47 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+AVOID = "--env.id envs:robolearn/Avoid-v0"
 SHORT_TRAINING = "--no-wandb --steps 20 --batch-size 16 --checkpoint-every 10"
 # Enough for some episodes to succeed, of which calibration needs one.
 SHORT_ENSEMBLE = "--no-wandb --num-members 2 --steps 400 --batch-size 64 --lr 3e-3 --warmup-steps 50 --ema-decay 0.98"
 
-# Command of the README -> what makes it short here; None where it is tried in another way below.
-COMMANDS: dict[str, str | None] = {
-    "make run": None,
-    "make test": None,
-    "python3 -m venv .venv": None,
-    'python -m pip install -e ".[dev,pusht,robotics]" -c constraints.txt': None,
-    "python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 2000 --out datasets/avoid.zarr": "--episodes 20",
-    "python train.py --out runs/avoid": SHORT_TRAINING,
-    "python eval.py runs/avoid": "--episodes 2 --videos 1",
-    "python -m pytest": None,
-    "python train.py cvae --num-members 5 --out runs/five": SHORT_ENSEMBLE,
-    "python -m robolearn calibrate runs/five": "--episodes 60 --alpha 0.5",
-    "python eval.py runs/five --gate": "--episodes 2 --videos 0",
-    "python -m robolearn calibrate runs/five --safety-set --candidates 32 --rounds 5 --env.kwargs moved 0.06": (
-        "--episodes 30 --candidates 4 --rounds 1"
-    ),
-    "python eval.py runs/five --safety-set --candidates 32 --env.kwargs moved 0.06": (
-        "--episodes 2 --videos 0 --candidates 4"
-    ),
-    "python -m robolearn inspect my.zarr": "",
-    "python train.py diffusion unet --dataset.path my.zarr --env.id my_package:my/Task-v0 --steps 50000": (
-        f"--env.id envs:robolearn/Avoid-v0 --out runs/NAME {SHORT_TRAINING}"
-    ),
-    "python train.py --resume runs/NAME": "--steps 30",
-    "python eval.py runs/NAME --sampler ddim --steps 10": "--episodes 2 --videos 0",
+# Page -> its commands -> what makes each short here; None where it is tried in another way below.
+COMMANDS: dict[str, dict[str, str | None]] = {
+    "docs/install.md": {
+        "python3 -m venv .venv": None,
+        'python -m pip install -e ".[dev,pusht,robotics]" -c constraints.txt': None,
+        "python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 2000 --out datasets/avoid.zarr": "--episodes 20",
+        "python train.py --out runs/avoid": SHORT_TRAINING,
+        "python eval.py runs/avoid": "--episodes 2 --videos 1",
+        "python -m pytest": None,
+    },
+    "README.md": {
+        "make run": None,
+        "make test": None,
+        "python -m robolearn inspect my.zarr": "",
+        "python train.py diffusion unet --dataset.path my.zarr --out runs/mine --steps 50000": SHORT_TRAINING,
+        "python train.py --resume runs/mine": "--steps 30",
+        "python eval.py runs/mine --env.id my_package:my/Task-v0": f"{AVOID} --episodes 2 --videos 0",
+        "python -m robolearn calibrate runs/mine --env.id my_package:my/Task-v0": None,  # so little never succeeds
+        "python eval.py runs/mine --env.id my_package:my/Task-v0 --gate": None,
+    },
+    "docs/safety.md": {
+        "python train.py cvae --num-members 5 --out runs/five": SHORT_ENSEMBLE,
+        "python -m robolearn calibrate runs/five": "--episodes 60 --alpha 0.5",
+        "python eval.py runs/five --gate": "--episodes 2 --videos 0",
+        "python -m robolearn calibrate runs/five --safety-set --candidates 32 --rounds 5 --env.kwargs moved 0.06": (
+            "--episodes 30 --candidates 4 --rounds 1"
+        ),
+        "python eval.py runs/five --safety-set --candidates 32 --env.kwargs moved 0.06": (
+            "--episodes 2 --videos 0 --candidates 4"
+        ),
+    },
 }
 
 
-def readme_commands() -> list[str]:
-    blocks = re.findall(r"^    (\S.*)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+def commands_of(page: str) -> list[str]:
+    blocks = re.findall(r"^    (\S.*)$", (ROOT / page).read_text(), flags=re.MULTILINE)
     lines = [re.sub(r"\s+#.*", "", line).replace(".venv/bin/", "") for line in blocks]
     return [line for line in lines if line.split()[0] in ("make", "python", "python3")]
 
@@ -52,23 +59,25 @@ def make_lines(target: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_readme_shows_the_commands_known_here():
-    assert readme_commands() == list(COMMANDS)
+@pytest.mark.parametrize("page", COMMANDS)
+def test_pages_show_the_commands_known_here(page):
+    assert commands_of(page) == list(COMMANDS[page])
 
 
-def test_make_does_what_the_readme_shows_by_hand():
-    for target, lines in (("run", slice(2, 7)), ("test", slice(7, 8))):
+def test_make_does_what_is_shown_by_hand():
+    by_hand = list(COMMANDS["docs/install.md"])
+    for target, commands in (("run", by_hand[:-1]), ("test", by_hand[-1:])):
         made = make_lines(target).replace("--quiet --editable", "-e").replace("--constraint", "-c")
-        for command in list(COMMANDS)[lines]:
+        for command in commands:
             assert command in made.replace(".venv/bin/", ""), f"make {target} lacks: {command}"
 
 
 @pytest.mark.slow
-def test_the_readme_commands_run(tmp_path):
+def test_the_commands_run(tmp_path):
     """The whole tour, in an empty folder with the commands linked into it."""
     for name in ("train.py", "eval.py"):
         (tmp_path / name).symlink_to(ROOT / name)
-    for command, short in COMMANDS.items():
+    for command, short in (item for page in COMMANDS.values() for item in page.items()):
         if short is None:
             continue
         arguments = [*shlex.split(command)[1:], *shlex.split(short)]
