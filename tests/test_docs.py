@@ -45,10 +45,12 @@ rng, folder = np.random.default_rng(0), Path("ensemble")
 images, values = rng.integers(0, 256, (6, 2, 96, 96, 3), dtype=np.uint8), rng.standard_normal((6, 3))
 frames = images[0]
 """,
-    "README.md": DEMOS + """
+    "README.md": DEMOS
+    + """
 DemoWriter.create(Path("datasets/avoid.zarr"), attrs=attrs).extend([Episode({"state": state}, state[:, :2])] * 3)
 """,
-    "docs/python.md": DEMOS + """
+    "docs/python.md": DEMOS
+    + """
 DemoWriter.create(Path("demos.zarr"), attrs=attrs).extend([Episode({"state": state}, state[:, :2])] * 3)
 """,
     "docs/safety.md": """

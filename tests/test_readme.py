@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+FEW = "--episodes 20"
 AVOID = "--env.id envs:robolearn/Avoid-v0"
 SHORT_TRAINING = "--no-wandb --steps 20 --batch-size 16 --checkpoint-every 10"
 # Enough for some episodes to succeed, of which calibration needs one.
@@ -19,7 +20,7 @@ COMMANDS: dict[str, dict[str, str | None]] = {
     "docs/install.md": {
         "python3 -m venv .venv": None,
         'python -m pip install -e ".[dev,pusht,robotics]" -c constraints.txt': None,
-        "python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 2000 --out datasets/avoid.zarr": "--episodes 20",
+        "python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 2000 --out datasets/avoid.zarr": FEW,
         "python train.py --out runs/avoid": SHORT_TRAINING,
         "python eval.py runs/avoid": "--episodes 2 --videos 1",
         "python -m pytest": None,

@@ -1,4 +1,4 @@
-"""How the prose of the documentation is written: wrapped, in American spelling, and every public name in the reference."""
+"""How the documentation is written: wrapped, in American spelling, with every public name in the reference."""
 
 import re
 from pathlib import Path

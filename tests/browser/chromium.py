@@ -11,7 +11,9 @@ from pathlib import Path
 
 from websockets.sync.client import ClientConnection, connect
 
-PROGRAM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+PROGRAM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio", "--no-first-run"),
     *("--remote-debugging-port=0", "--autoplay-policy=no-user-gesture-required"),

@@ -53,7 +53,9 @@ def test_videos_play(page, browser):
 
 def test_a_page_that_is_too_wide_is_noticed(tmp_path, browser):
     """And so is an image that is not there: the checks above can fail."""
-    (tmp_path / "wide.html").write_text("<div style='width: 500px'>wide</div><img src='nowhere.png'><script>x()</script>")
+    (tmp_path / "wide.html").write_text(
+        "<div style='width: 500px'>wide</div><img src='nowhere.png'><script>x()</script>"
+    )
     browser.visit((tmp_path / "wide.html").as_uri(), 420)
     assert len(browser.evaluate(TOO_WIDE)) == 1
     assert len(browser.evaluate(BROKEN_IMAGES)) == 1

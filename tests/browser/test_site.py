@@ -32,7 +32,12 @@ def site(tmp_path_factory):
         pytest.skip('the extra docs is not installed: pip install -e ".[docs]" -c constraints.txt')
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
-    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    env = {
+        **os.environ,
+        "NO_MKDOCS_2_WARNING": "1",
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+    }
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
@@ -80,7 +85,9 @@ def seen(site, address, browser) -> dict[str, Seen]:
 
 
 def test_every_page_of_the_documentation_is_on_the_site(site, seen):
-    written = {path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    written = {
+        path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")
+    }
     assert written <= set(seen)
     assert len(written) > 30
 
@@ -110,9 +117,9 @@ def test_every_link_leads_somewhere(site, address, seen):
         for link in page.links:
             url, anchor = urldefrag(link)
             target = unquote(url.removeprefix(address).lstrip("/")) or "index.html"
-            if url.startswith(address) and not (site / target).is_file():
-                lost.append((name, link))
-            elif url.startswith(address) and anchor and unquote(anchor) not in seen[target].anchors:
+            if (url.startswith(address) and not (site / target).is_file()) or (
+                url.startswith(address) and anchor and unquote(anchor) not in seen[target].anchors
+            ):
                 lost.append((name, link))
     assert lost == []
 
