@@ -87,9 +87,10 @@ def registries_of_before(scores_of_before):
     """What a page registers is gone after it, and so are the modules that it saved."""
     from gymnasium.envs.registration import registry
 
-    from robolearn.policies.registry import BACKBONES, FAMILIES
+    from robolearn.data.formats import FORMATS
+    from robolearn.policies.registry import BACKBONES
 
-    kept: list[tuple[dict, dict]] = [(r, dict(r)) for r in (BACKBONES, FAMILIES)]
+    kept: list[tuple[dict, dict]] = [(r, dict(r)) for r in (BACKBONES, FAMILIES, FORMATS)]
     yield
     for now, before in kept:
         now.clear()
@@ -179,7 +180,7 @@ class Parsed(BaseException):
 
 
 @pytest.fixture
-def only_parse(monkeypatch, tmp_path):
+def only_parse(monkeypatch):
     """No command does anything once its arguments are parsed and its configuration is made."""
     import argparse
 
@@ -204,13 +205,6 @@ def only_parse(monkeypatch, tmp_path):
         "robolearn.commands.bench.Options.comparison",
     ):
         monkeypatch.setattr(work, stop)
-    plugin = "import robolearn\nfrom robolearn.policies.flow import FlowConfig\n"
-    plugin += 'class Mine(FlowConfig):\n    """Mine."""\nrobolearn.FAMILIES[\'mine\'] = Mine\n'
-    (tmp_path / "my_module.py").write_text(plugin)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield
-    FAMILIES.pop("mine", None)
-    sys.modules.pop("my_module", None)
 
 
 @pytest.mark.parametrize("command", all_commands())
