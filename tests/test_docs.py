@@ -3,9 +3,11 @@
 import importlib
 import json
 import math
+import os
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -127,6 +129,36 @@ def test_python_runs(page, tmp_path, monkeypatch, registries_of_before):
     for name in ("env", "envs"):
         if name in names:
             names[name].close()
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_with_its_commands(tmp_path, monkeypatch, registries_of_before):
+    """From top to bottom as a reader would, with half of the training and fewer episodes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    shorter = {"2_000": "1_000", "2000": "1000", "episodes=200": "episodes=20"}
+    added = {"calibrate": " --episodes 60 --alpha 0.5", "eval.py": " --episodes 5"}
+    text, names = (ROOT / "docs" / "tutorial.md").read_text(), {}
+    ran = []
+    for block, command in re.findall(
+        r"^```python\n(.*?)^```|^ {4}(python [^\n]*)", text, flags=re.MULTILINE | re.DOTALL
+    ):
+        for long, short in shorter.items():
+            block, command = block.replace(long, short), command.replace(long, short)
+        if saved := FILE.match(block):
+            Path(f"{saved[1]}.py").write_text(block)
+        elif block:
+            exec(compile(block, "tutorial", "exec"), names)
+        else:
+            command += "".join(more for word, more in added.items() if word in command)
+            words = [str(ROOT / word) if word.endswith(".py") else word for word in shlex.split(command)[1:]]
+            done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+            ran.append(command)
+    assert len(ran) == 5
+    assert (tmp_path / "runs" / "reach" / "eval" / "report.html").is_file()
+    assert names["info"]["success"] or names["info"]["score"] > 0
 
 
 def test_python_stands_in_fences():
