@@ -511,7 +511,7 @@ def test_chunks_of_a_hundred_images_are_read_up_to_720p(tmp_path):
     with pytest.raises(ValueError, match=r"claims 622080000 bytes per chunk .* write it again .* docs/format\.md"):
         DemoStore.open(path)
     document(path, "data/state").write_text(whole)
-    guide = (Path(__file__).parents[2] / "datasets" / "README.md").read_text()
+    guide = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
     code = guide.split("## Chunks that are too large")[1].split("```python\n")[1].split("```")[0]
     code = code.replace("datasets/mine.zarr/data/state", str(path / "data" / "state"))
     exec(code.replace("datasets/state.new", str(tmp_path / "new")), {})
