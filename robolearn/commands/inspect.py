@@ -21,7 +21,7 @@ class Options:
     """Options of an inspection."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
-    """A .zarr directory or a .zip of one, in the layout of datasets/README.md."""
+    """A .zarr directory or a .zip of one, in the layout of docs/format.md."""
 
 
 def main(arguments: Sequence[str], prog: str) -> None:
