@@ -137,3 +137,25 @@ def test_importing_the_package_is_cheap():
     code = "import robolearn, sys; print([m for m in ('torch', 'numpy', 'zarr', 'wandb') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert out.stdout.strip() == "[]", out.stderr
+
+
+LONGEST = 40  # lines of a function, from `def` to its end, docstring included
+STILL_LONG = {"robolearn/cli.py"}
+
+
+def long_functions(source):
+    """Names of the functions that are longer."""
+    functions = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [f.name for f in functions if f.end_lineno - f.lineno >= LONGEST]
+
+
+def test_no_function_is_too_long_to_see_at_once():
+    studies = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.glob("benchmarks/**/*.py")}
+    long = {path: names for path, source in (sources() | studies).items() if (names := long_functions(source))}
+    assert long.keys() <= STILL_LONG, long
+
+
+def test_a_function_that_is_too_long_is_noticed():
+    body = "    x = 1\n" * (LONGEST - 1)
+    assert long_functions(f"@decorated\ndef f():\n{body}") == []
+    assert long_functions(f"class A:\n  async def f(self):\n{body}\n    x = 1") == ["f"]

@@ -129,6 +129,10 @@ def detection(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
         f"{', '.join(f'{number} replannings in {task}' for task, number in horizons.items())}."
     )
     yield from _by_shift(found, tasks)
+    yield from _alarms_in_successes(found, tasks)
+
+
+def _alarms_in_successes(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     yield from prose("Alarms in episodes that succeed in spite of the shift (promised without shift: at most 0.1).")
     rows = []
     for task in tasks:

@@ -76,19 +76,25 @@ def judge(
     draws = Draws.of(*per_state(ours, "success").shape)
     has_entropy = modes is not None and np.shape(ours[0]["evaluation"]["mode"])[1] > 1
     quality = "success" if has_entropy else "score"
-    found: dict[str, Resampled | None] = {"success": draws.mean(per_state(ours, quality) - per_state(theirs, quality))}
-    if modes is not None and has_entropy:
-        found["entropy"] = ratio(entropies(ours, len(modes)), entropies(theirs, len(modes)), draws)
-    if forward:
-        found["latency"] = median_ratio(_latencies(ours), _latencies(forward), draws)
-    known = {name: (one, TARGETS[name]) for name, one in found.items() if one is not None}
-    outcomes: dict[str, Outcome] = {name: one.estimate.outcome(*target) for name, (one, target) in known.items()}
+    compared: dict[str, Resampled | None] = {
+        "success": draws.mean(per_state(ours, quality) - per_state(theirs, quality))
+    }
     divergence = None
     if modes is not None:
+        if has_entropy:
+            compared["entropy"] = ratio(entropies(ours, len(modes)), entropies(theirs, len(modes)), draws)
         divergence = mode_divergence_difference(np.array(modes), episodes(ours), episodes(theirs), draws)
+    if forward:
+        compared["latency"] = median_ratio(_latencies(ours), _latencies(forward), draws)
+    return _verdict(row, {name: value for name, value in compared.items() if value is not None}, divergence)
+
+
+def _verdict(row: str, compared: dict[str, Resampled], divergence: Estimate | None) -> Verdict:
+    """What a row's values, by target, and its divergence show."""
+    estimates = {name: value.estimate for name, value in compared.items()}
+    outcomes: dict[str, Outcome] = {name: value.outcome(*TARGETS[name]) for name, value in estimates.items()}
     if divergence is not None:
         outcomes["KL"] = divergence.outcome(most=0.0)
-    estimates = {name: one.estimate for name, (one, _) in known.items()}
     return Verdict(
         row,
         estimates["success"],
@@ -96,7 +102,7 @@ def judge(
         divergence,
         estimates.get("latency"),
         outcomes,
-        float(np.all([one.within(*target) for one, target in known.values()], axis=0).mean()),
+        float(np.all([value.within(*TARGETS[name]) for name, value in compared.items()], axis=0).mean()),
         _overall(outcomes),
     )
 
@@ -104,7 +110,7 @@ def judge(
 def _overall(outcomes: dict[str, Outcome]) -> Outcome:
     if "missed" in outcomes.values():
         return "missed"
-    return "shown" if all(found == "shown" for name, found in outcomes.items() if name != "KL") else "not shown"
+    return "shown" if all(outcome == "shown" for name, outcome in outcomes.items() if name != "KL") else "not shown"
 
 
 def _latencies(measured: Sequence[Measured]) -> Float[Array, " s"]:

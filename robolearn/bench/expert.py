@@ -19,7 +19,7 @@ from robolearn.config import write_json
 from robolearn.data.demos import Demos
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.known import check_known
-from robolearn.rollout.making import make_envs
+from robolearn.rollout.making import opened_envs
 from robolearn.types import Array
 
 FILE = "expert.json"
@@ -67,8 +67,7 @@ def _episodes(env: EnvConfig, starts: Array, num_repeats: int) -> list[dict[str,
     """Success and mode of every round, [c][n]: it starts like a policy's episodes and decides anew in each."""
     shape = ROUNDS, len(starts), num_repeats
     starts = np.broadcast_to(starts[:, None], shape).ravel()
-    envs = make_envs(env, len(starts), (), num_frames=0)  # an expert needs no images
-    try:
+    with opened_envs(env, len(starts), (), num_frames=0) as envs:  # an expert needs no images
         if not envs.facts.has_expert:
             return []
         driver: Any = envs.demonstrator()
@@ -80,5 +79,3 @@ def _episodes(env: EnvConfig, starts: Array, num_repeats: int) -> list[dict[str,
             ended = terminated | truncated
         success, mode = (info[name].astype(int).reshape(shape).tolist() for name in ("success", "mode"))
         return [{"success": s, "mode": m} for s, m in zip(success, mode, strict=True)]
-    finally:
-        envs.close()

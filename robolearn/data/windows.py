@@ -41,12 +41,21 @@ MAX_RESIDENT_BYTES = 8 << 30
 class Windows:
     """All windows of some episodes, numbered 0 .. len - 1 in the order of the steps; never across episodes.
 
-    Attributes:
-        episodes: Indices of the episodes that are in [e].
-        obs_horizon: Past observations, now included.
-        action_horizon: Length of the chunk; index 0 is the action to execute now.
-        device: Where batches are made.
-        padding: Whether steps behind the end of an episode count.
+    Args:
+        obs: Key -> [time, ...], all episodes one after the other.
+        actions: [time, a].
+        episode_ends: Cumulative, exclusive ends [e].
+        obs_horizon: Past observations, now included; at least 1.
+        action_horizon: Length of the chunk, at least 1; index 0 is the action to execute now.
+        episodes: Indices of the episodes to use; all when None.
+        device: Where batches are made, and where the tensors live if resident.
+        resident: False leaves the observations in the CPU's memory (a memory map) and moves only batches.
+        padding: Steps behind the end of an episode: masked, they do not count; held, they count as repetitions
+            of the last action.
+
+    Raises:
+        UserError: A horizon below 1, no episodes or one that does not exist, an episode without steps,
+            or lengths that disagree with `episode_ends`.
     """
 
     def __init__(
@@ -61,24 +70,6 @@ class Windows:
         resident: bool = True,
         padding: Padding = "masked",
     ) -> None:
-        """Lay the windows of the chosen episodes out on the device.
-
-        Args:
-            obs: Key -> [time, ...], all episodes one after the other.
-            actions: [time, a].
-            episode_ends: Cumulative, exclusive ends [e].
-            obs_horizon: At least 1.
-            action_horizon: At least 1.
-            episodes: Indices of the episodes to use; all when None.
-            device: Where batches are made, and where the tensors live if resident.
-            resident: False leaves the observations in the CPU's memory (a memory map) and moves only batches.
-            padding: Steps behind the end of an episode: masked, they do not count; held, they count as repetitions
-                of the last action.
-
-        Raises:
-            UserError: A horizon below 1, no episodes or one that does not exist, an episode without steps,
-                or lengths that disagree with `episode_ends`.
-        """
         ends = np.asarray(episode_ends)
         self.episodes = np.arange(len(ends)) if episodes is None else np.asarray(episodes, dtype=np.int64)
         self.obs_horizon, self.action_horizon = obs_horizon, action_horizon
@@ -88,31 +79,24 @@ class Windows:
 
         starts = np.concatenate([[0], ends[:-1]])[self.episodes]
         lengths = ends[self.episodes] - starts
-        rank = np.repeat(np.arange(len(lengths)), lengths)  # of the episode of each window
-        step = np.arange(len(rank)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        rank, step = _steps(lengths)
         self._rows = torch.from_numpy(starts[rank] + step)  # of each window in the recording
         home = self.device if resident else torch.device("cpu")
         self._by_row = {k: rows.to(home) for k, rows in obs.items() if not resident or is_image(tuple(rows.shape[1:]))}
         self._recording = {**obs, **self._by_row, "action": actions}
         self._episode_ends, self._resident = ends, resident
 
-        past = np.arange(1 - obs_horizon, 1)
-        future = np.arange(action_horizon)
-        window = np.arange(len(rank))
-        recorded = future < (lengths[rank] - step)[:, None]
-        mask = np.ones_like(recorded) if padding == "held" else recorded
-        self._mask = torch.from_numpy(mask).to(self.device)
-        self._action_start = torch.from_numpy(window + rank * (action_horizon - 1)).to(self.device)
+        self._mask = torch.from_numpy(_mask(lengths[rank] - step, action_horizon, padding)).to(self.device)
+        self._action_start = self._runs(rank, action_horizon)
         padded = torch.from_numpy(_padded_rows(starts, lengths, 0, action_horizon - 1))
         self._actions = _strided(actions[padded].to(self.device), action_horizon)
 
-        self._obs: dict[str, Tensor] = {}
-        self._obs_start = torch.from_numpy(window + rank * (obs_horizon - 1)).to(self.device)
+        self._obs_start = self._runs(rank, obs_horizon)
         padded = torch.from_numpy(_padded_rows(starts, lengths, obs_horizon - 1, 0))
-        for key, rows in obs.items():
-            if key not in self._by_row:
-                self._obs[key] = _strided(rows[padded].to(self.device), obs_horizon)
+        whole = {key: rows for key, rows in obs.items() if key not in self._by_row}
+        self._obs = {key: _strided(rows[padded].to(self.device), obs_horizon) for key, rows in whole.items()}
         if self._by_row:
+            past = np.arange(1 - obs_horizon, 1)
             self._obs_rows = torch.from_numpy(starts[rank][:, None] + np.maximum(step[:, None] + past, 0)).to(home)
 
     @classmethod
@@ -204,6 +188,10 @@ class Windows:
             if not is_image(tuple(rows.shape[1:]))
         }
 
+    def _runs(self, rank: np.ndarray, horizon: int) -> Tensor:
+        """Where the run of each window begins in rows that are padded for a horizon."""
+        return torch.from_numpy(np.arange(len(rank)) + rank * (horizon - 1)).to(self.device)
+
     def _validate(self, arrays: Mapping[str, Tensor], ends: np.ndarray) -> None:
         if self.obs_horizon < 1 or self.action_horizon < 1:
             raise UserError(f"horizons must be at least 1, got obs {self.obs_horizon}, action {self.action_horizon}")
@@ -218,6 +206,18 @@ class Windows:
         for key, rows in arrays.items():
             if len(rows) != ends[-1]:
                 raise UserError(f"data/{key} has {len(rows)} rows but the last episode ends at {ends[-1]}")
+
+
+def _steps(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rank of the episode of each step among the chosen ones, and the step's number in it."""
+    rank = np.repeat(np.arange(len(lengths)), lengths)
+    return rank, np.arange(len(rank)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+def _mask(left: np.ndarray, horizon: int, padding: Padding) -> np.ndarray:
+    """Which actions of each window count [window, horizon], where `left` steps [window] are left of its episode."""
+    recorded = np.arange(horizon) < left[:, None]
+    return np.ones_like(recorded) if padding == "held" else recorded
 
 
 def _padded_rows(starts: np.ndarray, lengths: np.ndarray, front: int, back: int) -> np.ndarray:

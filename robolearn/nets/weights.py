@@ -31,6 +31,7 @@ KINDS = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+Kinds = dict[str, tuple[tuple[int, ...], str | None]]  # tensor -> shape and type
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -92,17 +93,9 @@ def build_with_weights(
     kinds = read_kinds(path, f"damaged or {foreign}")
     for name, shape in (needs or {}).items():
         if name not in kinds or kinds[name][0] != shape:
-            found = kinds[name][0] if name in kinds else "not there"
-            raise UserError(f"{path}: damaged or {foreign} ({name} is {found}, expected {shape})")
-    plan = _plan(build, len(kinds), path, foreign)
-    expected = {name: (tuple(value.shape), KINDS.get(value.dtype)) for name, value in plan.state_dict().items()}
-    for name in sorted({*expected, *kinds}):
-        if expected.get(name) != kinds.get(name):
-            raise UserError(
-                f"{path}: damaged or {foreign} ({name} is {_describe(kinds, name)}, not {_describe(expected, name)})"
-            )
-    if sum(buffer.numel() for buffer in plan.buffers()) > MAX_CONSTANTS + sum(math.prod(k[0]) for k in kinds.values()):
-        raise UserError(f"{path}: damaged or {foreign} (its constants take more than {MAX_CONSTANTS} numbers)")
+            there = kinds[name][0] if name in kinds else "not there"
+            raise UserError(f"{path}: damaged or {foreign} ({name} is {there}, expected {shape})")
+    _check_plan(_plan(build, len(kinds), path, foreign), kinds, f"{path}: damaged or {foreign}")
     module = build()
     module.load_state_dict(load_tensors(path))
     for name, part in module.named_modules():
@@ -111,7 +104,17 @@ def build_with_weights(
     return module
 
 
-def read_kinds(path: Path, what: str = "damaged") -> dict[str, tuple[tuple[int, ...], str | None]]:
+def _check_plan(plan: nn.Module, kinds: Kinds, what: str) -> None:
+    """Raise a UserError unless a module without memory has the tensors of a file, and few constants beside them."""
+    expected = {name: (tuple(value.shape), KINDS.get(value.dtype)) for name, value in plan.state_dict().items()}
+    for name in sorted({*expected, *kinds}):
+        if expected.get(name) != kinds.get(name):
+            raise UserError(f"{what} ({name} is {_describe(kinds, name)}, not {_describe(expected, name)})")
+    if sum(buffer.numel() for buffer in plan.buffers()) > MAX_CONSTANTS + sum(math.prod(k[0]) for k in kinds.values()):
+        raise UserError(f"{what} (its constants take more than {MAX_CONSTANTS} numbers)")
+
+
+def read_kinds(path: Path, what: str = "damaged") -> Kinds:
     """Shape and type of every tensor in a file, from its head alone.
 
     Args:
@@ -156,5 +159,5 @@ def _plan(build: Callable[[], M], num_tensors: int, path: Path, foreign: str) ->
             hook.remove()
 
 
-def _describe(kinds: Mapping[str, tuple[tuple[int, ...], str | None]], name: str) -> str:
+def _describe(kinds: Kinds, name: str) -> str:
     return f"{kinds[name][1]} {list(kinds[name][0])}" if name in kinds else "missing"

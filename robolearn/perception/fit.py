@@ -61,12 +61,7 @@ def fit_ensemble(
     Raises:
         UserError: Without episodes, or where images, values and configuration do not fit together.
     """
-    found = (images.shape[2:], values.shape[1:], len(values))
-    if found != (cfg.image_shape, (cfg.num_values,), len(images)) or images.shape[:2].count(0):
-        raise UserError(
-            f"ensemble: images {images.shape} and values {values.shape} do not fit "
-            f"image_shape {cfg.image_shape} and num_values {cfg.num_values}"
-        )
+    _check_examples(cfg, images.shape, values.shape)
     normalizer = Normalizer.fit({"value": values})
     targets = normalizer.normalize("value", torch.as_tensor(values, dtype=torch.float32))
     with torch.random.fork_rng(devices=[]):
@@ -77,6 +72,15 @@ def fit_ensemble(
         rng = np.random.default_rng(stream)
         on_member(i, fit_member(member, images, targets, cfg.vision.jitter, fit, rng))
     return ensemble.eval()
+
+
+def _check_examples(cfg: EnsembleConfig, images: tuple[int, ...], values: tuple[int, ...]) -> None:
+    """Raise a UserError unless images and values of these shapes are examples for an ensemble."""
+    if (images[2:], values) != (cfg.image_shape, (images[0], cfg.num_values)) or 0 in images[:2]:
+        raise UserError(
+            f"ensemble: images {images} and values {values} do not fit "
+            f"image_shape {cfg.image_shape} and num_values {cfg.num_values}"
+        )
 
 
 def fit_member(

@@ -25,37 +25,44 @@ def format_table(
     table.add_column("95 % interval")
     table.add_column("", style="dim")
 
-    def row(name: str, estimate: Estimate, spec: str, note: str = "") -> None:
-        table.add_row(name, f"{estimate.value:{spec}}", interval_text(estimate, spec), Text(printable(note)))
-
-    def add_promise(promise: Promise, note: str) -> None:
-        if gate is not None and gate.covered:
-            table.add_row("  promised", f"{promise.alpha:g}", f"[{promise.low:.3f}, {promise.high:.3f}]", note)
-        else:
-            table.add_row("  promised", "", "", "nothing: not covered")
-
-    row("success", summary.success, ".3f")
-    row("max score", summary.max_score, ".3f")
-    row("final score", summary.final_score, ".3f")
+    _add(table, "success", summary.success)
+    _add(table, "max score", summary.max_score)
+    _add(table, "final score", summary.final_score)
     if summary.mode_entropy is not None:
-        row("mode entropy", summary.mode_entropy, ".3f", f"{summary.modes_seen} of {summary.num_modes} modes")
-    row("length", summary.length, ".1f", "steps")
+        _add(table, "mode entropy", summary.mode_entropy, f"{summary.modes_seen} of {summary.num_modes} modes")
+    _add(table, "length", summary.length, "steps", ".1f")
     if summary.smoothness is not None:
-        row("RMS jerk", summary.smoothness, ".3g", "action units / s^3")
+        _add(table, "RMS jerk", summary.smoothness, "action units / s^3", ".3g")
     if gate is not None:
-        row("alarmed", gate.alarmed, ".3f", gate.reason)
-        for name, share in (("  successes", gate.alarmed_successes), ("  failures", gate.alarmed_failures)):
-            if share.n:
-                row(name, share, ".3f", f"of {share.n}")
-        if gate.promise is not None:
-            add_promise(gate.promise, "false alarms, while it only watches")
-        if gate.tube is not None:
-            row("left a tube", gate.tube.left, ".3f", f"of {gate.tube.left.n}")
-            add_promise(gate.tube.promise, "before an intervention of a gate")
-        table.add_row("intervened", f"{gate.intervened:.3f}", "", f"of all steps: {gate.fallback}")
+        _add_gate(table, gate)
     for label, value in (latency_text(*item) for item in (latency or {}).items()):
         table.add_row(label, value)
     # Text, not markup, and printable: a reason may hold a stranger's error message.
     ended = printable(", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()))
     table.caption, table.caption_justify = Text("ended by: ").append(ended, style="dim"), "left"
     return table
+
+
+def _add(table: Table, name: str, estimate: Estimate, note: str = "", spec: str = ".3f") -> None:
+    table.add_row(name, f"{estimate.value:{spec}}", interval_text(estimate, spec), Text(printable(note)))
+
+
+def _add_gate(table: Table, gate: GateSummary) -> None:
+    """Rows of what a gate and a safety set did, each with its promise where that speaks of these episodes."""
+
+    def promised(promise: Promise, note: str) -> None:
+        if gate.covered:
+            table.add_row("  promised", f"{promise.alpha:g}", f"[{promise.low:.3f}, {promise.high:.3f}]", note)
+        else:
+            table.add_row("  promised", "", "", "nothing: not covered")
+
+    _add(table, "alarmed", gate.alarmed, gate.reason)
+    for name, share in (("  successes", gate.alarmed_successes), ("  failures", gate.alarmed_failures)):
+        if share.n:
+            _add(table, name, share, f"of {share.n}")
+    if gate.promise is not None:
+        promised(gate.promise, "false alarms, while it only watches")
+    if gate.tube is not None:
+        _add(table, "left a tube", gate.tube.left, f"of {gate.tube.left.n}")
+        promised(gate.tube.promise, "before an intervention of a gate")
+    table.add_row("intervened", f"{gate.intervened:.3f}", "", f"of all steps: {gate.fallback}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from robolearn.contract import ChunkResult
 from robolearn.rollout.chunked import ChunkedEnvs, reset_some
@@ -36,58 +37,80 @@ def rollout(
     Returns:
         Trajectories in the order of ``episodes``. One depends on (controller.seed, its index) alone.
     """
-    waiting = list(episodes)[::-1]
-    running: list[Recorder | None] = [None] * envs.num_envs
-    done: dict[int, Trajectory] = {}
-
-    def finish(slot: int) -> None:
-        recorder, running[slot] = running[slot], None
-        assert recorder is not None
-        trajectory = recorder.finish(envs.faults[slot], controller.signals(slot))
-        done[trajectory.episode] = trajectory
-        if on_done is not None:
-            on_done(trajectory)
-
-    while waiting or any(running):
-        for slot in _start(envs, controller, waiting, running, repeats):
-            finish(slot)
-        active = np.array([recorder is not None for recorder in running])
+    waiting, slots = list(episodes)[::-1], Slots(envs, controller, max_steps, on_done)
+    while waiting or slots.recorders:
+        slots.begin(waiting, repeats)
+        active = slots.active
         if not active.any():
             continue
         actions = controller.act(active)
         for slot in np.flatnonzero(active & controller.stopped).tolist():
-            stopped = running[slot]
-            assert stopped is not None
-            stopped.reason = "stopped"
-            finish(slot)
+            slots.finish(slot, "stopped")
         active &= ~controller.stopped
         actions, chunk = controller.step(envs, actions, active)
         controller.observe(chunk.obs, chunk.num_steps)
         for slot in np.flatnonzero(active).tolist():
-            recorder = running[slot]
-            assert recorder is not None
-            if recorder.record(actions[slot], chunk, slot, max_steps) or envs.faults[slot]:
-                finish(slot)
-    return [done[episode] for episode in episodes]
+            slots.record(slot, actions[slot], chunk)
+    return [slots.done[episode] for episode in episodes]
 
 
-def _start(
-    envs: ChunkedEnvs, controller: Controller, waiting: list[int], running: list[Recorder | None], repeats: int
-) -> list[int]:
-    """Begin waiting episodes in the free slots; return the slots whose reset broke."""
-    slots = [slot for slot, recorder in enumerate(running) if recorder is None][: len(waiting)]
-    if not slots:
-        return []
-    begun = [waiting.pop() for _ in slots]
-    seeds = {slot: controller.seed + episode // repeats for slot, episode in zip(slots, begun, strict=True)}
-    obs, starts = reset_some(envs, seeds)
-    controller.reset(slots, begun, obs)
-    for slot, episode in zip(slots, begun, strict=True):
+@dataclass
+class Slots:
+    """Which episode runs in which environment, and the trajectories of those that are done.
+
+    Attributes:
+        envs: Environments, a slot each.
+        controller: Drives them.
+        max_steps: See rollout.
+        on_done: See rollout.
+        recorders: Slot -> the episode that runs in it.
+        done: Episode -> trajectory.
+    """
+
+    envs: ChunkedEnvs
+    controller: Controller
+    max_steps: int | None
+    on_done: Callable[[Trajectory], Any] | None
+    recorders: dict[int, Recorder] = field(default_factory=dict)
+    done: dict[int, Trajectory] = field(default_factory=dict)
+
+    @property
+    def active(self) -> Bool[Array, " n"]:
+        """Whether an episode runs in each slot."""
+        return np.array([slot in self.recorders for slot in range(self.envs.num_envs)])
+
+    def begin(self, waiting: list[int], repeats: int) -> None:
+        """Begin waiting episodes in the free slots; one whose reset breaks is done at once."""
+        slots = np.flatnonzero(~self.active).tolist()[: len(waiting)]
+        if not slots:
+            return
+        begun = [waiting.pop() for _ in slots]
+        controller, cfg = self.controller, self.controller.policy.cfg
+        seeds = {slot: controller.seed + episode // repeats for slot, episode in zip(slots, begun, strict=True)}
+        obs, starts = reset_some(self.envs, seeds)
+        controller.reset(slots, begun, obs)
         # Images would fill the memory, and a replay shows them again.
-        kept = (key for key, shape in controller.policy.cfg.obs_shapes.items() if not is_image(shape))
-        first = {key: np.array(obs[key][slot]) for key in kept}
-        running[slot] = Recorder(episode, seeds[slot], starts[slot], first, controller.policy.cfg.action_dim)
-    return [slot for slot in slots if envs.faults[slot]]
+        kept = [key for key, shape in cfg.obs_shapes.items() if not is_image(shape)]
+        for slot, episode in zip(slots, begun, strict=True):
+            first = {key: np.array(obs[key][slot]) for key in kept}
+            self.recorders[slot] = Recorder(episode, seeds[slot], starts[slot], first, cfg.action_dim)
+        for slot in slots:
+            if self.envs.faults[slot]:
+                self.finish(slot)
+
+    def record(self, slot: int, actions: Array, chunk: ChunkResult) -> None:
+        """Take over what a chunk led to in a slot, whose episode may be done with it."""
+        if self.recorders[slot].record(actions, chunk, slot, self.max_steps) or self.envs.faults[slot]:
+            self.finish(slot)
+
+    def finish(self, slot: int, reason: str | None = None) -> None:
+        """Hand over the trajectory of a slot, and free it."""
+        recorder = self.recorders.pop(slot)
+        recorder.reason = reason or recorder.reason
+        trajectory = recorder.finish(self.envs.faults[slot], self.controller.signals(slot))
+        self.done[trajectory.episode] = trajectory
+        if self.on_done is not None:
+            self.on_done(trajectory)
 
 
 @dataclass

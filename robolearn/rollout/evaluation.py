@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from robolearn.errors import UserError, warn, warned
+from robolearn.errors import UserError, warn
 from robolearn.policies.policy import Policy
 from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import rollout
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
-from robolearn.rollout.making import make_envs
+from robolearn.rollout.making import opened_envs
 from robolearn.rollout.seeding import find_seed_fault
 from robolearn.starts import judged, num_starts
 from robolearn.types import Trajectory, is_image
@@ -53,21 +54,27 @@ def evaluate(
     """
     num_envs = max(1, min(num_envs, len(episodes)))
     controller = make_controller(policy, num_envs, execution, seed=seed)
-    sees = any(map(is_image, policy.cfg.obs_shapes.values()))
-    keys = tuple(policy.cfg.obs_shapes)
-    envs = make_envs(env, num_envs, keys, policy.cfg.obs_horizon if sees else 0)
-    try:
-        envs.interface.check_fit(env, policy.cfg.obs_shapes, policy.cfg.action_dim)
-        controller.attach(envs)
-        check_before(env, envs, seed, needs_seeds)
-        trajectories = rollout(
-            envs, controller, episodes, repeats=repeats, max_steps=env.max_episode_steps, on_done=on_done
-        )
-    finally:
-        with warned("closing the environments"):
-            envs.close()
+    with attached_envs(env, num_envs, controller, needs_seeds) as envs:
+        limit = env.max_episode_steps
+        trajectories = rollout(envs, controller, episodes, repeats=repeats, max_steps=limit, on_done=on_done)
     check_after(env, envs, trajectories)
     return trajectories
+
+
+@contextmanager
+def attached_envs(env: EnvConfig, num_envs: int, controller: Controller, needs_seeds: bool) -> Iterator[ChunkedEnvs]:
+    """Environments that fit a controller's policy, checked before it drives them, and closed in the end.
+
+    Raises:
+        UserError: They do not fit, lack what the controller needs, or ignore seeds that are needed.
+    """
+    cfg = controller.policy.cfg
+    sees = any(map(is_image, cfg.obs_shapes.values()))
+    with opened_envs(env, num_envs, tuple(cfg.obs_shapes), cfg.obs_horizon if sees else 0) as envs:
+        envs.interface.check_fit(env, cfg.obs_shapes, cfg.action_dim)
+        controller.attach(envs)
+        check_before(env, envs, controller.seed, needs_seeds)
+        yield envs
 
 
 def check_before(env: EnvConfig, envs: ChunkedEnvs, seed: int, needs_seeds: bool) -> None:

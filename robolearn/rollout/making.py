@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 
 from robolearn.contract import Facts
-from robolearn.errors import warn
+from robolearn.errors import warn, warned
 from robolearn.rollout.chunked import ChunkedEnvs, NativeEnvs
 from robolearn.rollout.env_config import EnvConfig, making, require_id
 from robolearn.rollout.environments import find_spec
@@ -41,6 +43,19 @@ def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_fram
         envs = LoopEnvs(cfg, num_envs, obs_keys)
     _KNOWN[_name(cfg)] = envs.facts
     return envs
+
+
+@contextmanager
+def opened_envs(
+    cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_frames: int | None = None
+) -> Iterator[ChunkedEnvs]:
+    """`make_envs`, closed in the end; trouble in closing is a warning."""
+    envs = make_envs(cfg, num_envs, obs_keys, num_frames)
+    try:
+        yield envs
+    finally:
+        with warned("closing the environments"):
+            envs.close()
 
 
 def facts_of(cfg: EnvConfig) -> Facts:

@@ -65,25 +65,14 @@ def mode_entropy_estimate(
     """
     counts, shown, n = _mode_counts(modes, num_modes), mode_entropy(modes, num_modes), len(modes)
     groups = np.arange(n) if groups is None else groups
-    num_groups, rng = int(groups.max()) + 1, np.random.default_rng(seeds.FIXED)
-    if num_groups == n:
-        resamples = rng.multinomial(n, counts / n, size=num_resamples)
-    elif num_groups == 1:
+    num_groups, scale = int(groups.max()) + 1, math.log(num_modes)
+    if num_groups == 1 < n:
         return Estimate(shown, 0.0, 1.0, n)
-    else:
-        table = np.zeros((num_groups, num_modes), np.int64)
-        np.add.at(table, (groups, modes), 1)
-        resamples = table[rng.integers(num_groups, size=(num_resamples, num_groups))].sum(1)
+    resamples = _resampled_counts(modes, groups, num_modes, num_resamples)
     error = np.abs(_corrected_entropy(resamples) - _entropy(counts / n))
     value, half = float(_corrected_entropy(counts)), float(np.quantile(error, CONFIDENCE))
-    low, high = value - half, value + half
-    if np.count_nonzero(counts) == 1:
-        unseen = min(1 - (1 - CONFIDENCE) ** (1 / num_groups), 1 - 1 / num_modes)  # beyond this the entropy falls again
-        spread = np.full(num_modes, unseen / (num_modes - 1))
-        spread[0] = 1 - unseen
-        high = float(_entropy(spread))
-    scale = math.log(num_modes)
-    return Estimate(shown, min(max(low / scale, 0.0), 1.0), min(high / scale, 1.0), n)
+    high = _unseen_entropy(num_groups, num_modes) if np.count_nonzero(counts) == 1 else value + half
+    return Estimate(shown, min(max((value - half) / scale, 0.0), 1.0), min(high / scale, 1.0), n)
 
 
 def conditional_mode_entropies(
@@ -125,6 +114,26 @@ def _mode_counts(modes: Int[np.ndarray, " n"], num_modes: int) -> Int[np.ndarray
     if modes.min() < 0 or modes.max() >= num_modes:
         raise ValueError(f"modes must be in 0..{num_modes - 1}, got {modes.min()}..{modes.max()}")
     return np.bincount(modes, minlength=num_modes)
+
+
+def _resampled_counts(
+    modes: Int[np.ndarray, " n"], groups: Int[np.ndarray, " n"], num_modes: int, num_resamples: int
+) -> Int[np.ndarray, "r m"]:
+    """Histograms of resamples: groups are drawn whole, with replacement."""
+    n, num_groups, rng = len(modes), int(groups.max()) + 1, np.random.default_rng(seeds.FIXED)
+    if num_groups == n:
+        return rng.multinomial(n, _mode_counts(modes, num_modes) / n, size=num_resamples)
+    table = np.zeros((num_groups, num_modes), np.int64)
+    np.add.at(table, (groups, modes), 1)
+    return table[rng.integers(num_groups, size=(num_resamples, num_groups))].sum(1)
+
+
+def _unseen_entropy(num_groups: int, num_modes: int) -> float:
+    """Largest entropy [nat] that modes of which these groups showed one alone can have at this confidence."""
+    unseen = min(1 - (1 - CONFIDENCE) ** (1 / num_groups), 1 - 1 / num_modes)  # beyond this the entropy falls again
+    spread = np.full(num_modes, unseen / (num_modes - 1))
+    spread[0] = 1 - unseen
+    return float(_entropy(spread))
 
 
 def _entropy(p: Float[np.ndarray, "*r m"]) -> Float[np.ndarray, "*r"]:

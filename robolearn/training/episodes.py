@@ -87,18 +87,7 @@ def keep_episodes(demos: Demos, cfg: TrainConfig, content_hash: str, kept: Kept)
             f"has {facts.content_hash[:12]}); give those with `dataset.path`, start a new run, or resume with "
             "`changed_data` to go on with what is there now"
         )
-    then = facts.store_episodes or tuple(store.num_episodes for store in demos.stores)  # older runs do not say
-    now = [store.num_episodes for store in demos.stores]
-    if len(now) < len(then) or any(a < b for a, b in zip(now, then, strict=False)):
-        raise UserError(
-            f"{demos.name}: {' + '.join(map(str, now))} episodes, {' + '.join(map(str, then))} when the run was begun; "
-            "which of them were held out cannot be told any more"
-        )
-    starts = np.concatenate([[0], np.cumsum(now)])[: len(then)]
-    renumbered = np.concatenate([start + np.arange(count) for start, count in zip(starts, then, strict=True)])
-    largest = max((*facts.training_episodes, *facts.validation_episodes), default=0)
-    if largest >= len(renumbered):
-        raise UserError(f"data.json: episode {largest}, but the stores had {len(renumbered)}")
+    renumbered = _renumbered(demos, facts)
     validation = renumbered[np.array(facts.validation_episodes, int)]
     if not (changed or facts.earlier or len(validation)) and "validation" in choose_episodes(demos, cfg):
         raise UserError("data.json: validation_episodes is empty, but the run's config.json holds some out")
@@ -113,6 +102,27 @@ def keep_episodes(demos: Demos, cfg: TrainConfig, content_hash: str, kept: Kept)
         train = np.sort(np.concatenate([train[np.isin(train, usable)], new]))
         validation = validation[np.isin(validation, usable)]
     return {"train": train, **({"validation": validation} if len(validation) else {})}
+
+
+def _renumbered(demos: Demos, facts: DataFacts) -> Array:
+    """What each episode that the run was begun with is called now, where a store may have grown before it.
+
+    Raises:
+        UserError: Episodes are gone, or the run names one that it did not have.
+    """
+    then = facts.store_episodes or tuple(store.num_episodes for store in demos.stores)  # older runs do not say
+    now = [store.num_episodes for store in demos.stores]
+    if len(now) < len(then) or any(a < b for a, b in zip(now, then, strict=False)):
+        raise UserError(
+            f"{demos.name}: {' + '.join(map(str, now))} episodes, {' + '.join(map(str, then))} when the run was begun; "
+            "which of them were held out cannot be told any more"
+        )
+    starts = np.concatenate([[0], np.cumsum(now)])[: len(then)]
+    renumbered = np.concatenate([start + np.arange(count) for start, count in zip(starts, then, strict=True)])
+    largest = max((*facts.training_episodes, *facts.validation_episodes), default=0)
+    if largest >= len(renumbered):
+        raise UserError(f"data.json: episode {largest}, but the stores had {len(renumbered)}")
+    return renumbered
 
 
 def earlier_data(kept: Kept | None, content_hash: str) -> tuple[EarlierData, ...]:

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -65,56 +66,107 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
     Returns:
         Whether the run is complete; False after a signal.
     """
-    cfg, device = state.cfg, state.policy.device
-    share = processes.share(cfg.batch_size)
-    if processes.count > 1 and any(player.opponent is not None for player in state.players.values()):
-        raise UserError("competitive gradient descent runs in one process; choose `family.optimizer` adam for more")
-    loss_of: Any = state.policy
-    if processes.count > 1:  # the loss of one player does not reach the other's weights
-        loss_of = DistributedDataParallel(state.policy, find_unused_parameters=len(state.players) > 1)
-    if cfg.compile:
-        loss_of = compiled(loss_of, state.players)
-    started, first_step, losses = time.perf_counter(), state.step, []
+    cfg, first_step, device = state.cfg, state.step, state.policy.device
+    share, loss_of = processes.share(cfg.batch_size), joint_loss(state, processes)
+    meter = Meter(first_step)
     with stop_signal() as stopped:
         if processes.is_first:
             hooks.begin(state)
         while state.step < cfg.steps:
             begin(state, windows, resumed=state.step == first_step)
-            index = torch.randint(len(windows), (cfg.batch_size,), generator=state.generator, device=device)
-            losses.append(optimize(state, loss_of, windows.batch(index[share]), share))
-            state.ema.update(state.step)
-            state.step += 1
-            logs = state.step % cfg.log_every == 0 or state.step == cfg.steps
-            rolls = rolls_out(cfg, state.step)  # what is rolled out is saved first
-            saves = state.step % cfg.checkpoint_every == 0 or state.step == cfg.steps or rolls
-            stop = processes.any(stopped(), device, now=logs or saves)
-            saves = saves or stop
-            if logs or saves:
-                check_finite(losses, state.step, hooks)
-            if logs:
-                means = mean_of(losses, processes)
-                rate = (state.step - first_step) / (time.perf_counter() - started)
+            meter.logged.append(advance(state, loss_of, windows, share))
+            due = Due.after(state.step, cfg)
+            stop = processes.any(stopped(), device, now=due.record or due.checkpoint)
+            if due.record or due.checkpoint or stop:
+                check_finite(meter.logged, state.step, hooks)
+            if due.record:
+                means = meter.read(state.step, processes)
                 if processes.is_first:
-                    hooks.record({"step": state.step, **means, "steps_per_s": rate})
-                losses.clear()
-            if not processes.is_first:
-                if stop:
-                    return False
-                continue
-            if saves:
-                if validation is not None:
-                    hooks.record(
-                        {
-                            "step": state.step,
-                            "validation_loss": validation_loss(state.ema.module, validation, cfg),
-                        }
-                    )
-                hooks.checkpoint(state)
+                    hooks.record(means)
+            if (due.checkpoint or stop) and processes.is_first:
+                save(state, validation, hooks)
             if stop:
                 return False
-            if rolls:
+            if due.rollout and processes.is_first:
                 hooks.rollout(state)
     return True
+
+
+@dataclass(frozen=True)
+class Due:
+    """What comes after a step.
+
+    Attributes:
+        record: Whether its numbers are recorded.
+        rollout: Whether the policy is rolled out.
+        checkpoint: Whether it is saved; what is rolled out is saved first.
+    """
+
+    record: bool
+    rollout: bool
+    checkpoint: bool
+
+    @classmethod
+    def after(cls, step: int, cfg: TrainConfig) -> Due:
+        """What is due when `step` steps are done."""
+        is_last, rollout = step == cfg.steps, rolls_out(cfg, step)
+        return cls(
+            record=step % cfg.log_every == 0 or is_last,
+            rollout=rollout,
+            checkpoint=step % cfg.checkpoint_every == 0 or is_last or rollout,
+        )
+
+
+class Meter:
+    """What steps log until it is read, and how fast they come.
+
+    Args:
+        first_step: The step at which the clock starts.
+    """
+
+    def __init__(self, first_step: int):
+        self.first_step, self.started = first_step, time.perf_counter()
+        self.logged: list[dict[str, Tensor]] = []
+
+    def read(self, step: int, processes: Processes) -> Record:
+        """Means of what was logged since the last reading, and steps per second since the clock started."""
+        means = mean_of(self.logged, processes)
+        self.logged.clear()
+        rate = (step - self.first_step) / (time.perf_counter() - self.started)
+        return {"step": step, **means, "steps_per_s": rate}
+
+
+def joint_loss(state: TrainState, processes: Processes) -> Callable[..., Any]:
+    """The policy's loss, whose gradients all processes share; through torch.compile where that is wanted.
+
+    Raises:
+        UserError: The families' optimizer does not run in several processes, or cannot be compiled.
+    """
+    loss_of: Any = state.policy
+    if processes.count > 1:
+        if any(player.opponent is not None for player in state.players.values()):
+            raise UserError("competitive gradient descent runs in one process; choose `family.optimizer` adam for more")
+        # The loss of one player does not reach the other's weights.
+        loss_of = DistributedDataParallel(state.policy, find_unused_parameters=len(state.players) > 1)
+    return compiled(loss_of, state.players) if state.cfg.compile else loss_of
+
+
+def advance(state: TrainState, loss_of: Callable[..., Any], windows: Windows, share: slice) -> dict[str, Tensor]:
+    """One step on a batch of random windows; return what is worth logging."""
+    size, device = state.cfg.batch_size, state.policy.device
+    index = torch.randint(len(windows), (size,), generator=state.generator, device=device)
+    logged = optimize(state, loss_of, windows.batch(index[share]), share)
+    state.ema.update(state.step)
+    state.step += 1
+    return logged
+
+
+def save(state: TrainState, validation: Windows | None, hooks: Hooks) -> None:
+    """Measure the averaged policy on held-out windows, if any, and save it."""
+    if validation is not None:
+        loss = validation_loss(state.ema.module, validation, state.cfg)
+        hooks.record({"step": state.step, "validation_loss": loss})
+    hooks.checkpoint(state)
 
 
 def rolls_out(cfg: TrainConfig, step: int) -> bool:

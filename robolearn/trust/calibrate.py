@@ -15,7 +15,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.expert import Expert
-from robolearn.rollout.making import make_envs
+from robolearn.rollout.making import opened_envs
 from robolearn.starts import one_per_start
 from robolearn.trust.calibrated_gate import BandCalibration, GateCalibration, ThresholdCalibration
 from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set, choosing
@@ -58,13 +58,10 @@ def watch(
 
 def check_environment(env: EnvConfig, obs_keys: Sequence[str], fallback: Fallback) -> None:
     """Raise a UserError unless a safety set can act in an environment, with this fallback."""
-    envs = make_envs(env, 1, tuple(obs_keys))
-    try:
+    with opened_envs(env, 1, tuple(obs_keys)) as envs:
         clearance(envs)
         if fallback == "expert":
             Expert(envs)
-    finally:
-        envs.close()
 
 
 def describe(certificate: Certificate) -> list[str]:

@@ -79,9 +79,23 @@ def detection(
     if success.all() or not success.any():
         counts = f"{int(success.sum())} successes of {len(success)} episodes"
         raise UserError(f"detection needs at least one success and one failure, got {counts}")
-    counted, at = scores[:, :horizon], limit[:horizon] if isinstance(limit, np.ndarray) else limit
-    time = first_alarm(exceeds(counted, at)) / horizon
-    peak = episode_scores(scores, horizon)
+    at = limit[:horizon] if isinstance(limit, np.ndarray) else limit
+    time = first_alarm(exceeds(scores[:, :horizon], at)) / horizon
+    rates = _resampled_rates(time, episode_scores(scores, horizon), success, num_resamples, seed)
+    n = len(success)
+    return Detection(
+        horizon, **{name: Estimate(float(r[0]), *percentile_interval(r[1:]), n) for name, r in rates.items()}
+    )
+
+
+def _resampled_rates(
+    time: Float[np.ndarray, " e"],
+    peak: Float[np.ndarray, " e"],
+    success: Bool[np.ndarray, " e"],
+    num_resamples: int,
+    seed: int,
+) -> dict[str, Float[np.ndarray, " r_plus_one"]]:
+    """Each number of a `Detection`, of the episodes as they are and of their resamples behind it."""
     rng, counts = np.random.default_rng(seed), []
     for n in ((~success).sum(), success.sum()):
         drawn = rng.multinomial(n, np.full(n, 1 / n), size=num_resamples)
@@ -94,19 +108,14 @@ def detection(
     negative = succeeded @ (time[success] == 1) / num_succeeded
     delay = failed @ time[~success] / num_failed
     auc = ((failed @ wins(peak[~success], peak[success])) * succeeded).sum(1) / (num_failed * num_succeeded)
-
-    def measured(rows: np.ndarray) -> Estimate:
-        return Estimate(float(rows[0]), *percentile_interval(rows[1:]), len(success))
-
-    return Detection(
-        horizon,
-        true_positive_rate=measured(positive),
-        true_negative_rate=measured(negative),
-        balanced_accuracy=measured((positive + negative) / 2),
-        detection_time=measured(delay),
-        time_weighted_accuracy=measured((1 - delay + negative) / 2),
-        roc_auc=measured(auc),
-    )
+    return {
+        "true_positive_rate": positive,
+        "true_negative_rate": negative,
+        "balanced_accuracy": (positive + negative) / 2,
+        "detection_time": delay,
+        "time_weighted_accuracy": (1 - delay + negative) / 2,
+        "roc_auc": auc,
+    }
 
 
 def common_horizon(lengths: Int[np.ndarray, " e"], steps: int) -> int:

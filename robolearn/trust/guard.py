@@ -91,19 +91,18 @@ class Guard:
             UserError: See open_gate.
         """
         opened: dict[str, tuple[GateCalibration | SetCalibration, Certificate]] = {}
-        opened_gate, opened_set, fitted, used = None, None, {}, source
+        opened_gate, opened_set, fitted = None, None, {}
         if gate:
             calibration, certificate = open_gate(run / "gate", source, seeds)
             opened["gate"], opened_gate = (calibration, certificate), calibration.derive_gate()
             fitted = load_fitted(run / "gate", [opened_gate.score], ensemble.device)
         if safety_set:
-            found, certificate = open_set(run / "tube", source, seeds)
-            opened["safety set"], opened_set = (found.calibration, certificate), found.safety_set
-            used = choosing(source, opened_set, fallback)
-        promises = {name: Promise(asked.alpha, *said.spread) for name, (asked, said) in opened.items()}
-        gaps = [(name, asked.source.gap(used)) for name, (asked, _) in opened.items()]
-        named = tuple(f"{name}: {gap}" for name, gap in gaps if gap)
-        return cls(ensemble, opened_gate, fitted, opened_set, promises, named, fallback, budget)
+            calibrated, certificate = open_set(run / "tube", source, seeds)
+            opened["safety set"], opened_set = (calibrated.calibration, certificate), calibrated.safety_set
+        used = source if opened_set is None else choosing(source, opened_set, fallback)
+        promises = {name: Promise(made.alpha, *certified.spread) for name, (made, certified) in opened.items()}
+        gaps = tuple(f"{name}: {gap}" for name, (made, _) in opened.items() if (gap := made.source.gap(used)))
+        return cls(ensemble, opened_gate, fitted, opened_set, promises, gaps, fallback, budget)
 
     @property
     def covered(self) -> bool:
