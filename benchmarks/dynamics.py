@@ -43,10 +43,11 @@ from torch import Tensor
 from benchmarks.common import keep, options
 from robolearn.config import read_json, to_json
 from robolearn.dynamics.ensemble import DynamicsConfig, DynamicsEnsemble, split_variance
-from robolearn.dynamics.fit import DynamicsFitConfig, Transitions, fit_dynamics
+from robolearn.dynamics.fit import Transitions, fit_dynamics
 from robolearn.dynamics.plan import CEMConfig, Planner, PlannerConfig
 from robolearn.dynamics.propagate import Dynamics, draw, propagate
 from robolearn.errors import user_errors
+from robolearn.nets.descent import FitConfig
 from robolearn.stats.proportions import beta_binomial_interval
 from robolearn.trust.conformal.thresholds import rank
 from robolearn.trust.conformal.tubes import tube, tube_scale, union_tube
@@ -62,21 +63,21 @@ SINGLE = DynamicsConfig(state_dim=4, action_dim=1, angles=(1,), num_members=1, h
 DETERMINISTIC = DynamicsConfig(4, 1, angles=(1,), num_members=1, hidden=128, depth=2, probabilistic=False)
 PLANNER = PlannerConfig(horizon=HORIZON, propagation="tsinf", cem=CEMConfig(iterations=3))  # the default then
 
-FIT = DynamicsFitConfig(steps=1000, batch_size=32)
+FIT = FitConfig(steps=1000, batch_size=32)
 
 
 @dataclass(frozen=True)
 class Size:
     """How much is trained and measured."""
 
-    fit: DynamicsFitConfig = FIT
+    fit: FitConfig = FIT
     trials: int = 12
     """Of planning."""
     planner: PlannerConfig = PLANNER
     seeds: int = 5
 
 
-DRY = Size(DynamicsFitConfig(steps=2), 1, dataclasses.replace(PLANNER, cem=CEMConfig(8, 2, 1)), 1)
+DRY = Size(FitConfig(steps=2), 1, dataclasses.replace(PLANNER, cem=CEMConfig(8, 2, 1)), 1)
 LOW, HIGH = torch.tensor([-FORCE]), torch.tensor([FORCE])
 
 

@@ -38,11 +38,12 @@ from robolearn import seeds
 from robolearn.config import to_json
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError, user_errors
+from robolearn.nets.descent import FitConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.perception.degrade import DEGRADATIONS, degrade
 from robolearn.perception.disagreement import disagreement, distance, most_certain
 from robolearn.perception.ensemble import Ensemble, EnsembleConfig
-from robolearn.perception.fit import FitConfig, fit_ensemble
+from robolearn.perception.fit import fit_ensemble
 from robolearn.stats.bootstrap import grouped_mean
 from robolearn.stats.differences import paired_difference
 from robolearn.stats.proportions import beta_binomial_interval
@@ -52,7 +53,7 @@ from robolearn.trust.conformal.thresholds import rank, threshold
 
 VIEWS = {"top": "image", **{name: f"image_{name}" for name in AvoidPixels.views}}
 CONFIG = EnsembleConfig((96, 96, 3), num_values=3, num_members=4, vision=VisionConfig(width=8, shift=0))
-FIT = FitConfig()
+FIT = FitConfig(steps=1200)
 DRY_FIT, DRY_EPISODES = FitConfig(steps=2, batch_size=4), 20
 TRAINING_FRAMES, FRAMES = 8, 4  # of an episode
 CONDITIONS = ("clean", *DEGRADATIONS, "mixed")

@@ -64,9 +64,9 @@ scores, lengths, success = rng.random((20, 9)), np.full(20, 9), np.arange(20) < 
 }
 # What makes it short.
 SHORTER = {
-    "DynamicsFitConfig()": "DynamicsFitConfig(steps=2)",
     "PlannerConfig()": "PlannerConfig(horizon=2)",
-    ", FitConfig()": ", FitConfig(steps=2, batch_size=4)",
+    "FitConfig(steps=1000)": "FitConfig(steps=2)",
+    "FitConfig(steps=1200)": "FitConfig(steps=2, batch_size=4)",
     "num_envs=32": "num_envs=2",
     "range(300)": "range(6)",
     "mode_entropy:.3f": "mode_entropy",  # none without a success

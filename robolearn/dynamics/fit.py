@@ -12,6 +12,7 @@ from torch import Tensor
 from robolearn.data.normalizer import Normalizer
 from robolearn.dynamics.ensemble import DynamicsConfig, DynamicsEnsemble, features
 from robolearn.errors import UserError
+from robolearn.nets.descent import FitConfig, descend
 
 
 @dataclass(frozen=True)
@@ -32,25 +33,7 @@ class Transitions:
         return len(self.states)
 
 
-@dataclass(frozen=True)
-class DynamicsFitConfig:
-    """How an ensemble is trained."""
-
-    steps: int = 1000
-    """Optimiser steps."""
-    batch_size: int = 32
-    """Transitions per step and member."""
-    lr: float = 3e-3
-    """Largest learning rate of AdamW; it rises at first and falls to 0."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1 or not self.lr > 0:
-            raise UserError(
-                f"dynamics fit: steps {self.steps}, batch_size {self.batch_size} and lr {self.lr} must be positive"
-            )
-
-
-def fit_dynamics(cfg: DynamicsConfig, data: Transitions, fit: DynamicsFitConfig, *, seed: int) -> DynamicsEnsemble:
+def fit_dynamics(cfg: DynamicsConfig, data: Transitions, fit: FitConfig, *, seed: int) -> DynamicsEnsemble:
     """Train all members on the CPU.
 
     Args:
@@ -77,16 +60,12 @@ def fit_dynamics(cfg: DynamicsConfig, data: Transitions, fit: DynamicsFitConfig,
     generator = torch.Generator().manual_seed(seed)
     ensemble = DynamicsEnsemble(cfg, Normalizer.fit(rows, mode="zscore"), generator=generator)
     drawn = bootstrap(len(data), cfg.num_members, generator)
-    optimizer = torch.optim.AdamW(ensemble.parameters(), fit.lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, fit.lr, fit.steps + 1, pct_start=0.1)
-    for _ in range(fit.steps):
-        place = torch.randint(len(data), (cfg.num_members, fit.batch_size), generator=generator)
-        index = drawn.gather(1, place)
-        loss = ensemble.loss(states[index], actions[index], deltas[index])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+
+    def draw_loss() -> Tensor:
+        index = drawn.gather(1, torch.randint(len(data), (cfg.num_members, fit.batch_size), generator=generator))
+        return ensemble.loss(states[index], actions[index], deltas[index])
+
+    descend(ensemble.parameters(), draw_loss, fit)
     return ensemble.eval()
 
 

@@ -7,7 +7,6 @@ frames would leave no episode out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,23 +16,8 @@ from torch import Tensor, nn
 from robolearn.data.augment import MAX_CHANNELS, recolour
 from robolearn.data.normalizer import Normalizer
 from robolearn.errors import UserError
+from robolearn.nets.descent import FitConfig, descend
 from robolearn.perception.ensemble import Ensemble, EnsembleConfig
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How a member is trained."""
-
-    steps: int = 1200
-    """Optimiser steps."""
-    batch_size: int = 32
-    """Images per step."""
-    lr: float = 3e-3
-    """Largest learning rate of AdamW; it rises at first and falls to 0."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1 or not self.lr > 0:
-            raise UserError(f"fit: steps {self.steps}, batch_size {self.batch_size} and lr {self.lr} must be positive")
 
 
 def fit_ensemble(
@@ -94,17 +78,12 @@ def fit_member(
     """Train one member on a bootstrap of the episodes; returns the mean squared error of the last batch."""
     num_episodes, num_frames = images.shape[:2]
     drawn = rng.integers(num_episodes, size=num_episodes)
-    optimizer = torch.optim.AdamW(member.parameters(), fit.lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, fit.lr, fit.steps + 1, pct_start=0.1)
-    loss = torch.zeros(())
-    for _ in range(fit.steps):
+
+    def draw_loss() -> Tensor:
         episodes = drawn[rng.integers(num_episodes, size=fit.batch_size)]
         batch = torch.from_numpy(images[episodes, rng.integers(num_frames, size=fit.batch_size)])
         amount = torch.from_numpy(rng.uniform(-jitter, jitter, (fit.batch_size, 2 + MAX_CHANNELS))).float()
         predicted = member(recolour(batch[:, None], amount)[:, 0])
-        loss = nn.functional.mse_loss(predicted, targets[torch.from_numpy(episodes)])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return float(loss.detach())
+        return nn.functional.mse_loss(predicted, targets[torch.from_numpy(episodes)])
+
+    return descend(member.parameters(), draw_loss, fit)

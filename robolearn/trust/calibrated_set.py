@@ -15,7 +15,7 @@ import numpy as np
 
 from robolearn.errors import UserError
 from robolearn.trust.certificate import Certificate, Source, check_episodes, finite_threshold, hash_json
-from robolearn.trust.motion import LinearDynamics, fit_dynamics
+from robolearn.trust.motion import LinearDynamics
 from robolearn.trust.sets import Motion, SafetySet, error_scale, position_errors
 from robolearn.types import Trajectory
 
@@ -224,6 +224,6 @@ def _derive(fitting: Sequence[Motion], key: str, position: tuple[int, ...], peri
     following = np.concatenate([m.states[1:] for m in fitting]).astype(float)
     actions = np.concatenate([m.actions for m in fitting]).astype(float)
     whole = np.isfinite(np.concatenate([states, following, actions], axis=1)).all(1)
-    dynamics = fit_dynamics(states[whole], actions[whole], following[whole])
+    dynamics = LinearDynamics.fit(states[whole], actions[whole], following[whole])
     scale = error_scale([position_errors(m, dynamics, position, period) for m in fitting], period)
     return SafetySet(dynamics, key, position, scale, np.inf)

@@ -30,32 +30,33 @@ class LinearDynamics:
             following.append(state)
         return np.stack(following, 1)
 
+    @classmethod
+    def fit(
+        cls,
+        states: Float[np.ndarray, "m d"],
+        actions: Float[np.ndarray, "m a"],
+        following: Float[np.ndarray, "m d"],
+        ridge: float = 1e-6,
+    ) -> LinearDynamics:
+        """Fit by least squares.
 
-def fit_dynamics(
-    states: Float[np.ndarray, "m d"],
-    actions: Float[np.ndarray, "m a"],
-    following: Float[np.ndarray, "m d"],
-    ridge: float = 1e-6,
-) -> LinearDynamics:
-    """Fit by least squares.
+        Args:
+            states: Before a step.
+            actions: Taken then.
+            following: The states after it.
+            ridge: Penalty on the weights of standardised inputs, per example.
 
-    Args:
-        states: Before a step.
-        actions: Taken then.
-        following: The states after it.
-        ridge: Penalty on the weights of standardised inputs, per example.
-
-    Raises:
-        UserError: There are fewer examples than inputs.
-    """
-    inputs = _inputs(np.asarray(states, float), np.asarray(actions, float))
-    if len(inputs) < inputs.shape[1]:
-        raise UserError(f"dynamics of {inputs.shape[1]} inputs need as many examples, got {len(inputs)}")
-    scale = np.sqrt(np.square(inputs).mean(0)) + 1e-12
-    standard = inputs / scale
-    gram = standard.T @ standard + ridge * len(inputs) * np.eye(inputs.shape[1])
-    weights = np.linalg.solve(gram, standard.T @ (np.asarray(following, float) - states)) / scale[:, None]
-    return LinearDynamics(weights.T)
+        Raises:
+            UserError: There are fewer examples than inputs.
+        """
+        inputs = _inputs(np.asarray(states, float), np.asarray(actions, float))
+        if len(inputs) < inputs.shape[1]:
+            raise UserError(f"dynamics of {inputs.shape[1]} inputs need as many examples, got {len(inputs)}")
+        scale = np.sqrt(np.square(inputs).mean(0)) + 1e-12
+        standard = inputs / scale
+        gram = standard.T @ standard + ridge * len(inputs) * np.eye(inputs.shape[1])
+        weights = np.linalg.solve(gram, standard.T @ (np.asarray(following, float) - states)) / scale[:, None]
+        return cls(weights.T)
 
 
 def _inputs(states: Float[np.ndarray, "n d"], actions: Float[np.ndarray, "n a"]) -> Float[np.ndarray, "n i"]:

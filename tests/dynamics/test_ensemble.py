@@ -13,7 +13,8 @@ from robolearn.dynamics.ensemble import (
     features,
     split_variance,
 )
-from robolearn.dynamics.fit import DynamicsFitConfig, Transitions, bootstrap, fit_dynamics
+from robolearn.dynamics.fit import Transitions, bootstrap, fit_dynamics
+from robolearn.nets.descent import FitConfig
 
 CONFIG = DynamicsConfig(state_dim=3, action_dim=1, angles=(1,), num_members=4, hidden=32, depth=2)
 NOISE = 0.05
@@ -31,7 +32,7 @@ def pendulum(num, seed=0, speed=1.0):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit_dynamics(CONFIG, pendulum(500), DynamicsFitConfig(steps=400), seed=3)
+    return fit_dynamics(CONFIG, pendulum(500), FitConfig(steps=400), seed=3)
 
 
 def rows(data, num_members=4):
@@ -137,7 +138,7 @@ def test_angles_a_turn_apart_are_the_same(fitted):
 
 def test_networks_that_tell_a_mean_alone_have_no_variance():
     cfg = DynamicsConfig(3, 1, angles=(1,), num_members=1, hidden=32, probabilistic=False)
-    ensemble = fit_dynamics(cfg, pendulum(500), DynamicsFitConfig(steps=400), seed=0)
+    ensemble = fit_dynamics(cfg, pendulum(500), FitConfig(steps=400), seed=0)
     data = pendulum(300, seed=5)
     mean, var = ensemble(*rows(data, num_members=1))
     assert var.max() == 0
@@ -159,14 +160,14 @@ def test_a_member_never_sees_what_its_bootstrap_left_out(monkeypatch):
     )
     states, actions = np.zeros((4, 3)), np.zeros((4, 1))
     data = Transitions(states, actions, np.arange(4.0)[:, None] + np.zeros((4, 3)))
-    ensemble = fit_dynamics(CONFIG, data, DynamicsFitConfig(steps=200), seed=0)
+    ensemble = fit_dynamics(CONFIG, data, FitConfig(steps=200), seed=0)
     mean, _ = ensemble(torch.zeros(4, 1, 3), torch.zeros(4, 1, 1))
     np.testing.assert_allclose(mean[:, 0, 0].detach(), np.arange(4.0), atol=0.2)
 
 
 def test_the_seed_fixes_the_ensemble_and_leaves_the_global_stream_alone():
     def fit(seed):
-        return fit_dynamics(CONFIG, pendulum(20), DynamicsFitConfig(steps=3), seed=seed)
+        return fit_dynamics(CONFIG, pendulum(20), FitConfig(steps=3), seed=seed)
 
     before = torch.random.get_rng_state()
     one, again, other = fit(1), fit(1), fit(2)
@@ -215,10 +216,10 @@ def test_a_wrong_configuration_is_refused(change, message):
 
 def test_wrong_training_is_refused():
     with pytest.raises(ValueError, match=r"steps 0, batch_size 32 and lr 0\.003 must be positive"):
-        DynamicsFitConfig(steps=0)
+        FitConfig(steps=0)
     data = pendulum(5)
     with pytest.raises(ValueError, match=r"states \(5, 3\) and actions \(5, 1\) do not fit state_dim 2"):
-        fit_dynamics(DynamicsConfig(2, 1), data, DynamicsFitConfig(), seed=0)
+        fit_dynamics(DynamicsConfig(2, 1), data, FitConfig(steps=1000), seed=0)
     data.next_states[2, 1] = np.nan
     with pytest.raises(ValueError, match="'delta': the rows hold NaN"):
-        fit_dynamics(CONFIG, data, DynamicsFitConfig(), seed=0)
+        fit_dynamics(CONFIG, data, FitConfig(steps=1000), seed=0)

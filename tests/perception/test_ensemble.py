@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from robolearn.data.normalizer import Normalizer
+from robolearn.nets.descent import FitConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.perception.ensemble import CONFIG_FILE, WEIGHTS_FILE, Ensemble, EnsembleConfig
-from robolearn.perception.fit import FitConfig, fit_ensemble, fit_member
+from robolearn.perception.fit import fit_ensemble, fit_member
 
 VISION = VisionConfig(width=8, num_keypoints=4, features=8, shift=0, jitter=0.05)
 CONFIG = EnsembleConfig((16, 16, 3), num_values=2, num_members=3, hidden=16, vision=VISION)
@@ -144,7 +145,7 @@ def test_images_that_do_not_fit_are_refused():
     images, values = squares(4)
     for wrong in ((images, values[:, :1]), (images[:0], values[:0]), (images[..., :1], values)):
         with pytest.raises(ValueError, match="do not fit image_shape"):
-            fit_ensemble(CONFIG, *wrong, FitConfig(), seed=0)
+            fit_ensemble(CONFIG, *wrong, FitConfig(steps=1200), seed=0)
 
 
 def test_an_untrained_ensemble_is_in_physical_units():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robolearn.trust.motion import LinearDynamics, fit_dynamics
+from robolearn.trust.motion import LinearDynamics
 from robolearn.trust.sets import Motion, SafetySet, error_scale, position_errors, worst_error
 from robolearn.types import Trajectory
 
@@ -16,7 +16,7 @@ def test_a_linear_system_is_found_again():
     states, actions = rng.standard_normal((200, 2)), rng.standard_normal((200, 2))
     weights = rng.standard_normal((2, 5))
     following = states + np.concatenate([states, actions, np.ones((200, 1))], 1) @ weights.T
-    np.testing.assert_allclose(fit_dynamics(states, actions, following, 1e-12).weights, weights, atol=1e-8)
+    np.testing.assert_allclose(LinearDynamics.fit(states, actions, following, 1e-12).weights, weights, atol=1e-8)
 
 
 def test_predictions_are_steps_in_a_row():
@@ -26,7 +26,7 @@ def test_predictions_are_steps_in_a_row():
 
 def test_a_model_needs_examples():
     with pytest.raises(ValueError, match="as many examples, got 4"):
-        fit_dynamics(np.zeros((4, 2)), np.zeros((4, 2)), np.zeros((4, 2)))
+        LinearDynamics.fit(np.zeros((4, 2)), np.zeros((4, 2)), np.zeros((4, 2)))
 
 
 def wall(positions):
