@@ -40,7 +40,7 @@ def keep(out: Path | None, found: Mapping[str, Any]) -> None:
         write_json(out, {**found, **facts})
 
 
-def make_policy(
+def untrained_policy(
     family: FamilyConfig, backbone: BackboneConfig | None = None, *, state: int = 4, seed: int = seeds.FIXED
 ) -> Policy:
     """A policy with random weights, on the default MLP if nothing else is said."""

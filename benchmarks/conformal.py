@@ -20,7 +20,7 @@ from benchmarks.common import keep, options
 from robolearn import seeds
 from robolearn.errors import user_errors
 from robolearn.trust.conformal.bands import Band, fit_band
-from robolearn.trust.conformal.thresholds import TooFewWarning, rank, threshold
+from robolearn.trust.conformal.thresholds import TooFewWarning, threshold, threshold_rank
 from robolearn.trust.conformal.tubes import tube, tube_scale, union_tube
 
 DRAWS, STEPS, SEED = 500, 50, seeds.FIXED
@@ -40,7 +40,7 @@ def exceedance(rule: Rule, n: int, num_new: int, alpha: float, draws: int) -> np
 
 def chi_square(shares: np.ndarray, n: int, num_new: int, alpha: float) -> float:
     """p-value of covered counts against BetaBinomial(num_new, k, n + 1 - k), in ten bins."""
-    k = rank(n, alpha)
+    k = threshold_rank(n, alpha)
     law = stats.betabinom(num_new, k, n + 1 - k)
     edges = np.unique(law.ppf(np.linspace(0, 1, 11)[1:-1]))
     counts = np.rint((1 - shares) * num_new)
@@ -84,11 +84,11 @@ def measure(draws: int) -> dict[str, Any]:
     """All numbers, from so many draws of calibration and new scores each."""
     split = []
     for n, alpha in ((10, 0.05), (10, 0.1), (20, 0.05), (20, 0.1), (50, 0.05), (50, 0.1), (100, 0.1)):
-        row: dict[str, Any] = {"n": n, "alpha": alpha, "promised": 1 - rank(n, alpha) / (n + 1)}
+        row: dict[str, Any] = {"n": n, "alpha": alpha, "promised": 1 - threshold_rank(n, alpha) / (n + 1)}
         for name, rule in (("rank", threshold), ("interpolated", interpolated)):
             shares = exceedance(rule, n, 500, alpha, draws)
             row[name] = with_error(shares)
-            if rank(n, alpha) <= n:
+            if threshold_rank(n, alpha) <= n:
                 row[name]["p_beta_binomial"] = chi_square(shares, n, 500, alpha)
         split.append(row)
 

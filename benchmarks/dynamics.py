@@ -49,7 +49,7 @@ from robolearn.dynamics.propagate import Dynamics, draw, propagate
 from robolearn.errors import user_errors
 from robolearn.nets.descent import FitConfig
 from robolearn.stats.proportions import beta_binomial_interval
-from robolearn.trust.conformal.thresholds import rank
+from robolearn.trust.conformal.thresholds import threshold_rank
 from robolearn.trust.conformal.tubes import tube, tube_scale, union_tube
 from robolearn.trust.detection import detection
 
@@ -198,7 +198,7 @@ def measure_tube(seed: int, size: Size) -> dict[str, Any]:
         errors.append(np.linalg.norm(gap[:, :2], axis=1))
     scale, calibration, test = np.split(np.array(errors, float), [100, 300])
     radii = {"normalised": tube(calibration, tube_scale(scale), ALPHA), "union": union_tube(calibration, ALPHA)}
-    k = rank(len(calibration), ALPHA)
+    k = threshold_rank(len(calibration), ALPHA)
     return {
         "law_95": list(beta_binomial_interval(len(test), k, len(calibration) + 1 - k)),
         "covered": {name: float((test <= radius).all(1).mean()) for name, radius in radii.items()},

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from benchmarks.common import CPU, OBS_HORIZON, in_turn, keep, make_policy, make_windows, options
+from benchmarks.common import CPU, OBS_HORIZON, in_turn, keep, make_windows, options, untrained_policy
 from robolearn import seeds
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.flow import FlowConfig
@@ -64,7 +64,7 @@ def train(threads: int, steps: int, start: Barrier, times: Any) -> None:
     windows = make_windows(STATE, episodes=100)
 
     def run(steps: int) -> tuple[float, float]:
-        state = TrainState(make_policy(FlowConfig()), TrainConfig(steps=steps))
+        state = TrainState(untrained_policy(FlowConfig()), TrainConfig(steps=steps))
         wall, cpu = time.perf_counter(), time.process_time()
         fit(state, windows, None, Processes(CPU), Hooks())
         return 1e3 * (time.perf_counter() - wall) / steps, 1e3 * (time.process_time() - cpu) / steps
@@ -131,7 +131,7 @@ def stacked(ensemble: Ensemble) -> Ask:
 @torch.inference_mode()
 def compare_asking(family: FamilyConfig, size: Size) -> dict[str, dict[str, Any]]:
     """Rows -> times of both ways [ms], their ratio and the largest difference of their chunks."""
-    ensemble = Ensemble([make_policy(family, seed=seed).eval() for seed in range(size.members)])
+    ensemble = Ensemble([untrained_policy(family, seed=seed).eval() for seed in range(size.members)])
     together, generator, table = stacked(ensemble), torch.Generator().manual_seed(seeds.FIXED), {}
     for rows, answers in ROWS.items():
         obs = {"state": torch.rand(rows, OBS_HORIZON, STATE, generator=generator) * 2 - 1}

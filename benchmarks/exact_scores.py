@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.common import OBS_HORIZON, in_turn, keep, make_policy, options
+from benchmarks.common import OBS_HORIZON, in_turn, keep, options, untrained_policy
 from robolearn import seeds
 from robolearn.errors import user_errors
 from robolearn.policies.mixture import Mixture, MixtureConfig
@@ -29,7 +29,7 @@ DRY_REPEATS, DRY_OBSERVATIONS = 1, 2
 
 def member(seed: int) -> Mixture:
     """A plain mixture whose chunks lie apart and whose probabilities differ."""
-    family = make_policy(MixtureConfig("plain"), seed=seed).eval().family
+    family = untrained_policy(MixtureConfig("plain"), seed=seed).eval().family
     assert isinstance(family, Mixture)
     for parameter in family.codes.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
@@ -74,11 +74,11 @@ def measure(repeats: int, observations: int) -> dict[str, Any]:
         }
 
     found: dict[str, Any] = {}
-    both("energy_disagreement", members, exact.energy_disagreement, scores.energy_disagreement)
+    both("energy_disagreement", members, exact.exact_energy_disagreement, scores.energy_disagreement)
     both(
         "action_entropy",
         members[:1],
-        lambda chunks, p: exact.action_entropy(chunks[0], p[0]),
+        lambda chunks, p: exact.exact_action_entropy(chunks[0], p[0]),
         lambda chunks: scores.action_entropy(chunks[0]),
     )
     both(

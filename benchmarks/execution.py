@@ -21,10 +21,10 @@ from robolearn import seeds
 from robolearn.config import read_json, to_json
 from robolearn.errors import UserError, user_errors
 from robolearn.policies.policy import Policy
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import summarize
+from robolearn.rollout.roll_out import roll_out
 from robolearn.stats.bootstrap import grouped_mean
 from robolearn.stats.entropy import conditional_mode_entropies, expected_mode_entropy
 from robolearn.stats.value import Estimate
@@ -46,7 +46,7 @@ def measure(run: Run, execution: Execution, num_states: int) -> dict[str, Any]:
     modes = facts_of(cfg.env).num_modes
     if modes is None:
         raise UserError(f"{run.directory}: the modes of {cfg.env.id} are not known; choose a run on Avoid-v0")
-    trajectories = evaluate(
+    trajectories = roll_out(
         policy,
         cfg.env,
         range(num_states * REPEATS),

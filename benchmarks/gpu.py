@@ -30,7 +30,7 @@ from typing import Any, Literal
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import ACTION, ACTION_HORIZON, CPU, OBS_HORIZON, make_policy, make_windows, options
+from benchmarks.common import ACTION, ACTION_HORIZON, CPU, OBS_HORIZON, make_windows, options, untrained_policy
 from robolearn import seeds
 from robolearn.config import write_json
 from robolearn.data.collect import collect
@@ -47,10 +47,10 @@ from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import BACKBONES, FAMILIES, BackboneConfig, FamilyConfig
 from robolearn.report.facts import machine_facts
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.latency import time_calls
 from robolearn.rollout.metrics import summarize
+from robolearn.rollout.roll_out import roll_out
 from robolearn.training.assemble import assemble
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.device import Processes, choose_device
@@ -127,9 +127,9 @@ def grid(device: torch.device, size: Size) -> Report:
     here, there, pairs = windows_of(CPU), windows_of(device), {}
     for family, backbone in itertools.product(FAMILIES, BACKBONES):
         cfg = SHORT_MIXTURE if family == "mixture" else FAMILIES[family]()
-        policy = shaken(make_policy(cfg, BACKBONES[backbone](), state=STATE))
+        policy = shaken(untrained_policy(cfg, BACKBONES[backbone](), state=STATE))
         pairs[f"{family}/{backbone}"] = compare(policy.eval(), device, here) | {
-            "trains": train_briefly(make_policy(cfg, BACKBONES[backbone](), state=STATE), there)
+            "trains": train_briefly(untrained_policy(cfg, BACKBONES[backbone](), state=STATE), there)
         }
     wrong = [name for name, pair in pairs.items() if not (pair["agrees"] and pair["trains"])]
     worst = {key: max(pair[key] for pair in pairs.values()) for key in ("loss_error", "sample_error")}
@@ -179,11 +179,13 @@ def resume(device: torch.device, size: Size) -> Report:
     """A run that is stopped and resumed ends as one that was not; its checkpoint loads and goes on on a CPU."""
     windows, facts = windows_of(device), DataFacts("random", "none", 0.1, 50, 5000, ())
     cfg = TrainConfig(steps=20, batch_size=64, warmup_steps=2, amp="off")
-    whole, again = (TrainState(make_policy(FlowConfig(), MLPConfig(), state=STATE).to(device), cfg) for _ in range(2))
+    whole, again = (
+        TrainState(untrained_policy(FlowConfig(), MLPConfig(), state=STATE).to(device), cfg) for _ in range(2)
+    )
     train(whole, windows)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder) / "run", cfg, facts)
-        half = TrainState(make_policy(FlowConfig(), MLPConfig(), state=STATE).to(device), cfg)
+        half = TrainState(untrained_policy(FlowConfig(), MLPConfig(), state=STATE).to(device), cfg)
         half.cfg = dataclasses.replace(cfg, checkpoint_every=10)
         hooks = StopAt(run)
         fit(half, windows, None, Processes(device), hooks)
@@ -191,7 +193,7 @@ def resume(device: torch.device, size: Size) -> Report:
         train(again, windows)
         policy = Policy.load(run.checkpoint("last"), device="cpu")
         here = windows_of(CPU)
-        moved = TrainState(make_policy(FlowConfig(), MLPConfig(), state=STATE), cfg)
+        moved = TrainState(untrained_policy(FlowConfig(), MLPConfig(), state=STATE), cfg)
         run.restore(moved)
         on_cpu = train(moved, here)
     errors = [
@@ -231,7 +233,7 @@ def precision(device: torch.device, size: Size) -> Report:
     losses = {}
     for amp in PRECISIONS:
         windows = windows_of(device)
-        policy = make_policy(FlowConfig(), MLPConfig(), state=STATE).to(device)
+        policy = untrained_policy(FlowConfig(), MLPConfig(), state=STATE).to(device)
         cfg = TrainConfig(steps=size.steps, amp=amp, warmup_steps=10, log_every=max(1, size.steps // 10))
         clock = train(TrainState(policy, cfg), windows)
         losses[amp] = [clock.records[0]["loss"], clock.records[-1]["loss"]]
@@ -253,7 +255,7 @@ def compiling(device: torch.device, size: Size) -> Report:
         for compiles in (False, True):
             windows = windows_of(device)
             cfg = TrainConfig(steps=10, batch_size=64, warmup_steps=2, amp="off", compile=compiles, log_every=5)
-            state = TrainState(make_policy(family, backbone, state=STATE).to(device), cfg)
+            state = TrainState(untrained_policy(family, backbone, state=STATE).to(device), cfg)
             torch.compiler.reset()  # what was compiled before counts against the number of variants
             started = time.perf_counter()
             losses.append(train(state, windows).records[-1]["loss"])
@@ -274,7 +276,7 @@ def speed(device: torch.device, size: Size) -> Report:
         for amp, compiles in itertools.product(PRECISIONS, (False, True)):
             windows = windows_of(device)
             cfg = TrainConfig(steps=size.steps, amp=amp, compile=compiles, log_every=max(1, size.steps // 10))
-            state = TrainState(make_policy(family, backbone, state=STATE).to(device), cfg)
+            state = TrainState(untrained_policy(family, backbone, state=STATE).to(device), cfg)
             flops = step_flops(state, windows)
             torch.compiler.reset()
             rate = train(state, windows).steps_per_s()
@@ -349,7 +351,7 @@ def latency(device: torch.device, size: Size) -> Report:
     }
     for name, (family, backbone) in families.items():
         for where in dict.fromkeys((device, CPU)):
-            policy = make_policy(family, backbone, state=STATE).to(where).eval()
+            policy = untrained_policy(family, backbone, state=STATE).to(where).eval()
             times = time_calls(
                 functools.partial(plan, policy, torch.Generator(where).manual_seed(seeds.FIXED)), size.calls
             )
@@ -380,7 +382,7 @@ def images(device: torch.device, size: Size) -> Report:
         cfg, state, windows, _, facts = assemble(cfg, device)
     clock = train(state, windows)
     started = time.perf_counter()
-    trajectories = evaluate(
+    trajectories = roll_out(
         state.ema.module,
         EnvConfig(IMAGE_TASK),
         range(size.rollouts),

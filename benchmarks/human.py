@@ -25,9 +25,9 @@ from robolearn import seeds
 from robolearn.config import to_json
 from robolearn.policies.policy import Policy
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize
+from robolearn.rollout.roll_out import roll_out
 from robolearn.starts import effective_starts, groups_of, judged
 from robolearn.stats.bootstrap import clustered_mean
 from robolearn.stats.proportions import wilson_share
@@ -86,7 +86,7 @@ def measure(row: Row, run: Run, episodes: int) -> list[dict[str, object]]:
     for env in row.envs:
         policy = Policy.load(run.checkpoint("last"))
         execution = Execution(run.config().exec_horizon)
-        trajectories = evaluate(policy, env, range(episodes), execution=execution, seed=seeds.EVALUATION.start)
+        trajectories = roll_out(policy, env, range(episodes), execution=execution, seed=seeds.EVALUATION.start)
         summary = summarize(trajectories, num_modes=None, control_dt=run.data().control_dt)
         result: dict[str, object] = {"policy": row.name, "env": env.id, "summary": to_json(summary, {})}
         if env is DOOR_ENV:

@@ -42,17 +42,17 @@ from robolearn.nets.descent import FitConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.perception.degrade import DEGRADATIONS, degrade
 from robolearn.perception.disagreement import disagreement, distance, most_certain
-from robolearn.perception.ensemble import Ensemble, EnsembleConfig
+from robolearn.perception.ensemble import PerceptionConfig, PerceptionEnsemble
 from robolearn.perception.fit import fit_ensemble
 from robolearn.stats.bootstrap import grouped_mean
 from robolearn.stats.differences import paired_difference
 from robolearn.stats.proportions import beta_binomial_interval
 from robolearn.stats.ranks import rank_correlation, rank_correlation_estimate
 from robolearn.stats.value import Estimate
-from robolearn.trust.conformal.thresholds import rank, threshold
+from robolearn.trust.conformal.thresholds import threshold, threshold_rank
 
 VIEWS = {"top": "image", **{name: f"image_{name}" for name in AvoidPixels.views}}
-CONFIG = EnsembleConfig((96, 96, 3), num_values=3, num_members=4, vision=VisionConfig(width=8, shift=0))
+CONFIG = PerceptionConfig((96, 96, 3), num_values=3, num_members=4, vision=VisionConfig(width=8, shift=0))
 FIT = FitConfig(steps=1200)
 DRY_FIT, DRY_EPISODES = FitConfig(steps=2, batch_size=4), 20
 TRAINING_FRAMES, FRAMES = 8, 4  # of an episode
@@ -155,10 +155,10 @@ def under(condition: str, images: np.ndarray, rng: np.random.Generator) -> np.nd
 # Reading
 
 
-def trained(frames: Frames, view: str, seed: int, folder: Path | None, fit: FitConfig) -> Ensemble:
+def trained(frames: Frames, view: str, seed: int, folder: Path | None, fit: FitConfig) -> PerceptionEnsemble:
     """The ensemble of a view: from the folder, where it is there already."""
     if folder and (folder / view).exists():
-        return Ensemble.load(folder / view)
+        return PerceptionEnsemble.load(folder / view)
     start = time.process_time()
 
     def show(member: int, loss: float) -> None:
@@ -170,7 +170,7 @@ def trained(frames: Frames, view: str, seed: int, folder: Path | None, fit: FitC
     return ensemble
 
 
-def read(ensemble: Ensemble, images: np.ndarray, shifts: np.ndarray) -> Reading:
+def read(ensemble: PerceptionEnsemble, images: np.ndarray, shifts: np.ndarray) -> Reading:
     """Predict from images [e, f, h, w, c] and compare with the truth [e, 3]."""
     with torch.no_grad():
         parts = [ensemble(torch.from_numpy(part)) for part in images]  # an episode at a time
@@ -232,7 +232,7 @@ def radii(calibration: Reading, tests: dict[str, Reading]) -> dict[str, Any]:
                 "covered": float(covered.mean()),
                 "radius_mm": float(1e3 * limit * scale(test).mean()),
             }
-    num_new, k = len(next(iter(tests.values())).error), rank(n, ALPHA)
+    num_new, k = len(next(iter(tests.values())).error), threshold_rank(n, ALPHA)
     return {"law_95": list(beta_binomial_interval(num_new, k, n + 1 - k)), **found}
 
 

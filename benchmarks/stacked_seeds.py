@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
-from benchmarks.common import in_turn, keep, make_policy, make_windows, options
+from benchmarks.common import in_turn, keep, make_windows, options, untrained_policy
 from robolearn import seeds
 from robolearn.policies.draws import Draws
 from robolearn.policies.flow import FlowConfig
@@ -78,7 +78,7 @@ def main() -> None:
     steps, rounds = (1, 1) if args.dry_run else (STEPS, ROUNDS)
     torch.set_num_threads(1)
     device, windows = torch.device(args.device), make_windows(device=torch.device(args.device))
-    policies = [make_policy(FlowConfig(), seed=seed).to(device) for seed in range(args.seeds)]
+    policies = [untrained_policy(FlowConfig(), seed=seed).to(device) for seed in range(args.seeds)]
     indices = torch.arange(args.seeds * args.batch, device=device) % len(windows)
     batches = [windows.batch(index) for index in indices.split(args.batch)]
 

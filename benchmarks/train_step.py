@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common import in_turn, keep, make_policy, make_windows, options
+from benchmarks.common import in_turn, keep, make_windows, options, untrained_policy
 from robolearn.nets.unet import UNetConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.training.config import TrainConfig
@@ -56,7 +56,7 @@ def main() -> None:
     args = parser.parse_args()
     batch, rounds, steps = (2, 1, 1) if args.dry_run else (args.batch, args.rounds, STEPS)
     torch.set_num_threads(1)
-    policy = make_policy(DiffusionConfig(), UNetConfig(), state=STATE)
+    policy = untrained_policy(DiffusionConfig(), UNetConfig(), state=STATE)
     state = TrainState(policy, TrainConfig(batch_size=batch))
     ours, peers = [], []
     for _ in range(rounds):

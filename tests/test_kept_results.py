@@ -58,9 +58,9 @@ def test_what_fails_after_the_rollouts_finds_the_results_written(run, eval_main,
 
 
 def stop_after(original, count):
-    """Stands in for evaluate: stops, as Ctrl-C does, when so many episodes have finished."""
+    """Stands in for roll_out: stops, as Ctrl-C does, when so many episodes have finished."""
 
-    def evaluate(*arguments, on_done, **kwargs):
+    def roll_out(*arguments, on_done, **kwargs):
         finished = []
 
         def note(trajectory):
@@ -71,7 +71,7 @@ def stop_after(original, count):
 
         return original(*arguments, on_done=note, **kwargs)
 
-    return evaluate
+    return roll_out
 
 
 def test_a_stopped_evaluation_keeps_its_finished_episodes_and_says_that_it_is_partial(

@@ -37,8 +37,8 @@ from robolearn.policies.flow import FlowConfig
 from robolearn.policies.registry import BACKBONES
 from robolearn.policies.score import ScoreConfig
 from robolearn.report.facts import machine_facts
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.roll_out import roll_out
 from robolearn.training.assemble import assemble
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.device import Processes, choose_device
@@ -139,7 +139,7 @@ def run_unit(unit: Unit, folder: Path, size: Size, device_name: str) -> dict[str
     trained = time.perf_counter()
     policy, episodes = state.ema.module.eval(), range(size.episodes)
     execution = Execution(cfg.exec_horizon)
-    trajectories = evaluate(policy, cfg.env, episodes, execution=execution, seed=seeds.DEFAULTS.start)
+    trajectories = roll_out(policy, cfg.env, episodes, execution=execution, seed=seeds.DEFAULTS.start)
     return {
         "unit": unit.name,
         "size": to_json(size, {}),

@@ -22,7 +22,7 @@ from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, Study, 
 from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, seeds, watched
 from robolearn.policies.policy import Policy
-from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.roll_out import roll_out
 from robolearn.training.run import Run
 from robolearn.trust.guarded import make_guarded
 from robolearn.trust.interventions import record_interventions
@@ -58,7 +58,7 @@ def _record(study: Study, task: str) -> dict[str, Any]:
     shutil.rmtree(_store(study, task), ignore_errors=True)
     ensemble = load(study, task, 0)
     choices = {"names": (SCORE,), "num_samples": NUM_SAMPLES, "gate": disagreement_gate(study, task)}
-    runs = evaluate(
+    runs = roll_out(
         ensemble.members[0],
         place(task, BIAS),
         range(study.recorded),
@@ -75,7 +75,7 @@ def _after(study: Study, task: str, out: Path) -> dict[str, Any]:
     policy = Policy.load(Run.open(out).checkpoint())
     return {
         shift.replace(" ", "_"): Episodes.of(
-            evaluate(policy, place(task, shift), range(study.episodes), execution=EXECUTION, seed=FIRST["evaluation"])
+            roll_out(policy, place(task, shift), range(study.episodes), execution=EXECUTION, seed=FIRST["evaluation"])
         )
         for shift in SHIFTS
     }

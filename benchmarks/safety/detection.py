@@ -18,7 +18,7 @@ from benchmarks.safety.study import ALPHA, BIAS, SCORES, TASKS
 from benchmarks.safety.watched import find, seeds
 from robolearn.trust.conformal.bands import fit_band
 from robolearn.trust.conformal.misses import calibrate_detector
-from robolearn.trust.conformal.thresholds import exceeds, rank, threshold
+from robolearn.trust.conformal.thresholds import exceeds, threshold, threshold_rank
 from robolearn.trust.detection import Detection, controls, detection
 
 CONTROLS = ("time", "random", "constant")
@@ -115,8 +115,8 @@ def _false_alarms(raw: Raw, task: str) -> dict[str, Any]:
     return {
         "calibration_successes": known,
         "successes": judged,
-        "promised": [1 - rank(n, ALPHA) / (n + 1) for n in halves],
-        "promised_by_all": [1 - rank(n, ALPHA) / (n + 1) for n in known],
+        "promised": [1 - threshold_rank(n, ALPHA) / (n + 1) for n in halves],
+        "promised_by_all": [1 - threshold_rank(n, ALPHA) / (n + 1) for n in known],
         # Of one policy's share: the calibration's draw and that of the new episodes.
         "deviation": [
             float(np.sqrt(ALPHA * (1 - ALPHA) * (1 / n + 1 / m))) for n, m in zip(halves, judged, strict=True)

@@ -15,7 +15,7 @@ from benchmarks.safety.raw import Episodes, Raw, load_unit
 from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, Study, load, place
 from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, watched
-from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.roll_out import roll_out
 from robolearn.trust.calibrated_gate import ThresholdCalibration
 from robolearn.trust.certificate import Source
 from robolearn.trust.gate import Gate
@@ -59,7 +59,7 @@ def _roll_out(study: Study, task: str, shift: str, fallback: str) -> dict[str, A
     ensemble = load(study, task, 0)
     choices = {"names": (SCORE,), "num_samples": NUM_SAMPLES, "gate": disagreement_gate(study, task)}
     make = partial(make_guarded, ensemble=ensemble, fallback=fallback, **choices)
-    runs = evaluate(
+    runs = roll_out(
         ensemble.members[0],
         place(task, shift),
         range(study.episodes),

@@ -26,7 +26,7 @@ from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, SCORES,
 from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, watched
 from robolearn import seeds
-from robolearn.rollout.evaluation import evaluate
+from robolearn.rollout.roll_out import roll_out
 from robolearn.stats.ranks import roc_auc
 from robolearn.trust.gate import Gate
 from robolearn.trust.guarded import GuardedController, make_guarded
@@ -75,13 +75,13 @@ def gate_units(study: Study) -> list[Unit]:
 def _roll_out(study: Study, task: str, make: Callable[..., Any], purpose: str) -> list[Trajectory]:
     """Episodes of the first policy under the bias, with the expert as fallback."""
     policy, count = load(study, task, 0).members[0], study.tuning if purpose == "tuning" else study.episodes
-    return evaluate(
+    return roll_out(
         policy, place(task, BIAS), range(count), execution=EXECUTION, seed=FIRST[purpose], make_controller=make
     )
 
 
 def scheduled(plan: Plan, otherwise: bool = False) -> Callable[..., Any]:
-    """Interventions by a plan, for evaluate's ``make_controller``."""
+    """Interventions by a plan, for roll_out's ``make_controller``."""
     return partial(Scheduled, monitor=None, fallback="expert", plan=plan, otherwise=otherwise)
 
 

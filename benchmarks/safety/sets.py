@@ -19,11 +19,11 @@ from benchmarks.safety.raw import Episodes, Raw, shortened
 from benchmarks.safety.study import ALPHA, EXECUTION, FIRST, TASKS, Study, load
 from benchmarks.safety.units import Unit
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.roll_out import roll_out
 from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set
 from robolearn.trust.certificate import Source
-from robolearn.trust.conformal.thresholds import rank, threshold
+from robolearn.trust.conformal.thresholds import threshold, threshold_rank
 from robolearn.trust.conformal.tubes import union_tube
 from robolearn.trust.guarded import GuardedController
 from robolearn.trust.sets import Motion, SafetySet, position_errors
@@ -56,7 +56,7 @@ def _roll_out(
     study: Study, task: str, first: int, count: int, env: dict[str, Any], execution: Execution, **choices: Any
 ) -> list[Trajectory]:
     """Episodes of the first policy."""
-    return evaluate(
+    return roll_out(
         load(study, task, 0).members[0],
         EnvConfig(TASKS[task].env_id, env),
         range(count),
@@ -144,7 +144,7 @@ def _tube_figures(raw: Raw, unit: str) -> dict[str, Any]:
     n = len(known)
     return {
         "covered": share(np.asarray((new / scale).max(1) <= height)),
-        "promised": rank(n, ALPHA) / (n + 1),
+        "promised": threshold_rank(n, ALPHA) / (n + 1),
         "calibration": n,
         "radius_mm": float(1e3 * height * scale.mean()),
         "last_radius_mm": float(1e3 * height * scale[-1]),

@@ -10,9 +10,9 @@ from robolearn import seeds
 from robolearn.bench.measuring import LATENCY_REPEATS
 from robolearn.bench.unit import Unit
 from robolearn.policies.policy import Policy
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.latency import measure_latency
+from robolearn.rollout.roll_out import roll_out
 from robolearn.training.run import Run
 
 
@@ -28,7 +28,7 @@ def measure_again(units: Sequence[Unit], device: torch.device) -> Iterator[str]:
             for name, measured in result.get("settings", {}).items():
                 run = Run.open(unit.directory / "run")
                 policy, cfg = Policy.load(run.checkpoint("last"), device=device, **measured["runtime"]), run.config()
-                first = evaluate(
+                first = roll_out(
                     policy, cfg.env, [0], execution=Execution(cfg.exec_horizon), seed=seeds.EVALUATION.start
                 )[0]
                 measured |= measure_latency(policy, first, LATENCY_REPEATS)

@@ -15,10 +15,10 @@ from robolearn.bench.rows import Setting, Task
 from robolearn.data.demos import Demos
 from robolearn.errors import UserError
 from robolearn.policies.policy import Policy
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.making import facts_of
+from robolearn.rollout.roll_out import roll_out
 from robolearn.training.run import Run
 from robolearn.types import Trajectory
 
@@ -68,7 +68,7 @@ def used_parameters(policy: Policy, trajectory: Trajectory) -> int:
 def _roll_out(policy: Policy, task: Task, run: Run, seed: int, num_states: int) -> list[Trajectory]:
     cfg, episodes = run.config(), range(num_states * task.num_repeats)
     execution = Execution(cfg.exec_horizon)
-    trajectories = evaluate(policy, cfg.env, episodes, execution=execution, seed=seed, repeats=task.num_repeats)
+    trajectories = roll_out(policy, cfg.env, episodes, execution=execution, seed=seed, repeats=task.num_repeats)
     for t in trajectories:
         if t.broken:
             raise UserError(f"{run.directory}: episode {t.episode} is {t.reason}; a comparison needs all of them")

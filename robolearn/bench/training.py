@@ -64,7 +64,7 @@ class Accounted(Hooks):
         self.run.save(state)
 
 
-def train(unit: Unit, data: Path, device: torch.device, on_step: Callable[[int], Any]) -> bool:
+def train_unit(unit: Unit, data: Path, device: torch.device, on_step: Callable[[int], Any]) -> bool:
     """Train or go on from the last checkpoint.
 
     Args:

@@ -17,7 +17,7 @@ from robolearn.bench.kept import NOTHING, Kept
 from robolearn.bench.measuring import demonstrated_modes, measure
 from robolearn.bench.rows import BUDGETS, Row, Task
 from robolearn.bench.summary import summarise
-from robolearn.bench.training import DivergedError, train, training_facts
+from robolearn.bench.training import DivergedError, train_unit, training_facts
 from robolearn.bench.unit import Unit
 from robolearn.errors import UserError
 from robolearn.report.facts import machine_facts
@@ -87,7 +87,7 @@ def complete(unit: Unit, data: Path, device: torch.device, advance: Callable[[fl
     """Train a claimed unit and measure the settings that are missing; return a line that says what came out."""
     steps = unit.request().steps
     try:
-        if not train(unit, data, device, lambda step: advance(TRAINING_SHARE * step / steps)):
+        if not train_unit(unit, data, device, lambda step: advance(TRAINING_SHARE * step / steps)):
             raise KeyboardInterrupt
     except DivergedError as error:
         unit.write({"failed": str(error), **_provenance(device)})

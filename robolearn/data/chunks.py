@@ -13,7 +13,7 @@ from zarr.storage import LocalStore, MemoryStore, StorePath
 
 from robolearn.data.codecs import check_decoded_size
 from robolearn.data.container import Container
-from robolearn.data.metadata import ArrayFacts, read_array
+from robolearn.data.metadata import ArrayFacts, read_array_facts
 from robolearn.errors import UserError
 
 # One batch over all chunks of a slab: 1.5x faster on small chunks.
@@ -85,7 +85,7 @@ class ChunkReader:
     def facts(self, name: str) -> ArrayFacts:
         """Codecs and chunks of an array, which do not change while it grows."""
         if name not in self._facts:
-            facts = read_array(self.container, name, self.zarr_format)
+            facts = read_array_facts(self.container, name, self.zarr_format)
             if facts is None:
                 raise UserError(f"{self.container.path}: {name} has lost its metadata")
             self._facts[name] = facts

@@ -15,7 +15,7 @@ import numpy as np
 
 from robolearn import seeds
 from robolearn.data.attrs import StoreAttrs
-from robolearn.data.demonstrator import Demonstrator, Step
+from robolearn.data.demonstrator import Demonstrator, DemoStep
 from robolearn.data.writer import DemoWriter, is_unbegun
 from robolearn.errors import UserError
 from robolearn.types import Array, Episode, Scalar
@@ -151,7 +151,7 @@ class _Recorder:
         self.next_started += 1
         return _Slot(self.next_started - 1)
 
-    def _step(self, slots: list[_Slot], obs: dict[str, Array]) -> Step:
+    def _step(self, slots: list[_Slot], obs: dict[str, Array]) -> DemoStep:
         for key, value in obs.items():
             self.envs.check_finite(f"observation {key!r}", value)
         label, executed = self.envs.act()
@@ -160,7 +160,7 @@ class _Recorder:
             slot.labels.append(label[i].copy())
         return self.envs.step(executed)
 
-    def _keep(self, slot: _Slot, step: Step, i: int) -> Episode | None:
+    def _keep(self, slot: _Slot, step: DemoStep, i: int) -> Episode | None:
         success = bool(step.success[i])
         if step.unstable[i] or not (success or self.keep_failures):
             return None

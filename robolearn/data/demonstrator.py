@@ -21,7 +21,7 @@ STEP = ("observations", "rewards", "terminated", "truncated", "info")
 
 
 @dataclass(frozen=True)
-class Step:
+class DemoStep:
     """What a step led to in n environments.
 
     Attributes:
@@ -115,7 +115,7 @@ class Demonstrator:
         self.check_finite("the executed action", executed)
         return label, executed
 
-    def step(self, actions: Any) -> Step:
+    def step(self, actions: Any) -> DemoStep:
         """Execute actions [n, a].
 
         Raises:
@@ -133,7 +133,7 @@ class Demonstrator:
         if ended.any() and "success" not in info:
             self._fail("info tells of no success where an episode ends")
         none = np.zeros(self.num_envs, bool)
-        return Step(
+        return DemoStep(
             self._read_obs(obs),
             ended,
             success=self._flags("success", info.get("success", none), ended),

@@ -57,7 +57,7 @@ class Column:
 
 
 @dataclass
-class Report:
+class Findings:
     """Everything `inspect` found.
 
     Attributes:
@@ -78,9 +78,9 @@ class Report:
     jumps: list[Jumps] = field(default_factory=list)
 
 
-def examine(store: DemoStore) -> Report:
+def examine(store: DemoStore) -> Findings:
     """Read the whole store once and collect what can be said about it."""
-    report = Report(problems=list(store.problems()), notes=list(store.faults()))
+    report = Findings(problems=list(store.problems()), notes=list(store.faults()))
     intact = ends_problem(store.episode_ends) is None
     ends = store.episode_ends if intact else np.zeros(0, np.int64)
     report.lengths = np.diff(ends.astype(np.int64), prepend=0)
@@ -107,7 +107,7 @@ def examine(store: DemoStore) -> Report:
     return report
 
 
-def _examine_whole(store: DemoStore, key: str, ends: np.ndarray, report: Report) -> None:
+def _examine_whole(store: DemoStore, key: str, ends: np.ndarray, report: Findings) -> None:
     """Look at images, and at what is too large to look at dimension by dimension: one range for all."""
     low, high, total, squares, count, faulty = np.inf, -np.inf, 0.0, 0.0, 0, False
     for start, slab in store.slabs(key):
@@ -133,7 +133,7 @@ def _examine_whole(store: DemoStore, key: str, ends: np.ndarray, report: Report)
         report.columns.append(Column(key, None, low, high, mean, std, _is_near_constant(low, high)))
 
 
-def _examine_rows(store: DemoStore, key: str, rows: np.ndarray, ends: np.ndarray, report: Report) -> None:
+def _examine_rows(store: DemoStore, key: str, rows: np.ndarray, ends: np.ndarray, report: Findings) -> None:
     problem = rows_problem(key, rows, ends)
     finite = np.isfinite(rows)
     if problem:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
-from robolearn.data.examine import Report, examine
+from robolearn.data.examine import Findings, examine
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError, printable
 
@@ -23,7 +23,7 @@ def escape(text: str) -> str:
     return escape_markup(printable(text))
 
 
-def inspect(path: Path, console: Console | None = None) -> Report:
+def inspect(path: Path, console: Console | None = None) -> Findings:
     """Examine a store and print the account.
 
     Raises:
@@ -39,7 +39,7 @@ def inspect(path: Path, console: Console | None = None) -> Report:
     return report
 
 
-def _print_head(store: DemoStore, report: Report, console: Console) -> None:
+def _print_head(store: DemoStore, report: Findings, console: Console) -> None:
     attrs, lengths = store.attrs, report.lengths
     console.print(f"[bold]{escape(str(store.path))}[/bold]  {store.encoding}")
     if len(lengths):
@@ -65,7 +65,7 @@ def _print_head(store: DemoStore, report: Report, console: Console) -> None:
         console.print(f"  {name:<13}{_summary(values)} per episode", soft_wrap=True)
 
 
-def _episode_attrs(store: DemoStore, report: Report) -> dict[str, np.ndarray]:
+def _episode_attrs(store: DemoStore, report: Findings) -> dict[str, np.ndarray]:
     try:
         return store.episode_attrs
     except (UserError, OSError) as error:
@@ -80,7 +80,7 @@ def _summary(values: np.ndarray) -> str:
     return f"{values.min():g} .. {values.max():g}, {distinct} distinct" if len(values) else "none"
 
 
-def _keys_table(store: DemoStore, report: Report) -> Table:
+def _keys_table(store: DemoStore, report: Findings) -> Table:
     table = Table("key", "per step", "type", "MB", "NaN or inf", title="keys", title_justify="left", box=SIMPLE_HEAD)
     for key in store.keys:
         shape, dtype = store.shapes[key], store.dtypes[key]
@@ -91,7 +91,7 @@ def _keys_table(store: DemoStore, report: Report) -> Table:
     return table
 
 
-def _ranges_table(report: Report) -> Table:
+def _ranges_table(report: Findings) -> Table:
     table = Table("key", "min", "max", "mean", "std", "", title="ranges", title_justify="left", box=SIMPLE_HEAD)
     for column in report.columns:
         name = column.key if column.dim is None else f"{column.key}[{column.dim}]"
@@ -100,7 +100,7 @@ def _ranges_table(report: Report) -> Table:
     return table
 
 
-def _print_findings(report: Report, console: Console) -> None:
+def _print_findings(report: Findings, console: Console) -> None:
     if report.jumps:
         console.print(_jumps_table(report))
     pairs = ", ".join(f"{a} = {b}" for a, b in report.duplicates[:MAX_LINES])
@@ -116,7 +116,7 @@ def _print_findings(report: Report, console: Console) -> None:
         console.print("[green]no problems[/green]")
 
 
-def _jumps_table(report: Report) -> Table:
+def _jumps_table(report: Findings) -> Table:
     table = Table("where", "count", "largest at", "from", "to", "x usual", "", box=SIMPLE_HEAD)
     table.title, table.title_justify = "suspicious jumps (episode:step)", "left"
     for j in report.jumps[:MAX_LINES]:

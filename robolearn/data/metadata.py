@@ -114,7 +114,7 @@ def read_layout(container: Container) -> Layout:
         for child in container.children(folder):
             name = f"{folder}/{child}"
             try:
-                facts = read_array(container, name, zarr_format)
+                facts = read_array_facts(container, name, zarr_format)
             except (UserError, OSError) as error:
                 layout.refused[name] = str(error).removeprefix(f"{container.path}: ").removeprefix(f"{name}: ")
             else:
@@ -123,7 +123,7 @@ def read_layout(container: Container) -> Layout:
     return layout
 
 
-def read_array(container: Container, name: str, zarr_format: int) -> ArrayFacts | None:
+def read_array_facts(container: Container, name: str, zarr_format: int) -> ArrayFacts | None:
     """Facts of one array; None where a folder says nothing of itself, as one does whose writer died.
 
     Raises:

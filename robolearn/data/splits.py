@@ -38,7 +38,7 @@ def usable_episodes(lengths: np.ndarray, window: int, short: ShortEpisodes) -> n
     )
 
 
-def bootstrap(episodes: np.ndarray, seed: int) -> np.ndarray:
+def bootstrap_episodes(episodes: np.ndarray, seed: int) -> np.ndarray:
     """Draw as many episodes again, with replacement (Efron 1979): on average 63 % of them, some repeatedly.
 
     Args:

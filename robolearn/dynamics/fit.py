@@ -59,7 +59,7 @@ def fit_dynamics(cfg: DynamicsConfig, data: Transitions, fit: FitConfig, *, seed
     rows = {"feature": features(cfg, states), "action": actions, "delta": deltas}
     generator = torch.Generator().manual_seed(seed)
     ensemble = DynamicsEnsemble(cfg, Normalizer.fit(rows, mode="zscore"), generator=generator)
-    drawn = bootstrap(len(data), cfg.num_members, generator)
+    drawn = bootstrap_members(len(data), cfg.num_members, generator)
 
     def draw_loss() -> Tensor:
         index = drawn.gather(1, torch.randint(len(data), (cfg.num_members, fit.batch_size), generator=generator))
@@ -69,6 +69,6 @@ def fit_dynamics(cfg: DynamicsConfig, data: Transitions, fit: FitConfig, *, seed
     return ensemble.eval()
 
 
-def bootstrap(n: int, num_members: int, generator: torch.Generator) -> Int[Tensor, "k n"]:
+def bootstrap_members(n: int, num_members: int, generator: torch.Generator) -> Int[Tensor, "k n"]:
     """For each member n of the numbers 0 .. n - 1, drawn with replacement."""
     return torch.randint(n, (num_members, n), generator=generator)

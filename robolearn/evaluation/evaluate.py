@@ -17,12 +17,12 @@ from robolearn.report.page import Report, write_report
 from robolearn.report.results import PAGE_FILE, directory_for_partial, write_results
 from robolearn.report.terminal import format_table
 from robolearn.rollout.controller import Controller
-from robolearn.rollout.evaluation import evaluate as roll_out
 from robolearn.rollout.known import check_known
 from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import record_videos
+from robolearn.rollout.roll_out import roll_out
 from robolearn.starts import judged
 from robolearn.training.logger import read_records
 from robolearn.training.run import Run

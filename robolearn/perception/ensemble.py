@@ -24,7 +24,7 @@ CONFIG_FILE, WEIGHTS_FILE = "ensemble.json", "ensemble.safetensors"
 
 
 @dataclass(frozen=True)
-class EnsembleConfig:
+class PerceptionConfig:
     """Everything needed to build an ensemble, weights aside."""
 
     image_shape: tuple[int, ...]
@@ -48,7 +48,7 @@ class EnsembleConfig:
             raise UserError(f"ensemble: vision.shift {self.vision.shift} must be 0; a shifted image shows other places")
 
 
-class Ensemble(nn.Module):
+class PerceptionEnsemble(nn.Module):
     """Images -> each member's numbers, in physical units.
 
     Args:
@@ -56,7 +56,7 @@ class Ensemble(nn.Module):
         normalizer: Of the numbers, key "value"; fitted on the training episodes.
     """
 
-    def __init__(self, cfg: EnsembleConfig, normalizer: Normalizer):
+    def __init__(self, cfg: PerceptionConfig, normalizer: Normalizer):
         super().__init__()
         self.cfg, self.normalizer = cfg, normalizer
         self.members = nn.ModuleList(regressor(cfg) for _ in range(cfg.num_members))
@@ -73,20 +73,20 @@ class Ensemble(nn.Module):
         save_weights(self, directory / WEIGHTS_FILE)
 
     @classmethod
-    def load(cls, directory: Path, *, device: torch.device | str = "cpu") -> Ensemble:
+    def load(cls, directory: Path, *, device: torch.device | str = "cpu") -> PerceptionEnsemble:
         """Read a saved ensemble; safe on files from strangers.
 
         Raises:
             UserError: A file is missing, damaged or does not fit.
         """
-        cfg = from_json(EnsembleConfig, read_json(directory / CONFIG_FILE), {}, str(directory / CONFIG_FILE))
+        cfg = from_json(PerceptionConfig, read_json(directory / CONFIG_FILE), {}, str(directory / CONFIG_FILE))
         shapes = {"value": (cfg.num_values,)}
         needs = {"normalizer.value_centre": shapes["value"]}
         ensemble = build_with_weights(lambda: cls(cfg, Normalizer(shapes)), directory / WEIGHTS_FILE, needs=needs)
         return ensemble.to(device).eval()
 
 
-def regressor(cfg: EnsembleConfig) -> nn.Sequential:
+def regressor(cfg: PerceptionConfig) -> nn.Sequential:
     """One member: images [b, h, w, c], 0 .. 255, to normalised numbers [b, d]."""
     return nn.Sequential(
         cfg.vision.build(cfg.image_shape[-1]),

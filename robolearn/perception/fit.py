@@ -17,18 +17,18 @@ from robolearn.data.augment import MAX_CHANNELS, recolour
 from robolearn.data.normalizer import Normalizer
 from robolearn.errors import UserError
 from robolearn.nets.descent import FitConfig, descend
-from robolearn.perception.ensemble import Ensemble, EnsembleConfig
+from robolearn.perception.ensemble import PerceptionConfig, PerceptionEnsemble
 
 
 def fit_ensemble(
-    cfg: EnsembleConfig,
+    cfg: PerceptionConfig,
     images: UInt8[np.ndarray, "e f h w c"],
     values: Float[np.ndarray, "e d"],
     fit: FitConfig,
     *,
     seed: int,
     on_member: Callable[[int, float], None] = lambda member, loss: None,
-) -> Ensemble:
+) -> PerceptionEnsemble:
     """Train all members on the CPU.
 
     Args:
@@ -50,7 +50,7 @@ def fit_ensemble(
     targets = normalizer.normalize("value", torch.as_tensor(values, dtype=torch.float32))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # what the members start from
-        ensemble = Ensemble(cfg, normalizer)
+        ensemble = PerceptionEnsemble(cfg, normalizer)
     streams = np.random.SeedSequence(seed).spawn(cfg.num_members)
     for i, (member, stream) in enumerate(zip(ensemble.members, streams, strict=True)):
         rng = np.random.default_rng(stream)
@@ -58,7 +58,7 @@ def fit_ensemble(
     return ensemble.eval()
 
 
-def _check_examples(cfg: EnsembleConfig, images: tuple[int, ...], values: tuple[int, ...]) -> None:
+def _check_examples(cfg: PerceptionConfig, images: tuple[int, ...], values: tuple[int, ...]) -> None:
     """Raise a UserError unless images and values of these shapes are examples for an ensemble."""
     if (images[2:], values) != (cfg.image_shape, (images[0], cfg.num_values)) or 0 in images[:2]:
         raise UserError(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robolearn.errors import UserError
 from robolearn.nets.sizes import check_sizes
-from robolearn.policies.draws import Draws, Source
+from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.options import check_choice, runtime
 
@@ -54,7 +54,7 @@ class CVAE(Family):
         self.posterior = make_net.head(action_horizon * action_dim, 2 * cfg.latent_dim)
         self.prior = make_net.head(0, 2 * cfg.latent_dim) if cfg.learned_prior else None
 
-    def draw(self, source: Source) -> Draws:
+    def draw(self, source: DrawSource) -> Draws:
         """Noise of the latent."""
         return {"latent": source.normal(self.cfg.latent_dim)}
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robolearn.policies.draws import Draws, Source
+from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
 from robolearn.policies.options import check_choice, check_steps, runtime
@@ -55,7 +55,7 @@ class Diffusion(Family):
         self.net = make_net(action_dim, action_dim, 1)
         self.register_buffer("alpha_bar", squared_cosine(cfg.train_steps), persistent=False)
 
-    def draw(self, source: Source) -> Draws:
+    def draw(self, source: DrawSource) -> Draws:
         """Noise e and levels k in 1..K."""
         return {"noise": source.normal(*self.chunk_shape), "level": source.integers(1, self.cfg.train_steps + 1)}
 

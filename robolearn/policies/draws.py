@@ -12,7 +12,7 @@ Draws = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Source:
+class DrawSource:
     """Where the draws for a player's loss come from; every leading axis is the batch."""
 
     batch: int
@@ -39,7 +39,7 @@ def standard_normal(batch: int, *shape: int, generator: torch.Generator) -> Floa
     return torch.randn(batch, *shape, generator=generator, device=generator.device)
 
 
-def choose(logits: Float[Tensor, "b k"], noise: Float[Tensor, " b"]) -> Int[Tensor, " b"]:
+def draw_category(logits: Float[Tensor, "b k"], noise: Float[Tensor, " b"]) -> Int[Tensor, " b"]:
     """Draw from categorical distributions by inverting their cumulative sums at Phi(noise)."""
     cumulative = logits.softmax(1, dtype=torch.float64).cumsum(1)
     place = torch.searchsorted(cumulative, torch.special.ndtr(noise.double())[:, None])

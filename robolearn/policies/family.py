@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from robolearn.errors import UserError
 from robolearn.nets.backbone import Backbone, Head
-from robolearn.policies.draws import Draws, Source, standard_normal
+from robolearn.policies.draws import Draws, DrawSource, standard_normal
 from robolearn.policies.losses import energy_score
 
 Loss = tuple[Float[Tensor, ""], dict[str, Tensor]]  # and numbers worth logging
@@ -148,7 +148,7 @@ class Family(nn.Module, ABC):
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Map conditions and noise to chunks, deterministically."""
 
-    def draw(self, source: Source) -> Draws:
+    def draw(self, source: DrawSource) -> Draws:
         """Draw everything random that a player's loss of a batch needs; by default nothing is random."""
         return {}
 
@@ -175,7 +175,7 @@ class Family(nn.Module, ABC):
 
     def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
         """What ``draw`` draws for so many rows; ``progress`` in [0, 1) is the share of the player's span behind it."""
-        return self.draw(Source(batch, generator, player, progress))
+        return self.draw(DrawSource(batch, generator, player, progress))
 
     def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
         """Draw everything random that sampling a batch needs: standard normal, leading axis ``batch``."""

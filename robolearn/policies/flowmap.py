@@ -16,7 +16,7 @@ from torch import Tensor
 from robolearn.config import since
 from robolearn.errors import UserError
 from robolearn.nets.transformer import plain_attention
-from robolearn.policies.draws import Draws, Source
+from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
 from robolearn.policies.options import check_choice, check_steps, runtime
@@ -63,7 +63,7 @@ class FlowMap(Family):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 2)
 
-    def draw(self, source: Source) -> Draws:
+    def draw(self, source: DrawSource) -> Draws:
         """Noise e, beginnings t and lengths d of the steps; d = 0 in the share that learns the velocity."""
         # Spread evenly, and as many in any part of a batch of one size, so that their number is known without asking
         # the device; windows come in random order anyway.

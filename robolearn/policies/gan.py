@@ -21,7 +21,7 @@ from robolearn.policies.adversarial import (
     normalize_spectrum,
     squared_slope,
 )
-from robolearn.policies.draws import Draws, Source
+from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, FamilyConfig, Loss, MakeNet, Player, SampledFamily
 from robolearn.policies.losses import chunk_distance
 from robolearn.policies.options import check_choice
@@ -100,7 +100,7 @@ class Gan(SampledFamily):
             "policy": Player(self.net, every=every, lr=lr, betas=BETAS),
         }
 
-    def draw(self, source: Source) -> Draws:
+    def draw(self, source: DrawSource) -> Draws:
         """Noise of two samples; where between data and sample a slope is taken, and how much slopes cost."""
         draws = {name: source.normal(*self.chunk_shape) for name in ("first", "second")}
         draws["place"] = source.uniform(1, 1)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robolearn.errors import UserError
 from robolearn.nets.sizes import check_sizes
-from robolearn.policies.draws import Draws, choose
+from robolearn.policies.draws import Draws, draw_category
 from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import perplexity
 from robolearn.policies.options import runtime
@@ -78,6 +78,6 @@ class GMM(Family):
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """The chosen component's mean, plus a share of its spread."""
         logits, means, stds = self.components(cond)
-        rows, component = torch.arange(len(cond), device=cond.device), choose(logits, noise[:, 0])
+        rows, component = torch.arange(len(cond), device=cond.device), draw_category(logits, noise[:, 0])
         spread = noise[:, 1:].view(len(cond), *self.chunk_shape)
         return means[rows, component] + self.cfg.std_scale * stds[rows, component] * spread

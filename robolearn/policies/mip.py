@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.errors import UserError
-from robolearn.policies.draws import Draws, Source
+from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
 
@@ -40,7 +40,7 @@ class MIP(Family):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 1)
 
-    def draw(self, source: Source) -> Draws:
+    def draw(self, source: DrawSource) -> Draws:
         """Noise e."""
         return {"noise": source.normal(*self.chunk_shape)}
 

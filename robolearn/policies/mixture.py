@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from robolearn.errors import UserError
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.codes import Codes, Student, balanced, squared_distances
-from robolearn.policies.draws import Draws, Source, choose, standard_normal
+from robolearn.policies.draws import Draws, DrawSource, draw_category, standard_normal
 from robolearn.policies.family import Chunks, Examples, FamilyConfig, Loss, MakeNet, Player, SampledFamily
 from robolearn.policies.losses import perplexity
 from robolearn.policies.options import check_choice, runtime
@@ -149,7 +149,7 @@ class Mixture(SampledFamily):
         repeated = cond.repeat_interleave(self.cfg.pairs, dim=0)
         return self.teacher.integrate(repeated, noise.flatten(0, 1)).view_as(noise)
 
-    def draw(self, source: Source) -> Draws:
+    def draw(self, source: DrawSource) -> Draws:
         """The teacher's draws; for the others rows of the bank, a pair in each, and the temperature."""
         if source.player == "teacher":
             return self.teacher.draw(source)
@@ -198,7 +198,7 @@ class Mixture(SampledFamily):
         if self.student is not None:
             return self.student(cond, noise)
         logits, centres = self.codes(cond)
-        code = choose(logits / self.cfg.temperature, noise[:, 0, 0])
+        code = draw_category(logits / self.cfg.temperature, noise[:, 0, 0])
         return centres[torch.arange(len(cond), device=cond.device), code]
 
     def distribution(self, cond: Float[Tensor, "b o c"]) -> tuple[Float[Tensor, "b k t a"], Float[Tensor, "b k"]]:

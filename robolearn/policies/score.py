@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.errors import UserError
-from robolearn.policies.draws import Draws, Source
+from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Examples, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
 from robolearn.policies.options import check_choice, check_steps, runtime
@@ -106,7 +106,7 @@ class Score(Family):
         data = examples(EXAMPLES)
         self.sigma_data.copy_(data.actions[data.mask].std())
 
-    def draw(self, source: Source) -> Draws:
+    def draw(self, source: DrawSource) -> Draws:
         """Noise, and the place of ln sigma in its distribution."""
         return {"noise": source.normal(*self.chunk_shape), "level": source.normal()}
 

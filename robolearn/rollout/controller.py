@@ -22,7 +22,7 @@ from robolearn.contract import ChunkResult
 from robolearn.policies.policy import Policy
 from robolearn.policies.prefix import Prefix
 from robolearn.rollout.chunked import ChunkedEnvs
-from robolearn.rollout.execution import Execution, nearest
+from robolearn.rollout.execution import Execution, most_coherent
 from robolearn.rollout.schedule import Schedule
 from robolearn.rollout.streams import episode_stream
 from robolearn.types import Array, is_image
@@ -158,5 +158,5 @@ class Controller:
             return chunks[:, 0]
         rest = torch.from_numpy(self.schedule.rest(slots)).to(candidates)
         one, other = (self.policy.normalizer.normalize("action", x).double().cpu().numpy() for x in (candidates, rest))
-        choice = np.where(self.schedule.begun(slots), nearest(one, other), 0)
+        choice = np.where(self.schedule.begun(slots), most_coherent(one, other), 0)
         return chunks[np.arange(len(slots)), choice]

@@ -15,7 +15,7 @@ from robolearn.rollout.controller import Controller
 from robolearn.types import Array, Trajectory, is_image
 
 
-def rollout(
+def run_episodes(
     envs: ChunkedEnvs,
     controller: Controller,
     episodes: Sequence[int],
@@ -61,8 +61,8 @@ class Slots:
     Attributes:
         envs: Environments, a slot each.
         controller: Drives them.
-        max_steps: See rollout.
-        on_done: See rollout.
+        max_steps: See run_episodes.
+        on_done: See run_episodes.
         recorders: Slot -> the episode that runs in it.
         done: Episode -> trajectory.
     """

@@ -62,7 +62,7 @@ class Execution:
             raise UserError(f"delay {self.delay} must be in 0..{prefix_horizon}, the policy's prefix_horizon")
 
 
-def nearest(candidates: Float[np.ndarray, "n k t a"], rest: Float[np.ndarray, "n r a"]) -> Int[np.ndarray, " n"]:
+def most_coherent(candidates: Float[np.ndarray, "n k t a"], rest: Float[np.ndarray, "n r a"]) -> Int[np.ndarray, " n"]:
     """Index of the candidate with the least mean squared distance to what is left of the previous chunk.
 
     This is the backward coherence of Bidirectional Decoding (Liu et al. 2024, arXiv:2408.17355) without its decay.

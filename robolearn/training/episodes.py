@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robolearn.data.demos import Demos
-from robolearn.data.splits import bootstrap, split_episodes, usable_episodes
+from robolearn.data.splits import bootstrap_episodes, split_episodes, usable_episodes
 from robolearn.errors import UserError
 from robolearn.training.config import TrainConfig
 from robolearn.training.run import DataFacts, EarlierData
@@ -43,7 +43,7 @@ def choose_episodes(demos: Demos, cfg: TrainConfig) -> dict[str, Array]:
     seed = cfg.seed if cfg.dataset.split_seed is None else cfg.dataset.split_seed
     parts = {name: usable[part] for name, part in split_episodes(len(usable), fractions, seed).items()}
     if cfg.dataset.bootstrap:
-        parts["train"] = bootstrap(parts["train"], cfg.seed)
+        parts["train"] = bootstrap_episodes(parts["train"], cfg.seed)
     return parts
 
 

@@ -11,10 +11,10 @@ from robolearn import seeds
 from robolearn.config import to_json
 from robolearn.errors import one_line, warned
 from robolearn.policies.registry import REGISTRY
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.replay import replay
+from robolearn.rollout.roll_out import roll_out
 from robolearn.rollout.video import write_mp4
 from robolearn.starts import judged
 from robolearn.training.fit import Hooks, Record, rolls_out
@@ -105,7 +105,7 @@ class Session(Hooks):
         """
         cfg, step = self.cfg, state.step
         with warned(f"step {step:,}: the rollout"):
-            trajectories = evaluate(
+            trajectories = roll_out(
                 state.ema.module,
                 cfg.env,
                 range(cfg.rollout_episodes),

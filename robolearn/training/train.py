@@ -53,7 +53,7 @@ def train(cfg: TrainConfig, *, resume: bool = False, changed_data: bool = False,
         cfg.check_resumes(Run.open(cfg.out).config())
     if cfg.num_members > 1 and num_processes() > 1:
         raise UserError(f"`num_members` {cfg.num_members} starts its own processes; run it without torchrun")
-    check_environment(cfg, trust=trust)
+    check_training_env(cfg, trust=trust)
     device = choose_device(cfg.device, threads=cfg.threads)
     processes = Processes(device)
     names = name_of(cfg.family), name_of(cfg.backbone)
@@ -92,7 +92,7 @@ def _train(cfg: TrainConfig, device: torch.device, processes: Processes, *, resu
         members.finish()
 
 
-def check_environment(cfg: TrainConfig, *, trust: bool) -> None:
+def check_training_env(cfg: TrainConfig, *, trust: bool) -> None:
     """Refuse an environment that training makes and cannot be made, or that only files name, unknown."""
     if cfg.rollout_every or cfg.symmetry != "ignore":
         demos = Demos.open(cfg.dataset.path)

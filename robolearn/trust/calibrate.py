@@ -12,10 +12,10 @@ from torch import nn
 from robolearn.errors import printable
 from robolearn.policies.ensemble import Ensemble
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.expert import Expert
 from robolearn.rollout.making import opened_envs
+from robolearn.rollout.roll_out import roll_out
 from robolearn.starts import one_per_start
 from robolearn.trust.calibrated_gate import BandCalibration, GateCalibration, ThresholdCalibration
 from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set, choosing
@@ -40,8 +40,8 @@ def watch(
     on_done: Callable[[Trajectory], Any] | None = None,
     **choices: Any,
 ) -> list[Trajectory]:
-    """Roll the first member out and note scores at each replanning, without a gate; see evaluate, GuardedController."""
-    return evaluate(
+    """Roll the first member out and note scores at each replanning, without a gate; see roll_out, GuardedController."""
+    return roll_out(
         ensemble.members[0],
         env,
         episodes,

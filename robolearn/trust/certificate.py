@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robolearn.errors import UserError
-from robolearn.trust.conformal.thresholds import exceeding_spread, rank, threshold, too_few
+from robolearn.trust.conformal.thresholds import exceeding_spread, threshold, threshold_rank, too_few
 
 VERSION = 2
 """Of the files of a calibration; 1 kept the gate beside what it is derived from, and what was asked twice."""
@@ -133,7 +133,7 @@ def finite_threshold(scores: Float[np.ndarray, " n"], alpha: float, kind: str = 
         UserError: There are too few of them, or too many are infinite, for a finite one.
     """
     n = len(scores)
-    if rank(n, alpha) > n:
+    if threshold_rank(n, alpha) > n:
         raise UserError(f"{too_few(n, alpha)}{kind and f' (of {kind} episodes)'}")
     found = threshold(scores, alpha)
     if math.isinf(found):

@@ -110,7 +110,7 @@ class Guard:
         return not self.gaps
 
     def make_controller(self, policy: Any, num_envs: int, execution: Execution, *, seed: int) -> GuardedController:
-        """For evaluate's ``make_controller``."""
+        """For roll_out's ``make_controller``."""
         return make_guarded(
             policy,
             num_envs,

@@ -246,7 +246,7 @@ def make_guarded(
     fitted: Mapping[str, nn.Module] | None = None,
     **choices: Any,
 ) -> GuardedController:
-    """A controller with a monitor, if there is something to watch; for evaluate's ``make_controller``."""
+    """A controller with a monitor, if there is something to watch; for roll_out's ``make_controller``."""
     monitor = None
     if names:
         sample = choices.get("fallback") == "replan"

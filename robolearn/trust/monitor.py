@@ -13,7 +13,7 @@ from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
 from robolearn.rollout.controller import ROWS
 from robolearn.rollout.streams import episode_stream
-from robolearn.trust.scores.registry import check_scores
+from robolearn.trust.scores.registry import check_score_names
 from robolearn.trust.scores.score import Evidence
 from robolearn.types import Array
 
@@ -50,7 +50,7 @@ class Monitor:
         sample: bool = False,
     ):
         cfg, device = ensemble.cfg, ensemble.device
-        self.scores = check_scores(names, ensemble, period)
+        self.scores = check_score_names(names, ensemble, period)
         if num_samples < 2:
             raise UserError(f"num_samples {num_samples} must be at least 2")
         self.ensemble, self.names, self.num_samples = ensemble, tuple(names), num_samples

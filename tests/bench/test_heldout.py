@@ -8,8 +8,8 @@ from robolearn.bench.measuring import used_parameters
 from robolearn.bench.unit import Unit
 from robolearn.data.store import DemoStore
 from robolearn.policies.policy import Policy
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.roll_out import roll_out
 from robolearn.training.run import Run
 from tests.bench.tiny import FLOW, REGRESSION, TASK, write_demos
 
@@ -22,7 +22,7 @@ def runs(tmp_path_factory):
     folder = write_demos(tmp_path_factory.mktemp("runs"))
     units = [Unit(TASK, row, "compute", 0, folder) for row in (FLOW, REGRESSION)]
     for unit in units:
-        training.train(unit, folder, CPU, lambda step: None)
+        training.train_unit(unit, folder, CPU, lambda step: None)
     return [Run.open(unit.directory / "run") for unit in units]
 
 
@@ -73,7 +73,7 @@ def test_numbers_are_per_held_out_episode(runs):
 
 def test_parameters_of_a_teacher_do_not_count(runs):
     policy = Policy.load(runs[0].checkpoint("last"))
-    trajectory = evaluate(policy, runs[0].config().env, [0], execution=Execution(2), seed=0)[0]
+    trajectory = roll_out(policy, runs[0].config().env, [0], execution=Execution(2), seed=0)[0]
     before = used_parameters(policy, trajectory)
     assert before == sum(p.numel() for p in policy.parameters())
     policy.family.teacher = torch.nn.Linear(8, 8)

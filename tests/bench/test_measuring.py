@@ -49,7 +49,7 @@ def rolled_out(monkeypatch, make_policy):
     """Measure made-up episodes, whose mode is their index; returns what was asked for, and what was measured."""
     asked, policy = [], make_policy(RegressionConfig())
 
-    def evaluate(policy, env, episodes, *, seed, repeats, **_):
+    def roll_out(policy, env, episodes, *, seed, repeats, **_):
         asked.append((seed, list(episodes), repeats))
         none = np.zeros((0, 2), np.float32)
         return [
@@ -57,7 +57,7 @@ def rolled_out(monkeypatch, make_policy):
             for i in episodes
         ]
 
-    monkeypatch.setattr(measuring, "evaluate", evaluate)
+    monkeypatch.setattr(measuring, "roll_out", roll_out)
     monkeypatch.setattr(measuring, "measure_latency", lambda *_: {})
     monkeypatch.setattr(measuring, "used_parameters", lambda *_: 0)
     monkeypatch.setattr(measuring.Policy, "load", lambda *_, **__: policy)

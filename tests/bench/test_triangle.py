@@ -108,17 +108,17 @@ def test_stopped_between_settings_keeps_the_first(data, flow, monkeypatch):
 def test_stopped_in_training_goes_on_to_the_same_weights(tmp_path, data, flow, monkeypatch):
     monkeypatch.setattr(training, "LOG_EVERY", 1)
     whole = dataclasses.replace(flow, runs=tmp_path / "whole")
-    training.train(whole, data, CPU, lambda step: None)
+    training.train_unit(whole, data, CPU, lambda step: None)
 
     def interrupt(step):
         if step == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    assert not training.train(flow, data, CPU, interrupt)
+    assert not training.train_unit(flow, data, CPU, interrupt)
     stopped = training.trained_steps(flow)
     assert 3 <= stopped < 6
     assert flow.result() == {}
-    assert training.train(flow, data, CPU, lambda step: None)
+    assert training.train_unit(flow, data, CPU, lambda step: None)
     seconds = read_json(flow.directory / "seconds.json")
     assert sorted(map(int, seconds)) == [0, stopped, 6]
     assert seconds["6"][0] > seconds[str(stopped)][0]
@@ -137,11 +137,11 @@ def test_killed_before_the_first_checkpoint_starts_afresh(data, flow):
 
 def test_time_of_a_part_that_is_repeated_does_not_count(data, flow):
     """A kill after the time of step 6 was written and before its checkpoint was."""
-    training.train(flow, data, CPU, lambda step: None)
+    training.train_unit(flow, data, CPU, lambda step: None)
     path = flow.directory / "seconds.json"
     path.write_text(json.dumps({"0": [0.0, 0.0], "6": [5.0, 5.0], "9": [1e6, 1e6]}))
     longer = dataclasses.replace(flow, task=dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, steps=8)))
-    training.train(longer, data, CPU, lambda step: None)
+    training.train_unit(longer, data, CPU, lambda step: None)
     assert 5 < read_json(path)["8"][0] < 100
     assert list(read_json(path)) == ["0", "6", "8"]
 

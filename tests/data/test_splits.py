@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.data.splits import bootstrap, split_episodes, usable_episodes
+from robolearn.data.splits import bootstrap_episodes, split_episodes, usable_episodes
 
 NAMES = ("train", "validation", "calibration", "test")
 
@@ -36,13 +36,13 @@ def test_seed_fixes_the_split():
 
 def test_a_bootstrap_draws_from_its_episodes_with_replacement():
     episodes = np.arange(100, 1100)
-    drawn = bootstrap(episodes, seed=0)
+    drawn = bootstrap_episodes(episodes, seed=0)
     assert len(drawn) == 1000
     assert np.isin(drawn, episodes).all()
     assert (np.diff(drawn) >= 0).all()
     assert len(np.unique(drawn)) / 1000 == pytest.approx(1 - np.exp(-1), abs=0.03)  # without replacement: 1
-    np.testing.assert_array_equal(drawn, bootstrap(episodes, seed=0))
-    assert not np.array_equal(drawn, bootstrap(episodes, seed=1))
+    np.testing.assert_array_equal(drawn, bootstrap_episodes(episodes, seed=0))
+    assert not np.array_equal(drawn, bootstrap_episodes(episodes, seed=1))
 
 
 @pytest.mark.parametrize("fractions", [{"train": 0.9, "test": 0.2}, {"train": 1.1}, {"train": 0.0}, {"train": -0.5}])

@@ -13,7 +13,7 @@ from robolearn.dynamics.ensemble import (
     features,
     split_variance,
 )
-from robolearn.dynamics.fit import Transitions, bootstrap, fit_dynamics
+from robolearn.dynamics.fit import Transitions, bootstrap_members, fit_dynamics
 from robolearn.nets.descent import FitConfig
 
 CONFIG = DynamicsConfig(state_dim=3, action_dim=1, angles=(1,), num_members=4, hidden=32, depth=2)
@@ -147,7 +147,7 @@ def test_networks_that_tell_a_mean_alone_have_no_variance():
 
 
 def test_a_bootstrap_leaves_out_a_third_and_another_for_each_member():
-    drawn = bootstrap(2000, 3, torch.Generator().manual_seed(0))
+    drawn = bootstrap_members(2000, 3, torch.Generator().manual_seed(0))
     shares = [len(row.unique()) / 2000 for row in drawn]
     assert all(abs(share - (1 - math.exp(-1))) < 0.03 for share in shares)
     assert len({tuple(row[:5].tolist()) for row in drawn}) == 3
@@ -156,7 +156,8 @@ def test_a_bootstrap_leaves_out_a_third_and_another_for_each_member():
 def test_a_member_never_sees_what_its_bootstrap_left_out(monkeypatch):
     """Members are shown constants of their own and repeat them."""
     monkeypatch.setattr(
-        "robolearn.dynamics.fit.bootstrap", lambda n, k, generator: torch.arange(k)[:, None].expand(k, n).clone()
+        "robolearn.dynamics.fit.bootstrap_members",
+        lambda n, k, generator: torch.arange(k)[:, None].expand(k, n).clone(),
     )
     states, actions = np.zeros((4, 3)), np.zeros((4, 1))
     data = Transitions(states, actions, np.arange(4.0)[:, None] + np.zeros((4, 3)))

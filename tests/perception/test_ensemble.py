@@ -8,11 +8,11 @@ import torch
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.descent import FitConfig
 from robolearn.nets.vision import VisionConfig
-from robolearn.perception.ensemble import CONFIG_FILE, WEIGHTS_FILE, Ensemble, EnsembleConfig
+from robolearn.perception.ensemble import CONFIG_FILE, WEIGHTS_FILE, PerceptionConfig, PerceptionEnsemble
 from robolearn.perception.fit import fit_ensemble, fit_member
 
 VISION = VisionConfig(width=8, num_keypoints=4, features=8, shift=0, jitter=0.05)
-CONFIG = EnsembleConfig((16, 16, 3), num_values=2, num_members=3, hidden=16, vision=VISION)
+CONFIG = PerceptionConfig((16, 16, 3), num_values=2, num_members=3, hidden=16, vision=VISION)
 
 
 def squares(num_episodes, num_frames=2, seed=0):
@@ -82,7 +82,7 @@ def test_whole_episodes_are_left_out_of_a_bootstrap():
 
 def test_a_saved_ensemble_reads_the_same(fitted, tmp_path):
     fitted.save(tmp_path)
-    loaded = Ensemble.load(tmp_path)
+    loaded = PerceptionEnsemble.load(tmp_path)
     images = torch.from_numpy(squares(5)[0][:, 0])
     assert loaded.cfg == CONFIG
     assert not loaded.training
@@ -101,7 +101,7 @@ def test_damaged_weights_are_one_line(fitted, tmp_path, damage):
         text = (tmp_path / CONFIG_FILE).read_text()
         (tmp_path / CONFIG_FILE).write_text(text.replace('"num_members": 3', '"num_members": 2'))
     with pytest.raises(ValueError, match=r"ensemble.safetensors: (no such file|damaged or of another)") as error:
-        Ensemble.load(tmp_path)
+        PerceptionEnsemble.load(tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -110,14 +110,14 @@ def test_damaged_weights_are_one_line(fitted, tmp_path, damage):
     "name", ["num_values", "num_members", "hidden", "vision.width", "vision.features", "vision.num_keypoints"]
 )
 def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path, name, huge):
-    Ensemble(CONFIG, Normalizer({"value": (2,)})).save(tmp_path)
+    PerceptionEnsemble(CONFIG, Normalizer({"value": (2,)})).save(tmp_path)
     content = json.loads((tmp_path / CONFIG_FILE).read_text())
     *outer, last = name.split(".")
     (content[outer[0]] if outer else content)[last] = huge
     (tmp_path / CONFIG_FILE).write_text(json.dumps(content))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match="ensemble") as error:
-        Ensemble.load(tmp_path)
+        PerceptionEnsemble.load(tmp_path)
     assert "\n" not in str(error.value)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
@@ -133,7 +133,7 @@ def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path, name, huge):
 )
 def test_a_wrong_configuration_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        EnsembleConfig(**{"image_shape": (16, 16, 3), "num_values": 2, **change})
+        PerceptionConfig(**{"image_shape": (16, 16, 3), "num_values": 2, **change})
 
 
 def test_wrong_training_settings_are_refused():
@@ -151,7 +151,7 @@ def test_images_that_do_not_fit_are_refused():
 def test_an_untrained_ensemble_is_in_physical_units():
     """The normaliser's scale reaches the predictions."""
     torch.manual_seed(0)
-    ensemble = Ensemble(CONFIG, Normalizer({"value": (2,)}))
+    ensemble = PerceptionEnsemble(CONFIG, Normalizer({"value": (2,)}))
     images = torch.from_numpy(squares(3)[0][:, 0])
     plain = ensemble(images)
     ensemble.normalizer.get_buffer("value_scale").fill_(0.1)

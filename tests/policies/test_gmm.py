@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from robolearn.policies.draws import choose
+from robolearn.policies.draws import draw_category
 from robolearn.policies.family import Chunks
 from robolearn.policies.gmm import GMM, GMMConfig
 
@@ -63,7 +63,7 @@ def test_choose_inverts_the_cumulative_sums():
     logits = torch.tensor([[0.1, 0.2, 0.7]]).log().expand(6, 3)
     uniform = torch.tensor([0.0, 0.05, 0.15, 0.25, 0.35, 1.0], dtype=torch.float64)
     noise = torch.special.ndtri(uniform).float()
-    assert choose(logits, noise).tolist() == [0, 0, 1, 1, 2, 2]
+    assert draw_category(logits, noise).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_impossible_configurations():

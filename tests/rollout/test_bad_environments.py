@@ -12,11 +12,11 @@ import pytest
 
 from robolearn.policies.regression import RegressionConfig
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.loop import MAX_HANGS, MAX_STEPS
 from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import summarize
+from robolearn.rollout.roll_out import roll_out as roll_out_in
 from robolearn.rollout.watchdog import HungError, Worker
 from tests.rollout import bad_envs
 
@@ -30,7 +30,7 @@ def policy(make_policy):
 
 def roll_out(policy, name="Good", episodes=6, num_envs=3, *, kwargs=None, seed=0, **options):
     cfg = EnvConfig(f"bad/{name}-v0", kwargs or {}, **options)
-    return evaluate(policy, cfg, range(episodes), execution=Execution(4), seed=seed, num_envs=num_envs)
+    return roll_out_in(policy, cfg, range(episodes), execution=Execution(4), seed=seed, num_envs=num_envs)
 
 
 def assert_same(one, other):

@@ -9,14 +9,14 @@ from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.regression import RegressionConfig
 from robolearn.rollout.controller import Controller
-from robolearn.rollout.engine import rollout
+from robolearn.rollout.engine import run_episodes
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.making import make_envs
 from robolearn.rollout.replay import replay
+from robolearn.rollout.roll_out import roll_out
 
 AVOID = EnvConfig("envs:robolearn/Avoid-v0", max_episode_steps=30)
 
@@ -104,7 +104,7 @@ def walk_policy(make_policy):
 
 def walk(policy, episodes, name="Walk", num_envs=3, **kwargs):
     cfg = EnvConfig(f"test/{name}-v0", **kwargs)
-    return evaluate(policy, cfg, episodes, execution=Execution(3), seed=0, num_envs=num_envs)
+    return roll_out(policy, cfg, episodes, execution=Execution(3), seed=0, num_envs=num_envs)
 
 
 def assert_equal(one, other):
@@ -143,7 +143,7 @@ EXECUTIONS = [
 def test_any_number_of_environments_gives_the_same_episodes(make_policy, family, backbone, execution):
     policy = make_policy(family, backbone, prefix_horizon=2)
     runs = [
-        evaluate(policy, AVOID, range(16), execution=execution, seed=9, num_envs=n)
+        roll_out(policy, AVOID, range(16), execution=execution, seed=9, num_envs=n)
         for n in ((1, 16, 5) if execution.ensembling is None and backbone == "mlp" else (2, 16))
     ]
     for run in runs[1:]:
@@ -153,21 +153,23 @@ def test_any_number_of_environments_gives_the_same_episodes(make_policy, family,
 
 def test_the_loop_gives_the_same_episodes_as_the_native_driver(make_policy):
     policy = make_policy(FlowConfig(steps=2))
-    native = evaluate(policy, AVOID, range(6), execution=Execution(4), seed=9, num_envs=4)
-    loop = rollout(LoopEnvs(AVOID, 4, ("state",)), Controller(policy, 4, Execution(4), seed=9), range(6), max_steps=30)
+    native = roll_out(policy, AVOID, range(6), execution=Execution(4), seed=9, num_envs=4)
+    loop = run_episodes(
+        LoopEnvs(AVOID, 4, ("state",)), Controller(policy, 4, Execution(4), seed=9), range(6), max_steps=30
+    )
     assert_equal(loop, native)
 
 
 def test_a_subset_of_the_episodes_gives_the_same_episodes(make_policy):
     policy = make_policy(FlowConfig(steps=2))
-    everything = evaluate(policy, AVOID, range(6), execution=Execution(3), seed=9)
-    assert_equal(evaluate(policy, AVOID, [5, 2], execution=Execution(3), seed=9), [everything[5], everything[2]])
+    everything = roll_out(policy, AVOID, range(6), execution=Execution(3), seed=9)
+    assert_equal(roll_out(policy, AVOID, [5, 2], execution=Execution(3), seed=9), [everything[5], everything[2]])
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 10])
 def test_every_way_to_end(walk_policy, num_envs):
     done = []
-    trajectories = evaluate(
+    trajectories = roll_out(
         walk_policy, EnvConfig("test/Walk-v0"), range(12), execution=Execution(3), seed=0, num_envs=num_envs,
         on_done=done.append,
     )  # fmt: skip
@@ -191,14 +193,14 @@ def test_every_way_to_end(walk_policy, num_envs):
 def test_an_unstable_episode_is_no_success(walk_policy, exec_horizon):
     """Whether it had succeeded in the same chunk or in an earlier one."""
     cfg = EnvConfig("test/Flash-v0")
-    runs = evaluate(walk_policy, cfg, range(3), execution=Execution(exec_horizon), seed=0)
+    runs = roll_out(walk_policy, cfg, range(3), execution=Execution(exec_horizon), seed=0)
     assert [(t.success, t.reason, len(t)) for t in runs] == [(False, "unstable", 4)] * 3
 
 
 @pytest.mark.parametrize("exec_horizon", [2, 4])
 def test_the_mode_is_the_last_that_was_told_and_a_broken_episode_is_no_success(walk_policy, exec_horizon):
     cfg = EnvConfig("test/Late-v0")
-    whole, broken = evaluate(walk_policy, cfg, range(2), execution=Execution(exec_horizon), seed=0)
+    whole, broken = roll_out(walk_policy, cfg, range(2), execution=Execution(exec_horizon), seed=0)
     assert (whole.success, whole.mode) == (True, 10)
     assert not broken.success
 
@@ -260,7 +262,7 @@ def test_an_episode_of_the_native_driver_can_be_cut(make_policy, limit):
     """In the first chunk of three, and in the second."""
     cfg = EnvConfig("envs:robolearn/Push-v0", max_episode_steps=limit)
     policy = make_policy(FlowConfig(steps=1), obs_shapes={"state": (10,)})
-    (t,) = evaluate(policy, cfg, [0], execution=Execution(3), seed=0)
+    (t,) = roll_out(policy, cfg, [0], execution=Execution(3), seed=0)
     assert (len(t), len(t.obs["state"])) == (limit, limit + 1)
 
 
@@ -270,7 +272,7 @@ def test_success_after_the_cut_does_not_count(walk_policy):
 
 
 def test_replay_shows_every_step(make_policy):
-    (t,) = evaluate(make_policy(FlowConfig(steps=1)), AVOID, [0], execution=Execution(4), seed=3)
+    (t,) = roll_out(make_policy(FlowConfig(steps=1)), AVOID, [0], execution=Execution(4), seed=3)
     try:
         frames = list(replay(AVOID, t))
     except RuntimeError as error:
@@ -292,7 +294,7 @@ def test_latency_is_reported_with_its_facts(make_policy, walk_policy):
 @pytest.mark.parametrize("num_envs", [1, 3, 4])
 def test_repeats_share_the_start_and_not_the_noise(make_policy, num_envs):
     policy = make_policy(FlowConfig(steps=1), obs_shapes={"state": (2,)})
-    repeated = evaluate(
+    repeated = roll_out(
         policy, EnvConfig("test/Walk-v0"), range(6), execution=Execution(3), seed=0, num_envs=num_envs, repeats=3
     )
     assert [t.seed for t in repeated] == [0, 0, 0, 1, 1, 1]
@@ -302,4 +304,4 @@ def test_repeats_share_the_start_and_not_the_noise(make_policy, num_envs):
     actions = {t.actions.tobytes() for t in repeated}
     assert len(actions) == 6
     # Episode 0 is the same with and without repetitions; episode 1 has the noise of 1 from the start of 0.
-    assert_equal(repeated[:1], evaluate(policy, EnvConfig("test/Walk-v0"), range(1), execution=Execution(3), seed=0))
+    assert_equal(repeated[:1], roll_out(policy, EnvConfig("test/Walk-v0"), range(1), execution=Execution(3), seed=0))

@@ -6,10 +6,10 @@ import pytest
 
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.making import facts_of, make_envs
+from robolearn.rollout.roll_out import roll_out
 
 AVOID = "envs:robolearn/Avoid-v0"
 
@@ -97,7 +97,7 @@ def test_only_masked_environments_start_anew():
 
 def random_rollout(make_policy, cfg, obs_shapes, action_dim):
     policy = make_policy(FlowConfig(steps=1), obs_shapes=obs_shapes, action_dim=action_dim)
-    runs = [evaluate(policy, cfg, range(3), execution=Execution(3), seed=0, num_envs=n) for n in (1, 2)]
+    runs = [roll_out(policy, cfg, range(3), execution=Execution(3), seed=0, num_envs=n) for n in (1, 2)]
     for one, other in zip(*runs, strict=True):
         assert one.reason == "time"
         assert len(one) == cfg.max_episode_steps

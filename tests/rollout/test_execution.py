@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout import controller as controller_module
 from robolearn.rollout.controller import Controller
-from robolearn.rollout.execution import Execution, nearest
+from robolearn.rollout.execution import Execution, most_coherent
 from tests.rollout.stub import HORIZON, Stub, count_on, drive
 
 
@@ -91,7 +91,7 @@ def test_nearest_by_its_definition(data, sizes):
     n, k, r, more, a = sizes
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
     candidates, rest = rng.standard_normal((n, k, r + more - 1, a)), rng.standard_normal((n, r, a))
-    for i, choice in enumerate(nearest(candidates, rest)):
+    for i, choice in enumerate(most_coherent(candidates, rest)):
         distances = [sum(((chunk[j] - rest[i, j]) ** 2).sum() for j in range(r)) for chunk in candidates[i]]
         assert choice == np.argmin(distances)
 
@@ -127,7 +127,7 @@ def test_another_choice_would_be_noticed(monkeypatch):
     def farthest(candidates, rest):
         return np.square(candidates[:, :, : rest.shape[1]] - rest[:, None]).mean((2, 3)).argmax(1)
 
-    monkeypatch.setattr(controller_module, "nearest", farthest)
+    monkeypatch.setattr(controller_module, "most_coherent", farthest)
     with pytest.raises(AssertionError):
         assert_goes_on_from_the_nearest()
 

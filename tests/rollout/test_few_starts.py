@@ -12,10 +12,10 @@ from robolearn.report.page import Report, write_report
 from robolearn.report.results import write_results
 from robolearn.report.terminal import format_table
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.making import make_envs
 from robolearn.rollout.metrics import summarize
+from robolearn.rollout.roll_out import roll_out as roll_out_in
 from robolearn.rollout.seeding import find_seed_fault
 from robolearn.starts import num_starts
 from robolearn.stats.proportions import wilson
@@ -95,9 +95,9 @@ def test_what_the_policy_does_not_see_may_tell_starts_apart(policy, capsys):
 def test_our_own_tasks_are_counted_too(make_policy, capsys):
     cfg = EnvConfig("envs:robolearn/Avoid-v0", max_episode_steps=8)
     policy = make_policy(FlowConfig(steps=1))
-    one = evaluate(policy, cfg, range(6), execution=Execution(4), seed=9)
+    one = roll_out_in(policy, cfg, range(6), execution=Execution(4), seed=9)
     assert num_starts(one) == 6
-    repeated = evaluate(policy, cfg, range(6), execution=Execution(4), seed=9, repeats=3)
+    repeated = roll_out_in(policy, cfg, range(6), execution=Execution(4), seed=9, repeats=3)
     assert num_starts(repeated) == 2
     assert repeated[0].start == one[0].start
     assert capsys.readouterr().err == ""  # repeated on purpose

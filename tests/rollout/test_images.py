@@ -7,13 +7,13 @@ import torch
 
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.controller import Controller
-from robolearn.rollout.engine import rollout
+from robolearn.rollout.engine import run_episodes
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.making import make_envs
+from robolearn.rollout.roll_out import roll_out
 from tests.rollout.test_engine import assert_equal
 
 PIXELS = EnvConfig("envs:robolearn/AvoidPixels-v0", max_episode_steps=9)
@@ -65,7 +65,7 @@ gym.register("test/Noisy-v0", entry_point=Noisy, disable_env_checker=True)
 
 
 def test_any_number_of_environments_gives_the_same_episodes(policy):
-    runs = [evaluate(policy, PIXELS, range(5), execution=Execution(3), seed=9, num_envs=n) for n in (1, 3, 5)]
+    runs = [roll_out(policy, PIXELS, range(5), execution=Execution(3), seed=9, num_envs=n) for n in (1, 3, 5)]
     for run in runs[1:]:
         assert_equal(run, runs[0])
 
@@ -73,17 +73,17 @@ def test_any_number_of_environments_gives_the_same_episodes(policy):
 @pytest.mark.parametrize("exec_horizon", [1, 2, 4])
 def test_the_last_images_of_a_chunk_are_enough(policy, exec_horizon):
     """The native driver draws obs_horizon of them, the loop all."""
-    native = evaluate(policy, PIXELS, range(3), execution=Execution(exec_horizon), seed=9, num_envs=2)
+    native = roll_out(policy, PIXELS, range(3), execution=Execution(exec_horizon), seed=9, num_envs=2)
     envs = LoopEnvs(PIXELS, 2, tuple(SHAPES))
-    loop = rollout(envs, Controller(policy, 2, Execution(exec_horizon), seed=9), range(3), max_steps=9)
+    loop = run_episodes(envs, Controller(policy, 2, Execution(exec_horizon), seed=9), range(3), max_steps=9)
     envs.close()
     assert_equal(loop, native)
 
 
 def test_what_the_camera_sees_matters(policy, monkeypatch):
-    seen = evaluate(policy, PIXELS, range(2), execution=Execution(4), seed=9)
+    seen = roll_out(policy, PIXELS, range(2), execution=Execution(4), seed=9)
     monkeypatch.setattr("envs.rendering.Renderer.image", lambda *_: np.zeros((96, 96, 3), np.uint8))
-    dark = evaluate(policy, PIXELS, range(2), execution=Execution(4), seed=9)
+    dark = roll_out(policy, PIXELS, range(2), execution=Execution(4), seed=9)
     assert all(np.abs(a.actions - b.actions).max() > 1e-3 for a, b in zip(seen, dark, strict=True))
 
 
@@ -91,7 +91,7 @@ def test_the_policy_sees_images_of_8_bits_and_the_newest(make_policy, monkeypatc
     policy, shown = make_policy(FlowConfig(steps=1), obs_shapes={"camera": (8, 8, 3)}), []
     act = policy.act
     monkeypatch.setattr(policy, "act", lambda obs, *rest: shown.append(obs["camera"].clone()) or act(obs, *rest))
-    evaluate(policy, EnvConfig("test/Noisy-v0", max_episode_steps=8), [0], execution=Execution(3), seed=0)
+    roll_out(policy, EnvConfig("test/Noisy-v0", max_episode_steps=8), [0], execution=Execution(3), seed=0)
     assert all(images.dtype == torch.uint8 for images in shown)
     assert [images[0, :, 0, 0, 0].tolist() for images in shown] == [[200, 200], [202, 203], [205, 206]]
 
@@ -99,7 +99,7 @@ def test_the_policy_sees_images_of_8_bits_and_the_newest(make_policy, monkeypatc
 def test_other_images_are_refused(make_policy):
     policy = make_policy(FlowConfig(steps=1), obs_shapes={"camera": (8, 8, 3)})
     with pytest.raises(ValueError, match="the environment's 'camera' is float32, the policy expects uint8"):
-        evaluate(policy, EnvConfig("test/Noisy-v0", {"dtype": "float32"}, 8), [0], execution=Execution(3), seed=0)
+        roll_out(policy, EnvConfig("test/Noisy-v0", {"dtype": "float32"}, 8), [0], execution=Execution(3), seed=0)
 
 
 def test_a_blind_policy_draws_nothing(make_policy, monkeypatch):
@@ -108,11 +108,11 @@ def test_a_blind_policy_draws_nothing(make_policy, monkeypatch):
 
     monkeypatch.setattr("envs.rendering.Renderer.image", refuse)
     policy = make_policy(FlowConfig(steps=1))
-    assert len(evaluate(policy, PIXELS, range(2), execution=Execution(4), seed=9)) == 2
+    assert len(roll_out(policy, PIXELS, range(2), execution=Execution(4), seed=9)) == 2
 
 
 def test_trajectories_keep_no_images_and_latency_needs_none(policy):
-    (trajectory,) = evaluate(policy, PIXELS, [0], execution=Execution(4), seed=9)
+    (trajectory,) = roll_out(policy, PIXELS, [0], execution=Execution(4), seed=9)
     assert set(trajectory.obs) == {"state"}
     assert len(trajectory.obs["state"]) == len(trajectory) + 1
     assert measure_latency(policy, trajectory, repeats=2)["p50_ms"] > 0

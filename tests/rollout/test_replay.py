@@ -7,9 +7,9 @@ import pytest
 
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.replay import record_videos, replay
+from robolearn.rollout.roll_out import roll_out
 
 
 def plain(**kwargs):
@@ -19,7 +19,7 @@ def plain(**kwargs):
 @pytest.fixture
 def roll(make_policy):
     def roll(cfg):
-        return evaluate(make_policy(FlowConfig(steps=1)), cfg, range(6), execution=Execution(2), seed=0, num_envs=2)
+        return roll_out(make_policy(FlowConfig(steps=1)), cfg, range(6), execution=Execution(2), seed=0, num_envs=2)
 
     return roll
 

@@ -61,11 +61,11 @@ def test_validation_is_of_the_averaged_weights_on_the_same_windows(state, cfg):
 def test_rollouts_are_of_the_averaged_weights_from_seeds_of_their_own(opened, state, monkeypatch):
     asked = []
 
-    def evaluate(policy, *_, seed, **__):
+    def roll_out(policy, *_, seed, **__):
         asked.append((policy, seed))
         raise ValueError("seen enough")
 
-    monkeypatch.setattr(session, "evaluate", evaluate)
+    monkeypatch.setattr(session, "roll_out", roll_out)
     with contextlib.suppress(ValueError):  # whatever becomes of a rollout that fails
         opened.rollout(state)
     ((policy, seed),) = asked
@@ -91,7 +91,7 @@ def test_with_rollouts_the_highest_score_is_the_best(opened, state, monkeypatch)
     for state.step, score in enumerate((0.2, 0.6, 0.4), start=1):
         scores = np.full(5, score)
         shown = [Trajectory(i, i, {}, actions, scores, scores, False, -1, "time") for i in range(3)]
-        monkeypatch.setattr(session, "evaluate", lambda *_, shown=shown, **__: shown)
+        monkeypatch.setattr(session, "roll_out", lambda *_, shown=shown, **__: shown)
         opened.record({"step": state.step, "validation_loss": 1 / state.step})
         opened.checkpoint(state)
         opened.rollout(state)

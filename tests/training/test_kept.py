@@ -201,7 +201,7 @@ def test_a_failing_rollout_is_a_warning_and_costs_neither_checkpoint_nor_trainin
         saved.append(Run(tmp_path / "run").last_step())
         raise RuntimeError("the simulator\nis gone")
 
-    monkeypatch.setattr(session_module, "evaluate", fail)
+    monkeypatch.setattr(session_module, "roll_out", fail)
     train_main([*flags, *ROLLING, "--steps", "4", "--checkpoint-every", "100"])
     assert saved == [2, 4]
     assert "warning: step 2: the rollout failed (RuntimeError: the simulator is gone)\n" in capsys.readouterr().err
@@ -260,7 +260,7 @@ def test_a_rollout_that_a_kill_prevented_is_made_up_for(tmp_path, train_main, fl
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(session_module, "evaluate", kill)
+        patch.setattr(session_module, "roll_out", kill)
         with pytest.raises(Killed):
             train_main([*flags, *ROLLING, "--steps", "4"])
     run = Run.open(tmp_path / "run")

@@ -9,8 +9,8 @@ import pytest
 from robolearn.commands.main import main as cli
 from robolearn.config import read_json, write_json
 from robolearn.data.store import DemoStore
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.roll_out import roll_out
 from robolearn.training.run import Run
 from robolearn.trust.calibrated_gate import ThresholdCalibration
 from robolearn.trust.files import describe_source, save_gate
@@ -243,9 +243,9 @@ def test_a_gate_and_a_set_are_covered_if_both_are(run, eval_main, capsys, monkey
     """
 
     def succeeding(*args, **kwargs):
-        return [dataclasses.replace(t, success=True) for t in evaluate(*args, **kwargs)]
+        return [dataclasses.replace(t, success=True) for t in roll_out(*args, **kwargs)]
 
-    monkeypatch.setattr("robolearn.trust.calibrate.evaluate", succeeding)
+    monkeypatch.setattr("robolearn.trust.calibrate.roll_out", succeeding)
     flags = ["--candidates", "3", *SMALL]
     cli(["calibrate", str(run), "--safety-set", "--rounds", "9", *FEW, *flags])
     both = [str(run), "--gate", "--safety-set", "--candidates", "3", *LOOK]
@@ -296,5 +296,5 @@ def test_a_gate_and_a_set_are_covered_if_both_are(run, eval_main, capsys, monkey
     ],
 )
 def test_what_cannot_be_calibrated_is_said_before_anything_is_rolled_out(run, capsys, monkeypatch, flags, message):
-    monkeypatch.setattr("robolearn.trust.calibrate.evaluate", None)
+    monkeypatch.setattr("robolearn.trust.calibrate.roll_out", None)
     assert message in refused(capsys, str(run), *flags, *SMALL)

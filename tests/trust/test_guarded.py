@@ -10,8 +10,8 @@ from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.roll_out import roll_out
 from robolearn.trust.conformal.bands import CONSTANT, Form
 from robolearn.trust.gate import Gate
 from robolearn.trust.guarded import GuardedController
@@ -239,7 +239,7 @@ def guarded(make_policy):
         return kind(policy, num_envs, execution, seed=seed, monitor=monitor, **choices)
 
     def run(num_envs=4, names=("disagreement", "stac"), num_episodes=6, **choices):
-        return evaluate(
+        return roll_out(
             members[0],
             AVOID,
             range(num_episodes),

@@ -8,8 +8,8 @@ import torch
 
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.evaluation import evaluate
 from robolearn.rollout.execution import Execution
+from robolearn.rollout.roll_out import roll_out
 from robolearn.trust.calibrated_set import calibrate_set
 from robolearn.trust.certificate import Source
 from robolearn.trust.files import open_set, save_set
@@ -38,7 +38,7 @@ def ahead(make_policy, monkeypatch):
 
 def run(policy, episodes, execution, env=None, kind=GuardedController, **choices):
     make = partial(kind, monitor=None, **choices)
-    return evaluate(
+    return roll_out(
         policy, EnvConfig(AVOID, env or {}), range(episodes), execution=execution, seed=5, make_controller=make
     )
 
@@ -61,7 +61,7 @@ def test_an_environment_without_an_expert_says_so(make_policy):
     make = partial(GuardedController, monitor=None, fallback="expert")
     policy = make_policy(FlowConfig(steps=1), obs_shapes={"state": (5,)})
     with pytest.raises(ValueError, match="no scripted expert"):
-        evaluate(policy, env, range(2), execution=Execution(4), seed=5, make_controller=make)
+        roll_out(policy, env, range(2), execution=Execution(4), seed=5, make_controller=make)
 
 
 @pytest.mark.parametrize("moved", [0.0, -0.06])

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from robolearn.errors import UserError
-from robolearn.trust.conformal.thresholds import check_scores, exceeds, rank, threshold
+from robolearn.trust.conformal.thresholds import check_scores, exceeds, threshold, threshold_rank
 
 FLOOR = 1e-8  # of sigma: a step at which all scores agree
 
@@ -149,7 +149,7 @@ CONSTANT = Form()
 def _near(deviation: Float[np.ndarray, "e t"], alpha: float) -> Bool[np.ndarray, " e"]:
     """The share 1 - alpha of the episodes that deviate least."""
     worst = deviation.max(1)
-    k = min(rank(len(deviation), alpha), len(deviation))
+    k = min(threshold_rank(len(deviation), alpha), len(deviation))
     return worst <= np.partition(worst, k - 1)[k - 1]
 
 

@@ -19,7 +19,7 @@ from robolearn.trust.scores.samples import check_members
 from robolearn.trust.scores.score import Evidence, Score
 
 
-def energy_disagreement(
+def exact_energy_disagreement(
     chunks: Float[Tensor, "k b K t a"], probabilities: Float[Tensor, "k b K"]
 ) -> Float[Tensor, " b"]:
     """Energy distance between the distributions of two members, the mean over all pairs; never negative.
@@ -44,7 +44,7 @@ def energy_disagreement(
     return (2 * (between - within)).clamp(min=0).float()  # rounding
 
 
-def action_entropy(
+def exact_action_entropy(
     chunks: Float[Tensor, "b K t a"], probabilities: Float[Tensor, "b K"], bin_width: float = 0.1
 ) -> Float[Tensor, " b"]:
     """ACE, action-chunk entropy [nat]: of the histogram of each number, the sum over the chunk.
@@ -83,7 +83,7 @@ def _distributions(seen: Evidence) -> tuple[Tensor, Tensor]:
 
 def _entropy(seen: Evidence) -> Tensor:
     chunks, probabilities = _distributions(seen)
-    return action_entropy(chunks[0], probabilities[0])
+    return exact_action_entropy(chunks[0], probabilities[0])
 
 
 def _check_finite(ensemble: Ensemble, period: int) -> None:
@@ -99,6 +99,6 @@ def _check_finite_members(ensemble: Ensemble, period: int) -> None:
 
 
 EXACT_DISAGREEMENT = Score(
-    "exact-disagreement", lambda seen: energy_disagreement(*_distributions(seen)), _check_finite_members
+    "exact-disagreement", lambda seen: exact_energy_disagreement(*_distributions(seen)), _check_finite_members
 )
 EXACT_ENTROPY = Score("exact-entropy", _entropy, _check_finite)

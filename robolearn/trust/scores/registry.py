@@ -61,7 +61,7 @@ def find_score(name: str) -> Score:
     return SCORES[name]
 
 
-def check_scores(names: Sequence[str], ensemble: Ensemble, period: int) -> list[Score]:
+def check_score_names(names: Sequence[str], ensemble: Ensemble, period: int) -> list[Score]:
     """Scores that can be computed of an ensemble, with chunks replaced every ``period`` steps.
 
     Raises:

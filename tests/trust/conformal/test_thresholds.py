@@ -12,9 +12,9 @@ from robolearn.trust.conformal.thresholds import (
     cqr_scores,
     exceeds,
     group_thresholds,
-    rank,
     smallest_number,
     threshold,
+    threshold_rank,
     weighted_thresholds,
 )
 
@@ -63,21 +63,21 @@ def test_few_episodes_where_the_published_rule_fails():
 
 @pytest.mark.parametrize(("n", "alpha", "k"), [(9, 0.1, 9), (9, 0.7, 3), (19, 0.05, 19), (99, 0.1, 90), (10, 0.1, 10)])
 def test_rank_is_that_of_the_written_alpha(n, alpha, k):
-    assert rank(n, alpha) == k
+    assert threshold_rank(n, alpha) == k
 
 
 @given(ALPHAS)
 def test_the_smallest_number_is_the_smallest(alpha):
     n = smallest_number(alpha)
-    assert rank(n, alpha) <= n
-    assert n == 0 or rank(n - 1, alpha) > n - 1
+    assert threshold_rank(n, alpha) <= n
+    assert n == 0 or threshold_rank(n - 1, alpha) > n - 1
 
 
 @given(st.integers(0, 60), ALPHAS)
 def test_too_few_scores_give_infinity_and_say_so(n, alpha):
     scores = np.arange(n, dtype=float)
     if n >= smallest_number(alpha) and n:
-        assert threshold(scores, alpha) == rank(n, alpha) - 1
+        assert threshold(scores, alpha) == threshold_rank(n, alpha) - 1
     else:
         with pytest.warns(TooFewWarning, match=f"at least {smallest_number(alpha)} are needed"):
             assert threshold(scores, alpha) == math.inf
@@ -108,7 +108,7 @@ def test_each_group_has_its_own_threshold():
 def test_equal_weights_change_nothing(n, alpha, weight):
     scores = np.random.default_rng(n).standard_normal(n)
     (weighted,) = weighted_thresholds(scores, np.full(n, weight), np.full(1, weight), alpha)
-    k = rank(n, alpha)
+    k = threshold_rank(n, alpha)
     assert weighted == (math.inf if k > n else np.sort(scores)[k - 1])
 
 

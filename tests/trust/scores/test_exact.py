@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from robolearn.trust.scores import samples as scores
-from robolearn.trust.scores.exact import action_entropy, admissible_mass, energy_disagreement
+from robolearn.trust.scores.exact import admissible_mass, exact_action_entropy, exact_energy_disagreement
 
 
 def generator(seed=0):
@@ -30,16 +30,16 @@ def errors(exact, sampled, chunks, probabilities, n):
 def test_disagreement_of_samples_converges_to_it():
     """Unbiased: the mean error over 60 observations within 4 standard errors, at 16 samples and at 512."""
     pair = finite(3, 60)
-    few, many = (errors(energy_disagreement, scores.energy_disagreement, *pair, n) for n in (16, 512))
+    few, many = (errors(exact_energy_disagreement, scores.energy_disagreement, *pair, n) for n in (16, 512))
     for found in (few, many):
         assert abs(found.mean()) < 4 * found.std() / 60**0.5
     assert many.std() < 0.3 * few.std()  # sqrt(16 / 512) is 0.18
-    assert many.std() < 0.05 * energy_disagreement(*pair).mean()
+    assert many.std() < 0.05 * exact_energy_disagreement(*pair).mean()
 
 
 def test_disagreement_with_equal_weights_instead_is_another():
     chunks, probabilities = finite(3, 60)
-    even = energy_disagreement(chunks, torch.full_like(probabilities, 1 / 6))
+    even = exact_energy_disagreement(chunks, torch.full_like(probabilities, 1 / 6))
     found = scores.energy_disagreement(draw(chunks, probabilities, 512)) - even
     assert found.abs().mean() > 0.1 * even.mean()
 
@@ -51,38 +51,38 @@ def test_disagreement_by_the_definition():
         distance = (chunks[i][:, :, None] - chunks[j][:, None]).square().mean((3, 4)).sqrt()
         return torch.einsum("bx,bxy,by->b", p[i], distance, p[j])
 
-    torch.testing.assert_close(energy_disagreement(chunks, p), 2 * apart(0, 1) - apart(0, 0) - apart(1, 1))
+    torch.testing.assert_close(exact_energy_disagreement(chunks, p), 2 * apart(0, 1) - apart(0, 0) - apart(1, 1))
 
 
 def test_members_that_are_alike_do_not_disagree():
     chunks, p = finite(1, 5)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
-    alike = energy_disagreement(torch.cat([chunks, chunks[:, :, order]]), torch.cat([p, p[:, :, order]]))
+    alike = exact_energy_disagreement(torch.cat([chunks, chunks[:, :, order]]), torch.cat([p, p[:, :, order]]))
     assert alike.max() < 1e-6
     with pytest.raises(ValueError, match="at least 2 members, got 1"):
-        energy_disagreement(chunks, p)
+        exact_energy_disagreement(chunks, p)
 
 
 def test_entropy_of_as_many_samples_as_the_probabilities_say():
     """Probabilities of eighths: eight samples in these numbers have the very histogram."""
     chunks = finite(1, 5, 4)[0][0]
     times = torch.tensor([3, 1, 2, 2])
-    found = action_entropy(chunks, (times / 8).expand(5, 4), 0.5)
+    found = exact_action_entropy(chunks, (times / 8).expand(5, 4), 0.5)
     torch.testing.assert_close(found, scores.action_entropy(chunks.repeat_interleave(times, 1), 0.5))
 
 
 def test_entropy_of_samples_converges_to_it():
     chunks, p = (x[0] for x in finite(1, 20))
-    few, many = (errors(action_entropy, scores.action_entropy, chunks, p, n).abs().mean() for n in (16, 512))
+    few, many = (errors(exact_action_entropy, scores.action_entropy, chunks, p, n).abs().mean() for n in (16, 512))
     assert many < 0.3 * few
-    assert many < 0.03 * action_entropy(chunks, p).mean()
+    assert many < 0.03 * exact_action_entropy(chunks, p).mean()
 
 
 def test_entropy_does_not_count_chunks_that_are_alike():
     chunks, none = torch.full((1, 4, 2, 1), 0.05), torch.tensor([[0.5, 0.5, 0.0, 0.0]])
-    assert action_entropy(chunks, torch.full((1, 4), 0.25)).item() == pytest.approx(0, abs=1e-9)
+    assert exact_action_entropy(chunks, torch.full((1, 4), 0.25)).item() == pytest.approx(0, abs=1e-9)
     chunks[:, 1:] = 0.55
-    assert action_entropy(chunks, none).item() == pytest.approx(2 * torch.tensor(2.0).log().item())
+    assert exact_action_entropy(chunks, none).item() == pytest.approx(2 * torch.tensor(2.0).log().item())
 
 
 def test_mass_of_admissible_chunks():

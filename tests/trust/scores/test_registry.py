@@ -13,7 +13,7 @@ from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.flow import FlowConfig
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.scores.fitted import fit_scores, load_fitted, save_fitted
-from robolearn.trust.scores.registry import SCORES, check_scores, register_score
+from robolearn.trust.scores.registry import SCORES, check_score_names, register_score
 from robolearn.trust.scores.score import Score
 
 PACKAGE = """
@@ -75,7 +75,7 @@ def test_scores_from_outside_are_fitted_kept_and_watched_like_others(registered,
     there = ensemble.embed({"state": torch.ones(2, 2, 4)}) - embeddings.mean(0)
     np.testing.assert_allclose(found["from-the-mean"], there.norm(dim=1), rtol=1e-6)
     with pytest.raises(ValueError, match="score stillness: it looks at three steps"):
-        check_scores(["stillness"], ensemble, 4)
+        check_score_names(["stillness"], ensemble, 4)
 
 
 def test_a_name_is_given_once():
@@ -86,7 +86,7 @@ def test_a_name_is_given_once():
 
 def test_what_is_unknown_is_said_with_all_there_are(make_policy):
     with pytest.raises(ValueError, match=r"score 'surprise' is unknown; choose from disagreement, .* or register it"):
-        check_scores(["surprise"], Ensemble([make_policy(FlowConfig())]), 2)
+        check_score_names(["surprise"], Ensemble([make_policy(FlowConfig())]), 2)
     assert all(name == score.name and (score.fit is None) == (score.restore is None) for name, score in SCORES.items())
 
 

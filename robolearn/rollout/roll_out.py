@@ -1,4 +1,4 @@
-"""Evaluate a policy in an environment: the one way in which train.py, eval.py and the benchmarks roll out."""
+"""Roll a policy out in an environment: the one way in which train.py, eval.py and the benchmarks roll out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robolearn.errors import UserError, warn
 from robolearn.policies.policy import Policy
 from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.controller import Controller
-from robolearn.rollout.engine import rollout
+from robolearn.rollout.engine import run_episodes
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.making import opened_envs
@@ -19,7 +19,7 @@ from robolearn.starts import judged, num_starts
 from robolearn.types import Trajectory, is_image
 
 
-def evaluate(
+def roll_out(
     policy: Policy,
     env: EnvConfig,
     episodes: Sequence[int],
@@ -32,7 +32,7 @@ def evaluate(
     make_controller: Callable[..., Controller] = Controller,
     needs_seeds: bool = False,
 ) -> list[Trajectory]:
-    """Roll out episodes; see rollout and Controller.
+    """Roll out episodes; see run_episodes and Controller.
 
     The environment is checked first (see interface.py and seeding.py), and what is odd is said on stderr. Episodes in
     which it failed are among those returned, marked as broken; they say nothing of the policy.
@@ -56,7 +56,7 @@ def evaluate(
     controller = make_controller(policy, num_envs, execution, seed=seed)
     with attached_envs(env, num_envs, controller, needs_seeds) as envs:
         limit = env.max_episode_steps
-        trajectories = rollout(envs, controller, episodes, repeats=repeats, max_steps=limit, on_done=on_done)
+        trajectories = run_episodes(envs, controller, episodes, repeats=repeats, max_steps=limit, on_done=on_done)
     check_after(env, envs, trajectories)
     return trajectories
 
