@@ -137,11 +137,11 @@ def flat(states: np.ndarray, actions: np.ndarray) -> Transitions:
 
 def region(system: CartPole, name: str, num: int, rng: np.random.Generator) -> Transitions:
     """Transitions from states that are uniform over a region: "lower", "upper" or "fast"."""
-    centre = 0.0 if name == "upper" else np.pi
+    center = 0.0 if name == "upper" else np.pi
     speeds = rng.uniform(-SPEEDS, SPEEDS, (num, 2))
     if name == "fast":
         speeds = np.sign(speeds) * rng.uniform(SPEEDS, 3 * SPEEDS, (num, 2))
-    place = rng.uniform([-0.8, centre - np.pi / 2], [0.8, centre + np.pi / 2], (num, 2))
+    place = rng.uniform([-0.8, center - np.pi / 2], [0.8, center + np.pi / 2], (num, 2))
     states, actions = np.concatenate([place, speeds], axis=1), rng.uniform(-FORCE, FORCE, (num, 1))
     return Transitions(states, actions, system.step(states, actions, rng))
 

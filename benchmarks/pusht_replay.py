@@ -50,7 +50,7 @@ def main() -> None:
         numbers["mujoco - pymunk"] = {name: ours[name] - theirs[name] for name in ours}
 
     result = {
-        half: {name: summarise(values, chosen, paired="-" in name) for name, values in numbers.items()}
+        half: {name: summarize(values, chosen, paired="-" in name) for name, values in numbers.items()}
         for half, chosen in HALVES.items()
     }
     for half, rows in result.items():
@@ -123,7 +123,7 @@ def median(values: Array) -> Array:
     return np.median(values, axis=-1)
 
 
-def summarise(numbers: Numbers, half: slice, *, paired: bool) -> dict[str, Estimate]:
+def summarize(numbers: Numbers, half: slice, *, paired: bool) -> dict[str, Estimate]:
     """Estimates over one half of the episodes; differences (`paired`) have no share above 0.90."""
     final, best, track = (numbers[name][half] for name in ("final", "max", "track"))
     row = {

@@ -18,7 +18,7 @@ import torch
 from benchmarks.common import keep, options
 from robolearn import seeds
 from robolearn.bench.rows import ROWS, Row, Setting, Task, choose
-from robolearn.bench.summary import entropies, per_state, summarise
+from robolearn.bench.summary import entropies, per_state, summarize_trainings
 from robolearn.bench.triangle import make_units, work
 from robolearn.bench.unit import Unit
 from robolearn.config import to_json
@@ -50,7 +50,7 @@ def compare(units: list[Unit]) -> dict[str, Any]:
     measured = {use: [r["settings"]["euler-20"] for r in rs] for use, rs in results.items()}
     plain, rows = measured["ignore"], {}
     for use, trainings in measured.items():
-        numbers = summarise(trainings, modes)
+        numbers = summarize_trainings(trainings, modes)
         rows[use] = {
             "success": to_json(numbers.success, {}),
             "mode_entropy": to_json(numbers.mode_entropy, {}),

@@ -27,7 +27,7 @@ ROWS = np.array([-0.10, 0.08, 0.26])  # y of the rows [m]
 CYLINDERS = (np.array([0.0]), np.array([-0.075, 0.075]), np.array([-0.15, 0.0, 0.15]))  # x in each row [m]
 # Where the expert passes: x of every gap's middle [m]; an outer gap counts as wide as an inner one.
 GAPS = (np.array([-0.075, 0.075]), np.array([-0.15, 0.0, 0.15]), np.array([-0.225, -0.075, 0.075, 0.225]))
-CENTRES = np.array([(x, y) for y, xs in zip(ROWS, CYLINDERS, strict=True) for x in xs])
+CENTERS = np.array([(x, y) for y, xs in zip(ROWS, CYLINDERS, strict=True) for x in xs])
 RADII = np.array([0.03, 0.025, 0.025, 0.025, 0.025, 0.025])
 ROW_OF = np.array([0, 1, 1, 2, 2, 2])
 MOVED = 4  # the cylinder that a disturbance moves: the middle one of the last row
@@ -50,8 +50,8 @@ class Obstacles(NamedTuple):
 
     Attributes:
         row: Index of the row it stands in.
-        left: x of the left end's centre in the row's frame [m].
-        right: x of the right end's centre [m].
+        left: x of the left end's center in the row's frame [m].
+        right: x of the right end's center [m].
         radius: Half its thickness [m].
     """
 
@@ -61,7 +61,7 @@ class Obstacles(NamedTuple):
     radius: Array
 
 
-OBSTACLES = Obstacles(ROW_OF, CENTRES[:, 0], CENTRES[:, 0], RADII)
+OBSTACLES = Obstacles(ROW_OF, CENTERS[:, 0], CENTERS[:, 0], RADII)
 
 
 def clearance(xy: Array, obstacles: Obstacles = OBSTACLES, shift: Array = np.zeros(3)) -> Array:  # noqa: B008
@@ -117,7 +117,7 @@ class Avoid(Task):
     obstacles: Obstacles = OBSTACLES
     leave: ClassVar[tuple[float, float]] = LEAVE
     choice: ClassVar[float] = 0.1  # the next gap is one whose middle is not further to the side than this [m]
-    moved_range = (-0.1, 0.1)  # where it would touch its neighbours
+    moved_range = (-0.1, 0.1)  # where it would touch its neighbors
     positions: ClassVar[dict[str, Array]] = {"state": np.array([1.0, 1.0, 0.0, 0.0])}
 
     def disturb(self, by: Disturbance) -> None:

@@ -25,7 +25,7 @@ from envs.task import Array, Outcome, Task
 # Layout of the physics: time; x, z of the peg, x of the slot, x where it is seen; velocities; filtered targets x, z.
 
 # The seen place is wrong by at most this [m]. A peg that comes down within 1.15 mm of the slot's middle goes in (1 mm
-# of clearance, and its rounded corners centre it), which is 29 % of a uniform bias.
+# of clearance, and its rounded corners center it), which is 29 % of a uniform bias.
 BIAS = 0.004
 SLOT_X = 0.015  # the slot lies within +- this [m]
 DEPTH = 0.015  # of a successful insertion [m]

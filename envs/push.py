@@ -25,8 +25,8 @@ from envs.task import Array, Outcome, Task
 
 SIDE, PUSHER_RADIUS = 0.08, 0.02  # [m]
 GOALS = np.array([[-0.22, 0.0], [0.22, 0.0]])  # [m]
-TOLERANCE = 0.05  # a block lies in a goal if its centre is this near to the goal's [m]
-RELEASE = 0.09  # the pusher has let go of a block if it is this far from the block's centre [m]
+TOLERANCE = 0.05  # a block lies in a goal if its center is this near to the goal's [m]
+RELEASE = 0.09  # the pusher has let go of a block if it is this far from the block's center [m]
 FENCE, REACH = 0.34, 0.38  # greatest |x| and |y| of a block's corner, and of the pusher's target [m]
 
 # Start: pusher x, y [m], then x, y [m], angle [rad] of the red and of the blue block.
@@ -35,10 +35,10 @@ SPREAD = np.array([0.03, 0.03, 0.08, 0.03, np.pi / 4, 0.08, 0.03, np.pi / 4])
 
 # The expert's way: [m]
 STEP, PUSH_STEP = 0.015, 0.01  # how far ahead of the pusher its target lies, walking and pushing
-RING = 0.1  # distance from a block's centre at which it walks around it
+RING = 0.1  # distance from a block's center at which it walks around it
 CONE = 0.5  # it pushes from where it is off the line of pushing by less than this times its distance along it
 CENTRING = 0.01  # off that line by this much it heads back to it at 45 degrees
-DEPTH = 0.025  # it lets go of a block this near to the goal's centre
+DEPTH = 0.025  # it lets go of a block this near to the goal's center
 
 
 class Push(Task):
@@ -164,7 +164,7 @@ class Push(Task):
 
 
 def _blocks(qpos: Array) -> Array:
-    """Centres [..., block, 2] of the red and the blue block, for positions `qpos` [..., 8]."""
+    """Centers [..., block, 2] of the red and the blue block, for positions `qpos` [..., 8]."""
     return np.stack([qpos[..., 2:4], qpos[..., 5:7]], axis=-2)
 
 
@@ -173,13 +173,13 @@ def _excess(blocks: Array, goals: Array) -> Array:
     return np.maximum(_length(blocks[..., None, :] - goals) - TOLERANCE, 0.0)
 
 
-def _around(here: Array, there: Array, centre: Array) -> Array:
-    """Where to head for from `here` to come `there` and keep `RING` away from `centre`; all [n, 2].
+def _around(here: Array, there: Array, center: Array) -> Array:
+    """Where to head for from `here` to come `there` and keep `RING` away from `center`; all [n, 2].
 
     That is `there` itself if the straight way is clear; else a point a little further round the ring than its
     tangent touches it, on the shorter side.
     """
-    way, offset, target = there - here, here - centre, there - centre
+    way, offset, target = there - here, here - center, there - center
     nearest = np.clip(-(offset * way).sum(axis=1) / np.maximum(np.square(way).sum(axis=1), 1e-12), 0.0, 1.0)
     clear = _length(offset + nearest[:, None] * way) >= 0.98 * RING
     distance = np.maximum(_length(offset), 1e-9)
@@ -188,7 +188,7 @@ def _around(here: Array, there: Array, centre: Array) -> Array:
     turn = np.minimum(turn, np.arccos(np.minimum(RING / distance, 1.0)) + 0.3)
     cos, sin = np.cos(turn), np.where(cross < 0.0, -1.0, 1.0) * np.sin(turn)
     turned = np.stack([cos * offset[:, 0] - sin * offset[:, 1], sin * offset[:, 0] + cos * offset[:, 1]], axis=1)
-    corner = centre + 1.04 * RING * turned / distance[:, None]
+    corner = center + 1.04 * RING * turned / distance[:, None]
     return np.where((clear | (nearest == 0.0))[:, None], there, corner)
 
 

@@ -1,13 +1,13 @@
 """Push-T: a round pusher slides a T-shaped block over its goal pose; the task of the human demonstrations.
 
-Public quantities are in the demonstrations' pixels (512 px = the window, y downwards), the MJCF's in metres
+Public quantities are in the demonstrations' pixels (512 px = the window, y downwards), the MJCF's in meters
 (1 px = 1 mm). The block in its own frame, whose origin is what `block xy` means:
 
     (-60, 0) +-----------------+ (60, 0)      --> x
              |        o        |              |
              +-----+     +-----+ y = 30       v y
                    |  g  |                    o origin of the frame: the middle of the upper edge (y = 0)
-                   |     |                    g centre of gravity (0, 45), about which it turns
+                   |     |                    g center of gravity (0, 45), about which it turns
                    +-----+ y = 120
 
 Geometry, dynamics, starts and score are gym-pusht's (Chi et al. 2023, arXiv:2303.04137); `docs/pusht.md` says
@@ -25,7 +25,7 @@ from envs.disturbance import Disturbance
 from envs.task import Array, Outcome, Task
 
 PX = 1e-3  # [m]
-GRAVITY_Y = 45.0  # of the centre of gravity in the block's frame [px]
+GRAVITY_Y = 45.0  # of the center of gravity in the block's frame [px]
 GOAL_XY, GOAL_ANGLE = np.array([256.0, 256.0]), np.pi / 4
 SUCCESS_COVERAGE = 0.95
 
@@ -94,7 +94,7 @@ def _relative(block: Array, goal_xy: Array) -> Array:
 
 
 def _lever(angle: Array) -> Array:
-    """From the block's origin to its centre of gravity [..., 2], px."""
+    """From the block's origin to its center of gravity [..., 2], px."""
     return GRAVITY_Y * np.stack([-np.sin(angle), np.cos(angle)], axis=-1)
 
 
@@ -149,7 +149,7 @@ class PushT(Task):
     def sample_start(self, rng: np.random.Generator) -> Array:
         """Draw a start in the layout of `state` [5] from gym-pusht's distribution.
 
-        gym-pusht places the upright block before it turns it, so that its centre of gravity, not its origin,
+        gym-pusht places the upright block before it turns it, so that its center of gravity, not its origin,
         is uniform.
         """
         pusher, upright = rng.integers(50, 450, size=2), rng.integers(100, 400, size=2)
@@ -159,8 +159,8 @@ class PushT(Task):
 
     def initial_state(self, start: Array) -> tuple[Array, Array]:
         """Everything at rest at `start` [n, 5], in the layout of `state`."""
-        centre = start[:, 2:4] + _lever(start[:, 4])
-        qpos = np.concatenate([PX * centre, start[:, 4:], PX * start[:, :2]], axis=1)
+        center = start[:, 2:4] + _lever(start[:, 4])
+        qpos = np.concatenate([PX * center, start[:, 4:], PX * start[:, :2]], axis=1)
         return self.physics_at(qpos), np.zeros((len(start), 0))
 
     def control(self, action: Array) -> Array:

@@ -73,7 +73,7 @@ class Task(ABC):
         start_space: Bounds of the numbers that fix an initial state: `reset(options={"start": ...})`. They are
             the same under every disturbance.
         moved_range: `Disturbance.moved` lies between these [m].
-        positions: Observation key -> what one metre of bias adds to each of its numbers, [*shape].
+        positions: Observation key -> what one meter of bias adds to each of its numbers, [*shape].
         clearance: See `Facts`; None where no keep-out set holds in every episode.
     """
 
@@ -151,11 +151,11 @@ class Task(ABC):
     # Layout of the physics state
 
     def qpos(self, physics: Array) -> Array:
-        """View of the generalised positions [..., nq]."""
+        """View of the generalized positions [..., nq]."""
         return physics[..., 1 : 1 + self.model.nq]
 
     def qvel(self, physics: Array) -> Array:
-        """View of the generalised velocities [..., nv]."""
+        """View of the generalized velocities [..., nv]."""
         return physics[..., 1 + self.model.nq : 1 + self.model.nq + self.model.nv]
 
     def physics_at(self, qpos: Array) -> Array:

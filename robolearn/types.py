@@ -18,7 +18,7 @@ INTERVENING = "intervening"  # the signal that says whether an intervention was 
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
-    """Whether observations of this shape are images [h, w, c] of 0 .. 255, grey or in colour."""
+    """Whether observations of this shape are images [h, w, c] of 0 .. 255, gray or in color."""
     return len(shape) == 3 and shape[-1] in (1, 3, 4)
 
 

@@ -80,7 +80,7 @@ def make_policy():
         )
         torch.manual_seed(seed)
         policy = Policy(cfg, Normalizer({**obs_shapes, "action": (action_dim,)})).eval()
-        for parameter in policy.parameters():  # zero-initialised layers would hide mistakes
+        for parameter in policy.parameters():  # zero-initialized layers would hide mistakes
             parameter.data += 0.1 * torch.randn_like(parameter)
         return policy
 

@@ -13,7 +13,7 @@ from robolearn.bench.breaker import FORWARD, Verdict, judge
 from robolearn.bench.expert import expert_rounds
 from robolearn.bench.kept import NOTHING, Kept
 from robolearn.bench.rows import BUDGETS, REFERENCE, Row, Task
-from robolearn.bench.summary import Measured, Numbers, entropies, per_state, summarise
+from robolearn.bench.summary import Measured, Numbers, entropies, per_state, summarize_trainings
 from robolearn.bench.unit import Unit
 from robolearn.bench.yardstick import chosen_again
 from robolearn.stats.differences import paired_difference
@@ -194,7 +194,7 @@ def _chosen_again(
         for entry in entries
     }
     modes = next(iter(measured[baseline].values()))["modes"]
-    expert = summarise(next(iter(rows[baseline].values())), modes, "selection", rounds).expert_entropy
+    expert = summarize_trainings(next(iter(rows[baseline].values())), modes, "selection", rounds).expert_entropy
     return chosen_again(rows, baseline, modes, expert, MANY_STEPS)
 
 
@@ -230,7 +230,7 @@ def _settings(row: Row, results: Sequence[dict[str, Any]], rounds: Sequence[Meas
     measurements = []
     for setting in row.settings:
         seeds, modes = [result["settings"][setting.name] for result in results], results[0]["modes"]
-        selection = summarise(seeds, modes, "selection", rounds)
+        selection = summarize_trainings(seeds, modes, "selection", rounds)
         measurements.append(
             Measurement(
                 setting=setting.name,
@@ -239,7 +239,7 @@ def _settings(row: Row, results: Sequence[dict[str, Any]], rounds: Sequence[Meas
                 p50_ms=float(np.median([m["p50_ms"] for m in seeds])),
                 p99_ms=float(np.median([m["p99_ms"] for m in seeds])),
                 parameters=seeds[0]["parameters_used"],
-                numbers=summarise(seeds, modes, "evaluation", rounds),
+                numbers=summarize_trainings(seeds, modes, "evaluation", rounds),
             )
         )
     return tuple(measurements)

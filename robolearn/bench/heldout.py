@@ -22,8 +22,8 @@ from robolearn.types import Array
 
 NUM_OBSERVATIONS = 200  # at least, spread evenly over the held-out episodes
 NUM_SAMPLES = 16
-NUM_NEIGHBOURS = 200
-NEIGHBOUR_KEY = "state"
+NUM_NEIGHBORS = 200
+NEIGHBOR_KEY = "state"
 ROWS = 64  # observations handled at once, to bound the memory
 
 
@@ -33,8 +33,8 @@ class HeldOut:
 
     Attributes:
         obs: Key -> [e, o, ...], physical units.
-        expert: The expert's chunks, normalised and flat, [e, d].
-        neighbours: Chunks of the training episodes at the nearest observations, [e, k, d].
+        expert: The expert's chunks, normalized and flat, [e, d].
+        neighbors: Chunks of the training episodes at the nearest observations, [e, k, d].
         radius: Distance to them that the expert's chunk exceeds at one observation of a hundred.
         num_episodes: Held-out episodes; the observations of one follow each other.
         normalizer: Of the actions.
@@ -42,7 +42,7 @@ class HeldOut:
 
     obs: dict[str, Tensor]
     expert: Array
-    neighbours: Array
+    neighbors: Array
     radius: float
     num_episodes: int
     normalizer: Normalizer
@@ -60,7 +60,7 @@ class HeldOut:
             raise UserError(f"{run.directory}: chunks are compared at held-out observations, and none were held out")
         horizons = cfg.obs_horizon, cfg.action_horizon
         keys = list(cfg.dataset.obs_keys or ())
-        near = [NEIGHBOUR_KEY] if NEIGHBOUR_KEY in demos.keys else keys
+        near = [NEIGHBOR_KEY] if NEIGHBOR_KEY in demos.keys else keys
         episodes = np.array(data.validation_episodes)
         here = Windows.from_store(demos, list({*keys, *near}), *horizons, episodes, device, cfg.dataset.cache_dir)
         train = keep_episodes(demos, cfg, demos.content_hash([*keys, "action"]), Kept(data, step=0))["train"]
@@ -72,13 +72,13 @@ class HeldOut:
         places = torch.cat([_flat(normalizer, near, there.batch(i).obs) for i in full])
         index = torch.cat(full)
         nearest = [
-            torch.cdist(rows, places).topk(min(NUM_NEIGHBOURS, len(index)), largest=False).indices
+            torch.cdist(rows, places).topk(min(NUM_NEIGHBORS, len(index)), largest=False).indices
             for rows in _flat(normalizer, near, batch.obs).split(ROWS)
         ]
-        neighbours = [_chunks(normalizer, there.batch(index[i]).actions) for i in torch.cat(nearest)]
-        expert, neighbours = _chunks(normalizer, batch.actions), np.stack(neighbours)
+        neighbors = [_chunks(normalizer, there.batch(index[i]).actions) for i in torch.cat(nearest)]
+        expert, neighbors = _chunks(normalizer, batch.actions), np.stack(neighbors)
         obs = {key: batch.obs[key] for key in keys}
-        return cls(obs, expert, neighbours, expert_radius(expert, neighbours), num_episodes, normalizer)
+        return cls(obs, expert, neighbors, expert_radius(expert, neighbors), num_episodes, normalizer)
 
     @torch.inference_mode()
     def compare(self, policy: Policy) -> dict[str, list[float]]:
@@ -91,8 +91,8 @@ class HeldOut:
         chunks = _chunks(self.normalizer, torch.cat(samples))
         numbers = {
             "energy": chunk_energy(chunks, self.expert),
-            "outside": share_beyond(chunks, self.neighbours, self.radius),
-            "bridge": share_beyond(chunks, self.neighbours, BRIDGE_FACTOR * self.radius),
+            "outside": share_beyond(chunks, self.neighbors, self.radius),
+            "bridge": share_beyond(chunks, self.neighbors, BRIDGE_FACTOR * self.radius),
         }
         return {name: value.reshape(self.num_episodes, -1).mean(1).tolist() for name, value in numbers.items()}
 
@@ -109,10 +109,10 @@ def _choose(windows: Windows, lengths: Array) -> tuple[Array, int]:
 
 
 def _flat(normalizer: Normalizer, keys: list[str], obs: dict[str, Tensor]) -> Tensor:
-    """Observations as vectors of normalised numbers, [b, ...]."""
+    """Observations as vectors of normalized numbers, [b, ...]."""
     return torch.cat([normalizer.normalize(key, obs[key]).flatten(1) for key in keys], dim=1)
 
 
 def _chunks(normalizer: Normalizer, actions: Tensor) -> Array:
-    """Chunks [..., t, a] as vectors of normalised numbers, [..., d]."""
+    """Chunks [..., t, a] as vectors of normalized numbers, [..., d]."""
     return normalizer.normalize("action", actions).flatten(-2).cpu().numpy()

@@ -20,7 +20,7 @@ from robolearn.report.style import axes_style
 from robolearn.stats.value import Estimate
 
 INK, MUTED, RULE = "#1d2127", "#5c6470", "#dde1e6"
-# Evaluations per chunk up to which a colour holds.
+# Evaluations per chunk up to which a color holds.
 COLORS = {2: ("#0b7285", "1 or 2 evaluations"), 9: ("#e08e0b", "3 to 9"), math.inf: ("#a61e4d", "10 and more")}
 STYLE: Any = {
     **axes_style(INK, MUTED, RULE),
@@ -50,7 +50,7 @@ def write_plot(path: Path, groups: Sequence[Group]) -> None:
 
 
 def color_of(nfe: int) -> str:
-    """Colour of a row with this many network evaluations per chunk."""
+    """Color of a row with this many network evaluations per chunk."""
     return next(color for most, (color, _) in COLORS.items() if nfe <= most)
 
 

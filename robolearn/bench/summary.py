@@ -26,7 +26,7 @@ class Numbers:
     Attributes:
         success: Share of successful episodes.
         score: Mean of the best score along the way, in [0, 1].
-        mode_entropy: Mean over initial states of the normalised entropy of modes; None without modes.
+        mode_entropy: Mean over initial states of the normalized entropy of modes; None without modes.
         expert_entropy: What the demonstrators show from the same states with as many repetitions; what their
             distribution of modes shows where they cannot be asked again.
         divergence: KL(demonstrators || policy) over the modes [nat]; None without modes or success.
@@ -45,7 +45,7 @@ class Numbers:
     bridge: Estimate
 
 
-def summarise(
+def summarize_trainings(
     seeds: Sequence[Measured],
     modes: list[int] | None,
     part: str = "evaluation",
@@ -94,5 +94,5 @@ def per_state(seeds: Sequence[Measured], key: str, part: str = "evaluation") -> 
 
 
 def entropies(seeds: Sequence[Measured], num_modes: int, part: str = "evaluation") -> Float[Array, "s c"]:
-    """Normalised entropy of the modes from each initial state."""
+    """Normalized entropy of the modes from each initial state."""
     return conditional_mode_entropies(*episodes(seeds, part), num_modes)

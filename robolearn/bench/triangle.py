@@ -16,7 +16,7 @@ from robolearn.bench.heldout import HeldOut
 from robolearn.bench.kept import NOTHING, Kept
 from robolearn.bench.measuring import demonstrated_modes, measure
 from robolearn.bench.rows import BUDGETS, Row, Task
-from robolearn.bench.summary import summarise
+from robolearn.bench.summary import summarize_trainings
 from robolearn.bench.training import DivergedError, train_unit, training_facts
 from robolearn.bench.unit import Unit
 from robolearn.errors import UserError
@@ -112,7 +112,7 @@ def _provenance(device: torch.device) -> dict[str, Any]:
 def _line(unit: Unit, result: dict[str, Any]) -> str:
     parts = [f"{unit.name}: {result['training']['steps']} steps, {result['training']['cpu_s']:.0f} CPU-s"]
     for name, measured in result["settings"].items():
-        numbers = summarise([measured], result["modes"])
+        numbers = summarize_trainings([measured], result["modes"])
         entropy = "" if numbers.mode_entropy is None else f", entropy {numbers.mode_entropy.value:.3f}"
         parts.append(
             f"{name} (nfe {measured['nfe']}, {measured['p50_ms']:.1f} ms): success {numbers.success.value:.3f}"

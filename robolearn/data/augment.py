@@ -1,4 +1,4 @@
-"""Random shifts and colours for training images, on the device, as functions of what was drawn before.
+"""Random shifts and colors for training images, on the device, as functions of what was drawn before.
 
 All images that one camera contributes to a window get the same change, so that motion stays what it was.
 """
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-SHIFT, COLOUR = "augment.shift", "augment.colour"
+SHIFT, COLOR = "augment.shift", "augment.color"
 MAX_CHANNELS = 4
 
 
@@ -28,28 +28,28 @@ def augment_draws(batch: int, num_cameras: int, shift: int, *, generator: torch.
     if num_cameras == 0:
         return {}
     size, device = (batch, num_cameras), generator.device
-    colour = torch.rand(*size, 2 + MAX_CHANNELS, generator=generator, device=device)
+    color = torch.rand(*size, 2 + MAX_CHANNELS, generator=generator, device=device)
     return {
         SHIFT: torch.randint(-shift, shift + 1, (*size, 2), generator=generator, device=device),
-        COLOUR: 2 * colour - 1,
+        COLOR: 2 * color - 1,
     }
 
 
 def augment(
     obs: dict[str, Tensor], cameras: tuple[str, ...], draws: dict[str, Tensor], jitter: float
 ) -> dict[str, Tensor]:
-    """Shift and recolour the images of a batch; other observations stay as they are.
+    """Shift and recolor the images of a batch; other observations stay as they are.
 
     Args:
         obs: Key -> [b, o, ...], images uint8 [b, o, h, w, c].
         cameras: Keys of the images, in the order of the draws.
         draws: From `augment_draws`.
-        jitter: Strength of the colour changes in [0, 1); see `recolour`.
+        jitter: Strength of the color changes in [0, 1); see `recolor`.
     """
     changed = {}
     for i, key in enumerate(cameras):
         images = shift_images(obs[key], draws[SHIFT][:, i])
-        changed[key] = recolour(images, jitter * draws[COLOUR][:, i]) if jitter else images
+        changed[key] = recolor(images, jitter * draws[COLOR][:, i]) if jitter else images
     return {**obs, **changed}
 
 
@@ -63,8 +63,8 @@ def shift_images(images: UInt8[Tensor, "b o h w c"], shift: Int[Tensor, "b 2"]) 
     return images.reshape(-1, c).index_select(0, pixels.flatten()).view(images.shape)
 
 
-def recolour(images: UInt8[Tensor, "b o h w c"], amount: Float[Tensor, "b d"]) -> UInt8[Tensor, "b o h w c"]:
-    """Change brightness, contrast about mid-grey, and the gain of each channel, in this order.
+def recolor(images: UInt8[Tensor, "b o h w c"], amount: Float[Tensor, "b d"]) -> UInt8[Tensor, "b o h w c"]:
+    """Change brightness, contrast about mid-gray, and the gain of each channel, in this order.
 
     Args:
         images: 0 .. 255.

@@ -156,7 +156,7 @@ def _examine_rows(store: DemoStore, key: str, rows: np.ndarray, ends: np.ndarray
 
 
 def _is_near_constant(low: float, high: float) -> bool:
-    """The normaliser's rule."""
+    """The normalizer's rule."""
     return high - low < max(RELATIVE_RANGE * max(abs(low), abs(high)), ABSOLUTE_RANGE)
 
 

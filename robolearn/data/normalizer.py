@@ -1,4 +1,4 @@
-"""Affine normalisation per key and dimension, with an exact inverse, saved inside the policy's state_dict."""
+"""Affine normalization per key and dimension, with an exact inverse, saved inside the policy's state_dict."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Mode = Literal["minmax", "zscore"]
 
 
 class Normalizer(nn.Module):
-    """y = (x - centre) / scale per key; "action" is one key beside the observations.
+    """y = (x - center) / scale per key; "action" is one key beside the observations.
 
-        minmax   centre = (max + min) / 2,  scale = (max - min) / 2     fitted data lie in [-1, 1]
-        zscore   centre = mean,             scale = standard deviation
+        minmax   center = (max + min) / 2,  scale = (max - min) / 2     fitted data lie in [-1, 1]
+        zscore   center = mean,             scale = standard deviation
 
     Near-constant rule: a dimension whose range (max - min) is below 1e-4 of its largest magnitude, or below
-    1e-6 in its own unit, carries rounding but no information. It is only shifted by its centre, with scale 1:
+    1e-6 in its own unit, carries rounding but no information. It is only shifted by its center, with scale 1:
     a test value a little off the constant stays a little off instead of being blown up.
 
     A key may have any shape per step; the statistics are kept for each of its dimensions. Images are left out:
-    the networks know their range. An un-fitted normaliser is the identity.
+    the networks know their range. An un-fitted normalizer is the identity.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -60,10 +60,10 @@ class Normalizer(nn.Module):
             rows = arrays[key]
             if len(rows) == 0:
                 raise UserError(f"normalizer key '{key}': no rows to fit")
-            centre, scale = _statistics(torch.as_tensor(rows), modes[key])
-            if not (torch.isfinite(centre).all() and torch.isfinite(scale).all()):
+            center, scale = _statistics(torch.as_tensor(rows), modes[key])
+            if not (torch.isfinite(center).all() and torch.isfinite(scale).all()):
                 raise UserError(f"normalizer key '{key}': the rows hold NaN or infinity")
-            result.get_buffer(f"{key}_centre").copy_(centre)
+            result.get_buffer(f"{key}_centre").copy_(center)
             result.get_buffer(f"{key}_scale").copy_(scale)
         return result
 
@@ -75,14 +75,14 @@ class Normalizer(nn.Module):
         return None
 
     def normalize(self, key: str, x: Tensor) -> Tensor:
-        """Map physical units to normalised ones; `x` is [..., *shape of the key]."""
-        centre, scale = self._affine(key)
-        return (x - centre) / scale
+        """Map physical units to normalized ones; `x` is [..., *shape of the key]."""
+        center, scale = self._affine(key)
+        return (x - center) / scale
 
     def unnormalize(self, key: str, x: Tensor) -> Tensor:
-        """Map normalised units back to physical ones."""
-        centre, scale = self._affine(key)
-        return x * scale + centre
+        """Map normalized units back to physical ones."""
+        center, scale = self._affine(key)
+        return x * scale + center
 
     def _affine(self, key: str) -> tuple[Tensor, Tensor]:
         if key not in self.keys:
@@ -91,12 +91,12 @@ class Normalizer(nn.Module):
 
 
 def _statistics(rows: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
-    """Centre and scale of each dimension, in float64."""
+    """Center and scale of each dimension, in float64."""
     rows = rows.double().cpu()
     low, high = rows.amin(0), rows.amax(0)
     if mode == "minmax":
-        centre, scale = (high + low) / 2, (high - low) / 2
+        center, scale = (high + low) / 2, (high - low) / 2
     else:
-        centre, scale = rows.mean(0), rows.std(0, correction=0)
+        center, scale = rows.mean(0), rows.std(0, correction=0)
     bound = (RELATIVE_RANGE * torch.maximum(low.abs(), high.abs())).clamp_min(ABSOLUTE_RANGE)
-    return centre, torch.where(high - low < bound, torch.ones_like(scale), scale)
+    return center, torch.where(high - low < bound, torch.ones_like(scale), scale)

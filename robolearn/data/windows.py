@@ -12,7 +12,7 @@ used). The mask says which actions count: with padding "masked" those above, wit
 copies of the last action are learned as if the demonstrator had gone on with it.
 
 Each episode is kept with its padding in place (o-1 copies of the first observation, t-1 of the last
-action). A window is then a run of neighbouring rows, and a strided view [rows, o, ...] of the same memory
+action). A window is then a run of neighboring rows, and a strided view [rows, o, ...] of the same memory
 hands whole windows to index_select: one copy per window, not one per row. Images are gathered row by row (a row
 is long enough), so that they lie in memory once, for training and validation together; so are recordings that do
 not fit into memory, from a memory map.

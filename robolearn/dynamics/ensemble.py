@@ -24,7 +24,7 @@ from robolearn.nets.sizes import check_sizes
 from robolearn.nets.weights import build_with_weights, save_weights
 
 CONFIG_FILE, WEIGHTS_FILE = "dynamics.json", "dynamics.safetensors"
-MIN_LOG_VAR, MAX_LOG_VAR = -10.0, 0.5  # where the learnt bounds start, of changes scaled to variance 1
+MIN_LOG_VAR, MAX_LOG_VAR = -10.0, 0.5  # where the learned bounds start, of changes scaled to variance 1
 BOUND_WEIGHT = 0.01  # draws the two bounds together
 
 
@@ -105,7 +105,7 @@ class DynamicsEnsemble(nn.Module):
     def change(
         self, states: Float[Tensor, "k b s"], actions: Float[Tensor, "k b a"]
     ) -> tuple[Float[Tensor, "k b s"], Float[Tensor, "k b s"] | None]:
-        """Mean and log-variance of the normalised change; without the latter where networks tell a mean alone."""
+        """Mean and log-variance of the normalized change; without the latter where networks tell a mean alone."""
         x = torch.cat(
             [
                 self.normalizer.normalize("feature", features(self.cfg, states)),
@@ -130,7 +130,7 @@ class DynamicsEnsemble(nn.Module):
     ) -> Float[Tensor, ""]:
         """Sum over members of the mean over rows of -2 log likelihood (less a constant), and the bounds' penalty.
 
-        (mu - y)' Sigma^-1 (mu - y) + log det Sigma with diagonal Sigma, y the normalised change; squared error for
+        (mu - y)' Sigma^-1 (mu - y) + log det Sigma with diagonal Sigma, y the normalized change; squared error for
         networks that tell a mean alone. Source: Chua et al. 2018, section 4 and appendix A.
 
         Args:

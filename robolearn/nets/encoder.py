@@ -31,7 +31,7 @@ class ObsEncoder(nn.Module):
         self.cond_dim = self.state.cond_dim + len(self.cameras) * vision.features
 
     def forward(self, normalized: dict[str, Tensor], obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
-        """Encode observations: images as they are, the others given normalised and in physical units."""
+        """Encode observations: images as they are, the others given normalized and in physical units."""
         tokens = [self.state(normalized, obs)] if self.state.keys else []
         for key, network in zip(self.cameras, self.networks, strict=True):
             tokens.append(network(obs[key].flatten(0, 1)).unflatten(0, obs[key].shape[:2]))
@@ -72,7 +72,7 @@ class StateEncoder(nn.Module):
             self.register_buffer(f"others_{i}", torch.tensor(others, dtype=torch.int64), persistent=False)
 
     def forward(self, normalized: dict[str, Tensor], obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
-        """Encode observations, given normalised and in physical units."""
+        """Encode observations, given normalized and in physical units."""
         features = []
         for i, key in enumerate(self.keys):
             values = normalized[key].flatten(2)

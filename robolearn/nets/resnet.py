@@ -5,11 +5,11 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-GROUP = 8  # channels that are normalised together
+GROUP = 8  # channels that are normalized together
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Normalise each image by itself: batch statistics disagree with a moving average of the weights."""
+    """Normalize each image by itself: batch statistics disagree with a moving average of the weights."""
     return nn.GroupNorm(channels // GROUP, channels)
 
 

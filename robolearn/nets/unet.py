@@ -26,7 +26,7 @@ class UNetConfig(BackboneConfig):
     kernel_size: int = 5
     """Odd number of steps a convolution sees."""
     num_groups: int = 8
-    """Groups of the group normalisation; divides every width."""
+    """Groups of the group normalization; divides every width."""
     time_dim: int = 128
     """Channels of the time embedding."""
 
@@ -99,7 +99,7 @@ def run(blocks: Any, h: Tensor, c: Tensor) -> Tensor:
 
 
 def conv_norm_silu(dim_in: int, dim_out: int, kernel_size: int, num_groups: int) -> nn.Sequential:
-    """Convolution over time that keeps the horizon, group normalisation, SiLU."""
+    """Convolution over time that keeps the horizon, group normalization, SiLU."""
     conv = nn.Conv1d(dim_in, dim_out, kernel_size, padding=kernel_size // 2)
     return nn.Sequential(conv, nn.GroupNorm(num_groups, dim_out), nn.SiLU())
 

@@ -29,7 +29,7 @@ class VisionConfig:
     shift: int = 4
     """Training images are shifted at random by up to so many pixels, all images of a window alike; 0 for none."""
     jitter: float = 0.1
-    """Strength of the random brightness, contrast and colour of training images, in [0, 1); 0 for none."""
+    """Strength of the random brightness, contrast and color of training images, in [0, 1); 0 for none."""
 
     def __post_init__(self) -> None:
         if self.network not in TRUNKS:

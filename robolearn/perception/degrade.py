@@ -14,7 +14,7 @@ from robolearn.errors import UserError
 
 NOISE = 64.0  # standard deviation at strength 1, of 255
 COVER = 0.6  # side of the square before the lens at strength 1, of the image's shorter side
-COVER_GREY = 64
+COVER_GRAY = 64
 STOPS = 1.5  # at strength 1 the light is 2^-1.5 or 2^1.5 of what it was
 
 Images = UInt8[np.ndarray, "b h w c"]
@@ -37,7 +37,7 @@ def occluded(images: Images, strength: Strength, rng: np.random.Generator) -> Im
         (place >= low[:, None]) & (place < (low + side)[:, None]) for place, low in ((rows, top), (columns, left))
     )
     covered = (in_rows[:, :, None] & in_columns[:, None])[..., None]
-    return np.where(covered, np.uint8(COVER_GREY), images)
+    return np.where(covered, np.uint8(COVER_GRAY), images)
 
 
 def relit(images: Images, strength: Strength, rng: np.random.Generator) -> Images:

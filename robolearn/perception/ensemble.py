@@ -36,7 +36,7 @@ class PerceptionConfig:
     hidden: int = 128
     """Channels between a network's features and its numbers."""
     vision: VisionConfig = field(default_factory=lambda: VisionConfig(shift=0))
-    """The members' networks, and how the colours of their training images vary."""
+    """The members' networks, and how the colors of their training images vary."""
 
     def __post_init__(self) -> None:
         if not is_image(self.image_shape):
@@ -87,7 +87,7 @@ class PerceptionEnsemble(nn.Module):
 
 
 def regressor(cfg: PerceptionConfig) -> nn.Sequential:
-    """One member: images [b, h, w, c], 0 .. 255, to normalised numbers [b, d]."""
+    """One member: images [b, h, w, c], 0 .. 255, to normalized numbers [b, d]."""
     return nn.Sequential(
         cfg.vision.build(cfg.image_shape[-1]),
         nn.SiLU(),

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from robolearn.data.augment import MAX_CHANNELS, recolour
+from robolearn.data.augment import MAX_CHANNELS, recolor
 from robolearn.data.normalizer import Normalizer
 from robolearn.errors import UserError
 from robolearn.nets.descent import FitConfig, descend
@@ -37,7 +37,7 @@ def fit_ensemble(
         values: What is to be read from any image of an episode, in physical units.
         fit: How to train.
         seed: The same seed gives the same ensemble.
-        on_member: Called after each member with its number and its last loss, in normalised units.
+        on_member: Called after each member with its number and its last loss, in normalized units.
 
     Returns:
         The ensemble, in evaluation mode.
@@ -83,7 +83,7 @@ def fit_member(
         episodes = drawn[rng.integers(num_episodes, size=fit.batch_size)]
         batch = torch.from_numpy(images[episodes, rng.integers(num_frames, size=fit.batch_size)])
         amount = torch.from_numpy(rng.uniform(-jitter, jitter, (fit.batch_size, 2 + MAX_CHANNELS))).float()
-        predicted = member(recolour(batch[:, None], amount)[:, 0])
+        predicted = member(recolor(batch[:, None], amount)[:, 0])
         return nn.functional.mse_loss(predicted, targets[torch.from_numpy(episodes)])
 
     return descend(member.parameters(), draw_loss, fit)

@@ -54,7 +54,7 @@ def squared_slope(score: Float[Tensor, " b"], chunk: Float[Tensor, "b t a"]) -> 
 def excess(slope: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
     """Squared part of a slope above 1 (Petzka et al. 2018, eq. 8).
 
-    Gulrajani et al. penalise slopes below 1 as well. Along one dimension a critic whose slope has the wrong sign could
+    Gulrajani et al. penalize slopes below 1 as well. Along one dimension a critic whose slope has the wrong sign could
     then only turn through slope 0, which costs more than being wrong: it keeps leading the generator away.
     """
     return relu(slope - 1).square()
@@ -68,6 +68,6 @@ def normalize_spectrum(net: nn.Module) -> None:
     for module in list(net.modules()):
         for name, weight in list(module.named_parameters(recurse=False)):
             if name.endswith("weight") and weight.dim() > 1:
-                if not weight.any():  # a matrix of zeros has no direction to be normalised along
+                if not weight.any():  # a matrix of zeros has no direction to be normalized along
                     nn.init.orthogonal_(weight)
                 spectral_norm(module, name)

@@ -1,6 +1,6 @@
 """Chunks relative to where they start, as far as the observation tells where that is.
 
-A target of position is mostly where the robot stands: quantised as it is, codes are spent on places that the
+A target of position is mostly where the robot stands: quantized as it is, codes are spent on places that the
 observation knows, and what is left for the modes is coarse. The first action of a velocity is part of what is decided,
 and must stay. Which of both an action is, is found in the data, number by number.
 """
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-LEAST_VARIANCE = 1e-8  # squared normalised actions; a number that never changes needs no telling
+LEAST_VARIANCE = 1e-8  # squared normalized actions; a number that never changes needs no telling
 
 
 class Anchor(nn.Module):

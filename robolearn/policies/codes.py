@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robolearn.policies.family import Loss, MakeNet
 
 ROUNDS = 3  # of balancing the codes
-HUBER = 0.03  # where the student's error turns from squared to absolute, in normalised actions
+HUBER = 0.03  # where the student's error turns from squared to absolute, in normalized actions
 
 
 class Codes(nn.Module):
@@ -65,9 +65,9 @@ class Student(nn.Module):
         return error + 0.3 * surprise, {"error": error, "codes_right": right}
 
 
-def squared_distances(chunks: Float[Tensor, "b p t a"], centres: Float[Tensor, "b k t a"]) -> Float[Tensor, "b p k"]:
-    """Mean squared distance of every chunk to every centre; in float32, for bfloat16 would blur the least ones."""
-    x, y = chunks.float().flatten(2), centres.float().flatten(2)
+def squared_distances(chunks: Float[Tensor, "b p t a"], centers: Float[Tensor, "b k t a"]) -> Float[Tensor, "b p k"]:
+    """Mean squared distance of every chunk to every center; in float32, for bfloat16 would blur the least ones."""
+    x, y = chunks.float().flatten(2), centers.float().flatten(2)
     with torch.autocast(x.device.type, enabled=False):
         products = torch.baddbmm(y.square().sum(2)[:, None], x, y.transpose(1, 2), alpha=-2)
     return (products + x.square().sum(2, keepdim=True)) / x.shape[2]

@@ -83,7 +83,7 @@ class Diffusion(Family):
         return {"ddpm": self.ddpm, "ddim": self.ddim, "dpm++": self.dpm_solver}[self.cfg.sampler](cond, noise, levels)
 
     def denoise(self, x: Tensor, cond: Tensor, level: int) -> Float[Tensor, "b t a"]:
-        """Predict the clean chunk, clipped to the normalised range [-1, 1]."""
+        """Predict the clean chunk, clipped to the normalized range [-1, 1]."""
         output = self.net(x, cond, x.new_full((len(x), 1), level / self.cfg.train_steps))
         signal, sigma = self.scales(level)
         clean = {
@@ -102,7 +102,7 @@ class Diffusion(Family):
         """Ancestral sampling (Ho et al. 2020, eq. 6-7), over any subsequence of levels.
 
         The variance of a step lies between beta (1 - abar') / (1 - abar), right for data that are one point, and beta,
-        right for N(0, 1) (eq. 7 and below). Over neighbouring levels the two hardly differ, and the first is taken;
+        right for N(0, 1) (eq. 7 and below). Over neighboring levels the two hardly differ, and the first is taken;
         over a stride d of levels it is too little, and the two are mixed in the log domain (Nichol and Dhariwal 2021,
         eq. 15) with the weights 1 / d and 1 - 1 / d. With the exact denoiser of N(., 0.3^2) and K = 100 the standard
         deviation of samples is then 0.95, 0.96, 1.00 and 1.02 of what it should be with 100, 50, 20 and 10 steps; the

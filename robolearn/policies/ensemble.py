@@ -22,7 +22,7 @@ from robolearn.policies.prefix import Prefix
 
 
 class Ensemble:
-    """k policies that differ in their weights and normalisers alone.
+    """k policies that differ in their weights and normalizers alone.
 
     Attributes:
         members: The policies [k].
@@ -88,13 +88,13 @@ class Ensemble:
         return torch.stack([member.act(obs, noise, prefix) for member in self.members])
 
     def normalize(self, chunks: Float[Tensor, "*s t a"]) -> Float[Tensor, "*s t a"]:
-        """Chunks of any member in member 0's normalised units: in those of each its own they could not be compared."""
+        """Chunks of any member in member 0's normalized units: in those of each its own they could not be compared."""
         return self.members[0].normalizer.normalize("action", chunks)
 
     def embed(self, obs: dict[str, Tensor]) -> Float[Tensor, "b d"]:
         """What member 0 sees of the observations: the output of its encoder, all steps in one vector.
 
-        Low-dimensional observations are there as they are, normalised; of images it has the learned features. The
+        Low-dimensional observations are there as they are, normalized; of images it has the learned features. The
         members' encoders share no axes, so one of them serves.
 
         Args:

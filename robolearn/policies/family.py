@@ -1,6 +1,6 @@
 """What every family of policies is: the mathematics of a conditional distribution over action chunks.
 
-A family works in normalised action space only and never draws random numbers itself: everything random is
+A family works in normalized action space only and never draws random numbers itself: everything random is
 drawn first (``draw`` for the loss, ``noise`` for sampling) and passed in. Loss and sampling are then
 deterministic functions, which gives common random numbers across ensemble members, equal losses on one
 process and on many, and a network that can be studied over a box of noise.
@@ -28,7 +28,7 @@ Loss = tuple[Float[Tensor, ""], dict[str, Tensor]]  # and numbers worth logging
 
 @dataclass(frozen=True)
 class Chunks:
-    """Demonstrated chunks and what they depend on, normalised and encoded."""
+    """Demonstrated chunks and what they depend on, normalized and encoded."""
 
     actions: Float[Tensor, "b t a"]
     cond: Float[Tensor, "b o c"]
@@ -96,7 +96,7 @@ class Player:
 
 
 class Family(nn.Module, ABC):
-    """A conditional distribution p(actions | cond) over chunks [t, a], normalised to [-1, 1].
+    """A conditional distribution p(actions | cond) over chunks [t, a], normalized to [-1, 1].
 
     A family has a loss and a way to sample; all else has a default, for one network that is asked once. Its
     configuration is a frozen dataclass that builds it, whose fields are the options on the command line. See

@@ -35,7 +35,7 @@ GAMMA: dict[Objective, tuple[float, float]] = {
     "non-saturating": (0.05, 0.005),
     "wgan-gp": (10.0, 10.0),
 }
-# A critic of matrices with norm 1 is nearly linear within the unit scale of normalised chunks; seen this much larger,
+# A critic of matrices with norm 1 is nearly linear within the unit scale of normalized chunks; seen this much larger,
 # it tells modes apart.
 HINGE_SCALE = 5.0
 
@@ -45,8 +45,8 @@ class GanConfig(FamilyConfig):
     """A generator against a critic; one evaluation."""
 
     objective: Objective = "r3gan"
-    """r3gan, relativistic with slopes penalised at data and samples; non-saturating, with slopes penalised at
-    the data; wgan-gp, slopes above 1 penalised in between; hinge, weights of the critic with spectral norm 1."""
+    """r3gan, relativistic with slopes penalized at data and samples; non-saturating, with slopes penalized at
+    the data; wgan-gp, slopes above 1 penalized in between; hinge, weights of the critic with spectral norm 1."""
     optimizer: GameOptimizer = "adam"
     """adam, the players alternate; cgd, competitive gradient descent: each step anticipates the other's."""
     gamma: tuple[float, float] | None = None

@@ -29,7 +29,7 @@ class GMMConfig(FamilyConfig):
     num_components: int = 16
     """Components K."""
     min_std: float = 0.01
-    """Smallest standard deviation, in normalised actions; keeps the likelihood bounded."""
+    """Smallest standard deviation, in normalized actions; keeps the likelihood bounded."""
     std_scale: float = runtime(0.0)
     """Share of a component's standard deviation that samples carry; 0 takes the means, as robomimic does."""
 

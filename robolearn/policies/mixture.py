@@ -7,7 +7,7 @@ first picks one of K discrete codes, and the chunk is decoded from noise and cod
     codes     K chunks per observation, fitted to samples of the teacher by annealed winner-takes-all
               (Rupprecht et al. 2017; Makansi et al. 2019) in which every code wins alike often (``balanced``);
               variant ``plain`` samples these and ends here
-    policy    pairs (noise, chunk) of the teacher's differential equation, labelled with the nearest code:
+    policy    pairs (noise, chunk) of the teacher's differential equation, labeled with the nearest code:
               a selector learns noise -> code, the backbone learns (noise, code) -> chunk
 """
 
@@ -32,7 +32,7 @@ from robolearn.policies.score import Score, ScoreConfig
 
 Variant = Literal["hard-code", "plain"]
 MixtureSampler = Literal["student", "teacher"]
-LEAST_VARIANCE = 1e-4  # of chunks at an observation, squared normalised actions
+LEAST_VARIANCE = 1e-4  # of chunks at an observation, squared normalized actions
 ROWS = 256  # observations of the bank that are sampled at once
 TEMPERATURES = (1.0, 0.2)  # of the winner-takes-all, at the start and from the middle of its span on
 
@@ -60,7 +60,7 @@ class MixtureConfig(FamilyConfig):
     pairs: int = 16
     """Samples of the teacher at each of them."""
     obs_jitter: float = 0.02
-    """Standard deviation of the noise added to these observations, in normalised units."""
+    """Standard deviation of the noise added to these observations, in normalized units."""
     temperature: float = runtime(1.0)
     """Variant plain: below 1 rare codes are drawn less often."""
     sampler: MixtureSampler = runtime("student")  # noqa: RUF009
@@ -182,8 +182,8 @@ class Mixture(SampledFamily):
         The temperature is in units of the variance of the chunks at an observation: where the teacher knows one way,
         chunks lie a hundred times closer together than where it knows many.
         """
-        logits, centres = self.codes(cond)
-        distance = squared_distances(chunks, centres)
+        logits, centers = self.codes(cond)
+        distance = squared_distances(chunks, centers)
         variance = (chunks - chunks.mean(1, keepdim=True)).square().mean((1, 2, 3)).clamp(min=LEAST_VARIANCE)
         weight = balanced(-distance.detach() / (temperature * variance)[:, None, None])
         share = nn.functional.one_hot(distance.argmin(2), self.cfg.num_codes).float().mean(1)
@@ -197,9 +197,9 @@ class Mixture(SampledFamily):
             return self.teacher.integrate(cond, noise)
         if self.student is not None:
             return self.student(cond, noise)
-        logits, centres = self.codes(cond)
+        logits, centers = self.codes(cond)
         code = draw_category(logits / self.cfg.temperature, noise[:, 0, 0])
-        return centres[torch.arange(len(cond), device=cond.device), code]
+        return centers[torch.arange(len(cond), device=cond.device), code]
 
     def distribution(self, cond: Float[Tensor, "b o c"]) -> tuple[Float[Tensor, "b k t a"], Float[Tensor, "b k"]]:
         """All that ``sample`` can return, chunks and their probabilities, from one evaluation; variant plain.
@@ -209,8 +209,8 @@ class Mixture(SampledFamily):
                 noise.
         """
         self.check_finite()
-        logits, centres = self.codes(cond)
-        return centres, (logits / self.cfg.temperature).softmax(1)
+        logits, centers = self.codes(cond)
+        return centers, (logits / self.cfg.temperature).softmax(1)
 
     def check_finite(self) -> None:
         """Raise a UserError unless there is a finite distribution; see ``distribution``."""

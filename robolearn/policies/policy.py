@@ -1,4 +1,4 @@
-"""The one concrete policy: normaliser + observation encoder + family. Physical units in and out."""
+"""The one concrete policy: normalizer + observation encoder + family. Physical units in and out."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Policy(nn.Module):
         self.family = cfg.family.build(Nets(cfg, cond_dim), cfg.action_horizon, cfg.action_dim)
 
     def encode(self, obs: dict[str, Tensor], prefix: Prefix | None = None) -> Float[Tensor, "b o c"]:
-        """Normalise and encode what a chunk depends on.
+        """Normalize and encode what a chunk depends on.
 
         Args:
             obs: Key -> [b, o, ...] in physical units; unknown keys are ignored.

@@ -43,6 +43,6 @@ def prefix_dim(prefix_horizon: int, action_dim: int) -> int:
 
 
 def prefix_features(actions: Float[Tensor, "b p a"], length: Int[Tensor, " b"]) -> Float[Tensor, "b d"]:
-    """Flatten the known actions, normalised, with zeros for the unknown ones and a flag that tells them apart."""
+    """Flatten the known actions, normalized, with zeros for the unknown ones and a flag that tells them apart."""
     known = torch.arange(actions.shape[1], device=actions.device) < length[:, None]
     return torch.cat([actions * known[..., None], known[..., None].to(actions)], dim=2).flatten(1)

@@ -1,4 +1,4 @@
-"""Regression: the conditional mean of the chunk, the baseline of behaviour cloning (Pomerleau 1988)."""
+"""Regression: the conditional mean of the chunk, the baseline of behavior cloning (Pomerleau 1988)."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class ScoreConfig(FamilyConfig):
     """Denoising at all noise levels with EDM's preconditioning."""
 
     sigma_min: float = 0.01
-    """Smallest noise level, in normalised actions."""
+    """Smallest noise level, in normalized actions."""
     sigma_max: float = 10.0
     """Largest noise level; actions lie in [-1, 1], so images' 80 would waste steps."""
     log_sigma_mean: float = -0.5
@@ -90,7 +90,7 @@ class ScoreConfig(FamilyConfig):
 class Score(Family):
     """D(x; s) = c_skip x + c_out F(c_in x; ln s) estimates the clean chunk; the score is (D - x) / s^2.
 
-    ``sigma_data`` is the standard deviation of the normalised actions, measured before training.
+    ``sigma_data`` is the standard deviation of the normalized actions, measured before training.
     """
 
     sigma_data: Tensor
@@ -111,7 +111,7 @@ class Score(Family):
         return {"noise": source.normal(*self.chunk_shape), "level": source.normal()}
 
     def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
-        """Squared error of D, weighted to unit variance at initialisation (EDM, eq. 8 and table 1)."""
+        """Squared error of D, weighted to unit variance at initialization (EDM, eq. 8 and table 1)."""
         cfg = self.cfg
         sigma = (cfg.log_sigma_mean + cfg.log_sigma_std * draws["level"]).exp()
         sigma = sigma.clamp(cfg.sigma_min, cfg.sigma_max)

@@ -1,4 +1,4 @@
-"""Chunks to codes and back: the bins of k-means, and a residual vector quantiser that is trained."""
+"""Chunks to codes and back: the bins of k-means, and a residual vector quantizer that is trained."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from robolearn.errors import UserError
 from robolearn.policies.family import Loss
 from robolearn.policies.losses import masked_mean, perplexity
 
-WIDTH, LATENT = 128, 16  # channels of the quantiser's networks, and of the latent that it quantises
+WIDTH, LATENT = 128, 16  # channels of the quantizer's networks, and of the latent that it quantizes
 DECAY = 0.95  # of the moving averages of a codebook, per batch
 DEAD = 0.01  # used less than this share of the mean code, a code is dead
 COMMITMENT = 0.25  # weight of the pull of latents to their codes (van den Oord et al. 2017, eq. 3)
 
 
 class Bins(nn.Module):
-    """One code per chunk: the nearest of K centres (Shafiullah et al. 2022, section 3.1, over whole chunks).
+    """One code per chunk: the nearest of K centers (Shafiullah et al. 2022, section 3.1, over whole chunks).
 
     Args:
         num_bins: K.
@@ -32,7 +32,7 @@ class Bins(nn.Module):
 
     @torch.no_grad()
     def fit(self, chunks: Float[Tensor, "n t a"], *, generator: torch.Generator) -> None:
-        """Find the centres by k-means.
+        """Find the centers by k-means.
 
         Raises:
             UserError: There are fewer chunks than bins.
@@ -49,21 +49,21 @@ class Bins(nn.Module):
         self.centres.copy_(torch.from_numpy(means).view_as(self.centres))
 
     def encode(self, actions: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]) -> Int[Tensor, "b 1"]:
-        """Nearest centre, over the valid steps."""
+        """Nearest center, over the valid steps."""
         valid = mask[:, :, None].expand_as(actions).flatten(1).float()
-        centres = self.centres.flatten(1)
-        # |x - c|^2 without |x|^2, which is the same for every centre; in float32, as bfloat16 would blur the least.
+        centers = self.centres.flatten(1)
+        # |x - c|^2 without |x|^2, which is the same for every center; in float32, as bfloat16 would blur the least.
         with torch.autocast(actions.device.type, enabled=False):
-            distance = valid @ centres.square().T - 2 * (actions.float().flatten(1) * valid) @ centres.T
+            distance = valid @ centers.square().T - 2 * (actions.float().flatten(1) * valid) @ centers.T
         return distance.argmin(1, keepdim=True)
 
     def decode(self, codes: Int[Tensor, "b 1"]) -> Float[Tensor, "b t a"]:
-        """Centres of the bins."""
+        """Centers of the bins."""
         return self.centres[codes[:, 0]]
 
 
 class ResidualVQ(nn.Module):
-    """L codes per chunk: each level quantises what the levels before left over of a latent (Lee et al. 2024, 4.1).
+    """L codes per chunk: each level quantizes what the levels before left over of a latent (Lee et al. 2024, 4.1).
 
     Codebooks are moving averages of the latents that chose them (van den Oord et al. 2017, appendix A.1).
 
@@ -86,9 +86,9 @@ class ResidualVQ(nn.Module):
         self.register_buffer("usage", torch.zeros(num_levels, num_codes))
 
     def loss(self, actions: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]) -> Loss:
-        """Squared error of the reconstruction, straight through the quantisation, and the commitment.
+        """Squared error of the reconstruction, straight through the quantization, and the commitment.
 
-        In training mode it also moves the codebooks, as batch normalisation moves its statistics: of several processes
+        In training mode it also moves the codebooks, as batch normalization moves its statistics: of several processes
         the first one's share of the batch counts.
         """
         latent = self.latent(actions, mask)
@@ -113,7 +113,7 @@ class ResidualVQ(nn.Module):
         return self.decoder(self.embed(codes)).float().unflatten(1, self.chunk_shape)
 
     def latent(self, actions: Float[Tensor, "b t a"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b d"]:
-        """What is quantised; in float32, for bfloat16 would blur the distances."""
+        """What is quantized; in float32, for bfloat16 would blur the distances."""
         valid = mask[:, :, None].to(actions)
         return self.encoder(torch.cat([actions * valid, valid], dim=2).flatten(1)).float()
 
@@ -133,7 +133,7 @@ class ResidualVQ(nn.Module):
 
     @torch.no_grad()
     def update(self, latent: Float[Tensor, "b d"]) -> None:
-        """Move every code towards the mean of what chooses it; seed dead ones with rows of the batch."""
+        """Move every code toward the mean of what chooses it; seed dead ones with rows of the batch."""
         rest = latent
         rows = torch.arange(self.codebooks.shape[1], device=latent.device) % len(latent)
         for codebook, usage in zip(self.codebooks, self.usage, strict=True):

@@ -1,7 +1,7 @@
-"""Behaviour transformer: chunks as codes that are classified, plus an offset that is regressed.
+"""Behavior transformer: chunks as codes that are classified, plus an offset that is regressed.
 
-bins          one code, the nearest k-means centre (Shafiullah et al. 2022)
-residual-vq   several codes, coarse to fine, of a quantiser that is trained first; a small causal transformer draws
+bins          one code, the nearest k-means center (Shafiullah et al. 2022)
+residual-vq   several codes, coarse to fine, of a quantizer that is trained first; a small causal transformer draws
               them one by one (VQ-BeT, Lee et al. 2024)
 
 The backbone reads the observations alone and hands on features per step of the chunk. Codes are drawn from those of
@@ -38,15 +38,15 @@ class TokensConfig(FamilyConfig):
     """Classify the chunk's code, regress the rest: one evaluation, modes do not blend."""
 
     variant: Variant = "bins"
-    """bins, k-means centres of chunks; residual-vq, codes of a trained quantiser, drawn one after the other."""
+    """bins, k-means centers of chunks; residual-vq, codes of a trained quantizer, drawn one after the other."""
     num_bins: int = 32
-    """Variant bins: centres; have more than modes."""
+    """Variant bins: centers; have more than modes."""
     num_levels: int = 2
     """Variant residual-vq: codes per chunk."""
     num_codes: int = 16
     """Variant residual-vq: values of a code."""
     quantiser_share: float = 0.2
-    """Variant residual-vq: share of the training steps that the quantiser gets, before the policy."""
+    """Variant residual-vq: share of the training steps that the quantizer gets, before the policy."""
     width: int = 32
     """Features per step that the backbone hands on; a multiple of 4."""
     focal_gamma: float = 0.0
@@ -100,14 +100,14 @@ class Tokens(Family):
         self.offset = Offset(self.levels, self.num_codes, cfg.width, self.chunk_shape)
 
     def players(self) -> dict[str, Player]:
-        """The policy; before it the quantiser, if there is one to train."""
+        """The policy; before it the quantizer, if there is one to train."""
         parts: dict[str, Any] = {"net": self.net, "prior": self.prior, "offset": self.offset}
         policy = nn.ModuleDict(parts)
         if isinstance(self.tokenizer, Bins):
             return {"policy": Player(policy)}
         share = self.cfg.quantiser_share
-        quantiser = Player(self.tokenizer, (0.0, share), trains_encoder=False)
-        return {"quantiser": quantiser, "policy": Player(policy, (share, 1.0))}
+        quantizer = Player(self.tokenizer, (0.0, share), trains_encoder=False)
+        return {"quantiser": quantizer, "policy": Player(policy, (share, 1.0))}
 
     def begin(self, player: str, examples: Examples, *, generator: torch.Generator) -> None:
         """Find what chunks are relative to, and the bins; a resumed run keeps those it has."""
@@ -200,7 +200,7 @@ def focal_loss(logits: Float[Tensor, "b l k"], codes: Int[Tensor, "b l"], gamma:
 
 
 def calibrated(logits: Float[Tensor, "b k"], gamma: float) -> Float[Tensor, "b k"]:
-    """Logits of the data's probabilities q from those of focal loss's minimiser p, which is flatter than q.
+    """Logits of the data's probabilities q from those of focal loss's minimizer p, which is flatter than q.
 
     Setting the derivative of sum_k q_k (1 - p_k)^gamma (-log p_k) on the simplex to zero gives q_k proportional to
     p_k / ((1 - p_k)^gamma - gamma p_k (1 - p_k)^(gamma - 1) log p_k) (Charoenphakdee et al. 2021).

@@ -1,6 +1,6 @@
-"""The report's plots: matplotlib drawings as inline SVG that take their colours from the page.
+"""The report's plots: matplotlib drawings as inline SVG that take their colors from the page.
 
-Every colour here is a placeholder that the SVG writer passes through and `_svg` replaces by a CSS variable,
+Every color here is a placeholder that the SVG writer passes through and `_svg` replaces by a CSS variable,
 so that one drawing serves the light page, the dark page and the printer.
 """
 

@@ -68,7 +68,7 @@ def most_coherent(candidates: Float[np.ndarray, "n k t a"], rest: Float[np.ndarr
     This is the backward coherence of Bidirectional Decoding (Liu et al. 2024, arXiv:2408.17355) without its decay.
 
     Args:
-        candidates: k chunks per environment, normalised, so that every dimension counts alike.
+        candidates: k chunks per environment, normalized, so that every dimension counts alike.
         rest: The previous chunk from now on, r <= t steps.
     """
     gap = candidates[:, :, : rest.shape[1]] - rest[:, None]

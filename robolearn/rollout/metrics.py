@@ -37,7 +37,7 @@ class Summary:
         length: Mean number of steps.
         smoothness: Mean RMS jerk of the actions, in action units / s^3; None when no episode has 4 of them.
         modes: Mode -> number of successful episodes that took it; None where the task has no modes.
-        mode_entropy: Normalised entropy of `modes`; None without modes, their number or a success.
+        mode_entropy: Normalized entropy of `modes`; None without modes, their number or a success.
         num_modes: How many modes the task has, where that is known.
         modes_seen: How many of them a successful episode took.
         reasons: Why episodes ended -> how many, most frequent first.
@@ -77,7 +77,7 @@ def smoothness(actions: Float[np.ndarray, "t a"], control_dt: float) -> float:
 
 
 def summarize(trajectories: list[Trajectory], *, num_modes: int | None, control_dt: float) -> Summary:
-    """Summarise an evaluation; mode statistics are over successful episodes with a defined mode.
+    """Summarize an evaluation; mode statistics are over successful episodes with a defined mode.
 
     Args:
         trajectories: At least one that is not broken.

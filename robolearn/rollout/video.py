@@ -21,7 +21,7 @@ def write_mp4(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fp
     Args:
         path: Where to write; an existing file is replaced.
         frames: RGB, an array [f, h, w, 3] or an iterator, which is never held in memory as a whole. An odd
-            height or width is padded with the last row or column, as yuv420p halves the colour resolution.
+            height or width is padded with the last row or column, as yuv420p halves the color resolution.
         fps: Frames per second.
 
     Raises:

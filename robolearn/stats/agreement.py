@@ -1,7 +1,7 @@
 """How well sampled chunks agree with an expert's at the same observations: energy distance and bridge rate.
 
-Chunks are flat vectors of d normalised numbers, and distances are root mean squares over these, so that they read
-in units of half the range of an action. Letters: e observations, n samples, k neighbours.
+Chunks are flat vectors of d normalized numbers, and distances are root mean squares over these, so that they read
+in units of half the range of an action. Letters: e observations, n samples, k neighbors.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ def chunk_energy(samples: Float[np.ndarray, "e n d"], expert: Float[np.ndarray, 
 
 
 def nearest_distance(
-    chunks: Float[np.ndarray, "e n d"], neighbours: Float[np.ndarray, "e k d"]
+    chunks: Float[np.ndarray, "e n d"], neighbors: Float[np.ndarray, "e k d"]
 ) -> Float[np.ndarray, "e n"]:
-    """Distance of each chunk to the nearest of the expert's chunks at neighbouring observations."""
-    return _distances(chunks, neighbours).min(-1)
+    """Distance of each chunk to the nearest of the expert's chunks at neighboring observations."""
+    return _distances(chunks, neighbors).min(-1)
 
 
 def expert_radius(
-    expert: Float[np.ndarray, "e d"], neighbours: Float[np.ndarray, "e k d"], quantile: float = EXPERT_QUANTILE
+    expert: Float[np.ndarray, "e d"], neighbors: Float[np.ndarray, "e k d"], quantile: float = EXPERT_QUANTILE
 ) -> float:
-    """Distance r that the expert's own chunks, not among the neighbours, exceed with probability 1 - quantile."""
-    return float(np.quantile(nearest_distance(expert[:, None], neighbours), quantile))
+    """Distance r that the expert's own chunks, not among the neighbors, exceed with probability 1 - quantile."""
+    return float(np.quantile(nearest_distance(expert[:, None], neighbors), quantile))
 
 
 def share_beyond(
-    samples: Float[np.ndarray, "e n d"], neighbours: Float[np.ndarray, "e k d"], radius: float
+    samples: Float[np.ndarray, "e n d"], neighbors: Float[np.ndarray, "e k d"], radius: float
 ) -> Float[np.ndarray, " e"]:
-    """Share of the samples at each observation that lie farther than ``radius`` from every neighbouring chunk.
+    """Share of the samples at each observation that lie farther than ``radius`` from every neighboring chunk.
 
     Beyond the expert's radius r lies what an expert does once in a hundred times: chunks that are not exact. Beyond
     BRIDGE_FACTOR * r lies what no expert does: mostly bridges between two modes.
     """
-    return (nearest_distance(samples, neighbours) > radius).mean(1)
+    return (nearest_distance(samples, neighbors) > radius).mean(1)
 
 
 def _distances(x: Float[np.ndarray, "e n d"], y: Float[np.ndarray, "e k d"]) -> Float[np.ndarray, "e n k"]:

@@ -141,6 +141,6 @@ def _entropy(p: Float[np.ndarray, "*r m"]) -> Float[np.ndarray, "*r"]:
 
 
 def _corrected_entropy(counts: Int[np.ndarray, "*r m"]) -> Float[np.ndarray, "*r"]:
-    """Entropy [nat] of histograms with Miller and Madow's correction, neither normalised nor clipped."""
+    """Entropy [nat] of histograms with Miller and Madow's correction, neither normalized nor clipped."""
     n = counts.sum(-1, keepdims=True)
     return np.asarray(_entropy(counts / n) + (np.count_nonzero(counts, axis=-1) - 1) / (2 * n[..., 0]))

@@ -35,11 +35,11 @@ def wilson(successes: int, n: int) -> Estimate:
 def wilson_share(share: float, n: int, effective: int | float | None = None) -> Estimate:
     """`wilson` of a share in [0, 1] of n that need not be a whole number, and n draws worth ``effective`` ones."""
     worth = n if effective is None else effective
-    centre = share + Z**2 / (2 * worth)
+    center = share + Z**2 / (2 * worth)
     half = Z * math.sqrt(share * (1 - share) / worth + Z**2 / (4 * worth**2))
     scale = 1 + Z**2 / worth
     # Rounding must not exclude the estimate itself at 0 and 1.
-    low, high = min((centre - half) / scale, share), max((centre + half) / scale, share)
+    low, high = min((center - half) / scale, share), max((center + half) / scale, share)
     return Estimate(share, max(low, 0.0), min(high, 1.0), n)
 
 

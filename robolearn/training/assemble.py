@@ -94,7 +94,7 @@ def load_data(
 
 
 def make_policy(cfg: TrainConfig, windows: Windows) -> Policy:
-    """Build a policy for the shapes of the data, normalised on the training episodes."""
+    """Build a policy for the shapes of the data, normalized on the training episodes."""
     arrays = windows.arrays()
     modes: dict[str, Mode] = {key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays}
     policy_cfg = PolicyConfig(

@@ -46,7 +46,7 @@ class DatasetConfig:
     bootstrap: bool = False
     """Train on as many episodes drawn with replacement by --seed; none of those held out."""
     normalization: Literal["minmax", "zscore"] = "minmax"
-    """How observations are normalised; actions always go to [-1, 1], the range the families work in."""
+    """How observations are normalized; actions always go to [-1, 1], the range the families work in."""
     cache_dir: Path | None = None
     """Where stores larger than memory are decoded to; by default robolearn's folder in the user's cache."""
 
@@ -136,7 +136,7 @@ class TrainConfig:
             before: Options that the run was begun with.
 
         Raises:
-            UserError: One of those changed that decide what is learnt from which episodes.
+            UserError: One of those changed that decide what is learned from which episodes.
         """
         if (self.family, self.backbone, self.vision) != (before.family, before.backbone, before.vision):
             raise UserError("family, backbone and vision cannot change when resuming; start a new run")

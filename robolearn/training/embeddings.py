@@ -28,7 +28,7 @@ def embed_demonstrations(
         count: Windows, all where there are fewer.
 
     Returns:
-        Embeddings, and the normalised chunks in a row.
+        Embeddings, and the normalized chunks in a row.
 
     Raises:
         UserError: The data cannot be opened, or have changed since.

@@ -201,7 +201,7 @@ def begin(state: TrainState, windows: Windows, *, resumed: bool) -> None:
 
 
 def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Examples:
-    """Supply random training windows, normalised and encoded, each at most once."""
+    """Supply random training windows, normalized and encoded, each at most once."""
 
     @torch.no_grad()
     def draw(n: int) -> Chunks:

@@ -14,7 +14,7 @@ SHARED = ("backbone", "obs_shapes", "action_dim", "obs_horizon", "action_horizon
 
 
 def take_teacher(policy: Policy, directory: Path) -> None:
-    """Copy the last checkpoint's network, observation encoder and normaliser into a mixture.
+    """Copy the last checkpoint's network, observation encoder and normalizer into a mixture.
 
     Args:
         policy: Of the family mixture; changed in place.

@@ -37,7 +37,7 @@ def train(cfg: TrainConfig, *, resume: bool = False, changed_data: bool = False,
 
     Args:
         cfg: What is trained, on what, and where the run goes.
-        resume: Go on with the run in ``cfg.out``; options that decide what is learnt cannot change.
+        resume: Go on with the run in ``cfg.out``; options that decide what is learned cannot change.
         changed_data: Go on although the demonstrations have changed since; data.json keeps both hashes.
         trust: Make the environment that the demonstrations name, whatever module it is from.
 

@@ -129,7 +129,7 @@ class GateCalibration(ABC):
         gate = self.derive_gate()
         limit = f"{gate.threshold:.6g}"
         if gate.form != CONSTANT:
-            limit = f"its band, {limit} times its scale over its centre,"
+            limit = f"its band, {limit} times its scale over its center,"
         misses = "failures that go unnoticed may be many"
         if self.beta is not None:
             misses = f"of those that fail, at most {self.beta:g} have none above it"

@@ -1,6 +1,6 @@
 """When a score of doubt stops a policy: a threshold that starts an intervention, a lower one that ends it.
 
-height = (score - centre) / scale      of a band, over the replannings of an episode; or the score itself
+height = (score - center) / scale      of a band, over the replannings of an episode; or the score itself
 """
 
 from __future__ import annotations

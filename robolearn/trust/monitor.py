@@ -88,7 +88,7 @@ class Monitor:
             executed: The chunks that are to be executed, in physical units.
 
         Returns:
-            Score -> [s], and the normalised samples, None where none were drawn.
+            Score -> [s], and the normalized samples, None where none were drawn.
         """
         # Everything crosses to the device once, and the scores come back once, whatever their number.
         rows, obs_there = self._there(slots), {key: self._there(value) for key, value in obs.items()}

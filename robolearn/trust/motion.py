@@ -44,7 +44,7 @@ class LinearDynamics:
             states: Before a step.
             actions: Taken then.
             following: The states after it.
-            ridge: Penalty on the weights of standardised inputs, per example.
+            ridge: Penalty on the weights of standardized inputs, per example.
 
         Raises:
             UserError: There are fewer examples than inputs.

@@ -3,11 +3,11 @@
     chunk -> predicted positions p_1 .. p_t -> admissible iff distance(p_i) > radius_i for every i
 
 The radius of every step is calibrated so that an episode stays inside all its tubes with probability 1 - alpha: the
-score of an episode is the largest normalised error over all its executed steps, those of the last chunk too, which
+score of an episode is the largest normalized error over all its executed steps, those of the last chunk too, which
 the end of the episode may cut. The distance to the keep-out set is the task's own, so the set may be another than in
 the demonstrations.
 
-Source: Lindemann et al. 2023, arXiv:2210.10254; normalisation as in Cleaveland et al. 2024, arXiv:2304.01075.
+Source: Lindemann et al. 2023, arXiv:2210.10254; normalization as in Cleaveland et al. 2024, arXiv:2304.01075.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def runs(tmp_path_factory):
 def test_observations_are_held_out_and_the_same_for_every_family(runs):
     one, other = (HeldOut.of(run, CPU) for run in runs)
     assert torch.equal(one.obs["state"], other.obs["state"])
-    assert np.array_equal(one.neighbours, other.neighbours)
+    assert np.array_equal(one.neighbors, other.neighbors)
     assert one.num_episodes == len(runs[0].data().validation_episodes) == 2
     store = DemoStore.open(*runs[0].config().dataset.path)
     held_out = np.concatenate([store.episode(i).obs["state"] for i in runs[0].data().validation_episodes])
@@ -42,7 +42,7 @@ def test_observations_are_held_out_and_the_same_for_every_family(runs):
         ),
     )
     known = {row.tobytes() for row in trained.numpy()}
-    assert all(step.tobytes() in known for step in one.neighbours.reshape(-1, 2))
+    assert all(step.tobytes() in known for step in one.neighbors.reshape(-1, 2))
 
 
 def test_the_expert_itself_has_no_bridges(runs):

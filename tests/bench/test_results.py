@@ -134,7 +134,7 @@ def test_files(tmp_path, put):
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_colours_tell_few_evaluations_from_many():
+def test_colors_tell_few_evaluations_from_many():
     assert color_of(1) == color_of(2) != color_of(3) == color_of(9) != color_of(10) == color_of(100)
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robolearn.data.augment import COLOUR, SHIFT, augment, augment_draws, recolour, shift_images
+from robolearn.data.augment import COLOR, SHIFT, augment, augment_draws, recolor, shift_images
 
 
 def images(b=3, o=2, h=6, w=5, c=3, seed=0):
@@ -43,7 +43,7 @@ def test_shift_leaves_rows_that_are_not_contiguous_right():
 def test_zero_is_the_identity():
     batch = images()
     assert torch.equal(shift_images(batch, torch.zeros(3, 2, dtype=torch.int64)), batch)
-    assert torch.equal(recolour(batch, torch.zeros(3, 6)), batch)
+    assert torch.equal(recolor(batch, torch.zeros(3, 6)), batch)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_zero_is_the_identity():
         ([-0.5, 0.0, 0.0, 0.0, 0.0], [200, 10, 128], [72, 0, 0]),
     ],
 )
-def test_colours(amount, before, after):
-    changed = recolour(torch.tensor(before, dtype=torch.uint8).view(1, 1, 1, 1, 3), torch.tensor([amount]))
+def test_colors(amount, before, after):
+    changed = recolor(torch.tensor(before, dtype=torch.uint8).view(1, 1, 1, 1, 3), torch.tensor([amount]))
     assert changed.dtype == torch.uint8
     torch.testing.assert_close(changed.flatten(), torch.tensor(after, dtype=torch.uint8), atol=1, rtol=0)
 
@@ -70,10 +70,10 @@ def test_draws_have_the_batch_first_and_stay_in_range():
     draws = draw(batch=500)
     assert draws[SHIFT].shape == (500, 2, 2)
     assert draws[SHIFT].unique().tolist() == list(range(-4, 5))
-    assert draws[COLOUR].shape[:2] == (500, 2)
-    assert (draws[COLOUR].abs() <= 1).all()
-    assert draws[COLOUR].min() < -0.99
-    assert draws[COLOUR].max() > 0.99
+    assert draws[COLOR].shape[:2] == (500, 2)
+    assert (draws[COLOR].abs() <= 1).all()
+    assert draws[COLOR].min() < -0.99
+    assert draws[COLOR].max() > 0.99
     assert draw(cameras=0) == {}
 
 

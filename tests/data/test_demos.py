@@ -42,7 +42,7 @@ def test_two_stores_are_as_one_that_holds_both(tmp_path, paths, mapped):
 def test_attributes_are_numbered_through(paths):
     demos = Demos.open(paths)
     np.testing.assert_array_equal(demos.episode_attr("seed"), [0, 1, 2, 3, 7, 8, 9])
-    assert demos.episode_attr("colour") is None
+    assert demos.episode_attr("color") is None
     assert demos.name == f"{paths[0]} + {paths[1]}"
 
 

@@ -100,7 +100,7 @@ def test_variance_stays_within_its_bounds_however_wild_the_question(fitted):
     assert (log_var <= fitted.max_log_var + torch.exp(fitted.min_log_var - fitted.max_log_var) + 1e-4).all()
 
 
-def test_mean_and_noise_are_learnt(fitted):
+def test_mean_and_noise_are_learned(fitted):
     data = pendulum(500, seed=2)
     mean, var = (x.detach().numpy() for x in fitted(*rows(data)))
     error = np.sqrt(np.square(mean.mean(0) - data.next_states).mean(0))

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs.avoid import CENTRES, CYLINDERS, FINISH_Y, GAPS, RADII, ROD_RADIUS, ROWS, Avoid, clearance, mode_of
+from envs.avoid import CENTERS, CYLINDERS, FINISH_Y, GAPS, RADII, ROD_RADIUS, ROWS, Avoid, clearance, mode_of
 from envs.drivers import TaskVectorEnv
 from envs.task import ASSETS
 
@@ -45,7 +45,7 @@ def test_drawn_cylinders_are_the_judged_ones():
     geoms = ET.parse(ASSETS / "avoid.xml").findall("worldbody/geom[@class='cylinder']")
     drawn = [[float(v) for v in geom.get("pos").split()[:2]] for geom in geoms]
     radii = [float(geom.get("size", ".025").split()[0]) for geom in geoms]
-    np.testing.assert_array_equal(drawn, CENTRES)
+    np.testing.assert_array_equal(drawn, CENTERS)
     np.testing.assert_array_equal(radii, RADII)
 
 
@@ -93,9 +93,9 @@ def test_the_first_crossing_counts_across_control_steps(task):
 def test_clearance_is_the_signed_distance():
     angle = np.linspace(0.0, 2 * np.pi, 7)
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    for centre, radius in zip(CENTRES, RADII, strict=True):
+    for center, radius in zip(CENTERS, RADII, strict=True):
         for gap in (-0.02, 0.0, 0.015):
-            np.testing.assert_allclose(clearance(centre + (radius + ROD_RADIUS + gap) * ring), gap, atol=1e-15)
+            np.testing.assert_allclose(clearance(center + (radius + ROD_RADIUS + gap) * ring), gap, atol=1e-15)
 
 
 def test_a_contact_in_any_substep_fails(task):
@@ -181,7 +181,7 @@ def test_every_planned_path_is_clear(task):
     rng = np.random.default_rng(0)
     paths = np.stack([plan_from(task, rng, task.sample_start(rng)) for _ in range(300)])
     assert clearance(paths).min() > 0.015
-    assert sum(len(xs) for xs in CYLINDERS) == len(CENTRES)
+    assert sum(len(xs) for xs in CYLINDERS) == len(CENTERS)
 
 
 def test_the_mirror_is_a_symmetry():

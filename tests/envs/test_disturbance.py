@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs import avoid, insert, push, pusht, rendering
-from envs.avoid import CENTRES, RADII, ROD_RADIUS, Avoid
+from envs.avoid import CENTERS, RADII, ROD_RADIUS, Avoid
 from envs.avoid_pixels import AvoidPixels
 from envs.disturbance import UNDISTURBED, Disturbance
 from envs.drivers import TaskEnv, TaskVectorEnv
@@ -216,8 +216,8 @@ def test_the_moved_cylinder_is_judged_where_it_is_drawn(moved):
     np.testing.assert_allclose(task.clearance(xy), np.min(distance, axis=0) - ROD_RADIUS, atol=1e-12)
     changed = task.clearance(xy) != avoid.clearance(xy)
     assert 0 < changed.mean() < 0.5
-    centres = CENTRES + moved * (np.arange(6) == 4)[:, None] * [1.0, 0.0]
-    np.testing.assert_allclose(task.clearance(centres), -RADII - ROD_RADIUS)
+    centers = CENTERS + moved * (np.arange(6) == 4)[:, None] * [1.0, 0.0]
+    np.testing.assert_allclose(task.clearance(centers), -RADII - ROD_RADIUS)
 
 
 def test_driving_where_the_cylinder_was_tells_the_two_tasks_apart():

@@ -234,7 +234,7 @@ def poison(env, index, value):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
 @pytest.mark.parametrize("threads", [0, 2])
-def test_a_diverged_environment_harms_no_neighbour(value, threads, make_task, actions, tmp_path, monkeypatch, capfd):
+def test_a_diverged_environment_harms_no_neighbor(value, threads, make_task, actions, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     envs = [TaskVectorEnv(4, make_task(), num_threads=threads) for _ in range(2)]
     for env in envs:

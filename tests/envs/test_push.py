@@ -51,8 +51,8 @@ def test_the_drawing_is_what_is_judged(task):
     np.testing.assert_array_equal(model.geom("red").size[:2], SIDE / 2)
     np.testing.assert_array_equal(model.geom("blue").size[:2], SIDE / 2)
     assert model.geom("pusher").size[0] == PUSHER_RADIUS
-    for name, centre in zip(("left_goal", "right_goal"), GOALS, strict=True):
-        np.testing.assert_array_equal(model.geom(name).pos[:2], centre)
+    for name, center in zip(("left_goal", "right_goal"), GOALS, strict=True):
+        np.testing.assert_array_equal(model.geom(name).pos[:2], center)
         # A block that lies in a goal lies on its disc, whatever its angle.
         assert model.geom(name).size[0] == pytest.approx(TOLERANCE + SIDE / np.sqrt(2), abs=1e-3)
     fence = [np.abs(model.geom(name).pos).max() for name in ("left", "right", "bottom", "top")]
@@ -166,7 +166,7 @@ def uneven(angles, task):
 def test_friction_is_alike_in_every_direction():
     angles = (0.0, 0.3, 0.8, 2.0)
     assert uneven(angles, Push()) < 1e-3
-    mutant = Push()  # dry friction of the slides, of the same strength at this speed, favours their axes
+    mutant = Push()  # dry friction of the slides, of the same strength at this speed, favors their axes
     slides = np.flatnonzero(mutant.model.dof_damping == 10.0)
     mutant.model.dof_damping[slides] = 0.1
     mutant.model.dof_frictionloss[slides] = 0.8
@@ -189,7 +189,7 @@ def test_a_block_that_is_let_go_stands_still(task):
 
 
 def test_the_fence_holds_a_block_that_is_pressed_against_it(task):
-    """Towards every side and corner, the pusher's target beyond the block: the block gives way by millimetres."""
+    """Toward every side and corner, the pusher's target beyond the block: the block gives way by millimeters."""
     angles = np.linspace(0.0, 2 * np.pi, 16, endpoint=False)
     way = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     env = TaskVectorEnv(len(way), Push(), num_threads=0)

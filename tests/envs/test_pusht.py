@@ -109,8 +109,8 @@ def test_starts_are_drawn_like_in_gym_pusht(task):
     assert (starts >= task.start_space.low).all()
     assert (starts <= task.start_space.high).all()
     pusher, angle = starts[:, :2], starts[:, 4]
-    centre = starts[:, 2:4] + 45 * np.stack([-np.sin(angle), np.cos(angle)], -1) - [0, 45]
-    for xy, low, high in ((pusher, 50, 450), (centre, 100, 400)):
+    center = starts[:, 2:4] + 45 * np.stack([-np.sin(angle), np.cos(angle)], -1) - [0, 45]
+    for xy, low, high in ((pusher, 50, 450), (center, 100, 400)):
         assert (xy.min(), xy.max()) == pytest.approx((low, high - 1), abs=3)
     assert (angle.min(), angle.max()) == pytest.approx((-np.pi, np.pi), abs=0.02)
 
@@ -225,7 +225,7 @@ def test_human_episodes_replay(task, demos):
     assert np.median(score) * 0.95 > 0.88
 
 
-# The block slides on; turns twice as easily; turns about a uniform T's centre of gravity, 4.3 px off.
+# The block slides on; turns twice as easily; turns about a uniform T's center of gravity, 4.3 px off.
 MUTANTS = {
     "sliding": {'damping="100"': 'damping="10"'},
     "turning": {'damping="0.3"': 'damping="0.15"'},

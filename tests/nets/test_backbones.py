@@ -81,7 +81,7 @@ def test_film_scales_and_shifts():
     torch.testing.assert_close(film(x, cond), 3 * x + 7)
 
 
-def test_time_embedding_tells_neighbouring_levels_apart():
+def test_time_embedding_tells_neighboring_levels_apart():
     embedding = TimeEmbedding(1, 8)
     times = torch.arange(101)[:, None] / 100
     angles = (times * embedding.frequencies)[:, None]

@@ -50,9 +50,9 @@ def test_keypoints_are_exact_under_autocast():
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_an_image_does_not_depend_on_its_neighbours(network):
+def test_an_image_does_not_depend_on_its_neighbors(network):
     net, batch = build(network), images()
-    for mode in (True, False):  # batch normalisation would differ in either
+    for mode in (True, False):  # batch normalization would differ in either
         net.train(mode)
         torch.testing.assert_close(net(batch)[2:3], net(batch[2:3]))
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules())
@@ -62,7 +62,7 @@ def test_an_image_does_not_depend_on_its_neighbours(network):
 def test_batch_norm_would_be_noticed(monkeypatch):
     monkeypatch.setattr("robolearn.nets.vision.norm", nn.BatchNorm2d)
     with pytest.raises(AssertionError):
-        test_an_image_does_not_depend_on_its_neighbours("lenet")
+        test_an_image_does_not_depend_on_its_neighbors("lenet")
 
 
 @pytest.mark.parametrize("network", NETWORKS)

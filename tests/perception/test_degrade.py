@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from robolearn.perception.degrade import COVER, COVER_GREY, DEGRADATIONS, NOISE, degrade, noisy, occluded, relit
+from robolearn.perception.degrade import COVER, COVER_GRAY, DEGRADATIONS, NOISE, degrade, noisy, occluded, relit
 
-GREY = np.full((6, 40, 40, 3), 128, np.uint8)
+GRAY = np.full((6, 40, 40, 3), 128, np.uint8)
 STRENGTH = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
 
 
@@ -22,31 +22,31 @@ def test_no_strength_changes_nothing(apply, rng):
 
 
 def test_noise_has_its_standard_deviation(rng):
-    found = noisy(GREY[:4], STRENGTH[:4], rng).astype(float) - 128
+    found = noisy(GRAY[:4], STRENGTH[:4], rng).astype(float) - 128
     np.testing.assert_allclose(found.std((1, 2, 3)), np.hypot(NOISE * STRENGTH[:4], [0, 0.29, 0.29, 0.29]), rtol=0.03)
     assert np.abs(found.mean((1, 2, 3))).max() < 1.5
 
 
 def test_the_cover_has_its_area_and_moves(rng):
-    centres = []
+    centers = []
     for _ in range(200):
-        covered = (occluded(GREY, STRENGTH, rng) == COVER_GREY).all(-1)
+        covered = (occluded(GRAY, STRENGTH, rng) == COVER_GRAY).all(-1)
         side = COVER * 40 * STRENGTH
         assert (np.abs(np.sqrt(covered.sum((1, 2))) - side) <= 1).all()
-        centres.append(np.argwhere(covered[3]).mean(0))
-    centres = np.array(centres)
-    np.testing.assert_allclose(centres.min(0), 6, atol=1)  # half the side from the edge
-    np.testing.assert_allclose(centres.max(0), 34, atol=1)
+        centers.append(np.argwhere(covered[3]).mean(0))
+    centers = np.array(centers)
+    np.testing.assert_allclose(centers.min(0), 6, atol=1)  # half the side from the edge
+    np.testing.assert_allclose(centers.max(0), 34, atol=1)
 
 
 def test_the_light_goes_up_and_down(rng):
-    levels = np.array([relit(GREY, np.ones(6), rng)[:, 0, 0, 0] for _ in range(20)])
+    levels = np.array([relit(GRAY, np.ones(6), rng)[:, 0, 0, 0] for _ in range(20)])
     assert set(levels.ravel()) == {45, 255}  # 128 / 2.83, and clipped
 
 
 def test_strengths_differ_between_images_and_follow_the_seed():
     for kind in DEGRADATIONS:
-        one, same, other = (degrade(kind, GREY, np.random.default_rng(seed)) for seed in (1, 1, 2))
+        one, same, other = (degrade(kind, GRAY, np.random.default_rng(seed)) for seed in (1, 1, 2))
         np.testing.assert_array_equal(one, same)
         assert (one != other).any()
         assert one.dtype == np.uint8
@@ -55,4 +55,4 @@ def test_strengths_differ_between_images_and_follow_the_seed():
 
 def test_an_unknown_kind_is_refused(rng):
     with pytest.raises(ValueError, match="'fog' is unknown; choose from noise, occlusion, brightness"):
-        degrade("fog", GREY, rng)
+        degrade("fog", GRAY, rng)

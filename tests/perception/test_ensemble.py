@@ -16,7 +16,7 @@ CONFIG = PerceptionConfig((16, 16, 3), num_values=2, num_members=3, hidden=16, v
 
 
 def squares(num_episodes, num_frames=2, seed=0):
-    """A bright square on noise; the values are its column and row, in metres of 1 px = 0.01 m."""
+    """A bright square on noise; the values are its column and row, in meters of 1 px = 0.01 m."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 60, (num_episodes, num_frames, 16, 16, 3)).astype(np.uint8)
     corner = rng.integers(0, 13, (num_episodes, 2))
@@ -149,7 +149,7 @@ def test_images_that_do_not_fit_are_refused():
 
 
 def test_an_untrained_ensemble_is_in_physical_units():
-    """The normaliser's scale reaches the predictions."""
+    """The normalizer's scale reaches the predictions."""
     torch.manual_seed(0)
     ensemble = PerceptionEnsemble(CONFIG, Normalizer({"value": (2,)}))
     images = torch.from_numpy(squares(3)[0][:, 0])

@@ -65,7 +65,7 @@ def test_a_prefix_reaches_every_member(make_ensemble):
         assert (with_prefix[member] - without[member]).abs().max() > 1e-3
 
 
-def test_chunks_are_normalised_by_one_normaliser(make_policy):
+def test_chunks_are_normalized_by_one_normalizer(make_policy):
     members = [make_policy(RegressionConfig(), seed=seed) for seed in range(2)]
     for scale, member in zip((2.0, 5.0), members, strict=True):
         member.normalizer.get_buffer("action_scale").fill_(scale)

@@ -82,7 +82,7 @@ def test_the_exact_velocity_carries_noise_to_gaussian_data(make):
     assert family.loss(*arguments)[0] > exact
 
 
-def test_the_exact_velocity_towards_one_chunk_costs_nothing(nets_giving):
+def test_the_exact_velocity_toward_one_chunk_costs_nothing(nets_giving):
     """All paths lead to 0.3: v(x, t) = (0.3 - x) / (1 - t)."""
     family = Flow(FlowConfig(), nets_giving(lambda x, cond, time: (0.3 - x) / (1 - time[:, :, None])), 2, 1)
     draws = family.draws(50, generator=torch.Generator().manual_seed(0))

@@ -196,7 +196,7 @@ def test_every_matrix_of_a_hinge_critic_has_spectral_norm_one(make_policy, backb
     assert not any(hasattr(m, "parametrizations") for m in policy.family.net.modules())
 
 
-def test_matrices_of_zeros_can_be_normalised():
+def test_matrices_of_zeros_can_be_normalized():
     net = nn.Linear(3, 3)
     nn.init.zeros_(net.weight)
     normalize_spectrum(net)

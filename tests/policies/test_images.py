@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from robolearn.data.augment import COLOUR, SHIFT
+from robolearn.data.augment import COLOR, SHIFT
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
@@ -62,7 +62,7 @@ def test_the_loss_is_a_function_of_all_draws(make_policy):
     draws = draw(policy)
     first, again = (policy.loss(batch, draws)[0] for _ in range(2))
     assert torch.equal(first, again)
-    for name in (SHIFT, COLOUR):
+    for name in (SHIFT, COLOR):
         other = policy.loss(batch, {**draws, name: draw(policy, seed=1)[name]})[0]
         assert not torch.equal(first, other)
 
@@ -70,8 +70,8 @@ def test_the_loss_is_a_function_of_all_draws(make_policy):
 def test_draws_of_the_family_alone_leave_images_as_they_are(make_policy):
     policy, batch = make_policy(FlowConfig(), obs_shapes=SHAPES), make_batch()
     draws = draw(policy)
-    still = {**draws, SHIFT: torch.zeros_like(draws[SHIFT]), COLOUR: torch.zeros_like(draws[COLOUR])}
-    without = {name: value for name, value in draws.items() if name not in (SHIFT, COLOUR)}
+    still = {**draws, SHIFT: torch.zeros_like(draws[SHIFT]), COLOR: torch.zeros_like(draws[COLOR])}
+    without = {name: value for name, value in draws.items() if name not in (SHIFT, COLOR)}
     assert torch.equal(policy.loss(batch, without)[0], policy.loss(batch, still)[0])
     assert not torch.equal(policy.loss(batch, without)[0], policy.loss(batch, draws)[0])
 

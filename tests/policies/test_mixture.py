@@ -84,7 +84,7 @@ def test_plain_codes_follow_the_teachers_weights(policy):
     assert near[0] == pytest.approx(0.5, abs=5 * 0.5 / math.sqrt(2000) + 0.03)
 
 
-def test_pairs_are_labelled_with_their_nearest_code(policy):
+def test_pairs_are_labeled_with_their_nearest_code(policy):
     family = policy().family
 
     def examples(n):
@@ -93,9 +93,9 @@ def test_pairs_are_labelled_with_their_nearest_code(policy):
     family.begin("policy", examples, generator=torch.Generator().manual_seed(0))
     bank = family.bank
     assert torch.equal(bank.chunks.flatten(0, 1), family.teacher.integrate(None, bank.noise.flatten(0, 1)))
-    centres = family.codes(bank.cond)[1]
+    centers = family.codes(bank.cond)[1]
     for row, pair in ((0, 0), (3, 5), (63, 7)):
-        distance = (bank.chunks[row, pair] - centres[row]).square().mean((1, 2))
+        distance = (bank.chunks[row, pair] - centers[row]).square().mean((1, 2))
         assert bank.codes[row, pair] == distance.argmin()
 
 

@@ -54,7 +54,7 @@ def test_sampled_rows_belong_to_their_observation(make_policy):
 
 
 def test_units_are_physical(make_policy):
-    """Scaling observations and actions together with the normaliser leaves the policy as it is."""
+    """Scaling observations and actions together with the normalizer leaves the policy as it is."""
     policy = make_policy(FlowConfig())
     before = act(policy)
     policy.normalizer.state_scale *= 10

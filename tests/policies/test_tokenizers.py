@@ -52,17 +52,17 @@ def test_too_few_chunks_for_the_bins():
 
 
 def train(num_levels, num_codes=8, steps=120, seed=0):
-    """A quantiser of chunks with a coarse and a fine part."""
+    """A quantizer of chunks with a coarse and a fine part."""
     torch.manual_seed(seed)
-    quantiser = ResidualVQ(num_levels, num_codes, (3, 2)).train()
-    optimizer = torch.optim.AdamW(quantiser.parameters(), lr=3e-3)
+    quantizer = ResidualVQ(num_levels, num_codes, (3, 2)).train()
+    optimizer = torch.optim.AdamW(quantizer.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
-        loss, _ = quantiser.loss(fine(64, generator), torch.ones(64, 3, dtype=torch.bool))
+        loss, _ = quantizer.loss(fine(64, generator), torch.ones(64, 3, dtype=torch.bool))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    return quantiser.eval()
+    return quantizer.eval()
 
 
 def fine(n, generator):
@@ -71,10 +71,10 @@ def fine(n, generator):
     return (parts[0] + 0.2 * parts[1])[:, None].expand(n, 3, 2)
 
 
-def reconstruction_error(quantiser, levels):
+def reconstruction_error(quantizer, levels):
     actions = fine(500, torch.Generator().manual_seed(9))
-    codes = quantiser.encode(actions, torch.ones(500, 3, dtype=torch.bool))
-    return (quantiser.decode(codes[:, :levels]) - actions).square().mean().item()
+    codes = quantizer.encode(actions, torch.ones(500, 3, dtype=torch.bool))
+    return (quantizer.decode(codes[:, :levels]) - actions).square().mean().item()
 
 
 def test_the_second_level_improves_the_reconstruction():
@@ -83,11 +83,11 @@ def test_the_second_level_improves_the_reconstruction():
     assert reconstruction_error(two, 2) < 0.25 * reconstruction_error(one, 1)
 
 
-def test_quantising_is_exact_on_its_own_codes():
-    quantiser = ResidualVQ(2, 4, (3, 2))
-    quantiser.codebooks[1] *= 0.01
+def test_quantizing_is_exact_on_its_own_codes():
+    quantizer = ResidualVQ(2, 4, (3, 2))
+    quantizer.codebooks[1] *= 0.01
     codes = torch.cartesian_prod(torch.arange(4), torch.arange(4))
-    assert torch.equal(quantiser.quantize(quantiser.embed(codes)), codes)
+    assert torch.equal(quantizer.quantize(quantizer.embed(codes)), codes)
 
 
 @pytest.mark.parametrize("reseeding", [True, False])
@@ -95,42 +95,42 @@ def test_dead_codes_are_seeded_again(monkeypatch, reseeding):
     """Of a codebook whose entries but one are far away all are used again in the end, and only by seeding."""
     if not reseeding:
         monkeypatch.setattr(tokenizers, "DEAD", 0.0)
-    quantiser = ResidualVQ(2, 4, (3, 2))
-    quantiser.codebooks[:, 1:] += 100
-    quantiser.usage.fill_(0.25)
+    quantizer = ResidualVQ(2, 4, (3, 2))
+    quantizer.codebooks[:, 1:] += 100
+    quantizer.usage.fill_(0.25)
     latent = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))
-    assert quantiser.quantize(latent).unique().tolist() == [0]
+    assert quantizer.quantize(latent).unique().tolist() == [0]
     for _ in range(100):  # until the old use is forgotten, 0.95^n < 0.01
-        quantiser.update(latent)
-    used = [len(level.unique()) for level in quantiser.quantize(latent).unbind(1)]
+        quantizer.update(latent)
+    used = [len(level.unique()) for level in quantizer.quantize(latent).unbind(1)]
     assert used == ([4, 4] if reseeding else [1, 1])
-    assert bool((quantiser.usage > 0.01).all()) == reseeding
+    assert bool((quantizer.usage > 0.01).all()) == reseeding
 
 
 def test_codes_move_to_the_mean_of_what_chose_them():
-    quantiser = ResidualVQ(1, 2, (3, 2))
-    quantiser.codebooks[0], quantiser.usage[0] = torch.tensor([[-1.0], [1.0]]).expand(2, 16), torch.tensor([0.5, 0.5])
+    quantizer = ResidualVQ(1, 2, (3, 2))
+    quantizer.codebooks[0], quantizer.usage[0] = torch.tensor([[-1.0], [1.0]]).expand(2, 16), torch.tensor([0.5, 0.5])
     latent = torch.tensor([-1.2, -0.8, 1.1, 1.3])[:, None].expand(4, 16)
     for _ in range(300):
-        quantiser.update(latent)
-    torch.testing.assert_close(quantiser.codebooks[0, :, 0], torch.tensor([-1.0, 1.2]), rtol=0, atol=1e-4)
-    torch.testing.assert_close(quantiser.usage[0], torch.tensor([0.5, 0.5]))
+        quantizer.update(latent)
+    torch.testing.assert_close(quantizer.codebooks[0, :, 0], torch.tensor([-1.0, 1.2]), rtol=0, atol=1e-4)
+    torch.testing.assert_close(quantizer.usage[0], torch.tensor([0.5, 0.5]))
 
 
 def test_padded_steps_of_a_chunk_do_not_count():
-    quantiser, actions = train(2, steps=0), clusters(6)[0]
+    quantizer, actions = train(2, steps=0), clusters(6)[0]
     mask = torch.tensor([[True, True, False]]).expand(6, 3)
     other = actions.clone()
     other[:, 2] = 7.0
-    assert torch.equal(quantiser.encode(actions, mask), quantiser.encode(other, mask))
-    assert torch.equal(quantiser.loss(actions, mask)[0], quantiser.loss(other, mask)[0])
+    assert torch.equal(quantizer.encode(actions, mask), quantizer.encode(other, mask))
+    assert torch.equal(quantizer.loss(actions, mask)[0], quantizer.loss(other, mask)[0])
     everything = torch.ones(6, 3, dtype=torch.bool)
-    assert quantiser.loss(other, everything)[0] > 2 * quantiser.loss(actions, everything)[0]
+    assert quantizer.loss(other, everything)[0] > 2 * quantizer.loss(actions, everything)[0]
 
 
 def test_codebooks_move_in_training_only():
-    quantiser, actions = train(1, steps=0), clusters(6)[0]
+    quantizer, actions = train(1, steps=0), clusters(6)[0]
     for training in (False, True):
-        before = quantiser.codebooks.clone()
-        quantiser.train(training).loss(actions, torch.ones(6, 3, dtype=torch.bool))
-        assert torch.equal(before, quantiser.codebooks) != training
+        before = quantizer.codebooks.clone()
+        quantizer.train(training).loss(actions, torch.ones(6, 3, dtype=torch.bool))
+        assert torch.equal(before, quantizer.codebooks) != training

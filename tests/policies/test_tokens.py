@@ -75,11 +75,11 @@ def test_two_modes_are_drawn_as_often_as_they_were_shown(monkeypatch, family, ga
 
 def test_what_training_found_is_saved_and_loaded(tmp_path):
     policy = trained(BINS)
-    centres = policy.family.tokenizer.centres
-    torch.testing.assert_close(centres.mean((1, 2)).sort().values, torch.tensor([-0.5, 0.5]), rtol=0, atol=0.02)
+    centers = policy.family.tokenizer.centres
+    torch.testing.assert_close(centers.mean((1, 2)).sort().values, torch.tensor([-0.5, 0.5]), rtol=0, atol=0.02)
     policy.save(tmp_path)
     loaded = Policy.load(tmp_path)
-    assert torch.equal(loaded.family.tokenizer.centres, centres)
+    assert torch.equal(loaded.family.tokenizer.centres, centers)
     assert torch.equal(samples(loaded, 10), samples(policy, 10))
 
 

@@ -151,7 +151,7 @@ class _RemoteGenerator(_GENERATOR):
 @contextmanager
 def pretend_device() -> Iterator[None]:
     """Within it, tensors can be on the device "pretend"."""
-    lift, initialise = torch._C._only_lift_cpu_tensors(), torch.cuda._lazy_init
+    lift, initialize = torch._C._only_lift_cpu_tensors(), torch.cuda._lazy_init
     torch.Generator, torch.cuda._lazy_init = _Generator, lambda: None
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     torch._C._set_only_lift_cpu_tensors(True)
@@ -159,6 +159,6 @@ def pretend_device() -> Iterator[None]:
         with _Mode():
             yield
     finally:
-        torch.Generator, torch.cuda._lazy_init = _GENERATOR, initialise
+        torch.Generator, torch.cuda._lazy_init = _GENERATOR, initialize
         torch.__future__.set_overwrite_module_params_on_conversion(False)
         torch._C._set_only_lift_cpu_tensors(lift)

@@ -175,7 +175,7 @@ def test_one_episode_that_ended_before_its_first_action(tmp_path):
     assert "inf" not in re.findall(r"\w+", text)
 
 
-def test_drawings_take_their_colours_from_the_page(avoid):
+def test_drawings_take_their_colors_from_the_page(avoid):
     html = avoid[1]
     drawings = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
     assert "var(--good)" in drawings

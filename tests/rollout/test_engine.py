@@ -231,7 +231,7 @@ def test_observations_follow_the_executed_actions(walk_policy):
     np.testing.assert_allclose(np.diff(t.obs["state"], axis=0), executed, atol=1e-5)
 
 
-def test_a_broken_episode_does_not_touch_its_neighbours(walk_policy):
+def test_a_broken_episode_does_not_touch_its_neighbors(walk_policy):
     assert_equal(
         walk(walk_policy, [0, 3, 4, 5, 1]), [walk(walk_policy, [e, 0], num_envs=1)[0] for e in (0, 3, 4, 5, 1)]
     )

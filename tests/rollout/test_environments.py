@@ -51,7 +51,7 @@ gym.register("test/Pair-v0", entry_point=Pair, vector_entry_point=PairVector, di
         (EnvConfig("envs:robolearn/Avoid-v9"), "environment envs:robolearn/Avoid-v9: .*v9"),
         (EnvConfig("no_such_package:Thing-v0"), "environment no_such_package:Thing-v0: .*no_such_package"),
         (EnvConfig("not an id"), "environment not an id: "),
-        (EnvConfig(AVOID, {"colour": "red"}), f"environment {AVOID}: .*colour"),
+        (EnvConfig(AVOID, {"color": "red"}), f"environment {AVOID}: .*color"),
     ],
 )
 def test_an_environment_that_cannot_be_made(cfg, message):

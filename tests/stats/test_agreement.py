@@ -44,20 +44,20 @@ def test_energy_depends_on_distances_only(seed):
 
 def test_experts_are_beyond_their_own_radius_once_in_a_hundred():
     rng = np.random.default_rng(0)
-    expert, neighbours = rng.normal(size=(500, 4)), rng.normal(size=(500, 20, 4))
-    radius = expert_radius(expert, neighbours)
-    assert share_beyond(expert[:, None], neighbours, radius).mean() == pytest.approx(0.01, abs=0.002)
+    expert, neighbors = rng.normal(size=(500, 4)), rng.normal(size=(500, 20, 4))
+    radius = expert_radius(expert, neighbors)
+    assert share_beyond(expert[:, None], neighbors, radius).mean() == pytest.approx(0.01, abs=0.002)
 
 
 def test_what_lies_between_two_modes_is_a_bridge():
     rng = np.random.default_rng(0)
-    neighbours = rng.choice([-1.0, 1.0], size=(50, 20, 1)) + 0.01 * rng.normal(size=(50, 20, 3))
-    expert = neighbours[:, 0] + 0.001
-    radius = expert_radius(expert, neighbours[:, 1:])
+    neighbors = rng.choice([-1.0, 1.0], size=(50, 20, 1)) + 0.01 * rng.normal(size=(50, 20, 3))
+    expert = neighbors[:, 0] + 0.001
+    radius = expert_radius(expert, neighbors[:, 1:])
     samples = np.stack([np.full((50, 3), value) for value in (-1.0, 0.0, 0.5, 1.0)], axis=1)
-    assert (share_beyond(samples, neighbours, 3 * radius) == 0.5).all()
+    assert (share_beyond(samples, neighbors, 3 * radius) == 0.5).all()
 
 
-def test_nearest_is_over_the_neighbours_of_the_same_observation():
-    chunks, neighbours = np.array([[[0.0]], [[10.0]]]), np.array([[[1.0], [5.0]], [[0.0], [7.0]]])
-    assert nearest_distance(chunks, neighbours).tolist() == [[1.0], [3.0]]
+def test_nearest_is_over_the_neighbors_of_the_same_observation():
+    chunks, neighbors = np.array([[[0.0]], [[10.0]]]), np.array([[[1.0], [5.0]], [[0.0], [7.0]]])
+    assert nearest_distance(chunks, neighbors).tolist() == [[1.0], [3.0]]

@@ -125,7 +125,7 @@ def test_the_store_says_how_its_environment_is_made(tmp_path, train_main, tiny_f
     assert Run.open(tmp_path / "other").config().env == EnvConfig("envs:robolearn/PushT-v0")
 
 
-def test_the_normaliser_sees_training_episodes_only(tmp_path, train_main, tiny_flags, demos):
+def test_the_normalizer_sees_training_episodes_only(tmp_path, train_main, tiny_flags, demos):
     out = tmp_path / "run"
     train_main([*tiny_flags, "--dataset.path", str(demos), "--steps", "1", "--out", str(out)])
     held_out = Run.open(out).data().validation_episodes

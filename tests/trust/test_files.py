@@ -111,7 +111,7 @@ def band(tmp_path):
 def test_a_band_is_kept_by_the_scores_that_it_is_derived_from(band):
     found, certificate = open_gate(band, SOURCE, NEW)
     gate = found.derive_gate()
-    assert len(gate.form.centre) == 5
+    assert len(gate.form.center) == 5
     assert (certificate.threshold, certificate.num_calibration) == (gate.threshold, 25)
     with pytest.raises(ValueError, match=r"2 of the seeds 58 .. 67 were calibrated on"):  # also those of the form
         open_gate(band, SOURCE, range(58, 68))
@@ -359,7 +359,7 @@ def describe(checkpoints, env=None, execution=None, sampling=None):
 @pytest.mark.parametrize("member", [0, 1])
 @pytest.mark.parametrize("name", ["policy.json", "policy.safetensors"])
 def test_every_file_of_every_member_is_hashed(checkpoints, member, name):
-    """The normaliser is among the weights."""
+    """The normalizer is among the weights."""
     before = describe(checkpoints)
     path = checkpoints[member] / name
     content = bytearray(path.read_bytes())

@@ -33,19 +33,19 @@ class Band:
     """One-sided, time-varying upper limit of a score.
 
     Attributes:
-        centre: Mean score per step [t].
+        center: Mean score per step [t].
         scale: Modulation per step [t], above 0.
         height: h, in units of the scale; infinite where there were too few episodes.
     """
 
-    centre: Float[np.ndarray, " t"]
+    center: Float[np.ndarray, " t"]
     scale: Float[np.ndarray, " t"]
     height: float
 
     @property
     def limit(self) -> Float[np.ndarray, " t"]:
         """The scores' limit per step."""
-        return self.centre + self.height * self.scale
+        return self.center + self.height * self.scale
 
     def alarms(self, scores: Float[np.ndarray, "e t"]) -> Bool[np.ndarray, "e t"]:
         """Which steps are above the band; NaN scores are.
@@ -53,7 +53,7 @@ class Band:
         Raises:
             UserError: Episodes of another length.
         """
-        _check_length(scores, len(self.centre))
+        _check_length(scores, len(self.center))
         return exceeds(scores, self.limit)
 
     def heights(self, scores: Float[np.ndarray, "e t"]) -> Float[np.ndarray, " e"]:
@@ -62,8 +62,8 @@ class Band:
         Raises:
             UserError: Episodes of another length.
         """
-        _check_length(scores, len(self.centre))
-        return ((scores - self.centre) / self.scale).max(1)
+        _check_length(scores, len(self.center))
+        return ((scores - self.center) / self.scale).max(1)
 
 
 def fit_band(
@@ -85,8 +85,8 @@ def fit_band(
     _check_length(height, shape.shape[1])
     check_scores(shape.reshape(-1))
     steps = shape.shape[1]
-    centre, scale = (np.zeros(steps), np.ones(steps)) if constant else (shape.mean(0), modulation(shape, alpha))
-    band = Band(centre, scale, np.inf)
+    center, scale = (np.zeros(steps), np.ones(steps)) if constant else (shape.mean(0), modulation(shape, alpha))
+    band = Band(center, scale, np.inf)
     return dataclasses.replace(band, height=threshold(band.heights(height), alpha))
 
 
@@ -101,11 +101,11 @@ class Form:
     """Course of a band of any length; without arguments that of a constant limit.
 
     Attributes:
-        centre: Mean score at each step, from the last one on the same.
+        center: Mean score at each step, from the last one on the same.
         scale: Modulation at each step, above 0, likewise.
     """
 
-    centre: tuple[float, ...] = (0.0,)
+    center: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
 
     @classmethod
@@ -127,20 +127,20 @@ class Form:
         steps = int(np.sort(lengths)[len(lengths) // 2])
         there = np.arange(steps) < lengths[:, None]
         scores = np.array([[*one[:steps], *[0.0] * (steps - len(one))] for one in episodes])
-        centre = [math.fsum(scores[on, t]) / int(on.sum()) for t, on in enumerate(there.T)]
-        deviation = np.where(there, np.abs(scores - centre), 0.0)
+        center = [math.fsum(scores[on, t]) / int(on.sum()) for t, on in enumerate(there.T)]
+        deviation = np.where(there, np.abs(scores - center), 0.0)
         near = _near(deviation, alpha)
         scale = np.where(there[near].any(0), deviation[near].max(0), deviation.max(0)) + FLOOR
-        return cls(tuple(centre), tuple(scale.tolist()))
+        return cls(tuple(center), tuple(scale.tolist()))
 
     def heights(self, scores: Float[np.ndarray, " s"], steps: Int[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
         """How high scores are at these steps, in units of the scale there."""
-        at = np.minimum(steps, len(self.centre) - 1)
-        return (scores - np.array(self.centre)[at]) / np.array(self.scale)[at]
+        at = np.minimum(steps, len(self.center) - 1)
+        return (scores - np.array(self.center)[at]) / np.array(self.scale)[at]
 
     def limits(self, height: float) -> tuple[float, ...]:
         """Scores of that height at each step, the last from then on."""
-        return tuple((np.array(self.centre) + height * np.array(self.scale)).tolist())
+        return tuple((np.array(self.center) + height * np.array(self.scale)).tolist())
 
 
 CONSTANT = Form()

@@ -1,6 +1,6 @@
 """Tubes around a predicted trajectory that hold the true one at all steps at once.
 
-    normalised maximum   one quantile of max_t e_t / sigma_t; sigma_t from other episodes (Cleaveland et al. 2024)
+    normalized maximum   one quantile of max_t e_t / sigma_t; sigma_t from other episodes (Cleaveland et al. 2024)
     union bound          a quantile per step at alpha / T (Lindemann et al. 2023); infinite below T / alpha - 1 episodes
 
 e_t is the distance of the true from the predicted position at step t of the prediction, e.g. [m].

@@ -26,7 +26,7 @@ def dropout_members(
     *,
     generator: torch.Generator,
 ) -> Float[Tensor, "k b n t a"]:
-    """MC dropout: normalised chunks of members that are the policy with other channels dropped.
+    """MC dropout: normalized chunks of members that are the policy with other channels dropped.
 
     A member's channels stay dropped for all its samples, and all members get the same noise, as in an ensemble:
     `energy_disagreement` and the other scores of members take them as they are.

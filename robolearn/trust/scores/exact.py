@@ -1,7 +1,7 @@
 """Scores of policies whose distribution is finite: K chunks with probabilities, and nothing to sample.
 
 What samples.py estimates from n samples is a sum here; samples converge to it. k members, b observations; actions
-are normalised.
+are normalized.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def exact_action_entropy(
     Args:
         chunks: Of one member.
         probabilities: Of these.
-        bin_width: In normalised actions.
+        bin_width: In normalized actions.
 
     Source: Roemer et al. 2025, FIPER, arXiv:2510.09459.
     """
@@ -71,7 +71,7 @@ def admissible_mass(probabilities: Float[Tensor, "*m K"], admissible: Bool[Tenso
 
 
 def _distributions(seen: Evidence) -> tuple[Tensor, Tensor]:
-    """Chunks [k, s, K, t, a] in the first member's normalised units, and their probabilities [k, s, K]."""
+    """Chunks [k, s, K, t, a] in the first member's normalized units, and their probabilities [k, s, K]."""
     found = []
     for member in seen.ensemble.members:
         assert isinstance(member.family, Mixture), "see _check_finite"

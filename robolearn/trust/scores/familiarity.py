@@ -12,19 +12,19 @@ from robolearn.errors import UserError
 from robolearn.trust.scores.score import Score
 
 
-def neighbour_distance(
-    embedding: Float[Tensor, "b d"], reference: Float[Tensor, "m d"], num_neighbours: int = 10
+def neighbor_distance(
+    embedding: Float[Tensor, "b d"], reference: Float[Tensor, "m d"], num_neighbors: int = 10
 ) -> Float[Tensor, " b"]:
     """Distance to the k-th nearest embedding of the demonstrations.
 
     Source: Sun et al. 2022, arXiv:2204.06507.
 
     Raises:
-        UserError: There are fewer demonstrations than neighbours.
+        UserError: There are fewer demonstrations than neighbors.
     """
-    if not 1 <= num_neighbours <= len(reference):
-        raise UserError(f"num_neighbours {num_neighbours} must be in 1..{len(reference)}")
-    return torch.cdist(embedding, reference).topk(num_neighbours, dim=1, largest=False).values[:, -1]
+    if not 1 <= num_neighbors <= len(reference):
+        raise UserError(f"num_neighbors {num_neighbors} must be in 1..{len(reference)}")
+    return torch.cdist(embedding, reference).topk(num_neighbors, dim=1, largest=False).values[:, -1]
 
 
 def mahalanobis(
@@ -39,12 +39,12 @@ def mahalanobis(
 
     Source: Lee et al. 2018, arXiv:1807.03888.
     """
-    centre = reference.double().mean(0)
-    offset = reference.double() - centre
+    center = reference.double().mean(0)
+    offset = reference.double() - center
     covariance = offset.T @ offset / len(reference)
     floor = ridge * covariance.diagonal().mean().clamp(min=1e-12)
     factor = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance), device=covariance.device))
-    whitened = torch.linalg.solve_triangular(factor, (embedding.double() - centre).T, upper=False)
+    whitened = torch.linalg.solve_triangular(factor, (embedding.double() - center).T, upper=False)
     return whitened.square().sum(0).sqrt().float()
 
 
@@ -74,5 +74,5 @@ def _comparing(name: str, score: Callable[[Tensor, Tensor], Tensor]) -> Score:
     )
 
 
-NEIGHBOUR = _comparing("neighbour", neighbour_distance)
+NEIGHBOR = _comparing("neighbour", neighbor_distance)
 MAHALANOBIS = _comparing("mahalanobis", mahalanobis)

@@ -25,7 +25,7 @@ def fit_scores(
     Args:
         names: Of scores; those that need nothing fitted are passed over.
         embeddings: Encoded observations of demonstrations.
-        chunks: What the expert did there, normalised, in a row.
+        chunks: What the expert did there, normalized, in a row.
         seed: Fixes what is random.
     """
     generator = torch.Generator(embeddings.device)

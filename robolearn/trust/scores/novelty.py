@@ -22,7 +22,7 @@ FLOOR = 1e-3  # of the standard deviation: a dimension that hardly varied must n
 
 
 class Novelty(nn.Module, ABC):
-    """A score of embeddings [b, d], larger for less familiar ones, that is learnt by ``fit``.
+    """A score of embeddings [b, d], larger for less familiar ones, that is learned by ``fit``.
 
     Args:
         dim: Numbers of an embedding.
@@ -80,7 +80,7 @@ class Novelty(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, white: Float[Tensor, "b d"], generator: torch.Generator) -> Float[Tensor, ""]:
-        """What is learnt from whitened embeddings."""
+        """What is learned from whitened embeddings."""
 
     @abstractmethod
     def score(self, white: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
@@ -148,7 +148,7 @@ def _mlp(dim_in: int, width: int, dim_out: int, *, layers: int) -> nn.Sequential
     return nn.Sequential(*parts[:-1])
 
 
-def _learnt(name: str, kind: type[Novelty]) -> Score:
+def _learned(name: str, kind: type[Novelty]) -> Score:
     def fit(embeddings: Tensor, chunks: Tensor, generator: torch.Generator) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator.initial_seed())
@@ -164,5 +164,5 @@ def _learnt(name: str, kind: type[Novelty]) -> Score:
     return Score.of_embeddings(name, fit, restore)
 
 
-RND = _learnt("rnd", RandomDistillation)
-LOGPZO = _learnt("logpzo", OneStepFlow)
+RND = _learned("rnd", RandomDistillation)
+LOGPZO = _learned("logpzo", OneStepFlow)

@@ -10,7 +10,7 @@ from robolearn.trust.scores.denoising import DENOISING
 from robolearn.trust.scores.dropout import DROPOUT
 from robolearn.trust.scores.elapsed import TIME
 from robolearn.trust.scores.exact import EXACT_DISAGREEMENT, EXACT_ENTROPY
-from robolearn.trust.scores.familiarity import MAHALANOBIS, NEIGHBOUR
+from robolearn.trust.scores.familiarity import MAHALANOBIS, NEIGHBOR
 from robolearn.trust.scores.laplace import LAPLACE
 from robolearn.trust.scores.novelty import LOGPZO, RND
 from robolearn.trust.scores.samples import DISAGREEMENT, ENTROPY, STAC, STAC_SINGLE, VARIANCE
@@ -28,7 +28,7 @@ SCORES: dict[str, Score] = {
         STAC_SINGLE,
         DROPOUT,
         DENOISING,
-        NEIGHBOUR,
+        NEIGHBOR,
         MAHALANOBIS,
         RND,
         LOGPZO,

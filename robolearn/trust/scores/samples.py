@@ -1,7 +1,7 @@
 """Scores from chunks that a policy's members would execute, and the choice among these.
 
 Functions of samples first, then the scores by name. k members draw n chunks each, with the same noise, for each of b
-observations; actions are normalised, so that every number counts alike. Distances between chunks are root mean squares
+observations; actions are normalized, so that every number counts alike. Distances between chunks are root mean squares
 over their numbers.
 """
 
@@ -55,7 +55,7 @@ def action_entropy(chunks: Float[Tensor, "b n t a"], bin_width: float = 0.1) -> 
 
     Args:
         chunks: Of one member.
-        bin_width: In normalised actions; 0.1 is a twentieth of their range.
+        bin_width: In normalized actions; 0.1 is a twentieth of their range.
 
     Source: Roemer et al. 2025, FIPER, arXiv:2510.09459.
     """

@@ -19,7 +19,7 @@ from robolearn.policies.policy import Policy
 
 @dataclass(frozen=True)
 class Evidence:
-    """One replanning of s environments; chunks are normalised, so that every number of an action counts alike.
+    """One replanning of s environments; chunks are normalized, so that every number of an action counts alike.
 
     Attributes:
         ensemble: The acting policy first.
@@ -90,7 +90,7 @@ class Score:
     check: Callable[[Ensemble, int], None] = needs_nothing
     """Raises a UserError unless it can be computed of this ensemble, with chunks replaced every so many steps."""
     fit: Callable[[Tensor, Tensor, Generator], nn.Module] | None = None
-    """Fits it to embeddings [m, d] of demonstrations and the normalised chunks [m, p] that the expert did there; None
+    """Fits it to embeddings [m, d] of demonstrations and the normalized chunks [m, p] that the expert did there; None
     where there is nothing to fit. The module takes embeddings [b, d] to scores [b]."""
     restore: Callable[[dict[str, Tensor]], nn.Module] | None = None
     """Makes such a module again from its state_dict; a KeyError, RuntimeError or TypeError where it is of another."""

@@ -40,7 +40,7 @@ class Point(gym.Env):
         return np.full(np.shape(xy)[:-1], 100.0)
 
     def render(self):
-        """A grey picture."""
+        """A gray picture."""
         return np.full((32, 32, 3), int(128 + 50 * np.tanh(self.at[0])), np.uint8)
 
 
@@ -61,7 +61,7 @@ class Points(VectorEnv):
         return {"state": np.stack([p.at for p in self.points])}, {}
 
     def expert_action(self):
-        """Towards the origin; what is recorded and what is executed."""
+        """Toward the origin; what is recorded and what is executed."""
         label = np.clip(-np.stack([p.at for p in self.points]), -1, 1)
         return label, label
 

@@ -82,7 +82,7 @@ def test_bad_scores_are_refused(a, b, text):
 def test_the_form_of_equal_lengths_is_that_of_a_band():
     scores = walks(np.random.default_rng(0), 30)
     form, band = Form.of(scores.tolist(), 0.1), fit_band(scores, scores, 0.1)
-    np.testing.assert_allclose(form.centre, band.centre, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(form.center, band.center, rtol=0, atol=1e-14)
     np.testing.assert_allclose(form.scale, band.scale, rtol=0, atol=1e-14)
     np.testing.assert_allclose(form.limits(band.height), band.limit)
 
@@ -90,7 +90,7 @@ def test_the_form_of_equal_lengths_is_that_of_a_band():
 def test_a_form_goes_as_far_as_half_of_the_episodes():
     """Three of four reach the third step, one the fourth; those that ended count for nothing there."""
     form = Form.of([[0.0, 0.0, 4.0, 9.0], [0.0, 2.0, 6.0], [0.0, 4.0, 8.0], [4.0]], 0.4)
-    assert form.centre == (1.0, 2.0, 6.0)
+    assert form.center == (1.0, 2.0, 6.0)
     assert form.scale == (1.0 + FLOOR, 2.0 + FLOOR, 2.0 + FLOOR)  # the last episode is the one that deviates most
     assert form.heights(np.array([1.0, 6.0, 8.0]), np.array([0, 2, 9])).tolist() == pytest.approx([0, 0, 1])
     assert CONSTANT.heights(np.array([0.3, np.nan, np.inf]), np.arange(3)).tolist()[::2] == [0.3, np.inf]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from robolearn.trust.scores.familiarity import Reference, mahalanobis, neighbour_distance
+from robolearn.trust.scores.familiarity import Reference, mahalanobis, neighbor_distance
 from robolearn.trust.scores.fitted import FILE, fit_scores, load_fitted, save_fitted
 from robolearn.trust.scores.novelty import Novelty
 from robolearn.trust.scores.registry import SCORES
@@ -79,12 +79,12 @@ def test_distance_from_the_demonstrations():
     inside, across, along = mahalanobis(new, reference)
     assert inside < along < across
     assert across == pytest.approx(5, rel=0.1)
-    assert neighbour_distance(reference[:1], reference, 1).item() < 0.01
-    near, far, _ = neighbour_distance(new, reference)
+    assert neighbor_distance(reference[:1], reference, 1).item() < 0.01
+    near, far, _ = neighbor_distance(new, reference)
     assert far > 3 * near
     assert mahalanobis(new + torch.tensor([0, 0, 0.1]), reference).min() > 10
 
 
-def test_neighbours_that_do_not_exist():
-    with pytest.raises(ValueError, match="num_neighbours 4 must be in"):
-        neighbour_distance(torch.zeros(1, 2), torch.zeros(3, 2), 4)
+def test_neighbors_that_do_not_exist():
+    with pytest.raises(ValueError, match="num_neighbors 4 must be in"):
+        neighbor_distance(torch.zeros(1, 2), torch.zeros(3, 2), 4)

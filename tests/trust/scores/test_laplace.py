@@ -28,14 +28,14 @@ def test_variance_is_that_of_the_gaussian_process_with_the_same_prior():
     torch.testing.assert_close(found.predict(new), cross @ torch.linalg.solve(gram, y))
 
 
-def coverage(standardise):
-    """Mean squared standardised error over 300 layers, from the prior, of 8 demonstrations each."""
+def coverage(standardize):
+    """Mean squared standardized error over 300 layers, from the prior, of 8 demonstrations each."""
     squares = []
     for seed in range(300):
         x, y = data(28, seed=seed)
         found = fit_last_layer(x[:8], y[:8], 1.0, 0.3)
         new, truth = x[8:], y[8:]
-        squares.append(((found.predict(new) - truth).square() / standardise(found, new)[:, None]).mean())
+        squares.append(((found.predict(new) - truth).square() / standardize(found, new)[:, None]).mean())
     return torch.stack(squares).mean().item()
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from robolearn.trust.scores.familiarity import neighbour_distance
+from robolearn.trust.scores.familiarity import neighbor_distance
 from robolearn.trust.scores.novelty import OneStepFlow, RandomDistillation
 
 KINDS = [RandomDistillation, OneStepFlow]
@@ -42,13 +42,13 @@ def test_what_was_never_seen_scores_higher(fitted):
 
 
 def test_a_hole_in_the_demonstrations_takes_another_score(fitted):
-    """Networks interpolate: the middle of the ring looks familiar to them, and not to the nearest neighbours."""
+    """Networks interpolate: the middle of the ring looks familiar to them, and not to the nearest neighbors."""
     familiar, middle, reference = (100 * x + 50 for x in (ring(300, seed=2), ring(300, 0.0, seed=3), ring(1000)))
     assert separation(fitted, familiar, middle) < 0.6
-    assert separation(lambda x: neighbour_distance(x, reference), familiar, middle) > 0.95
+    assert separation(lambda x: neighbor_distance(x, reference), familiar, middle) > 0.95
 
 
-def test_it_is_learnt(fitted):
+def test_it_is_learned(fitted):
     """Untrained networks of the same kind are wrong on what was seen, too."""
     familiar = 100 * ring(300, seed=2) + 50
     untrained = build(type(fitted), seed=0)
@@ -111,6 +111,6 @@ def test_a_fit_depends_on_its_seeds_alone(kind):
 
 
 @pytest.mark.parametrize("embeddings", [torch.zeros(1, 6), torch.full((9, 6), torch.nan)])
-def test_embeddings_that_cannot_be_learnt(embeddings):
+def test_embeddings_that_cannot_be_learned(embeddings):
     with pytest.raises(ValueError, match="at least 2 finite embeddings"):
         build(RandomDistillation).fit(embeddings, generator=torch.Generator())
