@@ -50,7 +50,7 @@ def measure(run: Run, execution: Execution, num_states: int) -> dict[str, Any]:
         policy,
         cfg.env,
         range(num_states * REPEATS),
-        execution=execution.over(cfg.exec_horizon),
+        execution=execution.with_defaults(cfg.exec_horizon),
         seed=seeds.EVALUATION.start,
         repeats=REPEATS,
     )
@@ -60,7 +60,7 @@ def measure(run: Run, execution: Execution, num_states: int) -> dict[str, Any]:
     entropy = grouped_mean(conditional_mode_entropies(success, taken, modes)[None])
     return {
         "run": run.directory.name,
-        "execution": to_json(execution.over(cfg.exec_horizon), {}),
+        "execution": to_json(execution.with_defaults(cfg.exec_horizon), {}),
         "success": to_json(summary.success, {}),
         "mode_entropy": to_json(entropy, {}),
         "entropy_of_equal_modes": expected_mode_entropy(np.full(modes, 1 / modes), REPEATS),

@@ -97,7 +97,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
 
     def render(self) -> Array | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Image [height, width, 3], uint8; None without a render mode."""
-        return self._images.of(self._episodes.state, 0) if self.render_mode else None
+        return self._images.image(self._episodes.state, 0) if self.render_mode else None
 
     def close(self) -> None:
         """Free the renderer."""
@@ -238,8 +238,8 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         if self.render_mode is None:
             return None
         if index is not None:
-            return self._images.of(self._episodes.state, index)
-        return tuple(self._images.of(self._episodes.state, i) for i in range(self.num_envs))
+            return self._images.image(self._episodes.state, index)
+        return tuple(self._images.image(self._episodes.state, i) for i in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stop the threads and free the renderer."""
@@ -254,7 +254,7 @@ class _Images:
         self._task, self._size = task, (width, height)
         self._renderer: Renderer | None = None
 
-    def of(self, state: EnvState, index: int) -> Array:
+    def image(self, state: EnvState, index: int) -> Array:
         if self._renderer is None:
             self._renderer = Renderer(self._task.model, *self._size)
         return self._renderer.image(np.nan_to_num(state.physics[index]))

@@ -50,7 +50,7 @@ class Facts:
             raise ValueError(f"facts: num_modes {self.num_modes} must be at least 2, or None where there are no modes")
 
     @classmethod
-    def of(cls, env: Any) -> Facts:
+    def declared_by(cls, env: Any) -> Facts:
         """Read them, once, of an unwrapped environment or a driver, whether or not it knows this class.
 
         A single attribute that cannot be meant, such as a clearance that is a number, is some other word for something

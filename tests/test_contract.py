@@ -19,22 +19,22 @@ def far(xy):
 
 def test_a_record_is_read_as_it_is():
     facts = Facts(num_modes=3, clearance=far, units={"action": "m"}, score="way", has_expert=True)
-    assert Facts.of(types.SimpleNamespace(facts=facts, num_modes=7)) is facts
+    assert Facts.declared_by(types.SimpleNamespace(facts=facts, num_modes=7)) is facts
 
 
 def test_an_environment_that_knows_no_record_may_have_single_attributes():
     env = types.SimpleNamespace(num_modes=3, clearance=far, control_dt=np.float64(0.5), units={"action": "m"})
-    assert Facts.of(env) == Facts(num_modes=3, clearance=far, control_dt=0.5, units={"action": "m"})
-    assert isinstance(Facts.of(env).control_dt, float)
-    assert Facts.of(types.SimpleNamespace(expert_action=far)) == Facts(has_expert=True)
-    assert Facts.of(types.SimpleNamespace()) == Facts()
+    assert Facts.declared_by(env) == Facts(num_modes=3, clearance=far, control_dt=0.5, units={"action": "m"})
+    assert isinstance(Facts.declared_by(env).control_dt, float)
+    assert Facts.declared_by(types.SimpleNamespace(expert_action=far)) == Facts(has_expert=True)
+    assert Facts.declared_by(types.SimpleNamespace()) == Facts()
 
 
 @pytest.mark.parametrize(
     "told", [{"num_modes": 1}, {"num_modes": 2.5}, {"num_modes": "two"}, {"clearance": 0.02}, {"facts": "many"}]
 )
 def test_what_cannot_be_meant_says_nothing(told):
-    assert Facts.of(types.SimpleNamespace(**told)) == Facts()
+    assert Facts.declared_by(types.SimpleNamespace(**told)) == Facts()
 
 
 @pytest.mark.parametrize("count", [0, 1, -1])
@@ -86,7 +86,7 @@ def test_other_arguments_may_mean_other_facts():
 def test_both_drivers_of_a_task_declare_the_same(name, modes, expert, clear):
     single = gym.make(f"envs:robolearn/{name}-v0").unwrapped
     vector = gym.make_vec(f"envs:robolearn/{name}-v0", num_envs=1)
-    one, other = Facts.of(single), Facts.of(vector)
+    one, other = Facts.declared_by(single), Facts.declared_by(vector)
     assert (one.num_modes, one.has_expert, one.clearance is not None) == (modes, expert, clear)
     for field in ("num_modes", "symmetry", "control_dt", "units", "score", "has_expert"):
         assert getattr(one, field) == getattr(other, field)

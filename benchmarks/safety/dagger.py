@@ -68,13 +68,13 @@ def _record(study: Study, task: str) -> dict[str, Any]:
     )
     control_dt = Run.open(study.run(task, 0)).data().control_dt
     count = record_interventions(_store(study, task), runs, EXECUTION.period, place(task, BIAS), control_dt)
-    return {"with": Episodes.of(runs), "recorded": count}
+    return {"with": Episodes.from_trajectories(runs), "recorded": count}
 
 
 def _after(study: Study, task: str, out: Path) -> dict[str, Any]:
     policy = Policy.load(Run.open(out).checkpoint())
     return {
-        shift.replace(" ", "_"): Episodes.of(
+        shift.replace(" ", "_"): Episodes.from_trajectories(
             roll_out(policy, place(task, shift), range(study.episodes), execution=EXECUTION, seed=FIRST["evaluation"])
         )
         for shift in SHIFTS

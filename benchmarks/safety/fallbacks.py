@@ -67,7 +67,7 @@ def _roll_out(study: Study, task: str, shift: str, fallback: str) -> dict[str, A
         seed=FIRST["evaluation"],
         make_controller=make,
     )
-    return Episodes.of(runs).arrays()
+    return Episodes.from_trajectories(runs).arrays()
 
 
 def fallback_figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:

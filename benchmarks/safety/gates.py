@@ -87,7 +87,7 @@ def scheduled(plan: Plan, otherwise: bool = False) -> Callable[..., Any]:
 
 def _ends(study: Study, task: str) -> dict[str, Any]:
     return {
-        name: Episodes.of(_roll_out(study, task, scheduled({}, otherwise), "evaluation"))
+        name: Episodes.from_trajectories(_roll_out(study, task, scheduled({}, otherwise), "evaluation"))
         for name, otherwise in (("never", False), ("always", True))
     }
 
@@ -119,10 +119,10 @@ def _gate(study: Study, task: str, budget: float) -> dict[str, Any]:
     low, high = 0.0, 1.0  # quantiles: the higher, the fewer interventions
     for _ in range(study.rounds):
         middle = (low + high) / 2
-        runs = Episodes.of(_roll_out(study, task, gated(float(np.quantile(levels, middle))), "tuning"))
+        runs = Episodes.from_trajectories(_roll_out(study, task, gated(float(np.quantile(levels, middle))), "tuning"))
         low, high = (middle, high) if runs.intervened_share() > budget else (low, middle)
     threshold = float(np.quantile(levels, high))
-    gate = Episodes.of(_roll_out(study, task, gated(threshold), "evaluation"))
+    gate = Episodes.from_trajectories(_roll_out(study, task, gated(threshold), "evaluation"))
     random = _as_much(study, task, gate, _unit(study, f"gates/{task}/ends").episodes(f"gates/{task}/ends/never"))
     return {"gate": gate, "random": random, "threshold": threshold, "release": min(threshold, release)}
 
@@ -131,7 +131,9 @@ def _as_much(study: Study, task: str, gate: Episodes, never: Episodes) -> Episod
     """Episodes with random interventions that come to no fewer steps than the gate's, as far as there is room."""
     factor, wanted, random = 1.0, float(gate.intervened().sum()), never
     for _ in range(study.rounds):
-        random = Episodes.of(_roll_out(study, task, scheduled(shuffle(gate, never, factor)), "evaluation"))
+        random = Episodes.from_trajectories(
+            _roll_out(study, task, scheduled(shuffle(gate, never, factor)), "evaluation")
+        )
         if (found := float(random.intervened().sum())) >= 0.97 * wanted:
             break
         factor *= max(1.02, wanted / max(found, 1.0))
@@ -143,9 +145,12 @@ def _time(study: Study, task: str, budget: float) -> dict[str, Any]:
     low, high = 0, int(_unit(study, f"gates/{task}/ends").episodes(f"gates/{task}/ends/never").plans.max())
     while low < high:
         middle = (low + high) // 2
-        runs = Episodes.of(_roll_out(study, task, late(study.tuning, middle), "tuning"))
+        runs = Episodes.from_trajectories(_roll_out(study, task, late(study.tuning, middle), "tuning"))
         low, high = (middle + 1, high) if runs.intervened_share() > budget else (low, middle)
-    return {"time": Episodes.of(_roll_out(study, task, late(study.episodes, high), "evaluation")), "replanning": high}
+    return {
+        "time": Episodes.from_trajectories(_roll_out(study, task, late(study.episodes, high), "evaluation")),
+        "replanning": high,
+    }
 
 
 def late(count: int, replanning: int) -> Callable[..., Any]:

@@ -47,7 +47,7 @@ class Episodes:
     errors: Array | None = None
 
     @classmethod
-    def of(cls, trajectories: Sequence[Trajectory], errors: Array | None = None) -> Episodes:
+    def from_trajectories(cls, trajectories: Sequence[Trajectory], errors: Array | None = None) -> Episodes:
         """Take what counts from trajectories."""
         noted = [t.signals.get(INTERVENING, np.zeros(0, bool)) for t in trajectories]
         names = [name for name in SCORES if name in trajectories[0].signals]

@@ -74,7 +74,9 @@ def _calibrated(task: str, trajectories: Sequence[Trajectory]) -> CalibratedSet:
 def _errors(found: SafetySet, trajectories: Sequence[Trajectory]) -> Array:
     """Largest error of each episode at each step of a chunk [e, h], in m; 0 where none was executed."""
     period = EXECUTION.period
-    errors = [position_errors(Motion.of(t, "state"), found.dynamics, POSITION, period) for t in trajectories]
+    errors = [
+        position_errors(Motion.from_trajectory(t, "state"), found.dynamics, POSITION, period) for t in trajectories
+    ]
     return np.array([[e[step::period].max(initial=0.0) for step in range(period)] for e in errors])
 
 
@@ -89,8 +91,8 @@ def _tube(study: Study, task: str) -> dict[str, Any]:
     return {
         "scale": shortened(tube.scale),
         # Every other one fitted the model and the form.
-        "calibration": Episodes.of(known[1::2], _errors(tube, known[1::2])),
-        "new": Episodes.of(new, _errors(tube, new)),
+        "calibration": Episodes.from_trajectories(known[1::2], _errors(tube, known[1::2])),
+        "new": Episodes.from_trajectories(new, _errors(tube, new)),
     }
 
 
@@ -112,11 +114,11 @@ def _set(study: Study, moved: float) -> dict[str, Any]:
         "height anew": anew.height,
         "rounds": again.calibration.round,
         "confirmed": again.confirmed,
-        "one sample": Episodes.of(_roll_out(study, "avoid", first, count, env, EXECUTION)),
-        "nearest of 32": Episodes.of(_roll_out(study, "avoid", first, count, env, CANDIDATES)),
-        "without radius": Episodes.of(with_set(first, count, safety_set=bare)),
-        "set": Episodes.of(chosen, _errors(tube, chosen)),
-        "set, calibrated anew": Episodes.of(chosen_anew, _errors(anew, chosen_anew)),
+        "one sample": Episodes.from_trajectories(_roll_out(study, "avoid", first, count, env, EXECUTION)),
+        "nearest of 32": Episodes.from_trajectories(_roll_out(study, "avoid", first, count, env, CANDIDATES)),
+        "without radius": Episodes.from_trajectories(with_set(first, count, safety_set=bare)),
+        "set": Episodes.from_trajectories(chosen, _errors(tube, chosen)),
+        "set, calibrated anew": Episodes.from_trajectories(chosen_anew, _errors(anew, chosen_anew)),
     }
 
 

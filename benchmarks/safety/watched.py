@@ -86,7 +86,7 @@ def _watch(study: Study, task: str, seed: int, shift: str, purpose: str) -> dict
         seed=FIRST[purpose],
         fitted=load_fitted(fitted_at(study, task, seed), SCORES, ensemble.device),
     )
-    return Episodes.of(trajectories).arrays()
+    return Episodes.from_trajectories(trajectories).arrays()
 
 
 def find(raw: Raw, task: str, seed: int, shift: str, purpose: str) -> Episodes:

@@ -73,7 +73,7 @@ def judge(
         forward: Those of FORWARD, of the same training seeds; empty where it is not measured.
         modes: Demonstrations per mode; None where the task has none.
     """
-    draws = Draws.of(*per_state(ours, "success").shape)
+    draws = Draws.resample(*per_state(ours, "success").shape)
     has_entropy = modes is not None and np.shape(ours[0]["evaluation"]["mode"])[1] > 1
     quality = "success" if has_entropy else "score"
     compared: dict[str, Resampled | None] = {

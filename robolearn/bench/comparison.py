@@ -73,7 +73,7 @@ def own(
     attrs = Demos.open([store]).attrs
     if env_id is None and attrs.env_id is None:
         raise UserError(f"{store} names no environment; give `env.id`")
-    env = EnvConfig(env_id).over(EnvConfig(attrs.env_id, attrs.env_kwargs))
+    env = EnvConfig(env_id).with_defaults(EnvConfig(attrs.env_id, attrs.env_kwargs))
     if env_id is None:
         check_known(env, store)
     dataset = DatasetConfig((Path(store.name),))

@@ -48,7 +48,7 @@ class HeldOut:
     normalizer: Normalizer
 
     @classmethod
-    def of(cls, run: Run, device: torch.device) -> HeldOut:
+    def from_run(cls, run: Run, device: torch.device) -> HeldOut:
         """Choose observations of the episodes that a run held out, always the same ones.
 
         Raises:

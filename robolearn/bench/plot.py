@@ -59,7 +59,7 @@ def coverage(entry: Entry) -> Estimate | None:
     entropy, expert = entry.best.numbers.mode_entropy, entry.best.numbers.expert_entropy
     if entropy is None or not expert:
         return None
-    return entropy.over(expert)
+    return entropy.in_units_of(expert)
 
 
 def quality(entry: Entry) -> Estimate:

@@ -94,7 +94,7 @@ def complete(unit: Unit, data: Path, device: torch.device, advance: Callable[[fl
         return f"{unit.name}: failed: {error}"
     run, missing = Run.open(unit.directory / "run"), unit.missing()
     result = {**unit.result(), "training": training_facts(unit), "modes": demonstrated_modes(run)}
-    held_out = HeldOut.of(run, device)
+    held_out = HeldOut.from_run(run, device)
     for number, setting in enumerate(unit.row.settings):
         if setting.name in missing:
             measured = measure(unit.task, run, setting, held_out, device) | _provenance(device)

@@ -68,7 +68,7 @@ class Demonstrator:
             raise
 
     def _read_interface(self) -> None:
-        facts = Facts.of(self._envs)
+        facts = Facts.declared_by(self._envs)
         if not facts.has_expert:
             self._fail("has no scripted expert (no expert_action)")
         space: Any

@@ -160,7 +160,7 @@ class Windows:
         actions = self._actions.index_select(0, self._action_start.index_select(0, local))
         return Batch(obs=obs, actions=actions, mask=self._mask.index_select(0, local))
 
-    def of(self, episodes: np.ndarray | Sequence[int]) -> Windows:
+    def for_episodes(self, episodes: np.ndarray | Sequence[int]) -> Windows:
         """Windows of other episodes of the same recording; they share the memory of its images."""
         obs = {key: rows for key, rows in self._recording.items() if key != "action"}
         return Windows(

@@ -50,7 +50,7 @@ class Acting:
         device = choose_device(cfg.device, threads=cfg.threads)
         checkpoint, sampling = run.checkpoint(cfg.checkpoint), cfg.sampling
         policy = Policy.load(checkpoint, device=device, **sampling)
-        execution = cfg.execution.over(run.config().exec_horizon)
+        execution = cfg.execution.with_defaults(run.config().exec_horizon)
         if not cfg.is_watched:
             return cls(policy, execution, None, checkpoint)
         checkpoints = run.members(cfg.checkpoint)

@@ -72,8 +72,8 @@ class _Calibration:
         self.ensemble = Ensemble.load(
             checkpoints, device=choose_device(cfg.device, threads=cfg.threads), **cfg.sampling
         )
-        self.env = cfg.env.over(self.trained.env)
-        self.execution = cfg.execution.over(self.trained.exec_horizon)
+        self.env = cfg.env.with_defaults(self.trained.env)
+        self.execution = cfg.execution.with_defaults(self.trained.exec_horizon)
         self.source = describe_source(checkpoints, self.env, self.execution, cfg.sampling)
         if cfg.safety_set or cfg.within_set:
             check_environment(self.env, tuple(self.ensemble.cfg.obs_shapes), cfg.fallback)

@@ -74,7 +74,7 @@ class _Evaluation:
     def __init__(self, run: Run, cfg: EvalConfig, console: Console):
         self.run, self.cfg, self.console, self.out = run, cfg, console, cfg.out or run.directory / "eval"
         self.trained, self.data = run.config(), run.data()
-        self.env = cfg.env.over(self.trained.env)
+        self.env = cfg.env.with_defaults(self.trained.env)
         self.acting = Acting.open(run, cfg, self.env, cfg.episodes)
         if cfg.record_interventions is not None:
             sees_images = any(map(is_image, self.acting.policy.cfg.obs_shapes.values()))

@@ -71,7 +71,7 @@ class NativeEnvs(ChunkedEnvs):
     """A vector driver that takes chunks itself."""
 
     def __init__(self, driver: Any, interface: Interface):
-        super().__init__(driver.num_envs, interface, Facts.of(driver))
+        super().__init__(driver.num_envs, interface, Facts.declared_by(driver))
         self.driver = driver
 
     def reset(self, *, seed: list[int | None], options: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -41,7 +41,7 @@ class EnvConfig:
         """Seconds that a reset or step may take."""
         return DEFAULT_TIMEOUT if self.timeout is None else self.timeout
 
-    def over(self, base: EnvConfig) -> EnvConfig:
+    def with_defaults(self, base: EnvConfig) -> EnvConfig:
         """This configuration where it names an environment, else ``base`` with the options given here."""
         if self.id is not None:
             return self

@@ -26,19 +26,19 @@ class Execution:
     delay: int = 0
     """Control steps that planning takes, simulated: a chunk takes effect so many steps after its observation."""
 
-    def over(self, exec_horizon: int) -> Execution:
+    def with_defaults(self, exec_horizon: int) -> Execution:
         """These choices, with ``exec_horizon`` where they name none."""
         return replace(self, exec_horizon=exec_horizon) if self.exec_horizon is None else self
 
     @property
     def period(self) -> int:
         """Actions executed from one planning to the next."""
-        assert self.exec_horizon is not None, "over() supplies it"
+        assert self.exec_horizon is not None, "with_defaults() supplies it"
         return self.exec_horizon if self.ensembling is None else 1
 
     def check(self, action_horizon: int, prefix_horizon: int) -> None:
         """Raise a UserError unless a policy with these horizons can be executed like this."""
-        assert self.exec_horizon is not None, "over() supplies it"
+        assert self.exec_horizon is not None, "with_defaults() supplies it"
         if not 1 <= self.exec_horizon <= action_horizon:
             raise UserError(
                 f"exec_horizon {self.exec_horizon} must be in 1..{action_horizon}, the policy's action_horizon"

@@ -75,7 +75,9 @@ class Interface:
     num_modes: int | None = None
 
     @classmethod
-    def of(cls, cfg: EnvConfig, obs_space: Any, action_space: Any, keys: Iterable[str], modes: int | None) -> Interface:
+    def from_spaces(
+        cls, cfg: EnvConfig, obs_space: Any, action_space: Any, keys: Iterable[str], modes: int | None
+    ) -> Interface:
         """Find the observations ``keys`` in a space.
 
         Raises:

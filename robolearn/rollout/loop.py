@@ -35,7 +35,7 @@ class LoopEnvs(ChunkedEnvs):
     def __init__(self, cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...]):
         first = WatchedEnv(cfg)
         facts, spaces = first.facts(), (first.attribute("observation_space"), first.attribute("action_space"))
-        interface = Interface.of(cfg, *spaces, obs_keys, facts.num_modes)
+        interface = Interface.from_spaces(cfg, *spaces, obs_keys, facts.num_modes)
         super().__init__(num_envs, interface, replace(facts, has_expert=False))  # nobody asks one through the loop
         self.cfg, self.copies = cfg, [first, *(WatchedEnv(cfg) for _ in range(num_envs - 1))]
         spec = first.attribute("spec")

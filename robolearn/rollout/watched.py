@@ -71,7 +71,7 @@ class WatchedEnv:
         Raises:
             UserError: It raised or hung.
         """
-        return self._ask("what it declares", lambda env: Facts.of(env.unwrapped))
+        return self._ask("what it declares", lambda env: Facts.declared_by(env.unwrapped))
 
     def _ask(self, what: str, question: Callable[[Any], Any]) -> Any:
         try:

@@ -119,7 +119,7 @@ class Draws:
     columns: Int[np.ndarray, "r _ c"]
 
     @classmethod
-    def of(
+    def resample(
         cls,
         num_seeds: int,
         num_groups: int,
@@ -156,7 +156,7 @@ def grouped_mean(values: Float[np.ndarray, "s c"], *, shared_groups: bool = True
         shared_groups: Column c is the same group for every seed, as with initial states: one draw of columns serves
             all seeds. Otherwise, as with held-out episodes, each seed draws its own.
     """
-    return Draws.of(*values.shape, shared_groups=shared_groups).mean(values).estimate
+    return Draws.resample(*values.shape, shared_groups=shared_groups).mean(values).estimate
 
 
 def grouped_share(hits: Bool[np.ndarray, "s c n"]) -> Estimate:

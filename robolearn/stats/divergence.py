@@ -88,7 +88,7 @@ def _resamples(
     table = (labels[..., None] == np.arange(num_modes)).sum(2)  # [s, c, m], failures dropped
     if (table.sum((1, 2)) == 0).any():
         return None
-    draws = draws or Draws.of(*modes.shape[:2])
+    draws = draws or Draws.resample(*modes.shape[:2])
     drawn = table[draws.rows, draws.columns].sum(2)
     resampled = np.where((drawn.sum(-1) > 0).all(1), mode_divergence(demonstrations, drawn).mean(1), np.nan)
     return float(mode_divergence(demonstrations, table.sum(1)).mean()), resampled

@@ -37,7 +37,7 @@ class Estimate:
         """Whether both ends are known."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
-    def over(self, unit: float) -> Estimate:
+    def in_units_of(self, unit: float) -> Estimate:
         """In a positive unit."""
         return Estimate(self.value / unit, self.low / unit, self.high / unit, self.n)
 

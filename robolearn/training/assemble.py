@@ -64,7 +64,7 @@ def load_data(
     """
     demos = Demos.open(cfg.dataset.path)
     keys = cfg.dataset.obs_keys or default_obs_keys(demos.stores[0])
-    env = cfg.env.over(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
+    env = cfg.env.with_defaults(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
     cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=tuple(keys)))
     content_hash = demos.content_hash([*keys, "action"])
     parts = choose_episodes(demos, cfg) if kept is None else keep_episodes(demos, cfg, content_hash, kept)
@@ -78,7 +78,7 @@ def load_data(
         cfg.dataset.cache_dir,
         padding=cfg.dataset.padding,
     )
-    validation = train.of(parts["validation"]) if "validation" in parts else None
+    validation = train.for_episodes(parts["validation"]) if "validation" in parts else None
     facts = DataFacts(
         path=" + ".join(str(store.path.absolute()) for store in demos.stores),
         content_hash=content_hash,

@@ -96,7 +96,7 @@ def check_training_env(cfg: TrainConfig, *, trust: bool) -> None:
     """Refuse an environment that training makes and cannot be made, or that only files name, unknown."""
     if cfg.rollout_every or cfg.symmetry != "ignore":
         demos = Demos.open(cfg.dataset.path)
-        env = cfg.env.over(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
+        env = cfg.env.with_defaults(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
         if not trust:
             check_known(env, demos.name)
         make_env(env).close()

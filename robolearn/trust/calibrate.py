@@ -156,7 +156,7 @@ class Rollouts:
         trajectories = self.roll_out(names=(score,), num_samples=num_samples, fitted=fitted, safety_set=safety_set)
         source = self.source if safety_set is None else choosing(self.source, safety_set, self.fallback)
         kind = BandCalibration if band else ThresholdCalibration
-        return kind.of(trajectories, source, score, num_samples, alpha, beta)
+        return kind.from_trajectories(trajectories, source, score, num_samples, alpha, beta)
 
     def calibrate_set(self, key: str, position: tuple[int, ...], alpha: float, rounds: int) -> CalibratedSet:
         """A safety set on episodes of the policy alone; then round by round on episodes in which the last one acts.

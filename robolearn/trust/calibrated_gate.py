@@ -57,7 +57,7 @@ class GateCalibration(ABC):
         check_episodes(self.seeds, tuple(float(np.max(one)) for one in self.scores))
 
     @classmethod
-    def of(
+    def from_trajectories(
         cls,
         trajectories: Sequence[Trajectory],
         source: Source,
@@ -143,7 +143,7 @@ class GateCalibration(ABC):
         )
         spread = None if self.beta is None else miss_spread(len(self.failures), self.beta)
         n = len(self.successes)
-        return Certificate.of(claim, (execution, *CONDITIONS), gate.threshold, n, self.alpha, files, spread)
+        return Certificate.issue(claim, (execution, *CONDITIONS), gate.threshold, n, self.alpha, files, spread)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class BandCalibration(GateCalibration):
         shaping = self._of(True)[::2]
         if not shaping:
             raise UserError(f"{too_few(0, self.alpha)} (of successful episodes)")
-        return Form.of(shaping, self.alpha)
+        return Form.fit(shaping, self.alpha)
 
     @property
     def successes(self) -> Float[np.ndarray, " n"]:

@@ -114,7 +114,7 @@ class CalibratedSet:
             f"at most {found.alpha:g} of the episodes leave the tube of one of their executed chunks, whose "
             f"radius is {tube.radius.max():.3g} at most, over the draw of calibration and new episodes"
         )
-        return Certificate.of(claim, (*CONDITIONS, history), tube.height, len(found.seeds), found.alpha, files)
+        return Certificate.issue(claim, (*CONDITIONS, history), tube.height, len(found.seeds), found.alpha, files)
 
     def check(self, where: str) -> None:
         """Derive model, form and errors again from the episodes, up to rounding.
@@ -157,7 +157,7 @@ def calibrate_set(
         UserError: The observation is not there, or there are too few episodes.
     """
     check_position({name: value.shape[1:] for name, value in trajectories[0].obs.items()}, key, position)
-    motions = tuple(Motion.of(t, key) for t in trajectories)
+    motions = tuple(Motion.from_trajectory(t, key) for t in trajectories)
     first = _derive(motions[::2], key, position, period)
     calibration = SetCalibration(
         source=source,
@@ -187,7 +187,7 @@ def calibrate_again(before: CalibratedSet, trajectories: Sequence[Trajectory], s
         UserError: There are too few episodes.
     """
     acted = before.safety_set
-    motions = tuple(Motion.of(t, acted.key) for t in trajectories)
+    motions = tuple(Motion.from_trajectory(t, acted.key) for t in trajectories)
     calibration = dataclasses.replace(
         before.calibration,
         source=source,

@@ -89,7 +89,7 @@ class Certificate:
     """Name -> sha256 of every file beside it."""
 
     @classmethod
-    def of(
+    def issue(
         cls,
         claim: str,
         conditions: tuple[str, ...],

@@ -155,7 +155,7 @@ class Guard:
     def _summarize_tube(self, trajectories: Sequence[Trajectory]) -> TubeSummary | None:
         if self.safety_set is None:
             return None
-        left = self.safety_set.left([Motion.of(t, self.safety_set.key) for t in trajectories])
+        left = self.safety_set.left([Motion.from_trajectory(t, self.safety_set.key) for t in trajectories])
         return TubeSummary(share_of(trajectories, left), self.promises["safety set"])
 
     def measure_latency(self, trajectory: Trajectory, period: int, repeats: int = 100) -> dict[str, float]:

@@ -93,7 +93,7 @@ class Motion:
     actions: Float[np.ndarray, "t a"]
 
     @classmethod
-    def of(cls, trajectory: Trajectory, key: str) -> Motion:
+    def from_trajectory(cls, trajectory: Trajectory, key: str) -> Motion:
         """That of a rolled-out episode, by the observation `key`."""
         return cls(trajectory.obs[key], trajectory.actions)
 

@@ -27,7 +27,7 @@ def runs(tmp_path_factory):
 
 
 def test_observations_are_held_out_and_the_same_for_every_family(runs):
-    one, other = (HeldOut.of(run, CPU) for run in runs)
+    one, other = (HeldOut.from_run(run, CPU) for run in runs)
     assert torch.equal(one.obs["state"], other.obs["state"])
     assert np.array_equal(one.neighbors, other.neighbors)
     assert one.num_episodes == len(runs[0].data().validation_episodes) == 2
@@ -47,7 +47,7 @@ def test_observations_are_held_out_and_the_same_for_every_family(runs):
 
 def test_the_expert_itself_has_no_bridges(runs):
     """A policy that repeats the expert's chunks: twice the distance 0, and beyond r once in a hundred."""
-    held_out = HeldOut.of(runs[0], CPU)
+    held_out = HeldOut.from_run(runs[0], CPU)
     policy = Policy.load(runs[0].checkpoint("last"))
     chunks = torch.from_numpy(held_out.expert).view(-1, 1, 4, 2)
     replies = iter(policy.normalizer.unnormalize("action", chunks).split(64))
@@ -60,7 +60,7 @@ def test_the_expert_itself_has_no_bridges(runs):
 
 def test_numbers_are_per_held_out_episode(runs):
     """A policy that repeats the expert's chunks, and misses by ten in those of the first episode."""
-    held_out = HeldOut.of(runs[0], CPU)
+    held_out = HeldOut.from_run(runs[0], CPU)
     policy = Policy.load(runs[0].checkpoint("last"))
     chunks = torch.from_numpy(held_out.expert).clone()
     chunks[: len(chunks) // held_out.num_episodes] += 10

@@ -134,7 +134,7 @@ def test_kept_episodes_come_back_as_they_were(tmp_path):
         )
         for i, n in enumerate((20, 12))
     ]
-    save_unit(tmp_path, "part/one", {"runs": Episodes.of(trajectories), "number": 3})
+    save_unit(tmp_path, "part/one", {"runs": Episodes.from_trajectories(trajectories), "number": 3})
     found = load_unit(tmp_path, "part/one").episodes("part/one/runs")
     assert found.success.tolist() == [False, True]
     assert found.failure.tolist() == [True, False]

@@ -74,7 +74,7 @@ def test_held_padding_counts_and_is_the_last_action(resident):
     obs, actions, ends = recording([4, 2])
     held = Windows(obs, actions, ends, 2, 3, episodes=[0], resident=resident, padding="held")
     masked = Windows(obs, actions, ends, 2, 3, episodes=[0], resident=resident)
-    for one, other in [(held, masked), (held.of([1]), masked.of([1]))]:
+    for one, other in [(held, masked), (held.for_episodes([1]), masked.for_episodes([1]))]:
         index = torch.arange(len(one))
         assert one.batch(index).mask.all()
         assert not other.batch(index).mask.all()
@@ -85,7 +85,7 @@ def test_held_padding_counts_and_is_the_last_action(resident):
 @pytest.mark.parametrize("resident", [True, False])
 def test_other_episodes_of_the_same_recording(resident):
     obs, actions, ends = recording([4, 3, 2])
-    others = Windows(obs, actions, ends, 2, 3, episodes=[0, 2], resident=resident).of([1])
+    others = Windows(obs, actions, ends, 2, 3, episodes=[0, 2], resident=resident).for_episodes([1])
     assert others.episodes.tolist() == [1]
     assert_equal(others, naive_windows(obs, actions, ends, 2, 3, [1]))
 
@@ -94,7 +94,7 @@ def test_images_lie_in_memory_once():
     """Neither the windows, their statistics nor other windows of the recording copy them."""
     obs, actions, ends = recording([4, 3])
     train = Windows(obs, actions, ends, 2, 3, episodes=[0])
-    for windows in (train, train.of([1])):
+    for windows in (train, train.for_episodes([1])):
         assert windows._recording["img"].data_ptr() == obs["img"].data_ptr()
         assert set(windows.arrays()) == {"state", "action"}
         assert windows.obs_shapes == {"state": (3,), "img": (2, 2, 3)}

@@ -302,5 +302,5 @@ def test_a_limit_is_a_number_of_steps(steps):
 
 def test_options_go_over_those_of_training():
     base = EnvConfig("bad/Good-v0", {"a": 1}, 7, 5.0)
-    assert EnvConfig(timeout=2.0).over(base) == EnvConfig("bad/Good-v0", {"a": 1}, 7, 2.0)
-    assert EnvConfig(max_episode_steps=3).over(base) == EnvConfig("bad/Good-v0", {"a": 1}, 3, 5.0)
+    assert EnvConfig(timeout=2.0).with_defaults(base) == EnvConfig("bad/Good-v0", {"a": 1}, 7, 2.0)
+    assert EnvConfig(max_episode_steps=3).with_defaults(base) == EnvConfig("bad/Good-v0", {"a": 1}, 3, 5.0)

@@ -184,5 +184,5 @@ def test_any_delay_for_a_policy_without_a_prefix(make_policy):
 
 
 def test_the_trained_exec_horizon_is_the_default():
-    assert Execution(delay=1).over(8) == Execution(8, delay=1)
-    assert Execution(4).over(8) == Execution(4)
+    assert Execution(delay=1).with_defaults(8) == Execution(8, delay=1)
+    assert Execution(4).with_defaults(8) == Execution(4)

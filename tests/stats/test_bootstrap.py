@@ -92,6 +92,6 @@ def test_coverage_by_simulation(num_seeds, num_groups, least):
     for i in range(600):
         share = rng.beta(9, 1, size=num_groups) + 0.02 * rng.normal(size=(num_seeds, 1)) * (num_seeds > 1)
         values = rng.binomial(24, np.clip(share, 0, 1)) / 24
-        estimate = Draws.of(num_seeds, num_groups, num_resamples=300, seed=i).mean(values).estimate
+        estimate = Draws.resample(num_seeds, num_groups, num_resamples=300, seed=i).mean(values).estimate
         hits += estimate.low <= 0.9 <= estimate.high
     assert hits / 600 > least

@@ -22,7 +22,7 @@ def test_difference_is_antisymmetric_and_pairs(seed, num_seeds, num_groups):
 
 def test_numbers_in_the_same_resamples():
     """A policy that is half as good everywhere is so in every resample, however starts and trainings differ."""
-    one, draws = np.random.default_rng(0).random((3, 20)), Draws.of(3, 20)
+    one, draws = np.random.default_rng(0).random((3, 20)), Draws.resample(3, 20)
     half = ratio(one / 2, one, draws)
     assert (half.estimate.value, half.estimate.n) == (pytest.approx(0.5), 60)
     np.testing.assert_allclose(half.values, 0.5)
@@ -36,7 +36,7 @@ def test_numbers_in_the_same_resamples():
 
 def test_what_is_measured_once_per_training_needs_several():
     """Medians 2 and 4; resamples of three trainings reach from the least to the largest ratio that there is."""
-    found = median_ratio(np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 4.0]), Draws.of(3, 5))
+    found = median_ratio(np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 4.0]), Draws.resample(3, 5))
     assert (found.estimate.value, found.estimate.low, found.estimate.high) == (0.5, 0.25, 0.75)
-    once = median_ratio(np.array([2.0]), np.array([4.0]), Draws.of(1, 5)).estimate
+    once = median_ratio(np.array([2.0]), np.array([4.0]), Draws.resample(1, 5)).estimate
     assert (once.value, once.low, once.high) == (0.5, -math.inf, math.inf)

@@ -33,7 +33,7 @@ def test_divergence_of_the_demonstrators_themselves_is_corrected_to_zero():
     demonstrations, modes = np.full(24, 100), np.random.default_rng(0).integers(24, size=(20, 1, 10, 24))
     raw = [mode_divergence(demonstrations, np.bincount(m.ravel(), minlength=24)) for m in modes]
     corrected = [
-        mode_divergence_estimate(demonstrations, (succeeded(m), m), Draws.of(1, 10, num_resamples=200, seed=i))
+        mode_divergence_estimate(demonstrations, (succeeded(m), m), Draws.resample(1, 10, num_resamples=200, seed=i))
         for i, m in enumerate(modes)
     ]
     assert np.mean(raw) > 0.04

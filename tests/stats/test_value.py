@@ -41,4 +41,4 @@ def test_how_it_reads():
 
 
 def test_in_another_unit():
-    assert Estimate(0.5, 0.25, 1.0, 7).over(0.5) == Estimate(1.0, 0.5, 2.0, 7)
+    assert Estimate(0.5, 0.25, 1.0, 7).in_units_of(0.5) == Estimate(1.0, 0.5, 2.0, 7)

@@ -212,13 +212,13 @@ def trajectory(scores, success, seed=0):
 
 def test_an_episode_counts_by_its_largest_score():
     trajectories = [trajectory([0.1, 0.7, 0.2], True, 5), trajectory([0.3], False, 9)]
-    found = ThresholdCalibration.of(trajectories, SOURCE, "stac", 16, 0.2, 0.3)
+    found = ThresholdCalibration.from_trajectories(trajectories, SOURCE, "stac", 16, 0.2, 0.3)
     assert found == ThresholdCalibration(SOURCE, "stac", 16, 0.2, 0.3, (5, 9), (0.7, 0.3), (True, False))
 
 
 def test_nan_scores_cannot_be_calibrated_on():
     with pytest.raises(ValueError, match="1 of 2 calibration scores are NaN"):
-        ThresholdCalibration.of(
+        ThresholdCalibration.from_trajectories(
             [trajectory([0.1, math.nan], True, 1), trajectory([0.3], True)], SOURCE, "stac", 16, 0.1
         )
 
@@ -253,7 +253,7 @@ def test_a_band_keeps_its_promise_and_follows_the_score():
 def test_a_band_is_derived_from_successes_alone_and_each_half_has_one_use():
     asked = band(np.random.default_rng(0))
     gate, scores = asked.derive_gate(), asked.scores
-    assert gate.form == Form.of(scores[::2], 0.1) != CONSTANT
+    assert gate.form == Form.fit(scores[::2], 0.1) != CONSTANT
     heights = [gate.form.heights(np.array(one), np.arange(len(one))).max() for one in scores[1::2]]
     assert gate.threshold == np.sort(heights)[math.ceil(0.9 * 41) - 1]
     assert gate.release == np.sort(heights)[math.ceil(0.5 * 41) - 1]
@@ -285,7 +285,7 @@ def test_a_band_of_too_few_successes_is_refused(n, message):
 
 
 def test_a_band_takes_every_score_of_an_episode():
-    asked = BandCalibration.of([trajectory([0.1, 0.7, 0.2], True, 5)], SOURCE, "stac", 16, 0.2)
+    asked = BandCalibration.from_trajectories([trajectory([0.1, 0.7, 0.2], True, 5)], SOURCE, "stac", 16, 0.2)
     assert (asked.seeds, asked.scores) == ((5,), ((0.1, 0.7, 0.2),))
     with pytest.raises(ValueError, match="1 of 1 calibration scores are NaN"):
-        BandCalibration.of([trajectory([0.1, math.nan, 0.2], True, 5)], SOURCE, "stac", 16, 0.2)
+        BandCalibration.from_trajectories([trajectory([0.1, math.nan, 0.2], True, 5)], SOURCE, "stac", 16, 0.2)

@@ -85,7 +85,7 @@ def test_tubes_hold_in_new_episodes(ahead):
     """Promise 0.9, Beta(91, 10) over calibrations; the interval of one calibration of 100 at 99.9 %."""
     trajectories = run(ahead, 400, Execution(4))
     found = calibrate_set(trajectories[:200], "state", (0, 1), 4, 0.1, Source("", AVOID, "")).safety_set
-    left = found.left([Motion.of(t, "state") for t in trajectories[200:]])
+    left = found.left([Motion.from_trajectory(t, "state") for t in trajectories[200:]])
     assert 0.78 < 1 - left.mean() < 0.99
 
 

@@ -69,7 +69,7 @@ def trajectory(noise, length, seed=0):
 
 
 def errors(of, position=(0, 1), period=4):
-    return position_errors(Motion.of(of, "state"), MODEL, position, period)
+    return position_errors(Motion.from_trajectory(of, "state"), MODEL, position, period)
 
 
 def test_errors_are_those_of_chunks_from_the_observed_state():
@@ -89,11 +89,11 @@ def test_the_last_chunk_counts_as_far_as_it_was_executed(length):
     """An episode that ends in the middle of a chunk, pushed off its way at the last step."""
     whole = trajectory(0.0, length)
     found = SafetySet(MODEL, "state", (0, 1), np.full(4, 0.5), height=2.0)
-    assert not found.left([Motion.of(whole, "state")]).any()
+    assert not found.left([Motion.from_trajectory(whole, "state")]).any()
     whole.obs["state"][-1] += [3.0, 4.0]
     np.testing.assert_allclose(errors(whole), [*[0] * (length - 1), 5], atol=1e-5)
-    assert found.left([Motion.of(whole, "state")]).tolist() == [True]
-    assert found.worst_errors([Motion.of(whole, "state")]) == pytest.approx([10.0])
+    assert found.left([Motion.from_trajectory(whole, "state")]).tolist() == [True]
+    assert found.worst_errors([Motion.from_trajectory(whole, "state")]) == pytest.approx([10.0])
 
 
 def test_an_episode_counts_by_its_worst_error_for_its_step():
@@ -108,7 +108,9 @@ def test_a_state_that_is_not_finite_is_outside_every_tube(lost):
     broken = trajectory(0.0, 6)
     broken.obs["state"][-1] = lost
     wide = SafetySet(MODEL, "state", (0, 1), np.ones(4), height=1e9)
-    assert wide.left([Motion.of(broken, "state"), Motion.of(trajectory(0.0, 6), "state")]).tolist() == [True, False]
+    assert wide.left(
+        [Motion.from_trajectory(broken, "state"), Motion.from_trajectory(trajectory(0.0, 6), "state")]
+    ).tolist() == [True, False]
 
 
 def test_an_episode_on_the_edge_of_its_tube_has_not_left_it():

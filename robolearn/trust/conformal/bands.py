@@ -109,7 +109,7 @@ class Form:
     scale: tuple[float, ...] = (1.0,)
 
     @classmethod
-    def of(cls, episodes: Sequence[Sequence[float]], alpha: float) -> Form:
+    def fit(cls, episodes: Sequence[Sequence[float]], alpha: float) -> Form:
         """From episodes of different lengths, up to the step that half of them reach: few would give it no scale.
 
         The same to the last bit on every machine.

@@ -81,7 +81,7 @@ def test_bad_scores_are_refused(a, b, text):
 
 def test_the_form_of_equal_lengths_is_that_of_a_band():
     scores = walks(np.random.default_rng(0), 30)
-    form, band = Form.of(scores.tolist(), 0.1), fit_band(scores, scores, 0.1)
+    form, band = Form.fit(scores.tolist(), 0.1), fit_band(scores, scores, 0.1)
     np.testing.assert_allclose(form.center, band.center, rtol=0, atol=1e-14)
     np.testing.assert_allclose(form.scale, band.scale, rtol=0, atol=1e-14)
     np.testing.assert_allclose(form.limits(band.height), band.limit)
@@ -89,7 +89,7 @@ def test_the_form_of_equal_lengths_is_that_of_a_band():
 
 def test_a_form_goes_as_far_as_half_of_the_episodes():
     """Three of four reach the third step, one the fourth; those that ended count for nothing there."""
-    form = Form.of([[0.0, 0.0, 4.0, 9.0], [0.0, 2.0, 6.0], [0.0, 4.0, 8.0], [4.0]], 0.4)
+    form = Form.fit([[0.0, 0.0, 4.0, 9.0], [0.0, 2.0, 6.0], [0.0, 4.0, 8.0], [4.0]], 0.4)
     assert form.center == (1.0, 2.0, 6.0)
     assert form.scale == (1.0 + FLOOR, 2.0 + FLOOR, 2.0 + FLOOR)  # the last episode is the one that deviates most
     assert form.heights(np.array([1.0, 6.0, 8.0]), np.array([0, 2, 9])).tolist() == pytest.approx([0, 0, 1])
@@ -99,4 +99,4 @@ def test_a_form_goes_as_far_as_half_of_the_episodes():
 @pytest.mark.parametrize("episodes", [[], [[0.0], []], [[0.0, np.nan]], [[np.inf]]])
 def test_no_form_of_what_is_not_there_or_not_finite(episodes):
     with pytest.raises(ValueError, match="finite scores"):
-        Form.of(episodes, 0.1)
+        Form.fit(episodes, 0.1)
