@@ -121,7 +121,7 @@ def dry_run(folder: Path, workers: int) -> None:
 def make_page(raw: Raw, tasks: tuple[str, ...], out: Path) -> None:
     """Write the figures and the page."""
     found = figures(raw, tasks)
-    write_json(out.with_suffix(".json"), found)
+    write_json(out.with_suffix(".json"), found, compact=True)
     write_page(out, found, tasks)
 
 

@@ -21,7 +21,7 @@ def write_results(out: Path, tasks: Sequence[Task], rows: Sequence[Row], runs: P
         return f"nothing is finished in {runs} yet"
     out.parent.mkdir(parents=True, exist_ok=True)
     files = [out.with_name(out.name + suffix) for suffix in (".json", ".md", ".png")]
-    write_json(files[0], finite(to_json(groups, {})))
+    write_json(files[0], finite(to_json(groups, {})), compact=True)
     with replacing(files[1]) as part:
         part.write_text(write_page(groups, files[2].name))
     write_plot(files[2], groups)
