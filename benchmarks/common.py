@@ -33,11 +33,11 @@ def options(doc: str | None, **out: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def keep(out: Path | None, found: Mapping[str, Any]) -> None:
+def keep(out: Path | None, results: Mapping[str, Any]) -> None:
     """Write numbers with how and where they were measured, if they are wanted."""
     if out:
         facts = {"command": shlex.join(["python", *sys.orig_argv[1:]]), **machine_facts("cpu")}
-        write_json(out, {**found, **facts})
+        write_json(out, {**results, **facts})
 
 
 def untrained_policy(

@@ -141,8 +141,8 @@ def region(system: CartPole, name: str, num: int, rng: np.random.Generator) -> T
     speeds = rng.uniform(-SPEEDS, SPEEDS, (num, 2))
     if name == "fast":
         speeds = np.sign(speeds) * rng.uniform(SPEEDS, 3 * SPEEDS, (num, 2))
-    place = rng.uniform([-0.8, center - np.pi / 2], [0.8, center + np.pi / 2], (num, 2))
-    states, actions = np.concatenate([place, speeds], axis=1), rng.uniform(-FORCE, FORCE, (num, 1))
+    positions = rng.uniform([-0.8, center - np.pi / 2], [0.8, center + np.pi / 2], (num, 2))
+    states, actions = np.concatenate([positions, speeds], axis=1), rng.uniform(-FORCE, FORCE, (num, 1))
     return Transitions(states, actions, system.step(states, actions, rng))
 
 

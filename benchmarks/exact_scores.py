@@ -63,7 +63,7 @@ def measure(repeats: int, observations: int) -> dict[str, Any]:
             "exact_ms": lambda: ours(*distributions(of, one)),
             "sampled_ms": lambda: theirs(samples(of, one, generator)),
         }
-        found[name] = {
+        results[name] = {
             **{way: 1e3 * statistics.median(times) for way, times in in_turn(ways, repeats).items()},
             "exact_evaluations": len(of),
             "sampled_evaluations": len(of) * SAMPLES,
@@ -73,7 +73,7 @@ def measure(repeats: int, observations: int) -> dict[str, Any]:
             "sampled_bias": error.mean().item(),
         }
 
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     both("energy_disagreement", members, exact.exact_energy_disagreement, scores.energy_disagreement)
     both(
         "action_entropy",
@@ -87,7 +87,7 @@ def measure(repeats: int, observations: int) -> dict[str, Any]:
         lambda chunks, p: exact.admissible_mass(p[0], chunks[0, :, :, 0, 0] > 0),
         lambda chunks: (chunks[0, :, :, 0, 0] > 0).float().mean(1),
     )
-    return found
+    return results
 
 
 def main() -> None:

@@ -104,10 +104,10 @@ def main() -> None:
             raise UserError(f"{args.prefix}: train it with --prefix-horizon {max(DELAYS)} or more")
         ways.append(("prefix", run, Execution()))
 
-    asked = {"seed": seeds.EVALUATION.start, "episodes": args.episodes, "repeats": REPEATS}
-    report: dict[str, Any] = read_json(args.out) if args.out.exists() else {**asked, "rows": {}}
-    if {key: report.get(key) for key in asked} != asked:
-        raise UserError(f"{args.out} holds rows of other options than {asked}; choose another --out")
+    settings = {"seed": seeds.EVALUATION.start, "episodes": args.episodes, "repeats": REPEATS}
+    report: dict[str, Any] = read_json(args.out) if args.out.exists() else {**settings, "rows": {}}
+    if {key: report.get(key) for key in settings} != settings:
+        raise UserError(f"{args.out} holds rows of other options than {settings}; choose another --out")
     for name, run, execution in ways:
         for delay in DELAYS[:1] if args.dry_run else DELAYS:
             key = f"{name}, {delay}"

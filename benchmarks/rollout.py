@@ -65,8 +65,8 @@ def main() -> None:
     for name, rate in rates.items():
         print(f"  {name:16} {rate:10,.0f} env-steps/s   {shares[name]:6.1%} of raw")
     print(f"  rendering, 96 px {frames:10,.0f} frames/s")
-    found = {"env_steps_per_s": rates, "share_of_raw": shares, "frames_per_s_96px": frames}
-    keep(args.out, {**found, "num_envs": n, "rounds": rounds})
+    results = {"env_steps_per_s": rates, "share_of_raw": shares, "frames_per_s_96px": frames}
+    keep(args.out, {**results, "num_envs": n, "rounds": rounds})
 
 
 def expert_actions(env: TaskVectorEnv) -> np.ndarray:

@@ -55,7 +55,7 @@ def read(paths: Sequence[Path]) -> tuple[Success, list[dict[str, Any]]]:
 
 def compare(success: Success, study: str, model: str, choices: Sequence[str], base: str) -> dict[str, Any]:
     """Every choice of a model against one of them: on each task, and where all tasks are there on all together."""
-    found: dict[str, Any] = {"tasks": {}}
+    results: dict[str, Any] = {"tasks": {}}
     pairs: dict[str, list[tuple[list[int], Array]]] = {choice: [] for choice in choices if choice != base}
     for task in TASKS:
         runs = {choice: success.get((study, task, model, choice), {}) for choice in choices}
@@ -63,13 +63,13 @@ def compare(success: Success, study: str, model: str, choices: Sequence[str], ba
         if not seeds:
             continue
         rows = {choice: np.stack([of[seed] for seed in seeds]) for choice, of in runs.items()}
-        found["tasks"][task] = {"seeds": seeds, "success": {c: to_json(grouped_mean(r), {}) for c, r in rows.items()}}
-        found["tasks"][task]["difference"] = {c: judged(rows[c] - rows[base]) for c in pairs}
+        results["tasks"][task] = {"seeds": seeds, "success": {c: to_json(grouped_mean(r), {}) for c, r in rows.items()}}
+        results["tasks"][task]["difference"] = {c: judged(rows[c] - rows[base]) for c in pairs}
         for choice, collected in pairs.items():
             collected.append((seeds, rows[choice] - rows[base]))
-    if len(found["tasks"]) == len(TASKS):
-        found["together"] = {choice: judged(joined(parts)) for choice, parts in pairs.items()}
-    return found
+    if len(results["tasks"]) == len(TASKS):
+        results["together"] = {choice: judged(joined(parts)) for choice, parts in pairs.items()}
+    return results
 
 
 def joined(parts: Sequence[tuple[list[int], Array]]) -> Array:
@@ -103,10 +103,10 @@ def decide_padding(success: Success) -> dict[str, Any]:
 def decide_rates(success: Success) -> dict[str, Any]:
     """Every backbone, and its default."""
     models = {model: compare(success, "rates", model, list(RATES), PRESENT_RATE) for model in BACKBONES}
-    for found in models.values():
-        better = {c: d["value"] for c, d in found.get("together", {}).items() if d["verdict"] == "shown"}
-        found["default"] = max(better, key=lambda choice: better[choice]) if better else PRESENT_RATE
-    return {"models": {model: found for model, found in models.items() if found["tasks"]}}
+    for results in models.values():
+        better = {c: d["value"] for c, d in results.get("together", {}).items() if d["verdict"] == "shown"}
+        results["default"] = max(better, key=lambda choice: better[choice]) if better else PRESENT_RATE
+    return {"models": {model: results for model, results in models.items() if results["tasks"]}}
 
 
 def text(number: dict[str, Any], sign: str = "") -> str:
@@ -118,14 +118,14 @@ def comparison(study: dict[str, Any], choices: Sequence[str], base: str) -> str:
     """Success of every choice, and its difference from one of them."""
     others = [choice for choice in choices if choice != base]
     lines = []
-    for model, found in study["models"].items():
-        for task, row in found["tasks"].items():
+    for model, results in study["models"].items():
+        for task, row in results["tasks"].items():
             differences = [f"{text(row['difference'][c], '+')} {row['difference'][c]['verdict']}" for c in others]
             lines.append(
                 [model, task, str(len(row["seeds"])), *(text(row["success"][c]) for c in choices), *differences]
             )
-        if "together" in found:
-            together = [f"{text(found['together'][c], '+')} {found['together'][c]['verdict']}" for c in others]
+        if "together" in results:
+            together = [f"{text(results['together'][c], '+')} {results['together'][c]['verdict']}" for c in others]
             lines.append([model, "together", "", *[""] * len(choices), *together])
     return "\n".join(table(["", "task", "seeds", *choices, *(f"{choice} - {base}" for choice in others)], lines))
 
@@ -143,14 +143,14 @@ def page(report: dict[str, Any]) -> str:
         "rules of the verdicts stand in `benchmarks/padding_and_rates/page.py` and were fixed before a result\n"
         f"was seen. {hardware}; commit {commits}.",
     ]
-    if any(found["tasks"] for found in padding["models"].values()):
+    if any(results["tasks"] for results in padding["models"].values()):
         parts += [
             f"## Padding: {size['steps']['padding']:,} steps, MLP",
             comparison(padding, PADDINGS, "masked"),
             f"Default: {padding['default']}.",
         ]
     if rates["models"]:
-        defaults = ", ".join(f"{model} {found['default']}" for model, found in rates["models"].items())
+        defaults = ", ".join(f"{model} {results['default']}" for model, results in rates["models"].items())
         parts += [
             f"## Learning rates: {size['steps']['rates']:,} steps, flow",
             comparison(rates, list(RATES), PRESENT_RATE),

@@ -78,10 +78,10 @@ class Unit:
             UserError: The directory is of another configuration.
         """
         name = f"{self.path}/request.json"
-        if (asked := find(name, self.runs, self.kept)) is not None:
-            if "train" in asked:  # as it was written when family and backbone stood beside the options
-                asked = {**asked["train"], **{key: value for key, value in asked.items() if key != "train"}}
-            there = from_json(TrainConfig, asked, REGISTRY, name)
+        if (stored := find(name, self.runs, self.kept)) is not None:
+            if "train" in stored:  # as it was written when family and backbone stood beside the options
+                stored = {**stored["train"], **{key: value for key, value in stored.items() if key != "train"}}
+            there = from_json(TrainConfig, stored, REGISTRY, name)
             if dataclasses.replace(there, family=as_trained(there.family)) != self.request():
                 raise UserError(f"{self.directory} was trained with other options; remove it or choose other `runs`")
         return find(f"{self.path}/result.json", self.runs, self.kept) or {}

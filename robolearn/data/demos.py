@@ -117,9 +117,9 @@ def _joint_attrs(stores: Sequence[DemoStore]) -> StoreAttrs:
 
 def _statements(attrs: StoreAttrs) -> dict[str, Any]:
     """What a store states of those attributes that must agree."""
-    said: dict[str, Any] = {}
+    shared: dict[str, Any] = {}
     if attrs.env_id is not None:
-        said["env_id"] = attrs.env_id
+        shared["env_id"] = attrs.env_id
     if attrs.control_dt is not None:
-        said["control_dt"] = attrs.control_dt
-    return said
+        shared["control_dt"] = attrs.control_dt
+    return shared

@@ -69,8 +69,8 @@ class DemoStore:
         for name, facts in layout.arrays.items():
             folder, _, key = name.partition("/")
             try:
-                place = StorePath(files or MemoryStore(), name)
-                (self._data if folder == "data" else self._meta)[key] = zarr.Array.from_dict(place, facts.metadata)
+                store_path = StorePath(files or MemoryStore(), name)
+                (self._data if folder == "data" else self._meta)[key] = zarr.Array.from_dict(store_path, facts.metadata)
             except Exception as error:  # zarr raises what it likes at odd values
                 self.refused[name] = f"damaged zarr metadata ({type(error).__name__}: {error})"
         self.episode_ends = np.zeros(0, np.int64)

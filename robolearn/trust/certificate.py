@@ -52,11 +52,11 @@ class Source:
         Raises:
             UserError: In another environment, or with another checkpoint.
         """
-        place = f"{where}: " if where else ""
+        prefix = f"{where}: " if where else ""
         if self.env_id != used.env_id:
-            raise UserError(f"{place}calibrated in {self.env_id}, not in {used.env_id}; calibrate there")
+            raise UserError(f"{prefix}calibrated in {self.env_id}, not in {used.env_id}; calibrate there")
         if self.checkpoint != used.checkpoint:
-            raise UserError(f"{place}the certificate is not of this checkpoint; calibrate again")
+            raise UserError(f"{prefix}the certificate is not of this checkpoint; calibrate again")
 
     def gap(self, used: Source) -> str:
         """Why a claim about this source does not speak of episodes of another, in words; empty where it does."""
@@ -112,12 +112,12 @@ class Certificate:
         Raises:
             UserError: Something is not what was certified; the message names it.
         """
-        place = f"{where}: " if where else ""
+        prefix = f"{where}: " if where else ""
         for field in dataclasses.fields(self):
             said, found = getattr(self, field.name), getattr(derived, field.name)
             if said != found:
                 raise UserError(
-                    f"{place}the certificate says {field.name} {said}, its files give {found}; calibrate again"
+                    f"{prefix}the certificate says {field.name} {said}, its files give {found}; calibrate again"
                 )
 
 
