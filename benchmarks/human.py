@@ -1,4 +1,4 @@
-"""Policies from human demonstrations: trained with train.py, evaluated, one row each.
+"""Policies from human demonstrations: trained by their recipes, evaluated, one row each.
 
     python -m benchmarks.human pusht DATA.zarr [--out FILE.json]       Push-T, 206 demonstrations
     python -m benchmarks.human door DATA.zarr [--out FILE.json]        Adroit door, 25 demonstrations, imported first
@@ -10,20 +10,24 @@ again, one that was stopped goes on.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import shlex
-import subprocess
-import sys
 import time
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.common import keep, options
-from robolearn import seeds
+from robolearn import seeds, train
 from robolearn.config import to_json
+from robolearn.nets.mlp import MLPConfig
+from robolearn.policies.diffusion import DiffusionConfig
+from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import Policy
+from robolearn.policies.registry import name_of
+from robolearn.policies.regression import RegressionConfig
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import summarize
@@ -31,53 +35,50 @@ from robolearn.rollout.roll_out import roll_out
 from robolearn.starts import effective_starts, groups_of, judged
 from robolearn.stats.bootstrap import clustered_mean
 from robolearn.stats.proportions import wilson_share
+from robolearn.training.config import TrainConfig
+from robolearn.training.recipes import RECIPES
 from robolearn.training.run import Run
 
 EPISODES, DRY_EPISODES = 100, 2
-DRY = ["--steps", "2", "--batch-size", "8", "--backbone.width", "32"]
+DRY: dict[str, Any] = {"steps": 2, "batch_size": 8, "backbone": MLPConfig(width=32)}
 DOOR_ANGLE = 28  # index of the door hinge [rad] in AdroitHandDoor-v1's observation
 
 
 @dataclass(frozen=True)
 class Row:
-    """One policy: what train.py is given, and where it is evaluated."""
+    """One policy: how it is trained, and where it is evaluated."""
 
     name: str
-    arguments: tuple[str, ...]
+    train: TrainConfig
     envs: tuple[EnvConfig, ...]
 
 
 PUSHT = Row(
     "pusht-flow-mlp",
-    tuple(
-        shlex.split(
-            "flow mlp --family.steps 10 --backbone.width 512 --backbone.depth 4 --steps 60000 --lr 5e-4"
-            " --weight-decay 1e-4 --ema-decay 0.9995 --dataset.validation-fraction 0.02 --dataset.obs-keys state"
-            " --dataset.angles state:4 --exec-horizon 8 --env.id gym_pusht:gym_pusht/PushT-v0"
-        )
-    ),
+    RECIPES["pusht"],
     (EnvConfig("gym_pusht:gym_pusht/PushT-v0"), EnvConfig("envs:robolearn/PushT-v0")),
 )
 DOOR_ENV = EnvConfig("gymnasium_robotics:AdroitHandDoor-v1", max_episode_steps=300)
-DOOR_ARGUMENTS = shlex.split(
-    "mlp --lr 5e-4 --weight-decay 1e-4 --exec-horizon 8 --env.max-episode-steps 300 --dataset.validation-fraction 0"
-)
-DOOR_STEPS = {"regression": 10_000, "flow": 40_000, "diffusion": 40_000}  # until the loss hardly falls
+DOOR_STEPS = {
+    RegressionConfig(): 10_000,
+    FlowConfig(): 40_000,
+    DiffusionConfig(): 40_000,
+}  # until the loss hardly falls
 DOOR = tuple(
-    Row(f"door-{family}-mlp", (family, *DOOR_ARGUMENTS, "--steps", str(steps)), (DOOR_ENV,))
+    Row(f"door-{name_of(family)}-mlp", dataclasses.replace(RECIPES["door"], family=family, steps=steps), (DOOR_ENV,))
     for family, steps in DOOR_STEPS.items()
 )
 ROWS = {"pusht": (PUSHT,), "door": DOOR}
 
 
-def train(row: Row, data: Path, runs: Path, dry: bool) -> tuple[Run, float]:
+def train_row(row: Row, data: Path, runs: Path, dry: bool) -> tuple[Run, float]:
     """Train or go on; return the run and the wall time [s] spent now."""
-    directory, started = runs / row.name, time.perf_counter()
-    arguments = ["--resume", str(directory)] if (directory / "checkpoints" / "last").exists() else []
-    command = [*row.arguments, "--dataset.path", str(data), "--out", str(directory), "--no-wandb", *arguments]
-    command += DRY if dry else []
-    subprocess.run([sys.executable, "train.py", *command], check=True)
-    return Run.open(directory), time.perf_counter() - started
+    started, run = time.perf_counter(), Run(runs / row.name)
+    dataset = dataclasses.replace(row.train.dataset, path=(data,))
+    cfg = dataclasses.replace(row.train, dataset=dataset, out=run.directory, wandb=False)
+    if dry:
+        cfg = dataclasses.replace(cfg, **DRY)
+    return train(cfg, resume=run.last_step() is not None), time.perf_counter() - started
 
 
 def measure(row: Row, run: Run, episodes: int) -> list[dict[str, object]]:
@@ -110,7 +111,7 @@ def main() -> None:
     episodes = DRY_EPISODES if args.dry_run else EPISODES
     results = []
     for row in ROWS[args.task]:
-        run, seconds = train(row, args.data, args.runs, args.dry_run)
+        run, seconds = train_row(row, args.data, args.runs, args.dry_run)
         results += [
             {**result, "train_seconds": seconds, "steps": run.config().steps} for result in measure(row, run, episodes)
         ]

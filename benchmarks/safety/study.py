@@ -5,13 +5,17 @@ Seeds of episodes say what they are for, and no two purposes share one: see FIRS
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
-from robolearn import seeds
+from robolearn import DatasetConfig, TrainConfig, seeds
+from robolearn import collect as record
+from robolearn import train as train_policy
+from robolearn.policies.cvae import CVAEConfig
 from robolearn.policies.ensemble import Ensemble
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
@@ -91,7 +95,7 @@ class Study:
         tasks: Of TASKS.
         num_seeds: Training seeds per task.
         steps: Of every training; by default those of its task.
-        train_flags: Further flags of every training.
+        options: Further options of every training.
         demonstrations: Share of each task's, in (0, 1].
         episodes: Evaluated, and as many to calibrate on.
         tuning: To choose scores and thresholds on.
@@ -108,7 +112,7 @@ class Study:
     tasks: tuple[str, ...] = tuple(TASKS)
     num_seeds: int = 5
     steps: int | None = None
-    train_flags: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
     demonstrations: float = 1.0
     episodes: int = 200
     tuning: int = 100
@@ -133,10 +137,7 @@ DRY = Study(
     num_seeds=2,
     # Enough for some episodes to succeed, and for some to fail.
     steps=400,
-    train_flags=(
-        *("--batch-size", "64"),
-        *("--lr", "3e-3", "--warmup-steps", "50", "--ema-decay", "0.98"),
-    ),
+    options={"batch_size": 64, "lr": 3e-3, "warmup_steps": 50, "ema_decay": 0.98},
     demonstrations=0.01,
     episodes=32,
     tuning=32,
@@ -156,21 +157,42 @@ def place(task: str, shift: str = "none") -> EnvConfig:
 
 def collect(study: Study, task: str) -> None:
     """Record the demonstrations, unless they are there."""
-    count = str(max(1, round(study.demonstrations * TASKS[task].demonstrations)))
-    out = str(study.datasets / f"{task}.zarr")
-    command = [sys.executable, "-m", "robolearn", "collect", TASKS[task].env_id, "--episodes", count, "--out", out]
-    subprocess.run(command, check=True)
+    count = max(1, round(study.demonstrations * TASKS[task].demonstrations))
+    record(TASKS[task].env_id, count, study.datasets / f"{task}.zarr")
 
 
-def train(study: Study, task: str, stores: Sequence[Path], seed: int, out: Path, device: str = "cpu") -> None:
-    """Train one policy with train.py."""
-    steps = str(study.steps or TASKS[task].steps)
-    flags = ["--dataset.path", *map(str, stores), "--dataset.short-episodes", "pad", "--env.id", TASKS[task].env_id]
-    flags += ["--steps", steps, "--checkpoint-every", steps, "--seed", str(seed), "--threads", "1", "--no-wandb"]
-    flags += ["--device", device, "--out", str(out), "--overwrite", *study.train_flags]
-    done = subprocess.run([sys.executable, "train.py", "cvae", "mlp", *flags], capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"training of {out} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+def train(
+    study: Study,
+    task: str,
+    stores: Sequence[Path],
+    seed: int,
+    out: Path,
+    device: Literal["cpu", "cuda"] = "cpu",
+) -> None:
+    """Train one policy; what it would print is of no interest beside others.
+
+    Raises:
+        KeyboardInterrupt: It was stopped.
+    """
+    steps = study.steps or TASKS[task].steps
+    cfg = TrainConfig(
+        family=CVAEConfig(),
+        dataset=DatasetConfig(tuple(stores), short_episodes="pad"),
+        env=EnvConfig(TASKS[task].env_id),
+        steps=steps,
+        checkpoint_every=steps,
+        seed=seed,
+        threads=1,
+        wandb=False,
+        device=device,
+        out=out,
+        overwrite=True,
+        **study.options,
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        run = train_policy(cfg, trust=True)
+    if not run.is_complete():
+        raise KeyboardInterrupt
 
 
 def load(study: Study, task: str, seed: int) -> Ensemble:
