@@ -1,0 +1,98 @@
+"""Flags are the fields of the configurations, all of them, with their help and the defaults of recipes and runs."""
+
+import dataclasses
+
+import pytest
+
+from robolearn.commands import calibrate, parsing, train
+from robolearn.commands import eval as evaluation
+from robolearn.evaluation.config import CalibrateConfig, EvalConfig
+from robolearn.nets.mlp import MLPConfig
+from robolearn.policies.diffusion import DiffusionConfig
+from robolearn.policies.flow import FlowConfig
+from robolearn.policies.registry import REGISTRY
+from robolearn.training.config import DatasetConfig, TrainConfig
+from robolearn.training.recipes import RECIPES
+
+
+def parsed(*arguments):
+    return train.parse(list(arguments), "train.py")[0]
+
+
+def names(*classes):
+    return sorted(f.name for cls in classes for f in dataclasses.fields(cls))
+
+
+def test_every_field_has_a_flag_and_one_only():
+    nested = ["family", "backbone", "dataset", "env", "vision"]
+    grouped = [name for group in train.GROUPS.values() for name in group]
+    assert sorted([*grouped, *nested]) == names(TrainConfig)
+    assert sorted([*names(evaluation.Rollout, evaluation.Watch), "env", "execution"]) == names(EvalConfig)
+    of_calibration = names(calibrate.Gate, calibrate.Tube, calibrate.Choice)
+    assert sorted([*of_calibration, "env", "execution"]) == names(CalibrateConfig)
+
+
+@pytest.mark.parametrize("config", [TrainConfig, DatasetConfig, EvalConfig, CalibrateConfig, *REGISTRY.values()])
+def test_every_field_is_explained(config):
+    unexplained = {"family", "backbone", "dataset", "env", "vision", "execution"}  # groups, which are explained
+    assert set(names(config)) - set(parsing.field_docs(config)) <= unexplained
+
+
+def test_without_flags_all_is_as_by_default():
+    assert parsed() == TrainConfig()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_is_what_is_trained(recipe):
+    assert parsed("--recipe", recipe) == RECIPES[recipe]
+
+
+def test_flags_change_a_recipe():
+    cfg = parsed("flow", "mlp", "--recipe", "pusht", "--family.steps", "3", "--dataset.validation-fraction", "0.5")
+    assert cfg.family == FlowConfig(steps=3)
+    assert cfg.backbone == MLPConfig(width=512, depth=4)
+    assert cfg.dataset == dataclasses.replace(RECIPES["pusht"].dataset, validation_fraction=0.5)
+    assert (cfg.steps, cfg.lr) == (60_000, 5e-4)
+
+
+def test_another_family_than_the_recipe_s_begins_with_its_own_defaults():
+    cfg = parsed("diffusion", "--recipe", "door", "--backbone.width", "32")
+    assert (cfg.family, cfg.backbone) == (DiffusionConfig(), MLPConfig(width=32))
+    assert cfg.dataset == RECIPES["door"].dataset
+
+
+def test_a_recipe_and_a_run_to_go_on_with_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="`resume` goes on with the options of the run, `recipe` begins"):
+        parsed("--recipe", "door", "--resume", str(tmp_path))
+
+
+def test_an_unknown_recipe_is_told_the_choices():
+    with pytest.raises(ValueError, match="`recipe` nope: choose from avoid, push, insert"):
+        parsed("--recipe", "nope")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--steps", "0"], "`steps` 0 must be at least 1"),
+        (["--dataset.obs-keys", "state", "state"], "`dataset.obs_keys` state state: a key is given twice"),
+        (["--env.timeout", "0"], "`env.timeout` 0 must be a number of seconds above 0"),
+        (["diffusion", "--family.steps", "0"], "steps 0 must be"),
+    ],
+)
+def test_what_a_configuration_refuses_is_its_own_error(flags, message):
+    """At whatever depth: tyro would draw a box around it."""
+    with pytest.raises(ValueError, match=message):
+        parsed(*flags)
+
+
+@pytest.mark.parametrize(
+    ("prog", "verb", "called"),
+    [
+        ("python train.py", "eval", "python eval.py"),
+        ("robolearn train", "eval", "robolearn eval"),
+        ("python -m robolearn calibrate", "eval", "python -m robolearn eval"),
+    ],
+)
+def test_the_next_command_is_called_as_this_one(prog, verb, called):
+    assert parsing.sibling(prog, verb) == called

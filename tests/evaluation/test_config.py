@@ -1,0 +1,39 @@
+"""What is calibrated is checked when it is asked for."""
+
+import pytest
+
+from robolearn import seeds
+from robolearn.evaluation.config import ActConfig, CalibrateConfig, EvalConfig
+
+
+def test_no_round_takes_seeds_of_others(monkeypatch):
+    first = seeds.CALIBRATION.start
+    monkeypatch.setitem(seeds.TAKEN, "others", range(first + 200, first + 210))
+    CalibrateConfig(safety_set=True, episodes=100, rounds=1, seed=first)
+    with pytest.raises(ValueError, match="overlap with those of others"):
+        CalibrateConfig(safety_set=True, episodes=100, rounds=2, seed=first)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": 0.001}, "at least 999 are needed"),
+        ({"episodes": 10, "band": True}, "half of the episodes"),
+        ({"rounds": 1}, "`rounds` is for `safety_set`"),
+        ({"rounds": -1, "safety_set": True}, "`rounds` -1 must not be negative"),
+        ({"safety_set": True, "score": "stac"}, "are for a gate"),
+        ({"seed": -1}, "seed -1 must not be negative"),
+        ({"band": True, "episodes": 10_001}, "at most 10000 episodes"),
+    ],
+)
+def test_what_cannot_be_calibrated(options, message):
+    with pytest.raises(ValueError, match=message):
+        CalibrateConfig(**options)
+
+
+def test_a_fallback_needs_something_that_calls_for_it():
+    for config in (ActConfig, EvalConfig):
+        with pytest.raises(ValueError, match="need `gate` or `safety_set`"):
+            config(fallback="hold")
+        assert config(gate=True).acting_fallback == "replan"
+        assert config(safety_set=True).acting_fallback == "hold"
