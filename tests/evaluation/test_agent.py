@@ -21,6 +21,14 @@ SHORT = EnvConfig(max_episode_steps=9)
 TRAINED = []
 
 
+@pytest.fixture(autouse=True)
+def without_page_and_times(monkeypatch):
+    """What an agent does is compared with the episodes; the page and the latency take longer than these."""
+    monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", lambda *_: None)
+    monkeypatch.setattr("robolearn.rollout.latency.time_calls", lambda call, repeats: {"p50_ms": 1.0, "p99_ms": 1.0})
+    monkeypatch.setattr("robolearn.trust.guard.time_calls", lambda call, repeats: {"p50_ms": 1.0, "p99_ms": 1.0})
+
+
 @pytest.fixture
 def run(tmp_path, tmp_path_factory, demos, train_main, tiny_flags):
     if not TRAINED:
