@@ -9,6 +9,7 @@ import pytest
 from robolearn.commands.main import main as cli
 from robolearn.config import read_json, write_json
 from robolearn.data.store import DemoStore
+from robolearn.report.page import write_report
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.roll_out import roll_out
 from robolearn.training.run import Run
@@ -21,6 +22,17 @@ FEW = ["--episodes", "10", "--alpha", "0.4"]
 
 
 TRAINED = []
+
+
+@pytest.fixture(autouse=True)
+def without_page(monkeypatch):
+    """Drawing the page takes longer than what most tests look at."""
+    monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", lambda *_: None)
+
+
+@pytest.fixture
+def with_page(without_page, monkeypatch):
+    monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", write_report)
 
 
 @pytest.fixture
@@ -48,7 +60,7 @@ def summary(run):
     return json.loads((run / "eval" / "summary.json").read_text())
 
 
-def test_an_eval_with_a_gate_reports_what_it_did(run, eval_main, capsys):
+def test_an_eval_with_a_gate_reports_what_it_did(run, eval_main, capsys, with_page):
     give_gate(run, "disagreement", 1e9)
     eval_main([str(run), "--gate", "--fallback", "watch", *LOOK])
     found = summary(run)["gate"]
@@ -88,7 +100,7 @@ def test_the_expert_takes_over_and_is_recorded(run, eval_main, train_main, tiny_
 
 
 @pytest.mark.slow
-def test_success_at_each_budget_is_drawn(run, eval_main):
+def test_success_at_each_budget_is_drawn(run, eval_main, with_page):
     give_gate(run, "disagreement", -1.0)
     eval_main([str(run), "--gate", "--fallback", "expert", "--budgets", "40", "0", "12", *LOOK])
     points = summary(run)["gate"]["budgets"]
@@ -99,7 +111,7 @@ def test_success_at_each_budget_is_drawn(run, eval_main):
     assert "Success at each budget" in (run / "eval" / "report.html").read_text()
 
 
-def test_a_changed_environment_is_run_with_a_warning(run, eval_main, capsys):
+def test_a_changed_environment_is_run_with_a_warning(run, eval_main, capsys, with_page):
     give_gate(run, "disagreement", 1e9)
     eval_main([str(run), "--gate", "--fallback", "watch", "--env.kwargs", "moved", "0.06", *LOOK])
     assert "the certificate does not cover this" in capsys.readouterr().err
@@ -185,7 +197,7 @@ def test_a_gate_is_calibrated_and_used(run, eval_main, capsys, score):
     assert summary(run)["gate"]["score"] == score
 
 
-def test_a_band_is_calibrated_and_used_as_a_gate_over_time(run, eval_main, capsys):
+def test_a_band_is_calibrated_and_used_as_a_gate_over_time(run, eval_main, capsys, with_page):
     flags = ["--band", "--score", "stac-single", "--episodes", "40", "--alpha", "0.4"]
     cli(["calibrate", str(run), *flags, *SMALL])
     printed = capsys.readouterr().out
@@ -202,7 +214,7 @@ def test_a_band_is_calibrated_and_used_as_a_gate_over_time(run, eval_main, capsy
     assert "Uncertainty over time" in (run / "eval" / "report.html").read_text()
 
 
-def test_a_safety_set_that_did_not_act_while_it_was_calibrated_covers_nothing(run, eval_main, capsys):
+def test_a_safety_set_that_did_not_act_while_it_was_calibrated_covers_nothing(run, eval_main, capsys, with_page):
     cli(["calibrate", str(run), "--safety-set", "--episodes", "20", "--candidates", "3", *SMALL])
     printed = capsys.readouterr().out
     assert "calibrated on 10 episodes" in printed
