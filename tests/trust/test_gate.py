@@ -34,9 +34,9 @@ def test_nan_starts_an_intervention_and_does_not_end_one():
 def test_a_band_judges_by_the_replanning_and_holds_its_last_step():
     gate = Gate("stac", 16, threshold=2.0, release=1.0, form=Form((0.0, 10.0), (1.0, 5.0)))
     assert gate.form.limits(gate.threshold) == (2.0, 20.0)
-    scores, steps = np.array([3.0, 3.0, 20.0, 20.1, 20.1, math.nan]), np.array([0, 1, 1, 1, 7, 0])
-    calm = np.zeros(6, bool)
-    assert gate.intervenes(scores, calm, steps).tolist() == [True, False, False, True, True, True]
+    scores = np.array([3.0, 3.0, 20.0, 20.1, 20.1, math.nan, 3.0])
+    steps, calm = np.array([0, 1, 1, 1, 7, 0, 6]), np.zeros(7, bool)
+    assert gate.intervenes(scores, calm, steps).tolist() == [True, False, False, True, True, True, False]
     assert gate.intervenes(np.array([1.5, 1.5]), np.array([True, True]), np.array([0, 1])).tolist() == [True, False]
 
 
