@@ -56,17 +56,13 @@ def mirror(config: type, names: Sequence[str] = (), *, default: Any = None, doc:
     return made
 
 
-def build(mirrored: Any, **others: Any) -> Any:
+def build(mirrored: Any) -> Any:
     """The configuration that a mirror of its class stands for.
-
-    Args:
-        mirrored: What was parsed.
-        others: Values of fields that the mirror lacks.
 
     Raises:
         UserError: The configuration refuses its values.
     """
-    return type(mirrored).mirrored(**values(mirrored), **others)
+    return type(mirrored).mirrored(**values(mirrored))
 
 
 def values(*mirrored: Any) -> dict[str, Any]:
