@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,19 @@ def train_main():
 def eval_main():
     """Like python eval.py, but what it raises is not turned into a line."""
     return functools.partial(robolearn.commands.eval.main, prog="python eval.py")
+
+
+TRAINED_PAIR = []
+
+
+@pytest.fixture
+def trained_pair(tmp_path, tmp_path_factory, demos, train_main, tiny_flags):
+    """A hardly trained ensemble of two in Avoid; trained once, a copy for each test."""
+    if not TRAINED_PAIR:
+        TRAINED_PAIR.append(tmp_path_factory.mktemp("trained") / "run")
+        flags = ["--dataset.path", str(demos), "--steps", "2", "--num-members", "2", "--out", str(TRAINED_PAIR[0])]
+        train_main([*tiny_flags, *flags])
+    return shutil.copytree(TRAINED_PAIR[0], tmp_path / "run", symlinks=True)
 
 
 @pytest.fixture

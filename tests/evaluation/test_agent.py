@@ -1,7 +1,6 @@
 """An agent in a robot's own loop acts as the evaluation does, bit for bit, and needs no simulator."""
 
 import dataclasses
-import shutil
 import subprocess
 import sys
 
@@ -18,7 +17,6 @@ from tests.trust.test_commands import give_gate
 
 EPISODES = 3
 SHORT = EnvConfig(max_episode_steps=9)
-TRAINED = []
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +28,8 @@ def without_page_and_times(monkeypatch):
 
 
 @pytest.fixture
-def run(tmp_path, tmp_path_factory, demos, train_main, tiny_flags):
-    if not TRAINED:
-        TRAINED.append(tmp_path_factory.mktemp("trained") / "run")
-        flags = ["--dataset.path", str(demos), "--steps", "2", "--num-members", "2", "--out", str(TRAINED[0])]
-        train_main([*tiny_flags, *flags])
-    return shutil.copytree(TRAINED[0], tmp_path / "run", symlinks=True)
+def run(trained_pair):
+    return trained_pair
 
 
 def drive(agent, trajectory):

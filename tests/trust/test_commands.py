@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 
 import pytest
 
@@ -21,9 +20,6 @@ LOOK = ["--episodes", "6", "--videos", "0", *SMALL]
 FEW = ["--episodes", "10", "--alpha", "0.4"]
 
 
-TRAINED = []
-
-
 @pytest.fixture(autouse=True)
 def without_page(monkeypatch):
     """Drawing the page takes longer than what most tests look at."""
@@ -36,13 +32,8 @@ def with_page(without_page, monkeypatch):
 
 
 @pytest.fixture
-def run(tmp_path, tmp_path_factory, demos, train_main, tiny_flags):
-    """A hardly trained ensemble of two in Avoid; trained once, a copy for each test."""
-    if not TRAINED:
-        TRAINED.append(tmp_path_factory.mktemp("trained") / "run")
-        flags = ["--dataset.path", str(demos), "--steps", "2", "--num-members", "2", "--out", str(TRAINED[0])]
-        train_main([*tiny_flags, *flags])
-    return shutil.copytree(TRAINED[0], tmp_path / "run", symlinks=True)
+def run(trained_pair):
+    return trained_pair
 
 
 def give_gate(run, score, threshold, **changes):
