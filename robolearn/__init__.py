@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run time
     from robolearn.data.attrs import StoreAttrs as StoreAttrs
     from robolearn.data.collect import collect as collect
-    from robolearn.data.formats import FORMATS as FORMATS
     from robolearn.data.store import DemoStore as DemoStore
     from robolearn.data.writer import DemoWriter as DemoWriter
     from robolearn.errors import UserError as UserError
@@ -28,6 +27,13 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.evaluation.config import CalibrateConfig as CalibrateConfig
     from robolearn.evaluation.config import EvalConfig as EvalConfig
     from robolearn.evaluation.evaluate import evaluate as evaluate
+    from robolearn.formats.format import ExportOptions as ExportOptions
+    from robolearn.formats.format import Format as Format
+    from robolearn.formats.format import ImportOptions as ImportOptions
+    from robolearn.formats.format import Recording as Recording
+    from robolearn.formats.registry import FORMATS as FORMATS
+    from robolearn.formats.transfer import export_demos as export_demos
+    from robolearn.formats.transfer import import_demos as import_demos
     from robolearn.policies.policy import Policy as Policy
     from robolearn.policies.registry import BACKBONES as BACKBONES
     from robolearn.policies.registry import FAMILIES as FAMILIES
@@ -60,9 +66,13 @@ HOMES = {
     "Episode": "types",
     "EvalConfig": "evaluation.config",
     "Execution": "rollout.execution",
+    "ExportOptions": "formats.format",
     "FAMILIES": "policies.registry",
-    "FORMATS": "data.formats",
+    "FORMATS": "formats.registry",
+    "Format": "formats.format",
+    "ImportOptions": "formats.format",
     "Policy": "policies.policy",
+    "Recording": "formats.format",
     "Report": "report.page",
     "Run": "training.run",
     "SCORES": "trust.scores.registry",
@@ -74,6 +84,8 @@ HOMES = {
     "calibrate": "evaluation.calibrate",
     "collect": "data.collect",
     "evaluate": "evaluation.evaluate",
+    "export_demos": "formats.transfer",
+    "import_demos": "formats.transfer",
     "load_policy": "evaluation.acting",
     "register_score": "trust.scores.registry",
     "train": "training.train",

@@ -21,6 +21,7 @@ ALLOWED = {
     "starts": ("stats",),
     "stats": (),
     "data": (),
+    "formats": ("data",),
     "nets": ("data",),
     "policies": ("nets", "data"),
     "rollout": ("policies", "stats"),
@@ -32,7 +33,19 @@ ALLOWED = {
     "report": ("rollout", "trust", "stats"),
     "training": ("policies", "nets", "data", "rollout"),
     "evaluation": ("training", "trust", "report", "rollout", "policies", "data", "stats"),
-    "commands": ("evaluation", "training", "trust", "report", "rollout", "policies", "nets", "data", "bench", "stats"),
+    "commands": (
+        "evaluation",
+        "training",
+        "trust",
+        "report",
+        "rollout",
+        "policies",
+        "nets",
+        "data",
+        "bench",
+        "stats",
+        "formats",
+    ),
     "bench": ("training", "report", "rollout", "policies", "nets", "data", "stats"),
 }
 COMMON = {"contract", "types", "config", "errors", "files", "locks", "seeds", "starts"}

@@ -89,7 +89,7 @@ def registries_of_before(scores_of_before):
     """What a page registers is gone after it, and so are the modules that it saved."""
     from gymnasium.envs.registration import registry
 
-    from robolearn.data.formats import FORMATS
+    from robolearn.formats.registry import FORMATS
     from robolearn.policies.registry import BACKBONES
 
     kept: list[tuple[dict, dict]] = [(r, dict(r)) for r in (BACKBONES, FAMILIES, FORMATS)]
@@ -233,7 +233,8 @@ def only_parse(monkeypatch):
         "robolearn.evaluation.calibrate.calibrate",
         "robolearn.data.collect.collect",
         "robolearn.data.inspect.inspect",
-        "robolearn.commands.import_.find_format",
+        "robolearn.commands.import_.import_demos",
+        "robolearn.commands.export.export_demos",
         "robolearn.commands.bench.Options.comparison",
     ):
         monkeypatch.setattr(work, stop)

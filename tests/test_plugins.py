@@ -11,7 +11,7 @@ import pytest
 
 from robolearn.commands.main import main
 from robolearn.config import read_json
-from robolearn.data.formats import FORMATS
+from robolearn.formats.registry import FORMATS
 from robolearn.policies.registry import BACKBONES, FAMILIES, name_of
 from robolearn.training.run import Run
 from robolearn.trust.scores.registry import SCORES
@@ -144,16 +144,14 @@ class Reach(gym.Env):
 gym.register("outside/Reach-v0", Reach, max_episode_steps=6)
 
 
-def import_csv(source, out):
+def read_csv(source, options):
     """Rows of x, y, dx, dy; ten to an episode."""
     rows = np.array([row for row in csv.reader(source.read_text().splitlines())], np.float32)
     attrs = rl.StoreAttrs(env_id="outside_task:outside/Reach-v0", control_dt=0.1, obs_keys=("state",))
-    store = rl.DemoWriter.create(out, attrs=attrs)
-    store.extend([rl.Episode({"state": part[:, :2]}, part[:, 2:]) for part in rows.reshape(-1, 10, 4)])
-    return store
+    return rl.Recording(attrs, (rl.Episode({"state": part[:, :2]}, part[:, 2:]) for part in rows.reshape(-1, 10, 4)))
 
 
-rl.FORMATS["csv"] = import_csv
+rl.FORMATS["csv"] = rl.Format("a table", read=read_csv)
 rl.register_score(rl.Score("boldness", lambda seen: seen.executed.flatten(1).norm(dim=1)))
 '''
 
@@ -190,4 +188,7 @@ def test_a_format_a_task_and_a_score_from_outside(tmp_path, outside, tiny_flags,
 def test_what_was_not_brought_is_named_with_the_choices(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["import", "csv", str(tmp_path / "demos.csv"), "--out", str(tmp_path / "demos.zarr")])
-    assert "there is no format 'csv'; choose from adroit, or add your own to FORMATS" in capsys.readouterr().err
+    assert (
+        f"there is no format 'csv'; choose from {', '.join(FORMATS)}, or add your own to FORMATS"
+        in capsys.readouterr().err
+    )

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from robolearn.commands.parsing import Plugins, import_plugins
-from robolearn.data.formats import FORMATS, find_format
+from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
+from robolearn.formats.format import ImportOptions
+from robolearn.formats.registry import AUTO, readable
+from robolearn.formats.transfer import import_demos
+
+KIND = f"One of {', '.join(readable())}, your own, or {AUTO} to recognize it."
+
+Select = mirror(ImportOptions)
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of an import."""
 
-    kind: Annotated[Positional[str], arg(metavar="FORMAT", help=f"One of {', '.join(FORMATS)}, or your own.")]
+    kind: Annotated[Positional[str], arg(metavar="FORMAT", help=KIND)]
     source: Annotated[Positional[Path], arg(metavar="SRC")]
-    """The file."""
+    """The file or folder."""
     out: Path
     """Store to write, e.g. datasets/adroit_door.zarr."""
+    select: OmitArgPrefixes[Select] = field(default_factory=Select)  # pyright: ignore
     plugin: Plugins = ()
 
 
 def main(arguments: Sequence[str], prog: str) -> None:
-    """Parse, import, and say what the store holds."""
+    """Parse, import, and say what the store holds and what it could not."""
     import_plugins(arguments)
     given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
-    store = find_format(given.kind)(given.source, given.out)
-    print(f"{given.out}: {store.num_episodes} episodes, {store.num_steps} steps")
+    done = import_demos(given.source, given.out, given.kind, build(given.select))
+    print(f"{done.path}: {done.num_episodes} episodes, {done.num_steps} steps, from {done.format}")
+    for sentence in done.lost:
+        print(f"  not kept: {sentence}")
+    print(f"next: robolearn inspect {done.path}")

@@ -13,6 +13,7 @@ VERBS = {
     "collect": ("collect", "record a scripted expert"),
     "inspect": ("inspect", "show what is in a store and what looks wrong"),
     "import": ("import_", "turn another project's demonstrations into a store"),
+    "export": ("export", "write a store in another project's format"),
     "train": ("train", "train a policy from demonstrations"),
     "eval": ("eval", "roll a trained policy out and measure it"),
     "calibrate": ("calibrate", "set the threshold above which a policy is not trusted"),

@@ -23,7 +23,9 @@ import tyro
 
 from robolearn.errors import UserError
 
-PLUGIN_HELP = "Module of your own to import first, which registers families, backbones or scores; may be repeated."
+PLUGIN_HELP = (
+    "Module of your own to import first, which registers families, backbones, scores, formats; may be repeated."
+)
 TRUST_HELP = "Make the environment that the run names also where that imports a module other than the known ones."
 Plugins = Annotated[tuple[str, ...], tyro.conf.arg(help=PLUGIN_HELP), tyro.conf.UseAppendAction]
 Trust = Annotated[bool, tyro.conf.arg(help=TRUST_HELP)]

@@ -34,6 +34,10 @@ class StoreAttrs:
         source: Where the data comes from.
         licence: Under which terms.
         env_kwargs: Keyword arguments for making the environment; numbers, truth values and text.
+        tasks: What was asked for, in words; the number of an episode's text is its attribute "task".
+        robot: Which robot it was.
+        names: Key -> a name for each of its dimensions.
+        splits: Name of a part -> its episodes.
     """
 
     schema_version: int | None = SCHEMA_VERSION
@@ -45,6 +49,10 @@ class StoreAttrs:
     source: str = ""
     licence: str = ""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()
+    robot: str = ""
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    splits: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.control_dt is not None:

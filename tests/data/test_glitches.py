@@ -6,9 +6,9 @@ import pytest
 from robolearn.data.collect import collect
 from robolearn.data.examine import examine
 from robolearn.data.glitches import squeezed
-from robolearn.data.importers import import_adroit
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
+from robolearn.formats.transfer import import_demos
 from tests.data.test_admission import write_diffusion_policy
 from tests.data.test_inspect import HUMAN, SHARED
 
@@ -55,7 +55,8 @@ def test_training_and_inspect_say_it(tmp_path, caplog):
 def test_human_recordings_have_none(tmp_path):
     if not HUMAN.exists():
         pytest.skip(f"human demonstrations are not at {HUMAN} (set ROBOLEARN_SHARED)")
-    door = import_adroit(SHARED / "data" / "adroit_door" / "door-v0_demos.pickle", tmp_path / "door.zarr")
+    import_demos(SHARED / "data" / "adroit_door" / "door-v0_demos.pickle", tmp_path / "door.zarr", "adroit")
+    door = DemoStore.open(tmp_path / "door.zarr")
     push = DemoStore.open(HUMAN)
     for store, keys in ((push, ("state", "action", "n_contacts", "keypoint")), (door, ("state", "action", "reward"))):
         for key in keys:

@@ -1,4 +1,4 @@
-"""Demonstrations from other projects' files.
+"""Human demonstrations of the Adroit hand, in a pickle.
 
 A pickle can run any code on loading. The one read here comes from strangers, so its unpickler knows numpy's
 array reconstruction and nothing else.
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
-from robolearn.data.writer import DemoWriter
 from robolearn.errors import UserError
+from robolearn.formats.format import REWARD, Format, ImportOptions, Recording
 from robolearn.types import Episode
 
 _RECONSTRUCT = np.zeros(0).__reduce__()[0]
@@ -53,8 +53,8 @@ def load_numpy_pickle(content: bytes) -> Any:
     return _NumpyUnpickler(io.BytesIO(content), encoding="latin1").load()
 
 
-def import_adroit(source: Path, out: Path) -> DemoWriter:
-    """Import human VR demonstrations of an Adroit hand task (Rajeswaran et al. 2018, arXiv:1709.10087).
+def read_adroit(source: Path, options: ImportOptions) -> Recording:
+    """Read human VR demonstrations of an Adroit hand task (Rajeswaran et al. 2018, arXiv:1709.10087).
 
     The file is a pickled list of dicts with observations (T, 39), actions (T, 28) and rewards (T,). The
     door's position, drawn anew for each episode, becomes the attributes door_x, door_y, door_z [m]; the
@@ -62,10 +62,10 @@ def import_adroit(source: Path, out: Path) -> DemoWriter:
 
     Args:
         source: door-v0_demos.pickle of the repository aravindr93/hand_dapg.
-        out: Store to create.
+        options: There are no cameras to choose from.
 
     Raises:
-        UserError: The file is not such a list, or `out` exists.
+        UserError: The file is not such a list.
     """
     try:
         demos = load_numpy_pickle(source.read_bytes())
@@ -75,7 +75,6 @@ def import_adroit(source: Path, out: Path) -> DemoWriter:
         raise UserError(f"{source}: no pickle of demonstrations ({error})") from error
     if not isinstance(demos, list) or not demos:
         raise UserError(f"{source}: expected a list of demonstrations, found {type(demos).__name__}")
-    episodes = [_adroit_episode(demo, f"{source}: episode {i}") for i, demo in enumerate(demos)]
     attrs = StoreAttrs(
         env_id="gymnasium_robotics:AdroitHandDoor-v1",
         control_dt=0.01,
@@ -84,9 +83,9 @@ def import_adroit(source: Path, out: Path) -> DemoWriter:
         source="https://github.com/aravindr93/hand_dapg (Rajeswaran et al. 2018)",
         licence="Apache-2.0",
     )
-    with DemoWriter.begin(out, attrs=attrs) as store:
-        store.extend(episodes)
-    return store
+    episodes = (_adroit_episode(demo, f"{source}: episode {i}") for i, demo in enumerate(demos))
+    lost = ("the initial positions and velocities of the joints (init_state_dict) are not kept",)
+    return Recording(attrs, episodes, lost, len(demos))
 
 
 def _adroit_episode(demo: Any, where: str) -> Episode:
@@ -104,4 +103,11 @@ def _adroit_episode(demo: Any, where: str) -> Episode:
             "expected (T, 39), (T, 28), (T,), (3,)"
         )
     attrs = {f"door_{axis}": float(value) for axis, value in zip("xyz", door, strict=True)}
-    return Episode(obs={"state": rows[0], "reward": rows[2][:, None]}, actions=rows[1], attrs=attrs)
+    return Episode(obs={"state": rows[0], REWARD: rows[2][:, None]}, actions=rows[1], attrs=attrs)
+
+
+def _is_pickle(path: Path) -> bool:
+    return path.is_file() and path.suffix in (".pickle", ".pkl")
+
+
+ADROIT = Format("human demonstrations of Adroit's door, a pickle", read=read_adroit, recognize=_is_pickle)

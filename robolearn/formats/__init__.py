@@ -1,0 +1,1 @@
+"""Demonstrations of other projects, in and out: a file per format, and the one way that all of them go."""

@@ -1,0 +1,100 @@
+"""What a format is: how it is recognized, read and written."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.store import DemoStore
+from robolearn.errors import UserError
+from robolearn.types import Episode
+
+REWARD, TASK = "reward", "task"  # the key of rewards [time, 1], and the number of an episode's text in `attrs.tasks`
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What of a source is read."""
+
+    episodes: int | None = None
+    """Number of episodes from the first on; by default all."""
+    cameras: tuple[str, ...] | None = None
+    """Cameras to read, by the names of the source or of the store; none for no images, by default all."""
+    image_size: tuple[int, int] | None = None
+    """Height and width in pixels that images are scaled to; by default their own."""
+    env_id: str | None = None
+    """Environment that they were recorded in, as gymnasium names it; by default what the source says."""
+
+    def __post_init__(self) -> None:
+        if self.episodes is not None and self.episodes < 1:
+            raise UserError(f"`episodes` {self.episodes} must be at least 1")
+        if self.image_size is not None and min(self.image_size) < 1:
+            raise UserError(f"`image_size` {self.image_size[0]} {self.image_size[1]} must be pixels, at least 1")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What was found in a source, before any of it is written.
+
+    Attributes:
+        attrs: Facts for the store.
+        episodes: One after the other, each read when it is asked for, so that memory does not grow with the source.
+            All have the same keys and attributes. Whoever reads them may raise a UserError.
+        lost: What the source has and a store cannot hold, a sentence each.
+        num_episodes: How many there are going to be, for a bar; None where that is only known at the end.
+    """
+
+    attrs: StoreAttrs
+    episodes: Iterable[Episode]
+    lost: tuple[str, ...] = ()
+    num_episodes: int | None = None
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What a target asks for and a store may not say."""
+
+    fps: float | None = None
+    """Steps per second; by default what the store says."""
+    task: str | None = None
+    """Text that says what is done; by default the store's texts, or its environment."""
+    episodes: int | None = None
+    """Number of episodes from the first on; by default all."""
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and not 0 < self.fps <= 1e6:
+            raise UserError(f"`fps` {self.fps:g} must be above 0 and at most 1e6")
+        if self.episodes is not None and self.episodes < 1:
+            raise UserError(f"`episodes` {self.episodes} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of demonstrations.
+
+    Attributes:
+        about: What it is and where it comes from, in a few words.
+        read: Look at a file or folder and say what is in it; raises a UserError. None where it is not read.
+        write: Write a store to a path at which nothing is, and return what the format cannot hold, a sentence each;
+            raises a UserError. None where it is not written.
+        recognize: Whether a path is of this format, by names and first bytes alone.
+        packages: What has to be installed, by the names that are imported.
+    """
+
+    about: str
+    read: Callable[[Path, ImportOptions], Recording] | None = None
+    write: Callable[[DemoStore, Path, ExportOptions], tuple[str, ...]] | None = None
+    recognize: Callable[[Path], bool] = lambda path: False
+    packages: tuple[str, ...] = ()
+
+    def require_packages(self, name: str) -> None:
+        """Raise a UserError that says what to install unless all packages are there."""
+        absent = [package for package in self.packages if importlib.util.find_spec(package) is None]
+        if absent:
+            raise UserError(
+                f"format {name} needs {' and '.join(absent)}, not installed here; "
+                "install with: pip install 'robolearn[formats]'"
+            )

@@ -1,0 +1,48 @@
+"""The formats that demonstrations can be read from and written to: one dict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robolearn.errors import UserError
+from robolearn.formats.adroit import ADROIT
+from robolearn.formats.format import Format
+
+AUTO = "auto"
+FORMATS: dict[str, Format] = {"adroit": ADROIT}
+
+
+def find_format(name: str) -> Format:
+    """The format of a name; one's own is added to FORMATS first.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    if name not in FORMATS:
+        raise UserError(f"there is no format {name!r}; choose from {', '.join(FORMATS)}, or add your own to FORMATS")
+    return FORMATS[name]
+
+
+def readable() -> tuple[str, ...]:
+    """Names of the formats that can be imported."""
+    return tuple(name for name, entry in FORMATS.items() if entry.read is not None)
+
+
+def writable() -> tuple[str, ...]:
+    """Names of the formats that can be exported to."""
+    return tuple(name for name, entry in FORMATS.items() if entry.write is not None)
+
+
+def recognize(path: Path) -> str:
+    """The name of the format that a file or folder is of.
+
+    Raises:
+        UserError: It is not there, or of no format or of several.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file or directory")
+    names = [name for name in readable() if FORMATS[name].recognize(path)]
+    if len(names) != 1:
+        what = f"could be {' or '.join(names)}" if names else "is of no format that is recognized"
+        raise UserError(f"{path} {what}; name the format, one of {', '.join(readable())}")
+    return names[0]

@@ -1,0 +1,158 @@
+"""Demonstrations in and out, whatever the format: nothing is at the target until all of it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from robolearn.data.store import DemoStore
+from robolearn.data.writer import DemoWriter, is_unbegun
+from robolearn.errors import UserError
+from robolearn.files import remove
+from robolearn.formats.format import ExportOptions, ImportOptions, Recording
+from robolearn.formats.registry import AUTO, find_format, readable, recognize, writable
+from robolearn.locks import LOCK_FILE, hold
+from robolearn.types import Episode
+
+BATCH_BYTES = 64 << 20  # of episodes that are written together: few calls for short ones, bounded memory for long ones
+
+Show = Callable[[int, int | None], None]
+"""Told how many episodes are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What an import or export did.
+
+    Attributes:
+        path: What was written.
+        format: The format's name.
+        num_episodes: Episodes written.
+        num_steps: Their steps.
+        lost: What could not be kept, a sentence each.
+    """
+
+    path: Path
+    format: str
+    num_episodes: int
+    num_steps: int
+    lost: tuple[str, ...]
+
+
+def import_demos(
+    source: str | Path,
+    out: str | Path,
+    kind: str = AUTO,
+    options: ImportOptions | None = None,
+    *,
+    show: Show = lambda done, total: None,
+) -> Transfer:
+    """Turn another project's demonstrations into a store.
+
+        import_demos("pusht_lerobot", "datasets/pusht.zarr", options=ImportOptions(episodes=50))
+
+    Args:
+        source: File or folder.
+        out: Store to create.
+        kind: A name in FORMATS, or auto to recognize it.
+        options: What of the source to read; by default all.
+        show: Called after each batch of episodes.
+
+    Raises:
+        UserError: The format is not known or a package is missing; the source is damaged; or `out` exists. Nothing
+            is at `out` then.
+    """
+    source, out, chosen = Path(source), Path(out), options or ImportOptions()
+    name = recognize(source) if kind == AUTO else kind
+    entry = find_format(name)
+    if entry.read is None:
+        raise UserError(f"format {name} cannot be imported; choose from {', '.join(readable())}")
+    entry.require_packages(name)
+    if not source.exists():
+        raise UserError(f"{source}: no such file or directory")
+    with _appearing(out) as part:
+        recording = entry.read(source, chosen)
+        store = _write(recording, part / "store", chosen, show)
+        if store.num_episodes == 0:
+            raise UserError(f"{source}: there are no episodes in it")
+    return Transfer(out, name, store.num_episodes, store.num_steps, recording.lost)
+
+
+def export_demos(store: str | Path, out: str | Path, kind: str, options: ExportOptions | None = None) -> Transfer:
+    """Write a store in another project's format.
+
+        export_demos("datasets/avoid.zarr", "avoid_lerobot", "lerobot")
+
+    Args:
+        store: Store to read.
+        out: File or folder to create.
+        kind: A name in FORMATS.
+        options: What the format asks for and the store may not say.
+
+    Raises:
+        UserError: The format is not known or a package is missing; the store is damaged; the format cannot hold it; or
+            `out` exists. Nothing is at `out` then.
+    """
+    out, chosen = Path(out), options or ExportOptions()
+    entry = find_format(kind)
+    if entry.write is None:
+        raise UserError(f"format {kind} cannot be exported to; choose from {', '.join(writable())}")
+    entry.require_packages(kind)
+    demos = DemoStore.open(store)
+    with _appearing(out) as part:
+        lost = entry.write(demos, part / "store", chosen)
+    count = min(demos.num_episodes, chosen.episodes or demos.num_episodes)
+    return Transfer(out, kind, count, int(demos.episode_ends[count - 1]), lost)
+
+
+@contextmanager
+def _appearing(out: Path) -> Iterator[Path]:
+    """Give a folder to write "store" into, which takes the place of `out` once the block has ended well.
+
+    A file or folder that is there already is refused before anything is read. What a killed transfer left is removed
+    by the next one to the same place, and two at once are refused by the folder's lock.
+    """
+    if not is_unbegun(out):
+        raise UserError(f"{out}: exists already; choose another path")
+    part = out.with_name(f"{out.name}.part")
+    try:
+        with hold(part):
+            for leftover in part.iterdir():
+                if leftover.name != LOCK_FILE:
+                    remove(leftover)
+            try:
+                yield part
+                remove(out)
+                (part / "store").rename(out)
+            finally:
+                remove(part / "store")
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):  # gone already, or another transfer's by now
+            part.rmdir()
+
+
+def _write(recording: Recording, path: Path, chosen: ImportOptions, show: Show) -> DemoStore:
+    counts = [count for count in (recording.num_episodes, chosen.episodes) if count is not None]
+    attrs = recording.attrs if chosen.env_id is None else replace(recording.attrs, env_id=chosen.env_id)
+    with DemoWriter.create(path, attrs=attrs) as store:
+        for batch in _batches(islice(recording.episodes, chosen.episodes)):
+            store.extend(batch)
+            show(store.num_episodes, min(counts, default=None))
+    return store
+
+
+def _batches(episodes: Iterable[Episode]) -> Iterator[list[Episode]]:
+    batch, size = [], 0
+    for episode in episodes:
+        batch.append(episode)
+        size += episode.actions.nbytes + sum(rows.nbytes for rows in episode.obs.values())
+        if size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
