@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.formats.registry import FORMATS as FORMATS
     from robolearn.formats.transfer import export_demos as export_demos
     from robolearn.formats.transfer import import_demos as import_demos
+    from robolearn.keymap import KeyMap as KeyMap
     from robolearn.policies.policy import Policy as Policy
     from robolearn.policies.registry import BACKBONES as BACKBONES
     from robolearn.policies.registry import FAMILIES as FAMILIES
@@ -71,6 +72,7 @@ HOMES = {
     "FORMATS": "formats.registry",
     "Format": "formats.format",
     "ImportOptions": "formats.format",
+    "KeyMap": "keymap",
     "Policy": "policies.policy",
     "Recording": "formats.format",
     "Report": "report.page",

@@ -18,6 +18,8 @@ ALLOWED = {
     "files": (),
     "seeds": (),
     "locks": (),
+    "images": (),
+    "keymap": (),
     "starts": ("stats",),
     "stats": (),
     "data": (),
@@ -48,7 +50,7 @@ ALLOWED = {
     ),
     "bench": ("training", "report", "rollout", "policies", "nets", "data", "stats"),
 }
-COMMON = {"contract", "types", "config", "errors", "files", "locks", "seeds", "starts"}
+COMMON = {"contract", "types", "config", "errors", "files", "images", "keymap", "locks", "seeds", "starts"}
 CONTRACT = "robolearn.contract"  # the one file that both sides of the wall may import
 ONLY_IN = {
     "mujoco": ("envs/",),

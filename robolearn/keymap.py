@@ -1,0 +1,300 @@
+"""Keys made of other keys, as configuration: renamed, sliced, stacked and cast.
+
+    img=pixels                    renamed
+    agent_pos=state[:2]           a part of it: [i], [a:b], [i,j,k], of the first axis
+    state=qpos+qvel               one behind the other
+    image:uint8=rgb               as another type
+    goal?=desired_goal            only where there is no goal
+
+The same grammar serves environments (`env.obs`), data sets (`dataset.obs`) and imports. A key may hold dots, slashes
+and spaces; one that holds a sign of the grammar is quoted: 'a+b', "it's", with a quote inside doubled where both occur.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from robolearn.errors import UserError
+from robolearn.images import ImageLayout
+
+Array = np.ndarray
+
+IMAGE = "image"
+TYPES = ("bool", "uint8", "uint16", "int32", "int64", "float32", "float64", IMAGE)
+GRAMMAR = (
+    "expected NEW=SOURCE, NEW:TYPE=SOURCE or NEW=SOURCE+SOURCE, a SOURCE being a key with [i], [a:b] or [i,j,k] where "
+    "wanted, in quotes where it holds one of = + [ ] : ? ' \""
+)
+NAME = re.compile(r"""\s*(?:'(?P<single>(?:[^']|'')*)'|"(?P<double>(?:[^"]|"")*)"|(?P<bare>[^=+\[\]:?'"]+))\s*""")
+TYPE = re.compile(r"\s*(\w+)\s*")
+PICK = re.compile(r"\[([^\[\]]*)\]\s*")
+ASSIGN = re.compile(r"(\??)=")
+PLUS = re.compile(r"\+")
+Pick = int | tuple[int, ...] | slice
+
+
+@dataclass(frozen=True)
+class Source:
+    """A key and which part of it.
+
+    Attributes:
+        key: Its name.
+        picks: Taken one after the other, each of the first axis.
+    """
+
+    key: str
+    picks: tuple[Pick, ...] = ()
+
+    def take(self, array: Array, leading: int) -> Array:
+        """The part of an array [*leading, ...]; one number becomes a vector of one.
+
+        Raises:
+            UserError: It asks for what the array does not have.
+        """
+        for pick in self.picks:
+            if array.ndim == leading:
+                raise UserError(f"{self}: {quoted(self.key)} has no axis left to take {_spelled(pick)} of")
+            self._check(pick, array.shape[leading])
+            array = array[(slice(None),) * leading + (list(pick) if isinstance(pick, tuple) else pick,)]
+        return array[..., None] if array.ndim == leading else array
+
+    def _check(self, pick: Pick, size: int) -> None:
+        if isinstance(pick, slice):
+            ends = [end for end in (pick.start, pick.stop) if end is not None]
+            fits = all(-size <= end <= size for end in ends) and len(range(*pick.indices(size))) > 0
+        else:
+            fits = all(-size <= i < size for i in (pick if isinstance(pick, tuple) else (pick,)))
+        if not fits:
+            raise UserError(f"{self}: {quoted(self.key)} has {size} entries there, {_spelled(pick)} asks for others")
+
+    def __str__(self) -> str:
+        return quoted(self.key) + "".join(map(_spelled, self.picks))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One key and what it is made of.
+
+    Attributes:
+        name: The new key.
+        sources: Joined in this order.
+        dtype: One of TYPES; None leaves the type as it is.
+        optional: Whether a key that is there under this name already is left as it is.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    dtype: str | None = None
+    optional: bool = False
+
+    def join(self, arrays: Mapping[str, Array], leading: int) -> Array:
+        """The parts of it, joined, in the type that numpy gives them.
+
+        Vectors are joined end to end, arrays of equally many axes along the last one, others flattened.
+
+        Raises:
+            UserError: A source is not there, has no such part, or the parts do not fit together.
+        """
+        parts = [self._part(source, arrays, leading) for source in self.sources]
+        if len({part.ndim for part in parts}) > 1:
+            parts = [part.reshape(*part.shape[:leading], -1) for part in parts]
+        if len({part.shape[:-1] for part in parts}) > 1:
+            shapes = " and ".join(str(part.shape[leading:]) for part in parts)
+            raise UserError(f"{self}: shapes {shapes} cannot be joined along their last axis")
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+    def _part(self, source: Source, arrays: Mapping[str, Array], leading: int) -> Array:
+        if source.key not in arrays:
+            literal = str(self).partition("=")[2]
+            hint = f"; quote the key: {quoted(literal)}" if literal in arrays else ""
+            there = ", ".join(map(quoted, arrays)) or "none"
+            raise UserError(f"{self}: there is no key {quoted(source.key)}; there are {there}{hint}")
+        return source.take(arrays[source.key], leading)
+
+    def make(self, arrays: Mapping[str, Array], leading: int) -> Array:
+        """The new key; see `join`.
+
+        Raises:
+            UserError: As `join`, or its numbers are none of the type.
+        """
+        joined = self.join(arrays, leading)
+        if self.dtype is None:
+            return joined
+        return self._image(joined, leading) if self.dtype == IMAGE else self._cast(joined, np.dtype(self.dtype))
+
+    def _cast(self, array: Array, dtype: np.dtype) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            cast = array.astype(dtype)
+        same = cast == array if dtype.kind != "f" else np.isfinite(cast) | ~np.isfinite(array)
+        if not same.all():
+            raise UserError(f"{self}: {array[~same].flat[0]} is no {dtype}")
+        return cast
+
+    def _image(self, array: Array, leading: int) -> Array:
+        """Gray images may lack the axis of their channel; floats are in [0, 1]."""
+        if array.ndim == leading + 2:
+            array = array[..., None]
+        white = 1.0 if array.dtype.kind == "f" else 255.0
+        try:
+            return ImageLayout.recognize(array.shape[leading:], array.dtype, 0.0, white).convert(array)
+        except ValueError as error:
+            raise UserError(f"{self}: {error}") from None
+
+    def __str__(self) -> str:
+        kind = f":{self.dtype}" if self.dtype else ""
+        return f"{quoted(self.name)}{kind}{'?' if self.optional else ''}={'+'.join(map(str, self.sources))}"
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """Keys and what each is made of.
+
+    Attributes:
+        entries: In order; no name twice.
+    """
+
+    entries: tuple[Entry, ...] = ()
+
+    @classmethod
+    def parse(cls, texts: Iterable[str], field: str = "obs") -> KeyMap:
+        """Read entries.
+
+        Args:
+            texts: An entry each.
+            field: What they are the value of, for messages: env.obs.
+
+        Raises:
+            UserError: One is none, or a name is given twice.
+        """
+        entries = tuple(_Reader(text, field).entry() for text in texts)
+        names = [entry.name for entry in entries]
+        for name in names:
+            if names.count(name) > 1:
+                raise UserError(f"`{field}`: {quoted(name)} is given twice")
+        return cls(entries)
+
+    def texts(self) -> tuple[str, ...]:
+        """What `parse` reads."""
+        return tuple(map(str, self.entries))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The new keys."""
+        return tuple(entry.name for entry in self.entries)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The keys that they are made of, each once."""
+        return tuple(dict.fromkeys(source.key for entry in self.entries for source in entry.sources))
+
+    def apply(self, arrays: Mapping[str, Array], leading: int = 1) -> dict[str, Array]:
+        """Make the new keys.
+
+        Args:
+            arrays: Key -> array [*leading, ...].
+            leading: How many axes come before those of a single observation: time, or batch and time; 0 for none.
+
+        Returns:
+            New key -> array [*leading, ...], with at least one further axis. Others are left out.
+
+        Raises:
+            UserError: A source is not there, has no such part, or is of no use as this type; the line says which.
+        """
+        return {entry.name: np.ascontiguousarray(entry.make(arrays, leading)) for entry in self._due(arrays)}
+
+    def join(self, arrays: Mapping[str, Array], leading: int = 0) -> dict[str, Array]:
+        """As `apply`, in the type that the parts have: for bounds, which may be infinite."""
+        return {entry.name: entry.join(arrays, leading) for entry in self._due(arrays)}
+
+    def _due(self, arrays: Mapping[str, Array]) -> list[Entry]:
+        """Those that have to be made."""
+        return [entry for entry in self.entries if not (entry.optional and entry.name in arrays)]
+
+    def where_missing(self) -> KeyMap:
+        """The same for whoever may have the new keys already: an environment of data that were mapped.
+
+        A name that is a source as well is made in any case: `state=state[:2]` says that what is called so is another.
+        """
+        return KeyMap(tuple(replace(e, optional=e.optional or e.name not in self.sources) for e in self.entries))
+
+    def over(self, base: KeyMap) -> KeyMap:
+        """These entries, and those of another map whose names are not among them."""
+        return KeyMap((*(entry for entry in base.entries if entry.name not in self.names), *self.entries))
+
+
+def quoted(name: str) -> str:
+    """A key as the grammar has it: in quotes where it has to be."""
+    whole = NAME.fullmatch(name)
+    if whole and whole["bare"] == name and name == name.strip():
+        return name
+    return f'"{name}"' if "'" in name and '"' not in name else "'" + name.replace("'", "''") + "'"
+
+
+def _spelled(pick: Pick) -> str:
+    if isinstance(pick, slice):
+        ends = [pick.start, pick.stop, *([] if pick.step is None else [pick.step])]
+        return f"[{':'.join('' if end is None else str(end) for end in ends)}]"
+    return f"[{','.join(map(str, pick))}]" if isinstance(pick, tuple) else f"[{pick}]"
+
+
+class _Reader:
+    """Reads one entry from left to right."""
+
+    def __init__(self, text: str, field: str):
+        self.text, self.field, self.at = text, field, 0
+
+    def entry(self) -> Entry:
+        name, dtype = self._name(), None
+        if self._skips(":"):
+            dtype = self._take(TYPE)[1]
+            if dtype not in TYPES:
+                raise UserError(f"`{self.field}` {self.text}: there is no type {dtype}; choose from {', '.join(TYPES)}")
+        if not name:
+            raise self._wrong("a new key has a name")
+        optional, sources = bool(self._take(ASSIGN)[1]), [self._source()]
+        while self.at < len(self.text):
+            self._take(PLUS)
+            sources.append(self._source())
+        return Entry(name, tuple(sources), dtype, optional)
+
+    def _source(self) -> Source:
+        key, picks = self._name(), []
+        while match := PICK.match(self.text, self.at):
+            self.at = match.end()
+            picks.append(self._pick(match[1]))
+        return Source(key, tuple(picks))
+
+    def _pick(self, inside: str) -> Pick:
+        try:
+            if ":" in inside:
+                ends = [int(end) if end.strip() else None for end in inside.split(":")]
+                return slice(*ends)
+            numbers = [int(number) for number in inside.split(",")]
+        except (ValueError, TypeError):  # no whole number, or too many of them in a slice
+            raise self._wrong(f"[{inside}] is no index") from None
+        return tuple(numbers) if len(numbers) > 1 else numbers[0]
+
+    def _name(self) -> str:
+        match = self._take(NAME)
+        if match["bare"] is not None:
+            return match["bare"].strip()
+        return match["double"].replace('""', '"') if match["single"] is None else match["single"].replace("''", "'")
+
+    def _take(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        match = pattern.match(self.text, self.at)
+        if match is None:
+            raise self._wrong("")
+        self.at = match.end()
+        return match
+
+    def _skips(self, sign: str) -> bool:
+        found = self.text.startswith(sign, self.at)
+        self.at += found
+        return found
+
+    def _wrong(self, why: str) -> UserError:
+        return UserError(f"`{self.field}` {self.text}: {f'{why}; ' if why else ''}{GRAMMAR}")
