@@ -6,9 +6,8 @@ import hashlib
 
 import numpy as np
 
+from robolearn.images import MIN_SIDE, seen_shape
 from robolearn.types import is_image
-
-MIN_SIDE, MIN_PICTURE = 2, 8  # [pixels] of an image; of what is surely meant as one, wherever its channels are
 
 
 def ends_problem(ends: np.ndarray) -> str | None:
@@ -44,23 +43,28 @@ def shape_problem(key: str, shape: tuple[int, ...]) -> str | None:
     expected = "[time, a]" if key == "action" else "[time, d] or [time, h, w, c]"
     if len(shape) < 2 or (key == "action" and len(shape) > 2):
         return f"data/{key} has shape {shape}, expected {expected}"
+    if 0 in shape[1:]:
+        return f"data/{key} has shape {shape}, so that a step holds no numbers; expected {expected}"
     return image_problem(key, shape[1:])
 
 
 def image_problem(key: str, shape: tuple[int, ...]) -> str | None:
-    """Say why steps of this shape [...] are meant as images but are none; None if they are, or are not meant to be.
+    """Say why steps of this shape [...] are neither numbers nor an image; None if they are one of them.
 
-    Three axes that end in 1, 3 or 4 are an image [h, w, c]. One of a single pixel's width is a vector that was folded
-    by mistake, and one whose channels come first would be learned from as thousands of unrelated numbers.
+    Three axes are an image. One of a single pixel's width is a vector that was folded by mistake, and one with another
+    number of channels would be learned from as thousands of unrelated numbers.
     """
-    if is_image(shape) and min(shape[:2]) < MIN_SIDE:
+    if len(shape) < 3 or seen_shape(shape) is not None:
+        return None
+    if is_image(shape):
         return (
             f"data/{key} has steps of shape {shape}, as images [h, w, c] have, but less than {MIN_SIDE} pixels a side; "
             "store numbers as [time, d]"
         )
-    if len(shape) == 3 and not is_image(shape) and shape[0] in (1, 3, 4) and min(shape[1:]) >= MIN_PICTURE:
-        return f"data/{key} has steps of shape {shape}; an image has its channels last, [h, w, c]"
-    return None
+    hint = "an image [h, w, c] or [c, h, w] has 1, 3 or 4 channels"
+    if len(shape) > 3:
+        hint = "several images of a step have a key each, and so has what else belongs together"
+    return f"data/{key} has steps of shape {shape}, neither numbers [d] or [n, d] nor an image; {hint}"
 
 
 def rows_problem(key: str, rows: np.ndarray, ends: np.ndarray, first_row: int = 0) -> str | None:
@@ -73,20 +77,21 @@ def rows_problem(key: str, rows: np.ndarray, ends: np.ndarray, first_row: int = 
         first_row: Row of the whole recording at which `rows` starts.
     """
     problem = finite_problem(key, rows, ends, first_row)
-    if problem:
+    if problem or seen_shape(rows.shape[1:]) is not None:
         return problem
-    check = _byte_problem if is_image(rows.shape[1:]) else float32_problem
-    return check(key, rows, ends, first_row)
+    return float32_problem(key, rows, ends, first_row)
 
 
-def _byte_problem(key: str, images: np.ndarray, ends: np.ndarray, first_row: int) -> str | None:
-    """Images are 0 .. 255 in this layout, also where they were recorded as floats."""
-    if images.dtype == np.uint8:
-        return None
-    wrong = (images < 0) | (images > 255) | (images != np.trunc(images))
+def color_problem(key: str, images: np.ndarray, ends: np.ndarray, first_row: int = 0) -> str | None:
+    """Name the first number of images whose colors are in no range that they are recorded in; see `ImageRange`."""
+    low, high = (0, 65535) if images.dtype.kind in "iu" else (0, 255)
+    wrong = (images < low) | (images > high)
     if not wrong.any():
         return None
-    return f"{_first(key, images, wrong, ends, first_row)} is no 8-bit pixel (whole numbers 0 .. 255)"
+    return (
+        f"{_first(key, images, wrong, ends, first_row)} is no color; expected 0 .. 255, floats in [0, 1] or [-1, 1], "
+        "or whole numbers up to 65535"
+    )
 
 
 def float32_problem(key: str, array: np.ndarray, ends: np.ndarray, first_row: int = 0) -> str | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from robolearn.data.checks import rows_problem, shape_problem
+from robolearn.data.checks import color_problem, finite_problem, rows_problem, shape_problem
 from robolearn.data.demos import Demos
 from robolearn.data.glitches import squeezed
+from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
+from robolearn.images import ImageLayout, ImageRange, axes_of
 from robolearn.types import is_image
 
 logger = logging.getLogger("robolearn")
@@ -23,15 +27,70 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "robolearn"
 
 
-def decode(demos: Demos, key: str) -> np.ndarray:
-    """Read a key into memory [time, ...], float32 or (images) uint8.
+def image_layouts(demos: Demos, key: str) -> tuple[ImageLayout, ...]:
+    """How each store's images of a key are recorded; none for what is no image.
+
+    Bytes need no look at them. Others are measured, all stores together: a distance means the same in all of them.
 
     Raises:
-        UserError: No such key, shapes that differ, wrong rank, a damaged chunk, NaN or infinity, a number
-            that float32 does not hold, or an image outside 0 .. 255.
+        UserError: Images of several types are mixed, a chunk is damaged, or colors are in no known range.
     """
+    if not is_image(demos.shape(key)):
+        return ()
+    others = [store for store in demos.stores if store.dtypes[key] != np.uint8]
+    measured = _measure(demos, key, others) if others else ImageLayout()
+    found = (measured if store in others else ImageLayout() for store in demos.stores)
+    axes = (axes_of(store.shapes[key]) for store in demos.stores)
+    return tuple(dataclasses.replace(layout, axes=order) for layout, order in zip(found, axes, strict=True))
+
+
+def _measure(demos: Demos, key: str, others: Sequence[DemoStore]) -> ImageLayout:
+    """The layout of images that are no bytes, whatever their axes."""
+    for store in others:
+        if store.dtypes[key] != others[0].dtypes[key]:
+            raise UserError(
+                f"{store.path}: data/{key} is of type {store.dtypes[key]}, in {others[0].path} of type "
+                f"{others[0].dtypes[key]}; stores that are mixed must agree, or hold bytes"
+            )
+    steps = sum(store.num_steps for store in others)
+    measured = ImageRange(demos.shape(key)[2], steps * math.prod(demos.shape(key)))
+    for store in others:
+        for start, slab in store.slabs(key):
+            if problem := finite_problem(key, slab, store.episode_ends, start):
+                raise UserError(f"{store.path}: {problem}")
+            measured.add(slab)
+    layout = measured.layout("hwc")
+    if layout is None:
+        raise UserError(stray_color(key, others))
+    return layout
+
+
+def stray_color(key: str, stores: Sequence[DemoStore]) -> str:
+    """Where the first color is that is none."""
+    for store in stores:
+        for start, slab in store.slabs(key):
+            if problem := color_problem(key, slab, store.episode_ends, start):
+                return f"{store.path}: {problem}"
+    raise AssertionError("colors are in no range, but none is beyond all of them")
+
+
+def decode(demos: Demos, key: str, layouts: Sequence[ImageLayout], folder: Path | None = None) -> np.ndarray:
+    """Read a key [time, ...], float32 or (images) uint8.
+
+    Args:
+        demos: Where.
+        key: Which.
+        layouts: From `image_layouts`.
+        folder: Where a copy is decoded to that is mapped; None decodes into memory.
+
+    Raises:
+        UserError: No such key, shapes that differ, wrong rank, a damaged chunk, NaN or infinity, or a number
+            that float32 does not hold.
+    """
+    if folder is not None:
+        return memory_map(demos, key, folder, layouts)
     rows = np.empty(*_layout(demos, key))
-    for start, slab in _slabs(demos, key):
+    for start, slab in _slabs(demos, key, layouts):
         rows[start : start + len(slab)] = slab
     for line in squeezed(key, rows, demos.episode_ends) if rows.ndim == 2 else ():
         logger.warning("%s: %s", demos.name, line)
@@ -44,7 +103,7 @@ def decoded_bytes(demos: Demos, key: str) -> int:
     return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 
-def memory_map(demos: Demos, key: str, folder: Path) -> np.ndarray:
+def memory_map(demos: Demos, key: str, folder: Path, layouts: Sequence[ImageLayout]) -> np.ndarray:
     """Map the decoded copy of a key, written on first use; it gets its name only when complete."""
     target = folder / f"{demos.stores[0].path.stem}-{key}-{demos.fingerprint(key)}.npy"
     if not target.exists():
@@ -53,7 +112,7 @@ def memory_map(demos: Demos, key: str, folder: Path) -> np.ndarray:
         shape, dtype = _layout(demos, key)
         try:
             rows = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
-            for start, slab in _slabs(demos, key):
+            for start, slab in _slabs(demos, key, layouts):
                 rows[start : start + len(slab)] = slab
             rows.flush()
             partial.replace(target)
@@ -72,15 +131,15 @@ def _layout(demos: Demos, key: str) -> tuple[tuple[int, ...], np.dtype]:
     return (demos.num_steps, *shape), np.dtype(np.uint8 if is_image(shape) else np.float32)
 
 
-def _slabs(demos: Demos, key: str) -> Iterator[tuple[int, np.ndarray]]:
-    _, dtype = _layout(demos, key)
+def _slabs(demos: Demos, key: str, layouts: Sequence[ImageLayout]) -> Iterator[tuple[int, np.ndarray]]:
+    _layout(demos, key)  # says what is wrong before anything is read
     before = 0
-    for store in demos.stores:
+    for i, store in enumerate(demos.stores):
         for start, slab in store.slabs(key):
             problem = rows_problem(key, slab, store.episode_ends, start)
             if problem:
                 raise UserError(f"{store.path}: {problem}")
-            yield before + start, slab.astype(dtype, copy=False)
+            yield before + start, layouts[i].convert(slab) if layouts else slab.astype(np.float32, copy=False)
         if absent := store.absent(key):
             logger.warning(
                 "%s: data/%s: %d chunks are absent and were read as the fill value, as zarr does",

@@ -14,6 +14,7 @@ import numpy as np
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
+from robolearn.images import seen_shape
 
 
 class Demos:
@@ -65,7 +66,7 @@ class Demos:
         return tuple(key for key in self.stores[0].keys if all(key in store.keys for store in self.stores))
 
     def shape(self, key: str) -> tuple[int, ...]:
-        """Shape of one step of a key.
+        """Shape of one step of a key, of an image as networks see it.
 
         Raises:
             UserError: A store lacks the key, cannot read it or has it in another shape than the first.
@@ -73,13 +74,14 @@ class Demos:
         for store in self.stores:
             store.check_key(key)
         first = self.stores[0]
+        shape = seen_shape(first.shapes[key]) or first.shapes[key]
         for store in self.stores:
-            if store.shapes[key] != first.shapes[key]:
+            if (seen_shape(store.shapes[key]) or store.shapes[key]) != shape:
                 raise UserError(
                     f"{store.path}: data/{key} has shape {store.shapes[key]} per step, "
                     f"in {first.path} {first.shapes[key]}; stores that are mixed must agree"
                 )
-        return first.shapes[key]
+        return shape
 
     def episode_attr(self, name: str) -> np.ndarray | None:
         """One number per episode [e]; None where a store does not have it."""

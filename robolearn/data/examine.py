@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from robolearn.data.checks import ends_problem, rows_problem
+from robolearn.data.decode import stray_color
 from robolearn.data.glitches import squeezed
 from robolearn.data.normalizer import ABSOLUTE_RANGE, RELATIVE_RANGE
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
+from robolearn.images import ImageRange, seen_shape
 
 # A jump: a change above 20 x the median of the steps that move at all, and above 5 % of the range. The first
 # part of the rule leaves quantities alone that rest most of the time, the second those that hardly move.
@@ -91,7 +93,7 @@ def examine(store: DemoStore) -> Findings:
         try:
             numbers = math.prod(store.shapes[key])
             size = store.num_steps * numbers * store.dtypes[key].itemsize
-            if len(store.shapes[key]) == 3 or numbers > MAX_COLUMNS or size > MAX_ROWS_BYTES:
+            if seen_shape(store.shapes[key]) is not None or numbers > MAX_COLUMNS or size > MAX_ROWS_BYTES:
                 _examine_whole(store, key, ends, report)
             else:
                 low_dim[key] = store.read(key).reshape(store.num_steps, -1)
@@ -110,6 +112,8 @@ def examine(store: DemoStore) -> Findings:
 def _examine_whole(store: DemoStore, key: str, ends: np.ndarray, report: Findings) -> None:
     """Look at images, and at what is too large to look at dimension by dimension: one range for all."""
     low, high, total, squares, count, faulty = np.inf, -np.inf, 0.0, 0.0, 0, False
+    seen = seen_shape(store.shapes[key])
+    measured = None if seen is None else ImageRange(seen[2], store.num_steps * math.prod(seen))
     for start, slab in store.slabs(key):
         problem = rows_problem(key, slab, ends, start)
         if problem and not faulty:
@@ -123,9 +127,13 @@ def _examine_whole(store: DemoStore, key: str, ends: np.ndarray, report: Finding
             continue
         low, high = min(low, float(good.min())), max(high, float(good.max()))
         total += float(good.sum(dtype=np.float64))
+        if measured is not None:
+            measured.add(good)
         with np.errstate(over="ignore"):
             squares += float(np.square(good, dtype=np.float64).sum())
         count += good.size
+    if measured is not None and not faulty and measured.layout("hwc") is None:
+        report.problems.append(stray_color(key, [store]))
     if count:
         mean = total / count
         with np.errstate(over="ignore", invalid="ignore"):  # numbers that float32 cannot hold may have no square either

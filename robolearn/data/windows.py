@@ -33,6 +33,7 @@ from robolearn.data.demos import Demos
 from robolearn.data.splits import Padding
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
+from robolearn.images import ImageLayout
 from robolearn.types import Batch, is_image
 
 MAX_RESIDENT_BYTES = 8 << 30
@@ -52,6 +53,9 @@ class Windows:
         resident: False leaves the observations in the CPU's memory (a memory map) and moves only batches.
         padding: Steps behind the end of an episode: masked, they do not count; held, they count as repetitions
             of the last action.
+
+    Attributes:
+        cameras: How the images were recorded that are not seen as they were.
 
     Raises:
         UserError: A horizon below 1, no episodes or one that does not exist, an episode without steps,
@@ -73,7 +77,7 @@ class Windows:
         ends = np.asarray(episode_ends)
         self.episodes = np.arange(len(ends)) if episodes is None else np.asarray(episodes, dtype=np.int64)
         self.obs_horizon, self.action_horizon = obs_horizon, action_horizon
-        self.device = torch.device(device)
+        self.device, self.cameras = torch.device(device), dict[str, ImageLayout]()
         self.padding: Padding = padding
         self._validate({**obs, "action": actions}, ends)
 
@@ -131,14 +135,14 @@ class Windows:
         """
         demos = store if isinstance(store, Demos) else Demos([store])
         resident = sum(decode.decoded_bytes(demos, key) for key in obs_keys) <= max_resident_bytes
-        if resident:
-            obs = {key: torch.from_numpy(decode.decode(demos, key)) for key in obs_keys}
-        else:
-            folder = Path(cache_dir) if cache_dir else decode.default_cache_dir()
-            obs = {key: torch.from_numpy(decode.memory_map(demos, key, folder)) for key in obs_keys}
-        actions = torch.from_numpy(decode.decode(demos, "action"))
-        horizons = obs_horizon, action_horizon
-        return cls(obs, actions, demos.episode_ends, *horizons, episodes, device, resident=resident, padding=padding)
+        folder = None if resident else Path(cache_dir) if cache_dir else decode.default_cache_dir()
+        layouts = {key: decode.image_layouts(demos, key) for key in obs_keys}
+        obs = {key: torch.from_numpy(decode.decode(demos, key, layouts[key], folder)) for key in obs_keys}
+        actions = torch.from_numpy(decode.decode(demos, "action", ()))
+        layout = demos.episode_ends, obs_horizon, action_horizon, episodes, device
+        windows = cls(obs, actions, *layout, resident=resident, padding=padding)
+        windows.cameras = {key: one for key in obs_keys for one in layouts[key] if not one.is_plain}
+        return windows
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -14,6 +14,7 @@ import numpy as np
 from robolearn.errors import UserError
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.config import ActConfig
+from robolearn.images import ImageLayout
 from robolearn.training.run import Run
 from robolearn.trust.guarded import GuardedController
 from robolearn.types import Array, is_image
@@ -49,7 +50,7 @@ class Agent:
         if cfg.safety_set and clearance is None:
             raise UserError("safety set: tell the agent the distance to what must not be touched (clearance)")
         acting = Acting.open(run, cfg, run.config().env, episodes=1)
-        self.shapes = acting.policy.cfg.obs_shapes
+        self.shapes, self.cameras = acting.policy.cfg.obs_shapes, acting.policy.cfg.images
         self._controller = acting.make_controller(1, seed=cfg.seed)
         if isinstance(self._controller, GuardedController) and clearance is not None:
             self._controller.distance = clearance
@@ -107,11 +108,18 @@ class Agent:
             if key not in observation:
                 raise UserError(f"observation {key!r} is missing; the policy sees {', '.join(self.shapes)}")
             value = np.asarray(observation[key])
-            if value.shape != shape:
-                raise UserError(f"observation {key!r} has shape {value.shape}, the policy was trained on {shape}")
-            if is_image(shape) and value.dtype != np.uint8:
-                raise UserError(f"observation {key!r} is an image of type {value.dtype}, expected uint8, 0 .. 255")
             if not np.isfinite(value).all():
                 raise UserError(f"observation {key!r} is not finite: {value.ravel()[:4]}")
+            if is_image(shape):
+                value = self._see(key, value)
+            if value.shape != shape:
+                raise UserError(f"observation {key!r} has shape {value.shape}, the policy was trained on {shape}")
             checked[key] = value
         return checked
+
+    def _see(self, key: str, image: Array) -> Array:
+        """An image of the robot as the policy sees those of the demonstrations."""
+        try:
+            return self.cameras.get(key, ImageLayout()).read(image, self.shapes[key])
+        except ValueError as error:
+            raise UserError(f"observation {key!r} {error}") from None

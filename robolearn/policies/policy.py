@@ -16,6 +16,7 @@ from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.augment import SHIFT, augment, augment_draws
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.symmetry import TURN, Symmetry, SymmetryUse, symmetry_draws
+from robolearn.images import ImageLayout
 from robolearn.nets.backbone import Backbone, Head, Shapes
 from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.vision import VisionConfig
@@ -52,6 +53,8 @@ class PolicyConfig:
     """The task's symmetry, where the policy makes use of it."""
     symmetry_use: SymmetryUse = "ignore"
     """How: ignore; augment, in training; canonical, exactly, in training and when acting."""
+    images: dict[str, ImageLayout] = field(default_factory=dict)
+    """Key -> how images were recorded that are not uint8 [h, w, c]; the policy sees what `ImageLayout.read` gives."""
 
 
 @dataclass(frozen=True)

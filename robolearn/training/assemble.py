@@ -109,6 +109,7 @@ def make_policy(cfg: TrainConfig, windows: Windows) -> Policy:
         cfg.prefix_horizon,
         None if cfg.symmetry == "ignore" else find_symmetry(cfg.env, tuple(windows.obs_shapes)),
         cfg.symmetry,
+        windows.cameras,
     )
     return Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
 

@@ -135,12 +135,13 @@ def test_wrong_rank_of_an_observation(path):
     [
         ((2, 1, 1), "less than 2 pixels a side; store numbers as [time, d]"),
         ((1, 9, 3), "less than 2 pixels a side; store numbers as [time, d]"),
-        ((3, 12, 16), "an image has its channels last, [h, w, c]"),
-        ((1, 8, 8), "an image has its channels last, [h, w, c]"),
+        ((2, 12, 16), "an image [h, w, c] or [c, h, w] has 1, 3 or 4 channels"),
+        ((3, 7, 9), "an image [h, w, c] or [c, h, w] has 1, 3 or 4 channels"),
+        ((2, 8, 8, 3), "several images of a step have a key each"),
     ],
 )
 def test_shapes_that_are_meant_otherwise(path, tmp_path, shape, message):
-    """Pictures with their channels first would be flattened to hundreds of numbers, a column taken for a picture."""
+    """They would be flattened to hundreds of numbers, or a column be taken for a picture."""
     rewrite(path, "data/state", np.zeros((25, *shape), np.float32))
     refused(path, f"data/state has steps of shape {shape}", message)
     assert any(message in problem for problem in DemoStore.open_unchecked(path).problems())
@@ -150,10 +151,18 @@ def test_shapes_that_are_meant_otherwise(path, tmp_path, shape, message):
         )
 
 
-@pytest.mark.parametrize("shape", [(2, 2, 1), (3, 4, 4), (2, 3, 3), (3, 7, 9), (2, 8, 8)])
-def test_shapes_that_may_be_meant(path, shape):
+@pytest.mark.parametrize(
+    ("shape", "seen"),
+    [
+        *(((2, 2, 1),) * 2, ((3, 4, 4),) * 2, ((2, 3, 3),) * 2, ((9, 2),) * 2, ((32, 31),) * 2),
+        ((3, 8, 9), (8, 9, 3)),
+        ((1, 8, 8), (8, 8, 1)),
+        ((32, 40), (32, 40, 1)),
+    ],
+)
+def test_shapes_that_may_be_meant(path, shape, seen):
     rewrite(path, "data/state", np.ones((25, *shape), np.float32))
-    assert Windows.from_store(DemoStore.open(path), ("state",), 2, 4).obs_shapes == {"state": shape}
+    assert Windows.from_store(DemoStore.open(path), ("state",), 2, 4).obs_shapes == {"state": seen}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

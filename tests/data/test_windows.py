@@ -182,10 +182,10 @@ def test_float_images_become_uint8(tmp_path):
     np.testing.assert_array_equal(batch.obs["img"][:, 0].numpy(), image)
 
 
-def test_other_float_images_are_refused(tmp_path):
+def test_colors_beyond_every_range_are_refused(tmp_path):
     image = np.zeros((4, 3, 3, 3), np.float32)
-    image[2, 1, 1, 1] = 0.5
+    image[2, 1, 1, 1] = 300
     store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs())
     store.append(Episode(obs={"img": image}, actions=np.zeros((4, 2), np.float32)))
-    with pytest.raises(ValueError, match=r"data/img: 0.5 in episode 0, step 2, dim 13 \(row 2\) is no 8-bit pixel"):
+    with pytest.raises(ValueError, match=r"data/img: 300.0 in episode 0, step 2, dim 13 \(row 2\) is no color"):
         Windows.from_store(DemoStore.open(store.path), ("img",), 1, 1)
