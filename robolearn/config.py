@@ -31,6 +31,18 @@ def since(default: Any, before: Any) -> Any:
     return dataclasses.field(default=default, metadata={"before": before})
 
 
+def kept_hint(hint: Any) -> Any:
+    """What a field holds once its dataclass is made, where it takes text for a path; see `take_paths`."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        return tuple[tuple(map(kept_hint, args))]  # pyright: ignore[reportInvalidTypeForm]
+    if origin not in (typing.Union, types.UnionType) or not {Path, str} <= set(args):
+        return hint
+    kept = [kept_hint(one) for one in args if one is not str]
+    several = [one for one in kept if typing.get_origin(one) is tuple]  # and one alone has become a tuple of it
+    return typing.Union[tuple(several or kept)]  # noqa: UP007 (the members are only known here)
+
+
 def to_json(value: Any, registry: Registry) -> Any:
     """Turn a dataclass (nested, with tuples, dicts and registered union members) into JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -123,7 +135,8 @@ def _build_dataclass(cls: Any, data: Any, registry: Registry, where: str) -> Any
     _expect(isinstance(data, dict), where, "an object", data)
     if isinstance(data.get("type"), str) and registry.get(data["type"]) is cls:
         data = {key: value for key, value in data.items() if key != "type"}
-    hints, fields = typing.get_type_hints(cls), {f.name: f for f in dataclasses.fields(cls)}
+    hints = {name: kept_hint(hint) for name, hint in typing.get_type_hints(cls).items()}
+    fields = {f.name: f for f in dataclasses.fields(cls)}
     for name in data:
         if name not in fields:
             raise UserError(f"{where}: unknown field {name!r}; it has {', '.join(fields)}")

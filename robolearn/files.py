@@ -8,8 +8,17 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+StrPath = str | os.PathLike[str]
 BEGUN, COMPLETE, GONE = ".new.part", ".new", ".gone"
+
+
+def take_paths(config: Any, *names: str) -> None:
+    """Let text stand for a path in these fields of a frozen dataclass."""
+    for name in names:
+        if (value := getattr(config, name)) is not None:
+            object.__setattr__(config, name, Path(value))
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def ask_expert(task: Task, data: Path, runs: Path, kept: Kept = NOTHING) -> None
     """
     if task.num_repeats < 2 or expert_rounds(task, runs, kept):
         return
-    attrs = Demos.open([data / path for path in task.train.dataset.path]).attrs
+    attrs = Demos.open([data / path for path in task.train.dataset.paths]).attrs
     env = task.train.env.with_defaults(EnvConfig(attrs.env_id, attrs.env_kwargs))
     if task.train.env.id is None:
         check_known(env, data)

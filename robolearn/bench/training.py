@@ -105,7 +105,7 @@ def train_unit(unit: Unit, data: Path, device: torch.device, on_step: Callable[[
 
 def prepare(cfg: TrainConfig, data: Path) -> TrainConfig:
     """The configuration with the folder of the data and how often to save."""
-    dataset = dataclasses.replace(cfg.dataset, path=tuple(data / path for path in cfg.dataset.path))
+    dataset = dataclasses.replace(cfg.dataset, path=tuple(data / path for path in cfg.dataset.paths))
     return dataclasses.replace(cfg, dataset=dataset, checkpoint_every=CHECKPOINT_EVERY, log_every=LOG_EVERY)
 
 

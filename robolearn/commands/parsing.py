@@ -21,6 +21,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from robolearn.config import kept_hint
 from robolearn.errors import UserError
 
 PLUGIN_HELP = (
@@ -44,7 +45,7 @@ def mirror(config: type, names: Sequence[str] = (), *, default: Any = None, doc:
     for f in dataclasses.fields(config):
         if names and f.name not in names:
             continue
-        hint, value = hints[f.name], _default(f) if default is None else getattr(default, f.name)
+        hint, value = kept_hint(hints[f.name]), _default(f) if default is None else getattr(default, f.name)
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             hint = mirror(hint, default=None if value is dataclasses.MISSING else value)
             value = hint()

@@ -18,6 +18,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demonstrator import Demonstrator, DemoStep
 from robolearn.data.writer import DemoWriter, is_unbegun
 from robolearn.errors import UserError
+from robolearn.files import StrPath
 from robolearn.types import Array, Episode, Scalar
 
 MIN_ATTEMPTS, MIN_SUCCESS_RATE = 200, 0.1
@@ -42,7 +43,7 @@ class Collected:
 def collect(
     env_id: str,
     num_episodes: int,
-    out: Path,
+    out: StrPath,
     seed: int = seeds.DEMONSTRATIONS.start,
     num_envs: int = 64,
     keep_failures: bool = False,
@@ -65,6 +66,7 @@ def collect(
         UserError: No such environment, it has no expert or one that rarely succeeds, it fails or returns nonsense
             while it is recorded, `out` holds other data, or the disk refuses. Finished episodes are kept.
     """
+    out = Path(out)
     if num_episodes < 1 or num_envs < 1 or seed < 0:
         raise UserError("collect: needs at least 1 episode, at least 1 environment and a seed >= 0")
     envs = Demonstrator(env_id, min(num_envs, num_episodes))

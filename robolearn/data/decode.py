@@ -19,6 +19,8 @@ from robolearn.errors import UserError
 from robolearn.images import ImageLayout, ImageRange, axes_of
 from robolearn.types import is_image
 
+MAX_WORD = 80  # bytes of a store's or key's name in that of its decoded copy; the fingerprint tells them apart
+
 logger = logging.getLogger("robolearn")
 
 
@@ -105,7 +107,8 @@ def decoded_bytes(demos: Demos, key: str) -> int:
 
 def memory_map(demos: Demos, key: str, folder: Path, layouts: Sequence[ImageLayout]) -> np.ndarray:
     """Map the decoded copy of a key, written on first use; it gets its name only when complete."""
-    target = folder / f"{demos.stores[0].path.stem}-{key}-{demos.fingerprint(key)}.npy"
+    names = (text.encode()[:MAX_WORD].decode(errors="ignore") for text in (demos.stores[0].path.stem, key))
+    target = folder / f"{'-'.join(names)}-{demos.fingerprint(key)}.npy"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f"{target.name}.{os.getpid()}.partial"

@@ -14,6 +14,7 @@ import numpy as np
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
+from robolearn.files import StrPath
 from robolearn.images import seen_shape
 
 
@@ -46,9 +47,10 @@ class Demos:
         )
 
     @classmethod
-    def open(cls, paths: Sequence[str | os.PathLike[str]]) -> Demos:
+    def open(cls, paths: StrPath | Sequence[StrPath]) -> Demos:
         """Open stores for reading; errors are those of `DemoStore.open` and of joining them."""
-        return cls([DemoStore.open(path) for path in paths])
+        several = [paths] if isinstance(paths, str | os.PathLike) else paths
+        return cls([DemoStore.open(path) for path in several])
 
     @property
     def name(self) -> str:

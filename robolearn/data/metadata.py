@@ -27,10 +27,12 @@ from robolearn.data.codecs import (
     check_codec_v2,
 )
 from robolearn.data.container import Container
+from robolearn.data.keys import file_problem
 from robolearn.errors import UserError
 
 CHECKSUM = "sha256"  # attribute in which a writer notes that of an array's decoded content
 CHUNK_GUIDE = "docs/format.md, section Chunks that are too large"
+GROUP = "is a group, not an array; arrays lie side by side, and their names hold no slash"
 MAX_DOCUMENT = 16 << 20  # bytes of a document, attributes included
 # Bytes decoded, of a chunk or of the chunks that lie side by side. They are held twice; with all else that is < 1 GB.
 # 100 images of 1280 x 720, which is what a chunk of ours once was, take 264 MiB.
@@ -129,12 +131,12 @@ def read_array_facts(container: Container, name: str, zarr_format: int) -> Array
     Raises:
         UserError: It is not admitted, and why.
     """
-    if not name.isprintable() or "\\" in name:
-        raise UserError("its name is not plain text")
+    if problem := file_problem(name.partition("/")[2]):
+        raise UserError(problem)
     if zarr_format == 2:
         raw = _document(container, f"{name}/.zarray")
         if raw is None and _document(container, f"{name}/.zgroup") is not None:
-            raise UserError("is a group, not an array")
+            raise UserError(GROUP)
         facts = None if raw is None else _facts_v2(name, raw)
     else:
         raw = _document(container, f"{name}/zarr.json")
@@ -185,7 +187,7 @@ def _facts_v2(name: str, raw: dict[str, Any]) -> ArrayFacts:
 
 def _facts_v3(name: str, raw: dict[str, Any]) -> ArrayFacts:
     if raw.get("node_type") == "group":
-        raise UserError("is a group, not an array")
+        raise UserError(GROUP)
     if raw.get("zarr_format") != 3 or raw.get("node_type") != "array":
         raise UserError("is not an array of zarr format 3")
     kind = raw.get("data_type")

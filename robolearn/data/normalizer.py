@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robolearn.data.keys import key_problem, module_name
 from robolearn.errors import UserError
 from robolearn.types import is_image
 
@@ -33,12 +34,19 @@ class Normalizer(nn.Module):
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Make the identity for keys of the given shapes per step, to load a state_dict into; see `fit`."""
+        """Make the identity for keys of the given shapes per step, to load a state_dict into; see `fit`.
+
+        Raises:
+            UserError: A key is no name.
+        """
         super().__init__()
+        for problem in filter(None, map(key_problem, shapes)):
+            raise UserError(f"normalizer: {problem}")
         self.keys = tuple(key for key, shape in shapes.items() if not is_image(shape))
         for key in self.keys:
-            self.register_buffer(f"{key}_centre", torch.zeros(shapes[key]))
-            self.register_buffer(f"{key}_scale", torch.ones(shapes[key]))
+            center, scale = buffer_names(key)
+            self.register_buffer(center, torch.zeros(shapes[key]))
+            self.register_buffer(scale, torch.ones(shapes[key]))
 
     @classmethod
     def fit(cls, arrays: Mapping[str, np.ndarray | Tensor], mode: Mode | Mapping[str, Mode] = "minmax") -> Normalizer:
@@ -63,14 +71,14 @@ class Normalizer(nn.Module):
             center, scale = _statistics(torch.as_tensor(rows), modes[key])
             if not (torch.isfinite(center).all() and torch.isfinite(scale).all()):
                 raise UserError(f"normalizer key '{key}': the rows hold NaN or infinity")
-            result.get_buffer(f"{key}_centre").copy_(center)
-            result.get_buffer(f"{key}_scale").copy_(scale)
+            for name, value in zip(buffer_names(key), (center, scale), strict=True):
+                result.get_buffer(name).copy_(value)
         return result
 
     def problem(self) -> str | None:
         """Say which statistics, as read from a file, are none; None if all can be."""
         for key in self.keys:
-            if not bool((self.get_buffer(f"{key}_scale") > 0).all()):
+            if not bool((self._affine(key)[1] > 0).all()):
                 return f"{key}_scale must be above 0"
         return None
 
@@ -87,7 +95,13 @@ class Normalizer(nn.Module):
     def _affine(self, key: str) -> tuple[Tensor, Tensor]:
         if key not in self.keys:
             raise UserError(f"normalizer: no key '{key}' (there are: {', '.join(self.keys)})")
-        return self.get_buffer(f"{key}_centre"), self.get_buffer(f"{key}_scale")
+        center, scale = buffer_names(key)
+        return self.get_buffer(center), self.get_buffer(scale)
+
+
+def buffer_names(key: str) -> tuple[str, str]:
+    """What the center and the scale of a key are called in a normalizer's state_dict."""
+    return f"{module_name(key)}_centre", f"{module_name(key)}_scale"
 
 
 def _statistics(rows: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:

@@ -30,6 +30,7 @@ from torch import Tensor
 from robolearn.data import decode
 from robolearn.data.checks import ends_problem
 from robolearn.data.demos import Demos
+from robolearn.data.keys import observed_problem
 from robolearn.data.splits import Padding
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
@@ -79,7 +80,7 @@ class Windows:
         self.obs_horizon, self.action_horizon = obs_horizon, action_horizon
         self.device, self.cameras = torch.device(device), dict[str, ImageLayout]()
         self.padding: Padding = padding
-        self._validate({**obs, "action": actions}, ends)
+        self._validate(obs, actions, ends)
 
         starts = np.concatenate([[0], ends[:-1]])[self.episodes]
         lengths = ends[self.episodes] - starts
@@ -196,7 +197,7 @@ class Windows:
         """Where the run of each window begins in rows that are padded for a horizon."""
         return torch.from_numpy(np.arange(len(rank)) + rank * (horizon - 1)).to(self.device)
 
-    def _validate(self, arrays: Mapping[str, Tensor], ends: np.ndarray) -> None:
+    def _validate(self, obs: Mapping[str, Tensor], actions: Tensor, ends: np.ndarray) -> None:
         if self.obs_horizon < 1 or self.action_horizon < 1:
             raise UserError(f"horizons must be at least 1, got obs {self.obs_horizon}, action {self.action_horizon}")
         problem = ends_problem(ends)
@@ -207,7 +208,9 @@ class Windows:
         outside = self.episodes[(self.episodes < 0) | (self.episodes >= len(ends))]
         if len(outside):
             raise UserError(f"no episode {outside[0]}; there are 0 .. {len(ends) - 1}")
-        for key, rows in arrays.items():
+        if "action" in obs:
+            raise UserError(f"observations: {observed_problem('action')}")
+        for key, rows in {**obs, "action": actions}.items():
             if len(rows) != ends[-1]:
                 raise UserError(f"data/{key} has {len(rows)} rows but the last episode ends at {ends[-1]}")
 

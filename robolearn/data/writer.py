@@ -26,6 +26,7 @@ from robolearn.config import read_json
 from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
 from robolearn.data.checks import ends_checksum, finite_problem, image_problem, type_problem
 from robolearn.data.chunks import CONFIG, Files
+from robolearn.data.keys import file_problem
 from robolearn.data.metadata import CHECKSUM
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
@@ -134,7 +135,8 @@ class DemoWriter(DemoStore):
         if broken:  # said before zarr sees it
             raise UserError(f"{path}: {broken[0]}; only an intact store can be appended to")
         for leftover in path.rglob("*.partial"):
-            leftover.unlink()
+            if leftover.is_file():  # a key may be called so too
+                leftover.unlink()
         plain = zarr.open_group(Files(path), mode="r+", use_consolidated=False)
         plain.require_group("data")
         meta = plain.require_group("meta")
@@ -210,6 +212,10 @@ class DemoWriter(DemoStore):
         where = f"{self.path}: episode {index}"
         if len(episode) == 0:
             raise UserError(f"{where} has no steps")
+        for problem in filter(None, map(file_problem, (*episode.obs, *episode.attrs))):
+            raise UserError(f"{where}: {problem}")
+        if "action" in episode.obs or "episode_ends" in episode.attrs:
+            raise UserError(f"{where}: action among the observations, or episode_ends among the attributes, is no key")
         shapes, names = self.shapes, set(self._meta) - {"episode_ends"}
         if self.num_episodes == 0:
             shapes = {key: array.shape[1:] for key, array in {**like.obs, "action": like.actions}.items()}

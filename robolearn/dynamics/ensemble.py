@@ -20,6 +20,7 @@ from torch.nn.functional import silu, softplus
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
 from robolearn.errors import UserError
+from robolearn.files import StrPath
 from robolearn.nets.sizes import check_sizes
 from robolearn.nets.weights import build_with_weights, save_weights
 
@@ -146,19 +147,21 @@ class DynamicsEnsemble(nn.Module):
         penalty = BOUND_WEIGHT * (self.max_log_var.sum() - self.min_log_var.sum())
         return (error * (-log_var).exp() + log_var).sum(-1).mean(1).sum() + penalty
 
-    def save(self, directory: Path) -> None:
+    def save(self, directory: StrPath) -> None:
         """Write ``dynamics.json`` and ``dynamics.safetensors`` into a directory; never pickle."""
+        directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / CONFIG_FILE, to_json(self.cfg, {}))
         save_weights(self, directory / WEIGHTS_FILE)
 
     @classmethod
-    def load(cls, directory: Path) -> DynamicsEnsemble:
+    def load(cls, directory: StrPath) -> DynamicsEnsemble:
         """Read a saved ensemble; safe on files from strangers.
 
         Raises:
             UserError: A file is missing, damaged or does not fit.
         """
+        directory = Path(directory)
         cfg = from_json(DynamicsConfig, read_json(directory / CONFIG_FILE), {}, str(directory / CONFIG_FILE))
         shapes = {"feature": (num_features(cfg),), "action": (cfg.action_dim,), "delta": (cfg.state_dim,)}
         needs = {f"normalizer.{key}_centre": shape for key, shape in shapes.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robolearn.evaluation.config import ActConfig
+from robolearn.files import StrPath
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 from robolearn.rollout.controller import Controller
@@ -73,7 +74,7 @@ class Acting:
         return make(self.policy, num_envs, self.execution, seed=seed)
 
 
-def load_policy(path: Path, *, checkpoint: str = "last", device: str = "cpu", **runtime: Any) -> Policy:
+def load_policy(path: StrPath, *, checkpoint: str = "last", device: str = "cpu", **runtime: Any) -> Policy:
     """Load a trained policy, to be asked for chunks by one's own code; safe on files from strangers.
 
         policy = load_policy(Path("runs/avoid"), steps=5)

@@ -7,13 +7,13 @@ environment of an evaluated episode returned, an agent gives the actions of that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 
 from robolearn.errors import UserError
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.config import ActConfig
+from robolearn.files import StrPath
 from robolearn.images import ImageLayout
 from robolearn.training.run import Run
 from robolearn.trust.guarded import GuardedController
@@ -39,7 +39,7 @@ class Agent:
 
     def __init__(
         self,
-        run: Run | Path,
+        run: Run | StrPath,
         cfg: ActConfig | None = None,
         *,
         clearance: Callable[[Array], Array] | None = None,

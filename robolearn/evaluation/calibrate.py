@@ -10,6 +10,7 @@ from torch import nn
 
 from robolearn.errors import warn
 from robolearn.evaluation.config import CalibrateConfig
+from robolearn.files import StrPath
 from robolearn.locks import hold
 from robolearn.policies.ensemble import Ensemble
 from robolearn.report.counting import counting
@@ -29,7 +30,7 @@ from robolearn.types import Trajectory
 
 
 def calibrate(
-    run: Run | Path,
+    run: Run | StrPath,
     cfg: CalibrateConfig | None = None,
     *,
     trust: bool = False,

@@ -8,6 +8,7 @@ from typing import Literal
 
 from robolearn import seeds
 from robolearn.errors import UserError
+from robolearn.files import take_paths
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.trust.conformal.thresholds import smallest_number, too_few, written
@@ -82,14 +83,15 @@ class EvalConfig(ActConfig):
     """Environment; by default the one of the training run."""
     budgets: tuple[int, ...] = ()
     """Roll out once more with each of these budgets, for the report: success at so many steps at most."""
-    record_interventions: Path | None = None
+    record_interventions: Path | str | None = None
     """Write what the expert did when it took over as a store to train on, next to the demonstrations."""
     videos: int = 3
     """Videos of successes, and as many of failures."""
-    out: Path | None = None
+    out: Path | str | None = None
     """Where the results go; by default RUN/eval."""
 
     def __post_init__(self) -> None:
+        take_paths(self, "out", "record_interventions")
         if not (1 <= self.episodes <= MAX_EPISODES and self.num_envs >= 1):
             raise UserError(
                 f"`episodes` {self.episodes} must be in 1..{MAX_EPISODES}, `num_envs` {self.num_envs} at least 1"

@@ -10,6 +10,7 @@ from rich.console import Console
 from robolearn.errors import warn, warned
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.config import EvalConfig
+from robolearn.files import StrPath
 from robolearn.locks import hold
 from robolearn.report.counting import counting
 from robolearn.report.facts import machine_facts
@@ -32,7 +33,7 @@ from robolearn.types import Trajectory, is_image
 
 
 def evaluate(
-    run: Run | Path,
+    run: Run | StrPath,
     cfg: EvalConfig | None = None,
     *,
     trust: bool = False,
@@ -64,21 +65,22 @@ def evaluate(
     run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or EvalConfig()
     if cfg.env.id is None and not trust:
         check_known(run.config().env, run.directory / "config.json")
-    with hold(cfg.out or run.directory / "eval"):
-        return _Evaluation(run, cfg, console or Console(quiet=True)).report(command)
+    out = Path(cfg.out or run.directory / "eval")
+    with hold(out):
+        return _Evaluation(run, cfg, out, console or Console(quiet=True)).report(command)
 
 
 class _Evaluation:
     """One evaluation, whose folder is held."""
 
-    def __init__(self, run: Run, cfg: EvalConfig, console: Console):
-        self.run, self.cfg, self.console, self.out = run, cfg, console, cfg.out or run.directory / "eval"
+    def __init__(self, run: Run, cfg: EvalConfig, out: Path, console: Console):
+        self.run, self.cfg, self.out, self.console = run, cfg, out, console
         self.trained, self.data = run.config(), run.data()
         self.env = cfg.env.with_defaults(self.trained.env)
         self.acting = Acting.open(run, cfg, self.env, cfg.episodes)
         if cfg.record_interventions is not None:
             sees_images = any(map(is_image, self.acting.policy.cfg.obs_shapes.values()))
-            check_recordable(cfg.record_interventions, cfg.acting_fallback, sees_images)
+            check_recordable(Path(cfg.record_interventions), cfg.acting_fallback, sees_images)
 
     def report(self, command: str) -> Report:
         """Everything in order: what must be kept before what may fail."""
@@ -93,7 +95,7 @@ class _Evaluation:
         write_results(self.out, trajectories, summary)
         counted = judged(trajectories)
         if cfg.record_interventions is not None:
-            self._record_interventions(cfg.record_interventions, counted)
+            self._record_interventions(Path(cfg.record_interventions), counted)
         latency = measure_latency(self.acting.policy, counted[0], candidates=execution.candidates)
         gate = None
         if guard is not None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
 from robolearn.errors import UserError
+from robolearn.files import StrPath
 from robolearn.nets.sizes import check_sizes
 from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import build_with_weights, save_weights
@@ -66,19 +67,21 @@ class PerceptionEnsemble(nn.Module):
         assert images.shape[1:] == self.cfg.image_shape, (images.shape, self.cfg.image_shape)
         return self.normalizer.unnormalize("value", torch.stack([member(images) for member in self.members]))
 
-    def save(self, directory: Path) -> None:
+    def save(self, directory: StrPath) -> None:
         """Write ``ensemble.json`` and ``ensemble.safetensors`` into a directory; never pickle."""
+        directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / CONFIG_FILE, to_json(self.cfg, {}))
         save_weights(self, directory / WEIGHTS_FILE)
 
     @classmethod
-    def load(cls, directory: Path, *, device: torch.device | str = "cpu") -> PerceptionEnsemble:
+    def load(cls, directory: StrPath, *, device: torch.device | str = "cpu") -> PerceptionEnsemble:
         """Read a saved ensemble; safe on files from strangers.
 
         Raises:
             UserError: A file is missing, damaged or does not fit.
         """
+        directory = Path(directory)
         cfg = from_json(PerceptionConfig, read_json(directory / CONFIG_FILE), {}, str(directory / CONFIG_FILE))
         shapes = {"value": (cfg.num_values,)}
         needs = {"normalizer.value_centre": shapes["value"]}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.errors import UserError
+from robolearn.files import StrPath
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.prefix import Prefix
 
@@ -45,7 +45,7 @@ class Ensemble:
         self.members = list(members)
 
     @classmethod
-    def load(cls, directories: Sequence[Path], *, device: torch.device | str = "cpu", **runtime: Any) -> Ensemble:
+    def load(cls, directories: Sequence[StrPath], *, device: torch.device | str = "cpu", **runtime: Any) -> Ensemble:
         """Read saved policies.
 
         Args:

@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from robolearn.errors import UserError
+from robolearn.files import take_paths
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.codes import Codes, Student, balanced, squared_distances
 from robolearn.policies.draws import Draws, DrawSource, draw_category, standard_normal
@@ -45,7 +46,7 @@ class MixtureConfig(FamilyConfig):
     """hard-code, the noise picks a code and the chunk follows from both; plain, a chunk per code."""
     teacher: ScoreConfig = field(default_factory=lambda: ScoreConfig(steps=8))
     """The family of the teacher, and how it is sampled for the student."""
-    teacher_run: Path | None = None
+    teacher_run: Path | str | None = None
     """Run of a score policy to take as the teacher; by default one is trained first."""
     teacher_share: float = 0.65
     """Share of the training steps that the teacher gets, unless it is taken from a run."""
@@ -67,6 +68,7 @@ class MixtureConfig(FamilyConfig):
     """Who samples: the student with one evaluation, or the teacher."""
 
     def __post_init__(self) -> None:
+        take_paths(self, "teacher_run")
         check_choice("mixture variant", self.variant, get_args(Variant))
         check_choice("mixture sampler", self.sampler, get_args(MixtureSampler))
         if not (self.teacher_share > 0 and self.codes_share > 0 and self.teacher_share + self.codes_share < 1):

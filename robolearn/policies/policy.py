@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.augment import SHIFT, augment, augment_draws
-from robolearn.data.normalizer import Normalizer
+from robolearn.data.normalizer import Normalizer, buffer_names
 from robolearn.data.symmetry import TURN, Symmetry, SymmetryUse, symmetry_draws
+from robolearn.files import StrPath
 from robolearn.images import ImageLayout
 from robolearn.nets.backbone import Backbone, Head, Shapes
 from robolearn.nets.encoder import ObsEncoder
@@ -212,14 +213,15 @@ class Policy(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def save(self, directory: Path) -> None:
+    def save(self, directory: StrPath) -> None:
         """Write ``policy.json`` and ``policy.safetensors`` into a directory; never pickle."""
+        directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / CONFIG_FILE, to_json(self.cfg, REGISTRY))
         save_weights(self, directory / WEIGHTS_FILE)
 
     @classmethod
-    def load(cls, directory: Path, *, device: torch.device | str = "cpu", **runtime: Any) -> Policy:
+    def load(cls, directory: StrPath, *, device: torch.device | str = "cpu", **runtime: Any) -> Policy:
         """Read a saved policy; safe on files from strangers.
 
         Args:
@@ -230,9 +232,10 @@ class Policy(nn.Module):
         Raises:
             UserError: A file is missing, damaged or does not fit, or a run-time choice is not valid.
         """
+        directory = Path(directory)
         cfg = from_json(PolicyConfig, read_json(directory / CONFIG_FILE), REGISTRY, str(directory / CONFIG_FILE))
         shapes = {**cfg.obs_shapes, "action": (cfg.action_dim,)}
-        needs = {f"normalizer.{key}_centre": shape for key, shape in shapes.items() if not is_image(shape)}
+        needs = {f"normalizer.{buffer_names(key)[0]}": shape for key, shape in shapes.items() if not is_image(shape)}
         policy = build_with_weights(
             lambda: cls(cfg, Normalizer(shapes)), directory / WEIGHTS_FILE, needs=needs, foreign="not of this policy"
         )

@@ -9,6 +9,7 @@ import torch
 
 from robolearn.config import from_json
 from robolearn.data.demos import Demos
+from robolearn.data.keys import observed_problem
 from robolearn.data.normalizer import Mode, Normalizer
 from robolearn.data.store import default_obs_keys
 from robolearn.data.symmetry import Symmetry
@@ -64,6 +65,8 @@ def load_data(
     """
     demos = Demos.open(cfg.dataset.path)
     keys = cfg.dataset.obs_keys or default_obs_keys(demos.stores[0])
+    for problem in filter(None, map(observed_problem, keys)):
+        raise UserError(f"`dataset.obs_keys`: {problem}")
     env = cfg.env.with_defaults(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
     cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=tuple(keys)))
     content_hash = demos.content_hash([*keys, "action"])

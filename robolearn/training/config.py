@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from robolearn import seeds
 from robolearn.data.splits import Padding, ShortEpisodes
 from robolearn.data.symmetry import SymmetryUse
 from robolearn.errors import UserError
+from robolearn.files import take_paths
 from robolearn.nets.backbone import BackboneConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
@@ -26,7 +28,7 @@ LARGEST = 1 << 32  # a count or seed must be below
 class DatasetConfig:
     """Which demonstrations, and which part of them."""
 
-    path: tuple[Path, ...] = (Path("datasets/avoid.zarr"),)
+    path: tuple[Path | str, ...] | Path | str = (Path("datasets/avoid.zarr"),)
     """Demonstrations: zarr directories or .zip files; several are mixed."""
     obs_keys: tuple[str, ...] | None = None
     """Observation keys to feed the policy; by default those that the store declares."""
@@ -47,12 +49,19 @@ class DatasetConfig:
     """Train on as many episodes drawn with replacement by --seed; none of those held out."""
     normalization: Literal["minmax", "zscore"] = "minmax"
     """How observations are normalized; actions always go to [-1, 1], the range the families work in."""
-    cache_dir: Path | None = None
+    cache_dir: Path | str | None = None
     """Where stores larger than memory are decoded to; by default robolearn's folder in the user's cache."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.paths)
+        take_paths(self, "cache_dir")
         if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
             raise UserError(f"`dataset.obs_keys` {' '.join(self.obs_keys)}: a key is given twice")
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The stores, one or several."""
+        return (Path(self.path),) if isinstance(self.path, str | os.PathLike) else tuple(map(Path, self.path))
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ class TrainConfig:
     num_members: int = 1
     """Train an ensemble: this run and others below it, with seed + 1 ... on bootstraps of its episodes."""
 
-    out: Path | None = None
+    out: Path | str | None = None
     """Run directory; by default runs/<time>-<family>-<backbone>."""
     overwrite: bool = False
     """Replace the run in the directory given by --out."""
@@ -149,6 +158,7 @@ class TrainConfig:
                 raise UserError(f"`{name}` {now} cannot change when resuming, it was {then}; start a new run")
 
     def __post_init__(self) -> None:
+        take_paths(self, "out")
         for name in (
             "obs_horizon",
             "action_horizon",

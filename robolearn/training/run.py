@@ -24,7 +24,7 @@ from typing import Any
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.attrs import check_control_dt
 from robolearn.errors import UserError
-from robolearn.files import BEGUN, finish_replacing, flush, remove, replacing_all
+from robolearn.files import BEGUN, StrPath, finish_replacing, flush, remove, replacing_all
 from robolearn.locks import LOCK_FILE
 from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.policies.registry import REGISTRY
@@ -90,12 +90,12 @@ class Run:
         directory: Existing or new.
     """
 
-    def __init__(self, directory: Path):
-        self.directory = directory
-        self.checkpoints = directory / "checkpoints"
+    def __init__(self, directory: StrPath):
+        self.directory = Path(directory)
+        self.checkpoints = self.directory / "checkpoints"
 
     @classmethod
-    def create(cls, directory: Path, cfg: TrainConfig, data: DataFacts) -> Run:
+    def create(cls, directory: StrPath, cfg: TrainConfig, data: DataFacts) -> Run:
         """Start a new run, with a name of its own in Weights & Biases.
 
         Raises:
@@ -104,21 +104,21 @@ class Run:
         cls.check_free(directory, overwrite=cfg.overwrite)
         run = cls(directory)
         if run.exists():
-            clear_run(directory)
+            clear_run(run.directory)
         run.write(cfg if cfg.wandb_id else dataclasses.replace(cfg, wandb_id=secrets.token_hex(4)), data)
         run.checkpoints.mkdir(exist_ok=True)
         return run
 
     @classmethod
-    def check_free(cls, directory: Path, *, overwrite: bool) -> None:
+    def check_free(cls, directory: StrPath, *, overwrite: bool) -> None:
         """Refuse a directory that a new run would spoil.
 
         Raises:
             UserError: It holds something already, and that is not a run, or is not to be overwritten.
         """
+        run, directory = cls(directory), Path(directory)
         if not directory.exists() or {path.name for path in directory.iterdir()} <= {LOCK_FILE, BEGUN}:
             return
-        run = cls(directory)
         if not overwrite:
             resume = f", or give `overwrite`, or `resume` {directory}" if run.exists() else ""
             raise UserError(f"{directory} exists; choose another `out`{resume}")
@@ -131,7 +131,7 @@ class Run:
             )
 
     @classmethod
-    def open(cls, directory: Path) -> Run:
+    def open(cls, directory: StrPath) -> Run:
         """Open an existing run.
 
         Raises:

@@ -47,13 +47,13 @@ class Session(Hooks):
         self.bar = Progress(
             TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
             BarColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.0f} steps/s "),
+            TextColumn("{task.fields[pace]}"),
             TimeElapsedColumn(),
             TextColumn("eta"),
             TimeRemainingColumn(),
             console=self.console,
         )
-        self.task = self.bar.add_task("train", total=self.cfg.steps, completed=state.step, loss=float("nan"), rate=0.0)
+        self.task = self.bar.add_task("train", total=self.cfg.steps, completed=state.step, pace="")
         self.printed = time.monotonic()
 
     def __enter__(self) -> Session:
@@ -81,11 +81,11 @@ class Session(Hooks):
         if "steps_per_s" not in record:
             return
         loss = next(value for name, value in record.items() if name.endswith("loss"))
-        rate = record["steps_per_s"]
-        self.bar.update(self.task, completed=record["step"], loss=loss, rate=rate)
+        pace = f"loss {loss:.4f}  {record['steps_per_s']:.0f} steps/s"
+        self.bar.update(self.task, completed=record["step"], pace=pace)
         if not self.console.is_terminal and time.monotonic() - self.printed > 20:
             self.printed = time.monotonic()
-            self.console.print(f"step {record['step']:,.0f}/{self.cfg.steps:,}  loss {loss:.4f}  {rate:.0f} steps/s")
+            self.console.print(f"step {record['step']:,.0f}/{self.cfg.steps:,}  {pace}")
 
     def checkpoint(self, state: TrainState) -> None:
         """Save; best is the highest rollout score or, without rollouts, the lowest held-out loss."""

@@ -111,14 +111,14 @@ class TrainState:
                     )
         slots: dict[str, set[str]] = {}
         for name, value in tensors.items():
-            group, *rest = name.split(".")
+            group, _, rest = name.partition(".")
             if group != "optimizer":
                 continue
-            slots.setdefault(".".join(rest[:2]), set()).add(".".join(rest[2:]))
-            player, index, slot = (*rest, "", "", "")[:3]
+            player, index, slot = ("", "", *rest.rsplit(".", 2))[-3:]  # a family's players may be called anything
+            slots.setdefault(f"{player}.{index}", set()).add(slot)
             groups = self.optimizers[player].param_groups if player in self.optimizers else []
             shapes = [parameter.shape for one in groups for parameter in one["params"]]
-            if len(rest) != 3 or not index.isdigit() or int(index) >= len(shapes):
+            if not index.isdigit() or int(index) >= len(shapes):
                 return f"{name} is of no parameter"
             if not value.is_floating_point() or value.shape not in ((), shapes[int(index)]):
                 return f"{name} does not fit its parameter"
@@ -142,7 +142,7 @@ class TrainState:
         self.ema.module.load_state_dict(groups["ema"])
         slots: dict[str, dict[int, dict[str, Tensor]]] = {player: {} for player in self.optimizers}
         for name, value in groups.get("optimizer", {}).items():
-            player, index, slot = name.split(".")
+            player, index, slot = name.rsplit(".", 2)
             slots[player].setdefault(int(index), {})[slot] = value
         for player, optimizer in self.optimizers.items():
             state: dict[str, Any] = optimizer.state_dict()

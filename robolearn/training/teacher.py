@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from robolearn.errors import UserError
+from robolearn.files import StrPath
 from robolearn.policies.mixture import Mixture
 from robolearn.policies.policy import Policy
 from robolearn.policies.score import Score
@@ -13,7 +12,7 @@ from robolearn.training.run import Run
 SHARED = ("backbone", "obs_shapes", "action_dim", "obs_horizon", "action_horizon", "angles", "vision")
 
 
-def take_teacher(policy: Policy, directory: Path) -> None:
+def take_teacher(policy: Policy, directory: StrPath) -> None:
     """Copy the last checkpoint's network, observation encoder and normalizer into a mixture.
 
     Args:

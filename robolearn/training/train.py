@@ -57,7 +57,7 @@ def train(cfg: TrainConfig, *, resume: bool = False, changed_data: bool = False,
     device = choose_device(cfg.device, threads=cfg.threads)
     processes = Processes(device)
     names = name_of(cfg.family), name_of(cfg.backbone)
-    directory = cfg.out or Path("runs") / "-".join((time.strftime("%Y%m%d-%H%M%S"), *names))
+    directory = Path(cfg.out) if cfg.out else Path("runs") / "-".join((time.strftime("%Y%m%d-%H%M%S"), *names))
     cfg = dataclasses.replace(cfg, out=directory)
     with hold(directory) if processes.is_first else nullcontext():
         if not resume and processes.is_first:

@@ -1,20 +1,28 @@
 import dataclasses
+import io
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from robolearn.config import read_json, write_json
+from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.data.demos import Demos
+from robolearn.evaluation.config import EvalConfig
 from robolearn.files import BEGUN
 from robolearn.locks import LOCK_FILE, HeldError, hold
 from robolearn.nets.lstm import LSTMConfig
 from robolearn.policies.flow import FlowConfig
+from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy
+from robolearn.policies.registry import REGISTRY
 from robolearn.policies.regression import RegressionConfig
-from robolearn.training.config import TrainConfig
+from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.run import DataFacts, Run
+from robolearn.training.session import Session
 from robolearn.training.state import TrainState
 
 DT = [-1, 0, float("inf"), float("nan"), [0.1], "0.1", True, None]
@@ -45,6 +53,41 @@ def test_configuration_and_facts_come_back(run):
     assert again.config() == TrainConfig(wandb_id=again.config().wandb_id)
     assert again.config().wandb_id
     assert again.data() == FACTS
+
+
+def test_text_is_a_path_everywhere(tmp_path, run, state, demos):
+    text = str(run.directory)
+    assert Run(text).directory == Run.open(text).directory == run.directory
+    with pytest.raises(ValueError, match="exists; choose another `out`"):
+        Run.check_free(text, overwrite=False)
+    assert Run.create(str(tmp_path / "other"), TrainConfig(), FACTS).directory == tmp_path / "other"
+    state.ema.module.save(str(tmp_path / "policy"))
+    assert Policy.load(str(tmp_path / "policy")).cfg == state.policy.cfg
+    cfg = TrainConfig(
+        dataset=DatasetConfig("a.zarr", cache_dir="cache"), out="runs/x", family=MixtureConfig(teacher_run="t")
+    )
+    paths = (
+        DatasetConfig((Path("a.zarr"),), cache_dir=Path("cache")),
+        Path("runs/x"),
+        MixtureConfig(teacher_run=Path("t")),
+    )
+    assert (cfg.dataset, cfg.out, cfg.family) == paths
+    assert EvalConfig(out="o").out == Path("o")
+    assert len(Demos.open(str(demos)).stores) == 1
+    again = from_json(TrainConfig, to_json(cfg, REGISTRY), REGISTRY)
+    assert again == cfg
+
+
+def test_the_bar_shows_no_number_before_there_is_one(run, state):
+    def shown(session):
+        console = Console(record=True, width=200, quiet=False, file=io.StringIO())
+        console.print(session.bar.get_renderable())
+        return console.export_text()
+
+    with Session(run, state, FACTS) as session:
+        assert "nan" not in shown(session)
+        session.record({"step": 1, "loss": 0.25, "steps_per_s": 7.0})
+        assert "loss 0.2500  7 steps/s" in shown(session)
 
 
 def test_a_run_goes_on_in_the_named_run_of_weights_and_biases(tmp_path):

@@ -57,7 +57,8 @@ def load_fitted(directory: Path, names: Sequence[str], device: torch.device) -> 
         raise UserError(f"{path}: no such file; calibrate again")
     tensors, found = load_tensors(path), {}
     for name, restore in parts.items():
-        state = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        head = f"{name}."
+        state = {key.removeprefix(head): value for key, value in tensors.items() if key.startswith(head)}
         if not state:
             raise UserError(f"{path} holds no score {name}; calibrate again")
         try:

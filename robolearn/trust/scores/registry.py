@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robolearn.data.keys import key_problem
 from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
 from robolearn.trust.scores.denoising import DENOISING
@@ -15,6 +16,7 @@ from robolearn.trust.scores.laplace import LAPLACE
 from robolearn.trust.scores.novelty import LOGPZO, RND
 from robolearn.trust.scores.samples import DISAGREEMENT, ENTROPY, STAC, STAC_SINGLE, VARIANCE
 from robolearn.trust.scores.score import Score
+from robolearn.types import INTERVENING
 
 SCORES: dict[str, Score] = {
     score.name: score
@@ -44,8 +46,10 @@ def register_score(score: Score) -> None:
         register_score(Score("boldness", lambda seen: seen.executed.flatten(1).norm(dim=1)))
 
     Raises:
-        UserError: There is another of that name.
+        UserError: It has no name that can be, or there is another of that name.
     """
+    if score.name == INTERVENING or key_problem(score.name):
+        raise UserError(f"a score cannot be called {score.name!r}; choose another name")
     if SCORES.setdefault(score.name, score) is not score:
         raise UserError(f"there is a score {score.name!r} already; choose another name")
 
