@@ -30,6 +30,7 @@ class Options:
     out: Path
     """File or folder to write."""
     ask: OmitArgPrefixes[Ask] = field(default_factory=Ask)  # pyright: ignore
+    """What the format asks for and the store may not say."""
     plugin: Plugins = ()
 
 

@@ -30,6 +30,7 @@ class Options:
     out: Path
     """Store to write, e.g. datasets/adroit_door.zarr."""
     select: OmitArgPrefixes[Select] = field(default_factory=Select)  # pyright: ignore
+    """What of the source is read."""
     plugin: Plugins = ()
 
 

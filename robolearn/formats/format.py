@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from robolearn.types import Episode
 
 REWARD, TASK = "reward", "task"  # the key of rewards [time, 1], and the number of an episode's text in `attrs.tasks`
 
+NO_CAMERAS = "none"
+
 
 @dataclass(frozen=True)
 class ImportOptions:
@@ -22,7 +24,7 @@ class ImportOptions:
     episodes: int | None = None
     """Number of episodes from the first on; by default all."""
     cameras: tuple[str, ...] | None = None
-    """Cameras to read, by the names of the source or of the store; none for no images, by default all."""
+    """Cameras to read, by the names of the source or of the store; the word none for no images, by default all."""
     image_size: tuple[int, int] | None = None
     """Height and width in pixels that images are scaled to; by default their own."""
     env_id: str | None = None
@@ -33,6 +35,25 @@ class ImportOptions:
             raise UserError(f"`episodes` {self.episodes} must be at least 1")
         if self.image_size is not None and min(self.image_size) < 1:
             raise UserError(f"`image_size` {self.image_size[0]} {self.image_size[1]} must be pixels, at least 1")
+
+    def choose_cameras(self, there: Mapping[str, str]) -> tuple[str, ...]:
+        """The names in the source of the cameras that are wanted.
+
+        Args:
+            there: Name in the source -> key in the store, of all cameras.
+
+        Raises:
+            UserError: There is no camera of a name.
+        """
+        if self.cameras is None:
+            return tuple(there)
+        if self.cameras == (NO_CAMERAS,) and NO_CAMERAS not in (*there, *there.values()):
+            return ()
+        for name in self.cameras:
+            if name not in there and name not in there.values():
+                choices = f"there are: {', '.join(there.values())}" if there else "there are none"
+                raise UserError(f"`cameras` {name}: no camera is called so ({choices}); {NO_CAMERAS} for no images")
+        return tuple(name for name, key in there.items() if name in self.cameras or key in self.cameras)
 
 
 @dataclass(frozen=True)

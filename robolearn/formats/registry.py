@@ -7,9 +7,13 @@ from pathlib import Path
 from robolearn.errors import UserError
 from robolearn.formats.adroit import ADROIT
 from robolearn.formats.format import Format
+from robolearn.formats.lerobot.lerobot import LEROBOT
 
 AUTO = "auto"
-FORMATS: dict[str, Format] = {"adroit": ADROIT}
+FORMATS: dict[str, Format] = {
+    "adroit": ADROIT,
+    "lerobot": LEROBOT,
+}
 
 
 def find_format(name: str) -> Format:

@@ -1,0 +1,131 @@
+"""Episodes out of a data set, one after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from robolearn.data.checks import image_problem
+from robolearn.errors import UserError
+from robolearn.formats.format import TASK
+from robolearn.formats.lerobot.clips import ClipReader, Clips
+from robolearn.formats.lerobot.facts import Tasks
+from robolearn.formats.lerobot.info import Info
+from robolearn.formats.lerobot.keys import NEXT_SUCCESS, Keys
+from robolearn.formats.lerobot.pictures import decode_pictures
+from robolearn.formats.lerobot.tables import TASK_INDEX, RowReader, Tables, to_array
+from robolearn.types import Array, Episode, Scalar, is_image
+
+TIMES = "timestamp"
+
+
+@dataclass(frozen=True)
+class EpisodeReader:
+    """Reads what was chosen of a data set.
+
+    Attributes:
+        root: Its folder.
+        info: What it says of itself.
+        tables: Where the rows are.
+        keys: Which columns and cameras are read; of the cameras those that were chosen.
+        clips: Where the frames are.
+        tasks: The texts.
+        numbers: Name -> number of an episode -> a fact of it.
+        period: Between two steps [s]; None where it is not known.
+        image_size: Height and width in pixels that images are scaled to; None for their own.
+    """
+
+    root: Path
+    info: Info
+    tables: Tables
+    keys: Keys
+    clips: Clips
+    tasks: Tasks
+    numbers: Mapping[str, Mapping[int, Scalar]]
+    period: float | None
+    image_size: tuple[int, int] | None
+
+    def read(self, numbers: Sequence[int]) -> Iterator[Episode]:
+        """The episodes of these numbers, each read when it is asked for.
+
+        Raises:
+            UserError: A table or video is damaged, does not fit the others, or holds what is no number.
+        """
+        there = set(self.tables.schemas[0].names)
+        further = [name for name in (TIMES, TASK_INDEX, NEXT_SUCCESS) if name in there]
+        sizes: dict[str, tuple[int, ...]] = {}
+        with ExitStack() as opened:
+            rows = opened.enter_context(closing(RowReader([*self.keys.columns, *further])))
+            cameras = {camera: opened.enter_context(closing(self._clip_reader(camera))) for camera in self.keys.videos}
+            for number in numbers:
+                table = rows.read(self.tables.episodes[number])
+                episode = self._episode(number, table, self._images(number, table, cameras))
+                _check_sizes(self.root, number, episode, sizes)
+                yield episode
+
+    def _clip_reader(self, camera: str) -> ClipReader:
+        return ClipReader(camera, self.info.features[camera].channels, self.image_size, self.period)
+
+    def _images(self, number: int, table: pa.Table, cameras: Mapping[str, ClipReader]) -> dict[str, Array]:
+        """Key -> images [time, h, w, c]."""
+        where = f"{self.tables.episodes[number][0].path}: episode {number}"
+        images = {
+            key: decode_pictures(table[column], self.root, self.image_size, f"{where}, {column}")
+            for column, key in self.keys.pictures.items()
+        }
+        for camera, reader in cameras.items():
+            place = self.clips.find(camera, number)
+            assert place is not None, "episodes without their videos are not asked for"
+            times = to_array(table[TIMES], f"{where}, {TIMES}").reshape(-1) if TIMES in table.column_names else None
+            images[self.keys.videos[camera]] = reader.read(place, times, table.num_rows, number)
+        return images
+
+    def _episode(self, number: int, table: pa.Table, images: dict[str, Array]) -> Episode:
+        parts = self.tables.episodes[number]
+        rows = {
+            column: self._numbers(column, table, f"{parts[0].path}: episode {number}, {column}")
+            for column in (self.keys.action, *self.keys.numbers)
+        }
+        actions = rows.pop(self.keys.action)
+        obs = {self.keys.numbers[column]: array for column, array in rows.items()}
+        facts: dict[str, Scalar] = {name: values[number] for name, values in self.numbers.items()}
+        if NEXT_SUCCESS in table.column_names:
+            facts["success"] = bool(to_array(table[NEXT_SUCCESS], NEXT_SUCCESS).any())
+        if self.tasks.texts:
+            column = table[TASK_INDEX] if TASK_INDEX in table.column_names else None
+            index = None if column is None else int(to_array(column.slice(0, 1), TASK_INDEX).flat[0])
+            facts[TASK] = self.tasks.number(number, index)
+        return Episode({**obs, **images}, actions.reshape(len(actions), -1), facts)
+
+    def _numbers(self, column: str, table: pa.Table, where: str) -> Array:
+        """A column as [time, ...]: as info.json shapes it; what would be taken for an image as [time, d]."""
+        array = to_array(table[column], where).astype(self.keys.dtypes[column], copy=False)
+        shape = self.info.features[column].shape if column in self.info.features else ()
+        if math.prod(shape) == math.prod(array.shape[1:]):
+            array = array.reshape(len(array), *shape)
+        if array.ndim == 1 or is_image(array.shape[1:]) or image_problem(column, array.shape[1:]):
+            array = array.reshape(len(array), -1)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            step, dim = np.argwhere(~np.isfinite(array.reshape(len(array), -1)))[0].tolist()
+            raise UserError(
+                f"{where} is {array.reshape(len(array), -1)[step, dim]} at step {step}, dimension {dim}; "
+                "mend it, or remove the episode"
+            )
+        return array
+
+
+def _check_sizes(root: Path, number: int, episode: Episode, sizes: dict[str, tuple[int, ...]]) -> None:
+    """Raise a UserError unless an episode has the shapes of those before."""
+    for key, array in {**episode.obs, "action": episode.actions}.items():
+        size = sizes.setdefault(key, array.shape[1:])
+        if array.shape[1:] != size:
+            mend = "give `image_size`" if array.ndim == 4 else "mend it, or remove the episode"
+            raise UserError(
+                f"{root}: episode {number}: {key} has steps of shape {array.shape[1:]}, those before of {size}; {mend}"
+            )

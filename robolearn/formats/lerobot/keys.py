@@ -1,0 +1,141 @@
+"""From the columns of a data set to the keys of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from robolearn.errors import UserError
+from robolearn.formats.lerobot.info import Info
+from robolearn.formats.lerobot.tables import is_picture, number_type, value_type
+
+ACTION = "action"
+NEXT_REWARD, NEXT_SUCCESS, NEXT_DONE = "next.reward", "next.success", "next.done"
+POSITIONS = ("timestamp", "frame_index", "episode_index", "index", "task_index")  # say where a row is
+PREFIXES = ("observation.images.", "observation/images/", "observation.", "observation/", "next.")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Which columns and videos become which keys.
+
+    Attributes:
+        action: Column of the actions.
+        numbers: Column of numbers -> key, without the actions.
+        pictures: Column of encoded images -> key.
+        videos: Camera -> key.
+        dtypes: Column of numbers -> the type that holds those of all tables.
+        dropped: Columns that no key can hold, and why, a sentence each.
+    """
+
+    action: str
+    numbers: dict[str, str]
+    pictures: dict[str, str]
+    videos: dict[str, str]
+    dtypes: dict[str, np.dtype]
+    dropped: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the tables that are read."""
+        return (self.action, *self.numbers, *self.pictures)
+
+    @property
+    def cameras(self) -> dict[str, str]:
+        """Name in the source -> key, of all that gives images."""
+        return {**self.pictures, **self.videos}
+
+    def with_cameras(self, chosen: Collection[str]) -> Keys:
+        """The same with these cameras alone."""
+        pictures, videos = (
+            {camera: key for camera, key in cameras.items() if camera in chosen}
+            for cameras in (self.pictures, self.videos)
+        )
+        return replace(self, pictures=pictures, videos=videos)
+
+
+def choose_keys(info: Info, schemas: Sequence[pa.Schema]) -> Keys:
+    """Name the keys of a data set.
+
+    Raises:
+        UserError: There are no actions.
+    """
+    common = [name for name in schemas[0].names if all(name in schema.names for schema in schemas)]
+    kinds = {name: [schema.field(name).type for schema in schemas] for name in common}
+    numbers = [name for name in common if all(number_type(kind) is not None for kind in kinds[name])]
+    pictures = [name for name in common if all(is_picture(kind) for kind in kinds[name])]
+    videos = [name for name in info.cameras if info.features[name].dtype == "video" and name not in pictures]
+    action = _action(numbers, common)
+    rows = [name for name in numbers if name not in (action, *POSITIONS, NEXT_SUCCESS, NEXT_DONE)]
+    names = store_names([*rows, *pictures, *videos])
+    dtypes = {name: np.result_type(*map(_type, kinds[name])) for name in (action, *rows)}
+    others = [name for name in common if name not in (*numbers, *pictures, *videos)]
+    dropped = [f"{name} is not kept; it holds {value_type(kinds[name][0])}, not numbers" for name in others]
+    partial = sorted({name for schema in schemas for name in schema.names} - set(common))
+    dropped += [f"{name} is not kept; it is in some of the tables only" for name in partial]
+    absent = [name for name in info.features if name not in (*common, *partial, *videos, *POSITIONS)]
+    dropped += [f"{name} is named in info.json, but in none of the tables" for name in absent]
+    pick = lambda columns: {column: names[column] for column in columns}  # noqa: E731
+    return Keys(action, pick(rows), pick(pictures), pick(videos), dtypes, tuple(dropped))
+
+
+def _type(kind: pa.DataType) -> np.dtype:
+    dtype = number_type(kind)
+    assert dtype is not None
+    return dtype
+
+
+def _action(numbers: Sequence[str], columns: Sequence[str]) -> str:
+    for name in (ACTION, "actions"):
+        if name in numbers:
+            return name
+    alike = [name for name in numbers if name.startswith(ACTION)]
+    if len(alike) == 1:
+        return alike[0]
+    which = f"the actions could be {' or '.join(alike)}" if alike else f"there is no column {ACTION}"
+    raise UserError(f"{which} (columns: {', '.join(columns)}); one column of numbers has to be called {ACTION}")
+
+
+def store_names(columns: Iterable[str]) -> dict[str, str]:
+    """Column -> key: without the prefix that says what kind it is; those that would share a key keep their full name.
+
+    A key is the name of a folder: slashes become dots, and what a store could not hold gets an underscore.
+    """
+    claims: dict[str, list[str]] = {}
+    for column in columns:
+        claims.setdefault(_valid(_stripped(column)), []).append(column)
+    owners = {key: _owner(key, claiming) for key, claiming in claims.items()}
+    names = {column: key for key, column in owners.items() if column is not None}
+    for column in (column for claiming in claims.values() for column in claiming if column not in names):
+        name = _valid(column)
+        while name in (ACTION, *names.values()):
+            name += "_"
+        names[column] = name
+    return names
+
+
+def _owner(key: str, columns: Sequence[str]) -> str | None:
+    """Which of the columns that a short key fits has it."""
+    if key == ACTION:
+        return None
+    preferred = key if key in columns else NEXT_REWARD
+    return preferred if preferred in columns else columns[0] if len(columns) == 1 else None
+
+
+def _stripped(column: str) -> str:
+    return next((column.removeprefix(prefix) for prefix in PREFIXES if column.startswith(prefix)), column)
+
+
+def _valid(name: str) -> str:
+    name = "".join("." if char in "/\\" else char if char.isprintable() else "_" for char in name)
+    reserved = not name.strip(".") or name.startswith("__") or name == "zarr.json"
+    return f"key_{name}" if reserved else name
+
+
+def observed(columns: Mapping[str, str]) -> tuple[str, ...]:
+    """Keys that are observations: those whose columns say so; where none does, all that are no outcome."""
+    said = [key for column, key in columns.items() if column.startswith("observation")]
+    return tuple(said or [key for column, key in columns.items() if not column.startswith("next.")])

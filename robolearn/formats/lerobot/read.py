@@ -1,0 +1,105 @@
+"""Read a LeRobot data set: v2.0 and v2.1, with a file per episode, and v3.0, with several episodes per file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from robolearn.data.attrs import StoreAttrs
+from robolearn.errors import UserError
+from robolearn.formats.format import ImportOptions, Recording
+from robolearn.formats.lerobot.clips import Clips
+from robolearn.formats.lerobot.episode_reader import TIMES, EpisodeReader
+from robolearn.formats.lerobot.episodes import read_episodes, read_tasks
+from robolearn.formats.lerobot.facts import Tasks, common_numbers, licence_of, period_of, spelled, splits_of
+from robolearn.formats.lerobot.files import list_files
+from robolearn.formats.lerobot.info import Info, read_info
+from robolearn.formats.lerobot.keys import ACTION, NEXT_DONE, choose_keys, observed
+from robolearn.formats.lerobot.tables import RowReader, Tables, find_tables, to_array
+
+
+def read_lerobot(source: Path, options: ImportOptions) -> Recording:
+    """Look into a LeRobot data set, and give its episodes in the order of their numbers.
+
+    Where the files and info.json differ, the files count. Where videos of a camera are missing, the camera has to be
+    named in the options or left out: the episodes that have their videos are then read, or all without images.
+
+    Args:
+        source: Folder of the data set.
+        options: What of it is read.
+
+    Raises:
+        UserError: Facts or tables are missing or damaged, the version is not known, or videos are missing.
+    """
+    info, names = read_info(source), list_files(source)
+    tables = find_tables(source, names, info.data_path)
+    said, keys = read_episodes(source, names), choose_keys(info, tables.schemas)
+    keys = keys.with_cameras(options.choose_cameras(keys.cameras))
+    clips = Clips(source, names, info, said)
+    numbers, left_out = _with_videos(source, list(tables.episodes), tuple(keys.videos), clips, options)
+    period, contradiction = period_of(info, _times(tables, numbers[0]))
+    tasks = Tasks(read_tasks(source), said)
+    facts = common_numbers(said, numbers)
+    attrs = StoreAttrs(
+        control_dt=period,
+        obs_keys=observed({**keys.numbers, **keys.cameras}) or None,
+        source=f"LeRobot {info.version or 'data set'}: {source.resolve().name}",
+        licence=licence_of(source),
+        tasks=tasks.texts,
+        robot=info.robot,
+        names={
+            keys.numbers.get(column, ACTION): info.features[column].names
+            for column in (keys.action, *keys.numbers)
+            if column in info.features and info.features[column].names
+        },
+        splits=splits_of(info, numbers),
+    )
+    lost = [contradiction, left_out, *_not_kept(info, tables, numbers), *keys.dropped]
+    reader = EpisodeReader(source, info, tables, keys, clips, tasks, facts, period, options.image_size)
+    return Recording(attrs, reader.read(numbers), tuple(text for text in lost if text), len(numbers))
+
+
+def _times(tables: Tables, number: int) -> np.ndarray | None:
+    """Times of the steps of an episode [t] in s, where they are recorded."""
+    if any(TIMES not in schema.names for schema in tables.schemas):
+        return None
+    with closing(RowReader([TIMES])) as reader:
+        table = reader.read(tables.episodes[number])
+    return to_array(table[TIMES], f"{tables.episodes[number][0].path}: {TIMES}").reshape(-1).astype(np.float64)
+
+
+def _with_videos(
+    source: Path, numbers: list[int], cameras: Sequence[str], clips: Clips, options: ImportOptions
+) -> tuple[list[int], str | None]:
+    """The episodes that are read, and a sentence that says which are left out because their videos are missing."""
+    if options.cameras is None:
+        numbers = numbers[: options.episodes]
+    clips.check_known(cameras, numbers)
+    absent = {camera: [n for n in numbers if clips.find(camera, n) is None] for camera in cameras}
+    camera, without = max(absent.items(), key=lambda entry: len(entry[1]), default=("", []))
+    if not without:
+        return numbers[: options.episodes], None
+    left = [n for n in numbers if not any(n in missing for missing in absent.values())]
+    git = "; pointers of git-lfs stand in their place, git lfs pull fetches them" if clips.has_pointers else ""
+    if options.cameras is None or not left:
+        named = f", `cameras` {' '.join(cameras)} those {len(left)} that have their videos" if left else ""
+        raise UserError(
+            f"{source}: {len(without)} of {len(numbers)} videos of {camera} are missing{git}; "
+            f"`cameras` none imports all {len(numbers)} episodes without images{named}"
+        )
+    missing = [n for n in numbers if n not in set(left)]
+    return left[: options.episodes], f"episodes {spelled(missing)} are left out: their videos are missing{git}"
+
+
+def _not_kept(info: Info, tables: Tables, numbers: Sequence[int]) -> list[str]:
+    found = []
+    if mixed := set(tables.mixed) & set(numbers):
+        found.append(f"episodes {spelled(mixed)} have several tasks; each keeps the one that it begins with")
+    if info.total_episodes is not None and info.total_episodes != len(tables.episodes):
+        found.append(f"info.json announces {info.total_episodes} episodes; there are {len(tables.episodes)}")
+    if any(NEXT_DONE in schema.names for schema in tables.schemas):
+        found.append(f"{NEXT_DONE} is not kept; an episode ends with its last step")
+    return found
