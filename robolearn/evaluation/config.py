@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -19,8 +19,8 @@ MAX_BAND_EPISODES = 10_000  # a file with the scores of so many is read
 
 
 @dataclass(frozen=True)
-class PolicyChoice:
-    """Which policy of a run, and how it is asked."""
+class Sampling:
+    """Which policy of a run, and how it is asked for chunks."""
 
     checkpoint: str = "last"
     """last, best or a step."""
@@ -29,10 +29,6 @@ class PolicyChoice:
     steps: int | None = None
     """Sampling steps of the family."""
     execution: Execution = field(default_factory=Execution)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the policy runs."""
-    threads: int | None = None
-    """CPU threads; by default one per two cores, at most 4."""
 
     @property
     def sampling(self) -> dict[str, str | int | None]:
@@ -41,11 +37,9 @@ class PolicyChoice:
 
 
 @dataclass(frozen=True)
-class ActConfig(PolicyChoice):
-    """How a run acts."""
+class Watch:
+    """What watches over a policy, and what is done where it is not trusted."""
 
-    seed: int = seeds.EVALUATION.start
-    """The noise of episode i depends on (seed, i) only."""
     gate: bool = False
     """Score every plan, and let the fallback act where the run's gate says so; see python -m robolearn calibrate."""
     safety_set: bool = False
@@ -69,6 +63,24 @@ class ActConfig(PolicyChoice):
     def acting_fallback(self) -> Fallback:
         """The fallback, chosen or by default."""
         return self.fallback or ("hold" if self.safety_set else "replan")
+
+
+@dataclass(frozen=True)
+class PolicyChoice(Sampling):
+    """Which policy of a run, how it is asked, and where it runs."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the policy runs."""
+    threads: int | None = None
+    """CPU threads; by default one per two cores, at most 4."""
+
+
+@dataclass(frozen=True)
+class ActConfig(PolicyChoice, Watch):
+    """How a run acts."""
+
+    seed: int = seeds.EVALUATION.start
+    """The noise of episode i depends on (seed, i) only."""
 
 
 @dataclass(frozen=True)
@@ -184,3 +196,60 @@ class CalibrateConfig(PolicyChoice):
                     f"seeds {self.seed} .. {last} overlap with those of {purpose} ({taken.start} .. "
                     f"{taken.stop - 1}); calibrate from {seeds.CALIBRATION.start} on"
                 )
+
+
+@dataclass(frozen=True)
+class SideConfig(Sampling, Watch):
+    """How one of two compared policies acts."""
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Options of a comparison of two policies, A and B; pair i is one episode of each from seed + i."""
+
+    by: Literal["success", "score", "return"] = "success"
+    """What is compared: success, the best score along the way, or the return as a share of --env.return-range."""
+    margin: float | None = None
+    """Ask whether B is not worse than A by more than this, in [0, 1); by default whether B is better than A."""
+    alpha: float = 0.05
+    """Probability of a wrong verdict, however often one looks and whenever one stops."""
+    max_episodes: int = 500
+    """Pairs of episodes after which it is left undecided."""
+    seed: int = seeds.EVALUATION.start
+    """Pair i starts from seed + i; the noise of both policies depends on (seed, i) only."""
+    num_envs: int = 32
+    """Pairs side by side, after which one looks; does not change the result."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the policies run."""
+    threads: int | None = None
+    """CPU threads; by default one per two cores, at most 4."""
+    out: Path | None = None
+    """Where the pairs and the verdict go; by default a folder in RUN_B/compare, named after A and what is compared."""
+    a: SideConfig = field(default_factory=SideConfig)
+    """How A acts."""
+    b: SideConfig = field(default_factory=SideConfig)
+    """How B acts."""
+    env: EnvConfig = field(default_factory=EnvConfig)
+    """Environment; by default the one of both training runs."""
+
+    def __post_init__(self) -> None:
+        if self.margin is not None and not 0 <= self.margin < 1:
+            raise UserError(f"`margin` {self.margin:g} must be in [0, 1): a part of the range from failure to success")
+        if not 0 < self.alpha <= 0.5:
+            raise UserError(f"`alpha` {self.alpha:g} must be above 0 and at most 0.5")
+        if not (1 <= self.max_episodes <= MAX_EPISODES and self.num_envs >= 1):
+            raise UserError(
+                f"`max_episodes` {self.max_episodes} must be in 1..{MAX_EPISODES}, `num_envs` {self.num_envs} at least 1"
+            )
+        if self.seed < 0:
+            raise UserError(f"`seed` {self.seed} must not be negative")
+
+    def acting(self, side: SideConfig) -> ActConfig:
+        """How a side acts, with the seed, device and threads that both share."""
+        chosen = {f.name: getattr(side, f.name) for f in fields(SideConfig)}
+        return ActConfig(**chosen, seed=self.seed, device=self.device, threads=self.threads)
+
+    @property
+    def threshold(self) -> float:
+        """The mean difference B - A that is to be exceeded."""
+        return -(self.margin or 0.0) + 0.0
