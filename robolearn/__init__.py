@@ -23,9 +23,12 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.evaluation.acting import load_policy as load_policy
     from robolearn.evaluation.agent import Agent as Agent
     from robolearn.evaluation.calibrate import calibrate as calibrate
+    from robolearn.evaluation.compare import compare as compare
     from robolearn.evaluation.config import ActConfig as ActConfig
     from robolearn.evaluation.config import CalibrateConfig as CalibrateConfig
+    from robolearn.evaluation.config import CompareConfig as CompareConfig
     from robolearn.evaluation.config import EvalConfig as EvalConfig
+    from robolearn.evaluation.config import SideConfig as SideConfig
     from robolearn.evaluation.evaluate import evaluate as evaluate
     from robolearn.formats.format import ExportOptions as ExportOptions
     from robolearn.formats.format import Format as Format
@@ -38,6 +41,7 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.policies.policy import Policy as Policy
     from robolearn.policies.registry import BACKBONES as BACKBONES
     from robolearn.policies.registry import FAMILIES as FAMILIES
+    from robolearn.report.comparison import Comparison as Comparison
     from robolearn.report.page import Report as Report
     from robolearn.rollout.env_config import EnvConfig as EnvConfig
     from robolearn.rollout.execution import Execution as Execution
@@ -60,6 +64,8 @@ HOMES = {
     "BACKBONES": "policies.registry",
     "CalibrateConfig": "evaluation.config",
     "Certificate": "trust.certificate",
+    "CompareConfig": "evaluation.config",
+    "Comparison": "report.comparison",
     "DatasetConfig": "training.config",
     "DemoStore": "data.store",
     "DemoWriter": "data.writer",
@@ -79,12 +85,14 @@ HOMES = {
     "Run": "training.run",
     "SCORES": "trust.scores.registry",
     "Score": "trust.scores.score",
+    "SideConfig": "evaluation.config",
     "StoreAttrs": "data.attrs",
     "TrainConfig": "training.config",
     "Trajectory": "types",
     "UserError": "errors",
     "calibrate": "evaluation.calibrate",
     "collect": "data.collect",
+    "compare": "evaluation.compare",
     "evaluate": "evaluation.evaluate",
     "export_demos": "formats.transfer",
     "import_demos": "formats.transfer",

@@ -21,6 +21,7 @@ PAGES = [ROOT / "README.md", ROOT / "datasets" / "README.md", *sorted((ROOT / "d
 FENCED = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\w+)\.py\n")  # first line of a block that the reader saves
 DEMOS = """
+import dataclasses
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
@@ -55,6 +56,14 @@ DemoWriter.create(Path("datasets/avoid.zarr"), attrs=attrs).extend([Episode({"st
     + """
 DemoWriter.create(Path("demos.zarr"), attrs=attrs).extend([Episode({"state": state}, state[:, :2])] * 3)
 """,
+    "docs/how-to/compare.md": DEMOS
+    + """
+DemoWriter.create(Path("demos.zarr"), attrs=attrs).extend([Episode({"state": state}, state[:, :2])] * 3)
+import robolearn as rl
+tiny = rl.TrainConfig(dataset=rl.DatasetConfig((Path("demos.zarr"),)), steps=1, wandb=False, device="cpu", batch_size=8)
+for name in ("old", "new"):
+    rl.train(dataclasses.replace(tiny, out=Path("runs") / name))
+""",
     "docs/safety.md": """
 rng = np.random.default_rng(0)
 calibration_scores, new_scores = rng.random(50), rng.random(10)
@@ -71,6 +80,7 @@ SHORTER = {
     "range(300)": "range(6)",
     "mode_entropy:.3f": "mode_entropy",  # none without a success
     "steps=2_000": "steps=2, wandb=False, device='cpu', batch_size=8",
+    "margin=0.05": "margin=0.05, max_episodes=2, env=rl.EnvConfig(max_episode_steps=3), device='cpu'",
     "EvalConfig(episodes=200, env": "EvalConfig(episodes=2, device='cpu', env",
     "EvalConfig(episodes=200)": "EvalConfig(episodes=2, videos=0, env=rl.EnvConfig(max_episode_steps=3), device='cpu')",
 }
@@ -231,6 +241,7 @@ def only_parse(monkeypatch):
         "robolearn.training.train.train",
         "robolearn.evaluation.evaluate.evaluate",
         "robolearn.evaluation.calibrate.calibrate",
+        "robolearn.evaluation.compare.compare",
         "robolearn.data.collect.collect",
         "robolearn.data.inspect.inspect",
         "robolearn.commands.import_.import_demos",

@@ -16,6 +16,7 @@ VERBS = {
     "export": ("export", "write a store in another project's format"),
     "train": ("train", "train a policy from demonstrations"),
     "eval": ("eval", "roll a trained policy out and measure it"),
+    "compare": ("compare", "say which of two policies is better, as soon as that is certain"),
     "calibrate": ("calibrate", "set the threshold above which a policy is not trusted"),
     "bench": ("bench", "compare the families on tasks or on a store of your own"),
 }

@@ -238,9 +238,8 @@ class CompareConfig:
         if not 0 < self.alpha <= 0.5:
             raise UserError(f"`alpha` {self.alpha:g} must be above 0 and at most 0.5")
         if not (1 <= self.max_episodes <= MAX_EPISODES and self.num_envs >= 1):
-            raise UserError(
-                f"`max_episodes` {self.max_episodes} must be in 1..{MAX_EPISODES}, `num_envs` {self.num_envs} at least 1"
-            )
+            ranges = f"must be in 1..{MAX_EPISODES}, `num_envs` {self.num_envs} at least 1"
+            raise UserError(f"`max_episodes` {self.max_episodes} {ranges}")
         if self.seed < 0:
             raise UserError(f"`seed` {self.seed} must not be negative")
 
@@ -248,8 +247,3 @@ class CompareConfig:
         """How a side acts, with the seed, device and threads that both share."""
         chosen = {f.name: getattr(side, f.name) for f in fields(SideConfig)}
         return ActConfig(**chosen, seed=self.seed, device=self.device, threads=self.threads)
-
-    @property
-    def threshold(self) -> float:
-        """The mean difference B - A that is to be exceeded."""
-        return -(self.margin or 0.0) + 0.0

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from robolearn.files import replacing
@@ -18,7 +18,13 @@ from robolearn.stats.value import Estimate
 from robolearn.trust.summary import GateSummary
 from robolearn.types import Trajectory
 
-TEMPLATE = Path(__file__).with_name("template.html")
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,7 @@ def write_report(path: Path, report: Report) -> None:
     Raises:
         FileNotFoundError: For a video that is not there.
     """
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    html = template.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    html = TEMPLATES.get_template("template.html").render(
         report=report,
         success=_share_card("Success", report.summary.success, starts_text(report.summary)),
         cards=_cards(report),

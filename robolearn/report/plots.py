@@ -133,6 +133,27 @@ def success_over_budgets(gate: GateSummary) -> str | None:
     return _svg("budgets", draw)
 
 
+def difference_over_pairs(course: Sequence[tuple[float, float, float]], threshold: float) -> str:
+    """Mean difference so far and its confidence sequence, beside what had to be exceeded.
+
+    Args:
+        course: (mean, low, high) after each pair.
+        threshold: Of the question.
+    """
+    mean, low, high = np.array(course).T
+    pairs = np.arange(1, len(mean) + 1)
+
+    def draw(axes: list[Axes]) -> None:
+        axes[0].fill_between(pairs, low, high, color=GOOD, alpha=0.18, lw=0, step="post", label="confidence sequence")
+        axes[0].plot(pairs, mean, color=GOOD, lw=1.6, label="mean so far")
+        axes[0].axhline(threshold, color=INK, lw=1, ls=(0, (4, 3)), label="to be excluded")
+        axes[0].set(xlabel="pairs that count", ylabel="B - A", ylim=(-1.04, 1.04))
+        axes[0].set_xlim(1, max(len(mean), 2))
+        axes[0].legend(loc="upper right")
+
+    return _svg("difference", draw)
+
+
 def mode_histogram(summary: Summary) -> str | None:
     """Successful episodes per mode, beside what equally frequent modes would give."""
     if not summary.modes:

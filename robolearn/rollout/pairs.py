@@ -99,12 +99,19 @@ class Question:
         margin: Whether B is not worse than A by more than this; None for whether B is better.
         alpha: Probability of a wrong verdict.
         return_range: Returns that count as 0 and as 1.
+
+    Raises:
+        UserError: Returns are compared without a range.
     """
 
     by: By = "success"
     margin: float | None = None
     alpha: float = 0.05
     return_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.by == "return" and self.return_range is None:
+            raise UserError("`by` return needs `env.return_range`: the returns that count as 0 and as 1")
 
     @property
     def threshold(self) -> float:
@@ -115,7 +122,7 @@ class Question:
         """What is compared of an episode, in [0, 1]; a return outside of the range counts as its end.
 
         Raises:
-            UserError: There is no such number, or no range that it is in.
+            UserError: There is no such number, or it is outside of its range.
         """
         if self.by == "success":
             if ended.success is None:
@@ -128,8 +135,7 @@ class Question:
                     "compare `by` return with `env.return_range`"
                 )
             return ended.max_score
-        if self.return_range is None:
-            raise UserError("`by` return needs `env.return_range`: the returns that count as 0 and as 1")
+        assert self.return_range is not None
         low, high = self.return_range
         return min(max((ended.total_reward - low) / (high - low), 0.0), 1.0)
 
@@ -158,7 +164,7 @@ class Verdict:
         num_broken: Pairs left out as the environment failed a policy.
         num_repeated: Pairs left out as an earlier one had the same start.
         num_clipped: Pairs that count, with a return outside of the range.
-        sequence: (low, high) after each pair that counts.
+        sequence: (mean so far, low, high) after each pair that counts.
     """
 
     question: Question
@@ -174,7 +180,7 @@ class Verdict:
     num_broken: int
     num_repeated: int
     num_clipped: int
-    sequence: tuple[tuple[float, float], ...] = field(repr=False)
+    sequence: tuple[tuple[float, float, float], ...] = field(repr=False)
 
     @property
     def exit_status(self) -> int:
@@ -209,7 +215,8 @@ class Judge:
         self.question = question
         self._sequence = ConfidenceSequence(question.alpha, (question.threshold,))
         self._values: list[tuple[float, float]] = []
-        self._intervals: list[tuple[float, float]] = []
+        self._course: list[tuple[float, float, float]] = []
+        self._sum = 0.0
         self._starts: set[str] = set()
         self._taken = self._broken = self._repeated = self._in_a_row = self._clipped = 0
         self.outcome: Outcome = "undecided"
@@ -218,6 +225,11 @@ class Judge:
     def is_done(self) -> bool:
         """Whether more pairs are of no use: it is decided, or they all begin where earlier ones did."""
         return self.outcome != "undecided" or self._in_a_row >= MOST_REPEATED
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs that count so far."""
+        return len(self._values)
 
     def take(self, pair: Pair) -> None:
         """Judge by one more pair.
@@ -263,15 +275,16 @@ class Judge:
             num_broken=self._broken,
             num_repeated=self._repeated,
             num_clipped=self._clipped,
-            sequence=tuple(self._intervals),
+            sequence=tuple(self._course),
         )
 
     def _count(self, pair: Pair) -> None:
         a, b = self.question.value(pair.a), self.question.value(pair.b)
         self._clipped += self.question.is_clipped(pair.a) or self.question.is_clipped(pair.b)
         self._values.append((a, b))
+        self._sum += b - a
         low, high = self._sequence.update(b - a)
-        self._intervals.append((low, high))
+        self._course.append((self._sum / len(self._values), low, high))
         if low >= self.question.threshold:  # the interval is open: the mean is above its lower end
             self.outcome = "shown"
         elif high <= self.question.threshold:

@@ -62,8 +62,17 @@ def roll_out(
 
 
 @contextmanager
-def attached_envs(env: EnvConfig, num_envs: int, controller: Controller, needs_seeds: bool) -> Iterator[ChunkedEnvs]:
+def attached_envs(
+    env: EnvConfig, num_envs: int, controller: Controller, needs_seeds: bool, *, checked: bool = False
+) -> Iterator[ChunkedEnvs]:
     """Environments that fit a controller's policy, checked before it drives them, and closed in the end.
+
+    Args:
+        env: Which.
+        num_envs: How many.
+        controller: Drives them.
+        needs_seeds: See roll_out.
+        checked: Whether the environment has been checked for another controller.
 
     Raises:
         UserError: They do not fit, lack what the controller needs, or ignore seeds that are needed.
@@ -73,7 +82,8 @@ def attached_envs(env: EnvConfig, num_envs: int, controller: Controller, needs_s
     with opened_envs(env, num_envs, tuple(cfg.obs_shapes), cfg.obs_horizon if sees else 0) as envs:
         envs.interface.check_fit(env, cfg.obs_shapes, cfg.action_dim)
         controller.attach(envs)
-        check_before(env, envs, controller.seed, needs_seeds)
+        if not checked:
+            check_before(env, envs, controller.seed, needs_seeds)
         yield envs
 
 

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from robolearn.commands import calibrate, parsing, train
+from robolearn.commands import calibrate, compare, parsing, train
 from robolearn.commands import eval as evaluation
-from robolearn.evaluation.config import CalibrateConfig, EvalConfig
+from robolearn.evaluation.config import CalibrateConfig, CompareConfig, EvalConfig, SideConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
@@ -28,11 +28,14 @@ def test_every_field_has_a_flag_and_one_only():
     grouped = [name for group in train.GROUPS.values() for name in group]
     assert sorted([*grouped, *nested]) == names(TrainConfig)
     assert sorted([*names(evaluation.Rollout, evaluation.Watch), "env", "execution"]) == names(EvalConfig)
+    assert sorted([*names(compare.Asked), "a", "b", "env"]) == names(CompareConfig)
     of_calibration = names(calibrate.Gate, calibrate.Tube, calibrate.Choice)
     assert sorted([*of_calibration, "env", "execution"]) == names(CalibrateConfig)
 
 
-@pytest.mark.parametrize("config", [TrainConfig, DatasetConfig, EvalConfig, CalibrateConfig, *REGISTRY.values()])
+@pytest.mark.parametrize(
+    "config", [TrainConfig, DatasetConfig, EvalConfig, CalibrateConfig, CompareConfig, SideConfig, *REGISTRY.values()]
+)
 def test_every_field_is_explained(config):
     unexplained = {"family", "backbone", "dataset", "env", "vision", "execution"}  # groups, which are explained
     assert set(names(config)) - set(parsing.field_docs(config)) <= unexplained
