@@ -165,6 +165,19 @@ class DemoStore:
         for start in range(0, self.num_steps, rows):
             yield start, self._chunks.rows(f"data/{key}", array, start, min(start + rows, self.num_steps))
 
+    def rows(self, key: str, start: int, stop: int) -> np.ndarray:
+        """Rows of a key from `start` up to `stop` [rows, ...]; whole chunks are decoded for them.
+
+        Raises:
+            UserError: The key does not exist, or a chunk is missing or damaged.
+        """
+        return self._chunks.rows(f"data/{key}", self._array(key), start, stop)
+
+    def chunk_rows(self, key: str) -> int:
+        """Rows that a chunk of a key holds."""
+        self.check_key(key)
+        return self._chunks.facts(f"data/{key}").chunk[0]
+
     def absent(self, key: str) -> int:
         """How many chunks of those read so far were absent and filled, as zarr fills them."""
         return len(self._chunks.absent.get(f"data/{key}", ()))

@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from robolearn.errors import UserError
+from robolearn.formats.act import ACT
 from robolearn.formats.adroit import ADROIT
 from robolearn.formats.format import Format
 from robolearn.formats.lerobot.lerobot import LEROBOT
+from robolearn.formats.pointers import refuse_pointer
+from robolearn.formats.robomimic import ROBOMIMIC
 
 AUTO = "auto"
 FORMATS: dict[str, Format] = {
-    "adroit": ADROIT,
     "lerobot": LEROBOT,
+    "robomimic": ROBOMIMIC,
+    "act": ACT,
+    "adroit": ADROIT,
 }
 
 
@@ -41,10 +46,11 @@ def recognize(path: Path) -> str:
     """The name of the format that a file or folder is of.
 
     Raises:
-        UserError: It is not there, or of no format or of several.
+        UserError: It is not there, or of no format or of several, or only Git LFS's word for it.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or directory")
+    refuse_pointer(path)
     names = [name for name in readable() if FORMATS[name].recognize(path)]
     if len(names) != 1:
         what = f"could be {' or '.join(names)}" if names else "is of no format that is recognized"

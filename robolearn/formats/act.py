@@ -1,0 +1,188 @@
+"""ACT's and ALOHA's HDF5 (Zhao et al. 2023, arXiv:2304.13705): a folder with a file per episode.
+
+    episode_0.hdf5      attribute sim: whether it was simulated
+        action                      [T, a]
+        observations/qpos, qvel     [T, d]
+        observations/images/<cam>   [T, h, w, 3], or JPEGs as rows of bytes, padded to the longest
+        compress_len                [cameras, T], their lengths
+
+Mobile ALOHA, RDT and RoboTwin write the same with further arrays beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.store import DemoStore
+from robolearn.errors import UserError
+from robolearn.formats.columns import Column
+from robolearn.formats.format import REWARD, TASK, ExportOptions, Format, ImportOptions, Recording
+from robolearn.formats.gather import Raw, Source, gather
+from robolearn.formats.hdf5 import SUFFIXES, Reader, Stored, naturally, open_hdf5, top_names
+from robolearn.formats.stored import NOTE, Demonstrations, Note, read_note
+from robolearn.formats.texts import TASK_NAMES, find_control_dt, find_task
+from robolearn.types import Episode, is_image
+
+NOTE_FILE = f"{NOTE}.json"
+ACTIONS, OBSERVATIONS, REWARDS = ("action", "actions"), ("observations", "observation", "obs"), ("reward", "rewards")
+LENGTHS, SIM, PACKED = "compress_len", "sim", ("compress", "compressed")
+QPOS, QVEL, IMAGES = "qpos", "qvel", "images."
+
+
+def read_act(path: Path, options: ImportOptions) -> Recording:
+    """Look at a folder of episodes, or at a single one.
+
+    Raises:
+        UserError: There is none, or one is damaged; which, and what to do.
+    """
+    files = _files(path)
+    if not files:
+        raise UserError(f"{path}: no episodes in it, files as episode_0.hdf5")
+    note = read_note(path / NOTE_FILE) if path.is_dir() else None
+    with open_hdf5(files[0]) as file:
+        reader = Reader(file, files[0])
+        control_dt = find_control_dt(reader.attrs(file))
+    attrs = note.attrs if note else StoreAttrs(source=f"{path.name}, ACT", control_dt=control_dt)
+    return gather(Source(path, partial(_episodes, files, note or Note()), attrs), options)
+
+
+def _files(path: Path) -> list[Path]:
+    """Files of episodes in their order; a camera's or another file of the folder is none."""
+    if path.is_file():
+        return [path]
+    files = [file for file in path.iterdir() if file.suffix in SUFFIXES and not file.name.startswith(".")]
+    episodes = [file for file in files if "episode" in file.stem]
+    return sorted(episodes or files, key=lambda file: naturally(file.name))
+
+
+def _episodes(files: list[Path], note: Note) -> Generator[Raw, None, None]:
+    for path in files:
+        with open_hdf5(path) as file:
+            yield _raw(Reader(file, path), note)
+
+
+def _raw(reader: Reader, note: Note) -> Raw:
+    file, names = reader.file, reader.names(reader.file)
+    groups = [name for name in names if name in OBSERVATIONS and reader.group(file, name) is not None]
+    actions = next((name for name in names if name in ACTIONS), None)
+    if not groups or actions is None:
+        raise UserError(
+            f"{reader.path}: ACT has action and a group observations; there is {', '.join(names) or 'nothing'}"
+        )
+    obs: dict[str, Column] = {}
+    for key, column in reader.columns(reader.group(file, groups[0])).items():
+        obs[note.renamed.get(key, key)] = column
+    for name in note.made & {QVEL}:
+        obs.pop(name, None)
+    others, facts = {}, reader.attrs(file)
+    for name in names:
+        if name not in (actions, groups[0], LENGTHS):
+            child = reader.child(file, name)
+            inner = {name: child} if isinstance(child, Stored) else reader.columns(child, f"{name}.")
+            others.update(inner)
+            if name in TASK_NAMES and isinstance(child, Stored):
+                facts.setdefault(name, child.value())
+                others.pop(name)
+    return Raw(
+        name=reader.path.name,
+        actions={"action": _column(reader, actions)},
+        obs=obs,
+        others={_other(key, note.renamed): column for key, column in others.items()},
+        attrs={name: value for name, value in facts.items() if name not in (*PACKED, *note.made)},
+        task=None if TASK in note.made else find_task(facts),
+    )
+
+
+def _other(name: str, renamed: Mapping[str, str]) -> str:
+    return REWARD if name in REWARDS else renamed.get(f"/{name}", name)
+
+
+def _column(reader: Reader, name: str) -> Stored:
+    column = reader.child(reader.file, name)
+    if not isinstance(column, Stored):
+        raise UserError(f"{reader.path}: {name} is a group, expected an array [T, a]")
+    return column
+
+
+def write_act(store: DemoStore, out: Path, options: ExportOptions) -> tuple[str, ...]:
+    """Write a store.
+
+    Raises:
+        UserError: It has no observations that are numbers, or a chunk of it is damaged.
+    """
+    import h5py
+
+    demos = Demonstrations(store, options)
+    places = _places(demos)
+    state, made = next(key for key, place in places.items() if place == f"observations/{QPOS}"), demos.made - {REWARD}
+    if f"observations/{QVEL}" not in places.values():
+        made.add(QVEL)
+    if SIM not in demos.attr_names:
+        made.add(SIM)
+    out.mkdir()
+    for i, episode in enumerate(demos):
+        with h5py.File(out / f"episode_{i}.hdf5", "w") as file:
+            _write_episode(file, demos, episode, places)
+            if QVEL in made:
+                file[f"observations/{QVEL}"] = np.zeros_like(episode.obs[state])
+    (out / NOTE_FILE).write_text(Note(demos.attrs, frozenset(made), _renamed(places)).text())
+    zeros = ("qvel is zeros, as the store has no velocities",) if QVEL in made else ()
+    return (*demos.lost, *zeros)
+
+
+def _places(demos: Demonstrations) -> dict[str, str]:
+    """Key -> data set; ACT looks for qpos, so that one takes its place where there is none of that name."""
+    images = [key for key in demos.obs if is_image(demos.shapes[key])]
+    numbers = [key for key in demos.obs if key not in images and len(demos.shapes[key]) == 1]
+    if not numbers:
+        raise UserError("ACT's format has positions beside images; the store has no observations that are numbers")
+    state = next((key for key in (QPOS, "state", "agent_pos") if key in numbers), numbers[0])
+    places = {key: f"observations/{IMAGES.replace('.', '/')}{key.removeprefix(IMAGES)}" for key in images}
+    places |= {key: f"observations/{key}" for key in demos.obs if key not in images} | {state: f"observations/{QPOS}"}
+    places |= demos.other_names((*ACTIONS, *OBSERVATIONS, *REWARDS, *TASK_NAMES, LENGTHS))
+    if demos.has_reward:
+        places[REWARD] = REWARD
+    return places
+
+
+def _renamed(places: Mapping[str, str]) -> dict[str, str]:
+    """What a reader calls otherwise -> key; names beside the observations begin with a slash."""
+    found = {}
+    for key, place in places.items():
+        inside = place.startswith("observations/")
+        name = place.removeprefix("observations/").replace("/", ".") if inside else f"/{place}"
+        if name.removeprefix("/") != key:
+            found[name] = key
+    return found
+
+
+def _write_episode(file: Any, demos: Demonstrations, episode: Episode, places: Mapping[str, str]) -> None:
+    file.attrs[SIM] = False
+    for name, value in episode.attrs.items():
+        file.attrs[name] = value
+    if task := demos.task_of(episode):
+        file.attrs["language_instruction"] = task
+    file["action"] = episode.actions
+    for key, place in places.items():
+        file[place] = episode.obs[key]
+
+
+def _is_act(path: Path) -> bool:
+    files = _files(path) if path.is_dir() else [path] if path.is_file() else []
+    names = top_names(files[0]) if files else {}
+    return any(names.get(name) for name in OBSERVATIONS) and any(names.get(name) is False for name in ACTIONS)
+
+
+ACT = Format(
+    "episodes of ACT, ALOHA, Mobile ALOHA and RoboTwin, an HDF5 file each",
+    read=read_act,
+    write=write_act,
+    recognize=_is_act,
+    packages=("h5py",),
+)
