@@ -24,15 +24,16 @@ from robolearn.errors import UserError
 from robolearn.formats.columns import Column
 from robolearn.formats.format import REWARD, TASK, ExportOptions, Format, ImportOptions, Recording
 from robolearn.formats.gather import Raw, Source, gather
-from robolearn.formats.hdf5 import SUFFIXES, Reader, Stored, naturally, open_hdf5, top_names
+from robolearn.formats.hdf5 import IMAGES, SUFFIXES, Reader, Stored, naturally, open_hdf5, top_names
 from robolearn.formats.stored import NOTE, Demonstrations, Note, read_note
 from robolearn.formats.texts import TASK_NAMES, find_control_dt, find_task
-from robolearn.types import Episode, is_image
+from robolearn.images import axes_of
+from robolearn.types import Episode
 
 NOTE_FILE = f"{NOTE}.json"
 ACTIONS, OBSERVATIONS, REWARDS = ("action", "actions"), ("observations", "observation", "obs"), ("reward", "rewards")
 LENGTHS, SIM, PACKED = "compress_len", "sim", ("compress", "compressed")
-QPOS, QVEL, IMAGES = "qpos", "qvel", "images."
+QPOS, QVEL = "qpos", "qvel"
 
 
 def read_act(path: Path, options: ImportOptions) -> Recording:
@@ -138,12 +139,12 @@ def write_act(store: DemoStore, out: Path, options: ExportOptions) -> tuple[str,
 
 def _places(demos: Demonstrations) -> dict[str, str]:
     """Key -> data set; ACT looks for qpos, so that one takes its place where there is none of that name."""
-    images = [key for key in demos.obs if is_image(demos.shapes[key])]
+    images = [key for key in demos.obs if axes_of(demos.shapes[key]) is not None]
     numbers = [key for key in demos.obs if key not in images and len(demos.shapes[key]) == 1]
     if not numbers:
         raise UserError("ACT's format has positions beside images; the store has no observations that are numbers")
     state = next((key for key in (QPOS, "state", "agent_pos") if key in numbers), numbers[0])
-    places = {key: f"observations/{IMAGES.replace('.', '/')}{key.removeprefix(IMAGES)}" for key in images}
+    places = {key: f"observations/{IMAGES}/{key}" for key in images}
     places |= {key: f"observations/{key}" for key in demos.obs if key not in images} | {state: f"observations/{QPOS}"}
     places |= demos.other_names((*ACTIONS, *OBSERVATIONS, *REWARDS, *TASK_NAMES, LENGTHS))
     if demos.has_reward:
@@ -156,7 +157,7 @@ def _renamed(places: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for key, place in places.items():
         inside = place.startswith("observations/")
-        name = place.removeprefix("observations/").replace("/", ".") if inside else f"/{place}"
+        name = place.removeprefix("observations/").removeprefix(f"{IMAGES}/") if inside else f"/{place}"
         if name.removeprefix("/") != key:
             found[name] = key
     return found

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from robolearn.data.checks import MIN_PICTURE, MIN_SIDE
 from robolearn.errors import UserError
 from robolearn.formats.columns import Column
 from robolearn.formats.images import resize
-from robolearn.images import CHANNELS, ImageLayout
-from robolearn.types import Array, is_image
+from robolearn.images import MIN_PICTURE, Axes, axes_of
+from robolearn.types import Array
 
 HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # of JPEG and PNG
 WORDS = ("image", "img", "rgb", "depth", "cam", "pixels")  # in the names of what is meant as an image
 BLOCK_BYTES = 32 << 20  # of rows that are converted at once
 MAX_PIXELS = 1 << 26
 MODES = ("L", "RGB", "RGBA", "I;16")
-GRAY_SIDE = 32  # pixels of a matrix of bytes that is taken for a gray image whatever its name
 
 
 @dataclass(frozen=True)
@@ -31,21 +28,17 @@ class Kind:
 
     Attributes:
         step: Shape of one row in the source; () of what is packed.
-        shape: In the store, [d] or [h, w, c]; of images before they are scaled.
+        shape: In the store; of images before they are scaled.
         dtype: In the store.
         packed: Whether rows are bytes of JPEG or PNG.
-        picture: Whether it is an image: one of a camera, or of depth.
-        first: Whether the channels of an image come first in the source.
-        white: What is white in an image that is to become bytes, 1 or 255; None where nothing is to be done.
+        axes: Order of the axes of an image; None for what is none.
     """
 
     step: tuple[int, ...]
     shape: tuple[int, ...]
     dtype: np.dtype
     packed: bool = False
-    picture: bool = False
-    first: bool = False
-    white: int | None = None
+    axes: Axes | None = None
 
     def fits(self, column: Column) -> bool:
         """Whether another episode's rows are of this kind."""
@@ -63,37 +56,36 @@ class Kind:
             where: For messages.
 
         Returns:
-            [steps, ...].
+            [steps, ...], images in the order of their axes.
 
         Raises:
-            UserError: An image is damaged, has another size than the first one or is outside its range.
+            UserError: A packed image is damaged or has another shape than the first one.
         """
-        if not self.picture:
+        if self.axes is None or (size is None and not self.packed):
             return column[0:steps].astype(self.dtype, copy=False).reshape(steps, *self.shape)
         block = max(1, BLOCK_BYTES // max(1, math.prod(self.shape) * self.dtype.itemsize))
-        target = (steps, *(size or self.shape[:2]), self.shape[2])
-        frames = np.empty(target, self.dtype)
+        frames: Array | None = None
         for start in range(0, steps, block):
-            stop = min(start + block, steps)
-            frames[start:stop] = resize(self._frames(column[start:stop], f"{where}, from step {start}"), size)
+            part = self._scaled(self._frames(column[start : min(start + block, steps)], start, where), size)
+            if frames is None:
+                frames = np.empty((steps, *part.shape[1:]), self.dtype)
+            frames[start : start + block] = part
+        assert frames is not None, "an episode has steps"
         return frames
 
-    def _frames(self, rows: Array, where: str) -> Array:
-        if self.packed:
-            frames = [unpack(packed_bytes(row), where) for row in rows]
-            other = next((frame.shape for frame in frames if frame.shape != self.shape), None)
-            if other is not None:
-                raise UserError(f"{where}: an image of shape {other}, the first one has {self.shape}")
-            return np.stack(frames)
-        rows = rows.reshape(len(rows), *self.step, *(() if len(self.step) == 3 else (1,)))
-        if self.first:
-            rows = np.moveaxis(rows, 1, -1)
-        if self.white is None:
-            return rows.astype(self.dtype, copy=False)
-        try:
-            return ImageLayout(largest=self.white).convert(rows)
-        except ValueError as error:
-            raise UserError(f"{where}: {error}, which the first episode is in") from error
+    def _scaled(self, frames: Array, size: tuple[int, int] | None) -> Array:
+        if self.axes == "chw":
+            return np.moveaxis(resize(np.moveaxis(frames, 1, -1), size), -1, 1)
+        return resize(frames[..., None], size)[..., 0] if self.axes == "hw" else resize(frames, size)
+
+    def _frames(self, rows: Array, start: int, where: str) -> Array:
+        if not self.packed:
+            return rows.astype(self.dtype, copy=False).reshape(len(rows), *self.shape)
+        frames = [unpack(packed_bytes(row), f"{where}, step {i}") for i, row in enumerate(rows, start)]
+        for i, frame in enumerate(frames, start):
+            if frame.shape != self.shape:
+                raise UserError(f"{where}, step {i}: an image of shape {frame.shape}, the first one has {self.shape}")
+        return np.stack(frames)
 
 
 def kind_of(key: str, column: Column, where: str) -> Kind | None:
@@ -106,46 +98,18 @@ def kind_of(key: str, column: Column, where: str) -> Kind | None:
         first = packed_bytes(column[0:1][0])
         if first.startswith(HEADS):
             image = unpack(first, where)
-            return Kind((), image.shape, image.dtype, packed=True, picture=True)
+            return Kind((), image.shape, image.dtype, packed=True, axes="hwc")
     step, dtype = tuple(column.shape[1:]), column.dtype
     if dtype.kind not in "biuf" or dtype.itemsize > 8 or 0 in step:
         return None
-    picture = _picture(key, step, dtype)
-    if picture is None:
-        flat = is_image(step) or (len(step) == 3 and step[0] in CHANNELS)  # would be taken for one
-        shape = step if step and not flat else (math.prod(step),)
-        return Kind(step, shape, dtype)
-    first = not is_image(picture)
-    shape = (*picture[1:], picture[0]) if first else picture
-    if dtype in (np.uint8, np.bool_) or shape[2] == 1:  # depth and masks stay as they are
-        return Kind(step, shape, dtype, picture=True, first=first)
-    low, high = _range(column)
-    if not 0 <= low <= high <= 255:  # rotation matrices, say; NaN is refused with its place
-        return Kind(step, (math.prod(step),), dtype)
-    white = 1 if dtype.kind == "f" and high <= 1 else 255
-    return Kind(step, shape, np.dtype(np.uint8), picture=True, first=first, white=white)
-
-
-def _picture(key: str, step: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...] | None:
-    """Shape with an axis of channels if rows of this shape are images, as `checks.image_problem` tells them."""
-    if len(step) == 3:
-        first = not is_image(step) and step[0] in CHANNELS and min(step[1:]) >= MIN_PICTURE
-        return step if first or (is_image(step) and min(step[:2]) >= MIN_SIDE) else None
     named = any(word in key.lower() for word in WORDS)
-    gray = len(step) == 2 and ((min(step) >= GRAY_SIDE and dtype == np.uint8) or (named and min(step) >= MIN_PICTURE))
-    return (*step, 1) if gray else None
-
-
-def _range(column: Column) -> tuple[float, float]:
-    """Smallest and largest number; NaN where there is one."""
-    block = max(1, BLOCK_BYTES // max(1, math.prod(column.shape[1:]) * column.dtype.itemsize))
-    ends = [(rows.min(), rows.max()) for rows in _blocks(column, block)]
-    return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
-
-
-def _blocks(column: Column, block: int) -> Iterable[Array]:
-    for start in range(0, column.shape[0], block):
-        yield column[start : min(start + block, column.shape[0])]
+    if named and len(step) == 2 and min(step) >= MIN_PICTURE:  # smaller than what is taken for gray without a name
+        return Kind(step, (*step, 1), dtype, axes="hwc")
+    axes = axes_of(step)
+    if len(step) == 3 and axes is not None and dtype != np.uint8 and min(step) < MIN_PICTURE > sorted(step)[1]:
+        axes = None  # rotation matrices, say
+    flat = len(step) != 1 and (axes is None and (len(step) != 2))
+    return Kind(step, (math.prod(step),) if flat else step, dtype, axes=axes)
 
 
 def _may_be_packed(column: Column) -> bool:

@@ -20,7 +20,6 @@ from robolearn.errors import UserError, printable
 from robolearn.formats.columns import Column
 from robolearn.formats.format import REWARD, TASK, ImportOptions, Recording
 from robolearn.formats.frames import Kind, kind_of
-from robolearn.formats.images import choose_cameras
 from robolearn.types import Array, Episode, Scalar
 
 ACTION = "action"
@@ -81,9 +80,9 @@ def gather(source: Source, options: ImportOptions) -> Recording:
                 break
             survey.see(raw)
     kinds = survey.kinds
-    pictures = [key for key, kind in kinds.items() if kind.picture]
-    chosen = choose_cameras(pictures, options.cameras, source.path)
-    kinds = {key: kind for key, kind in kinds.items() if not kind.picture or key in chosen}
+    cameras = {_short(key): key for key, kind in kinds.items() if kind.axes is not None}
+    chosen = [cameras[name] for name in options.choose_cameras(cameras)]
+    kinds = {key: kind for key, kind in kinds.items() if kind.axes is None or key in chosen}
     obs_keys = tuple(key for key in kinds if key in survey.obs)
     if survey.names and not obs_keys:
         why = "; ".join(survey.left_out.values()) or "it has none"
@@ -158,7 +157,7 @@ class _Survey:
             self._leave_out(key, f"{key} is not in all episodes, for one not in {self.names[0]}")
         elif not (kind := self.kinds[key]).fits(column):
             self._leave_out(key, f"{key} has rows {column.shape[1:]} of {column.dtype} in {name}, {kind.step} before")
-        elif not kind.picture:
+        elif not kind.packed:
             self.kinds[key] = replace(kind, dtype=np.result_type(kind.dtype, column.dtype))
         self._longer |= rows > steps and needed
 
@@ -200,9 +199,6 @@ class _Survey:
             lost.append(f"{len(self.empty)} episodes without steps are left out: {', '.join(self.empty[:5])}")
         if self._longer:
             lost.append("the observation after the last action is not kept")
-        rounded = [key for key, kind in self.kinds.items() if kind.white is not None]
-        if rounded:
-            lost.append(f"the images {', '.join(rounded)} are kept as bytes")
         partial = sorted(
             {name for attrs in self._attrs for name in attrs} - set(self.attrs()[0] if self._attrs else ())
         )
@@ -273,6 +269,12 @@ def _key(name: str) -> str:
     """A name that a store can have."""
     clean = printable(name).replace("/", ".").replace("\\", "_").strip()
     return f"_{clean}" if clean in ("", ".", "..", "zarr.json") or clean.startswith("__") else clean
+
+
+def _short(key: str) -> str:
+    """What a camera is called beside its key: agentview for agentview_image."""
+    ends = [end for end in ("_image", "_rgb") if key.endswith(end) and key != end]
+    return key.removesuffix(ends[0]) if ends else key
 
 
 def _check_finite(rows: Array, where: str) -> None:

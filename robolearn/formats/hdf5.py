@@ -23,6 +23,7 @@ from robolearn.types import Array
 Group = Any  # h5py.Group and h5py.Dataset; the package is an extra, imported where a file is opened
 Dataset = Any
 MAGIC = b"\x89HDF\r\n\x1a\n"
+IMAGES = "images"  # a group of cameras
 SUFFIXES = (".hdf5", ".h5", ".hdf")
 SHUFFLE, FLETCHER32, DEFLATE, LZF = 2, 3, 1, 32000
 FILTERS = {DEFLATE: "gzip", SHUFFLE: "shuffle", FLETCHER32: "fletcher32", LZF: "lzf"}
@@ -125,7 +126,7 @@ class Reader:
         return found if isinstance(found, self._h5py.Group) else None
 
     def columns(self, group: Group, prefix: str = "", depth: int = 0) -> dict[str, Stored]:
-        """All data sets below a group, those in groups by dotted names: images.top.
+        """All data sets below a group, those in groups by dotted names: policy.joint; a group images adds nothing.
 
         Raises:
             UserError: One is not admitted, two have the same name, or there are absurdly many.
@@ -137,7 +138,7 @@ class Reader:
             child = self.child(group, name)
             inner = {prefix + name: child} if isinstance(child, Stored) else {}
             if isinstance(child, self._h5py.Group):
-                inner = self.columns(child, f"{prefix}{name}.", depth + 1)
+                inner = self.columns(child, prefix if name == IMAGES and not prefix else f"{prefix}{name}.", depth + 1)
             for key, column in inner.items():
                 if key in found:
                     raise UserError(f"{self.path}: {group.name} has two data sets that would be called {key}")

@@ -14,7 +14,7 @@ ATTRS = StoreAttrs(
     env_id="gymnasium:Pendulum-v1",
     control_dt=0.05,
     units={"state": "m"},
-    obs_keys=("state", "images.top"),
+    obs_keys=("state", "top"),
     expert="me",
     source="a test",
     licence="CC0-1.0",
@@ -31,7 +31,7 @@ def rich_episode(i, steps):
     return Episode(
         obs={
             "state": rng.normal(size=(steps, 3)).astype(np.float32),
-            "images.top": rng.integers(0, 256, (steps, 12, 16, 3), np.uint8),
+            "top": rng.integers(0, 256, (steps, 12, 16, 3), np.uint8),
             "reward": rng.normal(size=(steps, 1)),
             "states": rng.normal(size=(steps, 5)),
         },

@@ -85,10 +85,10 @@ def test_everything_there_is(folder):
     assert recognize(folder) == "act"
     assert recognize(folder / "episode_2.hdf5") == "act"
     store, lost = taken(folder)
-    assert sorted(store.keys) == ["action", "images.angle", "images.top", "qpos", "qvel"]
-    assert store.attrs.obs_keys == ("images.angle", "images.top", "qpos", "qvel")
+    assert sorted(store.keys) == ["action", "angle", "qpos", "qvel", "top"]
+    assert store.attrs.obs_keys == ("angle", "top", "qpos", "qvel")
     assert store.episode_attrs["sim"].tolist() == [True] * 3
-    np.testing.assert_array_equal(store.episode(2).obs["images.top"], frames(10))
+    np.testing.assert_array_equal(store.episode(2).obs["top"], frames(10))
     np.testing.assert_array_equal(store.episode(1).actions, np.random.default_rng(2).normal(size=(3, STEPS, 14))[2])
     assert store.attrs.control_dt is None
     assert lost == ""
@@ -109,8 +109,8 @@ def test_packed_images(folder, pack, options, kind):
     change(folder, lambda file, i: file.attrs.update({"compress": True}))
     change(folder, replace("compress_len", np.ones((2, STEPS))))
     store, lost = taken(folder)
-    assert store.shapes["images.top"] == (12, 16, 3)
-    read = store.episode(2).obs["images.top"].astype(int)
+    assert store.shapes["top"] == (12, 16, 3)
+    read = store.episode(2).obs["top"].astype(int)
     assert np.abs(read - frames(10)).max() <= (0 if kind == "PNG" else 9)  # colors in their order
     assert "compress_len" not in lost
     assert "compress" not in store.episode_attrs
@@ -119,8 +119,8 @@ def test_packed_images(folder, pack, options, kind):
 def test_images_are_scaled_and_chosen(folder):
     change(folder, replace("observations/images/top", lambda i: padded(jpegs(frames(i)))))
     store, _ = taken(folder, image_size=(6, 8), cameras=("top",))
-    assert store.shapes["images.top"] == (6, 8, 3)
-    assert "images.angle" not in store.keys
+    assert store.shapes["top"] == (6, 8, 3)
+    assert "angle" not in store.keys
 
 
 def test_further_arrays(folder):
@@ -151,7 +151,7 @@ def test_what_an_act_loader_reads(rich_store, tmp_path):
             assert root["/action"].shape == episode.actions.shape
             np.testing.assert_array_equal(root["/action"][()], episode.actions)
             np.testing.assert_array_equal(root["/observations/qpos"][()], episode.obs["state"])
-            np.testing.assert_array_equal(root["/observations/images/top"][()], episode.obs["images.top"])
+            np.testing.assert_array_equal(root["/observations/images/top"][()], episode.obs["top"])
             assert not root["/observations/qvel"][()].any()
 
 
@@ -184,16 +184,16 @@ REFUSED = [
     (lambda f: change(f, no_group, 10), r"episode_10\.hdf5: ACT has action and a group observations; there is action"),
     (
         lambda f: change(f, replace("action", np.zeros((9, 14))), 2),
-        r"episode_2\.hdf5: images\.angle has 4 rows for 9 actions; mend the file",
+        r"episode_2\.hdf5: angle has 4 rows for 9 actions; mend the file",
     ),
     (lambda f: change(f, replace("action", np.full((STEPS, 14), np.inf)), 2), "action is inf at step 0, dimension 0"),
     (
         lambda f: (images_unlike_the_first(f), change(f, broken_jpeg, 2)),
-        r"episode_2\.hdf5: images\.top, from step 0: a damaged image",
+        r"episode_2\.hdf5: top, step 2: a damaged image",
     ),
     (
         lambda f: (images_unlike_the_first(f), change(f, other_size, 10)),
-        r"episode_10\.hdf5: images\.top, from step 0: an image of shape \(4, 4, 3\), the first one has \(12, 16, 3\)",
+        r"episode_10\.hdf5: top, step 3: an image of shape \(4, 4, 3\), the first one has \(12, 16, 3\)",
     ),
     (lambda f: (f / "episode_2.hdf5").write_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
     (lambda f: [file.unlink() for file in f.glob("*.hdf5")], "no episodes in it, files as episode_0.hdf5"),
@@ -213,7 +213,7 @@ def test_a_store_without_numbers_is_refused(tmp_path, rich_store):
     import_demos(_as_robomimic(tmp_path, rich_store), tmp_path / "x.zarr")
     root = tmp_path / "x.zarr" / "zarr.json"
     document = json.loads(root.read_text())
-    document["attributes"]["obs_keys"] = ["images.top"]
+    document["attributes"]["obs_keys"] = ["top"]
     root.write_text(json.dumps(document))
     with pytest.raises(UserError, match="the store has no observations that are numbers"):
         export_demos(tmp_path / "x.zarr", tmp_path / "act", "act")

@@ -1,35 +1,9 @@
-"""Cameras by their names, and images of another size."""
-
-from pathlib import Path
+"""Images of another size."""
 
 import numpy as np
 import pytest
 
-from robolearn.errors import UserError
-from robolearn.formats.images import choose_cameras, resize
-
-CAMERAS = ("images.top", "images.wrist", "agentview_image")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "found"),
-    [
-        (None, CAMERAS),
-        ((), ()),
-        (("wrist", "top"), ("images.top", "images.wrist")),
-        (("agentview",), ("agentview_image",)),
-        (("images.top", "top"), ("images.top",)),
-    ],
-)
-def test_cameras_by_long_and_short_names(wanted, found):
-    assert choose_cameras(CAMERAS, wanted, Path("x")) == found
-
-
-def test_a_camera_that_is_not_there_or_not_the_only_one():
-    with pytest.raises(UserError, match=r"x: camera left is not there; `cameras` may name images\.top, images\.wrist"):
-        choose_cameras(CAMERAS, ("left",), Path("x"))
-    with pytest.raises(UserError, match="camera top could be several"):
-        choose_cameras(("images.top", "depths.top"), ("top",), Path("x"))
+from robolearn.formats.images import resize
 
 
 def test_bytes_are_averaged():
@@ -37,6 +11,7 @@ def test_bytes_are_averaged():
     image[:, :, 3:] = 200
     assert resize(image, (4, 6)) is image
     assert resize(image, None) is image
+    np.testing.assert_allclose(resize(image / 255.0, (2, 3)), resize(image, (2, 3)) / 255.0, atol=0.005)
     small = resize(image, (2, 3))
     assert small.shape == (2, 2, 3, 3)
     assert small.dtype == np.uint8

@@ -77,10 +77,10 @@ def test_what_was_asked_for_is_written_and_read(tmp_path, rich_store, kind):
     assert store.attrs.control_dt == pytest.approx(0.1)
     assert store.attrs.splits == {"train": (0,), "valid": (1,)}
     assert store.episode_attrs["task"].tolist() == [0, 0]
-    assert store.shapes["images.top"] == (6, 8, 3)
-    import_demos(tmp_path / "out", tmp_path / "blind.zarr", options=ImportOptions(cameras=(), episodes=1))
+    assert store.shapes["top"] == (6, 8, 3)
+    import_demos(tmp_path / "out", tmp_path / "blind.zarr", options=ImportOptions(cameras=("none",), episodes=1))
     blind = DemoStore.open(tmp_path / "blind.zarr")
-    assert "images.top" not in blind.keys
+    assert "top" not in blind.keys
     assert blind.attrs.obs_keys == ("state",)
     assert blind.attrs.splits == {"train": (0,)}
 
