@@ -18,6 +18,7 @@ VERBS = {
     "eval": ("eval", "roll a trained policy out and measure it"),
     "compare": ("compare", "say which of two policies is better, as soon as that is certain"),
     "calibrate": ("calibrate", "set the threshold above which a policy is not trusted"),
+    "deploy": ("deploy", "write a trained policy as a directory that acts without torch"),
     "bench": ("bench", "compare the families on tasks or on a store of your own"),
 }
 

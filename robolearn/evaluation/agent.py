@@ -1,18 +1,22 @@
 """A trained policy for a robot's own loop: one observation in, one action out; no simulator is needed.
 
 Chunks, history, execution and what watches over the policy are inside, the same as in an evaluation: given what the
-environment of an evaluated episode returned, an agent gives the actions of that episode bit by bit.
+environment of an evaluated episode returned, an agent gives the actions of that episode bit by bit. Where the run was
+deployed like this, the runtime acts instead of torch, several times faster; its actions are equal within 1e-5 of the
+normalized action.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 
 from robolearn.errors import UserError
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.config import ActConfig
+from robolearn.evaluation.deployed import find_deployed
 from robolearn.files import StrPath
 from robolearn.images import ImageLayout
 from robolearn.training.run import Run
@@ -32,9 +36,12 @@ class Agent:
         run: Of `train`.
         cfg: How it acts.
         clearance: For a safety set: positions [..., 2] to the distance [m] from what must not be touched.
+        runtime: auto, what `deploy` left in the run if it acts alike and is faster, else torch; torch; onnx, what
+            `deploy` left or none.
 
     Raises:
-        UserError: There is no such checkpoint, gate or set, it does not fit, or the fallback needs a simulator.
+        UserError: There is no such checkpoint, gate or set, it does not fit, or the fallback needs a simulator; or
+            runtime onnx is asked for and the run was not deployed like this.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Agent:
         cfg: ActConfig | None = None,
         *,
         clearance: Callable[[Array], Array] | None = None,
+        runtime: Literal["auto", "torch", "onnx"] = "auto",
     ):
         run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or ActConfig()
         if cfg.is_watched and cfg.acting_fallback == "expert":
@@ -51,6 +59,7 @@ class Agent:
             raise UserError("safety set: tell the agent the distance to what must not be touched (clearance)")
         acting = Acting.open(run, cfg, run.config().env, episodes=1)
         self.shapes, self.cameras = acting.policy.cfg.obs_shapes, acting.policy.cfg.images
+        self._deployed = None if runtime == "torch" else find_deployed(run, cfg, acting, required=runtime == "onnx")
         self._controller = acting.make_controller(1, seed=cfg.seed)
         if isinstance(self._controller, GuardedController) and clearance is not None:
             self._controller.distance = clearance
@@ -67,6 +76,8 @@ class Agent:
         self._episode = self._episode + 1 if episode is None else episode
         self._begun = False
         self._seen, self._actions = [], []
+        if self._deployed is not None:
+            self._deployed.reset(self._episode)
 
     def act(self, observation: Mapping[str, Array]) -> Array | None:
         """The action for the present moment; to be called once per control step.
@@ -82,6 +93,8 @@ class Agent:
             UserError: An observation is missing, has another shape, or is not finite.
         """
         obs = self._check(observation)
+        if self._deployed is not None:
+            return self._deployed.act(obs)
         if not self._begun:
             self._episode, self._begun = max(self._episode, 0), True
             self._controller.reset([0], [self._episode], {key: value[None] for key, value in obs.items()})
@@ -96,6 +109,11 @@ class Agent:
         if self._controller.stopped[0]:
             return None
         return self._actions.pop(0).copy()
+
+    @property
+    def runtime(self) -> str:
+        """What the policy runs on: torch, or onnx."""
+        return "torch" if self._deployed is None else "onnx"
 
     @property
     def signals(self) -> dict[str, Array]:

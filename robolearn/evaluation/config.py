@@ -15,6 +15,7 @@ from robolearn.trust.conformal.thresholds import smallest_number, too_few, writt
 from robolearn.trust.fallback import Fallback, StoppingFallback
 
 MAX_EPISODES = 1_000_000
+MAX_SAMPLES = 4096  # chunks of one call of what was deployed
 MAX_BAND_EPISODES = 10_000  # a file with the scores of so many is read
 
 
@@ -81,6 +82,31 @@ class ActConfig(PolicyChoice, Watch):
 
     seed: int = seeds.EVALUATION.start
     """The noise of episode i depends on (seed, i) only."""
+
+
+@dataclass(frozen=True)
+class DeployConfig(ActConfig):
+    """Options of a deployment."""
+
+    device: Literal["cpu"] = "cpu"
+    """Where the policy is compared; what is deployed runs on the CPU."""
+    threads: int | None = 1
+    """CPU threads of the comparison."""
+    format: Literal["onnx", "torch"] = "onnx"
+    """onnx, needs numpy and onnxruntime to act; torch, a program of torch.export, needs torch."""
+    samples: tuple[int, ...] = ()
+    """Numbers of chunks per observation that networks are written for, beside that of the candidates."""
+    out: Path | str | None = None
+    """Directory; by default RUN/deployed, where an agent finds it."""
+
+    def __post_init__(self) -> None:
+        take_paths(self, "out")
+        if self.is_watched:
+            what = "`gate`: a gate" if self.gate else "`safety_set`: a safety set"
+            raise UserError(f"{what} is not deployed, as it asks scores that need torch; let an agent act on the run")
+        super().__post_init__()
+        if any(not 1 <= count <= MAX_SAMPLES for count in self.samples):
+            raise UserError(f"`samples` {' '.join(map(str, self.samples))}: each must be in 1..{MAX_SAMPLES}")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,107 @@
+"""A graph of ONNX in the making: nodes, constants, and the names of what torch's tensors became."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from torch import Tensor
+
+OPSET = 20  # the first with Gelu; onnxruntime knows it since 1.17
+IR_VERSION = 9  # of the file, as of that opset
+TYPES = {
+    torch.float32: np.dtype("float32"),
+    torch.float64: np.dtype("float64"),
+    torch.int64: np.dtype("int64"),
+    torch.int32: np.dtype("int32"),
+    torch.uint8: np.dtype("uint8"),
+    torch.bool: np.dtype("bool"),
+}
+
+
+class Nodes:
+    """Nodes and constants.
+
+    Attributes:
+        nodes: In the order in which they can be computed.
+        constants: Name -> array.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self._names: dict[int, str] = {}
+        self._kept: list[Tensor] = []  # so that no other tensor gets the id of one that has a name
+        self._by_content: dict[tuple[Any, ...], str] = {}
+
+    def bind(self, tensor: Tensor, name: str) -> None:
+        """Say that a tensor of torch is the value of this name."""
+        self._names[id(tensor)] = name
+        self._kept.append(tensor)
+
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node with one result; returns its name."""
+        return self.add_many(kind, 1, *inputs, **attributes)[0]
+
+    def add_many(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
+        """Add a node with several results; returns their names."""
+        names = [f"v{len(self.nodes)}" if i == 0 else f"v{len(self.nodes)}_{i}" for i in range(count)]
+        self.nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
+        return names
+
+    def constant(self, value: Any, dtype: Any = None) -> str:
+        """The name of a constant; equal ones share it."""
+        array = np.ascontiguousarray(np.asarray(value, dtype)).reshape(np.shape(value))
+        key = array.dtype.str, array.shape, array.tobytes()
+        if key not in self._by_content:
+            self._by_content[key] = name = f"c{len(self.constants)}"
+            self.constants[name] = array
+        return self._by_content[key]
+
+    def ints(self, values: Sequence[int]) -> str:
+        """A constant shape, or list of axes."""
+        return self.constant(values, np.int64)
+
+    def of(self, value: Any, dtype: torch.dtype | None = None) -> str:
+        """The name of a tensor or number, in this type if one is given."""
+        if not isinstance(value, Tensor):
+            assert dtype is not None, "numbers have the type of what they meet"
+            return self.constant(value, TYPES[dtype])
+        if id(value) not in self._names:
+            value = value.detach().cpu()
+            return self.constant((value if dtype is None else value.to(dtype)).numpy())
+        name = self._names[id(value)]
+        return name if dtype in (None, value.dtype) else self.cast(name, dtype)
+
+    def cast(self, name: str, dtype: torch.dtype) -> str:
+        """A value in another type."""
+        return self.add("Cast", name, to=helper.np_dtype_to_tensor_dtype(TYPES[dtype]))
+
+    def model(self, inputs: dict[str, Tensor], output: str, result: Tensor) -> onnx.ModelProto:
+        """The finished graph, with one result of this name; inputs that no node takes are left out.
+
+        Args:
+            inputs: By name, for their shapes and types.
+            output: Name of the result.
+            result: The tensor that torch made.
+        """
+        taken = {name for node in self.nodes for name in node.input}
+        end = helper.make_node("Identity", [self.of(result)], [output])
+        graph = helper.make_graph(
+            [*self.nodes, end],
+            "sampler",
+            [_described(name, value) for name, value in inputs.items() if name in taken],
+            [_described(output, result)],
+            [numpy_helper.from_array(array, name) for name, array in self.constants.items()],
+        )
+        opset = helper.make_opsetid("", OPSET)
+        return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="robolearn")
+
+
+def _described(name: str, value: Tensor) -> onnx.ValueInfoProto:
+    kind = helper.np_dtype_to_tensor_dtype(TYPES[value.dtype])
+    return helper.make_tensor_value_info(name, kind, list(value.shape))

@@ -1,0 +1,101 @@
+"""What a computation did, operation by operation, as far as it depended on its inputs.
+
+A computation is run once on example inputs. Operations that an input reaches are noted; what no input reaches, such as
+the embedding of a sampler's times, is computed by torch there and then and counts as a constant. Python's loops and
+branches leave no trace: a sampler of twenty steps becomes the operations of twenty steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from robolearn.errors import UserError
+
+# What these return depends on the shape of what they are given, not on its numbers.
+SHAPE_ALONE = ("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided")
+SHAPE_ALONE += ("zeros_like", "ones_like", "full_like", "empty_like")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of torch.
+
+    Attributes:
+        name: Such as aten.mm.default.
+        args: What it was given, with tensors as they were.
+        kwargs: By name.
+        result: A tensor, or several.
+    """
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    result: Any
+
+
+class Tape(TorchDispatchMode):
+    """Notes the operations that the inputs reach.
+
+    Attributes:
+        operations: In the order in which they were made.
+    """
+
+    def __init__(self, inputs: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.operations: list[Operation] = []
+        self._reached = {id(value): value for value in inputs.values()}  # kept, so that no other gets their ids
+
+    def reaches(self, value: object) -> bool:
+        """Whether a tensor depends on an input."""
+        return id(value) in self._reached
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Compute, and note it.
+
+        Raises:
+            UserError: A number is read back, which a graph cannot do, or a tensor is overwritten.
+        """
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name = str(func)
+        if not any(map(self.reaches, tensors((args, kwargs)))) or name.split(".")[1] in SHAPE_ALONE:
+            return result
+        if not all(isinstance(one, Tensor) for one in tensors(result, others=True)):
+            raise UserError(f"it decides by its own numbers ({name}), which a graph of operations cannot")
+        if func._schema.is_mutable:
+            raise UserError(f"it overwrites a tensor ({name}), which a graph of operations cannot")
+        self.operations.append(Operation(name, args, kwargs, result))
+        self._reached |= {id(one): one for one in tensors(result)}
+        return result
+
+
+def tensors(values: Any, *, others: bool = False) -> Iterator[Any]:
+    """The tensors among nested values; with ``others`` also what is none."""
+    if isinstance(values, tuple | list):
+        for value in values:
+            yield from tensors(value, others=others)
+    elif isinstance(values, dict):
+        yield from tensors(list(values.values()), others=others)
+    elif others or isinstance(values, Tensor):
+        yield values
+
+
+def record(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]) -> tuple[Tape, Tensor]:
+    """Run a function of named tensors, and note what it did.
+
+    Returns:
+        What was noted, and what the function returned.
+
+    Raises:
+        UserError: It cannot be a graph of operations; see Tape.
+    """
+    with torch.no_grad(), Tape(inputs) as tape:
+        return tape, function(**inputs)
