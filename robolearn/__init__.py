@@ -27,8 +27,11 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.evaluation.config import ActConfig as ActConfig
     from robolearn.evaluation.config import CalibrateConfig as CalibrateConfig
     from robolearn.evaluation.config import CompareConfig as CompareConfig
+    from robolearn.evaluation.config import DeployConfig as DeployConfig
     from robolearn.evaluation.config import EvalConfig as EvalConfig
     from robolearn.evaluation.config import SideConfig as SideConfig
+    from robolearn.evaluation.deploy import check_deployed as check_deployed
+    from robolearn.evaluation.deploy import deploy_run as deploy_run
     from robolearn.evaluation.evaluate import evaluate as evaluate
     from robolearn.formats.format import ExportOptions as ExportOptions
     from robolearn.formats.format import Format as Format
@@ -69,6 +72,7 @@ HOMES = {
     "DatasetConfig": "training.config",
     "DemoStore": "data.store",
     "DemoWriter": "data.writer",
+    "DeployConfig": "evaluation.config",
     "EnvConfig": "rollout.env_config",
     "Episode": "types",
     "EvalConfig": "evaluation.config",
@@ -91,8 +95,10 @@ HOMES = {
     "Trajectory": "types",
     "UserError": "errors",
     "calibrate": "evaluation.calibrate",
+    "check_deployed": "evaluation.deploy",
     "collect": "data.collect",
     "compare": "evaluation.compare",
+    "deploy_run": "evaluation.deploy",
     "evaluate": "evaluation.evaluate",
     "export_demos": "formats.transfer",
     "import_demos": "formats.transfer",

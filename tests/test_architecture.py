@@ -34,7 +34,8 @@ ALLOWED = {
     "dynamics": ("nets", "data"),
     "report": ("rollout", "trust", "stats"),
     "training": ("policies", "nets", "data", "rollout"),
-    "evaluation": ("training", "trust", "report", "rollout", "policies", "data", "stats"),
+    "deploy": ("policies", "nets", "rollout"),
+    "evaluation": ("deploy", "training", "trust", "report", "rollout", "policies", "data", "stats"),
     "commands": (
         "evaluation",
         "training",
@@ -57,6 +58,8 @@ ONLY_IN = {
     "zarr": ("robolearn/data/store.py", "robolearn/data/chunks.py", "robolearn/data/writer.py"),
     "wandb": ("robolearn/training/logger.py",),
     "tyro": ("robolearn/commands/",),
+    "onnx": ("robolearn/deploy/",),
+    "onnxruntime": ("robolearn/deploy/runtime.py",),
 }
 
 
@@ -127,6 +130,22 @@ def test_the_contract_needs_numpy_alone():
     """Who writes an environment imports it without torch and gymnasium."""
     tops = {name.split(".")[0] for name in imports((ROOT / "robolearn/contract.py").read_text())}
     assert tops - sys.stdlib_module_names == {"numpy"}
+
+
+def test_the_runtime_stands_alone():
+    """It is copied to robots; what runs the networks is imported when it is first needed."""
+    source = (ROOT / "robolearn/deploy/runtime.py").read_text()
+    at_once = {name.split(".")[0] for name in imports(ast.unparse(ast.Module(_imports_at_once(source), [])))}
+    assert at_once - sys.stdlib_module_names == {"numpy"}
+    assert {name.split(".")[0] for name in imports(source)} - sys.stdlib_module_names == {
+        "numpy",
+        "onnxruntime",
+        "torch",
+    }
+
+
+def _imports_at_once(source):
+    return [node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def test_every_room_has_its_rule():

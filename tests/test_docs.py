@@ -42,6 +42,14 @@ low, high = torch.tensor([-1.0]), torch.tensor([1.0])
 reward = lambda states, actions: -states.square().sum(-1)
 """,
     "docs/environments.md": "import gymnasium",
+    "docs/how-to/deploy.md": DEMOS
+    + """
+import robolearn as rl
+DemoWriter.create(Path("demos.zarr"), attrs=attrs).extend([Episode({"state": state}, state[:, :2])] * 3)
+data = rl.DatasetConfig((Path("demos.zarr"),))
+run = rl.train(rl.TrainConfig(dataset=data, steps=2, wandb=False, device="cpu", batch_size=8, out=Path("run")))
+rl.deploy_run(run, rl.DeployConfig(out=Path("robot")))
+""",
     "docs/perception.md": """
 import torch
 rng, folder = np.random.default_rng(0), Path("ensemble")
@@ -242,6 +250,8 @@ def only_parse(monkeypatch):
         "robolearn.evaluation.evaluate.evaluate",
         "robolearn.evaluation.calibrate.calibrate",
         "robolearn.evaluation.compare.compare",
+        "robolearn.evaluation.deploy.deploy_run",
+        "robolearn.evaluation.deploy.check_deployed",
         "robolearn.data.collect.collect",
         "robolearn.data.inspect.inspect",
         "robolearn.commands.import_.import_demos",

@@ -19,7 +19,7 @@ SHORT_ENSEMBLE = "--no-wandb --num-members 2 --steps 400 --batch-size 64 --lr 3e
 COMMANDS: dict[str, dict[str, str | None]] = {
     "docs/install.md": {
         "python3 -m venv .venv": None,
-        'python -m pip install -e ".[dev,pusht,robotics]" -c constraints.txt': None,
+        'python -m pip install -e ".[dev,pusht,robotics,formats,deploy]" -c constraints.txt': None,
         "python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 2000 --out datasets/avoid.zarr": FEW,
         "python train.py --out runs/avoid": SHORT_TRAINING,
         "python eval.py runs/avoid": "--episodes 2 --videos 1",
@@ -34,6 +34,7 @@ COMMANDS: dict[str, dict[str, str | None]] = {
         "python eval.py runs/mine --env.id my_package:my/Task-v0": f"{AVOID} --episodes 2 --videos 0",
         "python -m robolearn calibrate runs/mine --env.id my_package:my/Task-v0": None,  # so little never succeeds
         "python eval.py runs/mine --env.id my_package:my/Task-v0 --gate": None,
+        "python -m robolearn deploy runs/mine --out robot": "--steps 2",
     },
     "docs/safety.md": {
         "python train.py cvae --num-members 5 --out runs/five": SHORT_ENSEMBLE,

@@ -12,14 +12,13 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from importlib import util
+from importlib import metadata, util
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from robolearn import __version__
 from robolearn.config import to_json, write_json
 from robolearn.deploy import runtime
 from robolearn.deploy.check import CHECK_FILE
@@ -74,7 +73,7 @@ def describe(policy: Policy, execution: Execution, checkpoint: Path) -> dict[str
     center, scale = (policy.normalizer.get_buffer(f"action_{name}").tolist() for name in ("centre", "scale"))
     return {
         "version": runtime.VERSION,
-        "robolearn": __version__,
+        "robolearn": metadata.version("robolearn"),
         "family": name_of(cfg.family),
         "backbone": name_of(cfg.backbone),
         "weights": {"checkpoint": checkpoint.resolve().name, "sha256": sha256(checkpoint / WEIGHTS_FILE)},

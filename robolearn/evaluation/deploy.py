@@ -72,8 +72,12 @@ def deploy_run(
         return directory, check_deployed(directory, run, tolerance=tolerance)
 
 
-def check_deployed(directory: StrPath, run: Run | StrPath | None = None, *, tolerance: float = runtime.TOLERANCE) -> Check:
+def check_deployed(
+    directory: StrPath, run: Run | StrPath | None = None, *, tolerance: float = runtime.TOLERANCE
+) -> Check:
     """Compare a deployed policy with the trained one on the observations that lie beside it; writes check.json.
+
+        assert check_deployed(Path("robot")).is_equal
 
     Args:
         directory: What `deploy_run` wrote.

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 # File or package -> what its dry run needs beside --dry-run, in the folder that `prepared` makes.
 BENCHMARKS: dict[str, str] = {
     "conformal.py": "--out out.json",
+    "deploy.py": "--out out.json",
     "dynamics.py": "--out out.json",
     "ensembles.py": "--out out.json",
     "exact_scores.py": "--out out.json",

@@ -187,7 +187,7 @@ def test_an_agent_takes_nothing_that_was_found_to_differ_or_to_be_slow(run, depl
 
 
 def test_without_onnxruntime_an_agent_takes_torch_and_says_nothing(run, deployed, capsys, monkeypatch):
-    monkeypatch.setattr("robolearn.evaluation.acting.find_spec", lambda name: None)
+    monkeypatch.setattr("robolearn.evaluation.deployed.find_spec", lambda name: None)
     assert Agent(run, ActConfig(device="cpu", threads=1)).runtime == "torch"
     assert capsys.readouterr().err == ""
     with pytest.raises(ValueError, match=r"onnxruntime is not installed; pip install 'robolearn\[deploy\]'"):
