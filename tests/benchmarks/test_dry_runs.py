@@ -16,6 +16,7 @@ from robolearn.types import Episode
 ROOT = Path(__file__).parents[2]
 # File or package -> what its dry run needs beside --dry-run, in the folder that `prepared` makes.
 BENCHMARKS: dict[str, str] = {
+    "compare.py": "--out out.json",
     "conformal.py": "--out out.json",
     "deploy.py": "--out out.json",
     "dynamics.py": "--out out.json",
@@ -39,7 +40,7 @@ CAMPAIGNS = ("tests/campaigns/broken_inputs", "tests/campaigns/kills")
 # What they share.
 SHARED = ("common.py", "tables.py")
 # Those of a second or two.
-QUICK = ("conformal.py", "exact_scores.py", "loader.py", "train_step.py")
+QUICK = ("compare.py", "conformal.py", "exact_scores.py", "loader.py", "train_step.py")
 
 
 def source(name: str) -> Path:
