@@ -87,14 +87,14 @@ def draw(law: Law, sequences: int, pairs: int) -> Iterator[np.ndarray]:
 def ever_excluded(differences: np.ndarray, mean: float) -> np.ndarray:
     """Whether any look excludes a mean."""
     capital = np.maximum(log_capital(differences, mean), log_capital(-differences, -mean))
-    return (capital >= math.log(2 / ALPHA)).any(1)
+    return np.any(capital >= math.log(2 / ALPHA), axis=1)
 
 
 def ever_significant(differences: np.ndarray) -> np.ndarray:
     """Whether McNemar's exact test is significant at any look from the tenth pair on."""
     ahead, behind = (differences > 0).cumsum(1), (differences < 0).cumsum(1)
     least = np.append(1, mcnemar_least(differences.shape[1]))
-    return (np.maximum(ahead, behind) >= least[ahead + behind])[:, FIRST_LOOK - 1 :].any(1)
+    return np.any((np.maximum(ahead, behind) >= least[ahead + behind])[:, FIRST_LOOK - 1 :], axis=1)
 
 
 def mcnemar_least(most: int) -> np.ndarray:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from robolearn.errors import UserError
 from robolearn.stats.sequences import ConfidenceSequence
 from robolearn.types import Trajectory
@@ -17,7 +19,13 @@ By = Literal["success", "score", "return"]
 Outcome = Literal["shown", "refuted", "undecided"]
 EXIT_STATUS: dict[Outcome, int] = {"shown": 0, "refuted": 1, "undecided": 2}
 FEW_BROKEN, MOST_BROKEN = 4, 0.1  # broken pairs that are left out, in number or as a share
+ROUNDING = 1e-6  # by which a score may leave [0, 1]
 MOST_REPEATED = 100  # pairs in a row from starts met before, after which no new start is hoped for
+
+
+def _has_scores(trajectory: Trajectory) -> bool:
+    """Whether what stands for a score is one at every step, rounding aside."""
+    return bool(np.all((trajectory.scores >= -ROUNDING) & (trajectory.scores <= 1 + ROUNDING)))
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class Ended:
 
     Attributes:
         success: Whether it succeeded; None where the environment does not tell.
-        max_score: Best score along the way.
+        max_score: Best score along the way, in [0, 1]; None where what stands for a score ever left that.
         total_reward: Its return, without discount.
         length: Steps.
         reason: See Trajectory.
@@ -34,7 +42,7 @@ class Ended:
     """
 
     success: bool | None
-    max_score: float
+    max_score: float | None
     total_reward: float
     length: int
     reason: str
@@ -45,7 +53,7 @@ class Ended:
         """What is kept of a trajectory."""
         return cls(
             success=trajectory.success if tells_success and not trajectory.broken else None,
-            max_score=trajectory.max_score,
+            max_score=min(max(trajectory.max_score, 0.0), 1.0) if _has_scores(trajectory) else None,
             total_reward=float(trajectory.rewards.sum()),
             length=len(trajectory),
             reason=trajectory.reason,
@@ -129,21 +137,23 @@ class Question:
                 raise UserError("the environment tells of no success; compare `by` score or return")
             return float(ended.success)
         if self.by == "score":
-            if not 0 <= ended.max_score <= 1:
+            if ended.max_score is None:
                 raise UserError(
-                    f"a score is {ended.max_score:g}, outside of [0, 1]: this environment tells of none; "
-                    "compare `by` return with `env.return_range`"
+                    "the environment tells of no score, and its rewards leave [0, 1]; compare `by` return with "
+                    "`env.return_range`"
                 )
             return ended.max_score
-        assert self.return_range is not None
-        low, high = self.return_range
-        return min(max((ended.total_reward - low) / (high - low), 0.0), 1.0)
+        return min(max(self._share(ended), 0.0), 1.0)
 
     def is_clipped(self, ended: Ended) -> bool:
         """Whether a return lies outside of the range."""
-        if self.by != "return" or self.return_range is None:
-            return False
-        return not self.return_range[0] <= ended.total_reward <= self.return_range[1]
+        return self.by == "return" and not 0 <= self._share(ended) <= 1
+
+    def _share(self, ended: Ended) -> float:
+        """Of the way from one end of the range to the other, which may lead downwards."""
+        assert self.return_range is not None
+        low, high = self.return_range
+        return (ended.total_reward - low) / (high - low)
 
 
 @dataclass(frozen=True)

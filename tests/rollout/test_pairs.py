@@ -114,14 +114,21 @@ def test_where_no_new_start_comes_there_is_no_use_in_going_on():
     ("by", "change", "message"),
     [
         ("success", {"success": None}, "tells of no success; compare `by` score or return"),
-        ("score", {"max_score": 1.5}, r"a score is 1.5, outside of \[0, 1\]"),
-        ("score", {"max_score": -0.5}, r"a score is -0.5, outside of \[0, 1\]"),
+        ("score", {"max_score": None}, r"tells of no score, and its rewards leave \[0, 1\]; compare `by` return"),
     ],
 )
 def test_what_is_not_told_is_not_compared(by, change, message):
     one = pair(0, 0, 1)
     with pytest.raises(ValueError, match=message):
         Judge(Question(by)).take(dataclasses.replace(one, b=dataclasses.replace(one.b, **change)))
+
+
+def test_a_range_may_lead_downwards():
+    """As costs do."""
+    judge = Judge(Question("return", return_range=(10.0, 0.0)))
+    judge.take(pair(0, 0.2, 0.9))
+    verdict = judge.verdict()
+    assert (verdict.mean_a, verdict.mean_b, verdict.num_clipped) == (pytest.approx(0.8), pytest.approx(0.1), 0)
 
 
 def test_returns_need_a_range():
@@ -141,6 +148,8 @@ def test_a_pair_holds_what_its_trajectories_say():
     assert (one.episode, one.seed, one.start, one.broken) == (3, 103, "s", True)
     assert one.a == Ended(True, 0.5, 3.0, 2, "success", broken=False)
     assert one.b.success is None
+    costly = dataclasses.replace(trajectory(), scores=np.array([-3.0, 0.5]))
+    assert Ended.of(costly, tells_success=True).max_score is None
     assert Pair.of(trajectory(), trajectory(), tells_success=False).a.success is None
 
 
