@@ -28,7 +28,7 @@ ALPHA, POWERS, SEED = 0.05, (0.8, 0.9), seeds.FIXED
 SEQUENCES, PAIRS, AT_ONCE = 5000, 1000, 100
 FIRST_LOOK = 10  # of the test for one look
 EFFECTS, DISCORDANT = (0.05, 0.1, 0.2, 0.3), (1.0, 1.5, 2.0, 3.0, 5.0)  # the second in units of the first
-BATCH = 32
+BATCH = 16
 
 Law = tuple[np.ndarray, np.ndarray]  # differences and their probabilities
 

@@ -14,6 +14,7 @@ from robolearn.config import to_json
 from robolearn.errors import UserError, warn, warned
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.config import CompareConfig, SideConfig, Watch
+from robolearn.files import StrPath
 from robolearn.locks import hold
 from robolearn.report.comparison import PAGE_FILE, Comparison, read_pairs, write_comparison, write_unjudged
 from robolearn.report.comparison_page import write_page
@@ -34,8 +35,8 @@ SHARED = ("id", "kwargs", "max_episode_steps")  # what makes two environments on
 
 
 def compare(
-    run_a: Run | Path,
-    run_b: Run | Path,
+    run_a: Run | StrPath,
+    run_b: Run | StrPath,
     cfg: CompareConfig | None = None,
     *,
     trust: bool = False,
@@ -131,7 +132,7 @@ class _Comparing:
         environment = {name: getattr(a.env, name) for name in SHARED}
         self.source = {"a": a.source(), "b": b.source(), "environment": environment, "seed": cfg.seed}
         name = f"{a.run.directory.resolve().name}-{hash_json(self.source)[:8]}"
-        self.directory = cfg.out or b.run.directory / "compare" / name
+        self.directory = Path(cfg.out or b.run.directory / "compare" / name)
         self.question = Question(cfg.by, cfg.margin, cfg.alpha)
         self.pairs: list[Pair] = []
 
@@ -163,6 +164,9 @@ class _Comparing:
             warn(f"no verdict is possible within {cfg.max_episodes} pairs, whatever they show: it takes {fewest}")
         if self.source["a"] == self.source["b"]:
             warn("A and B are one policy that acts in one way")
+        for side in (self.a, self.b):
+            for gap in side.acting.guard.gaps if side.acting.guard is not None else ():
+                warn(f"{side.name}: {gap}; the certificate does not cover this")
 
     def _roll_out(self, judge: Judge, console: Console) -> None:
         """Batches of pairs until there is a verdict."""

@@ -243,13 +243,13 @@ class CompareConfig:
     """Pairs of episodes after which it is left undecided."""
     seed: int = seeds.EVALUATION.start
     """Pair i starts from seed + i; the noise of both policies depends on (seed, i) only."""
-    num_envs: int = 32
-    """Pairs side by side, after which one looks; does not change the result."""
+    num_envs: int = 16
+    """Pairs side by side, which are rolled out between two looks; does not change the verdict."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the policies run."""
     threads: int | None = None
     """CPU threads; by default one per two cores, at most 4."""
-    out: Path | None = None
+    out: Path | str | None = None
     """Where the pairs and the verdict go; by default a folder in RUN_B/compare, named after A and what is compared."""
     a: SideConfig = field(default_factory=SideConfig)
     """How A acts."""
