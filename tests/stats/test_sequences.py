@@ -97,6 +97,14 @@ def test_what_is_excluded_is_what_someone_won_on(drawn, threshold):
     assert ((high <= threshold) == (lost >= target))[np.abs(lost - target) > margin].all()
 
 
+def test_a_threshold_between_thousandths_is_decided_on_as_soon_as_it_can_be():
+    drawn, target = np.zeros(60), math.log(2 / 0.2)
+    last = float(confidence_sequence(drawn, 0.2)[-1, 0])
+    within = [last + i * 1e-5 for i in range(1, 100) if log_capital(drawn, last + i * 1e-5)[-1] >= target]
+    assert len(within) > 1
+    assert confidence_sequence(drawn, 0.2, (within[-1],))[-1].tolist() == [within[-1], -within[-1]]
+
+
 @settings(max_examples=25)
 @given(differences, st.integers(1, 7))
 def test_looks_in_batches_see_the_same(drawn, size):
