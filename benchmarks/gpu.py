@@ -396,7 +396,7 @@ def images(device: torch.device, size: Size) -> Report:
         "steps_per_s": clock.steps_per_s(),
         "losses": [clock.records[0]["loss"], clock.records[-1]["loss"]],
         "rollout_steps_per_s": sum(len(t.actions) for t in trajectories) / seconds,
-        "success": summary.success.value,
+        "success": None if summary.success is None else summary.success.value,
         "episodes": len(trajectories),
         "passed": clock.records[-1]["loss"] < clock.records[0]["loss"],
     }

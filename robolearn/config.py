@@ -24,6 +24,7 @@ Registry = Mapping[str, type]
 
 MAX_BYTES = 64 << 20  # of a JSON file
 MAX_DEPTH = 64
+KINDS = "a number, a truth value, text, null, or lists and objects of these"
 
 
 def since(default: Any, before: Any) -> Any:
@@ -201,6 +202,24 @@ def _items(value: Any) -> Any:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+def check_json(value: Any, where: str) -> None:
+    """Refuse what JSON cannot hold: other than numbers, text, truth values, null, and lists and objects of these.
+
+    Raises:
+        UserError: One line that names the value.
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _expect(isinstance(key, str), where, "names", key)
+            check_json(item, f"{where}: {key}")
+    elif isinstance(value, tuple | list):
+        for item in value:
+            check_json(item, where)
+    else:
+        number = type(value) in (int, float) and math.isfinite(value)
+        _expect(number or type(value) in (bool, str, type(None)), where, KINDS, value)
 
 
 def write_json(path: Path, data: Any, *, compact: bool = False) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import NoReturn
 
 DEFECT = (
@@ -84,6 +85,12 @@ def printable(text: str) -> str:
 def warn(text: str) -> None:
     """Print a warning, one line."""
     print(f"warning: {printable(text)}", file=sys.stderr)
+
+
+@cache
+def remark(text: str) -> None:
+    """Say what is no trouble but should be known, one line, and only once."""
+    print(f"note: {printable(text)}", file=sys.stderr)
 
 
 @contextmanager

@@ -65,7 +65,8 @@ class Trajectory:
         obs: Key -> array [time + 1, ...]; without images.
         actions: Array [time, a], as executed.
         rewards: Array [time].
-        scores: Array [time], the task's progress in [0, 1] after each step (the reward where a task has no score).
+        scores: Array [time], the task's progress in [0, 1] after each step; the reward, on whatever scale, where a task
+            has no score.
         success: Whether the task's success condition was met at any step.
         mode: Which of the task's solution modes was taken; -1 where undefined.
         reason: Why it ended: "success", "failure", "time", "unstable", "stopped" or "broken: ...".
@@ -73,6 +74,7 @@ class Trajectory:
             INTERVENING; empty without a gate.
         start: Fingerprint of the first observation; empty where it is not known, the seed then stands for it.
         broken: Whether the environment failed, so that the episode has no score and says nothing of the policy.
+        tells_success: Whether the environment had told of success, true or false, by the end of this episode.
     """
 
     episode: int
@@ -87,9 +89,15 @@ class Trajectory:
     signals: dict[str, Array] = field(default_factory=dict)
     start: str = ""
     broken: bool = False
+    tells_success: bool = True
 
     def __len__(self) -> int:
         return len(self.actions)
+
+    @property
+    def episode_return(self) -> float:
+        """Sum of the rewards."""
+        return float(self.rewards.sum())
 
     @property
     def max_score(self) -> float:

@@ -13,6 +13,7 @@ import dataclasses
 import importlib
 import inspect
 import itertools
+import json
 import textwrap
 import typing
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from robolearn.config import kept_hint
+from robolearn.config import kept_hint, parse_json
 from robolearn.errors import UserError
 
 PLUGIN_HELP = (
@@ -30,6 +31,28 @@ PLUGIN_HELP = (
 TRUST_HELP = "Make the environment that the run names also where that imports a module other than the known ones."
 Plugins = Annotated[tuple[str, ...], tyro.conf.arg(help=PLUGIN_HELP), tyro.conf.UseAppendAction]
 Trust = Annotated[bool, tyro.conf.arg(help=TRUST_HELP)]
+
+
+def read_value(text: str) -> Any:
+    """A value as in JSON, as Python writes it, or the text as it stands: 3, true, [1, 2], None, sparse."""
+    if text in ("True", "False", "None"):
+        return ast.literal_eval(text)
+    try:
+        return parse_json(text, "value")
+    except UserError:
+        return text
+
+
+JsonValue = Annotated[
+    Any,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=lambda arguments: read_value(arguments[0]),
+        is_instance=lambda value: True,
+        str_from_instance=lambda value: [value if isinstance(value, str) else json.dumps(value)],
+    ),
+]
 
 
 def mirror(config: type, names: Sequence[str] = (), *, default: Any = None, doc: str | None = None) -> type:
@@ -49,6 +72,7 @@ def mirror(config: type, names: Sequence[str] = (), *, default: Any = None, doc:
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             hint = mirror(hint, default=None if value is dataclasses.MISSING else value)
             value = hint()
+        hint = dict[str, JsonValue] if hint == dict[str, Any] else hint
         hint = Annotated[hint, tyro.conf.arg(help=docs[f.name])] if f.name in docs else hint
         required = value is dataclasses.MISSING
         kept = dataclasses.field() if required else dataclasses.field(default_factory=lambda value=value: value)

@@ -50,11 +50,11 @@ DOCS = {
 
 def main(arguments: Sequence[str], prog: str) -> None:
     """Train a new run or go on with one, and say where it is."""
-    cfg, resume, changed_data, trust = parse(arguments, prog)
+    cfg, resume, changed_data, trust, env_given = parse(arguments, prog)
     from robolearn.training.device import rank
     from robolearn.training.train import train
 
-    run = train(cfg, resume=resume, changed_data=changed_data, trust=trust)
+    run = train(cfg, resume=resume, changed_data=changed_data, trust=trust, env_given=env_given)
     if rank():
         return
     complete = run.is_complete()
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
     print(after if complete else f"go on: {prog} --resume {run.directory}")
 
 
-def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool, bool]:
-    """What to train, whether that is going on, with changed data, in an environment that was given or is trusted."""
+def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool, bool, bool]:
+    """What to train, whether that is going on, with changed data, in an environment that is trusted, or was given."""
     import_plugins(arguments)
     defaults, resume = read_defaults(arguments)
     cascade = (tyro.conf.CascadeSubcommandArgs,)
@@ -75,7 +75,7 @@ def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool,
     if resume is not None:
         cfg = dataclasses.replace(cfg, out=resume)
     names_environment = any(argument.partition("=")[0] == "--env.id" for argument in arguments)
-    return cfg, resume is not None, given.begin.changed_data, given.code.trust or names_environment
+    return cfg, resume is not None, given.begin.changed_data, given.code.trust, names_environment
 
 
 def read_defaults(arguments: Sequence[str]) -> tuple[TrainConfig, Path | None]:

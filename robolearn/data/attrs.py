@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import Any
 
-from robolearn.config import from_json
+from robolearn.config import check_json, from_json
 from robolearn.data.keys import file_problem
 from robolearn.errors import UserError
 
@@ -34,7 +34,7 @@ class StoreAttrs:
         expert: Who demonstrated.
         source: Where the data comes from.
         licence: Under which terms.
-        env_kwargs: Keyword arguments for making the environment; numbers, truth values and text.
+        env_kwargs: Keyword arguments for making the environment; values as in JSON.
         tasks: What was asked for, in words; the number of an episode's text is its attribute "task".
         robot: Which robot it was.
         names: Key -> a name for each of its dimensions.
@@ -64,11 +64,7 @@ class StoreAttrs:
             raise UserError(f"attributes: obs_keys names a key twice: {', '.join(self.obs_keys)}")
         for problem in filter(None, map(file_problem, self.obs_keys or ())):
             raise UserError(f"attributes: obs_keys: {problem}")
-        for name, value in self.env_kwargs.items():
-            if not isinstance(value, int | float | bool | str):
-                raise UserError(
-                    f"attributes: env_kwargs: {name} is {value!r:.60}, neither a number nor a truth value nor text"
-                )
+        check_json(self.env_kwargs, "attributes: env_kwargs")
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> StoreAttrs:

@@ -59,8 +59,8 @@ def calibrate(
         OSError: The disk refuses.
     """
     run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or CalibrateConfig()
-    if cfg.env.id is None and not trust:
-        check_known(run.config().env, run.directory / "config.json")
+    if not trust:
+        check_known(run.config().env, run.directory / "config.json", cfg.env)
     return _Calibration(run, cfg).certify(console or Console(quiet=True))
 
 

@@ -21,7 +21,7 @@ from robolearn.rollout.controller import Controller
 from robolearn.rollout.known import check_known
 from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.making import facts_of
-from robolearn.rollout.metrics import summarize
+from robolearn.rollout.metrics import Summary, summarize
 from robolearn.rollout.replay import record_videos
 from robolearn.rollout.roll_out import roll_out
 from robolearn.starts import judged
@@ -63,8 +63,8 @@ def evaluate(
         OSError: The disk refuses.
     """
     run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or EvalConfig()
-    if cfg.env.id is None and not trust:
-        check_known(run.config().env, run.directory / "config.json")
+    if not trust:
+        check_known(run.config().env, run.directory / "config.json", cfg.env)
     out = Path(cfg.out or run.directory / "eval")
     with hold(out):
         return _Evaluation(run, cfg, out, console or Console(quiet=True)).report(command)
@@ -91,7 +91,7 @@ class _Evaluation:
         except KeyboardInterrupt:
             self._keep(finished)
             raise
-        summary = summarize(trajectories, num_modes=facts_of(self.env).num_modes, control_dt=self.data.control_dt)
+        summary = self._summarize(trajectories)
         write_results(self.out, trajectories, summary)
         counted = judged(trajectories)
         if cfg.record_interventions is not None:
@@ -118,6 +118,14 @@ class _Evaluation:
         self._warn()
         self.console.print(format_table(summary, latency, gate))
         return self._illustrate(report, counted)
+
+    def _summarize(self, trajectories: list[Trajectory]) -> Summary:
+        return summarize(
+            trajectories,
+            num_modes=facts_of(self.env).num_modes,
+            control_dt=self.data.control_dt,
+            return_range=self.env.return_range,
+        )
 
     def _warn(self) -> None:
         """Say what is odd about how the policy acted."""
@@ -154,7 +162,7 @@ class _Evaluation:
             return
         finished = sorted(finished, key=lambda t: t.episode)
         directory = directory_for_partial(self.out)
-        summary = summarize(finished, num_modes=facts_of(self.env).num_modes, control_dt=self.data.control_dt)
+        summary = self._summarize(finished)
         write_results(directory, finished, summary, asked=asked)
         warn(f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in {directory}")
 

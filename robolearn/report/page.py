@@ -86,7 +86,7 @@ def write_report(path: Path, report: Report) -> None:
     """
     html = TEMPLATES.get_template("template.html").render(
         report=report,
-        success=_share_card("Success", report.summary.success, starts_text(report.summary)),
+        success=_success_card(report.summary),
         cards=_cards(report),
         gate=_gate_cards(report.gate) if report.gate is not None else [],
         latency=[latency_text(key, value) for key, value in report.latency.items()],
@@ -113,11 +113,13 @@ def latency_text(key: str, value: int | float) -> tuple[str, str]:
 
 def _cards(report: Report) -> list[Card]:
     summary, dt = report.summary, report.control_dt
-    length = summary.length
-    cards = [
-        _share_card("Max score", summary.max_score, "best along the way"),
-        _share_card("Final score", summary.final_score, "after the last step"),
-    ]
+    length, returns, normalized = summary.length, summary.episode_return, summary.normalized_return
+    scores = (("Max score", summary.max_score, "best along the way"),)
+    scores += (("Final score", summary.final_score, "after the last step"),)
+    cards = [_share_card(label, score, note) for label, score, note in scores if score is not None]
+    cards.append(Card("Return", f"{returns.value:.4g}", interval_text(returns, ".4g"), "sum of an episode's rewards"))
+    if normalized is not None:
+        cards.append(_share_card("Normalized return", normalized, "0 at random, 1 as an expert"))
     if summary.mode_entropy is not None:
         seen = f"{summary.modes_seen} of {summary.num_modes} modes seen"
         few = ", too few episodes to trust it" if summary.mode_entropy.n < 4 * (summary.num_modes or 0) else ""
@@ -159,9 +161,15 @@ def _share_card(label: str, estimate: Estimate, note: str) -> Card:
     return Card(label, f"{estimate.value:.3f}", interval_text(estimate, ".3f"), note, (bar[0], bar[1], bar[2]))
 
 
+def _success_card(summary: Summary) -> Card:
+    if summary.success is None:
+        return Card("Success", "\u2013", "no success reported", starts_text(summary))
+    return _share_card("Success", summary.success, starts_text(summary))
+
+
 def starts_text(summary: Summary) -> str:
     """How many episodes and starts the numbers rest on, and how many episodes do not count."""
-    n = summary.success.n
+    n = summary.length.n
     episodes, starts = "1 episode" if n == 1 else f"{n:,} episodes", "start" if summary.num_starts == 1 else "starts"
     broken = f"; {summary.num_broken:,} more are broken and do not count" if summary.num_broken else ""
     return f"{episodes} from {summary.num_starts:,} distinct {starts}{broken}"
@@ -177,18 +185,24 @@ def _plots(report: Report) -> list[Plot]:
     drawn += [
         ("Paths in the plane", plots.plane_paths(runs), "Executed actions, " + _drawn(runs)),
         ("Modes", plots.mode_histogram(report.summary), "Successful episodes only."),
-        (
-            "Score over time",
-            plots.score_over_time(runs, dt),
-            "An episode that has ended keeps its last score.",
-        ),
-        ("Final score", plots.distribution(runs, lambda t: t.final_score, "final score"), ""),
+        *_outcome_plots(report.summary, runs, dt),
         ("Episode length", plots.distribution(runs, lambda t: len(t) * dt, "length [s]"), ""),
     ]
     if report.training_curve:
         drawn.append(("Training", plots.training_curve(report.training_curve), ""))
     # The drawings hold no text from outside except the names of losses, which matplotlib escapes.
     return [Plot(title, Markup(svg), note) for title, svg, note in drawn if svg is not None]
+
+
+def _outcome_plots(summary: Summary, runs: Sequence[Trajectory], dt: float) -> list[tuple[str, str | None, str]]:
+    """How well episodes went: by their score, or by their return where there is no score."""
+    if summary.final_score is None:
+        return [("Return", plots.distribution(runs, lambda t: t.episode_return, "return"), "")]
+    over_time = plots.score_over_time(runs, dt)
+    return [
+        ("Score over time", over_time, "An episode that has ended keeps its last score."),
+        ("Final score", plots.distribution(runs, lambda t: t.final_score, "final score"), ""),
+    ]
 
 
 def _drawn(runs: Sequence[Trajectory]) -> str:

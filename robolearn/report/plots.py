@@ -181,19 +181,23 @@ def mode_histogram(summary: Summary) -> str | None:
 
 
 def distribution(trajectories: Sequence[Trajectory], value: Callable[[Trajectory], float], label: str) -> str:
-    """Histogram of one number per episode, successes stacked on failures."""
+    """Histogram of one number per episode, successes stacked on failures where these are told apart."""
     good = [value(t) for t in trajectories if t.success]
     bad = [value(t) for t in trajectories if not t.success]
-    low, high = min(good + bad), max(good + bad)
+    low, high, told = min(good + bad), max(good + bad), any(t.tells_success for t in trajectories)
     # Equal values would give bins of zero width.
     edges = np.linspace(low, high, 26) if high > low else np.array([low - 0.5, low + 0.5])
 
     def draw(axes: list[Axes]) -> None:
-        axes[0].hist([bad, good], bins=list(edges), stacked=True, color=[BAD, GOOD], label=["failure", "success"], lw=0)
+        if told:
+            labels = ["failure", "success"]
+            axes[0].hist([bad, good], bins=list(edges), stacked=True, color=[BAD, GOOD], label=labels, lw=0)
+            axes[0].legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98))
+        else:
+            axes[0].hist(bad, bins=list(edges), color=GOOD, lw=0)
         axes[0].grid(axis="x", visible=False)
         axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].set(xlabel=label, ylabel="episodes")
-        axes[0].legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98))
 
     return _svg(label, draw)
 

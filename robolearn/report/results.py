@@ -12,7 +12,7 @@ import numpy as np
 
 from robolearn.config import finite, read_json, to_json, write_json
 from robolearn.files import finish_replacing, replacing_all
-from robolearn.rollout.metrics import Summary
+from robolearn.rollout.metrics import Summary, has_scores
 from robolearn.trust.summary import GateSummary
 from robolearn.types import Trajectory
 
@@ -71,12 +71,15 @@ def directory_for_partial(directory: Path) -> Path:
 
 
 def _row(trajectory: Trajectory) -> dict[str, Any]:
-    """One line of episodes.jsonl: everything but the arrays; a broken episode has no score."""
+    """One line of episodes.jsonl: everything but the arrays; a broken episode has no score, nor has one without."""
     fields = {f.name: getattr(trajectory, f.name) for f in dataclasses.fields(trajectory)}
     return {
         **{name: value for name, value in fields.items() if not isinstance(value, np.ndarray | dict)},
         "length": len(trajectory),
+        "return": trajectory.episode_return,
         "max_score": trajectory.max_score,
         "final_score": trajectory.final_score,
-        **(dict.fromkeys(("success", "max_score", "final_score")) if trajectory.broken else {}),
+        **({} if has_scores([trajectory]) else dict.fromkeys(("max_score", "final_score"))),
+        **({} if trajectory.tells_success else {"success": None}),
+        **(dict.fromkeys(("success", "return", "max_score", "final_score")) if trajectory.broken else {}),
     }

@@ -25,9 +25,16 @@ def format_table(
     table.add_column("95 % interval")
     table.add_column("", style="dim")
 
-    _add(table, "success", summary.success)
-    _add(table, "max score", summary.max_score)
-    _add(table, "final score", summary.final_score)
+    if summary.success is None:
+        table.add_row("success", "", "", "no success reported")
+    else:
+        _add(table, "success", summary.success)
+    for name, score in (("max score", summary.max_score), ("final score", summary.final_score)):
+        if score is not None:
+            _add(table, name, score)
+    _add(table, "return", summary.episode_return, "sum of rewards", ".4g")
+    if summary.normalized_return is not None:
+        _add(table, "normalized return", summary.normalized_return, "of random to expert")
     if summary.mode_entropy is not None:
         _add(table, "mode entropy", summary.mode_entropy, f"{summary.modes_seen} of {summary.num_modes} modes")
     _add(table, "length", summary.length, "steps", ".1f")

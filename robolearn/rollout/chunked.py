@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from robolearn.contract import ChunkResult, Demonstrates, Facts
 from robolearn.errors import UserError
+from robolearn.images import ImageLayout
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.interface import Interface
 from robolearn.starts import START_INFO, start_of
 from robolearn.types import Array
@@ -24,20 +27,31 @@ class ChunkedEnvs(ABC):
     """Environments that the engine can drive.
 
     Attributes:
+        cfg: Which environment.
         num_envs: How many.
         interface: Their spaces, as far as the policy uses them.
         facts: What they declare.
         faults: Why the episode in each environment is broken; None where it is not.
         limit: Steps at which episodes are cut, as neither the user nor the environment says where; None where one does.
         tells_success: Whether any ``info`` told of success.
+        info_keys: What ``info`` held at the last step, where it was looked at.
     """
 
     limit: int | None = None
     tells_success = True
+    info_keys: tuple[str, ...] = ()
 
-    def __init__(self, num_envs: int, interface: Interface, facts: Facts):
-        self.num_envs, self.interface, self.facts = num_envs, interface, facts
+    def __init__(self, cfg: EnvConfig, num_envs: int, interface: Interface, facts: Facts):
+        self.cfg, self.num_envs, self.interface, self.facts = cfg, num_envs, interface, facts
         self.faults: list[str | None] = [None] * num_envs
+
+    def fit(self, obs_shapes: Mapping[str, Any], action_dim: int, images: Mapping[str, ImageLayout]) -> None:
+        """Bring observations and actions into the shapes of a policy, before the first episode; see Interface.fitted.
+
+        Raises:
+            UserError: They cannot be brought into these.
+        """
+        self.interface = self.interface.fitted(self.cfg, obs_shapes, action_dim, images)
 
     @abstractmethod
     def reset(self, *, seed: list[int | None], options: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -68,19 +82,35 @@ class ChunkedEnvs(ABC):
 
 
 class NativeEnvs(ChunkedEnvs):
-    """A vector driver that takes chunks itself."""
+    """A vector driver that takes chunks itself, and whose environments stand still when they have ended.
 
-    def __init__(self, driver: Any, interface: Interface):
-        super().__init__(driver.num_envs, interface, Facts.declared_by(driver))
+    Raises:
+        UserError: They restart by themselves.
+    """
+
+    def __init__(self, cfg: EnvConfig, driver: Any, interface: Interface):
+        super().__init__(cfg, driver.num_envs, interface, Facts.declared_by(driver))
         self.driver = driver
+        mode = getattr((getattr(driver, "metadata", None) or {}).get("autoreset_mode"), "name", "DISABLED")
+        if mode != "DISABLED":
+            raise UserError(
+                f"environment {cfg.id}: its driver restarts environments by itself ({mode}), so that a chunk would "
+                "reach into the next episode; declare autoreset_mode DISABLED and let them stand still"
+            )
 
     def reset(self, *, seed: list[int | None], options: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
         """See ChunkedEnvs."""
-        return self.driver.reset(seed=seed, options=options)
+        obs, info = self.driver.reset(seed=seed, options=options)
+        return self.interface.observations.see(obs, 1), info
 
     def step_chunk(self, actions: Array, active: Array) -> ChunkResult:
         """See ChunkedEnvs."""
-        return self.driver.step_chunk(actions, active)
+        chunk = self.driver.step_chunk(actions, active)
+        if self.interface.observations.is_plain:
+            return chunk
+        seen = self.interface.observations.see(chunk.obs, 2)
+        names = (f.name for f in fields(ChunkResult) if f.name != "obs")
+        return ChunkResult(obs=seen, **{name: getattr(chunk, name) for name in names})
 
     def close(self) -> None:
         """See ChunkedEnvs."""

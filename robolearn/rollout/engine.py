@@ -93,7 +93,8 @@ class Slots:
         kept = [key for key, shape in cfg.obs_shapes.items() if not is_image(shape)]
         for slot, episode in zip(slots, begun, strict=True):
             first = {key: np.array(obs[key][slot]) for key in kept}
-            self.recorders[slot] = Recorder(episode, seeds[slot], starts[slot], first, cfg.action_dim)
+            stops = self.envs.cfg.stop_on_success
+            self.recorders[slot] = Recorder(episode, seeds[slot], starts[slot], first, cfg.action_dim, stops)
         for slot in slots:
             if self.envs.faults[slot]:
                 self.finish(slot)
@@ -107,7 +108,7 @@ class Slots:
         """Hand over the trajectory of a slot, and free it."""
         recorder = self.recorders.pop(slot)
         recorder.reason = reason or recorder.reason
-        trajectory = recorder.finish(self.envs.faults[slot], self.controller.signals(slot))
+        trajectory = recorder.finish(self.envs.faults[slot], self.controller.signals(slot), self.envs.tells_success)
         self.done[trajectory.episode] = trajectory
         if self.on_done is not None:
             self.on_done(trajectory)
@@ -122,6 +123,7 @@ class Recorder:
     start: str
     first_obs: dict[str, Array]
     action_dim: int
+    stops: bool = False
     parts: list[tuple[dict[str, Array], Array, Array, Array]] = field(default_factory=list)
     length: int = 0
     success: bool = False
@@ -133,6 +135,8 @@ class Recorder:
         count = int(chunk.num_steps[slot])
         if max_steps is not None:
             count = min(count, max_steps - self.length)
+        if self.stops and chunk.info["success"][slot, :count].any():
+            count = int(np.argmax(chunk.info["success"][slot])) + 1
         valid = (slot, slice(0, count))
         obs = {key: np.array(chunk.obs[key][valid]) for key in self.first_obs}
         self.parts.append((obs, actions[:count].copy(), chunk.rewards[valid].copy(), chunk.info["score"][valid].copy()))
@@ -148,10 +152,12 @@ class Recorder:
             self.reason = "success"
         elif terminated:
             self.reason = "failure"
-        return terminated or unstable or bool(chunk.truncated[valid].any()) or self.length == max_steps
+        ended = terminated or unstable or bool(chunk.truncated[valid].any()) or self.length == max_steps
+        return ended or (self.stops and self.success)
 
-    def finish(self, fault: str | None, signals: dict[str, Array]) -> Trajectory:
-        """Join the parts; a fault of the environment makes it broken."""
+    def finish(self, fault: str | None, signals: dict[str, Array], tells_success: bool) -> Trajectory:
+        """Join the parts; a fault of the environment makes it broken, and without word of success nothing failed."""
+        self.reason = "terminated" if self.reason == "failure" and not tells_success else self.reason
         obs = {
             key: np.concatenate([first[None], *(part[0][key] for part in self.parts)])
             for key, first in self.first_obs.items()
@@ -173,4 +179,5 @@ class Recorder:
             signals=signals,
             start=self.start,
             broken=fault is not None,
+            tells_success=tells_success,
         )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
+from robolearn.config import check_json
 from robolearn.errors import UserError
+from robolearn.keymap import KeyMap
 
 LONGEST_EPISODE = 10**9  # steps
 DEFAULT_TIMEOUT = 60.0  # [s]
@@ -20,13 +23,22 @@ class EnvConfig:
 
     id: str | None = None
     """Gymnasium id with the module that registers it, envs:robolearn/Avoid-v0; by default the data's."""
-    kwargs: dict[str, int | float | bool | str] = field(default_factory=dict)
-    """Keyword arguments of gymnasium.make; by default the data's."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of gymnasium.make, values as in JSON: 3, true, [1, 2]; by default the data's."""
     max_episode_steps: int | None = None
     """Length at which an episode is cut; by default the environment's own, or 1000 where it has none."""
     timeout: float | None = None
     """Seconds that a reset or step of a third-party environment may take, after which its episode is broken; by
     default 60."""
+    obs: tuple[str, ...] = ()
+    """Observations made of the environment's: NEW=SOURCE, as in agent_pos=state[:2] state=qpos+qvel; by default as
+    the data were mapped, where the environment has no observation of that name."""
+    success_key: str | None = None
+    """Key of info that tells of success, with dots for inner dicts; by default success or is_success."""
+    stop_on_success: bool = False
+    """End an episode at its first success, where the environment goes on."""
+    return_range: tuple[float, float] | None = None
+    """Returns of a random policy and of an expert, which the normalized return calls 0 and 1."""
 
     def __post_init__(self) -> None:
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
@@ -35,6 +47,11 @@ class EnvConfig:
             raise UserError(f"`env.max_episode_steps` {self.max_episode_steps} must be at most {LONGEST_EPISODE}")
         if not (0 < self.seconds < math.inf):
             raise UserError(f"`env.timeout` {self.timeout:g} must be a number of seconds above 0")
+        check_json(self.kwargs, "`env.kwargs`")
+        KeyMap.parse(self.obs, "env.obs")
+        low, high = self.return_range or (0.0, 1.0)
+        if not (math.isfinite(low) and math.isfinite(high) and low != high):
+            raise UserError(f"`env.return_range` {low:g} {high:g} must be two different numbers")
 
     @property
     def seconds(self) -> float:
@@ -42,12 +59,16 @@ class EnvConfig:
         return DEFAULT_TIMEOUT if self.timeout is None else self.timeout
 
     def with_defaults(self, base: EnvConfig) -> EnvConfig:
-        """This configuration where it names an environment, else ``base`` with the options given here."""
-        if self.id is not None:
+        """This configuration where it names another environment, else ``base`` with the options given here."""
+        if self.id not in (None, base.id):
             return self
-        limit = base.max_episode_steps if self.max_episode_steps is None else self.max_episode_steps
-        timeout = base.timeout if self.timeout is None else self.timeout
-        return EnvConfig(base.id, {**base.kwargs, **self.kwargs}, limit, timeout)
+        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) not in (None, False, (), {})}
+        obs = KeyMap.parse(self.obs).over(KeyMap.parse(base.obs)).texts()
+        return replace(base, **{**given, "kwargs": {**base.kwargs, **self.kwargs}, "obs": obs})
+
+    def mapped_as(self, data: KeyMap) -> EnvConfig:
+        """The same, with observations made as those of the data were, unless they are there or are made otherwise."""
+        return replace(self, obs=KeyMap.parse(self.obs).over(data.where_missing()).texts())
 
 
 @contextmanager

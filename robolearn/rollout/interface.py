@@ -6,16 +6,21 @@ a list of one number for that number.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from robolearn.errors import UserError
+from robolearn.images import ImageLayout
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.readings import REAL, FaultError, kind_of, read_array, read_flag, read_mode, read_number
-from robolearn.types import Array, is_image
+from robolearn.rollout.observed import Observations
+from robolearn.rollout.readings import ABSENT, FaultError, find_nested, kind_of, read_flag, read_mode, read_number
+from robolearn.types import Array
+
+FINAL_OBS = ("final_obs", "final_observation", "terminal_observation")  # in info, where a step restarts
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Step:
         score: Progress; the reward where ``info`` says nothing.
         mode: Solution mode, -1 where undefined.
         unstable: Whether the environment says that its simulation diverged.
+        info_keys: What else ``info`` holds.
     """
 
     obs: dict[str, Array]
@@ -41,21 +47,7 @@ class Step:
     score: float
     mode: int
     unstable: bool
-
-
-@runtime_checkable
-class Box(Protocol):
-    """What is used of gymnasium's."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of an observation."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of its numbers."""
-        ...
+    info_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,16 +55,16 @@ class Interface:
     """The spaces of an environment, as far as the policy uses them, and how to read what lies in them.
 
     Attributes:
-        boxes: Of the observations, by the names that the policy has for them.
-        named: Whether observations are a dict; otherwise the only one comes as it is.
+        observations: How what comes is shown to the policy.
         action_space: Of the actions.
         num_modes: Solution modes that it tells apart; None where it does not say.
+        success_key: Of ``info``, with dots for inner dicts; None for success or is_success.
     """
 
-    boxes: dict[str, Box]
-    named: bool
+    observations: Observations
     action_space: Any
     num_modes: int | None = None
+    success_key: str | None = None
 
     @classmethod
     def from_spaces(
@@ -81,49 +73,39 @@ class Interface:
         """Find the observations ``keys`` in a space.
 
         Raises:
-            UserError: Observations are missing, or are no arrays of numbers.
+            UserError: Observations are missing, cannot be made, or are no arrays of numbers.
         """
-        from gymnasium import spaces  # late: a policy on a robot needs no simulator
+        observations = Observations.from_space(cfg, obs_space, list(keys))
+        return cls(observations, action_space, modes, cfg.success_key)
 
-        keys, named = list(keys), isinstance(obs_space, spaces.Dict)
-        if named:
-            missing = [key for key in keys if key not in obs_space.spaces]
-            if missing:
-                raise UserError(f"environment {cfg.id} has no observation {missing}; it has {list(obs_space.keys())}")
-        elif len(keys) > 1:
-            raise UserError(f"environment {cfg.id} has one unnamed observation; the policy needs {keys}")
-        boxes = {key: obs_space[key] if named else obs_space for key in keys}
-        for key, box in boxes.items():
-            if not isinstance(box, spaces.Box) or box.dtype.kind not in REAL:
-                raise UserError(
-                    f"environment {cfg.id}: observation {key!r} must be a Box of numbers, it is {kind_of(box)}"
-                )
-        return cls(boxes, named, action_space, modes)
-
-    def check_fit(self, cfg: EnvConfig, obs_shapes: Mapping[str, Any], action_dim: int) -> None:
-        """Refuse an environment whose observations or actions are not those of the policy.
+    def fitted(
+        self, cfg: EnvConfig, obs_shapes: Mapping[str, Any], action_dim: int, images: Mapping[str, ImageLayout]
+    ) -> Interface:
+        """The same as a policy expects it; an environment that cannot be brought to that is refused.
 
         Args:
             cfg: The environment.
             obs_shapes: Of the policy's observations.
             action_dim: Numbers in the policy's actions.
+            images: How those of the demonstrations were recorded, where that was otherwise than they are seen.
 
         Raises:
             UserError: One line that says what differs.
         """
-        from gymnasium import spaces
+        from gymnasium import spaces  # late: a policy on a robot needs no simulator
 
-        for key, box in self.boxes.items():
-            shape = tuple(obs_shapes[key])
-            if box.shape != shape:
-                raise UserError(f"the environment's {key!r} has shape {box.shape}, the policy expects {shape}")
-            if is_image(shape) and box.dtype != np.uint8:
-                raise UserError(f"the environment's {key!r} is {box.dtype}, the policy expects uint8, 0 .. 255")
+        fitted = replace(self, observations=self.observations.fitted(obs_shapes, images))
         space = self.action_space
+        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+            raise UserError(
+                f"environment {cfg.id}: actions must be a Box of floats, they are {kind_of(space)}; a policy's actions "
+                "are real numbers, so wrap it in one that takes a Box and chooses, e.g. the largest of one number each"
+            )
         if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
             raise UserError(f"environment {cfg.id}: actions must be a Box of floats, they are {kind_of(space)}")
-        if space.shape != (action_dim,):
+        if math.prod(space.shape) != action_dim:
             raise UserError(f"the environment's actions have shape {space.shape}, those of the policy {(action_dim,)}")
+        return fitted
 
     def read_reset(self, result: Any) -> tuple[Any, dict[str, Array]]:
         """The whole first observation, as it is, and the part of it that the policy sees.
@@ -133,7 +115,7 @@ class Interface:
         """
         obs, info = _unpack("reset", result, ("observation", "info"))
         _check_info(info)
-        return obs, self.read_obs(obs)
+        return obs, self.observations.read(obs)
 
     def read_step(self, result: Any) -> Step:
         """What a step led to.
@@ -144,53 +126,44 @@ class Interface:
         names = ("observation", "reward", "terminated", "truncated", "info")
         obs, reward, terminated, truncated, info = _unpack("step", result, names)
         _check_info(info)
+        terminated, truncated = read_flag("terminated", terminated), read_flag("truncated", truncated)
+        if terminated or truncated:
+            obs, info = _before_restart(obs, info)
         reward = read_number("the reward", reward)
-        told = [name for name in ("success", "is_success") if name in info]
         return Step(
-            obs=self.read_obs(obs),
+            obs=self.observations.read(obs),
             reward=reward,
-            terminated=read_flag("terminated", terminated),
-            truncated=read_flag("truncated", truncated),
-            success=read_flag(told[0], info[told[0]]) if told else None,
+            terminated=terminated,
+            truncated=truncated,
+            success=self._read_success(info),
             score=read_number("the score", info["score"]) if "score" in info else reward,
             mode=read_mode(info.get("mode", -1), self.num_modes),
             unstable=read_flag("unstable", info.get("unstable", False)),
+            info_keys=tuple(map(str, info)),
         )
 
-    def read_obs(self, obs: Any) -> dict[str, Array]:
-        """The policy's observations.
-
-        Raises:
-            FaultError: One is missing, or is not of the declared shape, or is no number.
-        """
-        if not self.named:
-            return {key: _read_obs(key, obs, box) for key, box in self.boxes.items()}
-        if not isinstance(obs, Mapping):
-            raise FaultError(f"the observation is {kind_of(obs)}, not a dict")
-        missing = [key for key in self.boxes if key not in obs]
-        if missing:
-            raise FaultError(f"the observation lacks {missing}")
-        return {key: _read_obs(key, obs[key], box) for key, box in self.boxes.items()}
+    def _read_success(self, info: Mapping[str, Any]) -> bool | None:
+        keys = ("success", "is_success") if self.success_key is None else (self.success_key,)
+        for key in keys:
+            value = find_nested(info, key)
+            if value is not ABSENT:
+                return read_flag(key, value)
+        return None
 
     def actuate(self, action: Array) -> Array:
-        """An action [a] as the environment takes it: clipped, in its dtype."""
+        """An action [a] as the environment takes it: in its shape, clipped, in its dtype."""
         space = self.action_space
-        return np.clip(action, space.low, space.high).astype(space.dtype)
+        return np.clip(action.reshape(space.shape), space.low, space.high).astype(space.dtype)
 
 
-def _read_obs(key: str, value: Any, box: Box) -> Array:
-    array = read_array(f"observation {key!r}", value)
-    if array.shape != box.shape:
-        raise FaultError(f"observation {key!r} has shape {array.shape}, declared is {box.shape}")
-    if is_image(box.shape) and box.dtype == np.uint8:
-        if array.dtype != np.uint8:
-            raise FaultError(f"observation {key!r} is {array.dtype}, declared is uint8")
-        return array
-    with np.errstate(over="ignore"):  # what overflows is found below
-        array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise FaultError(f"observation {key!r} is not finite")
-    return array
+def _before_restart(obs: Any, info: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    """The last observation and info of an episode where the environment has already begun the next one.
+
+    Wrappers and vector environments that restart in the same step keep them in info, under names that have changed.
+    """
+    last = [info[name] for name in FINAL_OBS if info.get(name) is not None]
+    final = info.get("final_info")
+    return last[0] if last else obs, {**info, **final} if isinstance(final, Mapping) else info
 
 
 def _check_info(info: Any) -> None:

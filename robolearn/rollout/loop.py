@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from robolearn.contract import ChunkResult
 from robolearn.errors import warn
+from robolearn.images import ImageLayout
 from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.interface import Interface
@@ -36,17 +38,19 @@ class LoopEnvs(ChunkedEnvs):
         first = WatchedEnv(cfg)
         facts, spaces = first.facts(), (first.attribute("observation_space"), first.attribute("action_space"))
         interface = Interface.from_spaces(cfg, *spaces, obs_keys, facts.num_modes)
-        super().__init__(num_envs, interface, replace(facts, has_expert=False))  # nobody asks one through the loop
-        self.cfg, self.copies = cfg, [first, *(WatchedEnv(cfg) for _ in range(num_envs - 1))]
+        super().__init__(cfg, num_envs, interface, replace(facts, has_expert=False))  # nobody asks one through the loop
+        self.copies = [first, *(WatchedEnv(cfg) for _ in range(num_envs - 1))]
         spec = first.attribute("spec")
         limited = cfg.max_episode_steps is not None or (spec is not None and spec.max_episode_steps is not None)
         self.limit = None if limited else MAX_STEPS
         self.steps = np.zeros(num_envs, int)
         self.hangs, self.tells_success = 0, False
-        self.current = {
-            key: np.zeros((num_envs, *box.shape), np.uint8 if box.dtype == np.uint8 else np.float32)
-            for key, box in self.interface.boxes.items()
-        }
+        self.current = interface.observations.zeros(num_envs)
+
+    def fit(self, obs_shapes: Mapping[str, Any], action_dim: int, images: Mapping[str, ImageLayout]) -> None:
+        """See ChunkedEnvs."""
+        super().fit(obs_shapes, action_dim, images)
+        self.current = self.interface.observations.zeros(self.num_envs)
 
     def reset(self, *, seed: list[int | None], options: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
         """See ChunkedEnvs."""
@@ -88,6 +92,7 @@ class LoopEnvs(ChunkedEnvs):
         self._show(i, step.obs)
         self.steps[i] += 1
         self.tells_success |= step.success is not None
+        self.info_keys = step.info_keys
         for key, value in self.current.items():
             chunk.obs[key][i, j] = value[i]
         truncated = step.truncated or self.steps[i] == self.limit

@@ -38,7 +38,7 @@ def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_fram
         with making(cfg):
             driver: Any = gym.make_vec(require_id(cfg), num_envs=num_envs, **kwargs)
         spaces = driver.single_observation_space, driver.single_action_space
-        envs = NativeEnvs(driver, Interface.from_spaces(cfg, *spaces, obs_keys, None))
+        envs = NativeEnvs(cfg, driver, Interface.from_spaces(cfg, *spaces, obs_keys, None))
     else:
         envs = LoopEnvs(cfg, num_envs, obs_keys)
     _KNOWN[_name(cfg)] = envs.facts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ from robolearn.stats.proportions import wilson_share
 from robolearn.stats.value import Estimate
 from robolearn.types import Trajectory
 
+ROUNDING = 1e-6  # by which a score may leave [0, 1]
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -31,9 +33,12 @@ class Summary:
         num_episodes: Episodes rolled out, failed, unstable and broken ones included.
         num_broken: Those in which the environment failed; all that follows but the reasons is of the others.
         num_starts: Distinct starts among the others; intervals are over these.
-        success: Share of successful episodes, Wilson interval.
-        max_score: Mean over episodes of the best score along the way, in [0, 1].
-        final_score: Mean over episodes of the score after the last step, in [0, 1].
+        success: Share of successful episodes, Wilson interval; None where the environment never told of success.
+        max_score: Mean over episodes of the best score along the way, in [0, 1]; None where what stands for a score, as
+            the reward does, ever left [0, 1].
+        final_score: Mean over episodes of the score after the last step, in [0, 1]; None likewise.
+        episode_return: Mean over episodes of the sum of their rewards.
+        normalized_return: The same with 0 and 1 at the two returns that it is measured by; None without these.
         length: Mean number of steps.
         smoothness: Mean RMS jerk of the actions, in action units / s^3; None when no episode has 4 of them.
         modes: Mode -> number of successful episodes that took it; None where the task has no modes.
@@ -46,9 +51,11 @@ class Summary:
     num_episodes: int
     num_broken: int
     num_starts: int
-    success: Estimate
-    max_score: Estimate
-    final_score: Estimate
+    success: Estimate | None
+    max_score: Estimate | None
+    final_score: Estimate | None
+    episode_return: Estimate
+    normalized_return: Estimate | None
     length: Estimate
     smoothness: Estimate | None
     modes: dict[int, int] | None
@@ -76,22 +83,25 @@ def smoothness(actions: Float[np.ndarray, "t a"], control_dt: float) -> float:
     return math.sqrt((third**2).sum(-1).mean()) / control_dt**3
 
 
-def summarize(trajectories: list[Trajectory], *, num_modes: int | None, control_dt: float) -> Summary:
+def summarize(
+    trajectories: list[Trajectory],
+    *,
+    num_modes: int | None,
+    control_dt: float,
+    return_range: tuple[float, float] | None = None,
+) -> Summary:
     """Summarize an evaluation; mode statistics are over successful episodes with a defined mode.
 
     Args:
         trajectories: At least one that is not broken.
-        num_modes: Modes that the task has; 0 or None where it has none or their number is unknown.
+        num_modes: Modes that the task has; 0 or None where they are none or unknown.
         control_dt: Seconds per action.
+        return_range: Returns that the normalized return calls 0 and 1, such as those of chance and of an expert.
 
     Raises:
         UserError: Without trajectories, if all are broken, or for a mode outside 0..num_modes - 1.
     """
-    if not trajectories:
-        raise UserError("an evaluation needs at least one trajectory, got none")
-    counted = judged(trajectories)
-    if not counted:
-        raise UserError(f"no episode counts: all {len(trajectories)} are broken, the first: {trajectories[0].reason}")
+    counted = _counted(trajectories)
     num_modes = num_modes or None
     long = [t for t in counted if len(t) >= 4]
     known = [t for t in counted if t.success and t.mode >= 0]
@@ -102,8 +112,9 @@ def summarize(trajectories: list[Trajectory], *, num_modes: int | None, control_
         num_broken=len(trajectories) - len(counted),
         num_starts=num_starts(counted),
         success=_success(counted),
-        max_score=_mean(counted, lambda t: t.max_score, bounded=True),
-        final_score=_mean(counted, lambda t: t.final_score, bounded=True),
+        **_scores(counted),
+        episode_return=_returns(counted),
+        normalized_return=None if return_range is None else _normalized(_returns(counted), *return_range),
         length=_mean(counted, lambda t: float(len(t))),
         smoothness=_mean(long, lambda t: smoothness(t.actions, control_dt)) if long else None,
         modes=histogram if has_modes else None,
@@ -114,7 +125,43 @@ def summarize(trajectories: list[Trajectory], *, num_modes: int | None, control_
     )
 
 
-def _success(trajectories: list[Trajectory]) -> Estimate:
+def _counted(trajectories: list[Trajectory]) -> list[Trajectory]:
+    if not trajectories:
+        raise UserError("an evaluation needs at least one trajectory, got none")
+    counted = judged(trajectories)
+    if not counted:
+        raise UserError(f"no episode counts: all {len(trajectories)} are broken, the first: {trajectories[0].reason}")
+    return counted
+
+
+def has_scores(trajectories: Sequence[Trajectory]) -> bool:
+    """Whether what stands for a score is one: it lies in [0, 1] at every step, rounding aside."""
+    scores = np.concatenate([np.zeros(1), *(t.scores for t in trajectories)])
+    return bool(scores.min() >= -ROUNDING and scores.max() <= 1 + ROUNDING)
+
+
+def _scores(trajectories: list[Trajectory]) -> dict[str, Estimate | None]:
+    if not has_scores(trajectories):
+        return {"max_score": None, "final_score": None}
+    return {
+        "max_score": _mean(trajectories, lambda t: t.max_score, bounded=True),
+        "final_score": _mean(trajectories, lambda t: t.final_score, bounded=True),
+    }
+
+
+def _normalized(returns: Estimate, low: float, high: float) -> Estimate:
+    """An estimate in units of the way from one return to another, which may lead downwards."""
+    value, one, other = ((x - low) / (high - low) for x in (returns.value, returns.low, returns.high))
+    return Estimate(value, min(one, other), max(one, other), returns.n)
+
+
+def _returns(trajectories: list[Trajectory]) -> Estimate:
+    return _mean(trajectories, lambda t: t.episode_return)
+
+
+def _success(trajectories: list[Trajectory]) -> Estimate | None:
+    if not any(t.tells_success for t in trajectories):
+        return None
     n = len(trajectories)
     return wilson_share(sum(t.success for t in trajectories) / n, n, effective_starts(trajectories))
 

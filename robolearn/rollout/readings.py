@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from robolearn.types import Array
 
 REAL = "biuf"  # kinds of dtypes
+ABSENT: Any = object()
 SHOWN = 40  # characters of a value in a message
 
 
@@ -68,6 +70,19 @@ def read_mode(value: Any, num_modes: int | None) -> int:
         allowed = "-1, 0, 1, ..." if num_modes is None else f"-1 .. {num_modes - 1}"
         raise FaultError(f"the mode must be one of {allowed}, it is {shown(value)}")
     return int(number)
+
+
+def find_nested(values: Mapping[str, Any], name: str) -> Any:
+    """What lies under a name, or under a path of names with dots between them; ABSENT where nothing does."""
+    if name in values:
+        return values[name]
+    parts = name.split(".")
+    for cut in range(1, len(parts)):
+        inner = values.get(".".join(parts[:cut]))
+        found = find_nested(inner, ".".join(parts[cut:])) if isinstance(inner, Mapping) else ABSENT
+        if found is not ABSENT:
+            return found
+    return ABSENT
 
 
 def kind_of(value: Any) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from robolearn.errors import UserError, one_line, warned
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.environments import make_env
+from robolearn.rollout.interface import Interface
 from robolearn.rollout.video import write_mp4
 from robolearn.types import Array, Trajectory
 
@@ -34,13 +35,16 @@ def replay(cfg: EnvConfig, trajectory: Trajectory, **kwargs: Any) -> Iterator[Ar
     """
     env: Any = make_env(cfg, render_mode="rgb_array", **kwargs)
     try:
-        _check_step(trajectory, 0, env.reset(seed=trajectory.seed)[0])
+        shapes = {key: rows.shape[1:] for key, rows in trajectory.obs.items()}
+        interface = Interface.from_spaces(cfg, env.observation_space, env.action_space, shapes, None)
+        interface = interface.fitted(cfg, shapes, trajectory.actions.shape[1], {})
+        _check_step(trajectory, 0, interface.read_reset(env.reset(seed=trajectory.seed))[1])
         yield env.render()
-        space, success = env.action_space, False
+        success = False
         for step, action in enumerate(trajectory.actions):
-            obs, reward, _, _, info = env.step(np.clip(action, space.low, space.high).astype(space.dtype))
-            _check_step(trajectory, step + 1, obs, reward)
-            success |= bool(info.get("success", info.get("is_success", False)))
+            seen = interface.read_step(env.step(interface.actuate(action)))
+            _check_step(trajectory, step + 1, seen.obs, seen.reward)
+            success |= bool(seen.success)
             yield env.render()
         if trajectory.success and not success:
             raise UserError("it does not succeed when its actions are executed again")
@@ -49,9 +53,9 @@ def replay(cfg: EnvConfig, trajectory: Trajectory, **kwargs: Any) -> Iterator[Ar
             env.close()
 
 
-def _check_step(trajectory: Trajectory, step: int, obs: Any, reward: float | None = None) -> None:
+def _check_step(trajectory: Trajectory, step: int, obs: dict[str, Array], reward: float | None = None) -> None:
     """Raise a UserError where a replayed step is not the recorded one."""
-    pairs = {key: (obs[key] if isinstance(obs, dict) else obs, rows[step]) for key, rows in trajectory.obs.items()}
+    pairs: dict[str, Any] = {key: (obs[key], rows[step]) for key, rows in trajectory.obs.items()}
     if reward is not None:
         pairs["reward"] = (reward, trajectory.rewards[step - 1])
     for name, (seen, recorded) in pairs.items():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from robolearn.errors import UserError, warn
+from robolearn.errors import UserError, remark, warn
 from robolearn.policies.policy import Policy
 from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.controller import Controller
@@ -80,7 +80,9 @@ def attached_envs(
     cfg = controller.policy.cfg
     sees = any(map(is_image, cfg.obs_shapes.values()))
     with opened_envs(env, num_envs, tuple(cfg.obs_shapes), cfg.obs_horizon if sees else 0) as envs:
-        envs.interface.check_fit(env, cfg.obs_shapes, cfg.action_dim)
+        envs.fit(cfg.obs_shapes, cfg.action_dim, cfg.images)
+        for line in envs.interface.observations.remarks:
+            remark(f"environment {env.id}: {line}")
         controller.attach(envs)
         if not checked:
             check_before(env, envs, controller.seed, needs_seeds)
@@ -126,7 +128,10 @@ def check_after(env: EnvConfig, envs: ChunkedEnvs, trajectories: Sequence[Trajec
             f"{len(counted)} episodes began from {num_starts(counted)} distinct starts: "
             "intervals are over these, not over episodes"
         )
-    if not envs.tells_success:
+    if not envs.tells_success and env.success_key is not None:
+        held = ", ".join(envs.info_keys) or "nothing"
+        warn(f"environment {env.id}: info never holds {env.success_key} (`env.success_key`); it holds {held}")
+    elif not envs.tells_success:
         warn(f"environment {env.id} tells of no success (success or is_success in info): none is counted")
 
 

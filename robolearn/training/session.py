@@ -12,7 +12,7 @@ from robolearn.config import to_json
 from robolearn.errors import one_line, warned
 from robolearn.policies.registry import REGISTRY
 from robolearn.rollout.execution import Execution
-from robolearn.rollout.metrics import summarize
+from robolearn.rollout.metrics import Summary, summarize
 from robolearn.rollout.replay import replay
 from robolearn.rollout.roll_out import roll_out
 from robolearn.rollout.video import write_mp4
@@ -21,6 +21,8 @@ from robolearn.training.fit import Hooks, Record, rolls_out
 from robolearn.training.logger import MetricsFile, WandbLogger, is_number, read_records
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
+
+MERITS = ("rollout/score", "rollout/return")  # the first that an environment has chooses the best checkpoint
 
 
 class Session(Hooks):
@@ -42,7 +44,7 @@ class Session(Hooks):
             merit = self._merit(record)
             if record["step"] == best_step and merit is not None:
                 self.best = merit
-            self.is_rolled_out |= record["step"] == state.step and "rollout/success" in record
+            self.is_rolled_out |= record["step"] == state.step and any(name in record for name in MERITS)
         self.console = Console()
         self.bar = Progress(
             TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
@@ -113,16 +115,18 @@ class Session(Hooks):
                 seed=seeds.ROLLOUTS.start,
             )
             summary = summarize(trajectories, num_modes=None, control_dt=self.data.control_dt)
+            numbers = {"success": summary.success, "score": summary.max_score, "return": summary.episode_return}
             record = {
                 "step": step,
-                "rollout/success": summary.success.value,
-                "rollout/score": summary.max_score.value,
+                **{f"rollout/{name}": number.value for name, number in numbers.items() if number is not None},
                 **({"rollout/broken": summary.num_broken} if summary.num_broken else {}),
             }
             counted = judged(trajectories)
             self._log(record)
-            self._judge(state, -summary.max_score.value)
-            self.console.print(f"step {step:,}: success {summary.success.value:.2f} over {len(counted)} episodes")
+            merit = self._merit(record)
+            assert merit is not None, "every rollout has a return"
+            self._judge(state, merit)
+            self.console.print(f"step {step:,}: {_outcome(summary)} over {len(counted)} episodes")
             with warned(f"step {step:,}: the video"):
                 video = self.run.directory / "videos" / f"step_{step:08d}.mp4"
                 video.parent.mkdir(exist_ok=True)
@@ -138,8 +142,10 @@ class Session(Hooks):
 
     def _merit(self, record: Record) -> float | None:
         """What a record says of its checkpoint, the lower the better; None where it says nothing."""
-        name, sign = ("rollout/score", -1) if self.cfg.rollout_every else ("validation_loss", 1)
-        return sign * record[name] if is_number(record.get(name)) else None
+        if not self.cfg.rollout_every:
+            return record["validation_loss"] if is_number(record.get("validation_loss")) else None
+        name = next((name for name in MERITS if is_number(record.get(name))), None)
+        return None if name is None else -record[name]
 
     def _log(self, record: Record) -> None:
         self.metrics.log(record)
@@ -150,3 +156,10 @@ class Session(Hooks):
         config = {"train": to_json(self.cfg, REGISTRY), "policy": to_json(state.policy.cfg, REGISTRY)}
         directory, run_id = self.run.directory, self.run.config().wandb_id
         return WandbLogger(directory, project=self.cfg.project, name=directory.name, config=config, run_id=run_id)
+
+
+def _outcome(summary: Summary) -> str:
+    """How a rollout went, in two words: by success where the environment tells of it."""
+    if summary.success is None:
+        return f"return {summary.episode_return.value:.4g}"
+    return f"success {summary.success.value:.2f}"

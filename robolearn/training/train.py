@@ -26,7 +26,9 @@ from robolearn.training.run import Run
 from robolearn.training.session import Session
 
 
-def train(cfg: TrainConfig, *, resume: bool = False, changed_data: bool = False, trust: bool = False) -> Run:
+def train(
+    cfg: TrainConfig, *, resume: bool = False, changed_data: bool = False, trust: bool = False, env_given: bool = False
+) -> Run:
     """Train a policy from demonstrations, or go on with a run that was stopped.
 
         run = train(TrainConfig(dataset=DatasetConfig((Path("datasets/avoid.zarr"),)), steps=2_000))
@@ -40,6 +42,7 @@ def train(cfg: TrainConfig, *, resume: bool = False, changed_data: bool = False,
         resume: Go on with the run in ``cfg.out``; options that decide what is learned cannot change.
         changed_data: Go on although the demonstrations have changed since; data.json keeps both hashes.
         trust: Make the environment that the demonstrations name, whatever module it is from.
+        env_given: Whether ``cfg.env`` was chosen by whoever asks, so that its module may run; not read from a file.
 
     Returns:
         The run.
@@ -48,12 +51,8 @@ def train(cfg: TrainConfig, *, resume: bool = False, changed_data: bool = False,
         UserError: An option, the demonstrations or the environment do not fit, or the directory is taken.
         OSError: The disk refuses; the last checkpoint stays.
     """
-    if resume:
-        assert cfg.out is not None, "a run that goes on is somewhere"
-        cfg.check_resumes(Run.open(cfg.out).config())
-    if cfg.num_members > 1 and num_processes() > 1:
-        raise UserError(f"`num_members` {cfg.num_members} starts its own processes; run it without torchrun")
-    check_training_env(cfg, trust=trust)
+    _check_options(cfg, resume)
+    check_training_env(cfg, trust=trust, env_given=env_given)
     device = choose_device(cfg.device, threads=cfg.threads)
     processes = Processes(device)
     names = name_of(cfg.family), name_of(cfg.backbone)
@@ -65,6 +64,14 @@ def train(cfg: TrainConfig, *, resume: bool = False, changed_data: bool = False,
         _train(cfg, device, processes, resume=resume, changed_data=changed_data)
     processes.close()
     return Run(directory)
+
+
+def _check_options(cfg: TrainConfig, resume: bool) -> None:
+    if resume:
+        assert cfg.out is not None, "a run that goes on is somewhere"
+        cfg.check_resumes(Run.open(cfg.out).config())
+    if cfg.num_members > 1 and num_processes() > 1:
+        raise UserError(f"`num_members` {cfg.num_members} starts its own processes; run it without torchrun")
 
 
 def _train(cfg: TrainConfig, device: torch.device, processes: Processes, *, resume: bool, changed_data: bool) -> None:
@@ -92,11 +99,11 @@ def _train(cfg: TrainConfig, device: torch.device, processes: Processes, *, resu
         members.finish()
 
 
-def check_training_env(cfg: TrainConfig, *, trust: bool) -> None:
+def check_training_env(cfg: TrainConfig, *, trust: bool, env_given: bool) -> None:
     """Refuse an environment that training makes and cannot be made, or that only files name, unknown."""
     if cfg.rollout_every or cfg.symmetry != "ignore":
         demos = Demos.open(cfg.dataset.path)
         env = cfg.env.with_defaults(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
         if not trust:
-            check_known(env, demos.name)
+            check_known(env, demos.name, cfg.env if env_given else None)
         make_env(env).close()

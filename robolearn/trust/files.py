@@ -55,8 +55,14 @@ def describe_source(
     for directory in checkpoints:
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             digest.update(bytes.fromhex(hash_file(directory / name)))
-    place = [env.id, env.kwargs, env.max_episode_steps]
+    place = [env.id, env.kwargs, env.max_episode_steps, *_reading(env)]
     return Source(digest.hexdigest(), str(env.id), hash_json([place, to_json(execution, {}), dict(sampling)]))
+
+
+def _reading(env: EnvConfig) -> list[Any]:
+    """How an environment is read, where that is not as ever: what was calibrated before this could be said holds on."""
+    reading = {"obs": list(env.obs), "success_key": env.success_key, "stop_on_success": env.stop_on_success}
+    return [chosen] if (chosen := {name: value for name, value in reading.items() if value}) else []
 
 
 def save_gate(

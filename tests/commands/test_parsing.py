@@ -64,6 +64,21 @@ def test_another_family_than_the_recipe_s_begins_with_its_own_defaults():
     assert cfg.dataset == RECIPES["door"].dataset
 
 
+def test_keyword_arguments_are_json_or_the_text_as_it_stands():
+    flags = ["a", "1", "b", "[1, 2.5]", "c", "true", "d", "null", "e", '{"x": [0]}', "f", "reach-v3", "g", "True"]
+    kwargs = parsed("--env.kwargs", *flags).env.kwargs
+    expected = {"a": 1, "b": [1, 2.5], "c": True, "d": None, "e": {"x": [0]}, "f": "reach-v3", "g": True}
+    assert kwargs == expected
+    assert [type(value) for value in kwargs.values()] == [type(value) for value in expected.values()]
+
+
+def test_what_an_environment_is_read_by_stands_in_flags():
+    flags = ["--env.obs", "img=pixels", "agent_pos=state[:2]", "--env.return-range", "-10", "3.5"]
+    env = parsed(*flags, "--env.stop-on-success", "--env.success-key", "task.done").env
+    assert env.obs == ("img=pixels", "agent_pos=state[:2]")
+    assert (env.return_range, env.stop_on_success, env.success_key) == ((-10.0, 3.5), True, "task.done")
+
+
 def test_a_recipe_and_a_run_to_go_on_with_are_refused(tmp_path):
     with pytest.raises(ValueError, match="`resume` goes on with the options of the run, `recipe` begins"):
         parsed("--recipe", "door", "--resume", str(tmp_path))

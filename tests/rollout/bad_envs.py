@@ -285,7 +285,7 @@ SPACES = {
     "IntAction": declaring(action_space=gym.spaces.Box(0, 5, (2,), np.int64)),
     "OneAction": declaring(action_space=gym.spaces.Box(-1, 1, (1,))),
     "ThreeAction": declaring(action_space=gym.spaces.Box(-1, 1, (3,))),
-    "MatrixAction": declaring(action_space=gym.spaces.Box(-1, 1, (1, 2))),
+    "WideMatrixAction": declaring(action_space=gym.spaces.Box(-1, 1, (2, 2))),
     "ScalarAction": declaring(action_space=gym.spaces.Box(-1, 1, ())),
     "NoAction": declaring(action_space=None),
     "DiscreteObs": declaring(gym.spaces.Discrete(4)),

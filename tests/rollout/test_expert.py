@@ -49,7 +49,8 @@ class Counting:
 def seated(driver):
     """Environments and their expert."""
     box = gym.spaces.Box(-1e3, 1e3, (1,))
-    envs = NativeEnvs(driver, Interface({"state": box}, True, box))
+    cfg = EnvConfig("counting")
+    envs = NativeEnvs(cfg, driver, Interface.from_spaces(cfg, gym.spaces.Dict({"state": box}), box, ("state",), None))
     return envs, Expert(envs)
 
 

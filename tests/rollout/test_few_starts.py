@@ -134,7 +134,9 @@ def test_one_start_tells_next_to_nothing():
 
 def test_rewards_beyond_one_get_no_interval_of_a_share():
     runs = [dataclasses.replace(t, scores=np.array([-3.0, 0.5 if t.episode % 2 else 1.4])) for t in copies(6, 1)]
-    assert summarize(runs, num_modes=None, control_dt=0.1).max_score.high == np.inf
+    summary = summarize(runs, num_modes=None, control_dt=0.1)
+    assert summary.max_score is summary.final_score is None
+    assert (summary.episode_return.low, summary.episode_return.high) == (-np.inf, np.inf)
 
 
 def test_what_is_written_and_shown(policy, tmp_path):

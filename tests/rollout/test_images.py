@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from robolearn.errors import remark
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import run_episodes
@@ -47,18 +48,22 @@ class Noisy(gym.Env):
     observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
     action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
-    def __init__(self, dtype="uint8"):
-        self.dtype = np.dtype(dtype)
-        self.observation_space = gym.spaces.Box(0, 255, (8, 8, 3), self.dtype.type)
+    def __init__(self, dtype="uint8", high=255, shape=(8, 8, 3)):
+        high = np.inf if high is None else high
+        self.dtype, self.white, self.shape = np.dtype(dtype), high, tuple(shape)
+        self.observation_space = gym.spaces.Box(0, high, self.shape, self.dtype.type)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.count = 200
-        return np.full((8, 8, 3), self.count, self.dtype), {}
+        return self.picture(), {}
 
     def step(self, action):
         self.count += 1
-        return np.full((8, 8, 3), self.count, self.dtype), 0.0, False, False, {}
+        return self.picture(), 0.0, False, False, {}
+
+    def picture(self):
+        return np.full(self.shape, self.count * min(self.white, 255) / 255).astype(self.dtype)
 
 
 gym.register("test/Noisy-v0", entry_point=Noisy, disable_env_checker=True)
@@ -96,10 +101,34 @@ def test_the_policy_sees_images_of_8_bits_and_the_newest(make_policy, monkeypatc
     assert [images[0, :, 0, 0, 0].tolist() for images in shown] == [[200, 200], [202, 203], [205, 206]]
 
 
-def test_other_images_are_refused(make_policy):
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({"dtype": "float32", "high": None}, "'camera' is float32 from 0 to inf; an image is 0 .. 255, or 0 .. 1"),
+        ({"dtype": "float32", "high": 2.0}, "'camera' is float32 from 0 to 2"),
+        ({"shape": (9, 8, 3)}, r"'camera' has shape \(9, 8, 3\), expected is \(8, 8, 3\), or \(3, 8, 8\)"),
+    ],
+)
+def test_images_that_may_mean_this_or_that_are_refused(make_policy, kwargs, said):
     policy = make_policy(FlowConfig(steps=1), obs_shapes={"camera": (8, 8, 3)})
-    with pytest.raises(ValueError, match="the environment's 'camera' is float32, the policy expects uint8"):
-        roll_out(policy, EnvConfig("test/Noisy-v0", {"dtype": "float32"}, 8), [0], execution=Execution(3), seed=0)
+    with pytest.raises(ValueError, match=f"the environment's {said}.*camera:image="):
+        roll_out(policy, EnvConfig("test/Noisy-v0", kwargs, 8), [0], execution=Execution(3), seed=0)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (3, 8, 8)])
+@pytest.mark.parametrize(("dtype", "high"), [("float32", 255.0), ("float32", 1.0), ("int32", 255.0)])
+def test_other_layouts_are_shown_as_bytes(make_policy, monkeypatch, capsys, shape, dtype, high):
+    """Channels first, floats of either range: the policy sees what it sees of bytes, and it is said."""
+    policy, shown = make_policy(FlowConfig(steps=1), obs_shapes={"camera": (8, 8, 3)}), []
+    act = policy.act
+    monkeypatch.setattr(policy, "act", lambda obs, *rest: shown.append(obs["camera"].clone()) or act(obs, *rest))
+    kwargs = {"dtype": dtype, "high": high, "shape": shape}
+    remark.cache_clear()
+    for _ in range(2):
+        roll_out(policy, EnvConfig("test/Noisy-v0", kwargs, 8), [0], execution=Execution(3), seed=0)
+    assert [images[0, :, 0, 0, 0].tolist() for images in shown] == 2 * [[200, 200], [202, 203], [205, 206]]
+    assert shown[0].shape[2:] == (8, 8, 3)
+    assert capsys.readouterr().err.count("note: environment test/Noisy-v0: observation 'camera' comes with") == 1
 
 
 def test_a_blind_policy_draws_nothing(make_policy, monkeypatch):

@@ -68,6 +68,22 @@ def test_texts_are_plain_words(value):
         check_known(EnvConfig("envs:robolearn/Avoid-v0", {"xml_file": value}), "config.json")
 
 
+@pytest.mark.parametrize("value", [["a", "b/c"], {"xml": "../x"}, {"../x": 1}, [{"a": [["x:y"]]}]])
+def test_text_that_may_be_a_path_is_refused_at_any_depth(value):
+    with pytest.raises(ValueError, match=r"gives the environment scene = .*no plain word"):
+        check_known(EnvConfig("envs:robolearn/Avoid-v0", {"scene": value}), "config.json")
+    check_known(EnvConfig("envs:robolearn/Avoid-v0", {"scene": ["plain", {"words": [1, None, True]}]}), "config.json")
+
+
+def test_what_the_file_adds_to_a_named_environment_is_looked_at():
+    """Its module is the user's choice; a keyword argument of the file is not, until the user gives it."""
+    filed = EnvConfig("evil_module:evil/Task-v0", {"xml": "../x.xml"})
+    with pytest.raises(ValueError, match=r"xml = .*give `env\.kwargs` xml yourself"):
+        check_known(filed, "config.json", EnvConfig(filed.id))
+    check_known(filed, "config.json", EnvConfig(filed.id, {"xml": "mine.xml"}))
+    check_known(filed, "config.json", EnvConfig("another:Task-v0"))
+
+
 @pytest.fixture
 def stranger(tmp_path):
     """A run directory whose config.json names the module."""
