@@ -55,7 +55,7 @@ COMMON = {"contract", "types", "config", "errors", "files", "images", "keymap", 
 CONTRACT = "robolearn.contract"  # the one file that both sides of the wall may import
 ONLY_IN = {
     "mujoco": ("envs/",),
-    "zarr": ("robolearn/data/store.py", "robolearn/data/chunks.py", "robolearn/data/writer.py"),
+    "zarr": tuple(f"robolearn/data/{name}.py" for name in ("store", "chunks", "writer", "zarr_v2")),
     "wandb": ("robolearn/training/logger.py",),
     "tyro": ("robolearn/commands/",),
     "onnx": ("robolearn/deploy/",),

@@ -129,10 +129,12 @@ def _zstd_size(content: bytes | memoryview, limit: int) -> int:
 
 
 def _jpeg2000_size(content: bytes | memoryview) -> int:
-    """Bytes of the image that a JPEG 2000 codestream holds, by its SIZ segment (ISO 15444-1, A.5.1), 2 per sample."""
+    """Bytes of the image that a JPEG 2000 codestream holds, by its SIZ segment (ISO 15444-1, A.5.1)."""
     content = bytes(content)
     head = content.find(b"\xff\x4f\xff\x51")
     if head < 0 or len(content) < head + 42:
         raise UserError("is no JPEG 2000 image")
     x, y, left, top = (int.from_bytes(content[head + i : head + i + 4], "big") for i in (8, 12, 16, 20))
-    return max(0, x - left) * max(0, y - top) * int.from_bytes(content[head + 40 : head + 42], "big") * 2
+    channels = int.from_bytes(content[head + 40 : head + 42], "big")
+    bits = [(depth & 0x7F) + 1 for depth in content[head + 42 : head + 42 + 3 * channels : 3]]
+    return max(0, x - left) * max(0, y - top) * channels * -(-max(bits, default=8) // 8)

@@ -177,6 +177,8 @@ def _write_episode(file: Any, demos: Demonstrations, episode: Episode, places: M
 def _is_act(path: Path) -> bool:
     files = _files(path) if path.is_dir() else [path] if path.is_file() else []
     names = top_names(files[0]) if files else {}
+    if {"terminals", "timeouts"} & set(names):  # D4RL's, whose observations may be a group as well
+        return False
     return any(names.get(name) for name in OBSERVATIONS) and any(names.get(name) is False for name in ACTIONS)
 
 

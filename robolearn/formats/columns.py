@@ -52,25 +52,38 @@ class Blocks:
     """
 
     def __init__(self, read: Callable[[int, int], Array], shape: Sequence[int], dtype: np.dtype, block: int) -> None:
-        self._read, self._block = read, max(1, block)
+        self.read, self._block = read, max(1, block)
         self.shape, self.dtype = tuple(shape), dtype
         self._first, self._rows = 0, np.empty((0, *self.shape[1:]), dtype)
 
     def __getitem__(self, rows: slice, /) -> Array:
         start, stop, _ = rows.indices(self.shape[0])
         if stop - start > self._block:
-            return self._read(start, stop)
+            return self.read(start, stop)
         parts = []
         while start < stop:
             if not self._first <= start < self._first + len(self._rows):
                 self._first = start // self._block * self._block
-                self._rows = self._read(self._first, min(self._first + self._block, self.shape[0]))
+                self._rows = self.read(self._first, min(self._first + self._block, self.shape[0]))
             end = min(stop, self._first + len(self._rows))
             parts.append(self._rows[start - self._first : end - self._first])
             start = end
         return np.concatenate(parts) if parts else np.empty((0, *self.shape[1:]), self.dtype)
 
 
-def as_column(array: Array) -> Column:
-    """An array as a column."""
-    return array  # pyright: ignore[reportReturnType] (numpy's slices have more types than one)
+class Entry:
+    """The rows of one episode in a column whose entries are episodes, padded to equal lengths.
+
+    Args:
+        whole: [episodes, time, ...].
+        number: Of the episode.
+        steps: Its rows; by default all.
+    """
+
+    def __init__(self, whole: Column, number: int, steps: int | None = None) -> None:
+        self._whole, self._number = whole, number
+        steps = whole.shape[1] if steps is None else min(steps, whole.shape[1])
+        self.shape, self.dtype = (steps, *whole.shape[2:]), whole.dtype
+
+    def __getitem__(self, rows: slice, /) -> Array:
+        return self._whole[self._number : self._number + 1][0][: self.shape[0]][rows]

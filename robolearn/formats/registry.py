@@ -7,8 +7,12 @@ from pathlib import Path
 from robolearn.errors import UserError
 from robolearn.formats.act import ACT
 from robolearn.formats.adroit import ADROIT
+from robolearn.formats.d4rl import D4RL
+from robolearn.formats.diffusion_policy import DIFFUSION_POLICY
 from robolearn.formats.format import Format
 from robolearn.formats.lerobot.lerobot import LEROBOT
+from robolearn.formats.minari import MINARI
+from robolearn.formats.npz import NPZ
 from robolearn.formats.pointers import refuse_pointer
 from robolearn.formats.robomimic import ROBOMIMIC
 
@@ -17,6 +21,10 @@ FORMATS: dict[str, Format] = {
     "lerobot": LEROBOT,
     "robomimic": ROBOMIMIC,
     "act": ACT,
+    "minari": MINARI,
+    "d4rl": D4RL,
+    "diffusion_policy": DIFFUSION_POLICY,
+    "npz": NPZ,
     "adroit": ADROIT,
 }
 

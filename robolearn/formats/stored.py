@@ -128,7 +128,7 @@ class Demonstrations:
     def __iter__(self) -> Iterator[Episode]:
         store, numbers = self._store, self._store.episode_attrs
         keys = ("action", *((REWARD,) if self.has_reward else ()), *self.obs, *self.others)
-        columns = {key: self._column(key) for key in keys}
+        columns = {key: stored_column(store, key) for key in keys}
         ends = [0, *store.episode_ends[: self.count].tolist()]
         for i in range(self.count):
             rows = {key: column[ends[i] : ends[i + 1]] for key, column in columns.items()}
@@ -137,15 +137,13 @@ class Demonstrations:
                 attrs[TASK] = 0
             yield Episode(rows, rows.pop("action"), attrs)
 
-    def _column(self, key: str) -> Blocks:
-        shape, dtype, chunk = self._store.shapes[key], self._store.dtypes[key], self._store.chunk_rows(key)
-        row = max(1, math.prod(shape) * dtype.itemsize)
-        block = max(1, BLOCK_BYTES // (row * chunk)) * chunk
 
-        def read(start: int, stop: int) -> Array:
-            return self._store.rows(key, start, stop)
-
-        return Blocks(read, (self._store.num_steps, *shape), dtype, block)
+def stored_column(store: DemoStore, key: str) -> Blocks:
+    """A key of a store as a column."""
+    shape, dtype, chunk = store.shapes[key], store.dtypes[key], store.chunk_rows(key)
+    row = max(1, math.prod(shape) * dtype.itemsize)
+    block = max(1, BLOCK_BYTES // (row * chunk)) * chunk
+    return Blocks(lambda start, stop: store.rows(key, start, stop), (store.num_steps, *shape), dtype, block)
 
 
 def reward_of(episode: Episode, dtype: type = np.float32) -> Array:

@@ -13,7 +13,7 @@ from robolearn.formats.registry import FORMATS, recognize
 from robolearn.formats.transfer import export_demos, import_demos
 from robolearn.types import Episode
 
-WRITERS = ("robomimic", "act")
+WRITERS = ("robomimic", "act", "minari", "diffusion_policy")
 TYPES = ("float32", "float64", "uint8", "int64", "bool", "uint16", "int16", "float16")
 NAMES = st.text("abcxyz_.é -", min_size=1, max_size=8).filter(lambda s: s.strip(" .") == s and "__" not in s)
 

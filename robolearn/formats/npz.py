@@ -1,0 +1,180 @@
+"""numpy's files: a folder with a .npz per episode, one .npz with all of them, or a folder with a .npy per array.
+
+episode_0.npz       action [T, a], and observations [T, ...] or [T + 1, ...] under any names
+all.npz             the same of all episodes, one behind the other, with episode_ends [e] or lengths [e];
+                    or action [e, T, a] and all else likewise
+folder              action.npy, state.npy, episode_ends.npy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from robolearn.data.attrs import StoreAttrs
+from robolearn.errors import UserError
+from robolearn.formats.columns import Blocks, Column, Entry
+from robolearn.formats.flat import FLAGS, check_ends, cut_by_flags, parts
+from robolearn.formats.format import REWARD, Format, ImportOptions, Recording
+from robolearn.formats.gather import Raw, Source, gather
+from robolearn.formats.hdf5 import naturally, plain
+from robolearn.formats.minari import STATE
+from robolearn.formats.npy import open_arrays
+from robolearn.formats.texts import RATE_NAMES, TASK_NAMES, find_control_dt, find_task
+from robolearn.types import Array
+
+ACTIONS = ("action", "actions", "act", "acts", "command", "commands", "control", "controls", "u")
+STATES = ("obs", "observation", "observations", "state", "states", "x")
+REWARDS = ("reward", "rewards")
+ENDS, LENGTHS = ("episode_ends", "ends"), ("episode_lengths", "lengths", "episode_length", "traj_lengths")
+NEXT = "next_"  # begins the names of what the following row has
+SUFFIXES = (".npz", ".npy")
+
+
+def read_npz(path: Path, options: ImportOptions) -> Recording:
+    """Look at a file or folder.
+
+    Raises:
+        UserError: No array is called as actions are, and which there are; or one is damaged.
+    """
+    files = _files(path)
+    together = path.is_file() or files[0].suffix == ".npy"
+    with _arrays(files if together else files[:1]) as arrays:
+        _action_of(arrays, path)
+        control_dt = find_control_dt(_single(arrays))
+        ends = _ends(arrays, path) if together else None
+        lost = tuple(f"{name} is not kept" for name in arrays if name.startswith(NEXT))
+    episodes = partial(_apart, files)
+    if together:
+        episodes = partial(_stacked, path, files) if ends is None else partial(_together, path, files, ends)
+    attrs = StoreAttrs(source=f"{path.name}, numpy", control_dt=control_dt)
+    return gather(Source(path, episodes, attrs, {}, lost), options)
+
+
+def _files(path: Path) -> list[Path]:
+    """Files of episodes in their order, or of arrays."""
+    if path.is_file():
+        return [path]
+    for suffix in SUFFIXES:
+        files = [file for file in path.iterdir() if file.suffix == suffix and not file.name.startswith(".")]
+        if files:
+            return sorted(files, key=lambda file: naturally(file.name))
+    raise UserError(f"{path}: no .npz and no .npy in it")
+
+
+@contextmanager
+def _arrays(files: list[Path]) -> Iterator[dict[str, Blocks]]:
+    with ExitStack() as opened:
+        found: dict[str, Blocks] = {}
+        for file in files:
+            found |= opened.enter_context(open_arrays(file))
+        yield found
+
+
+def _action_of(arrays: Mapping[str, Column], path: Path) -> str:
+    names = [name for name in arrays if name.lower() in ACTIONS]
+    if len(names) != 1:
+        there = ", ".join(f"{name} {column.shape}" for name, column in arrays.items()) or "nothing"
+        which = f"{' and '.join(names)} could both be" if names else f"none of {', '.join(ACTIONS)} is there, to be"
+        raise UserError(f"{path}: {which} the actions; name one array so (there is: {there})")
+    return names[0]
+
+
+def _single(arrays: Mapping[str, Column]) -> dict[str, object]:
+    """Single numbers and texts."""
+    found = {}
+    for name, column in arrays.items():
+        if len(column.shape) == 0 or (name in (*TASK_NAMES, *RATE_NAMES) and column.shape == (1,)):
+            found[name] = plain(column[0:1].reshape(-1)[0] if len(column.shape) else _scalar(column))
+    return found
+
+
+def _scalar(column: Column) -> object:
+    assert isinstance(column, Blocks)
+    return column.read(0, 1).reshape(-1)[0]
+
+
+def _ends(arrays: Mapping[str, Column], path: Path) -> Array | None:
+    """Ends of the episodes in the arrays; None where each episode is an entry of them."""
+    actions = arrays[_action_of(arrays, path)]
+    rows = actions.shape[0] if actions.shape else 0
+    for names in (ENDS, LENGTHS):
+        for name in names:
+            if name in arrays and (len(actions.shape) < 3 or names == ENDS):
+                numbers = arrays[name][0 : arrays[name].shape[0]]
+                return check_ends(np.cumsum(numbers) if names == LENGTHS else numbers, rows, str(path))
+    if len(actions.shape) == 3:
+        return None
+    flags = [arrays[name] for flag in ("terminated", "truncated") for name in FLAGS[flag] if name in arrays]
+    return cut_by_flags([flag for flag in flags if flag.shape[:1] == (rows,)], rows)
+
+
+def _apart(files: list[Path]) -> Generator[Raw, None, None]:
+    for file in files:
+        with open_arrays(file) as arrays:
+            yield _raw(file.name, arrays, file, _single(arrays))
+
+
+def _together(path: Path, files: list[Path], ends: Array) -> Generator[Raw, None, None]:
+    with _arrays(files) as arrays:
+        rows = arrays[_action_of(arrays, path)].shape[0]
+        columns = {name: column for name, column in arrays.items() if column.shape[:1] == (rows,)}
+        short = [n for n in arrays if n in STATES and n not in columns]
+        if short:
+            raise UserError(
+                f"{path}: {short[0]} has {arrays[short[0]].shape[0]} rows for {rows} actions; mend the file"
+            )
+        facts = {name: value for name, value in _single(arrays).items() if isinstance(value, str)}
+        start = 0
+        for i, end in enumerate(ends.tolist()):
+            yield _raw(f"episode {i}", parts(columns, start, end), path, facts)
+            start = end
+
+
+def _stacked(path: Path, files: list[Path]) -> Generator[Raw, None, None]:
+    with _arrays(files) as arrays:
+        count, longest = arrays[_action_of(arrays, path)].shape[:2]
+        lengths = next((arrays[name][0:count].reshape(-1) for name in LENGTHS if name in arrays), None)
+        if lengths is not None and (len(lengths) != count or not ((lengths >= 0) & (lengths <= longest)).all()):
+            raise UserError(
+                f"{path}: the lengths do not fit {count} episodes of at most {longest} steps; mend the file"
+            )
+        whole = {name: column for name, column in arrays.items() if column.shape[:1] == (count,)}
+        facts = {name: value for name, value in _single(arrays).items() if isinstance(value, str)}
+        for i in range(count):
+            steps = None if lengths is None else int(lengths[i])
+            rows = {n: Entry(column, i, steps) for n, column in whole.items() if len(column.shape) > 1}
+            yield _raw(f"episode {i}", rows, path, facts)
+
+
+def _raw(name: str, arrays: Mapping[str, Column], path: Path, facts: Mapping[str, object]) -> Raw:
+    action = _action_of(arrays, path)
+    flags = {
+        flag: column for flag, names in FLAGS.items() for n, column in arrays.items() if n in names and column.shape
+    }
+    known = {action, *facts, *ENDS, *LENGTHS, *(n for names in FLAGS.values() for n in names)}
+    obs: dict[str, Column] = {}
+    others: dict[str, Column] = {}
+    for key, column in arrays.items():
+        if key in known or key.startswith(NEXT) or not column.shape:
+            continue
+        place, called = (others, REWARD) if key in REWARDS else (obs, STATE if key in STATES else key)
+        place[key if called in place else called] = column
+    rows = arrays[action].shape[0] if arrays[action].shape else 0
+    for key in [key for key, column in obs.items() if column.shape[0] not in (rows, rows + 1) and key != STATE]:
+        others[key] = obs.pop(key)
+    return Raw(name, {action: arrays[action]}, obs, others, flags, facts, find_task(facts))
+
+
+def _is_npz(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix == ".npz"
+    names = [file.name for file in path.iterdir() if file.suffix in SUFFIXES] if path.is_dir() else []
+    return any(name.endswith(".npz") for name in names) or any(name.removesuffix(".npy") in ACTIONS for name in names)
+
+
+NPZ = Format("arrays of numpy, a .npz or a folder of .npz or .npy", read=read_npz, recognize=_is_npz)

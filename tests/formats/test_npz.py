@@ -1,0 +1,134 @@
+"""numpy's files, in the ways that people lay them."""
+
+import numpy as np
+import pytest
+
+from robolearn.data.store import DemoStore
+from robolearn.errors import UserError
+from robolearn.formats import npy
+from robolearn.formats.registry import recognize
+from robolearn.formats.transfer import import_demos
+
+LENGTHS = (4, 6, 3)
+EPISODES = [np.random.default_rng(i).normal(size=(steps, 5)) for i, steps in enumerate(LENGTHS)]
+ALL = np.concatenate(EPISODES)
+PADDED = np.stack([np.concatenate([rows, np.zeros((6 - len(rows), 5))]) for rows in EPISODES])
+DONE = np.isin(np.arange(13), np.cumsum(LENGTHS) - 1)
+
+
+def a_file_each(folder):
+    for i, rows in zip((0, 2, 10), EPISODES, strict=True):
+        np.savez(
+            folder / f"episode_{i}.npz", obs=rows, actions=rows[:, :2], reward=rows[:, 0], seed=i, fps=10, task="go"
+        )
+
+
+def longer(folder):
+    for i, rows in enumerate(EPISODES):
+        following = np.concatenate([rows, rows[-1:]])
+        np.savez_compressed(folder / f"{i}.npz", observations=following, action=rows[:, :2], next_obs=rows)
+
+
+def one_file(folder, **further):
+    np.savez_compressed(folder / "all.npz", state=ALL, action=ALL[:, :2], **further)
+    return folder / "all.npz"
+
+
+def arrays(folder):
+    np.save(folder / "state.npy", np.asfortranarray(ALL))
+    np.save(folder / "actions.npy", ALL[:, :2])
+    np.save(folder / "episode_ends.npy", np.cumsum(LENGTHS))
+
+
+def stacked(folder):
+    np.savez(folder / "all.npz", state=PADDED, action=PADDED[:, :, :2], lengths=LENGTHS)
+    return folder / "all.npz"
+
+
+LAYOUTS = [
+    a_file_each,
+    longer,
+    arrays,
+    stacked,
+    lambda folder: one_file(folder, episode_ends=np.cumsum(LENGTHS)),
+    lambda folder: one_file(folder, lengths=np.array(LENGTHS)),
+    lambda folder: one_file(folder, episode_ends=np.cumsum(LENGTHS).astype(float)),
+    lambda folder: one_file(folder, dones=DONE),
+    lambda folder: one_file(folder, timeouts=DONE.astype(int)),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("block", [16, 1 << 20])
+def test_laid_in_many_ways(tmp_path, monkeypatch, layout, block):
+    monkeypatch.setattr(npy, "BLOCK_BYTES", block)
+    source = tmp_path / "recordings"
+    source.mkdir()
+    source = layout(source) or source
+    assert recognize(source) == "npz"
+    import_demos(source, tmp_path / "x.zarr")
+    store = DemoStore.open(tmp_path / "x.zarr")
+    assert np.diff(store.episode_ends, prepend=0).tolist() == list(LENGTHS)
+    np.testing.assert_array_equal(store.read("state"), ALL)
+    np.testing.assert_array_equal(store.read("action"), ALL[:, :2])
+    assert store.attrs.obs_keys == ("state",)
+
+
+def test_facts_of_an_episode(tmp_path):
+    (tmp_path / "a").mkdir()
+    a_file_each(tmp_path / "a")
+    import_demos(tmp_path / "a", tmp_path / "x.zarr")
+    store = DemoStore.open(tmp_path / "x.zarr")
+    assert store.episode_attrs["seed"].tolist() == [0, 2, 10]
+    assert store.attrs.tasks == ("go",)
+    assert store.attrs.control_dt == 0.1
+    np.testing.assert_array_equal(store.read("reward"), ALL[:, :1])
+
+
+class Planted:
+    def __reduce__(self):
+        return print, ("ran",)
+
+
+def save(name="x.npz", **columns):
+    return lambda folder: np.savez(folder / name, **columns)
+
+
+def cut_off(folder):
+    one_file(folder, episode_ends=np.cumsum(LENGTHS))
+    content = (folder / "all.npz").read_bytes()
+    (folder / "all.npz").write_bytes(content[: len(content) // 2])
+
+
+REFUSED = [
+    (save(), "none of action, actions, .* is there, to be the actions; name one array so"),
+    (save(state=ALL, joint=ALL), r"none of action, .* \(there is: state \(13, 5\), joint \(13, 5\)\)"),
+    (save(action=ALL, command=ALL), "action and command could both be the actions"),
+    (save(action=ALL), "there are no observations to train on: it has none"),
+    (save(action=ALL, state=ALL[:4]), "state has 4 rows for 13 actions; mend the file"),
+    (save(action=np.array([Planted()] * 3), state=ALL), "action holds Python objects, which are not unpickled"),
+    (cut_off, "is no .npz or a damaged one; copy it again"),
+    (lambda folder: None, "no .npz and no .npy in it"),
+]
+
+
+@pytest.mark.parametrize(("write", "said"), REFUSED)
+def test_refused_in_one_line(tmp_path, capsys, write, said):
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in")
+    with pytest.raises(UserError, match=said):
+        import_demos(tmp_path / "in", tmp_path / "x.zarr", "npz")
+    assert "ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("further", "said"),
+    [
+        ({"episode_ends": [4, 2, 13]}, "ends of episodes are .*, expected whole numbers that increase"),
+        ({"episode_ends": [4, 12]}, "the last episode ends at 12, there are 13 actions"),
+        ({"lengths": [4, 4]}, "the last episode ends at 8, there are 13 actions"),
+    ],
+)
+def test_ends_that_do_not_fit(tmp_path, further, said):
+    with pytest.raises(UserError, match=said):
+        import_demos(one_file(tmp_path, **further), tmp_path / "x.zarr")
