@@ -221,6 +221,6 @@ def _check_alike(a: _Side, b: _Side) -> None:
         one, other = getattr(a.env, name), getattr(b.env, name)
         if one != other:
             raise UserError(
-                f"A acts in an environment with {name} {one}, B in one with {other}; they are compared in one: "
-                f"give `env.{name}`, or `env.id` with all that it needs"
+                f"A acts in an environment with {name} {one}, B in one with {other}; they are compared in one, "
+                f"which `env.{name}` chooses"
             )

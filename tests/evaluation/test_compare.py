@@ -15,6 +15,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.pairs import Judge
 from robolearn.types import Trajectory
+from tests.trust.test_commands import give_gate
 
 SHORT = EnvConfig(max_episode_steps=3)
 CPU = {"device": "cpu", "threads": 1}
@@ -84,6 +85,19 @@ def test_the_same_noise_for_both_and_each_its_own_way_to_act(run):
     assert source["a"]["execution"]["exec_horizon"] == 2
     assert source["b"]["execution"]["exec_horizon"] == 1
     assert source["a"]["sha256"] == source["b"]["sha256"]
+
+
+def test_a_policy_with_and_without_what_watches_over_it(run):
+    """A gate that alarms at once and stops every episode: a step is the most that is left of them."""
+    give_gate(run, "disagreement", -1.0)
+    watched = SideConfig(gate=True, fallback="stop")
+    found = compare(run, run, config(b=watched, max_episodes=2, by="score"))
+    assert [(pair.a.reason == "stopped", pair.b.reason) for pair in found.pairs] == [(False, "stopped")] * 2
+    assert found.source["a"]["calibrated"] == []
+    assert set(found.source["b"]["calibrated"][0]) >= {"calibration.json"}
+    give_gate(run, "disagreement", 1e9)
+    other = compare(run, run, config(b=watched, max_episodes=2, by="score"))
+    assert other.directory != found.directory, "another gate makes another comparison"
 
 
 def test_what_is_kept(run, monkeypatch):
