@@ -31,7 +31,7 @@ from robolearn.trust.certificate import hash_json
 from robolearn.trust.files import describe_source, hash_files
 from robolearn.types import Trajectory
 
-SHARED = ("id", "kwargs", "max_episode_steps")  # what makes two environments one
+SHARED = ("id", "kwargs", "max_episode_steps", "success_key", "stop_on_success")  # what makes two environments one
 
 
 def compare(
@@ -68,9 +68,8 @@ def compare(
     """
     runs = [run if isinstance(run, Run) else Run.open(run) for run in (run_a, run_b)]
     cfg = cfg or CompareConfig()
-    if cfg.env.id is None and not trust:
-        for run in runs:
-            check_known(run.config().env, run.directory / "config.json")
+    for run in runs if not trust else ():
+        check_known(run.config().env, run.directory / "config.json", cfg.env)
     comparing = _Comparing(_Side("A", runs[0], cfg, cfg.a), _Side("B", runs[1], cfg, cfg.b), cfg, command)
     with hold(comparing.directory):
         return comparing.judge(console or Console(quiet=True))
@@ -128,12 +127,12 @@ class _Comparing:
 
     def __init__(self, a: _Side, b: _Side, cfg: CompareConfig, command: str):
         self.a, self.b, self.cfg, self.command = a, b, cfg, command
-        _check_alike(a, b)
+        _check_alike(a, b, ("return_range",) if cfg.by == "return" else ())
         environment = {name: getattr(a.env, name) for name in SHARED}
         self.source = {"a": a.source(), "b": b.source(), "environment": environment, "seed": cfg.seed}
         name = f"{a.run.directory.resolve().name}-{hash_json(self.source)[:8]}"
         self.directory = Path(cfg.out or b.run.directory / "compare" / name)
-        self.question = Question(cfg.by, cfg.margin, cfg.alpha)
+        self.question = Question(cfg.by, cfg.margin, cfg.alpha, a.env.return_range if cfg.by == "return" else None)
         self.pairs: list[Pair] = []
 
     def judge(self, console: Console) -> Comparison:
@@ -215,9 +214,9 @@ class _Comparing:
         return comparison
 
 
-def _check_alike(a: _Side, b: _Side) -> None:
-    """Refuse two runs that do not act in one environment."""
-    for name in SHARED:
+def _check_alike(a: _Side, b: _Side, asked: tuple[str, ...]) -> None:
+    """Refuse two runs that do not act in one environment, or are measured in two ways."""
+    for name in (*SHARED, *asked):
         one, other = getattr(a.env, name), getattr(b.env, name)
         if one != other:
             raise UserError(

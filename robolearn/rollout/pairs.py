@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from robolearn.errors import UserError
+from robolearn.rollout.metrics import has_scores
 from robolearn.stats.sequences import ConfidenceSequence
 from robolearn.types import Trajectory
 
@@ -19,13 +18,7 @@ By = Literal["success", "score", "return"]
 Outcome = Literal["shown", "refuted", "undecided"]
 EXIT_STATUS: dict[Outcome, int] = {"shown": 0, "refuted": 1, "undecided": 2}
 FEW_BROKEN, MOST_BROKEN = 4, 0.1  # broken pairs that are left out, in number or as a share
-ROUNDING = 1e-6  # by which a score may leave [0, 1]
 MOST_REPEATED = 100  # pairs in a row from starts met before, after which no new start is hoped for
-
-
-def _has_scores(trajectory: Trajectory) -> bool:
-    """Whether what stands for a score is one at every step, rounding aside."""
-    return bool(np.all((trajectory.scores >= -ROUNDING) & (trajectory.scores <= 1 + ROUNDING)))
 
 
 @dataclass(frozen=True)
@@ -53,8 +46,8 @@ class Ended:
         """What is kept of a trajectory."""
         return cls(
             success=trajectory.success if tells_success and not trajectory.broken else None,
-            max_score=min(max(trajectory.max_score, 0.0), 1.0) if _has_scores(trajectory) else None,
-            total_reward=float(trajectory.rewards.sum()),
+            max_score=min(max(trajectory.max_score, 0.0), 1.0) if has_scores([trajectory]) else None,
+            total_reward=trajectory.episode_return,
             length=len(trajectory),
             reason=trajectory.reason,
             broken=trajectory.broken,

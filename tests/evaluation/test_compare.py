@@ -1,5 +1,6 @@
 """Comparing two runs: what is rolled out, kept and gone on with, and how the command ends."""
 
+import dataclasses
 import json
 import shutil
 
@@ -111,7 +112,8 @@ def test_what_is_kept(run, monkeypatch):
     assert all(name in kept["versions"] for name in ("robolearn", "torch", "mujoco", "gymnasium", "numpy"))
     assert {"commit", "hardware", "run_a", "run_b"} <= set(kept)
     assert kept["source"]["b"]["sampling"] == {"sampler": None, "steps": 1}
-    assert kept["source"]["environment"] == {"id": "envs:robolearn/Avoid-v0", "kwargs": {}, "max_episode_steps": 3}
+    where = kept["source"]["environment"]
+    assert (where["id"], where["kwargs"], where["max_episode_steps"]) == ("envs:robolearn/Avoid-v0", {}, 3)
     assert "B is better than A" in (comparison.directory / "comparison.html").read_text()
 
 
@@ -143,6 +145,15 @@ def test_another_question_is_answered_from_the_same_pairs(run, monkeypatch):
     assert rolled_out == []
     assert wide.verdict.num_pairs <= 20 < first.verdict.num_pairs
     assert len(lines(run / "out")) == len(first.pairs)
+
+
+def test_returns_are_compared_as_a_share_of_their_range(run, monkeypatch):
+    pretend(monkeypatch, 0.2, 0.9)
+    env = dataclasses.replace(SHORT, return_range=(-1.0, 3.0))
+    found = compare(run, run, config(by="return", env=env, max_episodes=16)).verdict
+    assert found.question.return_range == (-1.0, 3.0)
+    assert 0.25 <= found.mean_a < found.mean_b <= 0.5
+    assert told(compare(run, run, config(by="return", env=env, out=run / "out")).directory)["return_range"] == [-1, 3]
 
 
 def test_pairs_of_another_comparison_are_not_gone_on_with(run, monkeypatch):
