@@ -9,6 +9,7 @@ import onnx
 from torch import Tensor
 
 from robolearn.deploy.arithmetic import ARITHMETIC
+from robolearn.deploy.batching import batch_products
 from robolearn.deploy.layers import LAYERS
 from robolearn.deploy.nodes import Nodes
 from robolearn.deploy.tape import Operation, record, tensors
@@ -38,6 +39,7 @@ def to_graph(function: Callable[..., Tensor], inputs: dict[str, Tensor]) -> onnx
         nodes.bind(value, name)
     for operation in tape.operations:
         _lower(nodes, operation)
+    batch_products(nodes, nodes.of(result))
     return nodes.model(inputs, RESULT, result)
 
 

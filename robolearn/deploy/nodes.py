@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor
 
 OPSET = 20  # the first with Gelu; onnxruntime knows it since 1.17
+ROW_BY_ROW = ("Add", "Div", "Mul", "Sigmoid", "Sub", "Tanh")  # rows of the result depend on the same rows alone
 IR_VERSION = 9  # of the file, as of that opset
 TYPES = {
     torch.float32: np.dtype("float32"),
@@ -29,18 +30,23 @@ class Nodes:
     Attributes:
         nodes: In the order in which they can be computed.
         constants: Name -> array.
+        shapes: Name -> shape, of inputs, constants, and what became of torch's tensors.
     """
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
         self._names: dict[int, str] = {}
+        self._made: dict[tuple[Any, ...], list[str]] = {}
+        self._count = 0
         self._kept: list[Tensor] = []  # so that no other tensor gets the id of one that has a name
         self._by_content: dict[tuple[Any, ...], str] = {}
 
     def bind(self, tensor: Tensor, name: str) -> None:
         """Say that a tensor of torch is the value of this name."""
         self._names[id(tensor)] = name
+        self.shapes[name] = tuple(tensor.shape)
         self._kept.append(tensor)
 
     def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
@@ -48,18 +54,23 @@ class Nodes:
         return self.add_many(kind, 1, *inputs, **attributes)[0]
 
     def add_many(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
-        """Add a node with several results; returns their names."""
-        names = [f"v{len(self.nodes)}" if i == 0 else f"v{len(self.nodes)}_{i}" for i in range(count)]
-        self.nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
-        return names
+        """Add a node with several results, if no node does the same already; returns their names."""
+        key = kind, count, inputs, repr(sorted(attributes.items()))
+        if key not in self._made:
+            self._count += 1
+            self._made[key] = [f"v{self._count}" if i == 0 else f"v{self._count}_{i}" for i in range(count)]
+            self.nodes.append(helper.make_node(kind, list(inputs), self._made[key], **attributes))
+            if kind in ROW_BY_ROW and all(name in self.shapes for name in inputs):
+                self.shapes[self._made[key][0]] = np.broadcast_shapes(*(self.shapes[name] for name in inputs))
+        return self._made[key]
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         """The name of a constant; equal ones share it."""
         array = np.ascontiguousarray(np.asarray(value, dtype)).reshape(np.shape(value))
         key = array.dtype.str, array.shape, array.tobytes()
         if key not in self._by_content:
-            self._by_content[key] = name = f"c{len(self.constants)}"
-            self.constants[name] = array
+            self._by_content[key] = name = f"c{len(self._by_content)}"
+            self.constants[name], self.shapes[name] = array, array.shape
         return self._by_content[key]
 
     def ints(self, values: Sequence[int]) -> str:

@@ -1,6 +1,7 @@
 """Every family on every backbone is one graph that gives torch's chunks; so do images, angles, prefixes, symmetries."""
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.symmetry import AffineMap, Symmetry
+from robolearn.deploy.graph import to_graph
 from robolearn.deploy.sampler import Sampler, write_network
 from robolearn.nets.resnet import norm
 from robolearn.nets.vision import VisionConfig
@@ -74,6 +76,24 @@ def test_every_family_on_every_backbone(make_policy, tmp_path, family, backbone)
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler(make_policy, tmp_path, sampler):
     assert_same(make_policy(SAMPLERS[sampler], action_horizon=5), tmp_path, samples=3)
+
+
+def products(policy):
+    """How often each weight is multiplied with in the graph of a sampler, by the weight's shape."""
+    sampler = Sampler(policy, 1)
+    graph = to_graph(lambda **given: sampler(given), sampler.inputs).graph
+    shapes = {one.name: tuple(one.dims) for one in graph.initializer}
+    counts = Counter(node.input[1] for node in graph.node if node.op_type == "Gemm")
+    return Counter(shapes[name] for name, count in counts.items() for _ in range(count))
+
+
+def test_what_does_not_wait_for_a_step_is_computed_for_all_at_once(make_policy):
+    """FiLM's scales of 16 -> 32 channels in 2 blocks follow from times and observations; the rest has to wait."""
+    found = products(make_policy(FlowConfig(steps=6)))
+    assert found[16, 32] == 2
+    assert found[8, 16] == 2 + 5  # of observations and of the first chunk: both have 8 numbers; of the other chunks
+    assert found[16, 16] == 2 * 2 * 6
+    assert found[16, 8] == 6
 
 
 def test_a_horizon_that_the_unet_pads(make_policy, tmp_path):
