@@ -15,13 +15,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 VERSION = 1  # of the directory's layout
 TOLERANCE = 1e-5  # of an action, in units of the normalized action
+Array = np.ndarray
+StrPath = str | os.PathLike[str]
 MANIFEST, REFERENCE = "policy.json", "reference.npz"
 
 
@@ -43,12 +49,12 @@ class Policy:
         RefusedError: A file is missing or another than was deployed, or the directory is of another version.
     """
 
-    def __init__(self, directory, *, threads=1):
+    def __init__(self, directory: StrPath, *, threads: int = 1):
         self.directory, self.threads = Path(directory), threads
         self.facts = read_facts(self.directory)
-        self._networks = {}
+        self._networks: dict[int, Callable[[dict[str, Array]], Array]] = {}
 
-    def chunks(self, seen, noise, prefix=None):
+    def chunks(self, seen: Mapping[str, Array], noise: Array, prefix: tuple[Array, int] | None = None) -> Array:
         """Chunks in physical units.
 
         Args:
@@ -69,9 +75,10 @@ class Policy:
         if prefix is not None:
             given["prefix"] = np.asarray(prefix[0], np.float32)[None]
             given["prefix_length"] = np.array([prefix[1]], np.int64)
-        return self._network(len(noise))(given)
+        return self.network(len(noise))(given)
 
-    def _network(self, samples):
+    def network(self, samples: int) -> Callable[[dict[str, Array]], Array]:
+        """The network that gives so many chunks, from named arrays; it is loaded when it is first asked for."""
         if samples not in self._networks:
             names = self.facts["networks"]
             if str(samples) not in names:
@@ -95,20 +102,27 @@ class Agent:
         RefusedError: See Policy.
     """
 
-    def __init__(self, directory, *, seed=None, threads=1):
+    def __init__(self, directory: StrPath | Policy, *, seed: int | None = None, threads: int = 1):
         self.policy = directory if isinstance(directory, Policy) else Policy(directory, threads=threads)
         self.facts = facts = self.policy.facts
         self.seed = facts["seed"] if seed is None else seed
+        self.policy.network(facts["execution"]["candidates"])  # now, so that no plan has to wait for it
         self._plan = Plan(facts)
         self._episode, self._begun = -1, False
-        self._seen, self._actions, self._noise, self._stream = {}, [], None, Stream(0)
+        self._seen: dict[str, Array] = {}
+        self._actions: list[Array] = []
+        self._noise, self._stream = None, Stream(0)
 
-    def reset(self, episode=None):
-        """Begin an episode: what was seen is forgotten, and the noise is that of this episode, by default the next."""
+    def reset(self, episode: int | None = None) -> None:
+        """Begin an episode: what was seen is forgotten, and the noise is that of this episode.
+
+        Args:
+            episode: Its index, which with the seed fixes the noise; by default the next one.
+        """
         self._episode = self._episode + 1 if episode is None else episode
         self._begun, self._actions = False, []
 
-    def act(self, observation):
+    def act(self, observation: Mapping[str, Array]) -> Array:
         """The action [a] for the present moment, in physical units; to be called once per control step.
 
         Args:
@@ -127,20 +141,20 @@ class Agent:
             self._actions = list(self._plan.execute())
         return self._actions.pop(0)
 
-    def _begin(self, obs):
+    def _begin(self, obs: dict[str, Array]) -> None:
         self._episode, self._begun = max(self._episode, 0), True
         self._seen = {key: np.repeat(value[None], self.facts["obs_horizon"], 0) for key, value in obs.items()}
         self._stream, self._noise = Stream(episode_seed(self.seed, self._episode)), None
         self._plan.clear()
 
-    def _sample(self):
+    def _sample(self) -> Array:
         execution, horizon = self.facts["execution"], self.facts["prefix_horizon"]
         if self._noise is None or not execution["keep_noise"]:
             self._noise = self._stream.normal((execution["candidates"], *self.facts["noise_shape"]))
         prefix = (self._plan.actions[:horizon], execution["delay"] * self._plan.begun) if horizon else None
         return self.policy.chunks(self._seen, self._noise, prefix)
 
-    def _choose(self, candidates):
+    def _choose(self, candidates: Array) -> Array:
         """The candidate nearest to what is left of the previous chunk, in normalized units."""
         if len(candidates) == 1 or not self._plan.begun:
             return candidates[0]
@@ -157,7 +171,7 @@ class Plan:
         actions: [t, a], index 0 is next; zeros where no chunk has reached.
     """
 
-    def __init__(self, facts):
+    def __init__(self, facts: Mapping[str, Any]):
         execution, horizon = facts["execution"], facts["action_horizon"]
         self.period = execution["exec_horizon"] if execution["ensembling"] is None else 1
         self.delay, self.shape = execution["delay"], (horizon, facts["action"]["dim"])
@@ -167,28 +181,28 @@ class Plan:
             self.shares = weights / np.cumsum(weights)
         self.clear()
 
-    def clear(self):
+    def clear(self) -> None:
         """Forget all chunks."""
         self.actions, self.counts = np.zeros(self.shape), np.zeros(self.shape[0], int)
 
     @property
-    def begun(self):
+    def begun(self) -> bool:
         """Whether there is a chunk already."""
         return bool(self.counts[0] > 0)
 
     @property
-    def rest(self):
+    def rest(self) -> Array:
         """What is left of older chunks, [r, a]."""
         return self.actions[: self.shape[0] - self.period]
 
-    def take(self, chunk):
+    def take(self, chunk: Array) -> None:
         """Take over a new chunk [t, a]; with a delay its first actions come too late."""
         reached = (np.arange(len(chunk)) >= self.delay) | (not self.begun)
         share = (reached * self.shares[self.counts])[:, None]
         self.actions = share * chunk + (1 - share) * self.actions
         self.counts = self.counts + 1
 
-    def execute(self):
+    def execute(self) -> Array:
         """The actions until the next chunk is asked for, [h, a]; they are taken off."""
         now = self.actions[: self.period].astype(np.float32)
         self.actions = np.concatenate([self.actions[self.period :], np.zeros((self.period, self.shape[1]))])
@@ -204,26 +218,26 @@ class Stream:
     Fewer come in pairs of 53 bits, and the second of an odd number waits for the next call.
     """
 
-    def __init__(self, seed):
+    def __init__(self, seed: int):
         self._bits, self._waiting = np.random.MT19937(), None
         self._bits._legacy_seeding(seed & 0xFFFFFFFF)  # init_genrand, as torch seeds it
 
-    def normal(self, shape):
+    def normal(self, shape: Sequence[int]) -> Array:
         """Standard normal numbers, float32."""
         count = int(np.prod(shape))
         return (self._many(count) if count >= 16 else self._few(count)).reshape(shape)
 
-    def _many(self, count):
+    def _many(self, count: int) -> Array:
         values, whole = self._uniform24(count), count // 16 * 16
         values[:whole] = box_muller(values[:whole])
         if whole < count:
             values[-16:] = box_muller(self._uniform24(16))
         return values
 
-    def _uniform24(self, count):
+    def _uniform24(self, count: int) -> Array:
         return (self._bits.random_raw(count) & 0xFFFFFF).astype(np.float32) * np.float32(2**-24)
 
-    def _few(self, count):
+    def _few(self, count: int) -> Array:
         values = [] if self._waiting is None or count == 0 else [self._waiting]
         while len(values) < count:
             words = self._bits.random_raw(4).astype(np.uint64)
@@ -235,22 +249,22 @@ class Stream:
         return np.array(values[:count], np.float32)
 
 
-def box_muller(uniform):
+def box_muller(uniform: Array) -> Array:
     """Normal numbers from uniform ones in [0, 1), 16 by 16."""
     first, second = uniform.reshape(-1, 2, 8).transpose(1, 0, 2)
     radius, angle = np.sqrt(np.float32(-2) * np.log(np.float32(1) - first)), np.float32(2 * np.pi) * second
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()
 
 
-def episode_seed(seed, episode):
+def episode_seed(seed: int, episode: int) -> int:
     """The seed of an episode's noise."""
     return int(np.random.SeedSequence((seed, episode)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def checked(key, expected, observation):
+def checked(key: str, expected: Mapping[str, Any], observation: Mapping[str, Array]) -> Array:
     """An observation as the networks take it."""
     if key not in observation:
-        raise RefusedError(f"observation {key!r} is missing")
+        raise RefusedError(f"observation {key!r} is missing; given: {', '.join(observation) or 'none'}")
     value, shape, dtype = np.asarray(observation[key]), tuple(expected["shape"]), np.dtype(expected["dtype"])
     if not np.isfinite(value).all():
         raise RefusedError(f"observation {key!r} is not finite: {value.ravel()[:4]}")
@@ -264,7 +278,7 @@ def checked(key, expected, observation):
     return value.astype(dtype)
 
 
-def seen_image(key, image, recorded):
+def seen_image(key: str, image: Array, recorded: Mapping[str, Any]) -> Array:
     """An image as the demonstrations had it, as uint8 [h, w, c]."""
     low, high = recorded["low"], recorded["high"]
     image = np.moveaxis(image, 0, -1) if recorded["axes"] == "chw" else image.reshape(*image.shape[:2], -1)
@@ -277,9 +291,9 @@ def seen_image(key, image, recorded):
     return np.rint((np.clip(exact, low, high) - low) * (255 / (high - low))).astype(np.uint8)
 
 
-def read_facts(directory):
+def read_facts(directory: Path) -> dict[str, Any]:
     """What policy.json says, once every file is known to be the one that was deployed."""
-    path = Path(directory) / MANIFEST
+    path = directory / MANIFEST
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         version, digest, files = facts["version"], facts["sha256"], facts["files"]
@@ -289,6 +303,8 @@ def read_facts(directory):
         raise RefusedError(f"{path}: version {version!r:.20}, this runtime reads {VERSION}; deploy the run again")
     if digest != digest_of(facts):
         raise RefusedError(f"{path}: changed since it was deployed")
+    if {*facts["networks"].values(), REFERENCE} - set(files) or any(Path(name).name != name for name in files):
+        raise RefusedError(f"{path}: names files that do not belong to it")
     for name, expected in files.items():
         try:
             content = (path.parent / name).read_bytes()
@@ -299,13 +315,13 @@ def read_facts(directory):
     return facts
 
 
-def digest_of(facts):
+def digest_of(facts: Mapping[str, Any]) -> str:
     """sha256 of what policy.json says, without the digest itself."""
     rest = {key: value for key, value in facts.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def load_onnx(path, threads):
+def load_onnx(path: Path, threads: int) -> Callable[[dict[str, Array]], Array]:
     """A network as a function of named arrays."""
     try:
         import onnxruntime
@@ -313,30 +329,39 @@ def load_onnx(path, threads):
         raise RefusedError("onnxruntime is not installed; pip install onnxruntime") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # it raises what it likes; one that is too old does not know the operations
+        raise RefusedError(
+            f"{path}: onnxruntime {onnxruntime.__version__} refuses it ({' '.join(str(error).split()):.200})"
+        ) from None
     taken = [one.name for one in session.get_inputs()]  # without those that no number of the chunk depends on
-    return lambda given: session.run(None, {name: given[name] for name in taken})[0]
+    return lambda given: np.asarray(session.run(None, {name: given[name] for name in taken})[0])
 
 
-def load_torch(path, threads):
-    """The same, of a program of torch.export."""
+def load_torch(path: Path, threads: int) -> Callable[[dict[str, Array]], Array]:
+    """The same, of a program of torch.export, with nothing pickled in it."""
     try:
         import torch
     except ImportError:
         raise RefusedError(
             "torch is not installed; this directory was written for torch, deploy with format onnx"
         ) from None
+    with zipfile.ZipFile(path) as content:
+        pickled = [one.filename for one in content.infolist() if one.filename.endswith(".pt") and one.file_size]
+        if pickled or any(b'"use_pickle": true' in content.read(name) for name in content.namelist() if "json" in name):
+            raise RefusedError(f"{path}: holds pickled objects, which are not opened")
     torch.set_num_threads(threads)
     network = torch.export.load(path).module()
 
-    def call(given):
+    def call(given: dict[str, Array]) -> Array:
         with torch.inference_mode():
             return network({name: torch.from_numpy(value) for name, value in given.items()}).numpy()
 
     return call
 
 
-def difference(policy, expected=None):
+def difference(policy: Policy, expected: Callable[[int, list[dict[str, Array]]], Array] | None = None) -> Array:
     """How far this runtime's actions on the recorded observations are from those of the trained policy.
 
     Args:
@@ -354,27 +379,24 @@ def difference(policy, expected=None):
     return np.concatenate(gaps)
 
 
-def follow(agent, episode, observations):
+def follow(agent: Any, episode: int, observations: Sequence[Mapping[str, Array]]) -> Array:
     """An agent's actions [time, a] on a list of observations."""
     agent.reset(episode)
     return np.stack([agent.act(one) for one in observations])
 
 
-def recorded(policy):
+def recorded(policy: Policy) -> Iterator[tuple[int, list[dict[str, Array]], Array]]:
     """Recorded episodes: their index, their observations one by one, and the trained policy's actions [time, a]."""
     with np.load(policy.directory / REFERENCE, allow_pickle=False) as stored:
         arrays = dict(stored)
     ends = np.cumsum(arrays["lengths"])
     for episode, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        keys = {key: arrays[one["input"]][start:end] for key, one in policy.facts["observations"].items()}
-        yield (
-            episode,
-            [{key: rows[i] for key, rows in keys.items()} for i in range(end - start)],
-            arrays["actions"][start:end],
-        )
+        rows = {key: arrays[one["input"]] for key, one in policy.facts["observations"].items()}
+        observations = [{key: values[i] for key, values in rows.items()} for i in range(start, end)]
+        yield episode, observations, arrays["actions"][start:end]
 
 
-def main():
+def main() -> None:
     """Act on the recorded observations beside this file, and say how far off the actions are."""
     try:
         gaps = difference(Policy(Path(__file__).parent))

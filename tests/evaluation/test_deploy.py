@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from robolearn.commands.main import main
 from robolearn.deploy import runtime
 from robolearn.deploy.check import Check
-from robolearn.deploy.directory import RUNTIME_FILE
+from robolearn.deploy.directory import RUNTIME_FILE, sha256
 from robolearn.evaluation.agent import Agent
 from robolearn.evaluation.config import ActConfig, DeployConfig, EvalConfig
 from robolearn.evaluation.deploy import check_deployed, deploy_run
@@ -39,6 +40,12 @@ def run(trained_pair):
     return trained_pair
 
 
+def rewrite(directory, **changes):
+    """A policy.json that another one would have written."""
+    facts = json.loads((directory / "policy.json").read_text()) | changes
+    (directory / "policy.json").write_text(json.dumps(facts | {"sha256": runtime.digest_of(facts)}))
+
+
 DEPLOYED = []
 
 
@@ -50,8 +57,7 @@ def deployed(run, tmp_path_factory):
         assert check.is_equal
         DEPLOYED.append(directory)
     copy = shutil.copytree(DEPLOYED[0], run / "deployed")
-    facts = json.loads((copy / "policy.json").read_text()) | {"run": str(run)}
-    (copy / "policy.json").write_text(json.dumps(facts | {"sha256": runtime.digest_of(facts)}, indent=2))
+    rewrite(copy, run=str(run))
     return copy
 
 
@@ -307,22 +313,42 @@ def test_a_policy_that_differs_ends_with_status_1(deployed, capsys):
     assert not Check.read(deployed).is_equal
 
 
-def test_without_demonstrations_the_observations_are_random(run, tmp_path, capsys):
+def test_without_demonstrations_the_observations_are_random(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("robolearn.evaluation.deploy.MOST_STEPS", 8)
     config = json.loads((run / "config.json").read_text())
     config["dataset"]["path"] = [str(tmp_path / "gone.zarr")]
     (run / "config.json").write_text(json.dumps(config))
     _, check = deploy_run(run)
     assert check.observed == "random observations"
-    assert check.actions == 64
+    assert check.actions == 8
     assert "checked on random ones" in capsys.readouterr().err
+
+
+def test_files_elsewhere_are_not_opened(deployed):
+    for files in ({"../policy.json": "0" * 64}, {}):
+        rewrite(deployed, files=files)
+        with pytest.raises(runtime.RefusedError, match="names files that do not belong to it"):
+            runtime.Policy(deployed)
+
+
+def test_a_network_that_is_none_is_refused_in_one_line(deployed):
+    (deployed / "sampler-1.onnx").write_bytes(b"no\nnetwork")
+    facts = json.loads((deployed / "policy.json").read_text())
+    rewrite(deployed, files=facts["files"] | {"sampler-1.onnx": sha256(deployed / "sampler-1.onnx")})
+    with pytest.raises(runtime.RefusedError, match=r"sampler-1.onnx: onnxruntime [\d.]+ refuses it") as error:
+        runtime.Agent(deployed)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.slow
 def test_a_program_of_torch_acts_alike(run, tmp_path):
     directory, check = deploy_run(run, DeployConfig(format="torch", steps=2, out=tmp_path / "robot"))
     assert check.is_equal
-    assert (directory / "sampler-1.pt2").is_file()
-    assert b"pickle" not in (directory / "sampler-1.pt2").read_bytes().replace(b'"use_pickle": false', b"")
+    assert runtime.Agent(directory).policy.facts["networks"] == {"1": "sampler-1.pt2"}
+    with zipfile.ZipFile(directory / "sampler-1.pt2", "a") as program:
+        program.writestr("sampler-1/data/sample_inputs/more.pt", b"pickled")
+    with pytest.raises(runtime.RefusedError, match="holds pickled objects"):
+        runtime.load_torch(directory / "sampler-1.pt2", 1)
 
 
 def test_a_missing_package_is_named(run, monkeypatch):
