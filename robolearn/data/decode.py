@@ -94,8 +94,8 @@ def decode(demos: Demos, key: str, layouts: Sequence[ImageLayout], folder: Path 
     rows = np.empty(*_layout(demos, key))
     for start, slab in _slabs(demos, key, layouts):
         rows[start : start + len(slab)] = slab
-    for line in squeezed(key, rows, demos.episode_ends) if rows.ndim == 2 else ():
-        logger.warning("%s: %s", demos.name, line)
+    for glitch in squeezed(key, rows, demos.episode_ends) if rows.ndim == 2 else ():
+        logger.warning("%s: %s", demos.name, glitch.sentence)
     return rows
 
 

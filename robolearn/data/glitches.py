@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +14,16 @@ from robolearn.data.normalizer import ABSOLUTE_RANGE, RELATIVE_RANGE
 MOST_VALUES, MOST_SHARE, LEFT = 3, 0.001, 0.01
 
 
-def squeezed(key: str, rows: np.ndarray, ends: np.ndarray) -> Iterator[str]:
+@dataclass(frozen=True)
+class Glitch:
+    """A dimension that is squeezed, and where the value is that is farthest away."""
+
+    dim: int
+    episode: int
+    sentence: str
+
+
+def squeezed(key: str, rows: np.ndarray, ends: np.ndarray) -> Iterator[Glitch]:
     """Name each dimension of finite rows [time, ...] that a glitch squeezes, and where the glitch is.
 
     Args:
@@ -39,7 +49,8 @@ def squeezed(key: str, rows: np.ndarray, ends: np.ndarray) -> Iterator[str]:
         episode = int(np.searchsorted(ends, row, side="right"))
         step = row - (int(ends[episode - 1]) if episode else 0)
         share = 100 * left / (high - low)
-        yield (
+        sentence = (
             f"data/{key}: {x[row]:g} in episode {episode}, step {step}, dim {dim} leaves {share:.2g} % of the range "
             f"to nearly all other values ({bottom:g} to {top:g}); is it a glitch?"
         )
+        yield Glitch(dim, episode, sentence)

@@ -10,12 +10,15 @@ from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
-from robolearn.data.examine import Findings, examine
 from robolearn.data.store import DemoStore
-from robolearn.errors import UserError, printable
+from robolearn.doctor.examine import Examination, examine
+from robolearn.doctor.finding import Severity
+from robolearn.errors import UserError, as_flags, printable
+from robolearn.rollout.env_config import EnvConfig
 
-MAX_LINES = 8  # of a list of findings
-MAX_NOTES = 50
+MAX_LINES = 8  # of the table of jumps
+MAX_TOLD = 50  # findings of a severity, but problems
+COLORS: dict[Severity, str] = {"problem": "red", "warning": "yellow", "note": "cyan"}
 
 
 def escape(text: str) -> str:
@@ -23,15 +26,20 @@ def escape(text: str) -> str:
     return escape_markup(printable(text))
 
 
-def inspect(path: Path, console: Console | None = None) -> Findings:
+def inspect(path: Path, console: Console | None = None, env: EnvConfig | None = None) -> Examination:
     """Examine a store and print the account.
 
+    Args:
+        path: Of the store.
+        console: Where it is printed.
+        env: Environment that the demonstrations are to fit.
+
     Raises:
-        UserError: There is no store to look at.
+        UserError: There is no store to look at, or no such environment.
     """
     console = console or Console()
     store = DemoStore.open_unchecked(path)
-    report = examine(store)
+    report = examine(store, env)
     _print_head(store, report, console)
     console.print(_keys_table(store, report))
     console.print(_ranges_table(report))
@@ -39,7 +47,7 @@ def inspect(path: Path, console: Console | None = None) -> Findings:
     return report
 
 
-def _print_head(store: DemoStore, report: Findings, console: Console) -> None:
+def _print_head(store: DemoStore, report: Examination, console: Console) -> None:
     attrs, lengths = store.attrs, report.lengths
     console.print(f"[bold]{escape(str(store.path))}[/bold]  {store.encoding}")
     if len(lengths):
@@ -65,11 +73,11 @@ def _print_head(store: DemoStore, report: Findings, console: Console) -> None:
         console.print(f"  {name:<13}{_summary(values)} per episode", soft_wrap=True)
 
 
-def _episode_attrs(store: DemoStore, report: Findings) -> dict[str, np.ndarray]:
+def _episode_attrs(store: DemoStore, report: Examination) -> dict[str, np.ndarray]:
     try:
         return store.episode_attrs
     except (UserError, OSError) as error:
-        report.problems.append(str(error))
+        report.add("problem", str(error))
         return {}
 
 
@@ -80,7 +88,7 @@ def _summary(values: np.ndarray) -> str:
     return f"{values.min():g} .. {values.max():g}, {distinct} distinct" if len(values) else "none"
 
 
-def _keys_table(store: DemoStore, report: Findings) -> Table:
+def _keys_table(store: DemoStore, report: Examination) -> Table:
     table = Table("key", "per step", "type", "MB", "NaN or inf", title="keys", title_justify="left", box=SIMPLE_HEAD)
     for key in store.keys:
         shape, dtype = store.shapes[key], store.dtypes[key]
@@ -91,7 +99,7 @@ def _keys_table(store: DemoStore, report: Findings) -> Table:
     return table
 
 
-def _ranges_table(report: Findings) -> Table:
+def _ranges_table(report: Examination) -> Table:
     table = Table("key", "min", "max", "mean", "std", "", title="ranges", title_justify="left", box=SIMPLE_HEAD)
     for column in report.columns:
         name = column.key if column.dim is None else f"{column.key}[{column.dim}]"
@@ -100,23 +108,22 @@ def _ranges_table(report: Findings) -> Table:
     return table
 
 
-def _print_findings(report: Findings, console: Console) -> None:
+def _print_findings(report: Examination, console: Console) -> None:
     if report.jumps:
         console.print(_jumps_table(report))
-    pairs = ", ".join(f"{a} = {b}" for a, b in report.duplicates[:MAX_LINES])
-    more = " ..." if len(report.duplicates) > MAX_LINES else ""
-    console.print(f"duplicate episodes: {len(report.duplicates) or 'none'}  {pairs}{more}".rstrip())
-    for note in report.notes[:MAX_NOTES]:
-        console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
-    if len(report.notes) > MAX_NOTES:
-        console.print(f"[yellow]note:[/yellow] {len(report.notes) - MAX_NOTES} more of these", soft_wrap=True)
-    for problem in report.problems:
-        console.print(f"[red]problem:[/red] {escape(problem)}", soft_wrap=True)
+    for severity, color in reversed(COLORS.items()):
+        lines = [as_flags(str(finding)) for finding in report.findings if finding.severity == severity]
+        told = lines if severity == "problem" else lines[:MAX_TOLD]
+        for line in told:
+            console.print(f"[{color}]{severity}:[/{color}] {escape(line)}", soft_wrap=True)
+        if len(lines) > len(told):
+            console.print(f"[{color}]{severity}:[/{color}] {len(lines) - len(told)} more of these", soft_wrap=True)
     if not report.problems:
-        console.print("[green]no problems[/green]")
+        warned = f", {len(report.warnings)} warnings" if report.warnings else ""
+        console.print(f"[green]no problems[/green]{warned}")
 
 
-def _jumps_table(report: Findings) -> Table:
+def _jumps_table(report: Examination) -> Table:
     table = Table("where", "count", "largest at", "from", "to", "x usual", "", box=SIMPLE_HEAD)
     table.title, table.title_justify = "suspicious jumps (episode:step)", "left"
     for j in report.jumps[:MAX_LINES]:

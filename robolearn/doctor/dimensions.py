@@ -1,0 +1,77 @@
+"""Single dimensions: those that hardly vary, that a glitch squeezes, and that jump."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from robolearn.data.glitches import squeezed
+from robolearn.doctor.finding import Finding, drop
+from robolearn.doctor.recording import Recording
+from robolearn.types import Array
+
+# A jump: a change above 20 x the median of the steps that move at all, and above 5 % of the range. The first
+# part of the rule leaves quantities alone that rest most of the time, the second those that hardly move.
+JUMP_FACTOR, JUMP_RANGE = 20.0, 0.05
+
+
+def near_constant(recording: Recording) -> Iterator[Finding]:
+    """Dimensions that carry rounding but no information; the normalizer only shifts them."""
+    for key in dict.fromkeys(column.key for column in recording.columns):
+        dims = [c.dim for c in recording.columns if c.key == key and c.near_constant and c.dim is not None]
+        if dims:
+            sentence = f"data/{key}{dims} hardly varies; the normalizer only shifts it"
+            yield Finding("near-constant dimensions", "note", sentence, "", key, tuple(dims))
+
+
+def glitches(recording: Recording) -> Iterator[Finding]:
+    """Dimensions whose range a few values take."""
+    for key, rows in recording.rows.items():
+        for glitch in squeezed(key, rows, recording.ends):
+            mend = drop([glitch.episode]) if key == "action" else "`dataset.normalization` quantile"
+            yield Finding("glitches", "warning", glitch.sentence, mend, key, (glitch.dim,), (glitch.episode,))
+
+
+@dataclass
+class Jumps:
+    """Changes from one step to the next that stand out, in one dimension.
+
+    Attributes:
+        count: How many.
+        episode: Where the largest is.
+        step: The step it leads to.
+        before: Value before the largest.
+        after: Value after it.
+        factor: Its size relative to the median change of that dimension.
+    """
+
+    key: str
+    dim: int
+    count: int
+    episode: int
+    step: int
+    before: float
+    after: float
+    factor: float
+
+
+def find_jumps(recording: Recording) -> list[Jumps]:
+    """The jumps of every dimension that has any, the largest first."""
+    found = [_jumps(recording, key, dim, x) for key in recording.rows for dim, x in recording.varying(key)]
+    return sorted((one for one in found if one is not None), key=lambda jump: -jump.factor)
+
+
+def _jumps(recording: Recording, key: str, dim: int, x: Array) -> Jumps | None:
+    change = np.abs(recording.changes(x))
+    moving = change[change > 0]
+    if len(moving) == 0:
+        return None
+    usual, span = float(np.median(moving)), float(x.max() - x.min())
+    count = int(((change > JUMP_FACTOR * usual) & (change > JUMP_RANGE * span)).sum())
+    if count == 0:
+        return None
+    row = int(change.argmax())
+    episode, step = recording.where(row + 1)
+    return Jumps(key, dim, count, episode, step, float(x[row]), float(x[row + 1]), float(change[row]) / usual)
