@@ -36,7 +36,9 @@ ALLOWED = {
     "training": ("policies", "nets", "data", "rollout"),
     "deploy": ("policies", "nets", "rollout"),
     "evaluation": ("deploy", "training", "trust", "report", "rollout", "policies", "data", "stats"),
+    "doctor": ("training", "report", "rollout", "data"),
     "commands": (
+        "doctor",
         "evaluation",
         "training",
         "trust",

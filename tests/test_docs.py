@@ -253,7 +253,7 @@ def only_parse(monkeypatch):
         "robolearn.evaluation.deploy.deploy_run",
         "robolearn.evaluation.deploy.check_deployed",
         "robolearn.data.collect.collect",
-        "robolearn.data.inspect.inspect",
+        "robolearn.doctor.account.inspect",
         "robolearn.commands.import_.import_demos",
         "robolearn.commands.export.export_demos",
         "robolearn.commands.bench.Options.comparison",

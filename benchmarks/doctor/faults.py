@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robolearn.doctor import actions, angles, cameras, dimensions, duplicates, episodes
+from robolearn.doctor import actions, angles, dimensions, duplicates, episodes
 from robolearn.doctor.recording import Recording
 from robolearn.doctor.registry import Check
 from robolearn.types import Array
@@ -189,7 +189,8 @@ def gripper(clean: Recording, dt: float, rng: np.random.Generator) -> Planted:
     open_at = rng.uniform(0.1, 0.8, len(clean.ends))
     step = np.arange(len(clean.episode_of)) - clean.starts[clean.episode_of]
     closed = step > (open_at * clean.lengths)[clean.episode_of]
-    low, high = np.sort(rng.uniform(-1, 1, 2)) + [0, 0.2]
+    low = rng.uniform(-1, 1)
+    high = low + rng.uniform(0.2, 2)
     channel = np.where(closed, high, low) + rng.uniform(0, 0.03) * (high - low) * rng.normal(size=len(step))
     rows = np.concatenate([clean.rows["action"], channel[:, None]], axis=1)
     return Planted(with_rows(clean, "action", rows), "action", (rows.shape[1] - 1,))

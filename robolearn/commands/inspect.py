@@ -1,19 +1,25 @@
-"""Show what is in a store and what looks wrong.
+"""Show what is in a store and what looks wrong, and name the option that mends it.
 
-Keys, shapes, lengths, ranges, NaN, near-constant dimensions, duplicate episodes, suspicious jumps. Works on damaged
-stores too; the exit status is 1 if there is a problem.
+Keys, shapes, lengths, ranges, NaN; angles, quaternions, actions that come late, idle beginnings, outlying and duplicate
+episodes, images; with --env.id also whether all of it fits an environment. Works on damaged stores too; the exit status
+is 1 if there is a problem.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import Positional, arg
+
+from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
+from robolearn.rollout.env_config import EnvConfig
+
+Env = mirror(EnvConfig)
 
 
 @dataclass(frozen=True)
@@ -22,11 +28,16 @@ class Options:
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A .zarr directory or a .zip of one, in the layout of docs/format.md."""
+    env: Env = field(default_factory=Env)  # pyright: ignore
+    plugin: Plugins = ()
 
 
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, and print the report."""
-    given = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
-    from robolearn.data.inspect import inspect
+    import_plugins(arguments)
+    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    env = build(given.env)
+    from robolearn.doctor.account import inspect
 
-    sys.exit(1 if inspect(given.store).problems else 0)
+    report = inspect(given.store, env=None if env.id is None else env)
+    sys.exit(1 if report.problems else 0)

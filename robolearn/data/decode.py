@@ -29,6 +29,24 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "robolearn"
 
 
+def decode_all(
+    demos: Demos, keys: Sequence[str], cache_dir: str | Path | None, max_resident_bytes: int
+) -> tuple[dict[str, np.ndarray], dict[str, ImageLayout], bool]:
+    """Decode observations: into memory if they fit, else into copies that are mapped.
+
+    Returns:
+        Key -> rows; layouts of the images that are not seen as they were recorded; whether all is in memory.
+
+    Raises:
+        UserError: As `image_layouts` and `decode`.
+    """
+    resident = sum(decoded_bytes(demos, key) for key in keys) <= max_resident_bytes
+    folder = None if resident else Path(cache_dir) if cache_dir else default_cache_dir()
+    layouts = {key: image_layouts(demos, key) for key in keys}
+    rows = {key: decode(demos, key, layouts[key], folder) for key in keys}
+    return rows, {key: one for key in keys for one in layouts[key] if not one.is_plain}, resident
+
+
 def image_layouts(demos: Demos, key: str) -> tuple[ImageLayout, ...]:
     """How each store's images of a key are recorded; none for what is no image.
 

@@ -16,7 +16,9 @@ from robolearn.types import is_image
 RELATIVE_RANGE = 1e-4
 ABSOLUTE_RANGE = 1e-6
 
-Mode = Literal["minmax", "zscore"]
+RARE = 0.01  # share of the rows that lie beyond -1, and beyond 1, with quantile
+
+Mode = Literal["minmax", "zscore", "quantile"]
 
 
 class Normalizer(nn.Module):
@@ -24,6 +26,7 @@ class Normalizer(nn.Module):
 
         minmax   center = (max + min) / 2,  scale = (max - min) / 2     fitted data lie in [-1, 1]
         zscore   center = mean,             scale = standard deviation
+        quantile as minmax, but with the 1 % and 99 % quantiles for min and max: a few values far away take no range
 
     Near-constant rule: a dimension whose range (max - min) is below 1e-4 of its largest magnitude, or below
     1e-6 in its own unit, carries rounding but no information. It is only shifted by its center, with scale 1:
@@ -62,7 +65,7 @@ class Normalizer(nn.Module):
         modes: Mapping[str, Mode] = dict.fromkeys(arrays, mode) if isinstance(mode, str) else mode
         unknown = [m for m in modes.values() if m not in get_args(Mode)]
         if unknown:
-            raise UserError(f"normalizer mode '{unknown[0]}': choose minmax or zscore")
+            raise UserError(f"normalizer mode '{unknown[0]}': choose {', '.join(get_args(Mode))}")
         result = cls({key: tuple(rows.shape[1:]) for key, rows in arrays.items()})
         for key in result.keys:
             rows = arrays[key]
@@ -108,9 +111,17 @@ def _statistics(rows: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
     """Center and scale of each dimension, in float64."""
     rows = rows.double().cpu()
     low, high = rows.amin(0), rows.amax(0)
-    if mode == "minmax":
-        center, scale = (high + low) / 2, (high - low) / 2
-    else:
+    if mode == "quantile":
+        usual = torch.from_numpy(np.quantile(rows.numpy(), [RARE, 1 - RARE], axis=0))
+        varies = usual[1] - usual[0] >= _least_range(*usual)  # a flag that is rarely up has no range but its whole one
+        low, high = torch.where(varies, usual[0], low), torch.where(varies, usual[1], high)
+    if mode == "zscore":
         center, scale = rows.mean(0), rows.std(0, correction=0)
-    bound = (RELATIVE_RANGE * torch.maximum(low.abs(), high.abs())).clamp_min(ABSOLUTE_RANGE)
-    return center, torch.where(high - low < bound, torch.ones_like(scale), scale)
+    else:
+        center, scale = (high + low) / 2, (high - low) / 2
+    return center, torch.where(high - low < _least_range(low, high), torch.ones_like(scale), scale)
+
+
+def _least_range(low: Tensor, high: Tensor) -> Tensor:
+    """What less than which is rounding."""
+    return (RELATIVE_RANGE * torch.maximum(low.abs(), high.abs())).clamp_min(ABSOLUTE_RANGE)

@@ -33,6 +33,7 @@ from robolearn.data.demos import Demos
 from robolearn.data.keys import observed_problem
 from robolearn.data.splits import Padding
 from robolearn.data.store import DemoStore
+from robolearn.data.timing import AS_RECORDED, Timing
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout
 from robolearn.types import Batch, is_image
@@ -54,6 +55,7 @@ class Windows:
         resident: False leaves the observations in the CPU's memory (a memory map) and moves only batches.
         padding: Steps behind the end of an episode: masked, they do not count; held, they count as repetitions
             of the last action.
+        idle: First steps of each episode [e] that are left out, but for its last one; none when None.
 
     Attributes:
         cameras: How the images were recorded that are not seen as they were.
@@ -74,6 +76,7 @@ class Windows:
         device: str | torch.device = "cpu",
         resident: bool = True,
         padding: Padding = "masked",
+        idle: np.ndarray | None = None,
     ) -> None:
         ends = np.asarray(episode_ends)
         self.episodes = np.arange(len(ends)) if episodes is None else np.asarray(episodes, dtype=np.int64)
@@ -81,16 +84,13 @@ class Windows:
         self.device, self.cameras = torch.device(device), dict[str, ImageLayout]()
         self.padding: Padding = padding
         self._validate(obs, actions, ends)
-
-        starts = np.concatenate([[0], ends[:-1]])[self.episodes]
-        lengths = ends[self.episodes] - starts
-        rank, step = _steps(lengths)
-        self._rows = torch.from_numpy(starts[rank] + step)  # of each window in the recording
+        starts = _starts(ends, idle)[self.episodes]
+        rank, step = _steps(lengths := ends[self.episodes] - starts)
+        self._idle, self._rows = idle, torch.from_numpy(starts[rank] + step)  # of each window in the recording
         home = self.device if resident else torch.device("cpu")
         self._by_row = {k: rows.to(home) for k, rows in obs.items() if not resident or is_image(tuple(rows.shape[1:]))}
         self._recording = {**obs, **self._by_row, "action": actions}
         self._episode_ends, self._resident = ends, resident
-
         self._mask = torch.from_numpy(_mask(lengths[rank] - step, action_horizon, padding)).to(self.device)
         self._action_start = self._runs(rank, action_horizon)
         padded = torch.from_numpy(_padded_rows(starts, lengths, 0, action_horizon - 1))
@@ -116,6 +116,7 @@ class Windows:
         cache_dir: str | Path | None = None,
         max_resident_bytes: int = MAX_RESIDENT_BYTES,
         padding: Padding = "masked",
+        timing: Timing = AS_RECORDED,
     ) -> Windows:
         """Read stores: into memory if it fits, else through a memory-mapped copy that is decoded once.
 
@@ -129,20 +130,20 @@ class Windows:
             cache_dir: Where decoded copies are kept; robolearn's folder in the user's cache when None.
             max_resident_bytes: Observations that take more, decoded, are memory-mapped.
             padding: As for the class.
+            timing: What is mended of when things happen.
 
         Raises:
             UserError: A key does not exist, has the wrong rank, another shape in another store, a damaged chunk,
                 NaN or infinity.
         """
         demos = store if isinstance(store, Demos) else Demos([store])
-        resident = sum(decode.decoded_bytes(demos, key) for key in obs_keys) <= max_resident_bytes
-        folder = None if resident else Path(cache_dir) if cache_dir else decode.default_cache_dir()
-        layouts = {key: decode.image_layouts(demos, key) for key in obs_keys}
-        obs = {key: torch.from_numpy(decode.decode(demos, key, layouts[key], folder)) for key in obs_keys}
-        actions = torch.from_numpy(decode.decode(demos, "action", ()))
-        layout = demos.episode_ends, obs_horizon, action_horizon, episodes, device
-        windows = cls(obs, actions, *layout, resident=resident, padding=padding)
-        windows.cameras = {key: one for key in obs_keys for one in layouts[key] if not one.is_plain}
+        ends, horizons = demos.episode_ends, (obs_horizon, action_horizon)
+        obs, cameras, resident = decode.decode_all(demos, obs_keys, cache_dir, max_resident_bytes)
+        actions = decode.decode(demos, "action", ())
+        idle = timing.idle([*(rows for rows in obs.values() if rows.ndim < 4), actions], ends)
+        seen, now = {k: torch.from_numpy(rows) for k, rows in obs.items()}, timing.now(actions, ends)
+        windows = cls(seen, torch.from_numpy(now), ends, *horizons, episodes, device, resident, padding, idle)
+        windows.cameras = cameras
         return windows
 
     def __len__(self) -> int:
@@ -178,6 +179,7 @@ class Windows:
             self.device,
             self._resident,
             self.padding,
+            self._idle,
         )
 
     @property
@@ -213,6 +215,11 @@ class Windows:
         for key, rows in {**obs, "action": actions}.items():
             if len(rows) != ends[-1]:
                 raise UserError(f"data/{key} has {len(rows)} rows but the last episode ends at {ends[-1]}")
+
+
+def _starts(ends: np.ndarray, idle: np.ndarray | None) -> np.ndarray:
+    """First row of each episode that has a window, behind idle ones; its last row has one in any case."""
+    return np.minimum(np.concatenate([[0], ends[:-1]]) + (0 if idle is None else idle), ends - 1)
 
 
 def _steps(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

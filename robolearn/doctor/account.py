@@ -13,6 +13,7 @@ from rich.table import Table
 from robolearn.data.store import DemoStore
 from robolearn.doctor.examine import Examination, examine
 from robolearn.doctor.finding import Severity
+from robolearn.doctor.trainable import TRAINING
 from robolearn.errors import UserError, as_flags, printable
 from robolearn.rollout.env_config import EnvConfig
 
@@ -118,9 +119,10 @@ def _print_findings(report: Examination, console: Console) -> None:
             console.print(f"[{color}]{severity}:[/{color}] {escape(line)}", soft_wrap=True)
         if len(lines) > len(told):
             console.print(f"[{color}]{severity}:[/{color}] {len(lines) - len(told)} more of these", soft_wrap=True)
-    if not report.problems:
-        warned = f", {len(report.warnings)} warnings" if report.warnings else ""
-        console.print(f"[green]no problems[/green]{warned}")
+    if any(finding.check == TRAINING for finding in report.findings):
+        console.print("[yellow]a training needs the options that are named above[/yellow]")
+    elif not report.problems:
+        console.print("[green]no problems[/green]")
 
 
 def _jumps_table(report: Examination) -> Table:

@@ -84,11 +84,11 @@ def find_near(recording: Recording) -> list[tuple[int, int]]:
         distance[begin : begin + BLOCK] = np.sqrt(apart.min(1) / features.shape[1])
     limit = min(NEAR, APART * float(np.median(distance)))
     close = np.flatnonzero(distance < limit)
-    return sorted({(min(i, nearest[i]), max(i, nearest[i])) for i in close.tolist()})
+    return sorted({(min(i, int(nearest[i])), max(i, int(nearest[i]))) for i in close.tolist()})
 
 
 def describe(recording: Recording) -> Array:
-    """Each episode as numbers [e, MOMENTS x d]: what is observed and done at even moments of it, in units of the range."""
+    """Each episode as numbers [e, MOMENTS x d]: what is observed and done at even moments, in units of the range."""
     parts = []
     share = np.linspace(0, 1, MOMENTS)
     at = recording.starts[:, None] + np.rint(share * (recording.lengths[:, None] - 1)).astype(int)

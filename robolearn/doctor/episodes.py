@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from robolearn.data.idle import find_idle
+from robolearn.data.timing import find_idle
 from robolearn.doctor.finding import Finding, drop, listed
 from robolearn.doctor.recording import Recording
 from robolearn.types import Array
 
 MIN_EPISODES = 8  # of which one can be an outlier
 LENGTH_FACTOR = 2.0  # by which an episode is longer than the longest of the others, or shorter than the shortest
-RARE, BEYOND = 0.03, 0.5  # share of episodes that may be outliers; of the others' range, by which they leave it
+RARE, BEYOND = 0.03, 0.75  # share of episodes that may be outliers; of the range of the others, by which they leave it
 MIN_IDLE, IDLE_SHARE = 8, 0.02  # steps of an idle beginning; share of all steps that are
 
 
@@ -37,7 +37,7 @@ def outlying_lengths(recording: Recording) -> Iterator[Finding]:
 
 
 def outlying_values(recording: Recording) -> Iterator[Finding]:
-    """Episodes whose numbers leave the range of all others by half of it."""
+    """Episodes whose numbers leave the range of all others by most of it."""
     if len(recording.ends) < MIN_EPISODES:
         return
     far, where = np.zeros(len(recording.ends)), [("", 0)] * len(recording.ends)

@@ -72,17 +72,14 @@ class Examination:
 
 
 def examine(store: DemoStore, env: EnvConfig | None = None) -> Examination:
-    """Look at a store and, where one is given, at how it fits an environment.
-
-    Raises:
-        UserError: The environment cannot be made.
-    """
+    """Look at a store and, where one is given, at how it fits an environment."""
     intact = ends_problem(store.episode_ends) is None
     ends = store.episode_ends.astype(np.int64) if intact else np.zeros(0, np.int64)
     report = Examination(Recording(ends, attrs=store.attrs))
-    for severity, sentences in (("problem", store.problems()), ("note", store.faults())):
-        for sentence in sentences:
-            report.add(severity, sentence)
+    for sentence in store.problems():
+        report.add("problem", sentence)
+    for sentence in store.faults():
+        report.add("note", sentence)
     for key in store.keys if intact and store.num_steps else ():
         if not store.fault(key):
             _read(store, key, report)
@@ -91,7 +88,8 @@ def examine(store: DemoStore, env: EnvConfig | None = None) -> Examination:
     report.findings += check(report.recording)
     report.jumps = find_jumps(report.recording) if len(ends) else []
     if env is not None:
-        report.findings += against_environment(report.recording, env)
+        observed = store.attrs.obs_keys or (("state",) if "state" in store.keys else tuple(report.recording.observed))
+        report.findings += against_environment(report.recording, env, tuple(observed))
     order: tuple[Severity, ...] = ("problem", "warning", "note")
     report.findings.sort(key=lambda finding: order.index(finding.severity))
     return report

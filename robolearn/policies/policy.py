@@ -56,6 +56,8 @@ class PolicyConfig:
     """How: ignore; augment, in training; canonical, exactly, in training and when acting."""
     images: dict[str, ImageLayout] = field(default_factory=dict)
     """Key -> how images were recorded that are not uint8 [h, w, c]; the policy sees what `ImageLayout.read` gives."""
+    quaternions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Key -> first of four dimensions that are a quaternion; the network sees two columns of the rotation's matrix."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Policy(nn.Module):
         super().__init__()
         self.cfg = cfg
         self.normalizer = normalizer
-        self.encoder = ObsEncoder(cfg.obs_shapes, cfg.angles, cfg.vision)
+        self.encoder = ObsEncoder(cfg.obs_shapes, cfg.angles, cfg.vision, cfg.quaternions)
         cond_dim = self.encoder.cond_dim + prefix_dim(cfg.prefix_horizon, cfg.action_dim)
         self.family = cfg.family.build(Nets(cfg, cond_dim), cfg.action_horizon, cfg.action_dim)
 

@@ -13,6 +13,7 @@ from robolearn.data.keys import observed_problem
 from robolearn.data.normalizer import Mode, Normalizer
 from robolearn.data.store import default_obs_keys
 from robolearn.data.symmetry import Symmetry
+from robolearn.data.timing import Timing
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.policies.mixture import MixtureConfig
@@ -60,8 +61,7 @@ def load_data(
     """Open the demonstrations and split them, or take the split that a run was begun with.
 
     Returns:
-        The configuration with the stores' environment and keys filled in, training and held-out windows,
-        and facts.
+        The configuration with the stores' environment and keys filled in, training and held-out windows, and facts.
     """
     demos = Demos.open(cfg.dataset.path)
     keys = cfg.dataset.obs_keys or default_obs_keys(demos.stores[0])
@@ -80,6 +80,7 @@ def load_data(
         device,
         cfg.dataset.cache_dir,
         padding=cfg.dataset.padding,
+        timing=Timing(cfg.dataset.trim_idle, cfg.dataset.action_lag),
     )
     validation = train.for_episodes(parts["validation"]) if "validation" in parts else None
     facts = DataFacts(
@@ -107,12 +108,13 @@ def make_policy(cfg: TrainConfig, windows: Windows) -> Policy:
         arrays["action"].shape[1],
         cfg.obs_horizon,
         cfg.action_horizon,
-        parse_angles(cfg.dataset.angles),
+        parse_dims("angles", cfg.dataset.angles),
         cfg.vision,
         cfg.prefix_horizon,
         None if cfg.symmetry == "ignore" else find_symmetry(cfg.env, tuple(windows.obs_shapes)),
         cfg.symmetry,
         windows.cameras,
+        parse_dims("quaternions", cfg.dataset.quaternions),
     )
     return Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
 
@@ -133,18 +135,18 @@ def find_symmetry(env: EnvConfig, obs_keys: tuple[str, ...]) -> Symmetry:
     return symmetry
 
 
-def parse_angles(angles: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Turn ("state:4", "state:5") into {"state": (4, 5)}.
+def parse_dims(option: str, given: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Turn ("state:4", "state:5"), given by an option of the data set, into {"state": (4, 5)}.
 
     Raises:
         UserError: An entry is not KEY:DIMENSION, or given twice.
     """
     parsed: dict[str, tuple[int, ...]] = {}
-    for entry in angles:
+    for entry in given:
         key, _, dim = entry.rpartition(":")
         if not key or not dim.isdigit():
-            raise UserError(f"`dataset.angles` {entry}: expected KEY:DIMENSION, such as state:4")
+            raise UserError(f"`dataset.{option}` {entry}: expected KEY:DIMENSION, such as state:4")
         if int(dim) in parsed.get(key, ()):
-            raise UserError(f"`dataset.angles` {entry}: given twice")
+            raise UserError(f"`dataset.{option}` {entry}: given twice")
         parsed[key] = (*parsed.get(key, ()), int(dim))
     return parsed

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robolearn import seeds
+from robolearn.data.normalizer import Mode
 from robolearn.data.splits import Padding, ShortEpisodes
 from robolearn.data.symmetry import SymmetryUse
 from robolearn.errors import UserError
@@ -21,7 +22,7 @@ from robolearn.policies.family import FamilyConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.env_config import EnvConfig
 
-LARGEST = 1 << 32  # a count or seed must be below
+LARGEST, MAX_LAG = 1 << 32, 1000  # a count or seed must be below; steps
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,15 @@ class DatasetConfig:
     """Observation keys to feed the policy; by default those that the store declares."""
     angles: tuple[str, ...] = ()
     """Observed angles in rad, as KEY:DIMENSION; the network sees their sine and cosine."""
+    quaternions: tuple[str, ...] = ()
+    """Observed quaternions, as KEY:FIRST of four dimensions in any order; the network sees two columns of the matrix of
+    the rotation, which are the same for both signs."""
+    drop_episodes: tuple[int, ...] = ()
+    """Episodes to leave out, numbered from 0 through all stores."""
+    trim_idle: bool = False
+    """Leave out the beginning of an episode in which nothing moves."""
+    action_lag: int = 0
+    """Steps by which actions were recorded late: that of so many steps later belongs to an observation."""
     num_episodes: int | None = None
     """Train on a random subset of this many episodes."""
     short_episodes: ShortEpisodes = "refuse"
@@ -47,8 +57,9 @@ class DatasetConfig:
     """Fixes the subset and the held-out episodes; by default --seed."""
     bootstrap: bool = False
     """Train on as many episodes drawn with replacement by --seed; none of those held out."""
-    normalization: Literal["minmax", "zscore"] = "minmax"
-    """How observations are normalized; actions always go to [-1, 1], the range the families work in."""
+    normalization: Mode = "minmax"
+    """How observations are normalized; with quantile 1 % of the numbers lie beyond -1 and 1 at each end, so that a few
+    that are far away take no range. Actions always go to [-1, 1], the range the families work in."""
     cache_dir: Path | str | None = None
     """Where stores larger than memory are decoded to; by default robolearn's folder in the user's cache."""
 
@@ -57,6 +68,8 @@ class DatasetConfig:
         take_paths(self, "cache_dir")
         if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
             raise UserError(f"`dataset.obs_keys` {' '.join(self.obs_keys)}: a key is given twice")
+        if not 0 <= self.action_lag <= MAX_LAG:
+            raise UserError(f"`dataset.action_lag` {self.action_lag} must be in 0..{MAX_LAG}")
 
     @property
     def paths(self) -> tuple[Path, ...]:

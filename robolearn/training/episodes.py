@@ -48,16 +48,23 @@ def choose_episodes(demos: Demos, cfg: TrainConfig) -> dict[str, Array]:
 
 
 def find_usable(demos: Demos, cfg: TrainConfig) -> Array:
-    """Episodes of all stores that are long enough, or padded.
+    """Episodes of all stores that are not to be left out, and are long enough or padded.
 
     Raises:
-        UserError: There are too short ones and they are refused, or all of one store would be dropped.
+        UserError: There are too short ones and they are refused, all of one store would be dropped, or one that is to
+            be left out is not there.
     """
+    dropped = cfg.dataset.drop_episodes
+    if outside := [i for i in dropped if not 0 <= i < len(demos.episode_ends)]:
+        raise UserError(f"`dataset.drop_episodes` {outside[0]}: {demos.name} has 0 .. {len(demos.episode_ends) - 1}")
     window, usable, before = cfg.obs_horizon - 1 + cfg.action_horizon, [], 0
     for store in demos.stores:
-        lengths = np.diff(store.episode_ends, prepend=0)
+        there = np.setdiff1d(np.arange(store.num_episodes), np.array(dropped, int) - before)
+        if len(there) == 0:
+            raise UserError(f"{store.path}: `dataset.drop_episodes` leaves none of its {store.num_episodes} episodes")
+        lengths = np.diff(store.episode_ends, prepend=0)[there]
         try:
-            usable.append(before + usable_episodes(lengths, window, cfg.dataset.short_episodes))
+            usable.append(before + there[usable_episodes(lengths, window, cfg.dataset.short_episodes)])
         except UserError as error:
             raise UserError(f"{store.path}: {error}") from None
         before += store.num_episodes

@@ -19,10 +19,10 @@ from numcodecs.zstd import Zstd
 
 from robolearn.commands.main import main
 from robolearn.data import codecs
-from robolearn.data.examine import examine
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
 from robolearn.data.writer import DemoWriter
+from robolearn.doctor.examine import examine
 from robolearn.types import Episode
 from tests.data.episodes import make_episode
 from tests.data.test_store import ATTRS, write_diffusion_policy

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 from robolearn.data.collect import collect
-from robolearn.data.examine import examine
 from robolearn.data.glitches import squeezed
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
+from robolearn.doctor.examine import examine
 from robolearn.formats.transfer import import_demos
 from tests.data.test_admission import write_diffusion_policy
-from tests.data.test_inspect import HUMAN, SHARED
+from tests.doctor.test_account import HUMAN, SHARED
 
 ENDS = np.array([400, 1000])
 
 
 def lines(rows):
-    return list(squeezed("state", rows, ENDS))
+    return [glitch.sentence for glitch in squeezed("state", rows, ENDS)]
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -47,7 +47,7 @@ def test_training_and_inspect_say_it(tmp_path, caplog):
     state[450, 1] = 5000
     arrays = {"state": state, "action": state * 0 + state[:, :1], "episode_ends": ENDS}
     store = DemoStore.open(write_diffusion_policy(tmp_path / "x.zarr", 3, **arrays))
-    assert "dim 1 leaves 0.04 %" in " ".join(examine(store).notes)
+    assert "dim 1 leaves 0.04 %" in " ".join(examine(store).warnings)
     Windows.from_store(store, ("state",), 2, 4)
     assert caplog.text.count("is it a glitch?") == 1
 

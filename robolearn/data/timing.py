@@ -1,8 +1,9 @@
-"""Steps at the beginning of an episode in which nothing moves."""
+"""When things happen in an episode: beginnings in which nothing moves, and actions that were recorded late."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +11,30 @@ from robolearn.types import Array
 
 FAST, FLAG = 0.99, 0.02  # quantile of the changes that is fast, at least this share of the range
 REST = 0.05  # of what is fast, root mean square over all numbers: below it nothing moves
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What is mended of a recording as it is read.
+
+    Attributes:
+        trim_idle: Whether to leave out the beginnings in which nothing moves.
+        action_lag: Steps by which actions were recorded late.
+    """
+
+    trim_idle: bool = False
+    action_lag: int = 0
+
+    def idle(self, arrays: Sequence[Array], ends: Array) -> Array | None:
+        """Steps at the beginning of each episode [e] that are left out; see `find_idle`. None for none."""
+        return find_idle(arrays, ends) if self.trim_idle else None
+
+    def now(self, actions: Array, ends: Array) -> Array:
+        """The action that belongs to each observation [time, a], the last one where its own was not recorded."""
+        return advance(actions, ends, self.action_lag)
+
+
+AS_RECORDED = Timing()
 
 
 def find_idle(arrays: Sequence[Array], ends: Array) -> Array:
@@ -34,3 +59,9 @@ def find_idle(arrays: Sequence[Array], ends: Array) -> Array:
     rows = np.where(moves, np.arange(total), total)
     first = np.minimum.reduceat(rows, starts)
     return np.minimum(first, ends) - starts
+
+
+def advance(rows: Array, ends: Array, steps: int) -> Array:
+    """Rows [time, ...] so many steps later in the same episode, the last one where it ends before."""
+    last = np.repeat(ends - 1, np.diff(ends, prepend=0))
+    return rows[np.minimum(np.arange(len(rows)) + steps, last)]

@@ -11,11 +11,12 @@ import zarr
 from rich.console import Console
 
 from robolearn.data.attrs import StoreAttrs
-from robolearn.data.examine import examine
-from robolearn.data.inspect import inspect
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
 from robolearn.data.writer import DemoWriter
+from robolearn.doctor.account import inspect
+from robolearn.doctor.duplicates import find_exact
+from robolearn.doctor.examine import examine
 from robolearn.types import Episode
 
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED", Path(__file__).parents[3] / "shared"))
@@ -47,7 +48,7 @@ def test_finds_what_was_planted(path):
     report, text = printed(path)
     assert report.problems == []
     assert report.lengths.tolist() == [30, 30, 30, 50]
-    assert report.duplicates == [(0, 2)]
+    assert find_exact(report.recording) == [(0, 2)]
     assert [(c.key, c.dim) for c in report.columns if c.near_constant] == [("state", 2)]
     assert [(j.key, j.dim, j.count, j.episode, j.step) for j in report.jumps] == [("state", 1, 1, 3, 20)]
     for part in (

@@ -1,0 +1,127 @@
+"""The study in benchmarks/doctor, small: faults that are planted are named, and what is clean is left alone."""
+
+import numpy as np
+import pytest
+
+from benchmarks.doctor.faults import FAULTS, is_found, smooth
+from robolearn.data.attrs import StoreAttrs
+from robolearn.doctor.actions import is_switched
+from robolearn.doctor.camera import Camera
+from robolearn.doctor.cameras import black_images, frozen_images, layouts, ranges
+from robolearn.doctor.recording import Recording, columns_of
+from robolearn.doctor.registry import check
+
+
+def reaching(seed, episodes=24):
+    """An arm of three joints that follows the positions it is told within two steps."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(50, 80, episodes)
+    recording = Recording(np.cumsum(lengths))
+    target = smooth(recording, rng, rng.uniform(0.5, 2.0, (episodes, 3)))
+    state, speed = np.zeros_like(target), np.zeros_like(target)
+    for row in range(1, len(target)):
+        if recording.inside[row - 1]:
+            state[row] = state[row - 1] + 0.6 * (target[row - 1] - state[row - 1])
+            speed[row] = state[row] - state[row - 1]
+    rows = np.concatenate([state, speed], axis=1) + 1e-4 * rng.normal(size=(len(state), 6))
+    recording.rows = {"state": rows.astype(np.float32), "action": target.astype(np.float32)}
+    return recording
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return reaching(0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_clean_recording_raises_no_alarm(seed):
+    recording = reaching(seed)
+    recording.columns = [column for key, rows in recording.rows.items() for column in columns_of(key, rows)]
+    assert [str(finding) for finding in check(recording) if finding.severity != "note"] == []
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_found(clean, name):
+    for seed in range(3):
+        planted = FAULTS[name].plant(clean, 0.05, np.random.default_rng(seed))
+        assert is_found(FAULTS[name], planted), f"seed {seed}"
+
+
+def test_the_option_that_mends_it_is_named(clean):
+    """Also where one is a list."""
+    found = {}
+    for name in FAULTS:
+        planted = FAULTS[name].plant(clean, 0.05, np.random.default_rng(1))
+        found[name] = " ".join(str(finding) for finding in FAULTS[name].check(planted.recording))
+    for name, option in {
+        "angle runs on": "`dataset.angles` state:6",
+        "quaternion flips": "`dataset.quaternions` state:6",
+        "actions equal the state": "`dataset.action_lag` 1",
+        "idle beginnings": "`dataset.trim_idle`",
+        "copies": "`dataset.drop_episodes` 24",
+        "glitch": "`dataset.",
+    }.items():
+        assert option in found[name], name
+
+
+def test_a_number_in_other_units_is_no_angle(clean):
+    planted = FAULTS["angle runs on"].plant(clean, 0.05, np.random.default_rng(0)).recording
+    planted.attrs = StoreAttrs(units={"state": "m"})
+    assert not [finding for finding in check(planted) if finding.check == "unwrapped angles"]
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (np.arange(1000) % 100 < 30, True),
+        ((np.arange(1000) % 100 < 30) + 0.02 * np.sin(np.arange(1000)), True),
+        (np.sin(np.arange(1000) / 9), False),
+        (np.linspace(0, 1, 1000), False),
+    ],
+)
+def test_two_values(x, expected):
+    assert is_switched(x.astype(float)) is expected
+
+
+def seen(images):
+    """The findings about images of one camera, in two slabs, of two episodes in which the arm moves."""
+    camera = Camera(images.shape[1:], images.dtype, len(images))
+    half = len(images) // 2
+    camera.add(images[:half], 0)
+    camera.add(images[half:], half)
+    rows = {"state": np.linspace(0, 1, len(images))[:, None]}
+    recording = Recording(np.array([half, len(images)]), rows, cameras={"cam": camera})
+    return {f.check: f for one in (ranges, black_images, frozen_images, layouts) for f in one(recording)}
+
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3)).astype(np.uint8)
+
+
+def test_good_pictures_are_left_alone():
+    assert seen(PICTURES) == {}
+
+
+def test_pictures_of_no_range_say_why():
+    found = seen((PICTURES > 127).astype(np.uint8))
+    assert "floats in [0, 1] that were cast to bytes" in found["image range"].sentence
+    assert "multiply by 255" in found["image range"].mend
+
+
+@pytest.mark.parametrize("images", [PICTURES / np.float32(255), np.moveaxis(PICTURES, 3, 1), PICTURES[..., :1] * 0.01])
+def test_pictures_that_are_converted_are_a_note(images):
+    found = seen(images)
+    assert list(found) == ["image format"]
+    assert "networks see uint8 [12, 12" in found["image format"].sentence
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_black_pictures_are_named_with_their_episode(value):
+    images = PICTURES.copy()
+    images[25] = value
+    assert seen(images)["black images"].episodes == (1,)
+
+
+def test_pictures_that_stand_still():
+    images = PICTURES.copy()
+    images[20:] = images[20]
+    assert seen(images)["frozen images"].episodes == (1,)
