@@ -149,7 +149,8 @@ def difference_over_pairs(course: Sequence[tuple[float, float, float]], threshol
         axes[0].axhline(threshold, color=INK, lw=1, ls=(0, (4, 3)), label="to be excluded")
         axes[0].set(xlabel="pairs that count", ylabel="B - A", ylim=(-1.04, 1.04))
         axes[0].set_xlim(1, max(len(mean), 2))
-        axes[0].legend(loc="upper right")
+        axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0].legend(loc="best")
 
     return _svg("difference", draw)
 
