@@ -187,6 +187,16 @@ class KeyMap:
         return tuple(entry.name for entry in self.entries)
 
     @property
+    def observed(self) -> tuple[str, ...]:
+        """Those of the new keys that are no actions."""
+        return tuple(name for name in self.names if name != "action")
+
+    def only(self, names: Iterable[str]) -> KeyMap:
+        """The entries of these names."""
+        wanted = set(names)
+        return KeyMap(tuple(entry for entry in self.entries if entry.name in wanted))
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The keys that they are made of, each once."""
         return tuple(dict.fromkeys(source.key for entry in self.entries for source in entry.sources))

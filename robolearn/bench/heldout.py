@@ -55,7 +55,7 @@ class HeldOut:
             UserError: It held none out, or none is as long as a chunk.
         """
         cfg, data = run.config(), run.data()
-        demos = Demos.open(cfg.dataset.path)
+        demos = Demos.open(cfg.dataset.path, cfg.dataset.keymap)
         if not data.validation_episodes:
             raise UserError(f"{run.directory}: chunks are compared at held-out observations, and none were held out")
         horizons = cfg.obs_horizon, cfg.action_horizon

@@ -49,7 +49,7 @@ def demonstrated_modes(run: Run) -> list[int] | None:
     """Demonstrations per mode of the task, in all of the data; None where the task has no modes."""
     cfg = run.config()
     count = facts_of(cfg.env).num_modes
-    modes = Demos.open(cfg.dataset.path).episode_attr("mode")
+    modes = Demos.open(cfg.dataset.path, cfg.dataset.keymap).episode_attr("mode")
     if count is None or modes is None:
         return None
     return np.bincount(modes[modes >= 0], minlength=count).tolist()

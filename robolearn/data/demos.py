@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
+from robolearn.data.mapped import open_mapped
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
 from robolearn.files import StrPath
 from robolearn.images import seen_shape
+from robolearn.keymap import KeyMap
 
 
 class Demos:
@@ -47,10 +49,10 @@ class Demos:
         )
 
     @classmethod
-    def open(cls, paths: StrPath | Sequence[StrPath]) -> Demos:
-        """Open stores for reading; errors are those of `DemoStore.open` and of joining them."""
+    def open(cls, paths: StrPath | Sequence[StrPath], keymap: KeyMap | None = None) -> Demos:
+        """Open stores for reading, with keys made of theirs; errors are those of `open_mapped` and of joining them."""
         several = [paths] if isinstance(paths, str | os.PathLike) else paths
-        return cls([DemoStore.open(path) for path in several])
+        return cls([open_mapped(path, keymap or KeyMap()) for path in several])
 
     @property
     def name(self) -> str:

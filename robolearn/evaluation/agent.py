@@ -19,6 +19,7 @@ from robolearn.evaluation.config import ActConfig
 from robolearn.evaluation.deployed import find_deployed
 from robolearn.files import StrPath
 from robolearn.images import ImageLayout
+from robolearn.keymap import KeyMap
 from robolearn.training.run import Run
 from robolearn.trust.guarded import GuardedController
 from robolearn.types import Array, is_image
@@ -59,6 +60,7 @@ class Agent:
             raise UserError("safety set: tell the agent the distance to what must not be touched (clearance)")
         acting = Acting.open(run, cfg, run.config().env, episodes=1)
         self.shapes, self.cameras = acting.policy.cfg.obs_shapes, acting.policy.cfg.images
+        self.keymaps = run.config().dataset.keymap, KeyMap.parse(run.config().env.obs)
         self._deployed = None if runtime == "torch" else find_deployed(run, cfg, acting, required=runtime == "onnx")
         self._controller = acting.make_controller(1, seed=cfg.seed)
         if isinstance(self._controller, GuardedController) and clearance is not None:
@@ -83,8 +85,8 @@ class Agent:
         """The action for the present moment; to be called once per control step.
 
         Args:
-            observation: Key -> array as in the demonstrations, without leading axes; others than the policy sees are
-                left alone.
+            observation: Key -> array as in the demonstrations, without leading axes, under the names that the policy
+                sees or under those that they were made of; others are left alone.
 
         Returns:
             Action [a] in physical units; None where what watches over the policy ends the episode.
@@ -122,6 +124,7 @@ class Agent:
 
     def _check(self, observation: Mapping[str, Array]) -> dict[str, Array]:
         checked: dict[str, Array] = {}
+        observation = self._mapped(observation)
         for key, shape in self.shapes.items():
             if key not in observation:
                 raise UserError(f"observation {key!r} is missing; the policy sees {', '.join(self.shapes)}")
@@ -134,6 +137,14 @@ class Agent:
                 raise UserError(f"observation {key!r} has shape {value.shape}, the policy was trained on {shape}")
             checked[key] = value
         return checked
+
+    def _mapped(self, observation: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The observation under the policy's names: it may come under those of the stores, or of the environment."""
+        arrays = {key: np.asarray(value) for key, value in observation.items()}
+        if all(key in arrays and (is_image(shape) or arrays[key].shape == shape) for key, shape in self.shapes.items()):
+            return arrays
+        fitting = [keymap for keymap in self.keymaps if keymap.entries and {*keymap.sources} <= {*arrays}]
+        return {**arrays, **fitting[0].apply(arrays, 0)} if fitting else arrays
 
     def _see(self, key: str, image: Array) -> Array:
         """An image of the robot as the policy sees those of the demonstrations."""

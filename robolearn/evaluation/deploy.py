@@ -162,7 +162,7 @@ def _observations(run: Run, policy: Policy) -> tuple[list[Recorded], StoreAttrs 
     """
     shapes, facts = policy.cfg.obs_shapes, run.data()
     try:
-        demos = Demos.open(run.config().dataset.path)
+        demos = Demos.open(run.config().dataset.path, run.config().dataset.keymap)
         chosen = (facts.validation_episodes or facts.training_episodes or tuple(range(MOST_EPISODES)))[:MOST_EPISODES]
         return [_recorded(demos, index, policy) for index in chosen], demos.attrs
     except (UserError, OSError) as error:

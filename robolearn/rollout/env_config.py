@@ -11,6 +11,7 @@ from typing import Any
 from robolearn.config import check_json
 from robolearn.errors import UserError
 from robolearn.keymap import KeyMap
+from robolearn.rollout.outdated import advice_for
 
 LONGEST_EPISODE = 10**9  # steps
 DEFAULT_TIMEOUT = 60.0  # [s]
@@ -78,16 +79,18 @@ def making(cfg: EnvConfig) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise UserError(f"environment {cfg.id}: {reason_of(error)}") from error
+        raise UserError(f"environment {cfg.id}: {reason_of(error, cfg.id)}") from error
 
 
-def reason_of(error: BaseException) -> str:
-    """What a stranger's error says: its name and first line."""
+def reason_of(error: BaseException, env_id: str | None = None) -> str:
+    """What a stranger's error says, its name and first line, and what to do if its package is too old or too new."""
     try:
         text = next(iter(str(error).strip().splitlines()), "")
     except Exception:  # an error that cannot even be shown still has a name
         text = ""
-    return f"{type(error).__name__}: {text[:MAX_REASON]}".removesuffix(": ")
+    said = f"{type(error).__name__}: {text[:MAX_REASON]}".removesuffix(": ")
+    advice = advice_for(error, text, env_id)
+    return said if advice is None else f"{said}; {advice}"
 
 
 def require_id(cfg: EnvConfig) -> str:

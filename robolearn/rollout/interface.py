@@ -17,6 +17,7 @@ from robolearn.errors import UserError
 from robolearn.images import ImageLayout
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.observed import Observations
+from robolearn.rollout.outdated import OLD_GYM
 from robolearn.rollout.readings import ABSENT, FaultError, find_nested, kind_of, read_flag, read_mode, read_number
 from robolearn.types import Array
 
@@ -175,4 +176,6 @@ def _unpack(what: str, result: Any, names: tuple[str, ...]) -> Any:
     if isinstance(result, tuple | list) and len(result) == len(names):
         return result
     found = f"{len(result)} values" if isinstance(result, tuple | list) else kind_of(result)
-    raise FaultError(f"{what} returned {found}, not ({', '.join(names)})")
+    old = (what, found) == ("step", "4 values") or (what == "reset" and not isinstance(result, tuple | list))
+    hint = f"; it {OLD_GYM}" if old and result is not None else ""
+    raise FaultError(f"{what} returned {found}, not ({', '.join(names)}){hint}")

@@ -91,6 +91,8 @@ def kind_of(value: Any) -> str:
 
     if isinstance(value, spaces.Box):
         return f"a Box of {value.dtype}"
+    if type(value).__module__.partition(".")[0] == "gym":
+        return f"a {type(value).__name__} of gym, which gymnasium replaced"
     return "None" if value is None else type(value).__name__
 
 

@@ -46,7 +46,7 @@ class WatchedEnv:
             FaultError: It raised or hung.
         """
         env = self.env or self._make()
-        return self._call("reset", env.reset, seed=seed)
+        return self._call("reset", _reset, env, seed)
 
     def step(self, action: Any) -> Any:
         """What step returns.
@@ -116,4 +116,12 @@ class WatchedEnv:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also SystemExit: an environment must not end the evaluation
-            raise FaultError(f"{name} raised {reason_of(error)}") from error
+            raise FaultError(f"{name} raised {reason_of(error, self.cfg.id)}") from error
+
+
+def _reset(env: gym.Env, seed: int | None) -> Any:
+    """Reset, and seed as was usual before gymnasium: some, such as Meta-World's, obey that call alone."""
+    older = getattr(env.unwrapped, "seed", None)
+    if seed is not None and callable(older):
+        older(seed)
+    return env.reset(seed=seed)

@@ -63,11 +63,11 @@ def load_data(
     Returns:
         The configuration with the stores' environment and keys filled in, training and held-out windows, and facts.
     """
-    demos = Demos.open(cfg.dataset.path)
-    keys = cfg.dataset.obs_keys or default_obs_keys(demos.stores[0])
+    demos, keymap = Demos.open(cfg.dataset.path, cfg.dataset.keymap), cfg.dataset.keymap
+    keys = cfg.dataset.obs_keys or keymap.observed or default_obs_keys(demos.stores[0])
     for problem in filter(None, map(observed_problem, keys)):
         raise UserError(f"`dataset.obs_keys`: {problem}")
-    env = cfg.env.with_defaults(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
+    env = cfg.env.with_defaults(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs)).mapped_as(keymap.only(keys))
     cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=tuple(keys)))
     content_hash = demos.content_hash([*keys, "action"])
     parts = choose_episodes(demos, cfg) if kept is None else keep_episodes(demos, cfg, content_hash, kept)

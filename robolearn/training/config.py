@@ -15,6 +15,7 @@ from robolearn.data.splits import Padding, ShortEpisodes
 from robolearn.data.symmetry import SymmetryUse
 from robolearn.errors import UserError
 from robolearn.files import take_paths
+from robolearn.keymap import KeyMap
 from robolearn.nets.backbone import BackboneConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
@@ -62,8 +63,12 @@ class DatasetConfig:
     that are far away take no range. Actions always go to [-1, 1], the range the families work in."""
     cache_dir: Path | str | None = None
     """Where stores larger than memory are decoded to; by default robolearn's folder in the user's cache."""
+    obs: tuple[str, ...] = ()
+    """Keys made of those of the stores: NEW=SOURCE, as in img=pixels agent_pos=state[:2] state=qpos+qvel action=act;
+    the policy then sees these unless obs_keys names others."""
 
     def __post_init__(self) -> None:
+        KeyMap.parse(self.obs, "dataset.obs")
         object.__setattr__(self, "path", self.paths)
         take_paths(self, "cache_dir")
         if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
@@ -75,6 +80,11 @@ class DatasetConfig:
     def paths(self) -> tuple[Path, ...]:
         """The stores, one or several."""
         return (Path(self.path),) if isinstance(self.path, str | os.PathLike) else tuple(map(Path, self.path))
+
+    @property
+    def keymap(self) -> KeyMap:
+        """What `obs` says."""
+        return KeyMap.parse(self.obs, "dataset.obs")
 
 
 @dataclass(frozen=True)

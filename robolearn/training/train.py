@@ -102,7 +102,7 @@ def _train(cfg: TrainConfig, device: torch.device, processes: Processes, *, resu
 def check_training_env(cfg: TrainConfig, *, trust: bool, env_given: bool) -> None:
     """Refuse an environment that training makes and cannot be made, or that only files name, unknown."""
     if cfg.rollout_every or cfg.symmetry != "ignore":
-        demos = Demos.open(cfg.dataset.path)
+        demos = Demos.open(cfg.dataset.path, cfg.dataset.keymap)
         env = cfg.env.with_defaults(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
         if not trust:
             check_known(env, demos.name, cfg.env if env_given else None)

@@ -223,3 +223,33 @@ def test_the_same_environment_keeps_what_a_run_was_trained_with():
         "a:b-v0", {"task": "reach", "size": [3]}, 9, obs=("x=y",), success_key="done", stop_on_success=True
     )
     assert EnvConfig("a:c-v0").with_defaults(trained) == EnvConfig("a:c-v0")
+
+
+class Seedable(gym.Env):
+    """Draws its starts from a generator that only the older call sets, as Meta-World's do."""
+
+    observation_space, action_space = POLE, bad_envs.ACTIONS
+
+    def __init__(self):
+        self.seed(None)
+
+    def seed(self, seed):
+        self.rng = np.random.default_rng(seed)
+
+    def step(self, action):
+        self.state = self.state + action
+        return self.state.copy(), 0.0, False, False, {}
+
+    def reset(self, *, seed=None, options=None):
+        self.state = self.rng.normal(size=2)
+        return self.state.copy(), {}
+
+
+gym.register("test/Seedable-v0", entry_point=Seedable, max_episode_steps=6, disable_env_checker=True)
+
+
+def test_the_older_way_to_seed_is_used_where_there_is_one(make_policy, capsys):
+    runs = [roll_out(make_policy, {"state": (2,)}, "test/Seedable-v0") for _ in range(2)]
+    assert [t.start for t in runs[0]] == [t.start for t in runs[1]]
+    assert len({t.start for t in runs[0]}) == 4
+    assert "ignores" not in capsys.readouterr().err
