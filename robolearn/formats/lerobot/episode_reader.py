@@ -17,12 +17,10 @@ from robolearn.formats.format import TASK
 from robolearn.formats.lerobot.clips import ClipReader, Clips
 from robolearn.formats.lerobot.facts import Tasks
 from robolearn.formats.lerobot.info import Info
-from robolearn.formats.lerobot.keys import NEXT_SUCCESS, Keys
+from robolearn.formats.lerobot.keys import NEXT_SUCCESS, TASK_INDEX, TIMES, Keys
 from robolearn.formats.lerobot.pictures import decode_pictures
-from robolearn.formats.lerobot.tables import TASK_INDEX, RowReader, Tables, to_array
+from robolearn.formats.lerobot.tables import RowReader, Tables, to_array
 from robolearn.types import Array, Episode, Scalar, is_image
-
-TIMES = "timestamp"
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,9 @@ class EpisodeReader:
         Raises:
             UserError: A table or video is damaged, does not fit the others, or holds what is no number.
         """
-        there = set(self.tables.schemas[0].names)
-        further = [name for name in (TIMES, TASK_INDEX, NEXT_SUCCESS) if name in there]
         sizes: dict[str, tuple[int, ...]] = {}
         with ExitStack() as opened:
-            rows = opened.enter_context(closing(RowReader([*self.keys.columns, *further])))
+            rows = opened.enter_context(closing(RowReader(self.keys.columns)))
             cameras = {camera: opened.enter_context(closing(self._clip_reader(camera))) for camera in self.keys.videos}
             for number in numbers:
                 table = rows.read(self.tables.episodes[number])
@@ -82,7 +78,7 @@ class EpisodeReader:
         for camera, reader in cameras.items():
             place = self.clips.find(camera, number)
             assert place is not None, "episodes without their videos are not asked for"
-            times = to_array(table[TIMES], f"{where}, {TIMES}").reshape(-1) if TIMES in table.column_names else None
+            times = to_array(table[TIMES], f"{where}, {TIMES}").reshape(-1) if TIMES in self.keys.facts else None
             images[self.keys.videos[camera]] = reader.read(place, times, table.num_rows, number)
         return images
 
@@ -95,11 +91,11 @@ class EpisodeReader:
         actions = rows.pop(self.keys.action)
         obs = {self.keys.numbers[column]: array for column, array in rows.items()}
         facts: dict[str, Scalar] = {name: values[number] for name, values in self.numbers.items()}
-        if NEXT_SUCCESS in table.column_names:
+        if NEXT_SUCCESS in self.keys.facts:
             facts["success"] = bool(to_array(table[NEXT_SUCCESS], NEXT_SUCCESS).any())
         if self.tasks.texts:
-            column = table[TASK_INDEX] if TASK_INDEX in table.column_names else None
-            index = None if column is None else int(to_array(column.slice(0, 1), TASK_INDEX).flat[0])
+            known = TASK_INDEX in self.keys.facts
+            index = to_array(table[TASK_INDEX].slice(0, 1), f"{parts[0].path}: {TASK_INDEX}").item() if known else None
             facts[TASK] = self.tasks.number(number, index)
         return Episode({**obs, **images}, actions.reshape(len(actions), -1), facts)
 

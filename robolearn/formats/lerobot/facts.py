@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -80,7 +81,7 @@ class Tasks:
         self.texts = tuple(dict.fromkeys([*(table[number] for number in sorted(table)), *unlisted]))
         self._table, self._said = table, said
 
-    def number(self, episode: int, index: int | None) -> int:
+    def number(self, episode: int, index: int | float | None) -> int:
         """Place in `texts` of an episode's text; -1 where it has none.
 
         Args:
@@ -88,7 +89,7 @@ class Tasks:
             index: What its first step has in the column of tasks, if there is one.
         """
         said = self._said[episode].tasks if episode in self._said else ()
-        text = self._table.get(index) if index is not None else None
+        text = self._table.get(int(index)) if index is not None and math.isfinite(index) else None
         text = said[0] if text is None and said else text
         return -1 if text is None else self.texts.index(text)
 

@@ -14,7 +14,8 @@ from robolearn.formats.lerobot.tables import is_picture, number_type, value_type
 
 ACTION = "action"
 NEXT_REWARD, NEXT_SUCCESS, NEXT_DONE = "next.reward", "next.success", "next.done"
-POSITIONS = ("timestamp", "frame_index", "episode_index", "index", "task_index")  # say where a row is
+TIMES, TASK_INDEX = "timestamp", "task_index"
+POSITIONS = (TIMES, "frame_index", "episode_index", "index", TASK_INDEX)  # say where a row is
 PREFIXES = ("observation.images.", "observation/images/", "observation.", "observation/", "next.")
 
 
@@ -28,6 +29,7 @@ class Keys:
         pictures: Column of encoded images -> key.
         videos: Camera -> key.
         dtypes: Column of numbers -> the type that holds those of all tables.
+        facts: Columns that say something of steps and episodes: times, tasks, success.
         dropped: Columns that no key can hold, and why, a sentence each.
     """
 
@@ -36,12 +38,13 @@ class Keys:
     pictures: dict[str, str]
     videos: dict[str, str]
     dtypes: dict[str, np.dtype]
+    facts: tuple[str, ...]
     dropped: tuple[str, ...]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the tables that are read."""
-        return (self.action, *self.numbers, *self.pictures)
+        return (self.action, *self.numbers, *self.pictures, *self.facts)
 
     @property
     def cameras(self) -> dict[str, str]:
@@ -55,6 +58,11 @@ class Keys:
             for cameras in (self.pictures, self.videos)
         )
         return replace(self, pictures=pictures, videos=videos)
+
+    def without(self, dropped: Mapping[str, str]) -> Keys:
+        """The same without some columns of numbers, and the sentences that say why."""
+        numbers = {column: key for column, key in self.numbers.items() if column not in dropped}
+        return replace(self, numbers=numbers, dropped=(*self.dropped, *dropped.values()))
 
 
 def choose_keys(info: Info, schemas: Sequence[pa.Schema]) -> Keys:
@@ -72,14 +80,15 @@ def choose_keys(info: Info, schemas: Sequence[pa.Schema]) -> Keys:
     rows = [name for name in numbers if name not in (action, *POSITIONS, NEXT_SUCCESS, NEXT_DONE)]
     names = store_names([*rows, *pictures, *videos])
     dtypes = {name: np.result_type(*map(_type, kinds[name])) for name in (action, *rows)}
-    others = [name for name in common if name not in (*numbers, *pictures, *videos)]
+    facts = tuple(name for name in (TIMES, TASK_INDEX, NEXT_SUCCESS) if name in numbers)
+    others = [name for name in common if name not in (*numbers, *pictures, *videos, *POSITIONS)]
     dropped = [f"{name} is not kept; it holds {value_type(kinds[name][0])}, not numbers" for name in others]
     partial = sorted({name for schema in schemas for name in schema.names} - set(common))
     dropped += [f"{name} is not kept; it is in some of the tables only" for name in partial]
     absent = [name for name in info.features if name not in (*common, *partial, *videos, *POSITIONS)]
     dropped += [f"{name} is named in info.json, but in none of the tables" for name in absent]
-    pick = lambda columns: {column: names[column] for column in columns}  # noqa: E731
-    return Keys(action, pick(rows), pick(pictures), pick(videos), dtypes, tuple(dropped))
+    key_of = [{column: names[column] for column in columns} for columns in (rows, pictures, videos)]
+    return Keys(action, *key_of, dtypes=dtypes, facts=facts, dropped=tuple(dropped))
 
 
 def _type(kind: pa.DataType) -> np.dtype:

@@ -7,17 +7,18 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from robolearn.data.attrs import StoreAttrs
 from robolearn.errors import UserError
 from robolearn.formats.format import ImportOptions, Recording
 from robolearn.formats.lerobot.clips import Clips
-from robolearn.formats.lerobot.episode_reader import TIMES, EpisodeReader
+from robolearn.formats.lerobot.episode_reader import EpisodeReader
 from robolearn.formats.lerobot.episodes import read_episodes, read_tasks
 from robolearn.formats.lerobot.facts import Tasks, common_numbers, licence_of, period_of, spelled, splits_of
 from robolearn.formats.lerobot.files import list_files
 from robolearn.formats.lerobot.info import Info, read_info
-from robolearn.formats.lerobot.keys import ACTION, NEXT_DONE, choose_keys, observed
+from robolearn.formats.lerobot.keys import ACTION, NEXT_DONE, TIMES, Keys, choose_keys, observed
 from robolearn.formats.lerobot.tables import RowReader, Tables, find_tables, to_array
 
 
@@ -40,7 +41,8 @@ def read_lerobot(source: Path, options: ImportOptions) -> Recording:
     keys = keys.with_cameras(options.choose_cameras(keys.cameras))
     clips = Clips(source, names, info, said)
     numbers, left_out = _with_videos(source, list(tables.episodes), tuple(keys.videos), clips, options)
-    period, contradiction = period_of(info, _times(tables, numbers[0]))
+    first, keys = _look_at_first(tables, keys, numbers[0])
+    period, contradiction = period_of(info, first)
     tasks = Tasks(read_tasks(source), said)
     facts = common_numbers(said, numbers)
     attrs = StoreAttrs(
@@ -62,13 +64,27 @@ def read_lerobot(source: Path, options: ImportOptions) -> Recording:
     return Recording(attrs, reader.read(numbers), tuple(text for text in lost if text), len(numbers))
 
 
-def _times(tables: Tables, number: int) -> np.ndarray | None:
-    """Times of the steps of an episode [t] in s, where they are recorded."""
-    if any(TIMES not in schema.names for schema in tables.schemas):
-        return None
-    with closing(RowReader([TIMES])) as reader:
+def _look_at_first(tables: Tables, keys: Keys, number: int) -> tuple[np.ndarray | None, Keys]:
+    """Times of the steps of an episode [t] in s, if they are recorded, and the keys without what holds no numbers."""
+    timed = TIMES in keys.facts
+    with closing(RowReader([*keys.numbers, *keys.facts])) as reader:
         table = reader.read(tables.episodes[number])
-    return to_array(table[TIMES], f"{tables.episodes[number][0].path}: {TIMES}").reshape(-1).astype(np.float64)
+    dropped = {column: reason for column in keys.numbers if (reason := _fault(column, table[column]))}
+    times = to_array(table[TIMES], TIMES).reshape(-1).astype(np.float64) if timed else None
+    return times, keys.without(dropped)
+
+
+def _fault(column: str, values: pa.ChunkedArray) -> str | None:
+    """Why a column that need not be there gives no key, a sentence; None if it gives one."""
+    try:
+        array = to_array(values, f"{column} is not kept; it")
+    except UserError as error:
+        return str(error)
+    if array.size == 0:
+        return f"{column} is not kept; it holds no number per step"
+    if array.dtype.kind == "f" and not np.isfinite(array).any():
+        return f"{column} is not kept; it was never filled ({array.flat[0]})"
+    return None
 
 
 def _with_videos(

@@ -95,6 +95,9 @@ def _look_into(path: Path, number: int | None) -> tuple[pa.Schema, list[Run]]:
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow.remove_metadata()
+            for name in schema.names:
+                if schema.names.count(name) > 1:
+                    raise UserError(f"{path} has the column {name} twice; rename one of them, or take it out")
             if number is not None and _is_constant(file, EPISODE):
                 rows = Rows(path, 0, file.metadata.num_rows)
                 return schema, [(number, rows, not _is_constant(file, TASK_INDEX))] if rows.stop else []

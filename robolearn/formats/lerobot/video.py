@@ -51,7 +51,9 @@ class Video:
         except (av.FFmpegError, OSError) as error:
             self.close()
             raise damage(path, "video", error) from error
-        assert self._stream.time_base is not None
+        if not pts or self._stream.time_base is None:
+            self.close()
+            raise damage(path, "video", "no frames")
         self._pts = np.array(pts, np.int64)
         self.times = self._pts * float(self._stream.time_base)
         self._height, self._width = size or (self._stream.height, self._stream.width)
