@@ -11,6 +11,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
+from robolearn.errors import as_flags
 from robolearn.formats.format import ExportOptions
 from robolearn.formats.registry import writable
 from robolearn.formats.transfer import export_demos
@@ -41,4 +42,4 @@ def main(arguments: Sequence[str], prog: str) -> None:
     done = export_demos(given.store, given.out, given.kind, build(given.ask))
     print(f"{done.path}: {done.num_episodes} episodes, {done.num_steps} steps, as {done.format}")
     for sentence in done.lost:
-        print(f"  not kept: {sentence}")
+        print(f"  not kept: {as_flags(sentence)}")

@@ -11,6 +11,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
+from robolearn.errors import as_flags
 from robolearn.formats.format import ImportOptions
 from robolearn.formats.registry import AUTO, readable
 from robolearn.formats.transfer import import_demos
@@ -41,5 +42,5 @@ def main(arguments: Sequence[str], prog: str) -> None:
     done = import_demos(given.source, given.out, given.kind, build(given.select))
     print(f"{done.path}: {done.num_episodes} episodes, {done.num_steps} steps, from {done.format}")
     for sentence in done.lost:
-        print(f"  not kept: {sentence}")
+        print(f"  not kept: {as_flags(sentence)}")
     print(f"next: robolearn inspect {done.path}")

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
@@ -84,6 +85,8 @@ class ExportOptions:
     """Text that says what is done; by default the store's texts, or its environment."""
     episodes: int | None = None
     """Number of episodes from the first on; by default all."""
+    images: Literal["video", "exact"] = "video"
+    """How images are kept where the format has a choice: small as videos, or with every pixel as it is."""
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps <= 1e6:

@@ -42,15 +42,14 @@ class VideoWriter:
         self._folder, self._max = folder, max_bytes
         self._rate = Fraction(fps).limit_denominator(1000)
         self._at = Numbered()
-        self._container: Any = None
         self._frames = self._episodes = 0
 
     def append(self, images: Array) -> dict[str, int | float]:
         """Encode the images uint8 [time, h, w, 3] of an episode, and say where they are."""
-        if self._container is not None and self._is_full():
+        if self._episodes and self._is_full():
             self.close()
             self._at.advance()
-        if self._container is None:
+        if not self._episodes:
             self._open(images.shape[1], images.shape[2])
         begin = self._frames
         for image in images:
@@ -69,10 +68,10 @@ class VideoWriter:
 
     def close(self) -> None:
         """End the file."""
-        if self._container is not None:
+        if self._episodes:
             self._container.mux(self._stream.encode())
             self._container.close()
-        self._container, self._frames, self._episodes = None, 0, 0
+        self._frames = self._episodes = 0
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from robolearn.data.attrs import StoreAttrs
+from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
 from robolearn.errors import UserError
 from robolearn.formats.format import ImportOptions, Recording
 from robolearn.formats.lerobot.clips import Clips
@@ -45,10 +46,11 @@ def read_lerobot(source: Path, options: ImportOptions) -> Recording:
     period, contradiction = period_of(info, first)
     tasks = Tasks(read_tasks(source), said)
     facts = common_numbers(said, numbers)
-    attrs = StoreAttrs(
+    attrs = replace(
+        StoreAttrs.from_json({"schema_version": SCHEMA_VERSION, **info.declared}),
         control_dt=period,
         obs_keys=observed({**keys.numbers, **keys.cameras}) or None,
-        source=f"LeRobot {info.version or 'data set'}: {source.resolve().name}",
+        source=info.declared.get("source", f"LeRobot {info.version or 'data set'}: {source.resolve().name}"),
         licence=licence_of(source),
         tasks=tasks.texts,
         robot=info.robot,

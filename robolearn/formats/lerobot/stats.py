@@ -15,27 +15,23 @@ MAX_FRAMES, MAX_SIDE = 100, 150  # of an episode's images that are looked at, an
 
 def number_stats(rows: Array) -> Stats:
     """Statistics over the steps of [time, ...], one per number of a step."""
-    rows = rows.astype(np.float64)
-    return {**_moments(rows, 0), **_quantiles(rows, 0), "count": np.array([len(rows)])}
+    return {**_of_columns(rows.astype(np.float64)), "count": np.array([len(rows)])}
 
 
 def image_stats(images: Array) -> Stats:
-    """Statistics over the pixels of uint8 [time, h, w, c], each [c, 1, 1] of values in 0 .. 1; of some of the pixels."""
+    """Statistics over some of the pixels of uint8 [time, h, w, c], each [c, 1, 1], of values in 0 .. 1."""
     every = -(-len(images) // MAX_FRAMES)
     stride = max(1, max(images.shape[1:3]) // MAX_SIDE)
     seen = images[::every, ::stride, ::stride]
     pixels = seen.reshape(-1, images.shape[-1]) / 255.0
-    stats = {**_moments(pixels, 0), **_quantiles(pixels, 0)}
-    return {**{name: value[:, None, None] for name, value in stats.items()}, "count": np.array([len(seen)])}
+    stats = {name: value[:, None, None] for name, value in _of_columns(pixels).items()}
+    return {**stats, "count": np.array([len(seen)])}
 
 
-def _moments(rows: Array, axis: int) -> Stats:
-    return {"min": rows.min(axis), "max": rows.max(axis), "mean": rows.mean(axis), "std": rows.std(axis)}
-
-
-def _quantiles(rows: Array, axis: int) -> Stats:
-    values = np.quantile(rows, list(QUANTILES.values()), axis=axis)
-    return dict(zip(QUANTILES, values, strict=True))
+def _of_columns(rows: Array) -> Stats:
+    quantiles = np.quantile(rows, list(QUANTILES.values()), axis=0)
+    moments = {"min": rows.min(0), "max": rows.max(0), "mean": rows.mean(0), "std": rows.std(0)}
+    return moments | dict(zip(QUANTILES, quantiles, strict=True))
 
 
 class Totals:

@@ -1,4 +1,4 @@
-"""Write a store as a LeRobot data set, v3.0: tables and videos that hold several episodes, and the facts beside them."""
+"""Write a store as a LeRobot data set, v3.0: tables and videos that hold several episodes, and facts beside them."""
 
 from __future__ import annotations
 
