@@ -16,6 +16,7 @@ VERBS = {
     "export": ("export", "write a store in another project's format"),
     "train": ("train", "train a policy from demonstrations"),
     "eval": ("eval", "roll a trained policy out and measure it"),
+    "heldout": ("heldout", "compare a policy with the demonstrations that were held out"),
     "compare": ("compare", "say which of two policies is better, as soon as that is certain"),
     "calibrate": ("calibrate", "set the threshold above which a policy is not trusted"),
     "deploy": ("deploy", "write a trained policy as a directory that acts without torch"),

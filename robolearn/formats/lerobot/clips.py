@@ -10,9 +10,10 @@ import numpy as np
 
 from robolearn.errors import UserError
 from robolearn.formats.lerobot.episodes import Said
-from robolearn.formats.lerobot.files import is_pointer, match_files
+from robolearn.formats.lerobot.files import match_files
 from robolearn.formats.lerobot.info import Info
 from robolearn.formats.lerobot.video import Video, match_frames
+from robolearn.formats.pointers import is_pointer
 
 VIDEOS = (
     "videos/chunk-{episode_chunk}/{video_key}/episode_{episode_index}.mp4",
@@ -59,7 +60,7 @@ class Clips:
                 self._joint[camera, int(fields.get("chunk_index", 0)), int(fields["file_index"])] = root / name
 
     def find(self, camera: str, episode: int) -> Place | None:
-        """Where an episode's frames are; None where there is no such file, or a pointer of git-lfs in place of it."""
+        """Where an episode's frames are; None where there is no such file, or a pointer of Git LFS in place of it."""
         path = self._single.get((camera, episode))
         clip = self._said[episode].clips.get(camera) if episode in self._said else None
         if path is not None:

@@ -38,11 +38,11 @@ class VideoWriter:
         max_bytes: A file that would grow beyond is ended before the next episode.
     """
 
-    def __init__(self, folder: Path, fps: float, max_bytes: int) -> None:
+    def __init__(self, folder: Path, fps: int | float, max_bytes: int) -> None:
         self._folder, self._max = folder, max_bytes
         self._rate = Fraction(fps).limit_denominator(1000)
         self._at = Numbered()
-        self._frames = self._episodes = 0
+        self._frames = self._episodes = self._bytes = 0
 
     def append(self, images: Array) -> dict[str, int | float]:
         """Encode the images uint8 [time, h, w, 3] of an episode, and say where they are."""
@@ -55,7 +55,7 @@ class VideoWriter:
         for image in images:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame.pts, frame.time_base = self._frames, 1 / self._rate
-            self._container.mux(self._stream.encode(frame))
+            self._mux(frame)
             self._frames += 1
         self._episodes += 1
         period = float(1 / self._rate)
@@ -69,9 +69,9 @@ class VideoWriter:
     def close(self) -> None:
         """End the file."""
         if self._episodes:
-            self._container.mux(self._stream.encode())
+            self._mux(None)
             self._container.close()
-        self._frames = self._episodes = 0
+        self._frames = self._episodes = self._bytes = 0
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -79,9 +79,9 @@ class VideoWriter:
         return self._facts
 
     def _open(self, height: int, width: int) -> None:
-        self._path = self._folder / f"chunk-{self._at.chunk:03d}" / f"file-{self._at.file:03d}.mp4"
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._container = av.open(str(self._path), "w", format="mp4")
+        path = self._folder / f"chunk-{self._at.chunk:03d}" / f"file-{self._at.file:03d}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._container = av.open(str(path), "w", format="mp4")
         self._stream = self._container.add_stream(CODEC, rate=self._rate, options=OPTIONS)
         self._stream.height, self._stream.width = height, width
         # Half the resolution of colors needs an even number of pixels.
@@ -97,6 +97,10 @@ class VideoWriter:
             "has_audio": False,
         }
 
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        for packet in self._stream.encode(frame):
+            self._bytes += packet.size
+            self._container.mux(packet)
+
     def _is_full(self) -> bool:
-        size = self._path.stat().st_size
-        return size + size / self._episodes >= self._max
+        return self._bytes + self._bytes / self._episodes >= self._max

@@ -20,7 +20,8 @@ from robolearn.formats.lerobot.info import Info
 from robolearn.formats.lerobot.keys import NEXT_SUCCESS, TASK_INDEX, TIMES, Keys
 from robolearn.formats.lerobot.pictures import decode_pictures
 from robolearn.formats.lerobot.tables import RowReader, Tables, to_array
-from robolearn.types import Array, Episode, Scalar, is_image
+from robolearn.images import MIN_PICTURE
+from robolearn.types import Array, Episode, Scalar
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,14 @@ class EpisodeReader:
         return Episode({**obs, **images}, actions.reshape(len(actions), -1), facts)
 
     def _numbers(self, column: str, table: pa.Table, where: str) -> Array:
-        """A column as [time, ...]: as info.json shapes it; what would be taken for an image as [time, d]."""
+        """A column as [time, ...]: as info.json shapes it; what a store cannot hold as [time, d]."""
         array = to_array(table[column], where).astype(self.keys.dtypes[column], copy=False)
         shape = self.info.features[column].shape if column in self.info.features else ()
         if math.prod(shape) == math.prod(array.shape[1:]):
             array = array.reshape(len(array), *shape)
-        if array.ndim == 1 or is_image(array.shape[1:]) or image_problem(column, array.shape[1:]):
+        shape = array.shape[1:]
+        is_small = len(shape) == 3 and sorted(shape)[1] < MIN_PICTURE  # rotation matrices, say
+        if array.ndim == 1 or is_small or image_problem(column, shape):
             array = array.reshape(len(array), -1)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             step, dim = np.argwhere(~np.isfinite(array.reshape(len(array), -1)))[0].tolist()

@@ -14,8 +14,8 @@ from typing import Any
 
 from robolearn.config import MAX_BYTES
 from robolearn.errors import UserError
+from robolearn.formats.pointers import is_pointer
 
-POINTER = b"version https://git-lfs"  # how the file begins that git keeps in place of a large one
 FIELD = re.compile(r"\{(\w+)[^{}]*\}")
 
 
@@ -63,19 +63,10 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile("".join([*parts, re.escape(template[last:])]))
 
 
-def is_pointer(path: Path) -> bool:
-    """Whether git keeps a pointer there instead of the file."""
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(len(POINTER)) == POINTER
-    except OSError:
-        return False
-
-
 def damage(path: Path, what: str, error: Any) -> UserError:
     """What to tell a user of a file that cannot be read."""
     if is_pointer(path):
-        return UserError(f"{path} is a pointer of git-lfs, not the file itself; fetch it with: git lfs pull")
+        return UserError(f"{path} is a pointer of Git LFS, not the file itself; fetch it with: git lfs pull")
     size = path.stat().st_size if path.is_file() else 0
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return UserError(f"{path} is no {what}, or a damaged one ({size} bytes: {reason}); download it again")
@@ -85,7 +76,7 @@ def read_text(path: Path) -> str:
     """The text of a file of facts.
 
     Raises:
-        UserError: It cannot be read, is no text, is absurdly large, or is a pointer of git-lfs.
+        UserError: It cannot be read, is no text, is absurdly large, or is a pointer of Git LFS.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -93,6 +84,6 @@ def read_text(path: Path) -> str:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise damage(path, "text", error) from error
-    if text.startswith(POINTER.decode()):
+    if is_pointer(path):
         raise damage(path, "text", "")
     return text

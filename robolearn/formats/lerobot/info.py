@@ -11,10 +11,9 @@ from typing import Any
 
 from robolearn.errors import UserError
 from robolearn.formats.lerobot.files import read_text
+from robolearn.formats.stored import NOTE, Note
 
 INFO = "meta/info.json"
-OURS = "robolearn"  # entry with what LeRobot has no place for; other readers pass over it
-DECLARED = ("env_id", "env_kwargs", "units", "expert", "source")  # attributes of a store that stand in it
 VERSION = re.compile(r"v?(\d+)(\.\d+)*")
 KNOWN = (2, 3)  # first numbers of the versions that are read
 
@@ -48,7 +47,7 @@ class Info:
         data_path: Template of the tables' names; None where there is none.
         video_path: Template of the videos' names; None where there is none.
         total_episodes: How many there should be; None where it is not said.
-        declared: Attributes of a store that a data set of robolearn holds.
+        note: Of the store that it was made of; None where it was made of none.
     """
 
     version: str
@@ -59,7 +58,7 @@ class Info:
     data_path: str | None = None
     video_path: str | None = None
     total_episodes: int | None = None
-    declared: dict[str, Any] = field(default_factory=dict)
+    note: Note | None = None
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -97,12 +96,8 @@ def read_info(root: Path) -> Info:
         data_path=_text(raw.get("data_path")),
         video_path=_text(raw.get("video_path")),
         total_episodes=raw["total_episodes"] if isinstance(raw.get("total_episodes"), int) else None,
-        declared=_declared(raw.get(OURS)),
+        note=Note.from_json(raw[NOTE], str(path)) if NOTE in raw else None,
     )
-
-
-def _declared(raw: Any) -> dict[str, Any]:
-    return {name: raw[name] for name in DECLARED if name in raw} if isinstance(raw, dict) else {}
 
 
 def _version(path: Path, raw: Any) -> str:

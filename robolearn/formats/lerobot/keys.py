@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -78,7 +78,7 @@ def choose_keys(info: Info, schemas: Sequence[pa.Schema]) -> Keys:
     videos = [name for name in info.cameras if info.features[name].dtype == "video" and name not in pictures]
     action = _action(numbers, common)
     rows = [name for name in numbers if name not in (action, *POSITIONS, NEXT_SUCCESS, NEXT_DONE)]
-    names = store_names([*rows, *pictures, *videos])
+    names = store_names([*rows, *pictures, *videos], {} if info.note is None else info.note.renamed)
     dtypes = {name: np.result_type(*map(_type, kinds[name])) for name in (action, *rows)}
     facts = tuple(name for name in (TIMES, TASK_INDEX, NEXT_SUCCESS) if name in numbers)
     others = [name for name in common if name not in (*numbers, *pictures, *videos, *POSITIONS)]
@@ -108,16 +108,22 @@ def _action(numbers: Sequence[str], columns: Sequence[str]) -> str:
     raise UserError(f"{which} (columns: {', '.join(columns)}); one column of numbers has to be called {ACTION}")
 
 
-def store_names(columns: Iterable[str]) -> dict[str, str]:
+def store_names(columns: Sequence[str], noted: Mapping[str, str] | None = None) -> dict[str, str]:
     """Column -> key: without the prefix that says what kind it is; those that would share a key keep their full name.
 
-    A key is the name of a folder: slashes become dots, and what a store could not hold gets an underscore.
+    A key is the name of a folder: slashes become dots, and what a store could not hold gets another beginning.
+
+    Args:
+        columns: Names in the source.
+        noted: Column -> key, of those that were noted when the data set was made of a store.
     """
+    names = {column: noted[column] for column in columns if noted and column in noted}
     claims: dict[str, list[str]] = {}
-    for column in columns:
+    for column in (column for column in columns if column not in names):
         claims.setdefault(_valid(_stripped(column)), []).append(column)
-    owners = {key: _owner(key, claiming) for key, claiming in claims.items()}
-    names = {column: key for key, column in owners.items() if column is not None}
+    for key, claiming in claims.items():
+        if (owner := _owner(key, claiming)) is not None and key not in names.values():
+            names[owner] = key
     for column in (column for claiming in claims.values() for column in claiming if column not in names):
         name = _valid(column)
         while name in (ACTION, *names.values()):

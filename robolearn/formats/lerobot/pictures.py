@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from robolearn.errors import UserError
+from robolearn.formats.frames import unpack
+from robolearn.formats.images import resize
 
 
 def decode_pictures(column: pa.ChunkedArray, root: Path, size: tuple[int, int] | None, where: str) -> np.ndarray:
@@ -47,11 +47,7 @@ def _decode(entry: Any, root: Path, size: tuple[int, int] | None, where: str) ->
         content = _content(root, path, where)
     if content is None:
         raise UserError(f"{where}: there is no image; leave the camera out by `cameras`")
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            return _to_array(picture, size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{where}: the image is damaged ({error}); leave the camera out by `cameras`") from error
+    return resize(unpack(content, where)[None], size)[0]
 
 
 def _content(root: Path, path: str, where: str) -> bytes | None:
@@ -66,16 +62,3 @@ def _content(root: Path, path: str, where: str) -> bytes | None:
         return Path(file).read_bytes()
     except OSError:
         return None
-
-
-def _to_array(picture: Image.Image, size: tuple[int, int] | None) -> np.ndarray:
-    if picture.mode.startswith("I"):  # 16 bits, which Pillow scales as floats alone
-        picture = picture.convert("F")
-    elif picture.mode not in ("L", "RGB", "RGBA"):
-        picture = picture.convert("L" if picture.mode in ("1", "LA") else "RGB")
-    if size is not None and picture.size != (size[1], size[0]):
-        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    array = np.asarray(picture)
-    if picture.mode == "F":
-        array = np.rint(array).astype(np.uint16)
-    return array[..., None] if array.ndim == 2 else array

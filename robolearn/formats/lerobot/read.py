@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
 from robolearn.errors import UserError
-from robolearn.formats.format import ImportOptions, Recording
+from robolearn.formats.format import TASK, ImportOptions, Recording
 from robolearn.formats.lerobot.clips import Clips
 from robolearn.formats.lerobot.episode_reader import EpisodeReader
 from robolearn.formats.lerobot.episodes import read_episodes, read_tasks
@@ -21,6 +20,7 @@ from robolearn.formats.lerobot.files import list_files
 from robolearn.formats.lerobot.info import Info, read_info
 from robolearn.formats.lerobot.keys import ACTION, NEXT_DONE, TIMES, Keys, choose_keys, observed
 from robolearn.formats.lerobot.tables import RowReader, Tables, find_tables, to_array
+from robolearn.formats.stored import Note
 
 
 def read_lerobot(source: Path, options: ImportOptions) -> Recording:
@@ -44,26 +44,34 @@ def read_lerobot(source: Path, options: ImportOptions) -> Recording:
     numbers, left_out = _with_videos(source, list(tables.episodes), tuple(keys.videos), clips, options)
     first, keys = _look_at_first(tables, keys, numbers[0])
     period, contradiction = period_of(info, first)
-    tasks = Tasks(read_tasks(source), said)
+    note = info.note or Note()
+    tasks = Tasks({}, {}) if TASK in note.made else Tasks(read_tasks(source), said)
     facts = common_numbers(said, numbers)
     attrs = replace(
-        StoreAttrs.from_json({"schema_version": SCHEMA_VERSION, **info.declared}),
+        note.attrs,
         control_dt=period,
-        obs_keys=observed({**keys.numbers, **keys.cameras}) or None,
-        source=info.declared.get("source", f"LeRobot {info.version or 'data set'}: {source.resolve().name}"),
-        licence=licence_of(source),
-        tasks=tasks.texts,
+        obs_keys=_observed(keys, note),
+        source=note.attrs.source if info.note else f"LeRobot {info.version or 'data set'}: {source.resolve().name}",
+        licence=note.attrs.licence or licence_of(source),
+        tasks=tasks.texts or note.attrs.tasks,
         robot=info.robot,
         names={
             keys.numbers.get(column, ACTION): info.features[column].names
             for column in (keys.action, *keys.numbers)
             if column in info.features and info.features[column].names
         },
-        splits=splits_of(info, numbers),
+        splits=splits_of(info, numbers) if note.attrs.splits or not info.note else {},
     )
     lost = [contradiction, left_out, *_not_kept(info, tables, numbers), *keys.dropped]
     reader = EpisodeReader(source, info, tables, keys, clips, tasks, facts, period, options.image_size)
     return Recording(attrs, reader.read(numbers), tuple(text for text in lost if text), len(numbers))
+
+
+def _observed(keys: Keys, note: Note) -> tuple[str, ...] | None:
+    """Keys of the observations: those of the store that the data set was made of, of those that are there."""
+    there = (*keys.numbers.values(), *keys.cameras.values())
+    noted = tuple(key for key in note.attrs.obs_keys or () if key in there)
+    return noted or observed({**keys.numbers, **keys.cameras}) or None
 
 
 def _look_at_first(tables: Tables, keys: Keys, number: int) -> tuple[np.ndarray | None, Keys]:
@@ -101,7 +109,7 @@ def _with_videos(
     if not without:
         return numbers[: options.episodes], None
     left = [n for n in numbers if not any(n in missing for missing in absent.values())]
-    git = "; pointers of git-lfs stand in their place, git lfs pull fetches them" if clips.has_pointers else ""
+    git = "; pointers of Git LFS stand in their place, git lfs pull fetches them" if clips.has_pointers else ""
     if options.cameras is None or not left:
         named = f", `cameras` {' '.join(cameras)} those {len(left)} that have their videos" if left else ""
         raise UserError(

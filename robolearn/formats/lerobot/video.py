@@ -107,19 +107,24 @@ class Video:
         return done
 
     def _picture(self, frame: av.VideoFrame) -> np.ndarray:
-        smaller = self._height < frame.height
         same = (self._height, self._width) == (frame.height, frame.width)
         made = self._reformatter.reformat(
             frame,
             width=self._width,
             height=self._height,
             format=self._format,
-            interpolation=None if same else Interpolation.AREA if smaller else Interpolation.BILINEAR,
+            interpolation=None if same else self._interpolation(frame.height),
         )
         plane: Any = made.planes[0]
         row = self._width * self._channels
         lines = np.frombuffer(plane, self._dtype).reshape(self._height, plane.line_size // self._dtype.itemsize)
         return lines[:, :row].reshape(self._height, self._width, self._channels)
+
+    def _interpolation(self, height: int) -> Interpolation:
+        """Colors are averaged; depth takes the nearest pixel, since between two surfaces there is none."""
+        if self._dtype == np.uint16:
+            return Interpolation.POINT
+        return Interpolation.AREA if self._height < height else Interpolation.BILINEAR
 
 
 def match_frames(times: np.ndarray, wanted: np.ndarray, period: float) -> np.ndarray | None:

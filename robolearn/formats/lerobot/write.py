@@ -13,16 +13,18 @@ import pyarrow as pa
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
 from robolearn.formats.format import TASK, ExportOptions
-from robolearn.formats.lerobot.columns import IMAGE_AXES, Camera, Column, choose_features, to_color, to_png
-from robolearn.formats.lerobot.described import DATA_MB, VIDEO_MB, Description, Texts
+from robolearn.formats.lerobot.described import DATA_MB, VIDEO_MB, Description
 from robolearn.formats.lerobot.encode import VideoWriter
-from robolearn.formats.lerobot.keys import ACTION, NEXT_SUCCESS
+from robolearn.formats.lerobot.features import IMAGE_AXES, ImageFeature, choose_features, to_color, to_png
+from robolearn.formats.lerobot.keys import ACTION, NEXT_SUCCESS, store_names
 from robolearn.formats.lerobot.parts import TableWriter
 from robolearn.formats.lerobot.stats import Totals, image_stats, number_stats
+from robolearn.formats.stored import Demonstrations, Note
 from robolearn.types import Array, Episode
 
 MB = 1 << 20
 SUCCESS = "success"
+NO_TASK = "no task stated"
 POSITIONS = {"timestamp": "float32"} | dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
 
 
@@ -36,59 +38,39 @@ def write_lerobot(store: DemoStore, out: Path, options: ExportOptions) -> tuple[
             are kept.
 
     Raises:
-        UserError: Nothing says how many steps a second has, or an image has pixels that no image holds.
+        UserError: Nothing says how many steps a second has, or an image has pixels that are no colors.
     """
-    fps = options.fps or (1 / store.attrs.control_dt if store.attrs.control_dt else None)
-    if fps is None:
-        raise UserError(f"{store.path} does not say how many steps a second has; give `fps`")
-    columns, cameras, lost = choose_features(store)
-    count = min(store.num_episodes, options.episodes or store.num_episodes)
-    writer = _Writer(store, out, columns, cameras, Texts(store, options.task), _whole(fps), options.images == "video")
+    demos = Demonstrations(store, options)
+    writer = _Writer(store, demos, out, options.images == "video")
     with writer.opened:
-        for index in range(count):
-            writer.append(store.episode(index))
-    lost += writer.description().write(out, store)
-    return (*lost, *_lost_pixels(cameras, options.images == "video"))
+        for episode in demos:
+            writer.append(episode)
+    return (*demos.lost, *writer.description().write(out), *writer.lost())
 
 
-def _whole(fps: float) -> int | float:
-    """A rate as a whole number, which lerobot expects, where it is one but for rounding."""
+def _rate(store: DemoStore, demos: Demonstrations) -> int | float:
+    """Steps per second: whole, as lerobot expects it, where that is so but for rounding."""
+    if demos.attrs.control_dt is None:
+        raise UserError(f"{store.path} does not say how many steps a second has; give `fps`")
+    fps = 1 / demos.attrs.control_dt
     return round(fps) if round(fps) and abs(fps - round(fps)) < 1e-6 * fps else fps
-
-
-def _lost_pixels(cameras: Sequence[Camera], as_video: bool) -> list[str]:
-    found = []
-    for camera in cameras if as_video else ():
-        found.append(f"{camera.key} is compressed as a video, which changes pixels a little; `images` exact keeps them")
-        if camera.shape[-1] == 1:
-            found.append(f"{camera.key} has one channel; a video has three, which are equal then")
-        elif camera.shape[-1] == 4:
-            found.append(f"{camera.key} has four channels; the last one is not kept in a video")
-    return found
 
 
 class _Writer:
     """Writes the episodes of a store, one after the other; the files are ended when `opened` is closed."""
 
-    def __init__(
-        self,
-        store: DemoStore,
-        out: Path,
-        columns: Sequence[Column],
-        cameras: Sequence[Camera],
-        texts: Texts,
-        fps: int | float,
-        as_video: bool,
-    ) -> None:
-        self._store, self._columns, self._cameras, self._texts, self._fps = store, columns, cameras, texts, fps
+    def __init__(self, store: DemoStore, demos: Demonstrations, out: Path, as_video: bool) -> None:
+        self._path, self._demos, self._fps = store.path, demos, _rate(store, demos)
+        self._numbers, self._images = choose_features(store, demos)
+        self._texts = list(demos.attrs.tasks)
         outcomes = store.episode_attrs.get(SUCCESS)
         self._has_success = outcomes is not None and bool(np.isin(outcomes, (0, 1)).all())
         self.opened = ExitStack()
         self._data = TableWriter(out / "data", DATA_MB * MB)
         self._facts = TableWriter(out / "meta" / "episodes", DATA_MB * MB)
         self._videos = {
-            camera.name: VideoWriter(out / "videos" / camera.name, fps, VIDEO_MB * MB)
-            for camera in (cameras if as_video else ())
+            image.name: VideoWriter(out / "videos" / image.name, self._fps, VIDEO_MB * MB)
+            for image in (self._images if as_video else ())
         }
         for part in (self._data, self._facts, *self._videos.values()):
             self.opened.callback(part.close)
@@ -98,44 +80,56 @@ class _Writer:
     def append(self, episode: Episode) -> None:
         """Write the next episode."""
         arrays = {**episode.obs, ACTION: episode.actions}
-        rows = {column.name: column.to_arrow(arrays[column.key]) for column in self._columns}
-        stats = {column.name: number_stats(arrays[column.key].reshape(len(episode), -1)) for column in self._columns}
+        rows = {number.name: number.to_arrow(arrays[number.key]) for number in self._numbers}
+        stats = {number.name: number_stats(arrays[number.key].reshape(len(episode), -1)) for number in self._numbers}
         facts: dict[str, Any] = {}
-        for camera in self._cameras:
-            images = camera.to_bytes(arrays[camera.key], f"{self._store.path}: episode {self._episodes}")
-            if video := self._videos.get(camera.name):
-                images = to_color(images)
-                facts |= {f"videos/{camera.name}/{name}": value for name, value in video.append(images).items()}
+        for image in self._images:
+            pictures = image.convert(arrays[image.key], f"{self._path}: episode {self._episodes}")
+            if video := self._videos.get(image.name):
+                pictures = to_color(pictures)
+                facts |= {f"videos/{image.name}/{name}": value for name, value in video.append(pictures).items()}
             else:
-                rows[camera.name] = to_png(images)
-            stats[camera.name] = image_stats(images)
-        positions = self._positions(episode)
+                rows[image.name] = to_png(pictures)
+            stats[image.name] = image_stats(pictures)
+        text = self._demos.task_of(episode) or self._demos.attrs.env_id or NO_TASK
+        positions = self._positions(episode, text)
         stats |= {name: number_stats(values[:, None]) for name, values in positions.items()}
         chunk, file = self._data.place()
         self._data.append(pa.table({**rows, **{name: pa.array(values) for name, values in positions.items()}}))
-        self._append_facts(episode, {"data/chunk_index": chunk, "data/file_index": file, **facts}, stats)
+        facts |= {"data/chunk_index": chunk, "data/file_index": file, "tasks": [text]}
+        self._append_facts(episode, facts, stats)
 
     def description(self) -> Description:
         """What the data set says of itself."""
-        features: dict[str, Any] = {column.name: column.describe() for column in self._columns}
-        for camera in self._cameras:
-            shape = list(camera.shape)
-            features[camera.name] = {"dtype": "image", "shape": shape, "names": IMAGE_AXES}
-            if video := self._videos.get(camera.name):
-                features[camera.name] |= {"dtype": "video", "shape": [*shape[:2], 3], "info": video.facts}
+        features: dict[str, Any] = {number.name: number.describe() for number in self._numbers}
+        for image in self._images:
+            features[image.name] = {"dtype": "image", "shape": list(image.shape), "names": IMAGE_AXES}
+            if video := self._videos.get(image.name):
+                features[image.name] |= {"dtype": "video", "shape": [*image.shape[:2], 3], "info": video.facts}
+        keys = {feature.name: feature.key for feature in (*self._numbers, *self._images) if feature.key != ACTION}
+        plain = store_names(list(keys))
+        made = frozenset(name for name in self._demos.made if name == TASK)
+        note = Note(self._demos.attrs, made, {name: key for name, key in keys.items() if plain[name] != key})
         further = {**POSITIONS, **({NEXT_SUCCESS: "bool"} if self._has_success else {})}
         features |= {name: {"dtype": dtype, "shape": [1], "names": None} for name, dtype in further.items()}
-        return Description(self._fps, features, self._episodes, self._steps, self._texts.all, self._totals.result())
+        totals = self._totals.result()
+        return Description(self._fps, features, self._episodes, self._steps, self._texts, totals, note)
 
-    def _positions(self, episode: Episode) -> dict[str, Array]:
+    def lost(self) -> list[str]:
+        """What becomes of images, a sentence each."""
+        return [sentence for image in self._images for sentence in _changes(image, image.name in self._videos)]
+
+    def _positions(self, episode: Episode, text: str) -> dict[str, Array]:
         """Columns that say where a row is, and whether its episode succeeded with it."""
+        if text not in self._texts:
+            self._texts.append(text)
         steps = np.arange(len(episode))
         found = {
             "timestamp": (steps / self._fps).astype(np.float32),
             "frame_index": steps,
             "episode_index": np.full(len(episode), self._episodes),
             "index": self._steps + steps,
-            "task_index": np.full(len(episode), self._texts.number(self._episodes)),
+            "task_index": np.full(len(episode), self._texts.index(text)),
         }
         if self._has_success:
             found[NEXT_SUCCESS] = (steps == len(episode) - 1) & bool(episode.attrs[SUCCESS])
@@ -146,7 +140,6 @@ class _Writer:
         held = {TASK, "tasks", "length", *POSITIONS, *({SUCCESS} if self._has_success else ())}
         row: dict[str, Any] = {
             "episode_index": self._episodes,
-            "tasks": [self._texts.all[self._texts.number(self._episodes)]],
             "length": len(episode),
             "dataset_from_index": self._steps,
             "dataset_to_index": self._steps + len(episode),
@@ -161,3 +154,19 @@ class _Writer:
         self._facts.append(pa.Table.from_pylist([row]))
         self._episodes += 1
         self._steps += len(episode)
+
+
+def _changes(image: ImageFeature, is_video: bool) -> Sequence[str]:
+    """How a key's images differ from those of the store, a sentence each."""
+    found = []
+    if image.layout.axes == "chw":
+        found.append(f"{image.key} has its channels first; they are last in LeRobot")
+    if not image.is_exact:
+        found.append(f"{image.key} is rounded to 8 bits")
+    if is_video:
+        found.append(f"{image.key} is compressed as a video, which changes pixels a little; `images` exact keeps them")
+    if is_video and image.shape[-1] == 1:
+        found.append(f"{image.key} has one channel; a video has three, which are equal then")
+    if is_video and image.shape[-1] == 4:
+        found.append(f"{image.key} has four channels; the last one is not kept in a video")
+    return found

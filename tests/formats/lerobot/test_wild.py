@@ -72,7 +72,7 @@ INFO = [
     ('{"codebase_version": "v4.0", "features": {"a": {}}}', "v4.0 is newer than v2.0, v2.1 and v3.0"),
     ('{"codebase_version": "banana", "features": {"a": {}}}', "'banana' is none; v2.0, v2.1 and v3.0 are read"),
     ('{"codebase_version": ["v2.1"], "features": {"a": {}}}', "is none; v2.0, v2.1 and v3.0 are read"),
-    (POINTER, r"info.json is a pointer of git-lfs, not the file itself; fetch it with: git lfs pull"),
+    (POINTER, r"info.json is a pointer of Git LFS, not the file itself; fetch it with: git lfs pull"),
     (b"\xff\xfe\x00", "is no text, or a damaged one"),
 ]
 
@@ -205,9 +205,9 @@ def test_facts_of_odd_content(make_set):
     ("name", "content", "message"),
     [
         ("tasks.jsonl", '{"task_index": 0,\n', "tasks.jsonl: line 1 is no JSON .*; mend it, or remove the file"),
-        ("episodes.jsonl", POINTER, "episodes.jsonl is a pointer of git-lfs"),
+        ("episodes.jsonl", POINTER, "episodes.jsonl is a pointer of Git LFS"),
         ("episodes.jsonl", "\x00\x01", "episodes.jsonl: line 1 is no JSON"),
-        ("tasks.parquet", POINTER, "tasks.parquet is a pointer of git-lfs"),
+        ("tasks.parquet", POINTER, "tasks.parquet is a pointer of Git LFS"),
         ("tasks.parquet", "PAR1", "tasks.parquet is no parquet file, or a damaged one"),
     ],
 )
@@ -234,7 +234,7 @@ def test_several_tasks_in_an_episode(make_set, version):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (POINTER.encode(), "is a pointer of git-lfs, not the file itself; fetch it with: git lfs pull"),
+        (POINTER.encode(), "is a pointer of Git LFS, not the file itself; fetch it with: git lfs pull"),
         (b"", r"is no parquet file, or a damaged one \(0 bytes: .*\); download it again"),
         (b"PAR1 and so on", "is no parquet file, or a damaged one"),
         (None, "is no parquet file, or a damaged one"),
@@ -503,7 +503,7 @@ def test_videos_of_different_sizes(make_set, kit):
         ({"bytes": None, "path": None}, "there is no image; leave the camera out by `cameras`"),
         ({"bytes": None, "path": "gone.png"}, "there is no image; leave the camera out by `cameras`"),
         ({"bytes": None, "path": "../../secret.png"}, "leads out of the data set"),
-        ({"bytes": b"no picture", "path": None}, "the image is damaged .*; leave the camera out by `cameras`"),
+        ({"bytes": b"no picture", "path": None}, "step 2: a damaged image"),
         ("other size", r"the image is uint8 \[5, 5, 3\], those before are uint8 \[6, 4, 3\]; give `image_size`"),
     ],
 )

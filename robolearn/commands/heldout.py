@@ -1,0 +1,42 @@
+"""Compare a policy with the demonstrations that its training held out; no environment is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
+
+from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
+from robolearn.evaluation.config import PolicyChoice
+
+Choose = mirror(PolicyChoice, ("checkpoint", "sampler", "steps", "device", "threads"))
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a comparison."""
+
+    run: Positional[Path]
+    """Run directory that train.py wrote, with a share of the episodes held out."""
+    choice: OmitArgPrefixes[Choose] = field(default_factory=Choose)  # pyright: ignore
+    """Which policy, and where it runs."""
+    plugin: Plugins = ()
+
+
+def main(arguments: Sequence[str], prog: str) -> None:
+    """Parse, compare, and print the errors beside those of holding the last action."""
+    import_plugins(arguments)
+    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    from robolearn.evaluation.heldout import FILE, compare_with_heldout
+
+    found = compare_with_heldout(given.run, build(given.choice))
+    print(f"{given.run}: {len(found.episodes)} held-out episodes, loss {found.loss_estimate:.4f}")
+    print("error of the next action, mean over steps and episodes:    policy    holding the last action")
+    for dim, name in enumerate(found.names):
+        print(f"  {name:<30}{found.of(found.policy, dim):.4g}    {found.of(found.hold, dim):.4g}")
+    print(f"  {'all':<30}{found.of(found.policy):.4g}    {found.of(found.hold):.4g}")
+    print(f"policy less holding: {found.difference:.4g}; all numbers are in {given.run / FILE}")
