@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.evaluation.deploy import check_deployed as check_deployed
     from robolearn.evaluation.deploy import deploy_run as deploy_run
     from robolearn.evaluation.evaluate import evaluate as evaluate
+    from robolearn.evaluation.heldout import compare_with_heldout as compare_with_heldout
     from robolearn.formats.format import ExportOptions as ExportOptions
     from robolearn.formats.format import Format as Format
     from robolearn.formats.format import ImportOptions as ImportOptions
@@ -98,6 +99,7 @@ HOMES = {
     "check_deployed": "evaluation.deploy",
     "collect": "data.collect",
     "compare": "evaluation.compare",
+    "compare_with_heldout": "evaluation.heldout",
     "deploy_run": "evaluation.deploy",
     "evaluate": "evaluation.evaluate",
     "export_demos": "formats.transfer",

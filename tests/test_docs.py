@@ -250,6 +250,7 @@ def only_parse(monkeypatch):
         "robolearn.evaluation.evaluate.evaluate",
         "robolearn.evaluation.calibrate.calibrate",
         "robolearn.evaluation.compare.compare",
+        "robolearn.evaluation.heldout.compare_with_heldout",
         "robolearn.evaluation.deploy.deploy_run",
         "robolearn.evaluation.deploy.check_deployed",
         "robolearn.data.collect.collect",

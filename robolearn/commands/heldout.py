@@ -34,9 +34,10 @@ def main(arguments: Sequence[str], prog: str) -> None:
     from robolearn.evaluation.heldout import FILE, compare_with_heldout
 
     found = compare_with_heldout(given.run, build(given.choice))
-    print(f"{given.run}: {len(found.episodes)} held-out episodes, loss {found.loss_estimate:.4f}")
-    print("error of the next action, mean over steps and episodes:    policy    holding the last action")
-    for dim, name in enumerate(found.names):
-        print(f"  {name:<30}{found.of(found.policy, dim):.4g}    {found.of(found.hold, dim):.4g}")
-    print(f"  {'all':<30}{found.of(found.policy):.4g}    {found.of(found.hold):.4g}")
-    print(f"policy less holding: {found.difference:.4g}; all numbers are in {given.run / FILE}")
+    print(f"{given.run}: {len(found.episodes)} held-out episodes, loss {found.mean_loss():.4f}")
+    print("mean absolute error of the next action over steps and episodes, and of who repeats what is there:")
+    print("  ".join([f"  {'':<28}", *(f"{who:<28}" for who in found.errors)]))
+    for dim, name in [*enumerate(found.names), (None, "all")]:
+        cells = (f"{found.mean_error(who, dim):.4g}" for who in found.errors)
+        print("  ".join([f"  {name:<28}", *(f"{cell:<28}" for cell in cells)]))
+    print(f"policy less last action: {found.difference():.4g}; all numbers are in {given.run / FILE}")

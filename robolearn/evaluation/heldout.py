@@ -27,6 +27,7 @@ from robolearn.training.run import Run
 from robolearn.types import Array
 
 FILE = "heldout.json"
+POLICY, HOLD, HOLD_STATE, STATE = "policy", "last action", "present state", "state"
 ROWS = 256  # windows that are looked at together
 
 
@@ -37,44 +38,42 @@ class HeldOutErrors:
     Attributes:
         episodes: Numbers of the episodes.
         names: Of the actions' dimensions.
-        policy: Mean absolute error of each episode and dimension [e, a], in the actions' units.
-        hold: The same of repeating the action before.
         loss: Mean loss of each episode [e].
+        errors: Who says what is done next -> mean absolute error of each episode and dimension [e, a], in the
+            actions' units: the policy; HOLD, who repeats the action before; and HOLD_STATE, who stays where the
+            state is, where that has the actions' dimensions.
     """
 
     episodes: tuple[int, ...]
     names: tuple[str, ...]
-    policy: Array
-    hold: Array
     loss: Array
+    errors: dict[str, Array]
 
-    def of(self, errors: Array, dim: int | None = None) -> Estimate:
-        """Mean over the episodes, of one dimension or of all, with its interval."""
-        return bootstrap(errors.mean(1) if dim is None else errors[:, dim], lambda x: x.mean(-1))
-
-    @property
-    def loss_estimate(self) -> Estimate:
-        """Mean loss over the episodes, with its interval."""
+    def mean_loss(self) -> Estimate:
+        """Over the episodes, with its interval."""
         return bootstrap(self.loss, lambda x: x.mean(-1))
 
-    @property
-    def difference(self) -> Estimate:
-        """Error of the policy less that of holding, paired by episode; below 0 the policy is nearer."""
-        return bootstrap((self.policy - self.hold).mean(1), lambda x: x.mean(-1))
+    def mean_error(self, who: str = POLICY, dim: int | None = None) -> Estimate:
+        """Over the episodes, of one dimension or of all, with its interval."""
+        errors = self.errors[who]
+        return bootstrap(errors.mean(1) if dim is None else errors[:, dim], lambda x: x.mean(-1))
+
+    def difference(self, who: str = HOLD) -> Estimate:
+        """Error of the policy less that of another, paired by episode; below 0 the policy is nearer."""
+        return bootstrap((self.errors[POLICY] - self.errors[who]).mean(1), lambda x: x.mean(-1))
 
     def to_json(self) -> dict[str, Any]:
         """Estimates and the numbers that they are recomputed from."""
-        both = {"policy": self.policy, "hold": self.hold}
         return {
-            "loss": asdict(self.loss_estimate),
-            **{name: asdict(self.of(errors)) for name, errors in both.items()},
-            "difference": asdict(self.difference),
+            "loss": asdict(self.mean_loss()),
+            "error": {who: asdict(self.mean_error(who)) for who in self.errors},
+            "policy less": {who: asdict(self.difference(who)) for who in self.errors if who != POLICY},
             "dimensions": {
-                name: {which: asdict(self.of(errors, dim)) for which, errors in both.items()}
+                name: {who: asdict(self.mean_error(who, dim)) for who in self.errors}
                 for dim, name in enumerate(self.names)
             },
             "episodes": list(self.episodes),
-            "raw": {"loss": self.loss.tolist(), **{name: errors.tolist() for name, errors in both.items()}},
+            "raw": {"loss": self.loss.tolist(), **{who: errors.tolist() for who, errors in self.errors.items()}},
         }
 
 
@@ -82,7 +81,7 @@ def compare_with_heldout(run: Run | StrPath, choice: PolicyChoice | None = None)
     """Compare a policy with the demonstrations that its training held out, and keep it in RUN/heldout.json.
 
         errors = compare_with_heldout("runs/mine")
-        print(errors.of(errors.policy), errors.of(errors.hold))
+        print(errors.mean_error(), errors.mean_error("last action"))
 
     Args:
         run: Trained with a share of the episodes held out, `dataset.validation_fraction`.
@@ -98,35 +97,38 @@ def compare_with_heldout(run: Run | StrPath, choice: PolicyChoice | None = None)
     device = choose_device(choice.device, threads=choice.threads)
     policy = Policy.load(run.checkpoint(choice.checkpoint), device=device, **choice.sampling)
     demos = Demos.open(cfg.dataset.path)
-    errors = []
+    losses, errors = {}, []
     for episode in data.validation_episodes:
         windows = Windows.from_store(
             demos, list(policy.cfg.obs_shapes), cfg.obs_horizon, cfg.action_horizon, np.array([episode]), device
         )
         if len(windows) > 1:
-            errors.append((episode, *_episode_errors(policy, windows)))
+            losses[episode], found = _look_at(policy, windows)
+            errors.append(found)
     if not errors:
         raise UserError(f"{run.directory}: no held-out episode has two steps")
-    episodes, policies, holds, losses = zip(*errors, strict=True)
-    names = demos.attrs.names.get("action", ())
-    names = names or tuple(f"action[{dim}]" for dim in range(len(policies[0])))
-    found = HeldOutErrors(episodes, names, np.stack(policies), np.stack(holds), np.array(losses))
-    write_json(run.directory / FILE, finite(found.to_json()))
-    return found
+    dims = policy.cfg.action_dim
+    names = demos.attrs.names.get("action", ()) or tuple(f"action[{dim}]" for dim in range(dims))
+    joined = {who: np.stack([found[who] for found in errors]) for who in errors[0]}
+    result = HeldOutErrors(tuple(losses), names, np.array(list(losses.values())), joined)
+    write_json(run.directory / FILE, finite(result.to_json()))
+    return result
 
 
 @torch.inference_mode()
-def _episode_errors(policy: Policy, windows: Windows) -> tuple[Array, Array, float]:
-    """Mean absolute errors of policy and holding [a], and the mean loss, of one episode."""
+def _look_at(policy: Policy, windows: Windows) -> tuple[float, dict[str, Array]]:
+    """The mean loss of one episode, and the mean absolute errors [a] of all who say what is done next."""
     generator = torch.Generator(policy.device).manual_seed(seeds.FIXED)
-    predicted, recorded, losses = [], [], []
+    recorded, chosen, states, losses = [], [], [], []
     for index in torch.arange(len(windows), device=policy.device).split(ROWS):
         batch = windows.batch(index)
         recorded.append(batch.actions[:, 0])
-        predicted.append(policy.sample(batch.obs, 1, generator=generator)[:, 0, 0])
+        chosen.append(policy.sample(batch.obs, 1, generator=generator)[:, 0, 0])
+        states.append(batch.obs[STATE][:, -1] if STATE in batch.obs else batch.actions[:, :0, 0])
         draws = policy.validation_draws(len(index), generator=generator)
         losses.append(policy.validation_loss(batch, draws).item() * len(index))
-    actions, chosen = torch.cat(recorded), torch.cat(predicted)
-    error = (chosen - actions)[1:].abs().mean(0)
-    hold = (actions[:-1] - actions[1:]).abs().mean(0)
-    return error.cpu().numpy(), hold.cpu().numpy(), sum(losses) / len(windows)
+    actions = torch.cat(recorded)
+    said = {POLICY: torch.cat(chosen)[1:], HOLD: actions[:-1], HOLD_STATE: torch.cat(states)[1:]}
+    told = {who: values for who, values in said.items() if values.shape == actions[1:].shape}
+    errors = {who: (values - actions[1:]).abs().mean(0).cpu().numpy() for who, values in told.items()}
+    return sum(losses) / len(windows), errors

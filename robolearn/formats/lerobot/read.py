@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from robolearn.data.attrs import StoreAttrs
 from robolearn.errors import UserError
 from robolearn.formats.format import TASK, ImportOptions, Recording
 from robolearn.formats.lerobot.clips import Clips
@@ -47,24 +48,27 @@ def read_lerobot(source: Path, options: ImportOptions) -> Recording:
     note = info.note or Note()
     tasks = Tasks({}, {}) if TASK in note.made else Tasks(read_tasks(source), said)
     facts = common_numbers(said, numbers)
-    attrs = replace(
+    attrs = replace(_attrs(source, info, keys, note), control_dt=period, tasks=tasks.texts or note.attrs.tasks)
+    attrs = replace(attrs, splits=splits_of(info, numbers) if note.attrs.splits or not info.note else {})
+    lost = [contradiction, left_out, *_not_kept(info, tables, numbers), *keys.dropped]
+    reader = EpisodeReader(source, info, tables, keys, clips, tasks, facts, period, options.image_size)
+    return Recording(attrs, reader.read(numbers), tuple(text for text in lost if text), len(numbers))
+
+
+def _attrs(source: Path, info: Info, keys: Keys, note: Note) -> StoreAttrs:
+    """Facts for the store that hold for all episodes: what LeRobot says, and what was noted beside."""
+    return replace(
         note.attrs,
-        control_dt=period,
         obs_keys=_observed(keys, note),
         source=note.attrs.source if info.note else f"LeRobot {info.version or 'data set'}: {source.resolve().name}",
         licence=note.attrs.licence or licence_of(source),
-        tasks=tasks.texts or note.attrs.tasks,
         robot=info.robot,
         names={
             keys.numbers.get(column, ACTION): info.features[column].names
             for column in (keys.action, *keys.numbers)
             if column in info.features and info.features[column].names
         },
-        splits=splits_of(info, numbers) if note.attrs.splits or not info.note else {},
     )
-    lost = [contradiction, left_out, *_not_kept(info, tables, numbers), *keys.dropped]
-    reader = EpisodeReader(source, info, tables, keys, clips, tasks, facts, period, options.image_size)
-    return Recording(attrs, reader.read(numbers), tuple(text for text in lost if text), len(numbers))
 
 
 def _observed(keys: Keys, note: Note) -> tuple[str, ...] | None:

@@ -1,5 +1,6 @@
 """The guide's commands work as they stand there, on a small data set of the name that they give it."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -23,6 +24,8 @@ def test_the_commands_of_the_guide(make_set, kit, tmp_path, monkeypatch):
     assert len(commands) >= 3
     for command in commands:
         main(shlex.split(command))
+    back = json.loads((tmp_path / "their_set" / "meta" / "info.json").read_text())
+    assert back["features"]["observation.images.wrist"]["dtype"] == "image"
     keys = {name: DemoStore.open(f"{name}.zarr").attrs.obs_keys for name in ("my_set", "low_dim", "small")}
     assert keys == {"my_set": ("state", "top", "wrist"), "low_dim": ("state",), "small": ("state", "top")}
     assert DemoStore.open("small.zarr").shapes["top"] == (96, 96, 3)

@@ -23,7 +23,7 @@ PYTHON = os.environ.get("ROBOLEARN_LEROBOT", "")
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED", Path(__file__).parents[4] / "shared"))
 G1 = SHARED / "data" / "lerobot" / "v21_g1"
 LENGTHS = (7, 5, 9)
-CODEC = 6  # levels of gray by which a smooth frame may differ after a codec and the colors' half resolution
+CODEC = 4  # levels of gray by which a smooth frame may differ in the mean after a codec
 
 pytestmark = [
     pytest.mark.slow,
@@ -61,8 +61,17 @@ def opened(peer, tmp_path):
 def smooth(steps, seed, height=32, width=48):
     """Images that a codec keeps but for little: slopes of changing color."""
     y, x = np.mgrid[0:height, 0:width]
-    levels = [x * 2 + y + 5 * t + 11 * seed for t in range(steps)]
+    levels = [(x + y) // 2 + 5 * t + 11 * seed for t in range(steps)]
     return np.stack([np.stack([level, 200 - level // 2, level // 3 + 40], -1) for level in levels]).astype(np.uint8)
+
+
+def check_frames(found, given, tolerance):
+    """Each frame is nearest to the given one of its place, and near."""
+    found, given = found.astype(float), given.astype(float)
+    distance = np.abs(found[:, None] - given[None]).mean((2, 3, 4))
+    first = [int(np.argmin(row)) for row in distance]
+    assert all(np.array_equal(given[i], given[j]) for i, j in enumerate(first))
+    assert np.diag(distance).max() <= tolerance
 
 
 def store_of(path):
@@ -110,14 +119,16 @@ def test_what_is_exported_is_opened_and_equal(tmp_path, opened, images):
     for feature, key in FEATURES.items():
         rows = store.read(key)
         values = found[f"data/{feature}"]
-        np.testing.assert_array_equal(values.reshape(rows.shape), rows)
+        given = rows.astype(np.float32) if rows.dtype == np.float64 else rows  # what lerobot gives of float64
+        np.testing.assert_array_equal(values.reshape(rows.shape), given)
         stats = rows.reshape(len(rows), -1).astype(np.float64)
         np.testing.assert_allclose(found[f"stats/{feature}/mean"], stats.mean(0), atol=1e-9)
         np.testing.assert_allclose(found[f"stats/{feature}/std"], stats.std(0), atol=1e-9)
         np.testing.assert_array_equal(found[f"stats/{feature}/max"], stats.max(0))
     pictures = np.round(found["data/observation.images.top"] * 255).transpose(0, 2, 3, 1)
-    difference = np.abs(pictures - store.read("top")).max()
-    assert difference == 0 if images == "exact" else difference <= CODEC
+    back = DemoStore.open(import_demos(tmp_path / "set", tmp_path / "back.zarr").path).read("top")
+    np.testing.assert_allclose(pictures, back, atol=0 if images == "exact" else 1)  # decoded twice, rounded twice
+    check_frames(back, store.read("top"), 0 if images == "exact" else CODEC)
     assert found["stats/observation.images.top/mean"].shape == (3, 1, 1)
     steps = np.concatenate([np.arange(n) for n in LENGTHS])
     np.testing.assert_array_equal(found["data/frame_index"], steps)
@@ -138,7 +149,7 @@ def test_what_it_records_is_imported_and_equal(tmp_path, peer, kind, codec):
         "observation.state": rng.normal(size=(total, 3)).astype(np.float32),
         "observation.pose": rng.normal(size=(total, 2, 3)).astype(np.float64),
         "observation.images.top": np.concatenate([smooth(n, i, 64, 96) for i, n in enumerate(LENGTHS)]),
-        "next.reward": rng.normal(size=(total, 1)).astype(np.float32),
+        "observation.force": rng.integers(-99, 99, (total, 2)),
         "action": rng.normal(size=(total, 2)).astype(np.float32),
     }
     features = {
@@ -154,9 +165,8 @@ def test_what_it_records_is_imported_and_equal(tmp_path, peer, kind, codec):
     assert (store.num_episodes, done.lost) == (3, ())
     for name, key in (("observation.state", "state"), ("observation.pose", "pose"), ("action", "action")):
         np.testing.assert_array_equal(store.read(key), arrays[name])
-    np.testing.assert_array_equal(store.read("reward"), arrays["next.reward"])
-    difference = np.abs(store.read("top").astype(int) - arrays["observation.images.top"]).max()
-    assert difference == 0 if kind == "image" else difference <= 3 * CODEC  # lerobot's own compression is coarser
+    np.testing.assert_array_equal(store.read("force"), arrays["observation.force"])
+    check_frames(store.read("top"), arrays["observation.images.top"], 0 if kind == "image" else CODEC)
     assert store.attrs.control_dt == pytest.approx(0.1)
     assert [store.attrs.tasks[i] for i in store.episode_attrs["task"]] == tasks
     assert store.attrs.robot == "arm"

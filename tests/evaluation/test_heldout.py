@@ -1,0 +1,72 @@
+"""A policy is compared with what was held out, in the actions' units, beside repeating the action before."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from robolearn.commands.main import main
+from robolearn.data.demos import Demos
+from robolearn.errors import UserError
+from robolearn.evaluation.heldout import HOLD, HOLD_STATE, POLICY, HeldOutErrors, compare_with_heldout
+from robolearn.policies.policy import Policy
+from robolearn.training.run import Run
+
+
+@pytest.fixture
+def recorded(trained_pair):
+    """The actions of each held-out episode."""
+    run = Run.open(trained_pair)
+    demos = Demos.open(run.config().dataset.path)
+    return {i: demos.stores[0].episode(i).actions for i in run.data().validation_episodes}
+
+
+def test_errors_are_those_of_the_next_action(trained_pair, recorded, monkeypatch):
+    """A policy whose chunks begin with the same action always: its errors are known."""
+
+    def sample(self, obs, n, *, generator):
+        chunk = torch.arange(4.0)[:, None] + torch.tensor([0.5, -0.25])
+        return chunk.expand(len(obs["state"]), n, 4, 2)
+
+    monkeypatch.setattr(Policy, "sample", sample)
+    found = compare_with_heldout(trained_pair)
+    assert set(found.errors) == {POLICY, HOLD}
+    assert found.episodes == tuple(recorded)
+    for place, actions in enumerate(recorded.values()):
+        wrong = np.abs(actions[1:] - np.array([0.5, -0.25])).mean(0)
+        np.testing.assert_allclose(found.errors[POLICY][place], wrong, rtol=1e-5)
+        np.testing.assert_allclose(found.errors[HOLD][place], np.abs(np.diff(actions, axis=0)).mean(0), rtol=1e-5)
+
+
+def test_everything_is_kept_and_printed(trained_pair, capsys):
+    main(["heldout", str(trained_pair), "--device", "cpu"])
+    kept = json.loads((trained_pair / "heldout.json").read_text())
+    printed = capsys.readouterr().out
+    errors = np.array(kept["raw"]["policy"])
+    assert kept["error"]["policy"]["value"] == pytest.approx(errors.mean())
+    assert np.isfinite(kept["loss"]["value"])
+    assert "action[0]" in printed
+    assert f"{len(errors)} held-out episodes" in printed
+    main(["heldout", str(trained_pair), "--device", "cpu"])
+    assert json.loads((trained_pair / "heldout.json").read_text()) == kept
+
+
+def test_the_difference_is_paired_by_episode():
+    """Episodes differ by far more than the two do, and the interval of their difference does not show it."""
+    base = np.linspace(1, 50, 12)[:, None] + np.zeros((12, 3))
+    errors = {POLICY: base - 0.1, HOLD: base, HOLD_STATE: base + 1}
+    found = HeldOutErrors(tuple(range(12)), ("x", "y", "z"), base[:, 0], errors)
+    difference = found.difference()
+    assert difference.value == pytest.approx(-0.1)
+    assert difference.high < 0
+    assert found.mean_error().high - found.mean_error().low > 10
+    assert found.difference(HOLD_STATE).value == pytest.approx(-1.1)
+
+
+def test_without_held_out_episodes(tmp_path, demos, train_main, tiny_flags):
+    run = tmp_path / "all"
+    flags = ["--dataset.validation-fraction", "0", "--dataset.path", str(demos), "--steps", "1", "--out", str(run)]
+    train_main([*tiny_flags, *flags])
+    with pytest.raises(UserError, match=r"no episodes were held out; train with `dataset\.validation_fraction` 0\.1"):
+        compare_with_heldout(run)
