@@ -18,6 +18,7 @@ from robolearn.errors import UserError
 from robolearn.formats.lerobot.files import damage, match_files
 
 EPISODE, TASK_INDEX = "episode_index", "task_index"
+THREADS_BYTES = 4 << 20  # of a group of rows, from which on several threads are faster than one
 NUMBER = re.compile(r"episode[_-]?(\d+)\.parquet$")
 DATA = (
     "data/chunk-{episode_chunk}/episode_{episode_index}.parquet",
@@ -171,7 +172,8 @@ class RowReader:
         assert self._file is not None
         if self._group is None or self._group[0] != group:
             self._group = None  # before the next one is there
-            self._group = (group, self._file.read_row_group(group, columns=self._columns))
+            large = self._file.metadata.row_group(group).total_byte_size > THREADS_BYTES
+            self._group = (group, self._file.read_row_group(group, columns=self._columns, use_threads=large))
         return self._group[1]
 
 
