@@ -36,7 +36,7 @@ from robolearn.types import Episode
 
 ENDS = "meta/episode_ends/zarr.json"
 LOW_DIM_CHUNK, IMAGE_CHUNK = 4096, 100  # rows per chunk
-MAX_CHUNK_BYTES = 64 << 20  # of a chunk, decoded; larger rows go into chunks of fewer
+MAX_CHUNK_BYTES = 16 << 20  # of a chunk, decoded; larger rows go into chunks of fewer
 
 
 class _ChunksFirst(Files):
@@ -199,7 +199,9 @@ class DemoWriter(DemoStore):
         numbers = {name: np.array([e.attrs[name] for e in episodes]) for name in episodes[0].attrs}
         self._files.hold()
         for key, parts in rows.items():
-            _put(self._require("data", self._data, key, parts[0]), self.num_steps, np.concatenate(parts))
+            # An episode with images is written alone, and joining it would copy it.
+            joined = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            _put(self._require("data", self._data, key, parts[0]), self.num_steps, joined)
         for name, values in numbers.items():
             _put(self._require("meta", self._meta, name, values), self.num_episodes, values)
         _put(self._meta["episode_ends"], self.num_episodes, ends[self.num_episodes :])
