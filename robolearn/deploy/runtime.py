@@ -297,8 +297,10 @@ def read_facts(directory: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         version, digest, files = facts["version"], facts["sha256"], facts["files"]
+    except FileNotFoundError:
+        raise RefusedError(f"{directory} is no deployed policy: it has no {MANIFEST}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RefusedError(f"{path}: missing or damaged ({type(error).__name__}: {error})") from None
+        raise RefusedError(f"{path}: damaged ({type(error).__name__}: {error})") from None
     if version != VERSION:
         raise RefusedError(f"{path}: version {version!r:.20}, this runtime reads {VERSION}; deploy the run again")
     if digest != digest_of(facts):

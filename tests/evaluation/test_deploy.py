@@ -227,9 +227,9 @@ DAMAGES = {
         lambda d: change(d / "policy.json", b'"version": 1', b'"version": 2'),
         "version 2, this runtime reads 1",
     ),
-    "no policy.json": (lambda d: (d / "policy.json").unlink(), "policy.json: missing or damaged"),
-    "half of it": (lambda d: (d / "policy.json").write_text('{"version": 1'), "policy.json: missing or damaged"),
-    "a list": (lambda d: (d / "policy.json").write_text("[1]"), "policy.json: missing or damaged"),
+    "no policy.json": (lambda d: (d / "policy.json").unlink(), "is no deployed policy: it has no policy.json"),
+    "half of it": (lambda d: (d / "policy.json").write_text('{"version": 1'), "policy.json: damaged"),
+    "a list": (lambda d: (d / "policy.json").write_text("[1]"), "policy.json: damaged"),
 }
 
 
