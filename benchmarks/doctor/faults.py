@@ -33,8 +33,8 @@ class Planted:
     episodes: tuple[int, ...] = ()
 
 
-Plant = Callable[[Recording, float, np.random.Generator], Planted | None]
-"""Takes clean episodes, the seconds of a step, and a generator; None where the set has no place for the fault."""
+Plant = Callable[[Recording, float, np.random.Generator], Planted]
+"""Takes clean episodes, the seconds of a step, and a generator."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class Options:
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A .zarr directory or a .zip of one, in the layout of docs/format.md."""
+    html: Path | None = None
+    """Page to draw it on: episodes, ranges, groups of episodes, images."""
     env: Env = field(default_factory=Env)  # pyright: ignore
     plugin: Plugins = ()
 
@@ -40,4 +42,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
     from robolearn.doctor.account import inspect
 
     report = inspect(given.store, env=None if env.id is None else env)
+    if given.html is not None:
+        from robolearn.doctor.page import write_page
+
+        write_page(given.html, report, given.store.name)
     sys.exit(1 if report.problems else 0)

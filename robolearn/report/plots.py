@@ -1,6 +1,6 @@
 """The report's plots: matplotlib drawings as inline SVG that take their colors from the page.
 
-Every color here is a placeholder that the SVG writer passes through and `_svg` replaces by a CSS variable,
+Every color here is a placeholder that the SVG writer passes through and `svg` replaces by a CSS variable,
 so that one drawing serves the light page, the dark page and the printer.
 """
 
@@ -59,7 +59,7 @@ def training_curve(rows: Sequence[dict]) -> str | None:
             axes[-1].set(ylim=(-0.04, 1.04), ylabel="success")
         axes[-1].set_xlabel("training step")
 
-    return _svg("training", draw, rows=1 + bool(successes))
+    return svg("training", draw, rows=1 + bool(successes))
 
 
 def _series(rows: Sequence[dict], suffix: str) -> dict[str, tuple[Array, Array]]:
@@ -89,7 +89,7 @@ def score_over_time(trajectories: Sequence[Trajectory], control_dt: float) -> st
         axes[0].set(ylim=(-0.04, max(1.04, float(held.max()))), xlabel="time [s]", ylabel="score")
         axes[0].legend(loc="best")
 
-    return _svg("score", draw)
+    return svg("score", draw)
 
 
 def uncertainty_over_time(trajectories: Sequence[Trajectory], gate: GateSummary, control_dt: float) -> str | None:
@@ -115,7 +115,7 @@ def uncertainty_over_time(trajectories: Sequence[Trajectory], gate: GateSummary,
         axes[0].set(xlabel="time [s]", ylabel=score)
         axes[0].legend(loc="best")
 
-    return _svg("uncertainty", draw)
+    return svg("uncertainty", draw)
 
 
 def success_over_budgets(gate: GateSummary) -> str | None:
@@ -130,7 +130,7 @@ def success_over_budgets(gate: GateSummary) -> str | None:
         axes[0].plot(budgets, [s.value for s in shares], "o-", color=GOOD, lw=1.4, ms=4)
         axes[0].set(ylim=(-0.04, 1.04), xlabel="most steps of an episode under intervention", ylabel="success")
 
-    return _svg("budgets", draw)
+    return svg("budgets", draw)
 
 
 def difference_over_pairs(course: Sequence[tuple[float, float, float]], threshold: float) -> str:
@@ -152,7 +152,7 @@ def difference_over_pairs(course: Sequence[tuple[float, float, float]], threshol
         axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].legend(loc="best")
 
-    return _svg("difference", draw)
+    return svg("difference", draw)
 
 
 def mode_histogram(summary: Summary) -> str | None:
@@ -178,7 +178,7 @@ def mode_histogram(summary: Summary) -> str | None:
         axes[0].set_xticks(place[::step], [str(mode) for mode in shown[::step]])
         axes[0].set(xlabel="mode", ylabel="successful episodes", xlim=(-0.6, len(shown) - 0.4))
 
-    return _svg("modes", draw)
+    return svg("modes", draw)
 
 
 def distribution(trajectories: Sequence[Trajectory], value: Callable[[Trajectory], float], label: str) -> str:
@@ -200,7 +200,7 @@ def distribution(trajectories: Sequence[Trajectory], value: Callable[[Trajectory
         axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].set(xlabel=label, ylabel="episodes")
 
-    return _svg(label, draw)
+    return svg(label, draw)
 
 
 def plane_paths(trajectories: Sequence[Trajectory]) -> str | None:
@@ -222,10 +222,11 @@ def plane_paths(trajectories: Sequence[Trajectory]) -> str | None:
         axes[0].set(xlabel="action 0", ylabel="action 1")
         axes[0].set_aspect("equal", adjustable="datalim")
 
-    return _svg("paths", draw, height=5.4)
+    return svg("paths", draw, height=5.4)
 
 
-def _svg(name: str, draw: Callable[[list[Axes]], None], *, rows: int = 1, height: float = 3.1) -> str:
+def svg(name: str, draw: Callable[[list[Axes]], None], *, rows: int = 1, height: float = 3.1) -> str:
+    """Draw on `rows` axes below each other; the drawing takes its colors from the page."""
     # The salt keeps the ids of two drawings on one page apart and the file the same from run to run.
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=(6.4, height + 1.5 * (rows - 1)), layout="constrained")

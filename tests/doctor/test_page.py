@@ -1,0 +1,59 @@
+"""The page of an inspection: all of it in one file, and groups that are there."""
+
+import numpy as np
+
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.store import DemoStore
+from robolearn.data.writer import DemoWriter
+from robolearn.doctor.clusters import find_groups, map_windows
+from robolearn.doctor.examine import examine
+from robolearn.doctor.page import write_page
+from robolearn.doctor.recording import Recording
+from robolearn.types import Episode
+
+
+def two_ways(rng, count):
+    """Episodes that go left or right, twice as many right."""
+    share = np.linspace(0, 1, 30)[:, None]
+    for i in range(count):
+        side = 1.0 if i % 3 else -1.0
+        yield np.concatenate([share, side * np.sin(np.pi * share)], 1) + 0.02 * rng.normal(size=(30, 2))
+
+
+def test_groups_are_found_where_there_are_some():
+    rng = np.random.default_rng(0)
+    ends = np.arange(30, 631, 30)
+    groups = find_groups(Recording(ends, {"state": np.concatenate(list(two_ways(rng, 21)))}))
+    assert groups.labels.tolist() == [0 if i % 3 else 1 for i in range(21)]
+    assert groups.silhouette > 0.8
+    alike = find_groups(Recording(ends, {"state": rng.normal(size=(630, 2))}))
+    assert not alike.labels.any()
+
+
+def test_a_few_windows_have_no_map():
+    assert map_windows(Recording(np.array([20]), {"state": np.random.default_rng(0).normal(size=(20, 2))})) is None
+
+
+def test_the_page_holds_everything(tmp_path):
+    rng = np.random.default_rng(0)
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs(control_dt=0.1, obs_keys=("state", "<cam>")))
+    for path in two_ways(rng, 9):
+        rows = path.astype(np.float32)
+        images = rng.integers(0, 256, (30, 9, 9, 3)).astype(np.uint8)
+        store.append(Episode({"state": rows, "<cam>": images, "reward": rows[:, :1]}, rows))
+    write_page(tmp_path / "page.html", examine(DemoStore.open(store.path)), "<x>")
+    html = (tmp_path / "page.html").read_text()
+    for part in (
+        "Findings",
+        "Length of each episode",
+        "Return of each episode",
+        "Ranges of state",
+        "t-SNE",
+        "2 groups",
+    ):
+        assert part in html
+    assert html.count("data:image/png;base64,") == 12
+    assert "<cam>" not in html
+    assert "&lt;x&gt;" in html
+    assert "http://" not in html.replace("http://www.w3.org", "")
+    assert "https://" not in html
