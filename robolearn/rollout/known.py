@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ def _is_registered_by_known(module: str, name: str) -> bool:
     spec = registry.get(name)
     points = () if spec is None else (spec.entry_point, spec.vector_entry_point)
     for point in points:
-        home = point if isinstance(point, str) else getattr(point, "__module__", None)
+        made_by = point.func if isinstance(point, partial) else point
+        home = made_by if isinstance(made_by, str) else getattr(made_by, "__module__", None)
         if home is not None and home.partition(":")[0].partition(".")[0] not in KNOWN_MODULES:
             return False
     return True
