@@ -4,9 +4,9 @@
 
 Sets like those that people have: low-dimensional robomimic (200 demonstrations of about 150 steps, 10 keys), images
 of 84 x 84 from two cameras in robomimic (20 demonstrations of 100 steps, plain and gzip), ACT (4 episodes of 100
-steps, 240 x 320, two cameras), Minari (500 episodes of 200 steps). Each case runs in a process of its own, imports not counted, h5py
-and robolearn in turn; the files have been read once before. The peak of memory is the process's, of the set and of
-one with 4 times as many episodes.
+steps, 240 x 320, two cameras), Minari (500 episodes of 200 steps). Each case runs in a process of its own, imports not
+counted, h5py and robolearn in turn; the files have been read once before. The peak of memory is the process's, of the
+set and of one with 4 times as many episodes.
 """
 
 from __future__ import annotations
