@@ -16,6 +16,7 @@ ALLOWED = {
     "config": (),
     "errors": (),
     "files": (),
+    "modules": (),
     "seeds": (),
     "locks": (),
     "images": (),
@@ -53,7 +54,7 @@ ALLOWED = {
     ),
     "bench": ("training", "report", "rollout", "policies", "nets", "data", "stats"),
 }
-COMMON = {"contract", "types", "config", "errors", "files", "images", "keymap", "locks", "seeds", "starts"}
+COMMON = {"contract", "types", "config", "errors", "files", "images", "keymap", "locks", "modules", "seeds", "starts"}
 CONTRACT = "robolearn.contract"  # the one file that both sides of the wall may import
 ONLY_IN = {
     "mujoco": ("envs/",),

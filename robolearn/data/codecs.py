@@ -31,15 +31,26 @@ UNCOUNTED = 1 << 28  # a deflated chunk that cannot become more than this is not
 LZMA_MEMORY = 1 << 27
 
 
+class CodecError(UserError):
+    """A codec is not admitted, or not installed: one key cannot be read, and says nothing of the others."""
+
+
+def absent_codec(codec: Any) -> str:
+    """Say that a codec is not installed, and what brings it."""
+    name = codec.get("id") if isinstance(codec, dict) else codec
+    return f'its codec {name!r} is not installed; python -m pip install "robolearn[formats]" brings codecs of images'
+
+
 def check_codec_v2(codec: Any, admitted: tuple[str, ...], what: str) -> str:
     """Id of a codec of zarr v2.
 
     Raises:
-        UserError: It is none of those admitted, or has other options than numbers and words.
+        CodecError: It is none of those admitted.
+        UserError: It has other options than numbers and words.
     """
     if not isinstance(codec, dict) or codec.get("id") not in admitted:
         name = codec.get("id") if isinstance(codec, dict) else codec
-        raise UserError(f"{what} {name!r} is not admitted (there are: {', '.join(admitted)})")
+        raise CodecError(f"{what} {name!r} is not admitted (there are: {', '.join(admitted)})")
     for key, value in codec.items():
         if not isinstance(value, str | int | float | None):
             raise UserError(f"{what} {codec['id']!r} has the option {key} = {value!r}, no number and no word")

@@ -112,7 +112,7 @@ def decode(demos: Demos, key: str, layouts: Sequence[ImageLayout], folder: Path 
     rows = np.empty(*_layout(demos, key))
     for start, slab in _slabs(demos, key, layouts):
         rows[start : start + len(slab)] = slab
-    for glitch in squeezed(key, rows, demos.episode_ends) if rows.ndim == 2 else ():
+    for glitch in squeezed(key, rows, demos.episode_ends, demos.numbers) if rows.ndim == 2 else ():
         logger.warning("%s: %s", demos.name, glitch.sentence)
     return rows
 
@@ -154,13 +154,14 @@ def _layout(demos: Demos, key: str) -> tuple[tuple[int, ...], np.dtype]:
 
 def _slabs(demos: Demos, key: str, layouts: Sequence[ImageLayout]) -> Iterator[tuple[int, np.ndarray]]:
     _layout(demos, key)  # says what is wrong before anything is read
-    before = 0
-    for i, store in enumerate(demos.stores):
-        for start, slab in store.slabs(key):
-            problem = rows_problem(key, slab, store.episode_ends, start)
-            if problem:
-                raise UserError(f"{store.path}: {problem}")
-            yield before + start, layouts[i].convert(slab) if layouts else slab.astype(np.float32, copy=False)
+    before, of_store = 0, dict(zip(demos.stores, layouts, strict=False))
+    for store, start, slab in demos.slabs(key):
+        problem = rows_problem(key, slab, store.episode_ends, start)
+        if problem:
+            raise UserError(f"{store.path}: {problem}")
+        yield before, of_store[store].convert(slab) if layouts else slab.astype(np.float32, copy=False)
+        before += len(slab)
+    for store in demos.stores:
         if absent := store.absent(key):
             logger.warning(
                 "%s: data/%s: %d chunks are absent and were read as the fill value, as zarr does",
@@ -168,4 +169,3 @@ def _slabs(demos: Demos, key: str, layouts: Sequence[ImageLayout]) -> Iterator[t
                 key,
                 absent,
             )
-        before += store.num_steps

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Demos:
         stores: In the order given.
         attrs: Those of the first store; environment and control_dt are of the first that states them.
         episode_ends: Cumulative, exclusive ends over all stores, int64 [e].
+        numbers: What each of these episodes is called, int64 [e]; in a part not 0, 1, 2 ...
     """
 
     def __init__(self, stores: Sequence[DemoStore]) -> None:
@@ -47,12 +49,37 @@ class Demos:
         self.episode_ends = np.concatenate(
             [store.episode_ends + start for store, start in zip(stores, starts, strict=False)]
         )
+        self.numbers = np.arange(len(self.episode_ends))
+        self._wanted: tuple[np.ndarray | None, ...] = (None,) * len(stores)
 
     @classmethod
     def open(cls, paths: StrPath | Sequence[StrPath], keymap: KeyMap | None = None) -> Demos:
         """Open stores for reading, with keys made of theirs; errors are those of `open_mapped` and of joining them."""
         several = [paths] if isinstance(paths, str | os.PathLike) else paths
         return cls([open_mapped(path, keymap or KeyMap()) for path in several])
+
+    def part(self, episodes: np.ndarray) -> Demos:
+        """Some episodes alone, one after the other in ascending order: of others nothing is decoded.
+
+        Args:
+            episodes: Their numbers here, in any order and with repetition.
+        """
+        part, chosen = copy.copy(self), np.zeros(len(self.episode_ends), bool)
+        chosen[episodes] = True
+        lengths = np.diff(self.episode_ends, prepend=0)
+        part.numbers, part.episode_ends = self.numbers[chosen], np.cumsum(lengths[chosen])
+        cuts = np.cumsum([store.num_steps for store in self.stores])[:-1]
+        part._wanted = tuple(np.split(np.repeat(chosen, lengths), cuts))
+        return part
+
+    def slabs(self, key: str) -> Iterator[tuple[DemoStore, int, np.ndarray]]:
+        """Yield (store, first row there, rows) of a key in the order of the episodes, each of bounded size."""
+        for store, wanted in zip(self.stores, self._wanted, strict=True):
+            for start, slab in store.slabs(key, wanted):
+                here = np.ones(len(slab), bool) if wanted is None else wanted[start : start + len(slab)]
+                edges = np.flatnonzero(np.diff(np.concatenate([[False], here, [False]])))
+                for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+                    yield store, start + first, slab[first:last]
 
     @property
     def name(self) -> str:
@@ -98,8 +125,10 @@ class Demos:
         return _joint_hash([store.content_hash(keys) for store in self.stores])
 
     def fingerprint(self, key: str) -> str:
-        """Hash of the files that hold a key, as `DemoStore.fingerprint`."""
-        return _joint_hash([store.fingerprint(key) for store in self.stores])
+        """Hash of the files that hold a key, as `DemoStore.fingerprint`; of a part another than of the whole."""
+        whole = _joint_hash([store.fingerprint(key) for store in self.stores])
+        is_whole = all(wanted is None or wanted.all() for wanted in self._wanted)
+        return whole if is_whole else _joint_hash([whole, repr(self.numbers.tolist())])
 
 
 def _joint_hash(hashes: list[str]) -> str:

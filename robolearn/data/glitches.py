@@ -23,13 +23,14 @@ class Glitch:
     sentence: str
 
 
-def squeezed(key: str, rows: np.ndarray, ends: np.ndarray) -> Iterator[Glitch]:
+def squeezed(key: str, rows: np.ndarray, ends: np.ndarray, numbers: np.ndarray | None = None) -> Iterator[Glitch]:
     """Name each dimension of finite rows [time, ...] that a glitch squeezes, and where the glitch is.
 
     Args:
         key: Name for the message.
         rows: Of all episodes.
         ends: Cumulative, exclusive ends of the episodes [e].
+        numbers: What each of them is called [e]; by default 0, 1, 2 ...
     """
     flat = rows.reshape(len(rows), -1)
     few = max(MOST_VALUES, int(MOST_SHARE * len(rows)))
@@ -48,6 +49,7 @@ def squeezed(key: str, rows: np.ndarray, ends: np.ndarray) -> Iterator[Glitch]:
         row = int(np.maximum(x - top, bottom - x).argmax())
         episode = int(np.searchsorted(ends, row, side="right"))
         step = row - (int(ends[episode - 1]) if episode else 0)
+        episode = episode if numbers is None else int(numbers[episode])
         share = 100 * left / (high - low)
         sentence = (
             f"data/{key}: {x[row]:g} in episode {episode}, step {step}, dim {dim} leaves {share:.2g} % of the range "

@@ -24,6 +24,7 @@ from robolearn.data.codecs import (
     FILTERS_V2,
     NUMBERS_V2,
     NUMBERS_V3,
+    CodecError,
     check_codec_v2,
 )
 from robolearn.data.container import Container
@@ -83,12 +84,14 @@ class Layout:
         attrs: Of the root group.
         arrays: Name -> what is admitted.
         refused: Name -> why something in data or meta is not.
+        uncoded: Those of them whose codec is not admitted.
     """
 
     zarr_format: int
     attrs: dict[str, Any]
     arrays: dict[str, ArrayFacts] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    uncoded: set[str] = field(default_factory=set)
 
 
 def read_layout(container: Container) -> Layout:
@@ -118,6 +121,8 @@ def read_layout(container: Container) -> Layout:
             try:
                 facts = read_array_facts(container, name, zarr_format)
             except (UserError, OSError) as error:
+                if isinstance(error, CodecError):
+                    layout.uncoded.add(name)
                 layout.refused[name] = str(error).removeprefix(f"{container.path}: ").removeprefix(f"{name}: ")
             else:
                 if facts is not None:
@@ -217,7 +222,7 @@ def _codecs_v3(
     for one in raw:
         name, options = _named(one, "codec")
         if name not in CODECS_V3 or (name == "sharding_indexed" and not shards):
-            raise UserError(f"codec {name!r:.60} is not admitted here (there are: {', '.join(CODECS_V3)})")
+            raise CodecError(f"codec {name!r:.60} is not admitted here (there are: {', '.join(CODECS_V3)})")
         if name in COMPRESSORS_V3:
             compressors.append(name)
         if name == "sharding_indexed":

@@ -20,12 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import zarr
+from numcodecs.errors import UnknownCodecError
 from zarr.abc.store import Store
 from zarr.storage import MemoryStore, StorePath
 
 from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
 from robolearn.data.checks import ends_checksum, ends_problem, image_problem, shape_problem
 from robolearn.data.chunks import ChunkReader
+from robolearn.data.codecs import absent_codec
 from robolearn.data.container import Container
 from robolearn.data.metadata import read_layout
 from robolearn.errors import UserError
@@ -61,7 +63,7 @@ class DemoStore:
             self.attrs = StoreAttrs.from_json(layout.attrs)
         except ValueError as error:
             raise UserError(f"{path}: damaged zarr metadata: {error}") from error
-        self.refused = layout.refused
+        self.refused, self._uncoded = layout.refused, layout.uncoded
         self._zarr_format = layout.zarr_format
         self._chunks = ChunkReader(container, layout.zarr_format, fills=self.attrs.schema_version is None)
         self._data: dict[str, zarr.Array] = {}
@@ -71,6 +73,9 @@ class DemoStore:
             try:
                 store_path = StorePath(files or MemoryStore(), name)
                 (self._data if folder == "data" else self._meta)[key] = zarr.Array.from_dict(store_path, facts.metadata)
+            except (UnknownCodecError, ImportError):
+                self._uncoded.add(name)
+                self.refused[name] = absent_codec(facts.metadata.get("compressor"))
             except Exception as error:  # zarr raises what it likes at odd values
                 self.refused[name] = f"damaged zarr metadata ({type(error).__name__}: {error})"
         self.episode_ends = np.zeros(0, np.int64)
@@ -156,14 +161,19 @@ class DemoStore:
             whole[start : start + len(slab)] = slab
         return whole
 
-    def slabs(self, key: str) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (first row, rows) of a key in order, each of bounded size."""
+    def slabs(self, key: str, wanted: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (first row, rows) of a key in order, each of bounded size.
+
+        Args:
+            key: Which.
+            wanted: Rows that are needed, bool [time]; chunks that hold none of them are not decoded. None for all.
+        """
         array, chunk = self._array(key), self._chunks.facts(f"data/{key}").chunk
         row_bytes = max(1, array.dtype.itemsize * math.prod(array.shape[1:]))
         beside = math.prod(-(-size // step) for size, step in zip(array.shape[1:], chunk[1:], strict=True))
         rows = max(1, min(SLAB_BYTES // (row_bytes * chunk[0]), SLAB_CHUNKS // beside)) * chunk[0]
-        for start in range(0, self.num_steps, rows):
-            yield start, self._chunks.rows(f"data/{key}", array, start, min(start + rows, self.num_steps))
+        for start, stop in _runs(wanted, self.num_steps, chunk[0], rows):
+            yield start, self._chunks.rows(f"data/{key}", array, start, stop)
 
     def rows(self, key: str, start: int, stop: int) -> np.ndarray:
         """Rows of a key from `start` up to `stop` [rows, ...]; whole chunks are decoded for them.
@@ -214,12 +224,15 @@ class DemoStore:
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the structure of what is needed, one line each; contents are not read.
 
-        Needed are the keys that are trained on unless others are named, and the episodes' ends.
+        Needed are the keys that are trained on unless others are named, and the episodes' ends. An observation whose
+        codec is not there is no hindrance to those who observe others; `check_key` refuses it.
         """
         if self.attrs.schema_version not in (None, SCHEMA_VERSION):
             yield f"{self.path}: unknown schema version {self.attrs.schema_version} (known: {SCHEMA_VERSION})"
         needed = self._needed
         for key in needed:
+            if key != "action" and f"data/{key}" in self._uncoded:
+                continue
             if f"data/{key}" in self.refused:
                 yield f"{self.path}: data/{key}: {self.refused[f'data/{key}']}"
             elif key not in self._data:
@@ -240,7 +253,8 @@ class DemoStore:
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with arrays that nobody asked for, one line each; they are left out."""
-        needed = {f"data/{key}" for key in self._needed} | {"meta/episode_ends"}
+        needed = {f"data/{key}" for key in self._needed if key == "action" or f"data/{key}" not in self._uncoded}
+        needed |= {"meta/episode_ends"}
         for name, reason in self.refused.items():
             if name not in needed:
                 yield f"{name}: {reason}"
@@ -308,6 +322,18 @@ class DemoStore:
     def _array(self, key: str) -> zarr.Array:
         self.check_key(key)
         return self._data[key]
+
+
+def _runs(wanted: np.ndarray | None, num_steps: int, chunk: int, rows: int) -> Iterator[tuple[int, int]]:
+    """From where to where to decode: whole chunks that hold wanted rows, at most `rows` at once."""
+    if wanted is None:
+        yield from ((start, min(start + rows, num_steps)) for start in range(0, num_steps, rows))
+        return
+    needed = np.unique(np.flatnonzero(wanted) // chunk)
+    for run in np.split(needed, np.flatnonzero(np.diff(needed) > 1) + 1):
+        for first in range(0, len(run), rows // chunk):
+            part = run[first : first + rows // chunk]
+            yield int(part[0]) * chunk, min(int(part[-1] + 1) * chunk, num_steps)
 
 
 def default_obs_keys(store: DemoStore) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from robolearn.policies.ensemble import Ensemble
 from robolearn.report.counting import counting
 from robolearn.report.results import write_partial
 from robolearn.rollout.known import check_known
+from robolearn.rollout.trial import check_env
 from robolearn.training.device import choose_device
 from robolearn.training.embeddings import embed_demonstrations
 from robolearn.training.run import Run
@@ -76,6 +77,8 @@ class _Calibration:
         self.env = cfg.env.with_defaults(self.trained.env)
         self.execution = cfg.execution.with_defaults(self.trained.exec_horizon)
         self.source = describe_source(checkpoints, self.env, self.execution, cfg.sampling)
+        policy = self.ensemble.cfg
+        check_env(self.env, policy.obs_shapes, policy.action_dim, policy.images)
         if cfg.safety_set or cfg.within_set:
             check_environment(self.env, tuple(self.ensemble.cfg.obs_shapes), cfg.fallback)
 

@@ -24,6 +24,7 @@ from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import Summary, summarize
 from robolearn.rollout.replay import record_videos
 from robolearn.rollout.roll_out import roll_out
+from robolearn.rollout.trial import check_env, film_problem
 from robolearn.starts import judged
 from robolearn.training.logger import read_records
 from robolearn.training.run import Run
@@ -86,6 +87,7 @@ class _Evaluation:
         """Everything in order: what must be kept before what may fail."""
         cfg, guard, execution = self.cfg, self.acting.guard, self.acting.execution
         finished: list[Trajectory] = []
+        num_videos = self._check()
         try:
             trajectories = self._roll_out(guard, finished)
         except KeyboardInterrupt:
@@ -117,7 +119,16 @@ class _Evaluation:
         )
         self._warn()
         self.console.print(format_table(summary, latency, gate))
-        return self._illustrate(report, counted)
+        return self._illustrate(report, counted, num_videos)
+
+    def _check(self) -> int:
+        """Find out before the work what the environment lacks for it; return how many videos there shall be."""
+        policy = self.acting.policy.cfg
+        check_env(self.env, policy.obs_shapes, policy.action_dim, policy.images)
+        if self.cfg.videos and (problem := film_problem(self.env)):
+            warn(f"no videos can be made ({problem}); the evaluation goes on without, `videos` 0 asks for none")
+            return 0
+        return self.cfg.videos
 
     def _summarize(self, trajectories: list[Trajectory]) -> Summary:
         return summarize(
@@ -185,10 +196,10 @@ class _Evaluation:
             **machine_facts(str(policy.device)),
         }
 
-    def _illustrate(self, report: Report, counted: list[Trajectory]) -> Report:
+    def _illustrate(self, report: Report, counted: list[Trajectory], num_videos: int) -> Report:
         """Make videos and the page, on which nothing else depends."""
         folder = self.out / "videos"
-        videos, failures = record_videos(self.env, counted, self.cfg.videos, folder, 1 / self.data.control_dt)
+        videos, failures = record_videos(self.env, counted, num_videos, folder, 1 / self.data.control_dt)
         for line in failures:
             warn(line)
         report = dataclasses.replace(report, videos=videos)

@@ -11,11 +11,12 @@ from typing import Any
 from robolearn.config import check_json
 from robolearn.errors import UserError
 from robolearn.keymap import KeyMap
+from robolearn.modules import MissingError, import_home, reason_of
 from robolearn.rollout.outdated import advice_for
 
 LONGEST_EPISODE = 10**9  # steps
 DEFAULT_TIMEOUT = 60.0  # [s]
-MAX_REASON = 200  # characters of what a stranger's error says
+NOT_INSTALLED = ("DependencyNotInstalled", "NamespaceNotFound")  # as gymnasium calls it
 
 
 @dataclass(frozen=True)
@@ -74,22 +75,26 @@ class EnvConfig:
 
 @contextmanager
 def making(cfg: EnvConfig) -> Iterator[None]:
-    """Turn whatever goes wrong while an environment is made into a UserError of one line that names it."""
-    require_id(cfg)
+    """Turn whatever goes wrong while an environment is made into a UserError of one line that names it.
+
+    Raises:
+        MissingError: What it needs is not installed.
+        UserError: Anything else.
+    """
+    import_home(require_id(cfg))
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise UserError(f"environment {cfg.id}: {reason_of(error, cfg.id)}") from error
+        is_missing = isinstance(error, ImportError) or type(error).__name__ in NOT_INSTALLED
+        raise (MissingError if is_missing else UserError)(
+            f"environment {cfg.id}: {explained(error, cfg.id)}"
+        ) from error
 
 
-def reason_of(error: BaseException, env_id: str | None = None) -> str:
-    """What a stranger's error says, its name and first line, and what to do if its package is too old or too new."""
-    try:
-        text = next(iter(str(error).strip().splitlines()), "")
-    except Exception:  # an error that cannot even be shown still has a name
-        text = ""
-    said = f"{type(error).__name__}: {text[:MAX_REASON]}".removesuffix(": ")
-    advice = advice_for(error, text, env_id)
+def explained(error: BaseException, env_id: str | None) -> str:
+    """What a stranger's error says, and what to do if its package is too old or too new."""
+    said = reason_of(error)
+    advice = advice_for(error, said, env_id)
     return said if advice is None else f"{said}; {advice}"
 
 

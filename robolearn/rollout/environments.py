@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import gymnasium as gym
@@ -29,8 +28,5 @@ def find_spec(cfg: EnvConfig) -> EnvSpec | None:
     Raises:
         UserError: The module cannot be imported.
     """
-    module, _, name = require_id(cfg).rpartition(":")
     with making(cfg):
-        if module:
-            importlib.import_module(module)
-        return registry.get(name)
+        return registry.get(require_id(cfg).rpartition(":")[2])

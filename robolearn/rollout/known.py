@@ -7,7 +7,6 @@ says that the file is to be trusted.
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from robolearn.errors import UserError
+from robolearn.modules import import_home
 from robolearn.rollout.env_config import EnvConfig
 
 KNOWN_MODULES = (
@@ -46,6 +46,7 @@ def check_known(env: EnvConfig, source: Path | str, given: EnvConfig | None = No
             of the file alone are looked at; of another environment the file says nothing that is used.
 
     Raises:
+        MissingError: Its module is known and cannot be imported.
         UserError: Its module is unknown, or a keyword argument is text that could be a path or a module.
     """
     given = given or EnvConfig()
@@ -86,11 +87,7 @@ def _is_registered_by_known(module: str, name: str) -> bool:
     """Whether an id stands for a class of a known module; an id that is not registered makes nothing at all."""
     from gymnasium.envs.registration import registry
 
-    if module:
-        try:
-            importlib.import_module(module)
-        except ImportError:  # making it says so
-            return True
+    import_home(f"{module}:{name}")
     spec = registry.get(name)
     points = () if spec is None else (spec.entry_point, spec.vector_entry_point)
     for point in points:

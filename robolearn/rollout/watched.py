@@ -9,7 +9,7 @@ import gymnasium as gym
 
 from robolearn.contract import Facts
 from robolearn.errors import UserError
-from robolearn.rollout.env_config import EnvConfig, reason_of
+from robolearn.rollout.env_config import EnvConfig, explained
 from robolearn.rollout.environments import make_env
 from robolearn.rollout.readings import FaultError
 from robolearn.rollout.watchdog import HungError, Worker
@@ -36,8 +36,9 @@ class WatchedEnv:
         try:
             self._make()
         except FaultError as fault:
-            made = isinstance(fault.__cause__, UserError)  # by make_env, which says all there is to say
-            raise UserError(str(fault.__cause__) if made else f"environment {cfg.id}: {fault}") from fault
+            if isinstance(fault.__cause__, UserError):  # of make_env, which says all there is to say
+                raise fault.__cause__ from None
+            raise UserError(f"environment {cfg.id}: {fault}") from fault
 
     def reset(self, seed: int | None) -> Any:
         """What reset returns.
@@ -116,7 +117,7 @@ class WatchedEnv:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also SystemExit: an environment must not end the evaluation
-            raise FaultError(f"{name} raised {reason_of(error, self.cfg.id)}") from error
+            raise FaultError(f"{name} raised {explained(error, self.cfg.id)}") from error
 
 
 def _reset(env: gym.Env, seed: int | None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import torch
 
 from robolearn.config import from_json
@@ -16,13 +17,14 @@ from robolearn.data.symmetry import Symmetry
 from robolearn.data.timing import Timing
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
+from robolearn.images import ImageLayout
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.making import facts_of
 from robolearn.training.config import TrainConfig
-from robolearn.training.episodes import Kept, choose_episodes, earlier_data, keep_episodes
-from robolearn.training.run import DataFacts
+from robolearn.training.episodes import Kept, choose_episodes, earlier_data, keep_episodes, needed_episodes
+from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
 from robolearn.training.teacher import take_teacher
 
@@ -47,6 +49,7 @@ def assemble(
     Returns:
         The configuration as `load_data` completes it, the state, training and held-out windows, and facts.
     """
+    check_policy(cfg, resumes=resumes)
     cfg, windows, validation, facts = load_data(cfg, device, kept)
     torch.manual_seed(cfg.seed)
     policy = make_policy(cfg, windows)
@@ -63,26 +66,24 @@ def load_data(
     Returns:
         The configuration with the stores' environment and keys filled in, training and held-out windows, and facts.
     """
-    demos, keymap = Demos.open(cfg.dataset.path, cfg.dataset.keymap), cfg.dataset.keymap
-    keys = cfg.dataset.obs_keys or keymap.observed or default_obs_keys(demos.stores[0])
-    for problem in filter(None, map(observed_problem, keys)):
-        raise UserError(f"`dataset.obs_keys`: {problem}")
-    env = cfg.env.with_defaults(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs)).mapped_as(keymap.only(keys))
-    cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=tuple(keys)))
+    demos = open_demos(cfg)
+    keys, env = observed_keys(cfg, demos), mapped_env(cfg, demos)
+    cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=keys))
     content_hash = demos.content_hash([*keys, "action"])
     parts = choose_episodes(demos, cfg) if kept is None else keep_episodes(demos, cfg, content_hash, kept)
+    needed = needed_episodes(demos, cfg, parts)
     train = Windows.from_store(
-        demos,
+        demos.part(needed),
         keys,
         cfg.obs_horizon,
         cfg.action_horizon,
-        parts["train"],
+        np.searchsorted(needed, parts["train"]),
         device,
         cfg.dataset.cache_dir,
         padding=cfg.dataset.padding,
         timing=Timing(cfg.dataset.trim_idle, cfg.dataset.action_lag),
     )
-    validation = train.for_episodes(parts["validation"]) if "validation" in parts else None
+    validation = train.for_episodes(np.searchsorted(needed, parts["validation"])) if "validation" in parts else None
     facts = DataFacts(
         path=" + ".join(str(store.path.absolute()) for store in demos.stores),
         content_hash=content_hash,
@@ -97,26 +98,76 @@ def load_data(
     return cfg, train, validation, facts
 
 
+def open_demos(cfg: TrainConfig) -> Demos:
+    """The stores, with the keys that are made of theirs."""
+    return Demos.open(cfg.dataset.path, cfg.dataset.keymap)
+
+
+def mapped_env(cfg: TrainConfig, demos: Demos) -> EnvConfig:
+    """The environment asked for, or the stores', with the keys that the policy observes."""
+    env = cfg.env.with_defaults(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
+    return env.mapped_as(cfg.dataset.keymap.only(observed_keys(cfg, demos)))
+
+
+def observed_keys(cfg: TrainConfig, demos: Demos) -> tuple[str, ...]:
+    """The keys that the policy observes: those asked for, those that are made, or those that the stores declare.
+
+    Raises:
+        UserError: There are none, or one cannot be observed.
+    """
+    keys = cfg.dataset.obs_keys or cfg.dataset.keymap.observed or default_obs_keys(demos.stores[0])
+    for problem in filter(None, map(observed_problem, keys)):
+        raise UserError(f"`dataset.obs_keys`: {problem}")
+    return tuple(keys)
+
+
+def policy_shapes(cfg: TrainConfig, demos: Demos) -> tuple[dict[str, tuple[int, ...]], int]:
+    """Shapes of the policy's observations, and numbers in its actions."""
+    return {key: demos.shape(key) for key in observed_keys(cfg, demos)}, demos.shape("action")[0]
+
+
+def check_policy(cfg: TrainConfig, *, resumes: bool) -> None:
+    """Build the policy without memory, so that what it refuses is said before the data are read.
+
+    Raises:
+        UserError: Family, backbone, angles, symmetry and shapes do not go together, or there is no teacher to take.
+    """
+    demos = open_demos(cfg)
+    obs_shapes, action_dim = policy_shapes(cfg, demos)
+    policy_cfg = make_policy_config(dataclasses.replace(cfg, env=mapped_env(cfg, demos)), obs_shapes, action_dim, {})
+    with torch.device("meta"):
+        Policy(policy_cfg, Normalizer({**obs_shapes, "action": (action_dim,)}))
+    if not resumes and isinstance(cfg.family, MixtureConfig) and cfg.family.teacher_run is not None:
+        Run.open(cfg.family.teacher_run).checkpoint("last")
+
+
 def make_policy(cfg: TrainConfig, windows: Windows) -> Policy:
     """Build a policy for the shapes of the data, normalized on the training episodes."""
     arrays = windows.arrays()
     modes: dict[str, Mode] = {key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays}
-    policy_cfg = PolicyConfig(
+    policy_cfg = make_policy_config(cfg, windows.obs_shapes, arrays["action"].shape[1], windows.cameras)
+    return Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
+
+
+def make_policy_config(
+    cfg: TrainConfig, obs_shapes: dict[str, tuple[int, ...]], action_dim: int, cameras: dict[str, ImageLayout]
+) -> PolicyConfig:
+    """What a policy is built of."""
+    return PolicyConfig(
         cfg.family,
         cfg.backbone,
-        windows.obs_shapes,
-        arrays["action"].shape[1],
+        obs_shapes,
+        action_dim,
         cfg.obs_horizon,
         cfg.action_horizon,
         parse_dims("angles", cfg.dataset.angles),
         cfg.vision,
         cfg.prefix_horizon,
-        None if cfg.symmetry == "ignore" else find_symmetry(cfg.env, tuple(windows.obs_shapes)),
+        None if cfg.symmetry == "ignore" else find_symmetry(cfg.env, tuple(obs_shapes)),
         cfg.symmetry,
-        windows.cameras,
+        cameras,
         parse_dims("quaternions", cfg.dataset.quaternions),
     )
-    return Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
 
 
 def find_symmetry(env: EnvConfig, obs_keys: tuple[str, ...]) -> Symmetry:

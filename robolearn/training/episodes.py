@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,20 @@ def choose_episodes(demos: Demos, cfg: TrainConfig) -> dict[str, Array]:
     if cfg.dataset.bootstrap:
         parts["train"] = bootstrap_episodes(parts["train"], cfg.seed)
     return parts
+
+
+def needed_episodes(demos: Demos, cfg: TrainConfig, parts: dict[str, Array]) -> Array:
+    """Numbers of the episodes that have to be decoded, ascending.
+
+    Members of an ensemble draw from the same ones, and share a copy of what does not fit into memory.
+    """
+    drawn_from = choose_episodes(demos, without_bootstrap(cfg)).values() if cfg.dataset.bootstrap else ()
+    return np.unique(np.concatenate([*parts.values(), *drawn_from]))
+
+
+def without_bootstrap(cfg: TrainConfig) -> TrainConfig:
+    """The same on the episodes that a bootstrap draws from."""
+    return dataclasses.replace(cfg, dataset=dataclasses.replace(cfg.dataset, bootstrap=False))
 
 
 def find_usable(demos: Demos, cfg: TrainConfig) -> Array:

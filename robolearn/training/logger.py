@@ -117,6 +117,8 @@ class WandbLogger:
             mode: Any = os.environ.get("WANDB_MODE") or (
                 "online" if wandb.login(prompt=False, verify=False) else "offline"
             )
+            if mode == "offline" and "WANDB_MODE" not in os.environ:
+                logger.warning("Weights & Biases: not logged in, so nothing is sent; `wandb login` changes that")
             run = wandb.init(mode=mode, **self.settings)
             while (record := self.records.get()) is not None:
                 step = record.pop("step")

@@ -32,10 +32,11 @@ class Session(Hooks):
         run: Where everything goes.
         state: What is trained, at the step from which it goes on.
         data: Facts about the demonstrations.
+        films: Whether a video is made of every rollout.
     """
 
-    def __init__(self, run: Run, state: TrainState, data: DataFacts):
-        self.run, self.cfg, self.data = run, state.cfg, data
+    def __init__(self, run: Run, state: TrainState, data: DataFacts, *, films: bool = True):
+        self.run, self.cfg, self.data, self.films = run, state.cfg, data, films
         self.metrics = MetricsFile(run.directory / "metrics.jsonl", state.step)
         self.wandb = self._start_wandb(state) if self.cfg.wandb else None
         self.best, best_step = float("inf"), run.best_step()
@@ -127,6 +128,8 @@ class Session(Hooks):
             assert merit is not None, "every rollout has a return"
             self._judge(state, merit)
             self.console.print(f"step {step:,}: {_outcome(summary)} over {len(counted)} episodes")
+            if not self.films:
+                return
             with warned(f"step {step:,}: the video"):
                 video = self.run.directory / "videos" / f"step_{step:08d}.mp4"
                 video.parent.mkdir(exist_ok=True)

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
-from robolearn.data.demos import Demos
-from robolearn.errors import UserError
+from robolearn.errors import UserError, one_line, warn
 from robolearn.locks import hold
+from robolearn.modules import MissingError
 from robolearn.policies.registry import name_of
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.environments import make_env
 from robolearn.rollout.known import check_known
-from robolearn.training.assemble import assemble
+from robolearn.rollout.trial import check_env, film_problem
+from robolearn.training.assemble import assemble, mapped_env, open_demos, policy_shapes
 from robolearn.training.config import TrainConfig
-from robolearn.training.device import Processes, choose_device, num_processes
+from robolearn.training.device import Processes, choose_device, num_processes, rank
 from robolearn.training.episodes import Kept
 from robolearn.training.fit import Hooks, fit
 from robolearn.training.members import Members, num_parallel
 from robolearn.training.run import Run
 from robolearn.training.session import Session
+from robolearn.types import is_image
 
 
 def train(
@@ -52,8 +55,8 @@ def train(
         OSError: The disk refuses; the last checkpoint stays.
     """
     _check_options(cfg, resume)
-    check_training_env(cfg, trust=trust, env_given=env_given)
     device = choose_device(cfg.device, threads=cfg.threads)
+    cfg, films = prepare_env(cfg, trust=trust, env_given=env_given)
     processes = Processes(device)
     names = name_of(cfg.family), name_of(cfg.backbone)
     directory = Path(cfg.out) if cfg.out else Path("runs") / "-".join((time.strftime("%Y%m%d-%H%M%S"), *names))
@@ -61,7 +64,7 @@ def train(
     with hold(directory) if processes.is_first else nullcontext():
         if not resume and processes.is_first:
             Run.check_free(directory, overwrite=cfg.overwrite)
-        _train(cfg, device, processes, resume=resume, changed_data=changed_data)
+        _train(cfg, device, processes, films, resume=resume, changed_data=changed_data)
     processes.close()
     return Run(directory)
 
@@ -74,7 +77,9 @@ def _check_options(cfg: TrainConfig, resume: bool) -> None:
         raise UserError(f"`num_members` {cfg.num_members} starts its own processes; run it without torchrun")
 
 
-def _train(cfg: TrainConfig, device: torch.device, processes: Processes, *, resume: bool, changed_data: bool) -> None:
+def _train(
+    cfg: TrainConfig, device: torch.device, processes: Processes, films: bool, *, resume: bool, changed_data: bool
+) -> None:
     """Train in a directory whose lock is held."""
     assert cfg.out is not None
     run = Run(cfg.out)
@@ -92,18 +97,62 @@ def _train(cfg: TrainConfig, device: torch.device, processes: Processes, *, resu
     else:
         Run.create(run.directory, cfg, data)
     with Members(cfg, num_parallel(device), changed_data) as members:
-        with Session(run, state, data) as session:
+        with Session(run, state, data, films=films) as session:
             complete = fit(state, windows, validation, processes, session)
         if not complete:
             members.stop()
         members.finish()
 
 
-def check_training_env(cfg: TrainConfig, *, trust: bool, env_given: bool) -> None:
-    """Refuse an environment that training makes and cannot be made, or that only files name, unknown."""
-    if cfg.rollout_every or cfg.symmetry != "ignore":
-        demos = Demos.open(cfg.dataset.path, cfg.dataset.keymap)
-        env = cfg.env.with_defaults(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
+def prepare_env(cfg: TrainConfig, *, trust: bool, env_given: bool = False) -> tuple[TrainConfig, bool]:
+    """Find out what training needs of the environment, before anything is read for it.
+
+    Data alone are enough to train: where nothing else was asked for, what is missing is a line and no more.
+
+    Returns:
+        The configuration, without rollouts where the environment is not installed; and whether rollouts can be filmed.
+
+    Raises:
+        UserError: Rollouts or a symmetry are asked for in an environment that does not fit, or that only files name
+            and is unknown.
+    """
+    demos = open_demos(cfg)
+    env = mapped_env(cfg, demos)
+    if not (cfg.rollout_every or cfg.symmetry != "ignore"):
+        if remark := env_remark(env):
+            _say(f"{remark}; training goes on without it")
+        return cfg, False
+    try:
+        if env.id is not None and (remark := env_remark(env)):
+            raise MissingError(remark)
         if not trust:
             check_known(env, demos.name, cfg.env if env_given else None)
-        make_env(env).close()
+        if cfg.rollout_every:
+            shapes, action_dim = policy_shapes(cfg, demos)
+            plain = {key: shape for key, shape in shapes.items() if not is_image(shape)}  # images: not yet looked at
+            check_env(env, plain, action_dim, {})
+    except MissingError as error:
+        if cfg.symmetry != "ignore":
+            raise
+        _say(f"{one_line(error)}; training goes on without rollouts")
+        return dataclasses.replace(cfg, rollout_every=0), False
+    problem = film_problem(env) if cfg.rollout_every else None
+    if problem:
+        _say(f"no video of rollouts can be made ({problem}); training goes on without videos")
+    return cfg, problem is None
+
+
+def env_remark(env: EnvConfig) -> str | None:
+    """Say that an environment is unknown or not installed, without importing anything; None if it may be there."""
+    if env.id is None:
+        return "the demonstrations name no environment, which an evaluation needs: give `env.id` then, or now"
+    package = env.id.rpartition(":")[0].partition(".")[0]
+    if package and package not in sys.modules and importlib.util.find_spec(package) is None:
+        return f"environment {env.id}: the module {package} is not installed, which an evaluation needs"
+    return None
+
+
+def _say(line: str) -> None:
+    """Warn once, however many processes train."""
+    if rank() == 0:
+        warn(line)

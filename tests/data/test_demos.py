@@ -10,6 +10,7 @@ from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
 from robolearn.data.writer import DemoWriter
+from robolearn.errors import UserError
 from robolearn.types import Episode
 from tests.data.episodes import make_episode
 
@@ -124,3 +125,52 @@ def test_a_store_given_twice_is_refused(paths):
         Demos.open([*paths, again])
     with pytest.raises(ValueError, match=r"`dataset.path` needs at least one store"):
         Demos.open([])
+
+
+def in_small_chunks(path, seed, lengths):
+    """A store whose chunks hold four rows."""
+    rng, total = np.random.default_rng(seed), sum(lengths)
+    root = zarr.open_group(path, mode="w", zarr_format=2)
+    for key in ("state", "action"):
+        root.create_array(f"data/{key}", data=rng.normal(size=(total, 2)).astype(np.float32), chunks=(4, 2))
+    root.create_array("meta/episode_ends", data=np.cumsum(lengths))
+    return path
+
+
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("chosen", [[3], [0, 2, 5], [7, 7, 4, 1], list(range(8))])
+def test_a_part_has_the_windows_of_its_episodes_and_decodes_no_others(chosen, resident, tmp_path):
+    lengths = [5, 9, 3, 7], [4, 8, 12, 2]
+    paths = [in_small_chunks(tmp_path / f"{i}.zarr", i, lengths[i]) for i in range(2)]
+    whole, needed = Demos.open(paths), np.unique(chosen)
+    limit = {"cache_dir": tmp_path / "cache", "max_resident_bytes": 1 << 30 if resident else 1}
+    expected = Windows.from_store(whole, ["state"], 2, 3, chosen)
+    part = whole.part(needed)
+    found = Windows.from_store(part, ["state"], 2, 3, np.searchsorted(needed, chosen), **limit)
+    index = torch.arange(len(expected))
+    assert len(found) == len(index)
+    assert torch.equal(found.batch(index).obs["state"], expected.batch(index).obs["state"])
+    assert torch.equal(found.batch(index).actions, expected.batch(index).actions)
+    assert part.numbers.tolist() == needed.tolist()
+    ends = np.cumsum(lengths, axis=1)
+    for i, store in enumerate(part.stores):
+        rows = np.concatenate(
+            [np.arange(ends[i][e % 4] - lengths[i][e % 4], ends[i][e % 4]) for e in needed if e // 4 == i] or [[]]
+        )
+        decoded = [len(slab) for _, slab in store.slabs("state", np.isin(np.arange(sum(lengths[i])), rows))]
+        assert sum(decoded) <= 4 * len(np.unique(rows // 4))
+
+
+def test_damage_in_an_episode_that_is_not_needed_is_not_looked_at(tmp_path):
+    path = in_small_chunks(tmp_path / "s.zarr", 0, [8, 8, 8])
+    (path / "data" / "state" / "5.0").write_bytes(b"broken")
+    Windows.from_store(Demos.open(path).part(np.array([0, 1])), ["state"], 1, 2)
+    with pytest.raises(UserError, match="damaged"):
+        Windows.from_store(Demos.open(path).part(np.array([2])), ["state"], 1, 2)
+
+
+def test_a_part_is_named_by_its_own_fingerprint(tmp_path):
+    demos = Demos.open(in_small_chunks(tmp_path / "s.zarr", 0, [8, 8, 8]))
+    marks = {demos.fingerprint("state"), *(demos.part(np.array(e)).fingerprint("state") for e in ([0], [1], [0, 1]))}
+    assert len(marks) == 4
+    assert demos.part(np.arange(3)).fingerprint("state") == demos.fingerprint("state")

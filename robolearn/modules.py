@@ -1,0 +1,58 @@
+"""Importing a module of others, such as the one that registers an environment: it works, or one line says why not."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+
+from robolearn.errors import UserError, one_line
+
+EXTRAS = {"gym_pusht": "pusht", "gymnasium_robotics": "robotics"}  # module -> our extra that brings it
+MAX_REASON = 200  # characters of what a stranger's error says
+
+
+class MissingError(UserError):
+    """A module, or something that it needs, is not installed or cannot be imported here."""
+
+
+def import_home(env_id: str) -> None:
+    """Import the module that an environment's id names, as in MODULE:NAME; without one nothing happens.
+
+    What the module prints meanwhile goes to stderr, and nowhere where it cannot be imported: the line says it all.
+
+    Raises:
+        MissingError: It is not installed, or raises, or ends the program.
+    """
+    module, said = env_id.rpartition(":")[0], io.StringIO()
+    if not module:
+        return
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # a stranger's code may raise anything
+        raise MissingError(f"environment {env_id}: {_why(module, error, said.getvalue())}") from error
+    sys.stderr.write(said.getvalue())
+
+
+def _why(module: str, error: BaseException, said: str) -> str:
+    """What went wrong while a module was imported, and what to do."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    if name is not None and f"{module}.".startswith(f"{name}."):
+        extra = EXTRAS.get(module.partition(".")[0])
+        how = f'python -m pip install "robolearn[{extra}]"' if extra else "install the package that has it"
+        return f"the module {name} is not installed; {how}, or give another `env.id`"
+    last = f", after it said {said.strip().splitlines()[-1]!r:.200}" if said.strip() else ""
+    what = f"importing the module {module} failed ({reason_of(error)}{last})"
+    return f"{what}; {f'install {name}' if name else f'repair {module} or what it needs'}, or give another `env.id`"
+
+
+def reason_of(error: BaseException) -> str:
+    """What a stranger's error says: its name and first line."""
+    try:
+        text = one_line(error) if isinstance(error, OSError) else next(iter(str(error).strip().splitlines()), "")
+    except Exception:  # an error that cannot even be shown still has a name
+        text = ""
+    name = type(error).__name__
+    return name if text in ("", name) else f"{name}: {text[:MAX_REASON]}"

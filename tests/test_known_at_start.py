@@ -1,0 +1,128 @@
+"""What can be known before the work is said before it: of environments, their packages, renderers, and of policies."""
+
+import dataclasses
+import sys
+
+import pytest
+
+import robolearn as rl
+from robolearn.data.demonstrator import Demonstrator
+from robolearn.data.store import DemoStore
+from robolearn.evaluation import evaluate as evaluation
+from robolearn.modules import MissingError, import_home
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.environments import make_env
+from robolearn.rollout.trial import check_env, film_problem
+from robolearn.training.train import prepare_env
+from tests.rollout import plain_env
+
+PLAIN = EnvConfig("test/Plain-v0")
+BROKEN = {
+    "raise ImportError('libGL.so.1: cannot open shared object file')": "ImportError: libGL.so.1",
+    "raise OSError(2, 'no such library', 'libx.so')": "FileNotFoundError: libx.so: no such library",
+    "import not_there_at_all": "No module named 'not_there_at_all'.*; install not_there_at_all",
+    "def f(:": "SyntaxError: invalid syntax",
+    "print('I need a display'); import sys; sys.exit(3)": "SystemExit: 3, after it said 'I need a display'",
+    "1 / 0": "ZeroDivisionError",
+}
+
+
+@pytest.fixture
+def config(demos, tmp_path):
+    """A training that costs nothing."""
+    dataset = rl.DatasetConfig((demos,), validation_fraction=0.2)
+    return rl.TrainConfig(
+        dataset=dataset, steps=2, batch_size=4, action_horizon=4, exec_horizon=2, wandb=False, out=tmp_path / "run"
+    )
+
+
+def rolling(config, env_id):
+    return dataclasses.replace(config, env=EnvConfig(env_id), rollout_every=1, rollout_episodes=1)
+
+
+@pytest.mark.parametrize("code", BROKEN)
+def test_a_module_that_cannot_be_imported_is_one_line(code, tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken_home.py").write_text(f"{code}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for act in (import_home, lambda name: make_env(EnvConfig(name)), lambda name: Demonstrator(name, 1)):
+        with pytest.raises(
+            MissingError, match=rf"environment broken_home:x-v0: .*broken_home.*{BROKEN[code]}"
+        ) as caught:
+            act("broken_home:x-v0")
+        assert len(str(caught.value).splitlines()) == 1
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_module_that_talks_does_not_talk_into_results(tmp_path, monkeypatch, capsys):
+    (tmp_path / "talking_home.py").write_text("print('hello')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import_home("talking_home:x-v0")
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "how"),
+    [("gym_pusht.nowhere:x", r"robolearn\[pusht\]"), ("not_there_at_all:x/Y-v0", "install the package that has it")],
+)
+def test_what_is_not_installed_is_named(env_id, how, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gym_pusht", plain_env)
+    with pytest.raises(MissingError, match=f"is not installed; .*{how}"):
+        import_home(env_id)
+
+
+def test_a_training_goes_on_without_an_environment_that_is_not_installed(config, capsys):
+    run = rl.train(rolling(config, "not_there_at_all:x/Y-v0"))
+    said = [line for line in capsys.readouterr().err.splitlines() if "not_there_at_all" in line]
+    assert len(said) == 1
+    assert "goes on without rollouts" in said[0]
+    assert (run.last_step(), run.config().rollout_every) == (2, 0)
+
+
+def test_a_training_says_what_an_evaluation_will_lack(config, write_demos, tmp_path, capsys):
+    assert prepare_env(dataclasses.replace(config, env=EnvConfig("not_there_at_all:x")), trust=False) == (
+        dataclasses.replace(config, env=EnvConfig("not_there_at_all:x")),
+        False,
+    )
+    assert "not_there_at_all is not installed" in capsys.readouterr().err
+    nameless = rl.DatasetConfig((write_demos(tmp_path / "nameless.zarr", env_id=None),))
+    prepare_env(dataclasses.replace(config, dataset=nameless), trust=False)
+    assert capsys.readouterr().err.count("name no environment") == 1
+    prepare_env(config, trust=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_environment_that_does_not_fit_is_refused_before_data_are_read(config, monkeypatch):
+    monkeypatch.setattr(DemoStore, "slabs", lambda *_: pytest.fail("read"))
+    with pytest.raises(rl.UserError, match="CartPole"):
+        rl.train(rolling(config, "CartPole-v1"))
+
+
+def test_a_policy_that_cannot_be_built_is_refused_before_data_are_read(config, monkeypatch):
+    monkeypatch.setattr(DemoStore, "slabs", lambda *_: pytest.fail("read"))
+    dataset = dataclasses.replace(config.dataset, angles=("state:9",))
+    with pytest.raises(rl.UserError, match="angle state"):
+        rl.train(dataclasses.replace(config, dataset=dataset))
+
+
+def test_a_renderer_that_fails_is_found_out(monkeypatch):
+    assert film_problem(PLAIN) is None
+    monkeypatch.setattr(plain_env.Plain, "render", lambda _: 1 / 0)
+    assert film_problem(PLAIN) == "ZeroDivisionError: division by zero"
+    monkeypatch.setattr(plain_env.Plain, "render", lambda _: None)
+    assert film_problem(PLAIN) == "render returned None, no frame"
+
+
+def test_an_evaluation_says_so_before_it_rolls_out(trained_pair, monkeypatch, capsys):
+    monkeypatch.setattr(plain_env.Plain, "render", lambda _: 1 / 0)
+    monkeypatch.setattr(evaluation, "roll_out", lambda *_, **__: pytest.fail("rolled out"))
+    for videos, said in ((3, 1), (0, 0)):
+        with pytest.raises(pytest.fail.Exception, match="rolled out"):
+            rl.evaluate(trained_pair, rl.EvalConfig(episodes=1, videos=videos, env=PLAIN, device="cpu"))
+        assert capsys.readouterr().err.count("no videos can be made (ZeroDivisionError") == said
+
+
+def test_an_environment_fits_or_is_refused():
+    check_env(PLAIN, {"state": (4,)}, 2, {})
+    for shapes, actions in (({"state": (3,)}, 2), ({"state": (4,)}, 3), ({"other": (4,)}, 2)):
+        with pytest.raises(rl.UserError):
+            check_env(PLAIN, shapes, actions, {})
