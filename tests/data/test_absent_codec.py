@@ -6,7 +6,6 @@ import numcodecs.registry
 import numpy as np
 import pytest
 import zarr
-from robolearn.data.examine import examine
 
 from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
@@ -56,8 +55,7 @@ def test_the_line_says_what_brings_the_codec(store):
     with pytest.raises(UserError, match=r'imagecodecs_jpeg2k.*pip install "robolearn\[formats\]"'):
         DemoStore.open(store).check_key("img")
     declare(store, ["img"])
-    found = examine(DemoStore.open_unchecked(store))
-    assert [note for note in found.notes if "img" in note and CODEC in note]
+    assert [line for line in DemoStore.open_unchecked(store).faults() if "img" in line and CODEC in line]
 
 
 def test_actions_are_needed_by_everybody(store):
