@@ -41,11 +41,11 @@ class MappedStore(DemoStore):
         """See DemoStore."""
         return {**super().dtypes, **{key: rows.dtype for key, rows in self._empty().items()}}
 
-    def slabs(self, key: str) -> Iterator[tuple[int, np.ndarray]]:
-        """See DemoStore."""
+    def slabs(self, key: str, wanted: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """See DemoStore; a key that is made is read whole, for its sources lie in chunks of different sizes."""
         entry = self._made.get(key)
         if entry is None:
-            yield from super().slabs(key)
+            yield from super().slabs(key, wanted)
             return
         first, *others = dict.fromkeys(source.key for source in entry.sources)
         rest = {name: _Rows(super(MappedStore, self).slabs(name)) for name in others}

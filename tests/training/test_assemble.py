@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from robolearn.data.demos import Demos
-from robolearn.training.assemble import load_data, parse_angles
+from robolearn.training.assemble import load_data, parse_dims
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.episodes import choose_episodes
 
@@ -61,8 +61,8 @@ def test_a_split_seed_holds_the_same_episodes_out_whatever_the_seed(config):
 
 def test_what_is_given_twice_is_refused():
     """The network would see an angle twice, and the hash of the data would be another."""
-    assert parse_angles(("state:4", "pose:4", "state:2")) == {"state": (4, 2), "pose": (4,)}
+    assert parse_dims("angles", ("state:4", "pose:4", "state:2")) == {"state": (4, 2), "pose": (4,)}
     with pytest.raises(ValueError, match=r"`dataset\.angles` state:4: given twice"):
-        parse_angles(("state:4", "state:4"))
+        parse_dims("angles", ("state:4", "state:4"))
     with pytest.raises(ValueError, match=r"`dataset\.obs_keys` state image state: a key is given twice"):
         DatasetConfig(obs_keys=("state", "image", "state"))
