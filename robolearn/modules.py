@@ -8,6 +8,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 
 from robolearn.errors import UserError, one_line
+from robolearn.outdated import advice_for
 
 EXTRAS = {"gym_pusht": "pusht", "gymnasium_robotics": "robotics"}  # module -> our extra that brings it
 MAX_REASON = 200  # characters of what a stranger's error says
@@ -44,8 +45,9 @@ def _why(module: str, error: BaseException, said: str) -> str:
         how = f'python -m pip install "robolearn[{extra}]"' if extra else "install the package that has it"
         return f"the module {name} is not installed; {how}, or give another `env.id`"
     last = f", after it said {said.strip().splitlines()[-1]!r:.200}" if said.strip() else ""
-    what = f"importing the module {module} failed ({reason_of(error)}{last})"
-    return f"{what}; {f'install {name}' if name else f'repair {module} or what it needs'}, or give another `env.id`"
+    what = f"importing the module {module} failed: {reason_of(error)}{last}"
+    mend = f"install {name}" if name else f"repair {module} or what it needs"
+    return f"{what}; {advice_for(error, reason_of(error), f'{module}:') or f'{mend}, or give another `env.id`'}"
 
 
 def reason_of(error: BaseException) -> str:

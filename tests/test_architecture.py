@@ -17,6 +17,7 @@ ALLOWED = {
     "errors": (),
     "files": (),
     "modules": (),
+    "outdated": (),
     "seeds": (),
     "locks": (),
     "images": (),
@@ -54,7 +55,20 @@ ALLOWED = {
     ),
     "bench": ("training", "report", "rollout", "policies", "nets", "data", "stats"),
 }
-COMMON = {"contract", "types", "config", "errors", "files", "images", "keymap", "locks", "modules", "seeds", "starts"}
+COMMON = {
+    "contract",
+    "types",
+    "config",
+    "errors",
+    "files",
+    "images",
+    "keymap",
+    "locks",
+    "modules",
+    "outdated",
+    "seeds",
+    "starts",
+}
 CONTRACT = "robolearn.contract"  # the one file that both sides of the wall may import
 ONLY_IN = {
     "mujoco": ("envs/",),

@@ -144,7 +144,7 @@ def open_mapped(path: str | os.PathLike[str], keymap: KeyMap) -> DemoStore:
         return DemoStore.open(path)
     DemoStore.open_unchecked(path)
     store = MappedStore(Path(path), keymap)
-    for problem in store.problems():
+    for problem in store.hindrances():
         raise UserError(problem)
     store.check_made()
     store.episode_ends = store.episode_ends.astype(np.int64)

@@ -94,10 +94,10 @@ class DemoStore:
         """Open a store for reading.
 
         Raises:
-            UserError: The path is no store, or the first of its `problems`.
+            UserError: The path is no store, or the first of its `hindrances`.
         """
         store = DemoStore.open_unchecked(path)
-        for problem in store.problems():
+        for problem in store.hindrances():
             raise UserError(problem)
         if store.episode_ends.dtype != np.int64:
             store.episode_ends = store.episode_ends.astype(np.int64)
@@ -224,8 +224,17 @@ class DemoStore:
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the structure of what is needed, one line each; contents are not read.
 
-        Needed are the keys that are trained on unless others are named, and the episodes' ends. An observation whose
-        codec is not there is no hindrance to those who observe others; `check_key` refuses it.
+        Needed are the keys that are trained on unless others are named, and the episodes' ends.
+        """
+        yield from self.hindrances()
+        for name in (f"data/{key}" for key in self._needed if key != "action"):
+            if name in self._uncoded:
+                yield f"{self.path}: {name}: {self.refused[name]}"
+
+    def hindrances(self) -> Iterator[str]:
+        """Yield those of the `problems` that keep it from being opened.
+
+        An observation whose codec is not there is none to those who observe others; `check_key` refuses it.
         """
         if self.attrs.schema_version not in (None, SCHEMA_VERSION):
             yield f"{self.path}: unknown schema version {self.attrs.schema_version} (known: {SCHEMA_VERSION})"
@@ -253,8 +262,7 @@ class DemoStore:
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with arrays that nobody asked for, one line each; they are left out."""
-        needed = {f"data/{key}" for key in self._needed if key == "action" or f"data/{key}" not in self._uncoded}
-        needed |= {"meta/episode_ends"}
+        needed = {f"data/{key}" for key in self._needed} | {"meta/episode_ends"}
         for name, reason in self.refused.items():
             if name not in needed:
                 yield f"{name}: {reason}"

@@ -50,12 +50,13 @@ class Windows:
         episode_ends: Cumulative, exclusive ends [e].
         obs_horizon: Past observations, now included; at least 1.
         action_horizon: Length of the chunk, at least 1; index 0 is the action to execute now.
-        episodes: Indices of the episodes to use; all when None.
+        episodes: Numbers of the episodes to use; all when None.
         device: Where batches are made, and where the tensors live if resident.
         resident: False leaves the observations in the CPU's memory (a memory map) and moves only batches.
         padding: Steps behind the end of an episode: masked, they do not count; held, they count as repetitions
             of the last action.
         idle: First steps of each episode [e] that are left out, but for its last one; none when None.
+        numbers: What the episodes are called [e], ascending, where they are some of a recording; 0 .. e - 1 when None.
 
     Attributes:
         cameras: How the images were recorded that are not seen as they were.
@@ -77,15 +78,18 @@ class Windows:
         resident: bool = True,
         padding: Padding = "masked",
         idle: np.ndarray | None = None,
+        numbers: np.ndarray | None = None,
     ) -> None:
         ends = np.asarray(episode_ends)
-        self.episodes = np.arange(len(ends)) if episodes is None else np.asarray(episodes, dtype=np.int64)
+        self._numbers = np.arange(len(ends)) if numbers is None else numbers
+        self.episodes = self._numbers if episodes is None else np.asarray(episodes, dtype=np.int64)
         self.obs_horizon, self.action_horizon = obs_horizon, action_horizon
         self.device, self.cameras = torch.device(device), dict[str, ImageLayout]()
         self.padding: Padding = padding
         self._validate(obs, actions, ends)
-        starts = _starts(ends, idle)[self.episodes]
-        rank, step = _steps(lengths := ends[self.episodes] - starts)
+        chosen = np.searchsorted(self._numbers, self.episodes)
+        starts = _starts(ends, idle)[chosen]
+        rank, step = _steps(lengths := ends[chosen] - starts)
         self._idle, self._rows = idle, torch.from_numpy(starts[rank] + step)  # of each window in the recording
         home = self.device if resident else torch.device("cpu")
         self._by_row = {k: rows.to(home) for k, rows in obs.items() if not resident or is_image(tuple(rows.shape[1:]))}
@@ -95,7 +99,6 @@ class Windows:
         self._action_start = self._runs(rank, action_horizon)
         padded = torch.from_numpy(_padded_rows(starts, lengths, 0, action_horizon - 1))
         self._actions = _strided(actions[padded].to(self.device), action_horizon)
-
         self._obs_start = self._runs(rank, obs_horizon)
         padded = torch.from_numpy(_padded_rows(starts, lengths, obs_horizon - 1, 0))
         whole = {key: rows for key, rows in obs.items() if key not in self._by_row}
@@ -125,7 +128,7 @@ class Windows:
             obs_keys: Keys to observe. Low-dimensional ones become float32, images stay (or become) uint8.
             obs_horizon: Past observations, now included.
             action_horizon: Length of the action chunk.
-            episodes: Indices of the episodes to use; all when None.
+            episodes: Numbers of the episodes to use, as in the whole of which `store` may be a part; all when None.
             device: Where batches are made.
             cache_dir: Where decoded copies are kept; robolearn's folder in the user's cache when None.
             max_resident_bytes: Observations that take more, decoded, are memory-mapped.
@@ -133,16 +136,16 @@ class Windows:
             timing: What is mended of when things happen.
 
         Raises:
-            UserError: A key does not exist, has the wrong rank, another shape in another store, a damaged chunk,
-                NaN or infinity.
+            UserError: A key does not exist, has a wrong or another store's shape, a damaged chunk, NaN or infinity.
         """
         demos = store if isinstance(store, Demos) else Demos([store])
-        ends, horizons = demos.episode_ends, (obs_horizon, action_horizon)
+        ends = demos.episode_ends
         obs, cameras, resident = decode.decode_all(demos, obs_keys, cache_dir, max_resident_bytes)
         actions = decode.decode(demos, "action", ())
         idle = timing.idle([*(rows for rows in obs.values() if rows.ndim < 4), actions], ends)
         seen, now = {k: torch.from_numpy(rows) for k, rows in obs.items()}, timing.now(actions, ends)
-        windows = cls(seen, torch.from_numpy(now), ends, *horizons, episodes, device, resident, padding, idle)
+        data, options = (seen, torch.from_numpy(now), ends), (device, resident, padding, idle, demos.numbers)
+        windows = cls(*data, obs_horizon, action_horizon, episodes, *options)
         windows.cameras = cameras
         return windows
 
@@ -169,7 +172,7 @@ class Windows:
     def for_episodes(self, episodes: np.ndarray | Sequence[int]) -> Windows:
         """Windows of other episodes of the same recording; they share the memory of its images."""
         obs = {key: rows for key, rows in self._recording.items() if key != "action"}
-        return Windows(
+        windows = Windows(
             obs,
             self._recording["action"],
             self._episode_ends,
@@ -180,7 +183,10 @@ class Windows:
             self._resident,
             self.padding,
             self._idle,
+            self._numbers,
         )
+        windows.cameras = self.cameras
+        return windows
 
     @property
     def obs_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -207,9 +213,9 @@ class Windows:
             raise UserError(problem)
         if len(self.episodes) == 0:
             raise UserError("no episodes chosen")
-        outside = self.episodes[(self.episodes < 0) | (self.episodes >= len(ends))]
+        outside = self.episodes[~np.isin(self.episodes, self._numbers)]
         if len(outside):
-            raise UserError(f"no episode {outside[0]}; there are 0 .. {len(ends) - 1}")
+            raise UserError(f"no episode {outside[0]}; there are {self._numbers[0]} .. {self._numbers[-1]}")
         if "action" in obs:
             raise UserError(f"observations: {observed_problem('action')}")
         for key, rows in {**obs, "action": actions}.items():

@@ -12,7 +12,7 @@ from robolearn.config import check_json
 from robolearn.errors import UserError
 from robolearn.keymap import KeyMap
 from robolearn.modules import MissingError, import_home, reason_of
-from robolearn.rollout.outdated import advice_for
+from robolearn.outdated import advice_for
 
 LONGEST_EPISODE = 10**9  # steps
 DEFAULT_TIMEOUT = 60.0  # [s]

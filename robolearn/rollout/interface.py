@@ -15,9 +15,9 @@ import numpy as np
 
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout
+from robolearn.outdated import OLD_GYM
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.observed import Observations
-from robolearn.rollout.outdated import OLD_GYM
 from robolearn.rollout.readings import ABSENT, FaultError, find_nested, kind_of, read_flag, read_mode, read_number
 from robolearn.types import Array
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 import torch
 
 from robolearn.config import from_json
@@ -71,19 +70,18 @@ def load_data(
     cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=keys))
     content_hash = demos.content_hash([*keys, "action"])
     parts = choose_episodes(demos, cfg) if kept is None else keep_episodes(demos, cfg, content_hash, kept)
-    needed = needed_episodes(demos, cfg, parts)
     train = Windows.from_store(
-        demos.part(needed),
+        demos.part(needed_episodes(demos, cfg, parts)),
         keys,
         cfg.obs_horizon,
         cfg.action_horizon,
-        np.searchsorted(needed, parts["train"]),
+        parts["train"],
         device,
         cfg.dataset.cache_dir,
         padding=cfg.dataset.padding,
         timing=Timing(cfg.dataset.trim_idle, cfg.dataset.action_lag),
     )
-    validation = train.for_episodes(np.searchsorted(needed, parts["validation"])) if "validation" in parts else None
+    validation = train.for_episodes(parts["validation"]) if "validation" in parts else None
     facts = DataFacts(
         path=" + ".join(str(store.path.absolute()) for store in demos.stores),
         content_hash=content_hash,

@@ -55,7 +55,7 @@ def test_the_line_says_what_brings_the_codec(store):
     with pytest.raises(UserError, match=r'imagecodecs_jpeg2k.*pip install "robolearn\[formats\]"'):
         DemoStore.open(store).check_key("img")
     declare(store, ["img"])
-    assert [line for line in DemoStore.open_unchecked(store).faults() if "img" in line and CODEC in line]
+    assert [line for line in DemoStore.open_unchecked(store).problems() if "img" in line and CODEC in line]
 
 
 def test_actions_are_needed_by_everybody(store):

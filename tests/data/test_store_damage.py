@@ -180,8 +180,10 @@ def test_unknown_schema_version(path):
 
 
 def test_arguments_that_no_configuration_holds(path):
-    zarr.open_group(path, mode="r+").attrs["env_kwargs"] = {"size": 3, "goal": [1, 2]}
-    refused(path, "env_kwargs: goal is [1, 2], neither a number nor a truth value nor text")
+    zarr.open_group(path, mode="r+").attrs["env_kwargs"] = {"size": 3, "goal": [1, float("nan")]}
+    refused(
+        path, "env_kwargs: goal: expected a finite number, text, a truth value, null, a list or an object, found nan"
+    )
 
 
 def test_missing_key_lists_the_choices(path):

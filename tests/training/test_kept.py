@@ -184,7 +184,7 @@ def roll(scores):
         if isinstance(score, Exception):
             raise score
         number = type("E", (), {"value": score})
-        return type("S", (), {"success": number, "max_score": number, "num_broken": 0})
+        return type("S", (), {"success": number, "max_score": number, "episode_return": number, "num_broken": 0})
 
     return summarize
 

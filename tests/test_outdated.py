@@ -6,8 +6,8 @@ import types
 import gymnasium as gym
 import pytest
 
+from robolearn import outdated
 from robolearn.policies.regression import RegressionConfig
-from robolearn.rollout import outdated
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.making import make_envs
