@@ -1,0 +1,88 @@
+"""Two arms hand a cube over in gym-aloha: a policy from 100 demonstrations of a scripted expert.
+
+    python -m benchmarks.world.aloha --out FILE.json        needs gym-aloha; a quarter of an hour on two cores
+
+The demonstrations are the expert's successes from seeds 0, 1, ...; train.py and eval.py do the rest. Three trainings,
+100 episodes each from starts that no demonstration had. What is complete is not made again.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+import robolearn as rl
+from benchmarks.common import keep, options
+from robolearn import seeds
+from robolearn.config import read_json
+
+ENV = "benchmarks.world.aloha_task:world/AlohaTransferCube-v0"
+DEMONSTRATIONS, EPISODES, TRAININGS, STEPS = 100, 100, 3, 20_000
+NOISE = 0.02  # [rad] of what is executed, so that the data show how to recover
+FAMILY = ("flow", "mlp")
+
+
+def collect(out: Path, wanted: int) -> tuple[int, int]:
+    """Record the expert's successes; return how many were kept and how many episodes it took.
+
+    Recorded is what the expert wants; executed is that with noise.
+    """
+    from benchmarks.world.aloha_task import expert
+
+    env, attempts = gym.make(ENV, disable_env_checker=True), 0
+    attrs = rl.StoreAttrs(env_id=ENV, control_dt=0.02, obs_keys=("state",), expert="scripted, inverse kinematics")
+    with rl.DemoWriter.create(out, attrs=attrs) as store:
+        while store.num_episodes < wanted:
+            seed = seeds.DEMONSTRATIONS[attempts]
+            attempts += 1
+            observation, _ = env.reset(seed=seed)
+            rows, done = [], False
+            plan = expert(env, observation[14:17])
+            noise = np.random.default_rng(seed).normal(0, NOISE, plan.shape)
+            for action in plan + noise:
+                rows.append(observation)
+                observation, _, _, _, info = env.step(action)
+                if done := bool(info["is_success"]):
+                    break
+            if done:
+                state = np.stack(rows).astype(np.float32)
+                actions = plan[: len(rows)].astype(np.float32)
+                store.append(rl.Episode({"state": state}, actions, {"seed": seed}))
+    return wanted, attempts
+
+
+def run(*command: str) -> None:
+    """One of the toolkit's commands, as a user types it."""
+    print("$ python", *command, flush=True)
+    subprocess.run([sys.executable, *command], check=True)
+
+
+def main() -> None:
+    """Collect, train, evaluate, keep."""
+    parser = options(__doc__)
+    parser.add_argument("--work", type=Path, default=Path("runs/world"), help="where store and runs go")
+    given = parser.parse_args()
+    demonstrations, episodes, trainings, steps = (
+        (2, 2, 1, 2) if given.dry_run else (DEMONSTRATIONS, EPISODES, TRAININGS, STEPS)
+    )
+    given.work.mkdir(parents=True, exist_ok=True)
+    store, expert = given.work / "aloha.zarr", given.work / "aloha_expert.txt"
+    if not expert.exists():
+        expert.write_text("{} of {}".format(*collect(store, demonstrations)))
+    results = []
+    for seed in seeds.TRAININGS[:trainings]:
+        out = given.work / f"aloha-{seed}"
+        if not (out / "eval" / "summary.json").exists():
+            flags = ("--dataset.path", str(store), "--steps", str(steps), "--seed", str(seed), "--out", str(out))
+            run("train.py", *FAMILY, *flags, "--overwrite", "--no-wandb", "--rollout-every", "0")
+            run("eval.py", str(out), "--trust", "--episodes", str(episodes), "--videos", "0")
+        results.append({"seed": seed, **read_json(out / "eval" / "summary.json")})
+    keep(given.out, {"expert": expert.read_text(), "env": ENV, "trainings": results})
+
+
+if __name__ == "__main__":
+    main()
