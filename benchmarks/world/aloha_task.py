@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium as gym
 import mujoco
 import numpy as np
-from gym_aloha.env import AlohaEnv
+from gym_aloha.env import AlohaEnv  # pyright: ignore[reportMissingImports]
 
 STEPS = 300  # of 0.02 s
 HOME = np.array([0, -0.96, 1.16, 0, -0.3, 0])  # [rad] where both arms start
@@ -26,8 +26,8 @@ OPEN, CLOSED = 1.0, 0.0
 class TransferCube(AlohaEnv):
     """AlohaTransferCube with joints, grippers (14) and the cube's position and quaternion (7) as one vector."""
 
-    def __init__(self) -> None:
-        super().__init__("transfer_cube", obs_type="pixels")
+    def __init__(self, **rendering: Any) -> None:
+        super().__init__("transfer_cube", obs_type="pixels", **rendering)
         task = self._env.task
         task.get_observation = lambda physics: {"state": [task.get_qpos(physics), task.get_env_state(physics)]}
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (21,), np.float64)
@@ -36,7 +36,7 @@ class TransferCube(AlohaEnv):
         return np.concatenate(raw_obs["state"])
 
 
-gym.register("world/AlohaTransferCube-v0", TransferCube, max_episode_steps=STEPS)
+gym.register("world/AlohaTransferCube-v0", f"{__name__}:TransferCube", max_episode_steps=STEPS)
 
 
 class Arm:
@@ -89,17 +89,17 @@ def expert(env: gym.Env, cube: np.ndarray) -> np.ndarray:
     pick = pose_of(np.array([-np.cos(steep), 0, -np.sin(steep)]), ACROSS)
     give, take = pose_of(RIGHT, ACROSS), pose_of(LEFT, UP)
     low = np.array([*cube[:2], 0.015])
-    hand = MEET + [0.03, 0, -0.015]  # the cube hangs a little behind and below the giving fingers
+    hand = MEET + np.array([0.03, 0, -0.015])  # the cube hangs a little behind and below the giving fingers
     right = [
-        (60, low + [0, 0, 0.095], pick, OPEN),
+        (60, low + 0.095 * UP, pick, OPEN),
         (95, low, pick, OPEN),
         (115, low, pick, CLOSED),
-        (150, low + [0, 0, 0.125], pick, CLOSED),
+        (150, low + 0.125 * UP, pick, CLOSED),
         (200, MEET, give, CLOSED),
     ]
     left = [
-        (120, MEET - [0.15, 0, 0], take, OPEN),
-        (205, MEET - [0.15, 0, 0], take, OPEN),
+        (120, MEET - 0.15 * LEFT, take, OPEN),
+        (205, MEET - 0.15 * LEFT, take, OPEN),
         (235, hand, take, OPEN),
         (250, hand, take, CLOSED),
     ]

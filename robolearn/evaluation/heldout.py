@@ -14,7 +14,6 @@ import torch
 
 from robolearn import seeds
 from robolearn.config import finite, write_json
-from robolearn.data.demos import Demos
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.evaluation.config import PolicyChoice
@@ -22,6 +21,7 @@ from robolearn.files import StrPath
 from robolearn.policies.policy import Policy
 from robolearn.stats.bootstrap import bootstrap
 from robolearn.stats.value import Estimate
+from robolearn.training.assemble import open_demos, read_windows
 from robolearn.training.device import choose_device
 from robolearn.training.run import Run
 from robolearn.types import Array
@@ -96,12 +96,12 @@ def compare_with_heldout(run: Run | StrPath, choice: PolicyChoice | None = None)
         raise UserError(f"{run.directory}: no episodes were held out; train with `dataset.validation_fraction` 0.1")
     device = choose_device(choice.device, threads=choice.threads)
     policy = Policy.load(run.checkpoint(choice.checkpoint), device=device, **choice.sampling)
-    demos = Demos.open(cfg.dataset.path)
+    demos = open_demos(cfg)
+    part = demos.part(np.array(data.validation_episodes))
+    recorded = read_windows(cfg, part, tuple(policy.cfg.obs_shapes), None, device)
     losses, errors = {}, []
     for episode in data.validation_episodes:
-        windows = Windows.from_store(
-            demos, list(policy.cfg.obs_shapes), cfg.obs_horizon, cfg.action_horizon, np.array([episode]), device
-        )
+        windows = recorded.for_episodes([episode])
         if len(windows) > 1:
             losses[episode], found = _look_at(policy, windows)
             errors.append(found)

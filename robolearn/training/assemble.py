@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import torch
 
 from robolearn.config import from_json
@@ -70,17 +71,7 @@ def load_data(
     cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=keys))
     content_hash = demos.content_hash([*keys, "action"])
     parts = choose_episodes(demos, cfg) if kept is None else keep_episodes(demos, cfg, content_hash, kept)
-    train = Windows.from_store(
-        demos.part(needed_episodes(demos, cfg, parts)),
-        keys,
-        cfg.obs_horizon,
-        cfg.action_horizon,
-        parts["train"],
-        device,
-        cfg.dataset.cache_dir,
-        padding=cfg.dataset.padding,
-        timing=Timing(cfg.dataset.trim_idle, cfg.dataset.action_lag),
-    )
+    train = read_windows(cfg, demos.part(needed_episodes(demos, cfg, parts)), keys, parts["train"], device)
     validation = train.for_episodes(parts["validation"]) if "validation" in parts else None
     facts = DataFacts(
         path=" + ".join(str(store.path.absolute()) for store in demos.stores),
@@ -94,6 +85,23 @@ def load_data(
         earlier=earlier_data(kept, content_hash),
     )
     return cfg, train, validation, facts
+
+
+def read_windows(
+    cfg: TrainConfig, demos: Demos, keys: tuple[str, ...], episodes: np.ndarray | None, device: Any
+) -> Windows:
+    """Windows of these episodes, all when None, as a policy of this configuration is trained on."""
+    return Windows.from_store(
+        demos,
+        keys,
+        cfg.obs_horizon,
+        cfg.action_horizon,
+        episodes,
+        device,
+        cfg.dataset.cache_dir,
+        padding=cfg.dataset.padding,
+        timing=Timing(cfg.dataset.trim_idle, cfg.dataset.action_lag),
+    )
 
 
 def open_demos(cfg: TrainConfig) -> Demos:
