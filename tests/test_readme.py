@@ -28,6 +28,7 @@ COMMANDS: dict[str, dict[str, str | None]] = {
     "README.md": {
         "make run": None,
         "make test": None,
+        "python -m robolearn import auto recordings --out my.zarr": None,  # the guide to formats runs imports
         "python -m robolearn inspect my.zarr": "",
         "python train.py diffusion unet --dataset.path my.zarr --out runs/mine --steps 50000": SHORT_TRAINING,
         "python train.py --resume runs/mine": "--steps 30",
