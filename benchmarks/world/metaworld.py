@@ -58,7 +58,7 @@ def collect(path: Path, task: str, episodes: int) -> dict[str, Any]:
     """Record Meta-World's scripted policy until shortly after its success."""
     from metaworld.policies import ENV_POLICY_MAP  # pyright: ignore[reportMissingImports]
 
-    kwargs = {"env_name": task, "seed": 0, "num_goals": episodes}
+    kwargs = {"env_name": task, "seed": seeds.FIXED, "num_goals": episodes}
     env: Any = gymnasium.make(ENV_ID, **kwargs)
     policy, starts, attempts = ENV_POLICY_MAP[task](), set(), 0
     attrs = StoreAttrs(env_id=ENV_ID, env_kwargs=kwargs, control_dt=CONTROL_DT, obs_keys=("state",), expert="scripted")

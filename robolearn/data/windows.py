@@ -144,8 +144,8 @@ class Windows:
         actions = decode.decode(demos, "action", ())
         idle = timing.idle([*(rows for rows in obs.values() if rows.ndim < 4), actions], ends)
         seen, now = {k: torch.from_numpy(rows) for k, rows in obs.items()}, timing.now(actions, ends)
-        data, options = (seen, torch.from_numpy(now), ends), (device, resident, padding, idle, demos.numbers)
-        windows = cls(*data, obs_horizon, action_horizon, episodes, *options)
+        data = (seen, torch.from_numpy(now), ends)
+        windows = cls(*data, obs_horizon, action_horizon, episodes, device, resident, padding, idle, demos.numbers)
         windows.cameras = cameras
         return windows
 

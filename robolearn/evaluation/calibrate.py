@@ -78,9 +78,9 @@ class _Calibration:
         self.execution = cfg.execution.with_defaults(self.trained.exec_horizon)
         self.source = describe_source(checkpoints, self.env, self.execution, cfg.sampling)
         policy = self.ensemble.cfg
-        check_env(self.env, policy.obs_shapes, policy.action_dim, policy.images)
         if cfg.safety_set or cfg.within_set:
-            check_environment(self.env, tuple(self.ensemble.cfg.obs_shapes), cfg.fallback)
+            check_environment(self.env, tuple(policy.obs_shapes), cfg.fallback)
+        check_env(self.env, policy.obs_shapes, policy.action_dim, policy.images)
 
     def certify(self, console: Console) -> Certificate:
         """Roll out, calibrate and write, or keep what had finished."""

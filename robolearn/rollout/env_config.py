@@ -10,7 +10,6 @@ from typing import Any
 
 from robolearn.config import check_json
 from robolearn.errors import UserError
-from robolearn.keymap import KeyMap
 from robolearn.modules import MissingError, import_home, reason_of
 from robolearn.outdated import advice_for
 
@@ -50,7 +49,8 @@ class EnvConfig:
         if not (0 < self.seconds < math.inf):
             raise UserError(f"`env.timeout` {self.timeout:g} must be a number of seconds above 0")
         check_json(self.kwargs, "`env.kwargs`")
-        KeyMap.parse(self.obs, "env.obs")
+        if self.obs:
+            _parse(self.obs)
         low, high = self.return_range or (0.0, 1.0)
         if not (math.isfinite(low) and math.isfinite(high) and low != high):
             raise UserError(f"`env.return_range` {low:g} {high:g} must be two different numbers")
@@ -65,12 +65,19 @@ class EnvConfig:
         if self.id not in (None, base.id):
             return self
         given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) not in (None, False, (), {})}
-        obs = KeyMap.parse(self.obs).over(KeyMap.parse(base.obs)).texts()
+        obs = _parse(self.obs).over(_parse(base.obs)).texts()
         return replace(base, **{**given, "kwargs": {**base.kwargs, **self.kwargs}, "obs": obs})
 
-    def mapped_as(self, data: KeyMap) -> EnvConfig:
+    def mapped_as(self, data: tuple[str, ...]) -> EnvConfig:
         """The same, with observations made as those of the data were, unless they are there or are made otherwise."""
-        return replace(self, obs=KeyMap.parse(self.obs).over(data.where_missing()).texts())
+        return replace(self, obs=_parse(self.obs).over(_parse(data).where_missing()).texts())
+
+
+def _parse(obs: tuple[str, ...]) -> Any:
+    """The key map of entries of `env.obs`; its module brings numpy, which a command's help does without."""
+    from robolearn.keymap import KeyMap
+
+    return KeyMap.parse(obs, "env.obs")
 
 
 @contextmanager

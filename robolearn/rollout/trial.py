@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from robolearn import seeds
 from robolearn.errors import warned
 from robolearn.images import ImageLayout
 from robolearn.modules import reason_of
@@ -43,7 +44,7 @@ def film_problem(env: EnvConfig) -> str | None:
     filmed: Any = None
     try:
         filmed = make_env(env, render_mode="rgb_array")
-        filmed.reset(seed=0)
+        filmed.reset(seed=seeds.FIXED)
         frame = filmed.render()
         if not isinstance(frame, np.ndarray):
             return f"render returned {kind_of(frame)}, no frame"

@@ -112,7 +112,7 @@ def open_demos(cfg: TrainConfig) -> Demos:
 def mapped_env(cfg: TrainConfig, demos: Demos) -> EnvConfig:
     """The environment asked for, or the stores', with the keys that the policy observes."""
     env = cfg.env.with_defaults(EnvConfig(demos.attrs.env_id, demos.attrs.env_kwargs))
-    return env.mapped_as(cfg.dataset.keymap.only(observed_keys(cfg, demos)))
+    return env.mapped_as(cfg.dataset.keymap.only(observed_keys(cfg, demos)).texts())
 
 
 def observed_keys(cfg: TrainConfig, demos: Demos) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, str] = {
     "compare.py": "--out out.json",
     "conformal.py": "--out out.json",
     "deploy.py": "--out out.json",
+    "doctor": "--out out.json",
     "dynamics.py": "--out out.json",
     "ensembles.py": "--out out.json",
     "exact_scores.py": "--out out.json",

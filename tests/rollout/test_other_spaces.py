@@ -120,7 +120,7 @@ def test_an_observation_without_a_name_can_be_cut(make_policy):
 
 def test_the_mapping_of_the_data_stands_back_where_the_environment_has_the_names(make_policy):
     data = KeyMap.parse(["position=raw[:2]", "m=arm.m"])
-    cfg = EnvConfig("test/Named-v0").mapped_as(data)
+    cfg = EnvConfig("test/Named-v0").mapped_as(data.texts())
     assert cfg.obs == ("position?=raw[:2]", "m?=arm.m")
     assert_paths(roll_out(make_policy, {"position": (2,)}, "test/Named-v0", obs=cfg.obs), "position", lambda path: path)
     assert_paths(roll_out(make_policy, {"m": (2,)}, obs=cfg.obs), "m", lambda path: path)
