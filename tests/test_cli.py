@@ -1,13 +1,14 @@
 """The verbs, as typed."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from robolearn.commands.main import main
+from robolearn.commands.main import VERBS, main
 from robolearn.data.store import DemoStore
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +67,14 @@ def test_bench_lists_the_choices(tmp_path, capsys, flags, choices):
     error = fails(capsys, "bench", "triangle", "--runs", tmp_path, *flags)
     assert error.startswith(f"error: {choices}")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_is_for_people(verb, capsys):
+    """A comment for a type checker behind a field is no help."""
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    assert not re.search("pyright|noqa", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,11 @@ class Options:
 
     run: Positional[Path]
     """Run directory that train.py wrote."""
-    gate: OmitArgPrefixes[Gate] = dataclasses.field(default_factory=Gate)  # pyright: ignore
-    tube: OmitArgPrefixes[Tube] = dataclasses.field(default_factory=Tube)  # pyright: ignore
-    policy: OmitArgPrefixes[Choice] = dataclasses.field(default_factory=Choice)  # pyright: ignore
-    execution: OmitArgPrefixes[Chunks] = dataclasses.field(default_factory=Chunks)  # pyright: ignore
-    env: Env = dataclasses.field(default_factory=Env)  # pyright: ignore
+    gate: OmitArgPrefixes[Gate] = dataclasses.field(default_factory=Gate)
+    tube: OmitArgPrefixes[Tube] = dataclasses.field(default_factory=Tube)
+    policy: OmitArgPrefixes[Choice] = dataclasses.field(default_factory=Choice)
+    execution: OmitArgPrefixes[Chunks] = dataclasses.field(default_factory=Chunks)
+    env: Env = dataclasses.field(default_factory=Env)
     plugin: Plugins = ()
     trust: Trust = False
 

@@ -44,13 +44,13 @@ class Options:
     """Run directory of A, which B is compared with: the one that is in use, for example."""
     run_b: Annotated[Positional[Path], arg(metavar="RUN_B")]
     """Run directory of B; the same as A's to compare two ways of acting."""
-    asked: OmitArgPrefixes[Asked] = dataclasses.field(default_factory=Asked)  # pyright: ignore
+    asked: OmitArgPrefixes[Asked] = dataclasses.field(default_factory=Asked)
     """What is asked, and on which episodes."""
-    a: Side = dataclasses.field(default_factory=Side)  # pyright: ignore
+    a: Side = dataclasses.field(default_factory=Side)
     """How A acts."""
-    b: Side = dataclasses.field(default_factory=Side)  # pyright: ignore
+    b: Side = dataclasses.field(default_factory=Side)
     """How B acts."""
-    env: Env = dataclasses.field(default_factory=Env)  # pyright: ignore
+    env: Env = dataclasses.field(default_factory=Env)
     """Which environment; by default that of both runs."""
     plugin: Plugins = ()
     trust: Trust = False

@@ -36,8 +36,8 @@ class Options:
 
     run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
     """Run directory that train.py wrote."""
-    what: OmitArgPrefixes[What] = dataclasses.field(default_factory=What)  # pyright: ignore
-    execution: OmitArgPrefixes[Chunks] = dataclasses.field(default_factory=Chunks)  # pyright: ignore
+    what: OmitArgPrefixes[What] = dataclasses.field(default_factory=What)
+    execution: OmitArgPrefixes[Chunks] = dataclasses.field(default_factory=Chunks)
     check: Path | None = None
     """Write nothing but check.json: compare this directory, which was deployed before."""
     tolerance: float = 1e-5

@@ -35,10 +35,10 @@ class Options:
 
     run: Positional[Path]
     """Run directory that train.py wrote."""
-    rollout: OmitArgPrefixes[Rollout] = dataclasses.field(default_factory=Rollout)  # pyright: ignore
-    execution: OmitArgPrefixes[Chunks] = dataclasses.field(default_factory=Chunks)  # pyright: ignore
-    watch: OmitArgPrefixes[Watch] = dataclasses.field(default_factory=Watch)  # pyright: ignore
-    env: Env = dataclasses.field(default_factory=Env)  # pyright: ignore
+    rollout: OmitArgPrefixes[Rollout] = dataclasses.field(default_factory=Rollout)
+    execution: OmitArgPrefixes[Chunks] = dataclasses.field(default_factory=Chunks)
+    watch: OmitArgPrefixes[Watch] = dataclasses.field(default_factory=Watch)
+    env: Env = dataclasses.field(default_factory=Env)
     plugin: Plugins = ()
     trust: Trust = False
 

@@ -30,7 +30,7 @@ class Options:
     """The store."""
     out: Path
     """File or folder to write."""
-    ask: OmitArgPrefixes[Ask] = field(default_factory=Ask)  # pyright: ignore
+    ask: OmitArgPrefixes[Ask] = field(default_factory=Ask)
     """What the format asks for and the store may not say."""
     plugin: Plugins = ()
 

@@ -22,7 +22,7 @@ class Options:
 
     run: Positional[Path]
     """Run directory that train.py wrote, with a share of the episodes held out."""
-    choice: OmitArgPrefixes[Choose] = field(default_factory=Choose)  # pyright: ignore
+    choice: OmitArgPrefixes[Choose] = field(default_factory=Choose)
     """Which policy, and where it runs."""
     plugin: Plugins = ()
 

@@ -30,7 +30,7 @@ class Options:
     """The file or folder."""
     out: Path
     """Store to write, e.g. datasets/adroit_door.zarr."""
-    select: OmitArgPrefixes[Select] = field(default_factory=Select)  # pyright: ignore
+    select: OmitArgPrefixes[Select] = field(default_factory=Select)
     """What of the source is read."""
     plugin: Plugins = ()
 

@@ -30,7 +30,7 @@ class Options:
     """A .zarr directory or a .zip of one, in the layout of docs/format.md."""
     html: Path | None = None
     """Page to draw it on: episodes, ranges, groups of episodes, images."""
-    env: Env = field(default_factory=Env)  # pyright: ignore
+    env: Env = field(default_factory=Env)
     plugin: Plugins = ()
 
 
