@@ -12,12 +12,11 @@ from matplotlib.ticker import MaxNLocator
 
 from robolearn.doctor.camera import Camera
 from robolearn.doctor.clusters import Groups, Maps
-from robolearn.doctor.recording import Recording
+from robolearn.doctor.recording import REWARDS, Recording
 from robolearn.report.plots import BAD, GOOD, INK, MUTED, svg
 from robolearn.types import Array
 
 GROUP_COLORS = (GOOD, BAD, INK, MUTED)
-REWARDS = ("reward", "rewards", "next.reward")
 MAX_DIMS, MAX_POINTS, MAX_LINES = 24, 120, 60  # rows of the ranges; of an episode's line; episodes
 
 

@@ -14,6 +14,8 @@ from robolearn.data.normalizer import ABSOLUTE_RANGE, RELATIVE_RANGE
 from robolearn.doctor.camera import Camera
 from robolearn.types import Array
 
+REWARDS = ("reward", "rewards", "next.reward")
+
 
 @dataclass
 class Column:
@@ -72,8 +74,9 @@ class Recording:
 
     @property
     def observed(self) -> dict[str, Array]:
-        """The rows of what is observed."""
-        return {key: rows for key, rows in self.rows.items() if key != "action"}
+        """The rows of what is observed: of the keys that are declared, else of all but actions and rewards."""
+        declared = self.attrs.obs_keys or [key for key in self.rows if key not in ("action", *REWARDS)]
+        return {key: rows for key, rows in self.rows.items() if key in declared}
 
     def varying(self, key: str) -> Iterator[tuple[int, Array]]:
         """Each dimension [time] of a key that is not near-constant, in float64."""

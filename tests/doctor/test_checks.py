@@ -64,6 +64,17 @@ def test_the_option_that_mends_it_is_named(clean):
         assert option in found[name], name
 
 
+@pytest.mark.parametrize("declared", [None, ("state",)])
+def test_rewards_are_not_taken_for_what_is_observed(clean, declared):
+    """A sum that runs from 0 to 20 looks like an angle that runs on, and comes with many recordings."""
+    runs_on = FAULTS["angle runs on"].plant(clean, 0.05, np.random.default_rng(1)).recording
+    angle = runs_on.rows["state"][:, -1:]
+    key = "reward" if declared is None else "signal"
+    recording = Recording(clean.ends, {**clean.rows, key: angle}, attrs=StoreAttrs(obs_keys=declared))
+    assert [str(finding) for finding in check(recording) if finding.severity != "note"] == []
+    assert [finding.key for finding in check(Recording(clean.ends, {**clean.rows, "pose": angle}))][:1] == ["pose"]
+
+
 def test_a_number_in_other_units_is_no_angle(clean):
     planted = FAULTS["angle runs on"].plant(clean, 0.05, np.random.default_rng(0)).recording
     planted.attrs = StoreAttrs(units={"state": "m"})
