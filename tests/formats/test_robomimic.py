@@ -288,7 +288,7 @@ def looped(file):
 
 
 REFUSED = [
-    (nan, "data|demo_2: robot0_eef_pos is nan at step 3, dimension 1; mend the file"),
+    (nan, "demo_2: robot0_eef_pos is nan at step 3, dimension 1; mend the file"),
     (no_obs, "data/demo_0 has no observations; make them .* dataset_states_to_obs.py"),
     (no_numbers, "there are no observations to train on: text is no array of numbers"),
     (put("actions", None), "data/demo_2 has no actions; remove it"),
