@@ -31,6 +31,8 @@ class TransferCube(AlohaEnv):
         task = self._env.task
         task.get_observation = lambda physics: {"state": [task.get_qpos(physics), task.get_env_state(physics)]}
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (21,), np.float64)
+        # gym-aloha says -1 .. 1, which an elbow at rest (1.16 rad) is beyond; rollouts clip actions to what is said.
+        self.action_space = gym.spaces.Box(-np.pi, np.pi, (14,), np.float32)
 
     def _format_raw_obs(self, raw_obs: dict[str, Any]) -> np.ndarray:
         return np.concatenate(raw_obs["state"])
