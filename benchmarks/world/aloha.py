@@ -25,8 +25,8 @@ DEMONSTRATIONS, EPISODES, TRAININGS, STEPS = 100, 100, 3, 18_000
 NOISE = 0.02  # [rad] of what is executed, so that the data show how to recover
 
 
-def collect(out: Path, wanted: int) -> tuple[int, int]:
-    """Record the expert's successes; return how many were kept and how many episodes it took.
+def collect(out: Path, wanted: int) -> int:
+    """Record so many successes of the expert; return how many episodes it took.
 
     Recorded is what the expert wants; executed is that with noise.
     """
@@ -51,7 +51,7 @@ def collect(out: Path, wanted: int) -> tuple[int, int]:
                 state = np.stack(rows).astype(np.float32)
                 actions = plan[: len(rows)].astype(np.float32)
                 store.append(rl.Episode({"state": state}, actions, {"seed": seed}))
-    return wanted, attempts
+    return attempts
 
 
 def run(*command: str) -> None:
@@ -71,7 +71,7 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     store, expert = given.work / "aloha.zarr", given.work / "aloha_expert.txt"
     if not expert.exists():
-        expert.write_text("{} of {}".format(*collect(store, demonstrations)))
+        expert.write_text(f"{demonstrations} of {collect(store, demonstrations)}")
     results = []
     for seed in seeds.TRAININGS[:trainings]:
         out = given.work / f"aloha-{seed}"
