@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from robolearn import seeds
-from robolearn.config import write_json
+from robolearn.config import read_json, write_json
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
 from robolearn.nets.mlp import MLPConfig
@@ -38,6 +38,13 @@ def keep(out: Path | None, results: Mapping[str, Any]) -> None:
     if out:
         facts = {"command": shlex.join(["python", *sys.orig_argv[1:]]), **machine_facts("cpu")}
         write_json(out, {**results, **facts})
+
+
+def keep_part(out: Path | None, part: str, results: Mapping[str, Any]) -> None:
+    """The same for a part of a file that several measurements write to, each with its own command and commit."""
+    if out:
+        facts = {"command": shlex.join(["python", *sys.orig_argv[1:]]), **machine_facts("cpu")}
+        write_json(out, {**(read_json(out) if out.exists() else {}), part: {**results, **facts}})
 
 
 def untrained_policy(

@@ -1,24 +1,24 @@
 """Two arms hand a cube over in gym-aloha: a policy from 100 demonstrations of a scripted expert.
 
-    python -m benchmarks.world.aloha --out FILE.json        needs gym-aloha; a quarter of an hour on two cores
+    python -m benchmarks.world.aloha --out docs/results/world.json
 
-The demonstrations are the expert's successes from seeds 0, 1, ...; train.py and eval.py do the rest. Three trainings,
-100 episodes each from starts that no demonstration had. What is complete is not made again.
+It needs gym-aloha, and an hour on two cores. The demonstrations are the expert's successes from seeds 0, 1, ...;
+train.py and eval.py do the rest. Three trainings, 100 episodes each from starts that no demonstration had. What is
+complete is not made again.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 
 import robolearn as rl
-from benchmarks.common import keep, options
+from benchmarks.common import keep_part, options
+from benchmarks.world.commands import trainings
 from robolearn import seeds
-from robolearn.config import read_json
+from robolearn.config import read_json, write_json
 
 ENV = "benchmarks.world.aloha_task:world/AlohaTransferCube-v0"
 DEMONSTRATIONS, EPISODES, TRAININGS, STEPS = 100, 100, 3, 18_000
@@ -54,33 +54,21 @@ def collect(out: Path, wanted: int) -> int:
     return attempts
 
 
-def run(*command: str) -> None:
-    """One of the toolkit's commands, as a user types it."""
-    print("$ python", *command, flush=True)
-    subprocess.run([sys.executable, *command], check=True)
-
-
 def main() -> None:
     """Collect, train, evaluate, keep."""
     parser = options(__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/world"), help="where store and runs go")
     given = parser.parse_args()
-    demonstrations, episodes, trainings, steps = (
+    demonstrations, episodes, count, steps = (
         (2, 2, 1, 2) if given.dry_run else (DEMONSTRATIONS, EPISODES, TRAININGS, STEPS)
     )
     given.work.mkdir(parents=True, exist_ok=True)
-    store, expert = given.work / "aloha.zarr", given.work / "aloha_expert.txt"
-    if not expert.exists():
-        expert.write_text(f"{demonstrations} of {collect(store, demonstrations)}")
-    results = []
-    for seed in seeds.TRAININGS[:trainings]:
-        out = given.work / f"aloha-{seed}"
-        if not (out / "eval" / "summary.json").exists():
-            flags = ("--dataset.path", str(store), "--steps", str(steps), "--seed", str(seed), "--out", str(out))
-            run("train.py", *flags, "--overwrite", "--no-wandb", "--rollout-every", "0")
-            run("eval.py", str(out), "--trust", "--episodes", str(episodes), "--videos", "0")
-        results.append({"seed": seed, **read_json(out / "eval" / "summary.json")})
-    keep(given.out, {"expert": expert.read_text(), "env": ENV, "trainings": results})
+    store, facts = given.work / "aloha.zarr", given.work / "aloha.json"
+    if not facts.exists():
+        write_json(facts, {"episodes": demonstrations, "attempts": collect(store, demonstrations)})
+    runs = trainings(given.work / "aloha", store, count, {"--steps": steps}, {"--episodes": episodes, "--trust": None})
+    results = {"env": ENV, "demonstrations": read_json(facts), "steps": steps, "trainings": runs}
+    keep_part(given.out, "aloha", results)
 
 
 if __name__ == "__main__":

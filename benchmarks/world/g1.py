@@ -1,6 +1,6 @@
 """A real LeRobot set, imported, trained on and compared with what was held out, a command each.
 
-    python -m benchmarks.world.g1 SET [--steps 3000] [--work DIR] [--out FILE.json]
+    python -m benchmarks.world.g1 SET [--steps 3000] [--work DIR] [--out docs/results/world.json]
 
 SET is YifanTian07/G1-policy-train, v2.1: 100 teleoperated episodes of a Unitree G1 at 30 Hz, state 26, action 26; most
 of its videos are missing, so it is imported without images. The default family and network are trained on 80 episodes
@@ -18,7 +18,7 @@ import time
 from itertools import chain
 from pathlib import Path
 
-from benchmarks.common import keep, options
+from benchmarks.common import keep_part, options
 from robolearn.evaluation.heldout import FILE
 
 HELD_OUT = 0.2
@@ -47,7 +47,7 @@ def main() -> None:
             subprocess.run([sys.executable, *map(str, command)], check=True)
             seconds[name] = time.perf_counter() - started
         found = json.loads((run / FILE).read_text())
-    keep(args.out, {"steps": steps, "seconds": seconds, "heldout": found})
+    keep_part(args.out, "g1", {"steps": steps, "seconds": seconds, "heldout": found})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast files of HDF5 become stores, beside h5py alone reading every array of the same files; and in what memory.
 
-    python -m benchmarks.world.hdf5 [--cases NAME ...] [--rounds 5] [--out FILE.json]
+    python -m benchmarks.world.hdf5 [--cases NAME ...] [--rounds 5] [--out docs/results/world.json]
 
 Sets like those that people have: low-dimensional robomimic (200 demonstrations of about 150 steps, 10 keys), images
 of 84 x 84 from two cameras in robomimic (20 demonstrations of 100 steps, plain and gzip), ACT (4 episodes of 100
@@ -23,7 +23,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from benchmarks.common import keep, options
+from benchmarks.common import keep_part, options
 from robolearn import seeds
 
 PLAIN = """
@@ -171,7 +171,7 @@ def main() -> None:
         print(
             f"{case:24} {one['speed']:6.0%} of h5py, peak {small:.0f} MiB, with {LARGER} times as many {large:.0f} MiB"
         )
-    keep(given.out, {"cases": results})
+    keep_part(given.out, "hdf5", {"cases": results})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast a LeRobot set gets in, beside reading the same files by pyarrow and PyAV alone, and in how much memory.
 
-    python -m benchmarks.world.lerobot SET [--out FILE.json]
+    python -m benchmarks.world.lerobot SET [--out docs/results/world.json]
 
 SET is that of benchmarks.world.g1. Numbers: all 100 tables, imported, and read by pyarrow.parquet.read_table and by
 ParquetFile.read. Video: the one episode that has its video (AV1, 480 x 640), imported, and decoded to RGB by PyAV. An
@@ -23,7 +23,7 @@ from pathlib import Path
 import av
 import pyarrow.parquet as pq
 
-from benchmarks.common import in_turn, keep, options
+from benchmarks.common import in_turn, keep_part, options
 from robolearn.formats.format import ImportOptions
 from robolearn.formats.transfer import import_demos
 
@@ -115,7 +115,7 @@ def main() -> None:
         shares[kind] = {name: value / medians["import"] for name, value in medians.items() if name != "import"}
         print(kind, *(f"{name} {1e3 * value:.0f} ms" for name, value in medians.items()), json.dumps(shares[kind]))
     print("largest memory [MB]", memory)
-    keep(args.out, {"seconds": seconds, "shares": shares, "peak_mb": memory})
+    keep_part(args.out, "lerobot", {"seconds": seconds, "shares": shares, "peak_mb": memory})
 
 
 if __name__ == "__main__":

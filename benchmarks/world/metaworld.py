@@ -1,6 +1,6 @@
 """Meta-World from demonstrations of its own scripted policies: collect, then train.py and eval.py as anybody would.
 
-    python -m benchmarks.world.metaworld --out benchmarks/world/raw/metaworld.json
+    python -m benchmarks.world.metaworld --out docs/results/world.json
 
 It needs metaworld 3, which asks for a MuJoCo of its own: install both into an environment beside this one. Policies are
 evaluated at other goals than those that were demonstrated: another seed of the environment draws them.
@@ -8,50 +8,45 @@ evaluated at other goals than those that were demonstrated: another seed of the 
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from benchmarks.common import keep, options
+from benchmarks.common import keep_part, options
+from benchmarks.world.commands import trainings
 from robolearn import DemoWriter, Episode, StoreAttrs, seeds
-from robolearn.config import read_json
+from robolearn.config import read_json, write_json
 
 TASKS = ("reach-v3", "drawer-open-v3")
 ENV_ID, CONTROL_DT = "metaworld:Meta-World/MT1", 0.0125  # [s], 5 steps of 2.5 ms
-LONGEST = 200  # steps of an episode that is evaluated; demonstrations take up to 95
+EPISODES, TRAININGS, STEPS = 100, 3, 3000
+# Another seed draws other goals; 200 steps are enough, demonstrations take up to 95.
+EVALUATION = {
+    "--env.kwargs": ("seed", 1),
+    "--env.stop-on-success": None,
+    "--env.max-episode-steps": 200,
+    "--num-envs": 1,
+}
 AFTER = 5  # steps that are recorded after a success
-HERE = Path(__file__).parents[2]
 
 
 def main() -> None:
     """Measure every task, and keep the numbers of each as soon as they are there."""
     parser = options(__doc__)
-    parser.add_argument("--episodes", type=int, default=100, help="demonstrations, and episodes of the evaluation")
-    parser.add_argument("--steps", type=int, default=3000, help="of training")
+    parser.add_argument("--work", type=Path, default=Path("runs/world"), help="where stores and runs go")
     given = parser.parse_args()
-    episodes, steps = (4, 20) if given.dry_run else (given.episodes, given.steps)
+    episodes, count, steps = (4, 1, 2) if given.dry_run else (EPISODES, TRAININGS, STEPS)
+    given.work.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for task in TASKS:
-            results[task] = measure(Path(folder) / task, task, episodes, steps)
-            keep(given.out, results)
-            print(task, results[task])
-
-
-def measure(folder: Path, task: str, episodes: int, steps: int) -> dict[str, Any]:
-    """Collect, train, evaluate."""
-    folder.mkdir()
-    facts = collect(folder / "demos.zarr", task, episodes)
-    run("train", "flow", "mlp", "--dataset.path", folder / "demos.zarr", "--steps", steps, "--batch-size", 64,
-        "--backbone.width", 192, "--no-wandb", "--threads", 1, "--out", folder / "run")  # fmt: skip
-    run("eval", folder / "run", "--episodes", episodes, "--num-envs", 1, "--videos", 0, "--threads", 1,
-        "--env.kwargs", "seed", 1, "--env.stop-on-success", "--env.max-episode-steps", LONGEST)  # fmt: skip
-    return {"demonstrations": facts, "training_steps": steps, **read_json(folder / "run" / "eval" / "summary.json")}
+    for task in TASKS:
+        store, facts = given.work / f"{task}.zarr", given.work / f"{task}.json"
+        if not facts.exists():
+            write_json(facts, collect(store, task, episodes))
+        runs = trainings(given.work / task, store, count, {"--steps": steps}, {"--episodes": episodes, **EVALUATION})
+        results[task] = {"demonstrations": read_json(facts), "steps": steps, "trainings": runs}
+        keep_part(given.out, "metaworld", results)
 
 
 def collect(path: Path, task: str, episodes: int) -> dict[str, Any]:
@@ -85,12 +80,6 @@ def demonstrate(env: Any, policy: Any) -> Episode | None:
             return None
         left -= bool(info["success"]) or left < AFTER
     return Episode({"state": np.array(seen[:-1], np.float32)}, np.array(actions))
-
-
-def run(verb: str, *arguments: Any) -> None:
-    """A command of robolearn, as a user types it."""
-    command = [sys.executable, "-W", "ignore", "-m", "robolearn", verb, *map(str, arguments)]
-    subprocess.run(command, check=True, cwd=HERE)
 
 
 if __name__ == "__main__":

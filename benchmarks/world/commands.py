@@ -1,0 +1,56 @@
+"""train.py and eval.py on demonstrations of somebody else's environment, as a user types them, for several seeds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robolearn import seeds
+from robolearn.config import read_json
+
+ROOT = Path(__file__).parents[2]
+KEPT = ("start", "success", "return", "length")  # of each episode
+
+
+def trainings(
+    out: Path, store: Path, count: int, train: Mapping[str, Any], evaluate: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Train so often with default options but those given, and evaluate; what is complete is not made again.
+
+    Args:
+        out: Beginning of the runs' names; their seeds are added.
+        store: The demonstrations.
+        count: How many seeds.
+        train: Flag -> value, of train.py.
+        evaluate: Flag -> value, or values in a tuple, of eval.py; None for a flag without.
+
+    Returns:
+        Of each training its seed, the summary of its evaluation, and columns of what KEPT names of the episodes.
+    """
+    results = []
+    for seed in seeds.TRAININGS[:count]:
+        folder = Path(f"{out}-{seed}").resolve()
+        if not (folder / "eval" / "summary.json").exists():
+            flags = {"--dataset.path": store.resolve(), "--seed": seed, "--out": folder, **train}
+            run("train.py", *_words(flags), "--rollout-every", 0, "--overwrite", "--no-wandb")
+            run("eval.py", folder, *_words(evaluate), "--videos", 0)
+        episodes = [json.loads(line) for line in (folder / "eval" / "episodes.jsonl").read_text().splitlines()]
+        columns = {name: [episode[name] for episode in episodes] for name in KEPT}
+        results.append({"seed": seed, **read_json(folder / "eval" / "summary.json"), "episodes": columns})
+    return results
+
+
+def run(*command: Any) -> None:
+    """One of the toolkit's commands, shown before it runs."""
+    words = [str(word) for word in command]
+    print("$ python", *words, flush=True)
+    subprocess.run([sys.executable, "-W", "ignore", *words], check=True, cwd=ROOT)
+
+
+def _words(flags: Mapping[str, Any]) -> list[Any]:
+    values = {flag: value if isinstance(value, tuple) else (value,) for flag, value in flags.items()}
+    return [word for flag, of_flag in values.items() for word in (flag, *(v for v in of_flag if v is not None))]
