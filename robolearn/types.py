@@ -75,6 +75,8 @@ class Trajectory:
         start: Fingerprint of the first observation; empty where it is not known, the seed then stands for it.
         broken: Whether the environment failed, so that the episode has no score and says nothing of the policy.
         tells_success: Whether the environment had told of success, true or false, by the end of this episode.
+        clipped: Which numbers of the actions were clipped on their way to the environment, bool [time, a]; empty where
+            that is not known.
     """
 
     episode: int
@@ -90,6 +92,7 @@ class Trajectory:
     start: str = ""
     broken: bool = False
     tells_success: bool = True
+    clipped: Array = field(default_factory=lambda: np.zeros((0, 0), bool))
 
     def __len__(self) -> int:
         return len(self.actions)

@@ -64,7 +64,8 @@ def mirror(config: type, names: Sequence[str] = (), *, default: Any = None, doc:
         default: Values that the flags change; by default the class's own.
         doc: What the help says of the group; by default the first line of the dataclass's docstring.
     """
-    hints, docs, fields = typing.get_type_hints(config, include_extras=True), field_docs(config), []
+    hints, docs = typing.get_type_hints(config, include_extras=True), field_docs(config)
+    fields, switches = [], {}
     for f in dataclasses.fields(config):
         if names and f.name not in names:
             continue
@@ -72,6 +73,10 @@ def mirror(config: type, names: Sequence[str] = (), *, default: Any = None, doc:
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             hint = mirror(hint, default=None if value is dataclasses.MISSING else value)
             value = hint()
+        if hint == bool | None:
+            switches[f.name] = value
+            fields += _switch(f.name, docs[f.name])
+            continue
         hint = dict[str, JsonValue] if hint == dict[str, Any] else hint
         hint = Annotated[hint, tyro.conf.arg(help=docs[f.name])] if f.name in docs else hint
         required = value is dataclasses.MISSING
@@ -80,6 +85,7 @@ def mirror(config: type, names: Sequence[str] = (), *, default: Any = None, doc:
     made = dataclasses.make_dataclass(config.__name__, fields, frozen=True, kw_only=True)
     made.__doc__ = doc or (inspect.getdoc(config) or "").partition("\n")[0]
     made.mirrored = config
+    made.switches = switches
     return made
 
 
@@ -93,9 +99,29 @@ def build(mirrored: Any) -> Any:
 
 
 def values(*mirrored: Any) -> dict[str, Any]:
-    """Field -> value of several mirrors, those inside them built."""
+    """Field -> value of several mirrors, those inside them built.
+
+    Raises:
+        UserError: Two flags contradict each other, or a configuration refuses its values.
+    """
     pairs = {f.name: getattr(one, f.name) for one in mirrored for f in dataclasses.fields(one)}
+    switches = {name: default for one in mirrored for name, default in one.switches.items()}
+    for name, default in switches.items():
+        pairs[name] = _switched(name, pairs[name], pairs.pop(f"no_{name}"), default)
     return {name: build(value) if hasattr(value, "mirrored") else value for name, value in pairs.items()}
+
+
+def _switch(name: str, doc: str) -> list[Any]:
+    """A pair of flags for a choice that may be left open, which tyro would spell --name {None,True,False}."""
+    texts = {name: doc, f"no_{name}": "The opposite, also where what it goes by says otherwise."}
+    explained = {flag: tyro.conf.arg(help=text, help_behavior_hint="") for flag, text in texts.items()}
+    return [(flag, Annotated[bool, tyro.conf.FlagCreatePairsOff, arg], False) for flag, arg in explained.items()]
+
+
+def _switched(name: str, on: bool, off: bool, default: bool | None) -> bool | None:
+    if on and off:
+        raise UserError(f"`{name}` and `no_{name}` contradict each other; give one of them")
+    return on if on or off else default
 
 
 def field_docs(config: type) -> dict[str, str]:

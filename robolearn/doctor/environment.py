@@ -55,7 +55,7 @@ def _fits(recording: Recording, cfg: EnvConfig, envs: ChunkedEnvs, keys: tuple[s
         yield from _shapes(recording, key, obs[0][key].shape)
         if key in recording.rows:
             yield from _starts_inside(recording, key, np.stack([one[key].ravel() for one in obs]))
-    yield from _actions(recording, envs.interface.action_space)
+    yield from _actions(recording, envs)
     yield from _declared(recording, cfg, keys)
     yield from _rate(recording, envs.facts.control_dt)
     yield from _distinct(recording, keys, len(set(marks)))
@@ -90,7 +90,8 @@ def _starts_inside(recording: Recording, key: str, starts: Array) -> Iterator[Fi
         yield _finding("warning", sentence, "compare units, frames and keyword arguments (`env.kwargs`)", key, dims)
 
 
-def _actions(recording: Recording, space: Any) -> Iterator[Finding]:
+def _actions(recording: Recording, envs: ChunkedEnvs) -> Iterator[Finding]:
+    space: Any = envs.interface.action_space
     actions = recording.rows.get("action")
     if actions is None or getattr(space, "low", None) is None:
         return
@@ -99,14 +100,17 @@ def _actions(recording: Recording, space: Any) -> Iterator[Finding]:
         yield _finding("problem", sentence, "", "action")
         return
     dims = _outside(actions, space.low.ravel(), space.high.ravel())
-    if len(dims):
+    if len(dims) and (envs.cfg.clips or envs.clips_itself):
         dim = int(dims[0])
         sentence = (
-            f"data/action{dims.tolist()} leaves what the environment takes, and is cut there: "
+            f"data/action{dims.tolist()} leaves what the environment takes, as it declares, and rollouts clip it: "
             f"[{dim}] goes from {actions[:, dim].min():.3g} to {actions[:, dim].max():.3g}, allowed are "
             f"{space.low.ravel()[dim]:.3g} to {space.high.ravel()[dim]:.3g}"
         )
-        yield _finding("warning", sentence, "compare units and keyword arguments (`env.kwargs`)", "action", dims)
+        mend = "compare units and keyword arguments (`env.kwargs`)"
+        if not envs.clips_itself:
+            mend = f"`env.no_clip` if it takes more than it declares, else {mend}"
+        yield _finding("warning", sentence, mend, "action", dims)
 
 
 def _outside(rows: Array, low: Array, high: Array) -> Array:

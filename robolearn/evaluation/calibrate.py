@@ -15,8 +15,11 @@ from robolearn.locks import hold
 from robolearn.policies.ensemble import Ensemble
 from robolearn.report.counting import counting
 from robolearn.report.results import write_partial
+from robolearn.rollout.clip_remarks import clip_problem, clip_remark
+from robolearn.rollout.clipping import Clipped
 from robolearn.rollout.known import check_known
 from robolearn.rollout.trial import check_env
+from robolearn.starts import judged
 from robolearn.training.device import choose_device
 from robolearn.training.embeddings import embed_demonstrations
 from robolearn.training.run import Run
@@ -81,6 +84,9 @@ class _Calibration:
         if cfg.safety_set or cfg.within_set:
             check_environment(self.env, tuple(policy.obs_shapes), cfg.fallback)
         check_env(self.env, policy.obs_shapes, policy.action_dim, policy.images)
+        data = run.data()
+        if problem := clip_problem(self.env, data.action_low, data.action_high):
+            warn(problem)
 
     def certify(self, console: Console) -> Certificate:
         """Roll out, calibrate and write, or keep what had finished."""
@@ -104,11 +110,14 @@ class _Calibration:
                 note,
             )
             try:
-                return (self._save_set if cfg.safety_set else self._save_gate)(directory, rollouts)
+                certificate = (self._save_set if cfg.safety_set else self._save_gate)(directory, rollouts)
             except KeyboardInterrupt:
                 write_partial(directory, finished, cfg.num_rollouts)
                 warn(f"stopped: {len(finished)} of {cfg.num_rollouts} episodes had finished; {directory} is as before")
                 raise
+        if remark := clip_remark(self.env, Clipped.of(judged(finished))):
+            warn(remark)
+        return certificate
 
     def _save_set(self, directory: Path, rollouts: Rollouts) -> Certificate:
         cfg = self.cfg

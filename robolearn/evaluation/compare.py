@@ -21,6 +21,7 @@ from robolearn.report.comparison_page import write_page
 from robolearn.report.comparison_terminal import format_verdict, remarks
 from robolearn.report.counting import counting
 from robolearn.report.facts import machine_facts
+from robolearn.rollout.clip_remarks import clip_problem
 from robolearn.rollout.engine import run_episodes
 from robolearn.rollout.known import check_known
 from robolearn.rollout.pairs import Judge, Pair, Question, Verdict
@@ -31,7 +32,8 @@ from robolearn.trust.certificate import hash_json
 from robolearn.trust.files import describe_source, hash_files
 from robolearn.types import Trajectory
 
-SHARED = ("id", "kwargs", "max_episode_steps", "success_key", "stop_on_success")  # what makes two environments one
+SHARED = ("id", "kwargs", "max_episode_steps", "success_key", "stops", "clips")  # what makes two environments one
+FLAGS = {"stops": "stop_on_success", "clips": "clip"}  # where they are called otherwise
 
 
 def compare(
@@ -128,7 +130,9 @@ class _Comparing:
     def __init__(self, a: _Side, b: _Side, cfg: CompareConfig, command: str):
         self.a, self.b, self.cfg, self.command = a, b, cfg, command
         _check_alike(a, b, ("return_range",) if cfg.by == "return" else ())
-        environment = {name: getattr(a.env, name) for name in SHARED}
+        environment = {FLAGS.get(name, name): getattr(a.env, name) for name in SHARED}
+        if a.env.clips:  # as ever: comparisons that were begun before this could be said go on
+            del environment["clip"]
         self.source = {"a": a.source(), "b": b.source(), "environment": environment, "seed": cfg.seed}
         name = f"{a.run.directory.resolve().name}-{hash_json(self.source)[:8]}"
         self.directory = Path(cfg.out or b.run.directory / "compare" / name)
@@ -164,6 +168,9 @@ class _Comparing:
         if self.source["a"] == self.source["b"]:
             warn("A and B are one policy that acts in one way")
         for side in (self.a, self.b):
+            data = side.run.data()
+            if problem := clip_problem(side.env, data.action_low, data.action_high):
+                warn(f"{side.name}: {problem}")
             for gap in side.acting.guard.gaps if side.acting.guard is not None else ():
                 warn(f"{side.name}: {gap}; the certificate does not cover this")
 
@@ -217,9 +224,9 @@ class _Comparing:
 def _check_alike(a: _Side, b: _Side, asked: tuple[str, ...]) -> None:
     """Refuse two runs that do not act in one environment, or are measured in two ways."""
     for name in (*SHARED, *asked):
-        one, other = getattr(a.env, name), getattr(b.env, name)
+        one, other, flag = getattr(a.env, name), getattr(b.env, name), FLAGS.get(name, name)
         if one != other:
             raise UserError(
-                f"A acts in an environment with {name} {one}, B in one with {other}; they are compared in one, "
-                f"which `env.{name}` chooses"
+                f"A acts in an environment with {flag} {one}, B in one with {other}; they are compared in one, "
+                f"which `env.{flag}` chooses"
             )

@@ -17,6 +17,7 @@ from robolearn.report.facts import machine_facts
 from robolearn.report.page import Report, write_report
 from robolearn.report.results import PAGE_FILE, directory_for_partial, write_results
 from robolearn.report.terminal import format_table
+from robolearn.rollout.clip_remarks import clip_problem, clip_remark
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.known import check_known
 from robolearn.rollout.latency import measure_latency
@@ -117,7 +118,7 @@ class _Evaluation:
             facts=self._facts(),
             training_curve=list(read_records(self.run.directory / "metrics.jsonl")),
         )
-        self._warn()
+        self._warn(summary)
         self.console.print(format_table(summary, latency, gate))
         return self._illustrate(report, counted, num_videos)
 
@@ -125,6 +126,8 @@ class _Evaluation:
         """Find out before the work what the environment lacks for it; return how many videos there shall be."""
         policy = self.acting.policy.cfg
         check_env(self.env, policy.obs_shapes, policy.action_dim, policy.images)
+        if problem := clip_problem(self.env, self.data.action_low, self.data.action_high):
+            warn(problem)
         if self.cfg.videos and (problem := film_problem(self.env)):
             warn(f"no videos can be made ({problem}); the evaluation goes on without, `videos` 0 asks for none")
             return 0
@@ -138,8 +141,10 @@ class _Evaluation:
             return_range=self.env.return_range,
         )
 
-    def _warn(self) -> None:
+    def _warn(self, summary: Summary) -> None:
         """Say what is odd about how the policy acted."""
+        if remark := clip_remark(self.env, summary.clipped):
+            warn(remark)
         if self.acting.execution.ensembling is not None:
             warn("temporal ensembling averages over modes; two ways may become one in between")
         for gap in self.acting.guard.gaps if self.acting.guard is not None else ():

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from robolearn.errors import printable
 from robolearn.report.comparison import Comparison
+from robolearn.rollout.clip_remarks import OFTEN
 from robolearn.rollout.pairs import MOST_REPEATED, Verdict
 
 STYLES = {"shown": "bold green", "refuted": "bold red", "undecided": "bold yellow"}
@@ -58,3 +59,9 @@ def remarks(comparison: Comparison) -> Iterator[str]:
         yield "more pairs will hardly help: the environment has few starts"
     if verdict.num_clipped:
         yield f"in {verdict.num_clipped} pairs a return is outside of the range, and counts as its end"
+    for name in ("a", "b"):
+        ends = [getattr(pair, name) for pair in comparison.pairs if not pair.broken]
+        steps = sum(end.length for end in ends)
+        clipped = sum(end.clipped * end.length for end in ends) / max(steps, 1)
+        if clipped >= OFTEN:
+            yield f"{name.upper()}: in {100 * clipped:.3g} % of the steps actions were clipped to the declared space"

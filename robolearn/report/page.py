@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from robolearn.files import replacing
 from robolearn.report import plots
+from robolearn.rollout.clipping import named
 from robolearn.rollout.metrics import Summary
 from robolearn.starts import judged
 from robolearn.stats.value import Estimate
@@ -137,6 +138,9 @@ def _cards(report: Report) -> list[Card]:
                 "action units / s\u00b3, smaller is smoother",
             )
         )
+    if summary.clipped.steps:
+        note = f"to the declared space: {named(summary.clipped.dims)}"
+        cards.append(Card("Steps with clipped actions", f"{summary.clipped.steps:.3f}", "", note))
     return cards
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from robolearn.contract import ChunkResult, Demonstrates, Facts
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout
+from robolearn.rollout.clipping import beyond
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.interface import Interface
 from robolearn.starts import START_INFO, start_of
@@ -35,11 +36,13 @@ class ChunkedEnvs(ABC):
         limit: Steps at which episodes are cut, as neither the user nor the environment says where; None where one does.
         tells_success: Whether any ``info`` told of success.
         info_keys: What ``info`` held at the last step, where it was looked at.
+        clips_itself: Whether the environments take actions as they come, and deal with those beyond their space.
     """
 
     limit: int | None = None
     tells_success = True
     info_keys: tuple[str, ...] = ()
+    clips_itself = False
 
     def __init__(self, cfg: EnvConfig, num_envs: int, interface: Interface, facts: Facts):
         self.cfg, self.num_envs, self.interface, self.facts = cfg, num_envs, interface, facts
@@ -52,6 +55,11 @@ class ChunkedEnvs(ABC):
             UserError: They cannot be brought into these.
         """
         self.interface = self.interface.fitted(self.cfg, obs_shapes, action_dim, images)
+
+    def clipped(self, actions: Array) -> Array:
+        """Which numbers of actions [t, a] are clipped when they are executed, bool [t, a]; rounding does not count."""
+        clips = self.cfg.clips or self.clips_itself
+        return beyond(actions, self.interface.action_space) if clips else np.zeros(actions.shape, bool)
 
     @abstractmethod
     def reset(self, *, seed: list[int | None], options: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -87,6 +95,8 @@ class NativeEnvs(ChunkedEnvs):
     Raises:
         UserError: They restart by themselves.
     """
+
+    clips_itself = True
 
     def __init__(self, cfg: EnvConfig, driver: Any, interface: Interface):
         super().__init__(cfg, driver.num_envs, interface, Facts.declared_by(driver))

@@ -93,7 +93,7 @@ class Slots:
         kept = [key for key, shape in cfg.obs_shapes.items() if not is_image(shape)]
         for slot, episode in zip(slots, begun, strict=True):
             first = {key: np.array(obs[key][slot]) for key in kept}
-            stops = self.envs.cfg.stop_on_success
+            stops = self.envs.cfg.stops
             self.recorders[slot] = Recorder(episode, seeds[slot], starts[slot], first, cfg.action_dim, stops)
         for slot in slots:
             if self.envs.faults[slot]:
@@ -108,7 +108,7 @@ class Slots:
         """Hand over the trajectory of a slot, and free it."""
         recorder = self.recorders.pop(slot)
         recorder.reason = reason or recorder.reason
-        trajectory = recorder.finish(self.envs.faults[slot], self.controller.signals(slot), self.envs.tells_success)
+        trajectory = recorder.finish(self.envs, self.envs.faults[slot], self.controller.signals(slot))
         self.done[trajectory.episode] = trajectory
         if self.on_done is not None:
             self.on_done(trajectory)
@@ -155,8 +155,9 @@ class Recorder:
         ended = terminated or unstable or bool(chunk.truncated[valid].any()) or self.length == max_steps
         return ended or (self.stops and self.success)
 
-    def finish(self, fault: str | None, signals: dict[str, Array], tells_success: bool) -> Trajectory:
+    def finish(self, envs: ChunkedEnvs, fault: str | None, signals: dict[str, Array]) -> Trajectory:
         """Join the parts; a fault of the environment makes it broken, and without word of success nothing failed."""
+        tells_success = envs.tells_success
         self.reason = "terminated" if self.reason == "failure" and not tells_success else self.reason
         obs = {
             key: np.concatenate([first[None], *(part[0][key] for part in self.parts)])
@@ -180,4 +181,5 @@ class Recorder:
             start=self.start,
             broken=fault is not None,
             tells_success=tells_success,
+            clipped=envs.clipped(actions),
         )

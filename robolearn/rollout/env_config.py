@@ -36,8 +36,11 @@ class EnvConfig:
     the data were mapped, where the environment has no observation of that name."""
     success_key: str | None = None
     """Key of info that tells of success, with dots for inner dicts; by default success or is_success."""
-    stop_on_success: bool = False
-    """End an episode at its first success, where the environment goes on."""
+    stop_on_success: bool | None = None
+    """End an episode at its first success, where the environment goes on; by default as in training, else not."""
+    clip: bool | None = None
+    """Clip actions to the space that the environment declares; --env.no-clip is for one that takes more than it
+    declares. By default as in training, else they are clipped."""
     return_range: tuple[float, float] | None = None
     """Returns of a random policy and of an expert, which the normalized return calls 0 and 1."""
 
@@ -60,11 +63,21 @@ class EnvConfig:
         """Seconds that a reset or step may take."""
         return DEFAULT_TIMEOUT if self.timeout is None else self.timeout
 
+    @property
+    def stops(self) -> bool:
+        """Whether an episode ends at its first success."""
+        return self.stop_on_success is True
+
+    @property
+    def clips(self) -> bool:
+        """Whether actions are clipped to the declared space."""
+        return self.clip is not False
+
     def with_defaults(self, base: EnvConfig) -> EnvConfig:
         """This configuration where it names another environment, else ``base`` with the options given here."""
         if self.id not in (None, base.id):
             return self
-        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) not in (None, False, (), {})}
+        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) not in (None, (), {})}
         obs = _parse(self.obs).over(_parse(base.obs)).texts()
         return replace(base, **{**given, "kwargs": {**base.kwargs, **self.kwargs}, "obs": obs})
 

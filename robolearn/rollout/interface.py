@@ -60,12 +60,14 @@ class Interface:
         action_space: Of the actions.
         num_modes: Solution modes that it tells apart; None where it does not say.
         success_key: Of ``info``, with dots for inner dicts; None for success or is_success.
+        clips: Whether actions are clipped to their space.
     """
 
     observations: Observations
     action_space: Any
     num_modes: int | None = None
     success_key: str | None = None
+    clips: bool = True
 
     @classmethod
     def from_spaces(
@@ -77,7 +79,7 @@ class Interface:
             UserError: Observations are missing, cannot be made, or are no arrays of numbers.
         """
         observations = Observations.from_space(cfg, obs_space, list(keys))
-        return cls(observations, action_space, modes, cfg.success_key)
+        return cls(observations, action_space, modes, cfg.success_key, cfg.clips)
 
     def fitted(
         self, cfg: EnvConfig, obs_shapes: Mapping[str, Any], action_dim: int, images: Mapping[str, ImageLayout]
@@ -152,9 +154,9 @@ class Interface:
         return None
 
     def actuate(self, action: Array) -> Array:
-        """An action [a] as the environment takes it: in its shape, clipped, in its dtype."""
-        space = self.action_space
-        return np.clip(action.reshape(space.shape), space.low, space.high).astype(space.dtype)
+        """An action [a] as the environment takes it: in its shape, clipped unless that is not wanted, in its dtype."""
+        space, shaped = self.action_space, action.reshape(self.action_space.shape)
+        return (np.clip(shaped, space.low, space.high) if self.clips else shaped).astype(space.dtype)
 
 
 def _before_restart(obs: Any, info: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:

@@ -18,7 +18,7 @@ from robolearn.rollout.interface import Interface
 from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.watched import WatchedEnv
 
-_KNOWN: dict[tuple[str, str], Facts] = {}  # of every environment that was made in this process
+_KNOWN: dict[tuple[str, str], tuple[Facts, Any]] = {}  # of every environment that was made: facts, action space
 
 
 def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_frames: int | None = None) -> ChunkedEnvs:
@@ -33,7 +33,7 @@ def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_fram
     Raises:
         UserError: The id is unknown, its package is missing, or it has other observations.
     """
-    if _has_vector_driver(cfg):
+    if takes_chunks(cfg):
         kwargs: dict[str, Any] = {"num_frames": num_frames, **cfg.kwargs}
         with making(cfg):
             driver: Any = gym.make_vec(require_id(cfg), num_envs=num_envs, **kwargs)
@@ -41,7 +41,7 @@ def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_fram
         envs = NativeEnvs(cfg, driver, Interface.from_spaces(cfg, *spaces, obs_keys, None))
     else:
         envs = LoopEnvs(cfg, num_envs, obs_keys)
-    _KNOWN[_name(cfg)] = envs.facts
+    _KNOWN[_name(cfg)] = envs.facts, envs.interface.action_space
     return envs
 
 
@@ -60,11 +60,20 @@ def opened_envs(
 
 def facts_of(cfg: EnvConfig) -> Facts:
     """What an environment declares; one is made to be asked only where none was made before."""
+    return _known(cfg)[0]
+
+
+def action_space_of(cfg: EnvConfig) -> Any:
+    """Which actions an environment declares that it takes; one is made to be asked only where none was made before."""
+    return _known(cfg)[1]
+
+
+def _known(cfg: EnvConfig) -> tuple[Facts, Any]:
     name = _name(cfg)
     if name not in _KNOWN:
         env = WatchedEnv(cfg)
         try:
-            _KNOWN[name] = env.facts()
+            _KNOWN[name] = env.facts(), env.attribute("action_space")
         finally:
             trouble = env.close()
             env.stop()
@@ -77,7 +86,8 @@ def _name(cfg: EnvConfig) -> tuple[str, str]:
     return require_id(cfg), repr(sorted(cfg.kwargs.items()))
 
 
-def _has_vector_driver(cfg: EnvConfig) -> bool:
+def takes_chunks(cfg: EnvConfig) -> bool:
+    """Whether an environment comes with a vector driver that takes chunks; see NativeEnvs."""
     spec = find_spec(cfg)
     if spec is None or spec.vector_entry_point is None:
         return False

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robolearn.errors import UserError
+from robolearn.rollout.clipping import Clipped
 from robolearn.starts import effective_starts, groups_of, judged, num_starts
 from robolearn.stats.bootstrap import clustered_mean
 from robolearn.stats.entropy import mode_entropy_estimate
@@ -46,6 +47,7 @@ class Summary:
         num_modes: How many modes the task has, where that is known.
         modes_seen: How many of them a successful episode took.
         reasons: Why episodes ended -> how many, most frequent first.
+        clipped: How much of what was executed was clipped to the declared action space.
     """
 
     num_episodes: int
@@ -63,6 +65,7 @@ class Summary:
     num_modes: int | None
     modes_seen: int
     reasons: dict[str, int]
+    clipped: Clipped
 
 
 def smoothness(actions: Float[np.ndarray, "t a"], control_dt: float) -> float:
@@ -102,8 +105,7 @@ def summarize(
         UserError: Without trajectories, if all are broken, or for a mode outside 0..num_modes - 1.
     """
     counted = _counted(trajectories)
-    num_modes = num_modes or None
-    long = [t for t in counted if len(t) >= 4]
+    num_modes, long = num_modes or None, [t for t in counted if len(t) >= 4]
     known = [t for t in counted if t.success and t.mode >= 0]
     has_modes = num_modes is not None or any(t.mode >= 0 for t in counted)
     histogram = dict(sorted(Counter(t.mode for t in known).items()))
@@ -122,6 +124,7 @@ def summarize(
         num_modes=num_modes,
         modes_seen=len(histogram),
         reasons=dict(Counter(t.reason for t in trajectories).most_common()),
+        clipped=Clipped.of(counted),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from robolearn.errors import UserError
+from robolearn.rollout.clipping import Clipped
 from robolearn.rollout.metrics import has_scores
 from robolearn.stats.sequences import ConfidenceSequence
 from robolearn.types import Trajectory
@@ -32,6 +33,7 @@ class Ended:
         length: Steps.
         reason: See Trajectory.
         broken: Whether the environment failed, so that nothing else counts.
+        clipped: Share of the steps whose action was clipped.
     """
 
     success: bool | None
@@ -40,6 +42,7 @@ class Ended:
     length: int
     reason: str
     broken: bool
+    clipped: float = 0.0
 
     @classmethod
     def of(cls, trajectory: Trajectory, *, tells_success: bool) -> Ended:
@@ -51,6 +54,7 @@ class Ended:
             length=len(trajectory),
             reason=trajectory.reason,
             broken=trajectory.broken,
+            clipped=Clipped.of([trajectory]).steps,
         )
 
 

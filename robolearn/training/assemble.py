@@ -73,6 +73,7 @@ def load_data(
     parts = choose_episodes(demos, cfg) if kept is None else keep_episodes(demos, cfg, content_hash, kept)
     train = read_windows(cfg, demos.part(needed_episodes(demos, cfg, parts)), keys, parts["train"], device)
     validation = train.for_episodes(parts["validation"]) if "validation" in parts else None
+    actions = train.arrays()["action"].double()
     facts = DataFacts(
         path=" + ".join(str(store.path.absolute()) for store in demos.stores),
         content_hash=content_hash,
@@ -83,6 +84,8 @@ def load_data(
         training_episodes=tuple(int(i) for i in parts["train"]),
         store_episodes=tuple(store.num_episodes for store in demos.stores),
         earlier=earlier_data(kept, content_hash),
+        action_low=tuple(actions.amin(0).tolist()),
+        action_high=tuple(actions.amax(0).tolist()),
     )
     return cfg, train, validation, facts
 

@@ -72,6 +72,10 @@ class DataFacts:
     """Episodes in each store, which tell the numbers of one store from those of the next."""
     earlier: tuple[EarlierData, ...] = ()
     """What was trained on before, if the run went on with changed demonstrations."""
+    action_low: tuple[float, ...] = ()
+    """The least number of each dimension of the actions; empty in older runs."""
+    action_high: tuple[float, ...] = ()
+    """The greatest ones."""
 
     def __post_init__(self) -> None:
         check_control_dt(self.control_dt, "data.json")
@@ -79,6 +83,8 @@ class DataFacts:
             raise UserError(f"num_episodes is {self.num_episodes}, training_episodes has {len(self.training_episodes)}")
         if set(self.training_episodes) & set(self.validation_episodes):
             raise UserError("an episode is both trained on and held out")
+        if len(self.action_low) != len(self.action_high):
+            raise UserError(f"action_low has {len(self.action_low)} numbers, action_high {len(self.action_high)}")
         if min((*self.training_episodes, *self.validation_episodes, *self.store_episodes), default=0) < 0:
             raise UserError("an episode or a number of episodes is negative")
 

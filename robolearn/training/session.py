@@ -11,6 +11,7 @@ from robolearn import seeds
 from robolearn.config import to_json
 from robolearn.errors import one_line, warned
 from robolearn.policies.registry import REGISTRY
+from robolearn.rollout.clip_remarks import OFTEN
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import Summary, summarize
 from robolearn.rollout.replay import replay
@@ -121,6 +122,7 @@ class Session(Hooks):
                 "step": step,
                 **{f"rollout/{name}": number.value for name, number in numbers.items() if number is not None},
                 **({"rollout/broken": summary.num_broken} if summary.num_broken else {}),
+                **({"rollout/clipped": summary.clipped.steps} if summary.clipped.steps else {}),
             }
             counted = judged(trajectories)
             self._log(record)
@@ -162,7 +164,8 @@ class Session(Hooks):
 
 
 def _outcome(summary: Summary) -> str:
-    """How a rollout went, in two words: by success where the environment tells of it."""
+    """How a rollout went, in a few words: by success where the environment tells of it."""
+    clipped = f", {summary.clipped.steps:.0%} of the steps clipped," if summary.clipped.steps >= OFTEN else ""
     if summary.success is None:
-        return f"return {summary.episode_return.value:.4g}"
-    return f"success {summary.success.value:.2f}"
+        return f"return {summary.episode_return.value:.4g}{clipped}"
+    return f"success {summary.success.value:.2f}{clipped}"

@@ -15,6 +15,7 @@ from robolearn.errors import UserError, one_line, warn
 from robolearn.locks import hold
 from robolearn.modules import MissingError
 from robolearn.policies.registry import name_of
+from robolearn.rollout.clip_remarks import clip_problem
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.known import check_known
 from robolearn.rollout.trial import check_env, film_problem
@@ -88,6 +89,8 @@ def _train(
     cfg, state, windows, validation, data = assemble(cfg, device, resumes=step is not None, kept=kept)
     if step is not None:
         run.restore(state)
+    if cfg.rollout_every and (problem := clip_problem(cfg.env, data.action_low, data.action_high)):
+        _say(problem)
     if not processes.is_first:
         fit(state, windows, validation, processes, Hooks())
         return

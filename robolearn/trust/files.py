@@ -61,7 +61,8 @@ def describe_source(
 
 def _reading(env: EnvConfig) -> list[Any]:
     """How an environment is read, where that is not as ever: what was calibrated before this could be said holds on."""
-    reading = {"obs": list(env.obs), "success_key": env.success_key, "stop_on_success": env.stop_on_success}
+    reading = {"obs": list(env.obs), "success_key": env.success_key, "stop_on_success": env.stops}
+    reading["unclipped"] = not env.clips
     return [chosen] if (chosen := {name: value for name, value in reading.items() if value}) else []
 
 

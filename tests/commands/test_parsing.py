@@ -79,6 +79,15 @@ def test_what_an_environment_is_read_by_stands_in_flags():
     assert (env.return_range, env.stop_on_success, env.success_key) == ((-10.0, 3.5), True, "task.done")
 
 
+def test_a_choice_that_may_be_left_open_has_a_pair_of_flags():
+    """What a run was trained with can be taken back either way."""
+    flags = {(): None, ("--env.clip",): True, ("--env.no-clip",): False}
+    assert {given: parsed(*given).env.clip for given in flags} == flags
+    assert parsed("--env.no-stop-on-success").env.stop_on_success is False
+    with pytest.raises(ValueError, match="`clip` and `no_clip` contradict each other"):
+        parsed("--env.clip", "--env.no-clip")
+
+
 def test_a_recipe_and_a_run_to_go_on_with_are_refused(tmp_path):
     with pytest.raises(ValueError, match="`resume` goes on with the options of the run, `recipe` begins"):
         parsed("--recipe", "door", "--resume", str(tmp_path))

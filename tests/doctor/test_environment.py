@@ -76,6 +76,14 @@ def test_what_does_not_fit_is_named(changes, severity, sentence):
     assert [one for one in found if one[0] == severity and sentence in one[1]], found
 
 
+def test_actions_beyond_the_space_are_mended_by_not_clipping():
+    """Where an environment takes more than it declares, as gym-aloha does; then there is nothing to find."""
+    wide = dataclasses.replace(FITTING, rows={**FITTING.rows, "action": 9 * FITTING.rows["action"]})
+    (found,) = against_environment(wide, EnvConfig("test/Slide-v0"), ("state",))
+    assert found.mend.startswith("`env.no_clip` if it takes more than it declares")
+    assert not list(against_environment(wide, EnvConfig("test/Slide-v0", clip=False), ("state",)))
+
+
 def test_starts_that_are_all_alike():
     assert ("warning", "the environment begins from 1 distinct starts for 16 seeds") in said(FITTING, fixed=True)
 
