@@ -12,9 +12,10 @@ and spaces; one that holds a sign of the grammar is quoted: 'a+b', "it's", with 
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from robolearn.images import ImageLayout
 
 Array = np.ndarray
 
-IMAGE = "image"
+ACTION, IMAGE = "action", "image"
 TYPES = ("bool", "uint8", "uint16", "int32", "int64", "float32", "float64", IMAGE)
 GRAMMAR = (
     "expected NEW=SOURCE, NEW:TYPE=SOURCE or NEW=SOURCE+SOURCE, a SOURCE being a key with [i], [a:b] or [i,j,k] where "
@@ -189,7 +190,7 @@ class KeyMap:
     @property
     def observed(self) -> tuple[str, ...]:
         """Those of the new keys that are no actions."""
-        return tuple(name for name in self.names if name != "action")
+        return tuple(name for name in self.names if name != ACTION)
 
     def only(self, names: Iterable[str]) -> KeyMap:
         """The entries of these names."""
@@ -214,22 +215,30 @@ class KeyMap:
         Raises:
             UserError: A source is not there, has no such part, or is of no use as this type; the line says which.
         """
-        return {entry.name: np.ascontiguousarray(entry.make(arrays, leading)) for entry in self._due(arrays)}
+        return {entry.name: np.ascontiguousarray(entry.make(arrays, leading)) for entry in self.due(arrays).entries}
 
     def join(self, arrays: Mapping[str, Array], leading: int = 0) -> dict[str, Array]:
         """As `apply`, in the type that the parts have: for bounds, which may be infinite."""
-        return {entry.name: entry.join(arrays, leading) for entry in self._due(arrays)}
+        return {entry.name: entry.join(arrays, leading) for entry in self.due(arrays).entries}
 
-    def _due(self, arrays: Mapping[str, Array]) -> list[Entry]:
-        """Those that have to be made."""
-        return [entry for entry in self.entries if not (entry.optional and entry.name in arrays)]
+    def due(self, there: Container[str]) -> KeyMap:
+        """The entries that have to be made where these keys are there already."""
+        return KeyMap(tuple(entry for entry in self.entries if not (entry.optional and entry.name in there)))
+
+    def replace(self, there: Sequence[str]) -> tuple[str, ...]:
+        """The keys that there are, with the new ones in the place of those that they are made of; actions stay."""
+        due = self.due(there)
+        kept = (key for key in there if key == ACTION or key not in due.sources)
+        return tuple(dict.fromkeys([*kept, *due.names]))
 
     def where_missing(self) -> KeyMap:
         """The same for whoever may have the new keys already: an environment of data that were mapped.
 
         A name that is a source as well is made in any case: `state=state[:2]` says that what is called so is another.
         """
-        return KeyMap(tuple(replace(e, optional=e.optional or e.name not in self.sources) for e in self.entries))
+        return KeyMap(
+            tuple(dataclasses.replace(e, optional=e.optional or e.name not in self.sources) for e in self.entries)
+        )
 
     def over(self, base: KeyMap) -> KeyMap:
         """These entries, and those of another map whose names are not among them."""

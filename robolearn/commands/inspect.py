@@ -23,6 +23,15 @@ Env = mirror(EnvConfig)
 
 
 @dataclass(frozen=True)
+class Dataset:
+    """As a training takes the store."""
+
+    obs: tuple[str, ...] = ()
+    """Keys made of those of the store, as in img=pixels agent_pos=state[:2] state=qpos+qvel action=act; it is looked at
+    as a training sees it that is given the same."""
+
+
+@dataclass(frozen=True)
 class Options:
     """Options of an inspection."""
 
@@ -30,6 +39,7 @@ class Options:
     """A .zarr directory or a .zip of one, in the layout of docs/format.md."""
     html: Path | None = None
     """Page to draw it on: episodes, ranges, groups of episodes, images."""
+    dataset: Dataset = field(default_factory=Dataset)
     env: Env = field(default_factory=Env)
     plugin: Plugins = ()
 
@@ -41,7 +51,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     env = build(given.env)
     from robolearn.doctor.account import inspect
 
-    report = inspect(given.store, env=None if env.id is None else env)
+    report = inspect(given.store, env=None if env.id is None else env, obs=given.dataset.obs)
     if given.html is not None:
         from robolearn.doctor.page import write_page
 

@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any
 
 from robolearn.config import check_json, from_json
-from robolearn.data.keys import file_problem
+from robolearn.data.keys import key_problem
 from robolearn.errors import UserError
 
 SCHEMA_VERSION = 1
@@ -62,7 +62,7 @@ class StoreAttrs:
             raise UserError("attributes: obs_keys is empty, expected the keys of the observations")
         if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
             raise UserError(f"attributes: obs_keys names a key twice: {', '.join(self.obs_keys)}")
-        for problem in filter(None, map(file_problem, self.obs_keys or ())):
+        for problem in filter(None, map(key_problem, self.obs_keys or ())):
             raise UserError(f"attributes: obs_keys: {problem}")
         check_json(self.env_kwargs, "attributes: env_kwargs")
 

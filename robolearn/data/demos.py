@@ -14,7 +14,7 @@ import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.mapped import open_mapped
-from robolearn.data.store import DemoStore
+from robolearn.data.store import DemoStore, wanted_runs
 from robolearn.errors import UserError
 from robolearn.files import StrPath
 from robolearn.images import seen_shape
@@ -76,10 +76,8 @@ class Demos:
         """Yield (store, first row there, rows) of a key in the order of the episodes, each of bounded size."""
         for store, wanted in zip(self.stores, self._wanted, strict=True):
             for start, slab in store.slabs(key, wanted):
-                here = np.ones(len(slab), bool) if wanted is None else wanted[start : start + len(slab)]
-                edges = np.flatnonzero(np.diff(np.concatenate([[False], here, [False]])))
-                for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-                    yield store, start + first, slab[first:last]
+                for first, rows in wanted_runs(start, slab, wanted):
+                    yield store, first, rows
 
     @property
     def name(self) -> str:

@@ -1,21 +1,26 @@
-"""A store whose keys are made of those that were recorded; see `robolearn.keymap` for the grammar."""
+"""Keys made of those that were recorded, as a store is read; see `robolearn.keymap` for the grammar."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from robolearn.data.store import DemoStore
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.store import DemoStore, wanted_runs
 from robolearn.errors import UserError
 from robolearn.keymap import Entry, KeyMap
 
 
 class MappedStore(DemoStore):
-    """Demonstrations under other names, cut and joined as they are read; a new key hides a recorded one of its name.
+    """Demonstrations under other names, cut and joined as they are read.
+
+    A new key takes the place of those that it is made of; they are no `keys` any more, but may still be read by their
+    names unless a new one has it.
 
     Attributes:
         keymap: What is made. The actions may be made too.
@@ -25,11 +30,12 @@ class MappedStore(DemoStore):
         """Open it; use `open_mapped`."""
         self.keymap = keymap
         super().__init__(path)
+        self.attrs = mapped_attrs(self.attrs, self.keymap, super().keys)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """See DemoStore."""
-        return tuple(dict.fromkeys([*super().keys, *self._made]))
+        return self.keymap.replace(super().keys)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -42,23 +48,28 @@ class MappedStore(DemoStore):
         return {**super().dtypes, **{key: rows.dtype for key, rows in self._empty().items()}}
 
     def slabs(self, key: str, wanted: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """See DemoStore; a key that is made is read whole, for its sources lie in chunks of different sizes."""
+        """See DemoStore; a key that is made comes without rows that are not wanted."""
         entry = self._made.get(key)
         if entry is None:
             yield from super().slabs(key, wanted)
             return
         first, *others = dict.fromkeys(source.key for source in entry.sources)
-        rest = {name: _Rows(super(MappedStore, self).slabs(name)) for name in others}
-        for start, rows in super().slabs(first):
-            sources = {first: rows, **{name: ahead.take(len(rows)) for name, ahead in rest.items()}}
-            try:
-                yield start, np.ascontiguousarray(entry.make(sources, 1))
-            except UserError as error:
-                raise UserError(f"{self.path}: rows from {start} on: {error}") from None
+        rest = {name: _Rows(super(MappedStore, self).slabs(name, wanted)) for name in others}
+        for start, slab in super().slabs(first, wanted):
+            for row, rows in wanted_runs(start, slab, wanted):
+                sources = {first: rows, **{name: ahead.take(row, row + len(rows)) for name, ahead in rest.items()}}
+                try:
+                    yield row, np.ascontiguousarray(entry.make(sources, 1))
+                except UserError as error:
+                    raise UserError(f"{self.path}: rows from {row} on: {error}") from None
 
     def read(self, key: str) -> np.ndarray:
         """See DemoStore."""
         return np.concatenate([rows for _, rows in self.slabs(key)]) if key in self._made else super().read(key)
+
+    def fault(self, key: str) -> str | None:
+        """See DemoStore; of a key that is made, what is wrong with those that it is made of."""
+        return next(filter(None, map(super().fault, self._recorded([key]))), None)
 
     def absent(self, key: str) -> int:
         """See DemoStore."""
@@ -92,7 +103,7 @@ class MappedStore(DemoStore):
     @property
     def _made(self) -> dict[str, Entry]:
         """Name -> what it is made of, without those that give way to what was recorded."""
-        return {e.name: e for e in self.keymap.entries if not (e.optional and e.name in self._data)}
+        return {entry.name: entry for entry in self.keymap.due(self._data).entries}
 
     def _empty(self) -> dict[str, np.ndarray]:
         """The new keys of no rows."""
@@ -117,21 +128,56 @@ class _Rows:
     """Rows of a key that come in slabs, taken in other portions.
 
     Args:
-        slabs: (first row, rows) in order.
+        slabs: (first row, rows) in order; some rows may be left out.
     """
 
     def __init__(self, slabs: Iterator[tuple[int, np.ndarray]]) -> None:
-        self._slabs, self._left = slabs, np.empty(0)
+        self._slabs, self._first, self._slab = slabs, 0, np.empty(0)
 
-    def take(self, count: int) -> np.ndarray:
-        """The next so many rows, of which there are enough."""
-        parts, missing = [], count
-        while missing:
-            if not len(self._left):
-                self._left = next(self._slabs)[1]
-            parts.append(self._left[:missing])
-            self._left, missing = self._left[missing:], missing - len(parts[-1])
+    def take(self, start: int, stop: int) -> np.ndarray:
+        """Rows from `start` up to `stop`, which is behind it; in ascending order, and none that are left out."""
+        parts = []
+        while start < stop:
+            while start >= self._first + len(self._slab):
+                self._first, self._slab = next(self._slabs)
+            parts.append(self._slab[start - self._first : stop - self._first])
+            start += len(parts[-1])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def mapped_attrs(attrs: StoreAttrs, keymap: KeyMap, there: Sequence[str]) -> StoreAttrs:
+    """What is said of demonstrations once keys are made: those are observed, if any of them is no action.
+
+    Names of dimensions and units go along where they are known of all that a key is made of.
+
+    Args:
+        attrs: What is said of the keys that were recorded.
+        keymap: What is made.
+        there: The keys that were recorded.
+    """
+    due, left = keymap.due(there), keymap.replace(there)
+    names, units = dict(attrs.names), dict(attrs.units)
+    for entry in due.entries:
+        names[entry.name] = _joined_names(entry, attrs.names)
+        said = {attrs.units.get(source.key, "") for source in entry.sources}
+        units[entry.name] = said.pop() if len(said) == 1 else ""
+    return replace(
+        attrs,
+        obs_keys=keymap.observed or tuple(key for key in attrs.obs_keys or () if key in left) or None,
+        names={key: texts for key, texts in names.items() if texts and key in left},
+        units={key: unit for key, unit in units.items() if unit and key in left},
+    )
+
+
+def _joined_names(entry: Entry, names: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """A name for each dimension of a new key; none where they are not known, or are those of no vector."""
+    if any(source.key not in names for source in entry.sources):
+        return ()
+    steps = {source.key: np.array([names[source.key]]) for source in entry.sources}  # as if they were one step
+    try:
+        return tuple(entry.join(steps, 1)[0].tolist())
+    except UserError:
+        return ()
 
 
 def open_mapped(path: str | os.PathLike[str], keymap: KeyMap) -> DemoStore:
@@ -142,10 +188,20 @@ def open_mapped(path: str | os.PathLike[str], keymap: KeyMap) -> DemoStore:
     """
     if not keymap.entries:
         return DemoStore.open(path)
-    DemoStore.open_unchecked(path)
     store = MappedStore(Path(path), keymap)
-    for problem in store.hindrances():
-        raise UserError(problem)
+    store.check_intact()
     store.check_made()
-    store.episode_ends = store.episode_ends.astype(np.int64)
+    return store
+
+
+def open_mapped_unchecked(path: str | os.PathLike[str], keymap: KeyMap) -> DemoStore:
+    """Open for reading what may be damaged, to look at it as a training would see it.
+
+    Raises:
+        UserError: It is no store, or a key cannot be made of what there is.
+    """
+    if not keymap.entries:
+        return DemoStore.open_unchecked(path)
+    store = MappedStore(Path(path), keymap)
+    store.check_made()
     return store

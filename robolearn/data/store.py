@@ -54,8 +54,10 @@ class DemoStore:
             files: Where a writer's arrays are written; a reader has none.
 
         Raises:
-            UserError: The path is no store, or its root is damaged.
+            UserError: There is nothing at the path, or no store, or its root is damaged.
         """
+        if not path.exists():
+            raise UserError(f"{path}: no such file or directory")
         self.path = path
         container = Container(path)
         layout = read_layout(container)
@@ -96,20 +98,20 @@ class DemoStore:
         Raises:
             UserError: The path is no store, or the first of its `hindrances`.
         """
-        store = DemoStore.open_unchecked(path)
-        for problem in store.hindrances():
-            raise UserError(problem)
-        if store.episode_ends.dtype != np.int64:
-            store.episode_ends = store.episode_ends.astype(np.int64)
+        store = DemoStore(Path(path))
+        store.check_intact()
         return store
 
     @staticmethod
     def open_unchecked(path: str | os.PathLike[str]) -> DemoStore:
         """Open for reading what may be damaged, to look at it; see `problems`."""
-        path = Path(path)
-        if not path.exists():
-            raise UserError(f"{path}: no such file or directory")
-        return DemoStore(path)
+        return DemoStore(Path(path))
+
+    def check_intact(self) -> None:
+        """Raise a UserError, and say why, if it cannot be read."""
+        for problem in self.hindrances():
+            raise UserError(problem)
+        self.episode_ends = self.episode_ends.astype(np.int64, copy=False)
 
     # ---- reading
 
@@ -342,6 +344,20 @@ def _runs(wanted: np.ndarray | None, num_steps: int, chunk: int, rows: int) -> I
         for first in range(0, len(run), rows // chunk):
             part = run[first : first + rows // chunk]
             yield int(part[0]) * chunk, min(int(part[-1] + 1) * chunk, num_steps)
+
+
+def wanted_runs(first: int, slab: np.ndarray, wanted: np.ndarray | None) -> Iterator[tuple[int, np.ndarray]]:
+    """The runs of neighboring rows of a slab that are wanted, (first row, rows) each.
+
+    Args:
+        first: Row of the store with which the slab begins.
+        slab: Rows.
+        wanted: Which of the store's, bool [time]; None for all.
+    """
+    here = np.ones(len(slab), bool) if wanted is None else wanted[first : first + len(slab)]
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], here, [False]])))
+    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        yield first + start, slab[start:stop]
 
 
 def default_obs_keys(store: DemoStore) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
+from robolearn.data.mapped import open_mapped_unchecked
 from robolearn.data.store import DemoStore
 from robolearn.doctor.examine import Examination, examine
 from robolearn.doctor.finding import Severity
 from robolearn.doctor.trainable import TRAINING
 from robolearn.errors import UserError, as_flags, printable
+from robolearn.keymap import KeyMap
 from robolearn.rollout.env_config import EnvConfig
 
 MAX_LINES = 8  # of the table of jumps
@@ -27,20 +30,24 @@ def escape(text: str) -> str:
     return escape_markup(printable(text))
 
 
-def inspect(path: Path, console: Console | None = None, env: EnvConfig | None = None) -> Examination:
+def inspect(
+    path: Path, console: Console | None = None, env: EnvConfig | None = None, obs: Sequence[str] = ()
+) -> Examination:
     """Examine a store and print the account.
 
     Args:
         path: Of the store.
         console: Where it is printed.
         env: Environment that the demonstrations are to fit.
+        obs: Keys made of those of the store, as `dataset.obs` of a training.
 
     Raises:
-        UserError: There is no store to look at, or no such environment.
+        UserError: There is no store to look at, a key cannot be made, or there is no such environment.
     """
     console = console or Console()
-    store = DemoStore.open_unchecked(path)
-    report = examine(store, env)
+    keymap = KeyMap.parse(obs, "dataset.obs")
+    store = open_mapped_unchecked(path, keymap)
+    report = examine(store, None if env is None else env.mapped_as(keymap.only(keymap.observed).texts()))
     _print_head(store, report, console)
     console.print(_keys_table(store, report))
     console.print(_ranges_table(report))

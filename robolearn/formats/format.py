@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from robolearn.data.attrs import StoreAttrs
+from robolearn.data.keys import file_problem
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
+from robolearn.keymap import KeyMap
 from robolearn.types import Episode
 
 REWARD, TASK = "reward", "task"  # the key of rewards [time, 1], and the number of an episode's text in `attrs.tasks`
@@ -30,12 +32,22 @@ class ImportOptions:
     """Height and width in pixels that images are scaled to; by default their own."""
     env_id: str | None = None
     """Environment that they were recorded in, as gymnasium names it; by default what the source says."""
+    obs: tuple[str, ...] = ()
+    """Keys made of those of the source, in whose place they are written: NEW=SOURCE, as in img=pixels
+    agent_pos=state[:2] state=qpos+qvel action=act; a policy then sees these unless others are named."""
 
     def __post_init__(self) -> None:
+        for problem in filter(None, map(file_problem, self.keymap.names)):
+            raise UserError(f"`obs`: {problem}")
         if self.episodes is not None and self.episodes < 1:
             raise UserError(f"`episodes` {self.episodes} must be at least 1")
         if self.image_size is not None and min(self.image_size) < 1:
             raise UserError(f"`image_size` {self.image_size[0]} {self.image_size[1]} must be pixels, at least 1")
+
+    @property
+    def keymap(self) -> KeyMap:
+        """What `obs` says."""
+        return KeyMap.parse(self.obs, "obs")
 
     def choose_cameras(self, there: Mapping[str, str]) -> tuple[str, ...]:
         """The names in the source of the cameras that are wanted.

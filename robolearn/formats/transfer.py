@@ -13,6 +13,7 @@ from robolearn.data.writer import DemoWriter, is_unbegun
 from robolearn.errors import UserError
 from robolearn.files import remove
 from robolearn.formats.format import ExportOptions, ImportOptions, Recording
+from robolearn.formats.mapping import map_recording
 from robolearn.formats.registry import AUTO, find_format, readable, recognize, writable
 from robolearn.locks import LOCK_FILE, hold
 from robolearn.types import Episode
@@ -74,7 +75,7 @@ def import_demos(
     if not source.exists():
         raise UserError(f"{source}: no such file or directory")
     with _appearing(out) as part:
-        recording = entry.read(source, chosen)
+        recording = map_recording(entry.read(source, chosen), chosen.keymap, str(source))
         store = _write(recording, part / "store", chosen, show)
         if store.num_episodes == 0:
             raise UserError(f"{source}: there are no episodes in it")

@@ -124,7 +124,7 @@ def observed_keys(cfg: TrainConfig, demos: Demos) -> tuple[str, ...]:
     Raises:
         UserError: There are none, or one cannot be observed.
     """
-    keys = cfg.dataset.obs_keys or cfg.dataset.keymap.observed or default_obs_keys(demos.stores[0])
+    keys = cfg.dataset.obs_keys or default_obs_keys(demos.stores[0])
     for problem in filter(None, map(observed_problem, keys)):
         raise UserError(f"`dataset.obs_keys`: {problem}")
     return tuple(keys)

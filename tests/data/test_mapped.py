@@ -56,20 +56,30 @@ def test_windows_are_those_of_keys_that_were_written_so(store, tmp_path):
         np.testing.assert_array_equal(one.arrays()[key], rows)
 
 
-def test_sources_that_come_in_other_portions_stay_in_step(store, monkeypatch):
+@pytest.mark.parametrize("share", [None, 0.0, 0.1, 0.5, 0.9])
+def test_sources_that_come_in_other_portions_stay_in_step(store, share, monkeypatch):
     whole = open_mapped(store, KeyMap.parse(["x=wide+qpos+goal"])).read("x")
-    monkeypatch.setattr("robolearn.data.store.SLAB_BYTES", 1)
     real, calls = DemoStore.slabs, []
 
-    def portions(self, key):
+    def portions(self, key, wanted=None):
         size = {"wide": 4, "qpos": 3, "goal": 7}[key]
         rows = np.concatenate([rows for _, rows in real(self, key)])
         calls.append(key)
-        yield from ((start, rows[start : start + size]) for start in range(0, len(rows), size))
+        for start in range(0, len(rows), size):
+            if wanted is None or wanted[start : start + size].any():
+                yield start, rows[start : start + size]
 
     monkeypatch.setattr(DemoStore, "slabs", portions)
-    np.testing.assert_array_equal(open_mapped(store, KeyMap.parse(["x=wide+qpos+goal"])).read("x"), whole)
-    assert calls == ["wide", "qpos", "goal"]
+    mapped = open_mapped(store, KeyMap.parse(["x=wide+qpos+goal"]))
+    for seed in range(20):
+        wanted = None if share is None else np.random.default_rng(seed).random(len(whole)) < share
+        seen = np.full_like(whole, np.nan)
+        for start, rows in mapped.slabs("x", wanted):
+            assert np.isnan(seen[start : start + len(rows)]).all()
+            seen[start : start + len(rows)] = rows
+        expected = whole if wanted is None else np.where(wanted[:, None], whole, np.nan)
+        np.testing.assert_array_equal(seen, expected)
+    assert share is not None or calls == ["wide", "qpos", "goal"] * 20, "each is read once"
 
 
 def test_the_hash_is_of_what_keys_are_made_of_and_how(store):

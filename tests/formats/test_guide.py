@@ -64,6 +64,7 @@ def test_the_commands_of_the_guide(imported):
     assert keys["lift"] == keys["lift_small"] == ("state", "agentview_image")
     assert keys["cube"] == keys["umi"] == keys["door"] == ("state", "top")
     assert keys["cheetah"] == keys["mine"] == ("state",)
+    assert keys["arm"] == ("agent_pos", "height")
     assert DemoStore.open(imported / "lift_small.zarr").shapes["agentview_image"] == (84, 84, 3)
     assert DemoStore.open(imported / "cheetah.zarr").num_episodes == 4
     assert DemoStore.open(imported / "lift_v2.zarr").encoding == "zarr v2, directory"
