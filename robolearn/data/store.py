@@ -29,7 +29,7 @@ from robolearn.data.checks import ends_checksum, ends_problem, image_problem, sh
 from robolearn.data.chunks import ChunkReader
 from robolearn.data.codecs import absent_codec
 from robolearn.data.container import Container
-from robolearn.data.metadata import read_layout
+from robolearn.data.metadata import Layout, read_layout
 from robolearn.errors import UserError
 from robolearn.types import Episode
 
@@ -70,16 +70,7 @@ class DemoStore:
         self._chunks = ChunkReader(container, layout.zarr_format, fills=self.attrs.schema_version is None)
         self._data: dict[str, zarr.Array] = {}
         self._meta: dict[str, zarr.Array] = {}
-        for name, facts in layout.arrays.items():
-            folder, _, key = name.partition("/")
-            try:
-                store_path = StorePath(files or MemoryStore(), name)
-                (self._data if folder == "data" else self._meta)[key] = zarr.Array.from_dict(store_path, facts.metadata)
-            except (UnknownCodecError, ImportError):
-                self._uncoded.add(name)
-                self.refused[name] = absent_codec(facts.metadata.get("compressor"))
-            except Exception as error:  # zarr raises what it likes at odd values
-                self.refused[name] = f"damaged zarr metadata ({type(error).__name__}: {error})"
+        self._make_arrays(layout, files or MemoryStore())
         self.episode_ends = np.zeros(0, np.int64)
         ends = self._meta.get("episode_ends")
         if ends is not None and ends.ndim:
@@ -88,6 +79,19 @@ class DemoStore:
             except (UserError, OSError) as error:
                 del self._meta["episode_ends"]
                 self.refused["meta/episode_ends"] = str(error).removeprefix(f"{path}: ")
+
+    def _make_arrays(self, layout: Layout, files: Store) -> None:
+        """Take the arrays that are admitted, and note why others are not."""
+        for name, facts in layout.arrays.items():
+            folder, _, key = name.partition("/")
+            try:
+                store_path = StorePath(files, name)
+                (self._data if folder == "data" else self._meta)[key] = zarr.Array.from_dict(store_path, facts.metadata)
+            except (UnknownCodecError, ImportError):
+                self._uncoded.add(name)
+                self.refused[name] = absent_codec(facts.metadata.get("compressor"))
+            except Exception as error:  # zarr raises what it likes at odd values
+                self.refused[name] = f"damaged zarr metadata ({type(error).__name__}: {error})"
 
     # ---- opening
 
