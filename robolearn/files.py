@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Collection, Iterator
@@ -26,7 +27,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a file to write beside `path`, and let it take the place of `path` once the block has ended well.
 
     A kill or an error leaves whatever was at `path` before.
+
+    Raises:
+        OSError: A directory or a device is there, which must not be replaced.
     """
+    check_replaceable(path)
     part = path.with_name(f"{path.name}.part")
     if part.is_symlink():  # writing would follow it
         part.unlink()
@@ -36,6 +41,14 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(IsADirectoryError, PermissionError):  # not ours, and the writing has said so
             part.unlink(missing_ok=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise an OSError unless a file may take this place; a rename would do away with a device, such as /dev/null."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a directory, expected the name of a file", str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is a device, expected the name of a file", str(path))
 
 
 @contextmanager

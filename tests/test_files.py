@@ -101,6 +101,23 @@ def test_a_folder_in_the_place_of_the_part_is_named(tmp_path):
     assert (tmp_path / "x.json.part").is_dir()
 
 
+def test_a_device_is_not_replaced(tmp_path):
+    """A rename would do away with /dev/null, for one."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    for name in ("fifo", "link"):
+        with (
+            pytest.raises(OSError, match="is a device, expected the name of a file"),
+            replacing(tmp_path / name) as part,
+        ):
+            part.write_text("new")
+    with pytest.raises(IsADirectoryError, match="is a directory"), replacing(tmp_path) as part:
+        part.write_text("new")
+    assert (tmp_path / "fifo").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo", "link"]
+
+
 def test_remove_takes_a_link_not_its_target(tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis").touch()

@@ -50,8 +50,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
     import_plugins(arguments)
     given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
     cfg = DeployConfig(**values(given.what), execution=build(given.execution))
-    if not given.tolerance > 0:
-        raise UserError(f"`tolerance` {given.tolerance} must be above 0")
+    if not 0 < given.tolerance < 1:
+        raise UserError(f"`tolerance` {given.tolerance} must be above 0 and below 1, half of what actions reach over")
     from robolearn.evaluation.deploy import check_deployed, deploy_run
 
     if given.check is not None:

@@ -17,6 +17,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
+from robolearn.files import check_replaceable
 from robolearn.rollout.env_config import EnvConfig
 
 Env = mirror(EnvConfig)
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
     import_plugins(arguments)
     given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
     env = build(given.env)
+    if given.html is not None:
+        check_replaceable(given.html)
     from robolearn.doctor.account import inspect
 
     report = inspect(given.store, env=None if env.id is None else env, obs=given.dataset.obs)

@@ -83,6 +83,11 @@ class ActConfig(PolicyChoice, Watch):
     seed: int = seeds.EVALUATION.start
     """The noise of episode i depends on (seed, i) only."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seed < 0:
+            raise UserError(f"`seed` {self.seed} must not be negative")
+
 
 @dataclass(frozen=True)
 class DeployConfig(ActConfig):

@@ -29,6 +29,11 @@ class Column(Protocol):
         ...
 
 
+def num_rows(column: Column) -> int:
+    """Rows of a column; a single number has none."""
+    return column.shape[0] if column.shape else 0
+
+
 class Part:
     """The rows of one episode in a column of all of them."""
 

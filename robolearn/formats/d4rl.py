@@ -18,7 +18,7 @@ import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
 from robolearn.errors import UserError
-from robolearn.formats.columns import Blocks, Column
+from robolearn.formats.columns import Blocks, Column, num_rows
 from robolearn.formats.flat import FLAGS, cut_by_flags, parts
 from robolearn.formats.format import REWARD, Format, ImportOptions, Recording
 from robolearn.formats.gather import Raw, Source, gather
@@ -42,12 +42,13 @@ def read_d4rl(path: Path, options: ImportOptions) -> Recording:
         reader = Reader(file, path)
         columns = _columns(reader)
         facts = reader.attrs(file)
-        rows = columns[ACTIONS].shape[0] if columns[ACTIONS].shape else 0
-        flags = {flag: _first(columns, names) for flag, names in FLAGS.items() if flag != "success"}
-        ends = cut_by_flags([column for column in flags.values() if column is not None], rows)
-        if flags["truncated"] is None and NEXT in columns:
-            ends = np.union1d(ends, _breaks(columns, rows))
-        elif not any(flags.values()):
+        rows = num_rows(columns[ACTIONS])
+        names = {flag: _first(columns, names) for flag, names in FLAGS.items() if flag != "success"}
+        flags = {name: columns[name] for name in names.values() if name is not None}
+        ends = cut_by_flags(flags, rows, str(path))
+        if names["truncated"] is None and NEXT in columns and OBSERVATIONS in columns:
+            ends = np.union1d(ends, _breaks(columns, rows, path))
+        elif not flags:
             lost.append("no terminals and no timeouts say where episodes end, so that all rows are one")
         if NEXT in columns:
             lost.append("next_observations is not kept: it is the observation of the next step, but for the last")
@@ -70,12 +71,15 @@ def _is_obs(name: str) -> bool:
     return name == OBSERVATIONS or name.startswith(f"{OBSERVATIONS}.")
 
 
-def _first(columns: dict[str, Stored], names: tuple[str, ...]) -> Stored | None:
-    return next((columns[name] for name in names if name in columns), None)
+def _first(columns: dict[str, Stored], names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in columns), None)
 
 
-def _breaks(columns: dict[str, Stored], rows: int) -> Array:
+def _breaks(columns: dict[str, Stored], rows: int, path: Path) -> Array:
     """Ends of episodes [e] where the next observation is not the following one."""
+    shape, other = columns[OBSERVATIONS].shape, columns[NEXT].shape
+    if shape != other or shape[:1] != (rows,):
+        raise UserError(f"{path}: {OBSERVATIONS} {shape} and {NEXT} {other} do not fit {rows} actions; mend the file")
     obs, following = _blocks(columns[OBSERVATIONS]), _blocks(columns[NEXT])
     ends, step = [], 1 << 16
     for start in range(0, rows - 1, step):
@@ -94,10 +98,10 @@ def _blocks(column: Stored) -> Blocks:
 def _episodes(path: Path, ends: Array, task: str | None) -> Generator[Raw, None, None]:
     with open_hdf5(path) as file:
         columns = {name: column for name, column in _columns(Reader(file, path)).items() if name != NEXT}
-        rows = columns[ACTIONS].shape[0]
+        rows = num_rows(columns[ACTIONS])
         for name, column in columns.items():
             if (_is_obs(name)) and column.shape[:1] != (rows,):
-                raise UserError(f"{path}: {name} has {len(column[:])} rows for {rows} actions; mend the file")
+                raise UserError(f"{path}: {name} has {num_rows(column)} rows for {rows} actions; mend the file")
         taken = {name for names in FLAGS.values() for name in names}
         whole: dict[str, Column] = {
             name: _blocks(column) for name, column in columns.items() if column.shape[:1] == (rows,)

@@ -89,11 +89,13 @@ class Kind:
 
 
 def kind_of(key: str, column: Column, where: str) -> Kind | None:
-    """How a column is read, told by its first episode; None where its rows are no numbers.
+    """How a column is read, told by its first episode; None where it has no rows, or they are no numbers.
 
     Raises:
         UserError: Its first image is damaged.
     """
+    if not column.shape:
+        return None
     if column.shape[0] and _may_be_packed(column):
         first = packed_bytes(column[0:1][0])
         if first.startswith(HEADS):

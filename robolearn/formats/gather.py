@@ -17,7 +17,7 @@ import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
 from robolearn.errors import UserError, printable
-from robolearn.formats.columns import Column
+from robolearn.formats.columns import Column, num_rows
 from robolearn.formats.format import REWARD, TASK, ImportOptions, Recording
 from robolearn.formats.frames import Kind, kind_of
 from robolearn.types import Array, Episode, Scalar
@@ -124,6 +124,9 @@ class _Survey:
         where = f"{self.source.path}: {raw.name}"
         steps = _steps(raw, where)
         if steps == 0:
+            longest = max(map(num_rows, raw.obs.values()), default=0)
+            if longest > 1:
+                raise UserError(f"{where} has no actions for {longest} observations; mend the file, or leave it out")
             self.empty.append(raw.name)
             return
         columns = _named(raw)
@@ -137,11 +140,13 @@ class _Survey:
             self._leave_out(key, f"{key} is not in all episodes, for one not in {raw.name}")
         self.names.append(raw.name)
         self._texts.append(raw.task or "")
-        flags = {name: False for name, rows in raw.flags.items() if len(rows.shape)}
+        flags = {name: False for name, rows in raw.flags.items() if len(rows.shape) and rows.dtype.kind in "biuf"}
+        for name in raw.flags.keys() - flags.keys():  # keys have no slash, so it hides none
+            self.left_out[f"flag/{name}"] = f"{name} is no truth value for each step, for one in {raw.name}"
         self._attrs.append({**{_key(n): v for n, v in raw.attrs.items() if isinstance(v, bool | int | float)}, **flags})
 
     def _see(self, key: str, column: Column, steps: int, name: str) -> None:
-        where, rows = f"{self.source.path}: {name}: {key}", column.shape[0] if column.shape else 0
+        where, rows = f"{self.source.path}: {name}: {key}", num_rows(column)
         needed = key in self.obs or key.startswith(ACTION_PART)
         if key in self.left_out:
             return
@@ -237,13 +242,15 @@ class _Reader:
         parts = [rows.pop(ACTION_PART + name).reshape(steps, -1) for name in self.survey.parts]
         for name in numbers:
             if name in raw.flags:
-                numbers = {**numbers, name: bool(np.any(raw.flags[name][0 : raw.flags[name].shape[0]]))}
+                flag = raw.flags[name][0 : raw.flags[name].shape[0]]
+                _check_finite(flag, f"{where}: {name}")
+                numbers = {**numbers, name: bool(np.any(flag))}
         return Episode(rows, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1), numbers)
 
 
 def _steps(raw: Raw, where: str) -> int:
     """Rows of all actions."""
-    lengths = {name: column.shape[0] if column.shape else 0 for name, column in raw.actions.items()}
+    lengths = {name: num_rows(column) for name, column in raw.actions.items()}
     if len(set(lengths.values())) != 1:
         what = "no actions" if not lengths else f"actions of different lengths, {lengths}"
         raise UserError(f"{where} has {what}")
@@ -287,7 +294,8 @@ def _check_finite(rows: Array, where: str) -> None:
     wrong = np.argwhere(~np.isfinite(rows))
     if len(wrong):
         step, *place = wrong[0].tolist()
+        which = f", dimension {', '.join(map(str, place))}" if place else ""
         raise UserError(
-            f"{where} is {rows[tuple(wrong[0])]} at step {step}, dimension {', '.join(map(str, place))}; "
+            f"{where} is {rows[tuple(wrong[0])]} at step {step}{which}; "
             "mend the file, or import the episodes before with `episodes`"
         )

@@ -17,8 +17,8 @@ import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
 from robolearn.errors import UserError
-from robolearn.formats.columns import Blocks, Column, Entry
-from robolearn.formats.flat import FLAGS, check_ends, cut_by_flags, parts
+from robolearn.formats.columns import Blocks, Column, Entry, num_rows
+from robolearn.formats.flat import FLAGS, check_counts, check_ends, cut_by_flags, parts
 from robolearn.formats.format import REWARD, Format, ImportOptions, Recording
 from robolearn.formats.gather import Raw, Source, gather
 from robolearn.formats.hdf5 import naturally, plain
@@ -93,6 +93,11 @@ def _single(arrays: Mapping[str, Column]) -> dict[str, object]:
     return found
 
 
+def _numbers(column: Column) -> Array:
+    """All of a column, one behind the other [n]."""
+    return column[0 : column.shape[0]].reshape(-1) if column.shape else np.array([_scalar(column)])
+
+
 def _scalar(column: Column) -> object:
     assert isinstance(column, Blocks)
     return column.read(0, 1).reshape(-1)[0]
@@ -101,16 +106,16 @@ def _scalar(column: Column) -> object:
 def _ends(arrays: Mapping[str, Column], path: Path) -> Array | None:
     """Ends of the episodes in the arrays; None where each episode is an entry of them."""
     actions = arrays[_action_of(arrays, path)]
-    rows = actions.shape[0] if actions.shape else 0
+    rows = num_rows(actions)
     for names in (ENDS, LENGTHS):
         for name in names:
             if name in arrays and (len(actions.shape) < 3 or names == ENDS):
-                numbers = arrays[name][0 : arrays[name].shape[0]]
+                numbers = check_counts(_numbers(arrays[name]), rows, f"{path}: {name}")
                 return check_ends(np.cumsum(numbers) if names == LENGTHS else numbers, rows, str(path))
     if len(actions.shape) == 3:
         return None
-    flags = [arrays[name] for flag in ("terminated", "truncated") for name in FLAGS[flag] if name in arrays]
-    return cut_by_flags([flag for flag in flags if flag.shape[:1] == (rows,)], rows)
+    flags = {name: arrays[name] for flag in ("terminated", "truncated") for name in FLAGS[flag] if name in arrays}
+    return cut_by_flags(flags, rows, str(path))
 
 
 def _apart(files: list[Path]) -> Generator[Raw, None, None]:
@@ -121,12 +126,12 @@ def _apart(files: list[Path]) -> Generator[Raw, None, None]:
 
 def _together(path: Path, files: list[Path], ends: Array) -> Generator[Raw, None, None]:
     with _arrays(files) as arrays:
-        rows = arrays[_action_of(arrays, path)].shape[0]
+        rows = num_rows(arrays[_action_of(arrays, path)])
         columns = {name: column for name, column in arrays.items() if column.shape[:1] == (rows,)}
         short = [n for n in arrays if n in STATES and n not in columns]
         if short:
             raise UserError(
-                f"{path}: {short[0]} has {arrays[short[0]].shape[0]} rows for {rows} actions; mend the file"
+                f"{path}: {short[0]} has {num_rows(arrays[short[0]])} rows for {rows} actions; mend the file"
             )
         facts = {name: value for name, value in _single(arrays).items() if isinstance(value, str)}
         start = 0
@@ -138,11 +143,10 @@ def _together(path: Path, files: list[Path], ends: Array) -> Generator[Raw, None
 def _stacked(path: Path, files: list[Path]) -> Generator[Raw, None, None]:
     with _arrays(files) as arrays:
         count, longest = arrays[_action_of(arrays, path)].shape[:2]
-        lengths = next((arrays[name][0:count].reshape(-1) for name in LENGTHS if name in arrays), None)
-        if lengths is not None and (len(lengths) != count or not ((lengths >= 0) & (lengths <= longest)).all()):
-            raise UserError(
-                f"{path}: the lengths do not fit {count} episodes of at most {longest} steps; mend the file"
-            )
+        name = next((name for name in LENGTHS if name in arrays), None)
+        lengths = None if name is None else check_counts(_numbers(arrays[name]), longest, f"{path}: {name}")
+        if lengths is not None and len(lengths) != count:
+            raise UserError(f"{path}: there are {len(lengths)} {name} for {count} episodes; mend the file")
         whole = {name: column for name, column in arrays.items() if column.shape[:1] == (count,)}
         facts = {name: value for name, value in _single(arrays).items() if isinstance(value, str)}
         for i in range(count):
@@ -164,7 +168,7 @@ def _raw(name: str, arrays: Mapping[str, Column], path: Path, facts: Mapping[str
             continue
         place, called = (others, REWARD) if key in REWARDS else (obs, STATE if key in STATES else key)
         place[key if called in place else called] = column
-    rows = arrays[action].shape[0] if arrays[action].shape else 0
+    rows = num_rows(arrays[action])
     for key in [key for key, column in obs.items() if column.shape[0] not in (rows, rows + 1) and key != STATE]:
         others[key] = obs.pop(key)
     return Raw(name, {action: arrays[action]}, obs, others, flags, facts, find_task(facts))

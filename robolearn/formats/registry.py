@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from robolearn.errors import UserError
@@ -29,14 +30,18 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def find_format(name: str) -> Format:
+def find_format(name: str, choices: Iterable[str]) -> Format:
     """The format of a name; one's own is added to FORMATS first.
+
+    Args:
+        name: In FORMATS.
+        choices: Names that would do, for the message.
 
     Raises:
         UserError: There is none of that name.
     """
     if name not in FORMATS:
-        raise UserError(f"there is no format {name!r}; choose from {', '.join(FORMATS)}, or add your own to FORMATS")
+        raise UserError(f"there is no format {name!r}; choose from {', '.join(choices)}, or add your own to FORMATS")
     return FORMATS[name]
 
 

@@ -44,10 +44,12 @@ def read_robomimic(path: Path, options: ImportOptions) -> Recording:
         reader = Reader(file, path)
         data = _data(reader)
         note = _note(reader)
-        names = [name for name in reader.names(data) if reader.group(data, name) is not None]
+        there = reader.names(data)
+        names = [name for name in there if reader.group(data, name) is not None]
         facts = reader.attrs(data)
         first = reader.group(data, names[0]) if names else None
         lost = _lost(reader, first) if first is not None else []
+        lost += [f"data/{name} is no group, as a demonstration is" for name in there if name not in names]
         attrs, sentence = (note.attrs, None) if note else _attrs(path, facts)
         splits = _masks(reader)
     task = find_task(facts)

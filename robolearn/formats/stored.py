@@ -50,22 +50,29 @@ class Note:
             UserError: It is none.
         """
         made, renamed = (raw.get("made"), raw.get("renamed")) if isinstance(raw, dict) else (None, None)
-        if not isinstance(made, list) or not isinstance(renamed, dict) or not isinstance(raw.get("attrs"), dict):
+        if not (isinstance(made, list) and isinstance(renamed, dict) and isinstance(raw.get("attrs"), dict)) or not all(
+            isinstance(text, str) for text in (*made, *renamed.values())
+        ):
             raise UserError(f"{where}: its note of the store that it was made of is damaged; remove {NOTE} from it")
         try:
             attrs = StoreAttrs.from_json(raw["attrs"])
         except UserError as error:
             raise UserError(f"{where}: its note of the store that it was made of: {error}") from error
-        return cls(attrs, frozenset(map(str, made)), {str(name): str(key) for name, key in renamed.items()})
+        return cls(attrs, frozenset(made), renamed)
 
     def text(self) -> str:
         """For a file."""
         return json.dumps(self.to_json())
 
     @classmethod
-    def from_text(cls, text: str | bytes | None, where: str) -> Note | None:
-        """Read a note; None where there is no text."""
-        return None if text is None else cls.from_json(parse_json(text, where), where)
+    def from_text(cls, text: object, where: str) -> Note | None:
+        """Read a note; None where there is none.
+
+        Raises:
+            UserError: It is no text, or not that of a note.
+        """
+        note = parse_json(text, where) if isinstance(text, str | bytes) else text
+        return None if note is None else cls.from_json(note, where)
 
 
 class Demonstrations:

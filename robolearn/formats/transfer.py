@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -68,7 +69,7 @@ def import_demos(
     """
     source, out, chosen = Path(source), Path(out), options or ImportOptions()
     name = recognize(source) if kind == AUTO else kind
-    entry = find_format(name)
+    entry = find_format(name, readable())
     if entry.read is None:
         raise UserError(f"format {name} cannot be imported; choose from {', '.join(readable())}")
     entry.require_packages(name)
@@ -98,7 +99,7 @@ def export_demos(store: str | Path, out: str | Path, kind: str, options: ExportO
             `out` exists. Nothing is at `out` then.
     """
     out, chosen = Path(out), options or ExportOptions()
-    entry = find_format(kind)
+    entry = find_format(kind, writable())
     if entry.write is None:
         raise UserError(f"format {kind} cannot be exported to; choose from {', '.join(writable())}")
     entry.require_packages(kind)
@@ -141,7 +142,8 @@ def _write(recording: Recording, path: Path, chosen: ImportOptions, show: Show) 
     counts = [count for count in (recording.num_episodes, chosen.episodes) if count is not None]
     attrs = recording.attrs if chosen.env_id is None else replace(recording.attrs, env_id=chosen.env_id)
     with DemoWriter.create(path, attrs=attrs) as store:
-        for batch in _batches(islice(recording.episodes, chosen.episodes)):
+        most = None if chosen.episodes is None else min(chosen.episodes, sys.maxsize)
+        for batch in _batches(islice(recording.episodes, most)):
             store.extend(batch)
             show(store.num_episodes, min(counts, default=None))
     return store

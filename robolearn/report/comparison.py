@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robolearn.config import finite, from_json, read_json, to_json, write_json
+from robolearn.config import finite, from_json, parse_json, read_json, to_json, write_json
 from robolearn.errors import UserError
 from robolearn.files import finish_replacing, replacing_all
 from robolearn.rollout.pairs import Pair, Verdict
@@ -79,7 +79,7 @@ def read_pairs(directory: Path, source: Mapping[str, Any]) -> list[Pair]:
         raise UserError(
             f"{directory} holds another comparison, {_differing(told, source)}; choose another `out`, or remove it"
         )
-    return [_read_pair(path, number, line) for number, line in enumerate(path.read_text().splitlines())]
+    return [_read_pair(path, number, line) for number, line in enumerate(path.read_bytes().splitlines())]
 
 
 def _differing(told: Any, source: Mapping[str, Any]) -> str:
@@ -96,12 +96,9 @@ def _differing(told: Any, source: Mapping[str, Any]) -> str:
     return f"with other {', '.join(names)}"
 
 
-def _read_pair(path: Path, number: int, line: str) -> Pair:
+def _read_pair(path: Path, number: int, line: bytes) -> Pair:
     where = f"{path}, line {number + 1}"
-    try:
-        pair = from_json(Pair, json.loads(line), {}, where)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: no JSON ({error.msg})") from None
+    pair = from_json(Pair, parse_json(line, where), {}, where)
     if pair.episode != number:
         raise UserError(f"{where}: is of episode {pair.episode}, expected {number}")
     return pair

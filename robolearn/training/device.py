@@ -10,6 +10,8 @@ import torch.distributed as dist
 
 from robolearn.errors import UserError
 
+MAX_THREADS = 4096
+
 
 def choose_device(name: str, *, threads: int | None = None) -> torch.device:
     """Set the number of CPU threads and choose the device.
@@ -20,10 +22,10 @@ def choose_device(name: str, *, threads: int | None = None) -> torch.device:
             than they gain, the more so on a busy machine.
 
     Raises:
-        UserError: cuda was asked for and there is none, or threads is below 1.
+        UserError: cuda was asked for and there is none, or threads is not in 1..MAX_THREADS.
     """
-    if threads is not None and threads < 1:
-        raise UserError(f"`threads` {threads} must be at least 1")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UserError(f"`threads` {threads} must be at least 1 and at most {MAX_THREADS}")
     torch.set_num_threads(threads or min(4, max(1, len(os.sched_getaffinity(0)) // 2)))
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("`device` cuda: this machine has no usable CUDA device; choose cpu or auto")

@@ -222,7 +222,7 @@ class Run:
             UserError: There is no such checkpoint.
         """
         path = self.checkpoints / (f"{int(name):08d}" if name.isdigit() else name)
-        if not path.is_dir():
+        if name != Path(name).name or name in ("", "..") or not path.is_dir():
             there = sorted(p.name for p in self.checkpoints.glob("[!.]*") if p.is_dir())
             raise UserError(f"{self.directory} has no checkpoint {name!r}; it has: {', '.join(there) or 'none'}")
         return path

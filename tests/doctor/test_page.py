@@ -1,7 +1,11 @@
 """The page of an inspection: all of it in one file, and groups that are there."""
 
-import numpy as np
+import os
 
+import numpy as np
+import pytest
+
+from robolearn.commands.main import main
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter
@@ -57,3 +61,13 @@ def test_the_page_holds_everything(tmp_path):
     assert "&lt;x&gt;" in html
     assert "http://" not in html.replace("http://www.w3.org", "")
     assert "https://" not in html
+
+
+def test_where_the_page_cannot_be_is_said_before_the_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("robolearn.doctor.account.inspect", lambda *_, **__: pytest.fail("looked at the store first"))
+    os.mkfifo(tmp_path / "fifo")
+    for path, said in ((tmp_path, "is a directory"), (tmp_path / "fifo", "is a device")):
+        with pytest.raises(SystemExit) as end:
+            main(["inspect", str(tmp_path / "x.zarr"), "--html", str(path)])
+        assert end.value.code == 2
+        assert f"error: {path}: {said}, expected the name of a file" in capsys.readouterr().err

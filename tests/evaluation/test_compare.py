@@ -9,6 +9,7 @@ import pytest
 
 from robolearn import seeds
 from robolearn.commands.main import main
+from robolearn.errors import UserError
 from robolearn.evaluation import compare as module
 from robolearn.evaluation.compare import compare
 from robolearn.evaluation.config import CompareConfig, SideConfig
@@ -163,8 +164,12 @@ def test_pairs_of_another_comparison_are_not_gone_on_with(run, monkeypatch):
         compare(run, run, config(out=run / "out", b=SideConfig(steps=1)))
     assert compare(run, run, config(max_episodes=8, b=SideConfig(steps=1))).directory.parent == run / "compare"
     (run / "out" / "pairs.jsonl").write_text('{"episode": 0')
-    with pytest.raises(ValueError, match=r"pairs.jsonl, line 1: no JSON"):
+    with pytest.raises(ValueError, match=r"pairs.jsonl, line 1: not JSON"):
         compare(run, run, config(out=run / "out"))
+    for content in (b"\xff\xfe", b"[" * 100_000, b'{"episode": ' + b"9" * 5000 + b"}"):
+        (run / "out" / "pairs.jsonl").write_bytes(content)
+        with pytest.raises(UserError, match=r"pairs.jsonl, line 1: "):
+            compare(run, run, config(out=run / "out"))
     rows = lines(compare(run, run, config(max_episodes=8)).directory)
     (run / "out" / "pairs.jsonl").write_text(json.dumps(rows[1]))
     with pytest.raises(ValueError, match=r"line 1: is of episode 1, expected 0"):

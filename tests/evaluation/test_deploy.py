@@ -331,6 +331,26 @@ def test_files_elsewhere_are_not_opened(deployed):
             runtime.Policy(deployed)
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--tolerance", "inf"], "--tolerance inf must be above 0 and below 1"),
+        (["--tolerance", "nan"], "--tolerance nan must be above 0"),
+        (["--seed", "-1"], "--seed -1 must not be negative"),
+        (["--samples", "0"], "--samples 0: each must be in 1.."),
+        (["--checkpoint", "../.."], "has no checkpoint '../..'; it has: "),
+        (["--checkpoint", ""], "has no checkpoint ''; it has: "),
+        (["--threads-of-nothing", "1"], ""),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_before_anything_is_written(run, tmp_path, capsys, flags, said):
+    with pytest.raises(SystemExit) as end:
+        main(["deploy", str(run), "--out", str(tmp_path / "robot"), *flags])
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "robot").exists()
+
+
 def test_a_network_that_is_none_is_refused_in_one_line(deployed):
     (deployed / "sampler-1.onnx").write_bytes(b"no\nnetwork")
     facts = json.loads((deployed / "policy.json").read_text())

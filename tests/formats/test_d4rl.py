@@ -93,6 +93,14 @@ def test_observations_in_a_group(taken):
     [
         ({"observations": ROWS[:7]}, "observations has 7 rows for 20 actions; mend the file"),
         ({"observations": np.full((STEPS, 2), np.nan)}, "episode 0: state is nan at step 0, dimension 0"),
+        ({"actions": ROWS[:0]}, r"terminals is bool \(20,\), expected a truth value for each of 0 actions"),
+        ({"observations": h5py.Empty("f4")}, "observations has 0 rows for 20 actions"),
+        ({"terminals": 1.0}, r"terminals is float64 \(\), expected a truth value for each of 20 actions"),
+        ({"terminals": flags()[:7]}, r"terminals is bool \(7,\), expected a truth value"),
+        ({"timeouts": np.full(STEPS, b"x")}, r"timeouts is \|S1 \(20,\), expected a truth value"),
+        ({"timeouts": np.full(STEPS, np.nan)}, "timeouts is not finite in row 0"),
+        ({"timeouts": None, "next_observations": ROWS[:, :2]}, r"next_observations \(20, 2\) do not fit 20 actions"),
+        ({"timeouts": None, "next_observations": 1.0}, r"next_observations \(\) do not fit 20 actions"),
     ],
 )
 def test_refused_in_one_line(taken, changes, said):

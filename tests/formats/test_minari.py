@@ -125,8 +125,13 @@ REFUSED = [
     ({"actions": None}, {}, "episode_0 has no actions; there is infos, observations"),
     ({"observations": None}, {}, "episode_0 has no observations"),
     ({"actions": np.zeros((9, 2))}, {}, "state has 5 rows for 9 actions"),
+    ({"actions": np.zeros((0, 2))}, {}, "episode_0 has no actions for 5 observations; mend the file, or leave it out"),
+    ({"observations": 1.0}, {}, "state has 0 rows for 4 actions"),
+    ({"observations": h5py.Empty("f4")}, {}, "state has 0 rows for 4 actions"),
+    ({"terminations": np.full(4, np.nan)}, {}, "terminated is nan at step 0"),
     ({"rewards": lambda steps: np.full(steps, np.nan)}, {}, "episode_0: reward is nan at step 0"),
     ({}, {"robolearn": [1]}, "its note of the store that it was made of is damaged"),
+    ({}, {"robolearn": {"attrs": {}, "made": [], "renamed": {"state": 3}}}, "its note .* is damaged"),
     ({}, {"robolearn": {"attrs": {"schema_version": 1, "control_dt": -1}, "made": [], "renamed": {}}}, "control_dt"),
 ]
 

@@ -30,7 +30,7 @@ def longer(folder):
 
 
 def one_file(folder, **further):
-    np.savez_compressed(folder / "all.npz", state=ALL, action=ALL[:, :2], **further)
+    np.savez_compressed(folder / "all.npz", **{"state": ALL, "action": ALL[:, :2], **further})
     return folder / "all.npz"
 
 
@@ -127,8 +127,39 @@ def test_refused_in_one_line(tmp_path, capsys, write, said):
         ({"episode_ends": [4, 2, 13]}, "ends of episodes are .*, expected whole numbers that increase"),
         ({"episode_ends": [4, 12]}, "the last episode ends at 12, there are 13 actions"),
         ({"lengths": [4, 4]}, "the last episode ends at 8, there are 13 actions"),
+        ({"lengths": ["4", "9"]}, r"lengths are \['4', '9'\] ..., expected whole numbers from 0 to 13"),
+        ({"lengths": [4.5, 8.5]}, r"lengths are \[4.5, 8.5\] ..., expected whole numbers from 0 to 13"),
+        ({"lengths": [-4, 17]}, "lengths are .*, expected whole numbers from 0 to 13"),
+        ({"episode_ends": [4, np.nan]}, "episode_ends are .*, expected whole numbers"),
+        ({"episode_ends": 12}, "the last episode ends at 12, there are 13 actions"),
+        ({"episode_ends": np.array([2**63], np.uint64)}, "episode_ends are .*, expected whole numbers from 0 to 13"),
+        ({"done": np.full(13, "x")}, r"done is <U1 \(13,\), expected a truth value for each of 13 actions"),
+        ({"done": np.zeros(4)}, r"done is float64 \(4,\), expected a truth value for each of 13 actions"),
+        ({"done": np.where(DONE, np.nan, 0)}, "done is not finite in row 3"),
+        ({"success": np.where(DONE, np.nan, 0)}, "success is nan at step 3; mend the file"),
+        ({"state": 1.0}, "state has 0 rows for 13 actions; mend the file"),
+        ({"action": 1.0}, "state has 13 rows for 0 actions; mend the file"),
     ],
 )
-def test_ends_that_do_not_fit(tmp_path, further, said):
+def test_what_does_not_fit_all_rows(tmp_path, further, said):
     with pytest.raises(UserError, match=said):
         import_demos(one_file(tmp_path, **further), tmp_path / "x.zarr")
+
+
+@pytest.mark.parametrize(
+    ("lengths", "said"),
+    [
+        (["a", "b", "c"], "lengths are .*, expected whole numbers from 0 to 6"),
+        ([1.5, 1, 2], "lengths are .*, expected whole numbers from 0 to 6"),
+        (3, r"there are 1 lengths for 3 episodes; mend the file"),
+    ],
+)
+def test_lengths_that_do_not_fit_stacked_episodes(tmp_path, lengths, said):
+    np.savez(tmp_path / "all.npz", state=PADDED, action=PADDED[:, :, :2], lengths=lengths)
+    with pytest.raises(UserError, match=said):
+        import_demos(tmp_path / "all.npz", tmp_path / "x.zarr")
+
+
+def test_a_success_that_is_no_truth_value_is_named(tmp_path):
+    done = import_demos(one_file(tmp_path, success=np.full(13, "x")), tmp_path / "x.zarr")
+    assert "success is no truth value for each step, for one in episode 0" in done.lost

@@ -153,6 +153,13 @@ def test_what_does_not_fit_is_left_out_and_named(file, change, gone, said):
     assert said in lost
 
 
+def test_a_demonstration_that_is_no_group_is_named(file):
+    file["data/demo_3"] = np.zeros((4, 2))
+    store, lost = taken(file)
+    assert store.num_episodes == 3
+    assert "data/demo_3 is no group, as a demonstration is" in lost
+
+
 def test_an_observation_more_than_actions(file, tmp_path):
     with h5py.File(tmp_path / "longer.hdf5", "w") as longer:
         made = demo(longer.create_group("data"), 0, extra=1)
@@ -293,6 +300,8 @@ REFUSED = [
     (no_numbers, "there are no observations to train on: text is no array of numbers"),
     (put("actions", None), "data/demo_2 has no actions; remove it"),
     (put("actions", np.zeros((7, 3))), r"action.* has rows \(3,\) of float64 in demo_2, \(7,\) before"),
+    (put("actions", np.zeros((0, 7))), "demo_2 has no actions for 7 observations; mend the file"),
+    (lambda file: file.create_dataset("robolearn", data=3.0), "its note of the store that it was made of is damaged"),
     (put("obs/robot0_eef_pos", np.zeros((4, 3))), "demo_2: robot0_eef_pos has 4 rows for 7 actions; mend"),
     (external, "robot0_eef_pos is a link, perhaps to another file, which is not followed"),
     (virtual, "robot0_eef_pos lies in another file, which is not read"),

@@ -76,6 +76,10 @@ def test_no_more_episodes_are_read_than_are_wanted(tmp_path, lengths, source):
     assert import_demos(source, tmp_path / "x.zarr", options=ImportOptions(episodes=2)).num_steps == 8
 
 
+def test_more_episodes_than_a_machine_counts_are_all(tmp_path, lengths, source):
+    assert import_demos(source, tmp_path / "x.zarr", options=ImportOptions(episodes=10**30)).num_episodes == 4
+
+
 def test_what_is_damaged_halfway_leaves_nothing(tmp_path, lengths, source, monkeypatch):
     monkeypatch.setattr(transfer, "BATCH_BYTES", 1)
     source.write_text("3 5 damaged 2")
@@ -133,6 +137,8 @@ def test_what_is_missing_is_named(tmp_path, lengths, source, monkeypatch):
     monkeypatch.setitem(FORMATS, "far", Format("far", read_lengths, packages=("json", "no_such_package")))
     with pytest.raises(UserError, match=r"format far needs no_such_package, .*pip install 'robolearn\[formats\]'"):
         import_demos(source, tmp_path / "x.zarr", "far")
+    with pytest.raises(UserError, match=r"there is no format 'auto'; choose from (?!.*(npz|d4rl|adroit)).*lengths"):
+        export_demos(tmp_path / "x.zarr", tmp_path / "y", "auto")
     with pytest.raises(UserError, match=r"format far cannot be exported to; choose from .*lengths"):
         export_demos(tmp_path / "x.zarr", tmp_path / "y", "far")
     assert left(tmp_path) == ["demos.lengths"]

@@ -109,12 +109,26 @@ def _look_into(path: Path, number: int | None) -> tuple[pa.Schema, list[Run]]:
     except (pa.ArrowException, OSError) as error:
         raise damage(path, "parquet file", error) from error
     numbers, *tasks = (to_array(table[name], f"{path}: {name}").reshape(-1) for name in columns)
+    _check_numbers(numbers, table.num_rows, f"{path}: {EPISODE}")
     bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
     runs = [Rows(path, a, b) for a, b in pairwise(bounds) if b > a]
     parts = [task[rows.start : rows.stop] for rows in runs for task in tasks] or [numbers[:1]] * len(runs)
     return schema, [
         (int(numbers[rows.start]), rows, bool((part != part[0]).any())) for rows, part in zip(runs, parts, strict=True)
     ]
+
+
+def _check_numbers(numbers: np.ndarray, rows: int, where: str) -> None:
+    """Raise a UserError unless there is a whole number from 0 on in each row."""
+    if numbers.dtype.kind not in "iuf" or len(numbers) != rows:
+        raise UserError(
+            f"{where} is {numbers.dtype}, {len(numbers)} in {rows} rows; expected a number of an episode each"
+        )
+    wrong = np.flatnonzero(~((numbers >= 0) & (numbers < 2**62) & (numbers == np.trunc(numbers))))
+    if len(wrong):
+        raise UserError(
+            f"{where} is {numbers[wrong[0]]} in row {wrong[0]}; expected the number of an episode, 0, 1, 2 ..."
+        )
 
 
 def _is_constant(file: pq.ParquetFile, name: str) -> bool:

@@ -22,15 +22,18 @@ import torch
 
 from robolearn import seeds
 from robolearn.config import write_json
+from robolearn.errors import DEFECT
 from robolearn.report.facts import machine_facts
 from tests.campaigns.broken_inputs.process import LIMIT_MB, Ended, attempt
 from tests.campaigns.broken_inputs.runs import Checkpoint, Flags, Gate, Resumed, RunFiles, Tube
 from tests.campaigns.broken_inputs.subjects import Foreign, Store, Subject, Zip
+from tests.campaigns.broken_inputs.transfers import Exported, Imported
+from tests.campaigns.broken_inputs.verbs import Compared, Deployed, Deploying, HeldOut, VerbFlags
 
-SUBJECTS: dict[str, type[Subject]] = {
-    kind.name: kind for kind in (Store, Foreign, Zip, Checkpoint, Resumed, RunFiles, Gate, Tube, Flags)
-}
-FAILURES = ("traceback", "wrong acceptance", "unclear", "hang", "memory", "crash")
+OF_STORES, OF_RUNS = (Store, Foreign, Zip, Imported, Exported), (Checkpoint, Resumed, RunFiles, Gate, Tube, Flags)
+OF_VERBS = (Deploying, Deployed, HeldOut, Compared, VerbFlags)
+SUBJECTS: dict[str, type[Subject]] = {kind.name: kind for kind in (*OF_STORES, *OF_RUNS, *OF_VERBS)}
+FAILURES = ("traceback", "wrong acceptance", "unclear", "half written", "hang", "memory", "crash")
 
 
 def judge(subject: Subject, ended: Ended, whole: Any) -> str:
@@ -45,6 +48,8 @@ def judge(subject: Subject, ended: Ended, whole: Any) -> str:
         return "traceback"
     if ended.status == 0:
         return "accepted, same effect" if subject.is_same(ended.effect, whole) else "wrong acceptance"
+    if subject.left():
+        return "half written"
     lines = [line for line in ended.error.splitlines() if line.startswith("error: ")]
     boxed = ended.error.lstrip().startswith("\u256d")  # as options that cannot be parsed are answered
     named = len(lines) == 1 or boxed or (ended.status == 1 and "problem" in ended.output)  # of inspect
@@ -76,7 +81,8 @@ def campaign(kinds: list[str], number: int, seed: int, folder: Path) -> dict[str
             counts[kind][outcome] += 1
             longest, largest = max(longest, ended.seconds), max(largest, ended.megabytes)
             if outcome in FAILURES:
-                last = (ended.error.strip().splitlines() or [""])[-1][:200]
+                said_last = [line for line in ended.error.strip().splitlines() if line != DEFECT]
+                last = (said_last or [""])[-1][:200]
                 failing.append({"kind": kind, "case": i, "what": said, "outcome": outcome, "said": last})
                 print(json.dumps(failing[-1]), file=sys.stderr, flush=True)
     total = sum(counts.values(), Counter())

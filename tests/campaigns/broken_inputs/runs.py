@@ -174,7 +174,7 @@ FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
         **dict.fromkeys(("--checkpoint", "--sampler"), ("", "text", "99", "-1", "../..", "\x1b[2J", "²", "9" * 30)),
         "--env.id": ("", "text", ":", "os:x", "envs:nothing-v0", "a:b:c"),
         "--fallback": ("text", "", "hold", "watch"),
-        "--out": ("/dev/null", "/proc/x"),
+        "--out": ("/proc/x",),
         "--device": ("gpu", ""),
     },
     "calibrate": {
@@ -196,6 +196,7 @@ class Flags(Subject):
     """Options out of their range."""
 
     name = "flags"
+    flags = FLAGS
 
     def make(self) -> None:
         """Train a run."""
@@ -204,9 +205,9 @@ class Flags(Subject):
 
     def mutate(self, target: Path, rng: Rng) -> str:
         """Choose a command, an option and a value that it cannot have."""
-        command = sorted(FLAGS)[int(rng.integers(len(FLAGS)))]
-        flag = sorted(FLAGS[command])[int(rng.integers(len(FLAGS[command])))]
-        values = FLAGS[command][flag]
+        command = sorted(self.flags)[int(rng.integers(len(self.flags)))]
+        flag = sorted(self.flags[command])[int(rng.integers(len(self.flags[command])))]
+        values = self.flags[command][flag]
         value = values[int(rng.integers(len(values)))]
         (target / "asked").write_text(json.dumps([command, flag, value]))
         return f"{command} {flag} {value!r}"
@@ -217,6 +218,11 @@ class Flags(Subject):
             return "whole"
         command, flag, value = json.loads((target / "asked").read_text())
         (target / "asked").unlink()
+        self.do(target, command, flag, value)
+        return "accepted"
+
+    def do(self, target: Path, command: str, flag: str, value: str) -> None:
+        """Run the command with the option."""
         rollouts = ("--rollout-every", "1", "--rollout-episodes", "1") if flag == "--env.id" else ()
         given = [f"{flag}={value}"] if " " not in value else [flag, *value.split()]
         commands: dict[str, Callable[[], None]] = {
@@ -225,7 +231,6 @@ class Flags(Subject):
             "calibrate": lambda: self.calibrate(target, flag, *given),
         }
         commands[command]()
-        return "accepted"
 
     def calibrate(self, target: Path, flag: str, *given: str) -> None:
         """A gate, or a safety set where the option is of one."""

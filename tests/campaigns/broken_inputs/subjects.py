@@ -70,6 +70,10 @@ class Subject(ABC):
         """Whether an effect is that of the whole object."""
         return effect == whole
 
+    def left(self) -> list[str]:
+        """What a refusal left behind of what it was to write."""
+        return []
+
 
 def episodes(dim: int = 2) -> list[Episode]:
     """A few short episodes of random numbers."""

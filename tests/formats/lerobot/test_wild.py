@@ -1,5 +1,6 @@
 """Data sets as they are found: imported rightly, or refused in one line that says what is wrong and what to do."""
 
+import datetime
 import json
 import math
 
@@ -283,6 +284,24 @@ def test_no_column_of_episodes(make_set):
     rewrite(tables(root)[0], lambda table: table.drop_columns(["episode_index"]))
     (root.parent / "out.zarr").rename(root.parent / "first.zarr")
     assert "has no column episode_index, so it does not tell where an episode begins" in refused(root)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["x"] * 13, "episode_index is object, 13 in 13 rows; expected a number of an episode each"),
+        ([datetime.datetime(2026, 1, 1)] * 13, "episode_index is datetime64"),
+        ([[0, 1]] * 13, "episode_index is int64, 26 in 13 rows"),
+        ([0.0] * 12 + [np.nan], "episode_index is nan in row 12; expected the number of an episode, 0, 1, 2"),
+        ([0] * 12 + [-1], "episode_index is -1 in row 12"),
+        ([0.5] * 13, "episode_index is 0.5 in row 0"),
+    ],
+)
+def test_numbers_of_episodes_that_are_none(make_set, values, said):
+    root = make_set("v3.0").write()
+    at = pq.read_table(tables(root)[0]).column_names.index("episode_index")
+    rewrite(tables(root)[0], lambda table: table.set_column(at, "episode_index", pa.array(values)))
+    refused(root, said)
 
 
 def test_columns_of_episodes_that_were_copied(make_set):
