@@ -1,22 +1,19 @@
 """How fast files of HDF5 become stores, beside h5py alone reading every array of the same files; and in what memory.
 
-    python -m benchmarks.world.hdf5 [--cases NAME ...] [--rounds 5] [--out docs/results/world.json]
+    python -m benchmarks.world.hdf5 [--cases NAME ...] [--rounds 9] [--out docs/results/world.json]
 
 Sets like those that people have: low-dimensional robomimic (200 demonstrations of about 150 steps, 10 keys), images
 of 84 x 84 from two cameras in robomimic (20 demonstrations of 100 steps, plain and gzip), ACT (4 episodes of 100
-steps, 240 x 320, two cameras), Minari (500 episodes of 200 steps). Each case runs in a process of its own, imports not
-counted, h5py and robolearn in turn; the files have been read once before. The peak of memory is the process's, of the
-set and of one with 4 times as many episodes.
+steps, 240 x 320, two cameras), Minari (500 episodes of 200 steps). What is timed is said in benchmarks.world.speeds;
+the files have been read once before. The peak of memory is of a process of its own, for the set and for one with 4
+times as many episodes.
 """
 
 from __future__ import annotations
 
-import json
-import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,41 +21,26 @@ import h5py
 import numpy as np
 
 from benchmarks.common import keep_part, options
+from benchmarks.world.speeds import describe, measure, peak_mib
 from robolearn import seeds
+from robolearn.formats.format import ImportOptions
 
-PLAIN = """
-import json, resource, sys, time
-from pathlib import Path
-import h5py, numpy
-source, out = Path(sys.argv[1]), Path(sys.argv[2])
-start, total = time.perf_counter(), 0
-for path in sorted(source.rglob("*.hdf5")) if source.is_dir() else [source]:
-    with h5py.File(path, "r") as file:
-        def read(name, item):
-            global total
-            if isinstance(item, h5py.Dataset):
-                total += item[()].nbytes
-        file.visititems(read)
-seconds = time.perf_counter() - start
-"""
-OURS = """
-import json, resource, sys, time
-from pathlib import Path
-import h5py, numpy
-from robolearn.data.store import DemoStore
-from robolearn.formats.transfer import import_demos
-source, out = Path(sys.argv[1]), Path(sys.argv[2])
-start = time.perf_counter()
-import_demos(source, out)
-seconds = time.perf_counter() - start
-store = DemoStore.open(out)
-total = store.num_steps
-"""
-END = """
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"seconds": seconds, "peak_mib": peak, "total": total}))
-"""
-ROUNDS, LARGER = 5, 4
+ROUNDS, LARGER = 9, 4
+Make = Callable[[Path, float], Path]
+
+
+def read_alone(source: Path) -> int:
+    """Every array of a file or of a folder of them, as one would by hand, and how many bytes they have."""
+    sizes: list[int] = []
+
+    def read(_: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            sizes.append(item[()].nbytes)
+
+    for path in sorted(source.rglob("*.hdf5")) if source.is_dir() else [source]:
+        with h5py.File(path, "r") as file:
+            file.visititems(read)
+    return sum(sizes)
 
 
 def robomimic_low_dim(folder: Path, size: float) -> Path:
@@ -124,37 +106,27 @@ def _frames(rng: np.random.Generator, steps: int, shape: tuple[int, ...]) -> np.
     return coarse.repeat(4, axis=1).repeat(4, axis=2)
 
 
-CASES: dict[str, Callable[[Path, float], Path]] = {
-    "robomimic low-dim": robomimic_low_dim,
-    "robomimic images": robomimic_images,
-    "robomimic images, gzip": robomimic_gzip,
-    "ACT images": act_images,
-    "Minari low-dim": minari,
+CASES: dict[str, tuple[str, Make]] = {
+    "robomimic low-dim": ("robomimic", robomimic_low_dim),
+    "robomimic images": ("robomimic", robomimic_images),
+    "robomimic images, gzip": ("robomimic", robomimic_gzip),
+    "ACT images": ("act", act_images),
+    "Minari low-dim": ("minari", minari),
 }
 
 
-def measure(case: str, size: float, rounds: int) -> dict[str, Any]:
-    """Times of both in turn, and memory of both, of the set and of one with more episodes."""
-    result: dict[str, Any] = {}
+def run(case: str, size: float, rounds: int) -> dict[str, Any]:
+    """Times of a set, and memory of it and of one with more episodes."""
+    (kind, make), result, peaks = CASES[case], {}, []
     for factor in (1, LARGER):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "in").mkdir()
-            source = CASES[case](folder / "in", size * factor)
-            runs: dict[str, list[dict[str, float]]] = {"h5py": [], "robolearn": []}
-            _run(PLAIN, source, folder / "out")  # into the cache of files
-            for i in range(rounds if factor == 1 else 1):
-                runs["h5py"].append(_run(PLAIN, source, folder / "out"))
-                runs["robolearn"].append(_run(OURS, source, folder / f"out{i}"))
-        result[f"x{factor}"] = runs
-    seconds = {who: statistics.median(run["seconds"] for run in runs) for who, runs in result["x1"].items()}
-    peaks = [result[f"x{factor}"]["robolearn"][0]["peak_mib"] for factor in (1, LARGER)]
-    return {**result, "speed": seconds["h5py"] / seconds["robolearn"], "peak_mib": peaks}
-
-
-def _run(script: str, source: Path, out: Path) -> dict[str, float]:
-    command = [sys.executable, "-c", script + END, str(source), str(out)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            source = make(folder / "in", size * factor)
+            if factor == 1:
+                result = measure(source, kind, ImportOptions(), partial(read_alone, source), folder, rounds)
+            peaks.append(peak_mib(source, kind, folder / "peak.zarr"))
+    return {**result, "peak_mib": peaks}
 
 
 def main() -> None:
@@ -164,14 +136,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     given = parser.parse_args()
     size, rounds = (0.02, 1) if given.dry_run else (1.0, given.rounds)
-    cases = given.cases[:1] if given.dry_run else given.cases
-    results = {case: measure(case, size, rounds) for case in cases}
-    for case, one in results.items():
-        small, large = one["peak_mib"]
-        print(
-            f"{case:24} {one['speed']:6.0%} of h5py, peak {small:.0f} MiB, with {LARGER} times as many {large:.0f} MiB"
-        )
-    keep_part(given.out, "hdf5", {"cases": results})
+    results = {}
+    for case in given.cases[:1] if given.dry_run else given.cases:
+        results[case] = run(case, size, rounds)
+        small, large = results[case]["peak_mib"]
+        print(describe(case, results[case]))
+        print(f"  peak {small:.0f} MiB, with {LARGER} times as many episodes {large:.0f} MiB", flush=True)
+    keep_part(given.out, "hdf5", {"cases": results, "larger": LARGER})
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ from robolearn.data.checks import ends_checksum, finite_problem, image_problem, 
 from robolearn.data.chunks import CONFIG, Files
 from robolearn.data.keys import file_problem
 from robolearn.data.metadata import CHECKSUM
+from robolearn.data.pieces import cut_at_chunks
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
 from robolearn.files import remove
@@ -37,6 +39,7 @@ from robolearn.types import Episode
 ENDS = "meta/episode_ends/zarr.json"
 LOW_DIM_CHUNK, IMAGE_CHUNK = 4096, 100  # rows per chunk
 MAX_CHUNK_BYTES = 16 << 20  # of a chunk, decoded; larger rows go into chunks of fewer
+WORKERS = 4  # that compress at once
 
 
 class _ChunksFirst(Files):
@@ -150,6 +153,9 @@ class DemoWriter(DemoStore):
         with ExitStack() as held:
             held.enter_context(_writing(self.path))
             self._check_end()
+            # zarr has one configuration for all threads. Who reads in one thread and writes in another sets the same
+            # for either; set here around both, none of them takes it from the other.
+            held.enter_context(zarr.config.set(CONFIG))
             self._held = held.pop_all()
         return self
 
@@ -196,15 +202,13 @@ class DemoWriter(DemoStore):
     def _write(self, episodes: Sequence[Episode], ends: np.ndarray) -> None:
         rows = {key: [e.obs[key] for e in episodes] for key in episodes[0].obs}
         rows["action"] = [e.actions for e in episodes]
-        numbers = {name: np.array([e.attrs[name] for e in episodes]) for name in episodes[0].attrs}
+        numbers = {name: [np.array([e.attrs[name] for e in episodes])] for name in episodes[0].attrs}
         self._files.hold()
         for key, parts in rows.items():
-            # An episode with images is written alone, and joining it would copy it.
-            joined = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            _put(self._require("data", self._data, key, parts[0]), self.num_steps, joined)
+            _append(self._require("data", self._data, key, parts[0]), self.num_steps, parts)
         for name, values in numbers.items():
-            _put(self._require("meta", self._meta, name, values), self.num_episodes, values)
-        _put(self._meta["episode_ends"], self.num_episodes, ends[self.num_episodes :])
+            _append(self._require("meta", self._meta, name, values[0]), self.num_episodes, values)
+        _append(self._meta["episode_ends"], self.num_episodes, [ends[self.num_episodes :]])
         self._files.note(ENDS, {CHECKSUM: ends_checksum(ends)})
         self._files.release()
 
@@ -296,7 +300,22 @@ def _writing(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _put(array: zarr.Array, start: int, rows: np.ndarray) -> None:
-    """Write rows at `start` and let the array end with them."""
-    array.resize((start + len(rows), *array.shape[1:]))
-    array[start:] = rows
+def _append(array: zarr.Array, start: int, parts: Sequence[np.ndarray]) -> None:
+    """Write rows of episodes from `start` on, and let the array end with them."""
+    array.resize((start + sum(map(len, parts)), *array.shape[1:]))
+    chunk, row_bytes = array.chunks[0], parts[0].nbytes // len(parts[0])
+    if max(map(len, parts)) < chunk:  # all is copied together, so then better much at once
+        chunk *= max(1, MAX_CHUNK_BYTES // max(1, chunk * row_bytes))
+    pieces = list(cut_at_chunks(parts, start, chunk))
+    if len(pieces) == 1:
+        _put(array, pieces[0])
+        return
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for written in [pool.submit(_put, array, piece) for piece in pieces]:
+            written.result()
+
+
+def _put(array: zarr.Array, piece: tuple[int, list[np.ndarray]]) -> None:
+    start, parts = piece
+    rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    array[start : start + len(rows)] = rows

@@ -24,7 +24,8 @@ from robolearn.errors import UserError
 from robolearn.formats.columns import Column
 from robolearn.formats.format import REWARD, TASK, ExportOptions, Format, ImportOptions, Recording
 from robolearn.formats.gather import Raw, Source, gather
-from robolearn.formats.hdf5 import IMAGES, SUFFIXES, Reader, Stored, naturally, open_hdf5, top_names
+from robolearn.formats.hdf5 import IMAGES, SUFFIXES, Reader, naturally, open_hdf5, top_names
+from robolearn.formats.hdf5_array import Stored
 from robolearn.formats.stored import NOTE, Demonstrations, Note, read_note
 from robolearn.formats.texts import TASK_NAMES, find_control_dt, find_task
 from robolearn.images import axes_of
@@ -62,10 +63,10 @@ def _files(path: Path) -> list[Path]:
     return sorted(episodes or files, key=lambda file: naturally(file.name))
 
 
-def _episodes(files: list[Path], note: Note) -> Generator[Raw, None, None]:
+def _episodes(files: list[Path], note: Note, again: bool) -> Generator[Raw, None, None]:
     for path in files:
         with open_hdf5(path) as file:
-            yield _raw(Reader(file, path), note)
+            yield _raw(Reader(file, path, again), note)
 
 
 def _raw(reader: Reader, note: Note) -> Raw:

@@ -22,7 +22,8 @@ from robolearn.formats.columns import Blocks, Column, num_rows
 from robolearn.formats.flat import FLAGS, cut_by_flags, parts
 from robolearn.formats.format import REWARD, Format, ImportOptions, Recording
 from robolearn.formats.gather import Raw, Source, gather
-from robolearn.formats.hdf5 import Reader, Stored, open_hdf5, top_names
+from robolearn.formats.hdf5 import Reader, open_hdf5, top_names
+from robolearn.formats.hdf5_array import Stored
 from robolearn.formats.minari import STATE
 from robolearn.formats.texts import find_control_dt, find_task
 from robolearn.types import Array
@@ -95,9 +96,9 @@ def _blocks(column: Stored) -> Blocks:
     return Blocks(lambda start, stop: column[start:stop], column.shape, column.dtype, block)
 
 
-def _episodes(path: Path, ends: Array, task: str | None) -> Generator[Raw, None, None]:
+def _episodes(path: Path, ends: Array, task: str | None, again: bool) -> Generator[Raw, None, None]:
     with open_hdf5(path) as file:
-        columns = {name: column for name, column in _columns(Reader(file, path)).items() if name != NEXT}
+        columns = {name: column for name, column in _columns(Reader(file, path, again)).items() if name != NEXT}
         rows = num_rows(columns[ACTIONS])
         for name, column in columns.items():
             if (_is_obs(name)) and column.shape[:1] != (rows,):

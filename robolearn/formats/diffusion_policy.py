@@ -45,7 +45,7 @@ def _open(path: Path) -> DemoStore:
     return store
 
 
-def _episodes(path: Path) -> Generator[Raw, None, None]:
+def _episodes(path: Path, again: bool) -> Generator[Raw, None, None]:
     store = _open(path)
     keys = [key for key in store.keys if store.fault(key) is None]
     columns: dict[str, Column] = {key: stored_column(store, key) for key in keys}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -54,14 +55,15 @@ class Source:
 
     Attributes:
         path: File or folder.
-        episodes: Gives all episodes, in order, each time anew.
+        episodes: Gives all episodes, in order; told whether they have been gone through before, since then what was
+            checked is not checked again, and `attrs` and `task` are not asked for.
         attrs: Facts for the store; keys and tasks are added here.
         splits: Name of a part -> names of its episodes.
         lost: What a store cannot hold, a sentence each.
     """
 
     path: Path
-    episodes: Callable[[], Generator[Raw, None, None]]
+    episodes: Callable[[bool], Generator[Raw, None, None]]
     attrs: StoreAttrs
     splits: Mapping[str, Iterable[str]] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
@@ -74,7 +76,7 @@ def gather(source: Source, options: ImportOptions) -> Recording:
         UserError: Its episodes do not fit together, and which does not.
     """
     survey = _Survey(source)
-    with closing(source.episodes()) as episodes:
+    with closing(source.episodes(False)) as episodes:
         for raw in episodes:
             if len(survey.names) == options.episodes:
                 break
@@ -162,7 +164,7 @@ class _Survey:
             self._leave_out(key, f"{key} is not in all episodes, for one not in {self.names[0]}")
         elif not (kind := self.kinds[key]).fits(column):
             self._leave_out(key, f"{key} has rows {column.shape[1:]} of {column.dtype} in {name}, {kind.step} before")
-        elif not kind.packed:
+        elif not kind.packed and column.dtype != kind.dtype:
             self.kinds[key] = replace(kind, dtype=np.result_type(kind.dtype, column.dtype))
         self._longer |= rows > steps and needed
 
@@ -227,7 +229,7 @@ class _Reader:
     def episodes(self) -> Iterator[Episode]:
         """One after the other."""
         attrs, wanted = self.survey.attrs(), set(self.survey.names)
-        with closing(self.source.episodes()) as episodes:
+        with closing(self.source.episodes(True)) as episodes:
             there = (raw for raw in episodes if raw.name in wanted)
             for raw, numbers in zip(islice(there, len(attrs)), attrs, strict=True):
                 yield self._episode(raw, numbers)
@@ -272,6 +274,7 @@ def _obs_key(name: str) -> str:
     return _key(f"obs.{name}" if name in (ACTION, REWARD) else name)
 
 
+@lru_cache(4096)
 def _key(name: str) -> str:
     """A name that a store can have."""
     clean = printable(name).replace("/", ".").replace("\\", "_").strip()

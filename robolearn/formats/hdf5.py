@@ -9,26 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from robolearn.data.codecs import check_decoded_size
-from robolearn.data.metadata import FREE_CLAIM, MAX_CHUNK
 from robolearn.errors import UserError, one_line
+from robolearn.formats.hdf5_array import Naming, Stored, name_of, plain
 from robolearn.formats.pointers import refuse_pointer
-from robolearn.types import Array
 
-Group = Any  # h5py.Group and h5py.Dataset; the package is an extra, imported where a file is opened
-Dataset = Any
+Group = Any  # h5py.Group; the package is an extra, imported where a file is opened
 MAGIC = b"\x89HDF\r\n\x1a\n"
 IMAGES = "images"  # a group of cameras
 SUFFIXES = (".hdf5", ".h5", ".hdf")
-SHUFFLE, FLETCHER32, DEFLATE, LZF = 2, 3, 1, 32000
-FILTERS = {DEFLATE: "gzip", SHUFFLE: "shuffle", FLETCHER32: "fletcher32", LZF: "lzf"}
-RATIO = 1100  # how far deflate shrinks what is constant, and a little
-UNWEIGHED = 1 << 20  # bytes of a compressed chunk that cannot become more than 1 GiB
 MAX_DEPTH, MAX_COLUMNS = 8, 10_000
 
 
@@ -77,48 +69,51 @@ def top_names(path: Path) -> dict[str, bool]:
         return {}
 
 
+@lru_cache(4096)
 def naturally(name: str) -> tuple[Any, ...]:
     """What to sort names by so that demo_10 comes behind demo_2."""
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", name))
 
 
 class Reader:
-    """Reads one open file.
+    """Finds groups and arrays in one open file.
 
     Args:
         file: Open.
         path: Of it, for messages.
+        again: Whether all of it has been gone through before, so that arrays need no second admission.
     """
 
-    def __init__(self, file: Group, path: Path) -> None:
+    def __init__(self, file: Group, path: Path, again: bool = False) -> None:
         import h5py
 
-        self.file, self.path = file, path
+        self.file, self.path, self.again = file, path, again
         self._h5py, self._size = h5py, path.stat().st_size
 
     def names(self, group: Group) -> list[str]:
         """Names in a group, demo_2 before demo_10."""
-        with self._damage(group.name):
+        with Naming(self.path, group.id):
             return sorted(group, key=naturally)
 
     def child(self, group: Group, name: str) -> Any:
-        """A group or data set in a group, None where there is none.
+        """A group or an array in a group, None where there is none.
 
         Raises:
-            UserError: It is a link, or a data set that is not admitted.
+            UserError: It is a link, or an array that is not admitted.
         """
-        where = f"{group.name.rstrip('/')}/{name}"
-        with self._damage(where):
-            link = group.get(name, getlink=True)
-            if link is None:
+        h5py, code = self._h5py, name.encode("utf-8", "surrogateescape")
+        with Naming(self.path, group.id, name):
+            if not group.id.links.exists(code):
                 return None
-            if not isinstance(link, self._h5py.HardLink):
+            if group.id.links.get_info(code).type != h5py.h5l.TYPE_HARD:
                 raise UserError(
-                    f"{self.path}: {where} is a link, perhaps to another file, which is not followed; "
-                    "copy what it links to into the file"
+                    f"{self.path}: {name_of(group.id, name)} is a link, perhaps to another file, which is not "
+                    "followed; copy what it links to into the file"
                 )
-            found = group[name]
-            return Stored(found, self) if isinstance(found, self._h5py.Dataset) else found
+            found = h5py.h5o.open(group.id, code)
+            if isinstance(found, h5py.h5d.DatasetID):
+                return Stored(found, self.path, None if self.again else self._size)
+            return h5py.Group(found) if isinstance(found, h5py.h5g.GroupID) else found
 
     def group(self, group: Group, name: str) -> Group | None:
         """A group in a group; None where there is none or something else."""
@@ -150,96 +145,10 @@ class Reader:
     def attrs(self, group: Group) -> dict[str, Any]:
         """Attributes: numbers, truth values and text; others are None."""
         found = {}
-        with self._damage(group.name):
+        with Naming(self.path, group.id):
             for name in group.attrs:
                 try:
                     found[name] = plain(group.attrs[name])
                 except (TypeError, KeyError):  # a type that numpy does not know
                     found[name] = None
         return found
-
-    @contextmanager
-    def _damage(self, where: str | None) -> Iterator[None]:
-        """Name the place at which HDF5 finds the file damaged."""
-        try:
-            yield
-        except UserError:
-            raise
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeError) as error:
-            text = one_line(error)
-            raise UserError(f"{self.path}: {where} is damaged; copy the file again ({text})") from error
-
-    def check(self, dataset: Dataset) -> None:
-        """Raise a UserError unless a data set lies in this file, in filters that are admitted, and can be as large."""
-        where, properties = f"{self.path}: {dataset.name}", dataset.id.get_create_plist()
-        if properties.get_layout() == self._h5py.h5d.VIRTUAL or properties.get_external_count():
-            raise UserError(f"{where} lies in another file, which is not read; write it into one file")
-        codes = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
-        other = [code for code in codes if code not in FILTERS]
-        if other:
-            raise UserError(
-                f"{where} is compressed by the plug-in {other[0]}, which is not loaded (there are: "
-                f"{', '.join(FILTERS.values())}); write it again with: h5repack -f GZIP=1"
-            )
-        packed = [code for code in codes if code in (DEFLATE, LZF)]
-        if len(packed) > 1:
-            raise UserError(f"{where} is compressed twice; write it again")
-        claim = dataset.dtype.itemsize * int(np.prod(dataset.shape or (), dtype=object))
-        if claim > max(FREE_CLAIM, self._size * (RATIO if packed else 1)):
-            raise UserError(f"{where} claims to be {claim} bytes, its file has {self._size}")
-        if dataset.chunks:
-            limit = dataset.dtype.itemsize * int(np.prod(dataset.chunks, dtype=object))
-            if limit > MAX_CHUNK:
-                raise UserError(f"{where} claims {limit} bytes per chunk; at most {MAX_CHUNK} are read")
-            if packed and self._size > UNWEIGHED:
-                self._weigh(dataset, where, limit)
-
-    def _weigh(self, dataset: Dataset, where: str, limit: int) -> None:
-        """Refuse chunks that become far more than they say when they are unpacked."""
-        if dataset.id.get_storage_size() <= UNWEIGHED:
-            return
-        for i in range(dataset.id.get_num_chunks()):
-            info = dataset.id.get_chunk_info(i)
-            if info.size > UNWEIGHED:
-                content = dataset.id.read_direct_chunk(info.chunk_offset)[1]
-                try:
-                    check_decoded_size("zlib", content, limit)
-                except UserError as error:
-                    raise UserError(f"{where}: the chunk at {info.chunk_offset} {error}") from error
-
-
-class Stored:
-    """A data set in a file, as a column."""
-
-    def __init__(self, dataset: Dataset, reader: Reader) -> None:
-        reader.check(dataset)
-        self._dataset, self._reader = dataset, reader
-        self.shape: tuple[int, ...] = dataset.shape or ()
-        self.dtype: np.dtype = dataset.dtype
-
-    @property
-    def chunk(self) -> int:
-        """Rows that are compressed as one; 1 where they are not."""
-        return self._dataset.chunks[0] if self._dataset.chunks else 1
-
-    def __getitem__(self, rows: slice, /) -> Array:
-        with self._reader._damage(self._dataset.name):
-            return self._dataset[rows]
-
-    def value(self) -> Any:
-        """A single number, truth value or text; None where it is something else."""
-        with self._reader._damage(self._dataset.name):
-            if self.shape is None or int(np.prod(self.shape)) != 1:
-                return None
-            return plain(np.asarray(self._dataset[()]).reshape(())[()])
-
-
-def plain(value: Any) -> Any:
-    """A number, truth value or text of h5py as Python has it; None where it is something else."""
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.reshape(())[()]
-    if isinstance(value, bytes | np.bytes_):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, str):
-        return str(value)
-    return value.item() if isinstance(value, np.bool_ | np.integer | np.floating) else None

@@ -30,7 +30,8 @@ from robolearn.formats.columns import Column
 from robolearn.formats.format import REWARD, TASK, ExportOptions, Format, ImportOptions, Recording
 from robolearn.formats.frames import kind_of
 from robolearn.formats.gather import Raw, Source, gather
-from robolearn.formats.hdf5 import Group, Reader, Stored, is_hdf5, open_hdf5
+from robolearn.formats.hdf5 import Group, Reader, is_hdf5, open_hdf5
+from robolearn.formats.hdf5_array import Stored
 from robolearn.formats.spaces import env_of_spec, space_of, spec_of_env
 from robolearn.formats.stored import NOTE, Demonstrations, Note, reward_of
 from robolearn.formats.texts import find_task, parse_object
@@ -96,9 +97,9 @@ def _attrs(path: Path, facts: Mapping[str, Any]) -> tuple[StoreAttrs, list[str]]
     return StoreAttrs(env_id=env_id, env_kwargs=kwargs, source=source, expert=str(expert)), lost
 
 
-def _episodes(path: Path, names: tuple[str, ...], note: Note) -> Generator[Raw, None, None]:
+def _episodes(path: Path, names: tuple[str, ...], note: Note, again: bool) -> Generator[Raw, None, None]:
     with open_hdf5(path) as file:
-        reader = Reader(file, path)
+        reader = Reader(file, path, again)
         for name in names:
             episode = reader.group(file, name)
             if episode is None:
@@ -122,7 +123,7 @@ def _raw(reader: Reader, episode: Group, name: str, note: Note) -> Raw:
         others[REWARD] = rewards
     flags = {flag: reader.child(episode, rows) for flag, rows in FLAGS.items() if flag not in note.made}
     flags["success"] = next((infos[key] for key in SUCCESS if key in infos), None)
-    attrs = reader.attrs(episode)
+    attrs = {} if reader.again else reader.attrs(episode)
     return Raw(
         name=name,
         actions={key or "actions": column for key, column in actions.items()},

@@ -16,7 +16,7 @@ import numpy as np
 from robolearn.data.metadata import FREE_CLAIM
 from robolearn.errors import UserError, one_line
 from robolearn.formats.columns import Blocks
-from robolearn.formats.hdf5 import RATIO
+from robolearn.formats.hdf5_array import RATIO
 from robolearn.formats.pointers import refuse_pointer
 from robolearn.types import Array
 

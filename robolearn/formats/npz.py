@@ -21,7 +21,8 @@ from robolearn.formats.columns import Blocks, Column, Entry, num_rows
 from robolearn.formats.flat import FLAGS, check_counts, check_ends, cut_by_flags, parts
 from robolearn.formats.format import REWARD, Format, ImportOptions, Recording
 from robolearn.formats.gather import Raw, Source, gather
-from robolearn.formats.hdf5 import naturally, plain
+from robolearn.formats.hdf5 import naturally
+from robolearn.formats.hdf5_array import plain
 from robolearn.formats.minari import STATE
 from robolearn.formats.npy import open_arrays
 from robolearn.formats.texts import RATE_NAMES, TASK_NAMES, find_control_dt, find_task
@@ -118,13 +119,13 @@ def _ends(arrays: Mapping[str, Column], path: Path) -> Array | None:
     return cut_by_flags(flags, rows, str(path))
 
 
-def _apart(files: list[Path]) -> Generator[Raw, None, None]:
+def _apart(files: list[Path], again: bool) -> Generator[Raw, None, None]:
     for file in files:
         with open_arrays(file) as arrays:
             yield _raw(file.name, arrays, file, _single(arrays))
 
 
-def _together(path: Path, files: list[Path], ends: Array) -> Generator[Raw, None, None]:
+def _together(path: Path, files: list[Path], ends: Array, again: bool) -> Generator[Raw, None, None]:
     with _arrays(files) as arrays:
         rows = num_rows(arrays[_action_of(arrays, path)])
         columns = {name: column for name, column in arrays.items() if column.shape[:1] == (rows,)}
@@ -140,7 +141,7 @@ def _together(path: Path, files: list[Path], ends: Array) -> Generator[Raw, None
             start = end
 
 
-def _stacked(path: Path, files: list[Path]) -> Generator[Raw, None, None]:
+def _stacked(path: Path, files: list[Path], again: bool) -> Generator[Raw, None, None]:
     with _arrays(files) as arrays:
         count, longest = arrays[_action_of(arrays, path)].shape[:2]
         name = next((name for name in LENGTHS if name in arrays), None)

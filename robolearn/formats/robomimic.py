@@ -24,7 +24,8 @@ from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
 from robolearn.formats.format import REWARD, TASK, ExportOptions, Format, ImportOptions, Recording
 from robolearn.formats.gather import Raw, Source, gather
-from robolearn.formats.hdf5 import Group, Reader, Stored, open_hdf5, top_names
+from robolearn.formats.hdf5 import Group, Reader, open_hdf5, top_names
+from robolearn.formats.hdf5_array import Stored
 from robolearn.formats.stored import NOTE, Demonstrations, Note, reward_of
 from robolearn.formats.texts import find_control_dt, find_task, parse_object
 from robolearn.types import Episode
@@ -71,9 +72,11 @@ def _note(reader: Reader) -> Note | None:
     return Note.from_text(child.value(), str(reader.path)) if isinstance(child, Stored) else None
 
 
-def _episodes(path: Path, names: tuple[str, ...], note: Note, task: str | None) -> Generator[Raw, None, None]:
+def _episodes(
+    path: Path, names: tuple[str, ...], note: Note, task: str | None, again: bool
+) -> Generator[Raw, None, None]:
     with open_hdf5(path) as file:
-        reader = Reader(file, path)
+        reader = Reader(file, path, again)
         data = _data(reader)
         for name in names:
             yield _raw(reader, data, name, note, task)
@@ -98,7 +101,7 @@ def _raw(reader: Reader, data: Group, name: str, note: Note, task: str | None) -
     if isinstance(rewards, Stored) and REWARD not in note.made:
         others[REWARD] = rewards
     flags = {DONE: dones} if isinstance(dones, Stored) and DONE not in note.made else {}
-    attrs = reader.attrs(demo)
+    attrs = {} if reader.again else reader.attrs(demo)
     return Raw(
         name=name,
         actions={"actions": actions},

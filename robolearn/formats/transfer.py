@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -77,7 +78,7 @@ def import_demos(
         raise UserError(f"{source}: no such file or directory")
     with _appearing(out) as part:
         recording = map_recording(entry.read(source, chosen), chosen.keymap, str(source))
-        store = _write(recording, part / "store", chosen, show)
+        store = write_store(recording, part / "store", chosen, show)
         if store.num_episodes == 0:
             raise UserError(f"{source}: there are no episodes in it")
     return Transfer(out, name, store.num_episodes, store.num_steps, recording.lost)
@@ -138,14 +139,34 @@ def _appearing(out: Path) -> Iterator[Path]:
             part.rmdir()
 
 
-def _write(recording: Recording, path: Path, chosen: ImportOptions, show: Show) -> DemoStore:
+def write_store(
+    recording: Recording, path: Path, chosen: ImportOptions, show: Show = lambda done, total: None
+) -> DemoStore:
+    """Write what was found to a path at which nothing is.
+
+    Args:
+        recording: Of a source.
+        path: Store to create.
+        chosen: What of the source is read.
+        show: Called after each batch of episodes.
+
+    Raises:
+        UserError: The source is damaged, or the store cannot be written.
+    """
     counts = [count for count in (recording.num_episodes, chosen.episodes) if count is not None]
     attrs = recording.attrs if chosen.env_id is None else replace(recording.attrs, env_id=chosen.env_id)
-    with DemoWriter.create(path, attrs=attrs) as store:
-        most = None if chosen.episodes is None else min(chosen.episodes, sys.maxsize)
+    total = min(counts, default=None)
+    most = None if chosen.episodes is None else min(chosen.episodes, sys.maxsize)
+    with DemoWriter.create(path, attrs=attrs) as store, ThreadPoolExecutor(1) as writer:
+        writing: Future[None] | None = None
         for batch in _batches(islice(recording.episodes, most)):
-            store.extend(batch)
-            show(store.num_episodes, min(counts, default=None))
+            if writing is not None:  # while this one was read
+                writing.result()
+                show(store.num_episodes, total)
+            writing = writer.submit(store.extend, batch)
+        if writing is not None:
+            writing.result()
+            show(store.num_episodes, total)
     return store
 
 

@@ -342,9 +342,9 @@ def test_cut_off_or_a_pointer(file, tmp_path):
 def test_a_bomb_is_weighed_before_it_is_unpacked(file, monkeypatch):
     import zlib
 
-    from robolearn.formats import hdf5
+    from robolearn.formats import hdf5_array
 
-    monkeypatch.setattr(hdf5, "UNWEIGHED", 1000)
+    monkeypatch.setattr(hdf5_array, "UNWEIGHED", 1000)
     monkeypatch.setattr("robolearn.data.codecs.UNCOUNTED", 1000)
     del file["data/demo_2/states"]
     states = file["data/demo_2"].create_dataset("states", (7, 32), float, chunks=(7, 32), compression="gzip")
