@@ -7,7 +7,6 @@ arrays of demonstrations takes longer than reading them. Here each is asked for 
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -49,9 +48,9 @@ class Naming:
 
 def name_of(place: Any, name: str | None = None) -> str:
     """Where an object lies in its file, or its child of a name."""
-    import h5py
+    from h5py import h5i
 
-    there = (h5py.h5i.get_name(place) or b"?").decode("utf-8", "replace")
+    there = (h5i.get_name(place) or b"?").decode("utf-8", "replace")
     return there if name is None else f"{there.rstrip('/')}/{name}"
 
 
@@ -69,21 +68,27 @@ class Stored:
 
     def __init__(self, dataset: Any, path: Path, size: int | None) -> None:
         self._dataset, self._path = dataset, path
+        self._shape: tuple[int, ...] | None = None
+        self._dtype: np.dtype | None = None
         if size is not None:
             with Naming(path, dataset):
                 self._check(size)
 
-    @cached_property
+    @property
     def shape(self) -> tuple[int, ...]:
         """Rows, and the shape of one; () of what has none."""
-        with Naming(self._path, self._dataset):
-            return tuple(self._dataset.shape or ())
+        if self._shape is None:
+            with Naming(self._path, self._dataset):
+                self._shape = tuple(self._dataset.shape or ())
+        return self._shape
 
-    @cached_property
+    @property
     def dtype(self) -> np.dtype:
         """Of its numbers; object where rows are texts or bytes of any length."""
-        with Naming(self._path, self._dataset):
-            return self._dataset.dtype
+        if self._dtype is None:
+            with Naming(self._path, self._dataset):
+                self._dtype = np.dtype(self._dataset.dtype)
+        return self._dtype
 
     @property
     def chunk(self) -> int:

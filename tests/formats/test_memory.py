@@ -74,6 +74,7 @@ WHOLE = {"adroit"}  # a pickle cannot be read in part
 def peak(kind, source):
     """Largest memory of reading all episodes, one after the other, beyond what was held before [bytes]."""
     read = FORMATS[kind].read
+    assert read is not None
     tracemalloc.start()
     try:
         for _ in read(source, ImportOptions()).episodes:
