@@ -48,9 +48,10 @@ class Naming:
 
 def name_of(place: Any, name: str | None = None) -> str:
     """Where an object lies in its file, or its child of a name."""
-    from h5py import h5i
+    import h5py
 
-    there = (h5i.get_name(place) or b"?").decode("utf-8", "replace")
+    known = h5py.Dataset(place) if isinstance(place, h5py.h5d.DatasetID) else h5py.Group(place)
+    there = str(known.name)
     return there if name is None else f"{there.rstrip('/')}/{name}"
 
 
