@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.formats.format import ImportOptions, Recording
-from robolearn.formats.registry import find_format
+from robolearn.formats.registry import FORMATS
 from robolearn.formats.transfer import import_demos, write_store
 from robolearn.stats.bootstrap import Draws
 from robolearn.stats.differences import median_ratio
@@ -64,7 +64,7 @@ def measure(
 
 
 def _recording(source: Path, kind: str, options: ImportOptions) -> Recording:
-    read = find_format(kind).read
+    read = FORMATS[kind].read
     assert read is not None, kind
     return read(source, options)
 
