@@ -66,7 +66,8 @@ def main() -> None:
     store, facts = given.work / "aloha.zarr", given.work / "aloha.json"
     if not facts.exists():
         write_json(facts, {"episodes": demonstrations, "attempts": collect(store, demonstrations)})
-    runs = trainings(given.work / "aloha", store, count, {"--steps": steps}, {"--episodes": episodes, "--trust": None})
+    training, evaluation = {"--steps": steps, "--env.no-clip": None}, {"--episodes": episodes, "--trust": None}
+    runs = trainings(given.work / "aloha", store, count, training, evaluation)
     results = {"env": ENV, "demonstrations": read_json(facts), "steps": steps, "trainings": runs}
     keep_part(given.out, "aloha", results)
 

@@ -1,7 +1,8 @@
 """Two arms hand a cube over (gym-aloha), seen as numbers, and a scripted expert for it.
 
 gym-aloha draws three images of 640 x 480 in every step, whatever it is asked for, which takes 0.3 s without a GPU. This
-module observes joints and the cube's pose instead; the physics, the starts and what counts as success are gym-aloha's.
+module observes joints and the cube's pose instead; the physics, the starts, the action space and what counts as success
+are gym-aloha's. It declares actions in -1 .. 1, which an elbow at rest (1.16 rad) is beyond: `--env.no-clip`.
 The expert knows where the cube lies at the start, plans both arms' joints by inverse kinematics and looks no further.
 """
 
@@ -31,8 +32,6 @@ class TransferCube(AlohaEnv):
         task = self._env.task
         task.get_observation = lambda physics: {"state": [task.get_qpos(physics), task.get_env_state(physics)]}
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (21,), np.float64)
-        # gym-aloha says -1 .. 1, which an elbow at rest (1.16 rad) is beyond; rollouts clip actions to what is said.
-        self.action_space = gym.spaces.Box(-np.pi, np.pi, (14,), np.float32)
 
     def _format_raw_obs(self, raw_obs: dict[str, Any]) -> np.ndarray:
         return np.concatenate(raw_obs["state"])

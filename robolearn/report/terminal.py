@@ -42,7 +42,9 @@ def format_table(
     if summary.smoothness is not None:
         _add(table, "RMS jerk", summary.smoothness, "action units / s^3", ".3g")
     if summary.clipped.steps:
-        table.add_row("clipped", f"{summary.clipped.steps:.3f}", "", f"of the steps: {named(summary.clipped.dims)}")
+        table.add_row(
+            "clipped", f"{summary.clipped.steps:.3f}", "", f"of steps, most in {named(summary.clipped.dims[:1])}"
+        )
     if gate is not None:
         _add_gate(table, gate)
     for label, value in (latency_text(*item) for item in (latency or {}).items()):
