@@ -18,7 +18,7 @@ from robolearn.report.results import write_partial
 from robolearn.rollout.clip_remarks import clip_problem, clip_remark
 from robolearn.rollout.clipping import Clipped
 from robolearn.rollout.known import check_known
-from robolearn.rollout.trial import check_env
+from robolearn.rollout.trial import check_env, check_starts
 from robolearn.starts import judged
 from robolearn.training.device import choose_device
 from robolearn.training.embeddings import embed_demonstrations
@@ -84,6 +84,8 @@ class _Calibration:
         if cfg.safety_set or cfg.within_set:
             check_environment(self.env, tuple(policy.obs_shapes), cfg.fallback)
         check_env(self.env, policy.obs_shapes, policy.action_dim, policy.images)
+        asked = range(cfg.seed, cfg.seed + cfg.episodes)
+        check_starts(self.env, tuple(policy.obs_shapes), asked, cfg.fewest_starts)
         data = run.data()
         if problem := clip_problem(self.env, data.action_low, data.action_high):
             warn(problem)

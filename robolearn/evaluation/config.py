@@ -204,14 +204,23 @@ class CalibrateConfig(PolicyChoice):
         """Episodes of all rounds together, if none is left out."""
         return self.episodes * (1 + self.rounds)
 
+    @property
+    def has_halves(self) -> bool:
+        """Whether half of the episodes fit the model, or the form of a band."""
+        return self.safety_set or self.band
+
+    @property
+    def fewest_starts(self) -> int:
+        """Distinct starts without which no threshold keeps the promise, however the episodes end."""
+        return smallest_number(self.alpha) * (2 if self.has_halves else 1)
+
     def _check_episodes(self) -> None:
         """Refuse to calibrate on too few episodes; one half may be used for something else."""
         if self.episodes > len(seeds.CALIBRATION):
             raise UserError(f"`episodes` {self.episodes}: at most {len(seeds.CALIBRATION)} are rolled out")
-        halves = self.safety_set or self.band
-        calibrating = self.episodes // 2 if halves else self.episodes
+        calibrating = self.episodes // 2 if self.has_halves else self.episodes
         if calibrating < smallest_number(self.alpha):
-            half = " (half of the episodes fit the model, or the form of a band)" if halves else ""
+            half = " (half of the episodes fit the model, or the form of a band)" if self.has_halves else ""
             raise UserError(too_few(calibrating, self.alpha) + half)
         if self.beta is not None:
             written(self.beta, "beta")

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from robolearn.errors import printable
 from robolearn.report.page import interval_text, latency_text, starts_text
-from robolearn.rollout.clipping import named
 from robolearn.rollout.metrics import Summary
 from robolearn.stats.value import Estimate
 from robolearn.trust.summary import GateSummary, Promise
@@ -42,9 +41,7 @@ def format_table(
     if summary.smoothness is not None:
         _add(table, "RMS jerk", summary.smoothness, "action units / s^3", ".3g")
     if summary.clipped.steps:
-        table.add_row(
-            "clipped", f"{summary.clipped.steps:.3f}", "", f"of steps, most in {named(summary.clipped.dims[:1])}"
-        )
+        table.add_row("clipped", f"{summary.clipped.steps:.3f}", "", "of the steps")
     if gate is not None:
         _add_gate(table, gate)
     for label, value in (latency_text(*item) for item in (latency or {}).items()):

@@ -9,6 +9,8 @@ a keyword argument. Twenty episodes in four copies are five starts there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from robolearn.rollout.chunked import ChunkedEnvs, reset_some
 from robolearn.rollout.env_config import EnvConfig
 
@@ -36,3 +38,19 @@ def find_seed_fault(cfg: EnvConfig, envs: ChunkedEnvs, seed: int) -> tuple[str |
     if first == other:
         return None, f"environment {cfg.id} begins alike for seeds {seed} and {seed + 1}"
     return None, None
+
+
+def count_starts(envs: ChunkedEnvs, seeds: Sequence[int], enough: int) -> int | None:
+    """How many distinct starts these seeds have, as far as that is below ``enough``, where it ends.
+
+    None where a reset broke, of which the episodes will tell.
+    """
+    met: set[str] = set()
+    for seed in seeds:
+        start = reset_some(envs, {0: seed})[1][0]
+        if not start:
+            return None
+        met.add(start)
+        if len(met) >= enough:
+            break
+    return len(met)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from robolearn import seeds
-from robolearn.errors import warned
+from robolearn.errors import UserError, warned
 from robolearn.images import ImageLayout
 from robolearn.modules import reason_of
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.environments import make_env
 from robolearn.rollout.making import opened_envs
 from robolearn.rollout.readings import kind_of
+from robolearn.rollout.seeding import count_starts
 from robolearn.rollout.video import write_mp4
+
+NUM_STARTS = 16  # seeds of an evaluation that are tried beforehand
 
 
 def check_env(
@@ -37,6 +40,46 @@ def check_env(
     """
     with opened_envs(env, 1, tuple(obs_shapes), 1) as envs:
         envs.fit(obs_shapes, action_dim, images)
+
+
+def check_starts(env: EnvConfig, obs_keys: Sequence[str], asked: range, fewest: int) -> None:
+    """Refuse an environment that begins from too few distinct starts for what only one episode of each counts in.
+
+    In one that has enough of them it takes as many resets as are needed.
+
+    Args:
+        env: Which; one that fits.
+        obs_keys: Of the policy.
+        asked: Seeds of the episodes.
+        fewest: Distinct starts that are needed.
+
+    Raises:
+        UserError: There are fewer.
+    """
+    with opened_envs(env, 1, tuple(obs_keys), 1) as envs:
+        met = count_starts(envs, asked, fewest)
+    if met is not None and met < fewest:
+        raise UserError(
+            f"environment {env.id} begins from {met} distinct starts for the seeds {asked.start} .. {asked.stop - 1}; "
+            f"one episode from each counts, and at least {fewest} are needed: look for what varies the start "
+            "(`env.kwargs`), or choose a larger `alpha`"
+        )
+
+
+def starts_remark(env: EnvConfig, obs_keys: Sequence[str], asked: range) -> str | None:
+    """Say that the first of these seeds have few distinct starts; None if they all differ, or are all alike.
+
+    That all are alike is found out with the first two of them, see seeding.py.
+    """
+    tried = asked[:NUM_STARTS]
+    with opened_envs(env, 1, tuple(obs_keys), 1) as envs:
+        met = count_starts(envs, tried, len(tried))
+    if met is None or met in (1, len(tried)):
+        return None
+    return (
+        f"environment {env.id} begins from {met} distinct starts for the first {len(tried)} seeds: intervals will be "
+        "over starts, not over episodes"
+    )
 
 
 def film_problem(env: EnvConfig) -> str | None:

@@ -14,13 +14,13 @@ class Plain(gym.Env):
     action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
     stray = np.random.default_rng(0)
 
-    def __init__(self, render_mode=None, obeys=True, alike=False):
-        self.render_mode, self.obeys, self.alike, self.t = render_mode, obeys, alike, 0
+    def __init__(self, render_mode=None, obeys=True, alike=False, count=None):
+        self.render_mode, self.obeys, self.alike, self.count, self.t = render_mode, obeys, alike, count, 0
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         draw = self.np_random if self.obeys else self.stray
-        self.luck, self.t = draw.uniform(-1, 1), 0
+        self.luck, self.t = draw.uniform(-1, 1) if self.count is None else seed % self.count / self.count, 0
         return self.obs(), {}
 
     def obs(self):
