@@ -71,7 +71,7 @@ def summarize_trainings(
     if modes is not None:
         divergence = mode_divergence_estimate(np.array(modes), (success, taken))
     return Numbers(
-        success=grouped_share(success),
+        success=grouped_share(success.mean(2), success.size),
         score=grouped_mean(per_state(seeds, "score", part)),
         mode_entropy=entropy,
         expert_entropy=expert,

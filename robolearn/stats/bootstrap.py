@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from robolearn import seeds
-from robolearn.stats.proportions import effective_number, wilson, wilson_share
+from robolearn.stats.proportions import effective_number, wilson_share
 from robolearn.stats.value import CONFIDENCE, WHOLE_LINE, Estimate, Interval
 
 NUM_RESAMPLES = 2000
@@ -159,12 +159,16 @@ def grouped_mean(values: Float[np.ndarray, "s c"], *, shared_groups: bool = True
     return Draws.resample(*values.shape, shared_groups=shared_groups).mean(values).estimate
 
 
-def grouped_share(hits: Bool[np.ndarray, "s c n"]) -> Estimate:
-    """Share of hits in n repetitions each, with the wider of Wilson's interval and the one over seeds and groups.
+def grouped_share(shares: Float[np.ndarray, "s c"], n: int) -> Estimate:
+    """Mean share of hits, with the wider of Wilson's interval and the one over seeds and groups.
 
     The first takes all episodes for independent, the second sees what seeds and groups have in common but has no
     width where every episode ends alike.
+
+    Args:
+        shares: Share of hits of each training seed and group.
+        n: How many episodes are behind all of them.
     """
-    single, grouped = wilson(int(hits.sum()), hits.size), grouped_mean(hits.mean(2))
+    single, grouped = wilson_share(float(shares.mean()), n), grouped_mean(shares)
     low, high = min(single.low, max(grouped.low, 0.0)), max(single.high, min(grouped.high, 1.0))
-    return Estimate(grouped.value, low, high, hits.size)
+    return Estimate(grouped.value, low, high, n)
