@@ -2,7 +2,7 @@
 
     python -m benchmarks.world.aloha --out docs/results/world.json
 
-It needs gym-aloha, and an hour on two cores. The demonstrations are the expert's successes from seeds 0, 1, ...;
+It needs gym-aloha, and half an hour on two cores. The demonstrations are the expert's successes from seeds 0, 1, ...;
 train.py and eval.py do the rest. Three trainings, 100 episodes each from starts that no demonstration had. What is
 complete is not made again.
 """
@@ -21,7 +21,7 @@ from robolearn import seeds
 from robolearn.config import read_json, write_json
 
 ENV = "benchmarks.world.aloha_task:world/AlohaTransferCube-v0"
-DEMONSTRATIONS, EPISODES, TRAININGS, STEPS = 100, 100, 3, 18_000
+DEMONSTRATIONS, EPISODES, TRAININGS, STEPS = 100, 100, 3, 9_000
 NOISE = 0.02  # [rad] of what is executed, so that the data show how to recover
 
 
