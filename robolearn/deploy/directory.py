@@ -25,6 +25,7 @@ from robolearn.deploy.check import CHECK_FILE
 from robolearn.deploy.sampler import Sampler, input_names, write_network
 from robolearn.errors import UserError
 from robolearn.files import replacing_all
+from robolearn.images import ImageLayout
 from robolearn.locks import LOCK_FILE
 from robolearn.policies.policy import WEIGHTS_FILE, Policy
 from robolearn.policies.registry import REGISTRY, name_of
@@ -64,8 +65,10 @@ def describe(policy: Policy, execution: Execution, checkpoint: Path) -> dict[str
         checkpoint: Its directory.
     """
     cfg, names = policy.cfg, input_names(policy)
+    seen = {name: value for name, value in to_json(ImageLayout(), {}).items() if name in ("axes", "low", "high")}
     observations: dict[str, dict[str, Any]] = {
-        key: {"input": names[key], "shape": list(shape), "dtype": "uint8" if is_image(shape) else "float32"}
+        key: {"input": names[key], "shape": list(shape)}
+        | ({"dtype": "uint8", **seen} if is_image(shape) else {"dtype": "float32"})
         for key, shape in cfg.obs_shapes.items()
     }
     for key, layout in cfg.images.items():

@@ -49,6 +49,13 @@ def test_a_deployed_policy_takes_images_as_they_were_recorded(make_policy, tmp_p
         expected = policy.act({"camera": torch.from_numpy(expected_image[None, None])}, torch.zeros(1, 0))[0, 0]
     directory = deploy(policy, tmp_path, [{"camera": expected_image[None]}], lambda _, seen: np.zeros((len(seen), 2)))
     agent = runtime.Agent(directory)
+    told = agent.facts["observations"]["camera"]
+    assert (told["shape"], told["dtype"]) == (list(seen), "uint8")
+    assert (told["axes"], told["low"], told["high"]) == ("hwc", 0, 255)
+    if how.is_plain:
+        assert "recorded" not in told
+    else:
+        assert told["recorded"] == dataclasses.asdict(how) | {"shape": list(image.shape)}
     for given_image in (image, expected_image):
         agent.reset()
         np.testing.assert_allclose(agent.act({"camera": given_image}), expected, rtol=0, atol=1e-5)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -267,6 +268,13 @@ def test_what_watches_over_a_policy_is_refused_by_name(run, capsys, flag):
         main(["deploy", str(run), flag])
     assert f"{flag}: a " in capsys.readouterr().err
     assert not (run / "deployed").exists()
+
+
+def test_the_guide_explains_every_entry_of_the_description(deployed):
+    guide = (Path(__file__).parents[2] / "docs" / "how-to" / "deploy.md").read_text()
+    facts = json.loads((deployed / "policy.json").read_text())
+    assert [name for name in facts if f"`{name}`" not in guide] == []
+    assert facts["observations"] == {"state": {"input": "obs0", "shape": [4], "dtype": "float32"}}
 
 
 def test_other_things_are_left_alone(run, tmp_path):
