@@ -63,7 +63,7 @@ def ranges(recording: Recording, key: str) -> str:
         axes[0].vlines(place, quarter, third, color=GOOD, lw=6, label="half")
         axes[0].plot(place, middle, "_", color=INK, ms=9)
         axes[0].set(xlabel=f"dimension of {key}", ylabel="share of the range", xlim=(-0.7, len(place) - 0.3))
-        axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes[0].legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 0.98))
         axes[0].grid(axis="x", visible=False)
 

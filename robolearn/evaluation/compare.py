@@ -16,6 +16,7 @@ from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.config import CompareConfig, SideConfig, Watch
 from robolearn.files import StrPath
 from robolearn.locks import hold
+from robolearn.policies.registry import name_of
 from robolearn.report.comparison import PAGE_FILE, Comparison, read_pairs, write_comparison, write_unjudged
 from robolearn.report.comparison_page import write_page
 from robolearn.report.comparison_terminal import format_verdict, remarks
@@ -114,7 +115,7 @@ class _Side:
         return {
             "checkpoint": acting.checkpoint.resolve().name,
             "sha256": describe_source(checkpoints, self.env, acting.execution, side.sampling).checkpoint,
-            "policy": f"{acting.policy.cfg.family}, {acting.policy.cfg.backbone}",
+            "policy": f"{name_of(acting.policy.cfg.family)} on {name_of(acting.policy.cfg.backbone)}",
             "sampling": side.sampling,
             "execution": to_json(acting.execution, {}),
             "watch": {f.name: getattr(side, f.name) for f in dataclasses.fields(Watch)},

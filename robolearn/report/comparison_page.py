@@ -33,7 +33,7 @@ def write_page(path: Path, comparison: Comparison) -> None:
         plot=Markup(plot),  # it holds no text from outside
         sides=list(_sides(source["a"], source["b"])),
         shown=comparison.pairs[:MAX_SHOWN],
-        facts={"environment": json.dumps(source["environment"]), "seed": source["seed"], **comparison.facts},
+        facts={"environment": _in_words(source["environment"]), "seed": source["seed"], **comparison.facts},
     )
     with replacing(path) as part:
         part.write_text(html, encoding="utf-8")
@@ -61,5 +61,14 @@ def _bar(share: float) -> tuple[float, float, float]:
 def _sides(a: dict[str, Any], b: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Rows of the table of the two policies."""
     for key, value in a.items():
-        one, other = (item if isinstance(item, str) else json.dumps(item) for item in (value, b[key]))
-        yield key.replace("_", " "), one, other
+        yield key.replace("_", " "), _in_words(value), _in_words(b[key])
+
+
+def _in_words(value: Any) -> str:
+    """A value of JSON as a reader likes it: what is not chosen is left out."""
+    if isinstance(value, dict):
+        chosen = {name: item for name, item in value.items() if item or (item == 0 and item is not False)}
+        return ", ".join(f"{name} {_in_words(item)}" for name, item in chosen.items()) or "nothing chosen"
+    if isinstance(value, list):
+        return ", ".join(map(_in_words, value)) or "none"
+    return value if isinstance(value, str) else json.dumps(value)
