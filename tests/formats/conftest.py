@@ -1,5 +1,6 @@
 """Stores to export, and what is in them."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -45,6 +46,15 @@ def rich_store(tmp_path_factory):
     """Three episodes with images, rewards, tasks, splits and all facts."""
     path = tmp_path_factory.mktemp("rich") / "rich.zarr"
     DemoWriter.create(path, attrs=ATTRS).extend([rich_episode(i, steps) for i, steps in enumerate((7, 5, 9))])
+    return path
+
+
+@pytest.fixture(scope="session")
+def ranged_store(tmp_path_factory):
+    """The same, with splits that are ranges of episodes, as every format can name them."""
+    path = tmp_path_factory.mktemp("ranged") / "ranged.zarr"
+    attrs = dataclasses.replace(ATTRS, splits={"train": (0, 1), "valid": (2,)})
+    DemoWriter.create(path, attrs=attrs).extend([rich_episode(i, steps) for i, steps in enumerate((7, 5, 9))])
     return path
 
 
