@@ -126,10 +126,13 @@ class Format:
     recognize: Callable[[Path], bool] = lambda path: False
     packages: tuple[str, ...] = ()
 
+    def absent(self) -> list[str]:
+        """Packages that are not installed."""
+        return [package for package in self.packages if importlib.util.find_spec(package) is None]
+
     def require_packages(self, name: str) -> None:
         """Raise a UserError that says what to install unless all packages are there."""
-        absent = [package for package in self.packages if importlib.util.find_spec(package) is None]
-        if absent:
+        if absent := self.absent():
             raise UserError(
                 f"format {name} needs {' and '.join(absent)}, not installed here; "
                 "install with: pip install 'robolearn[formats]'"

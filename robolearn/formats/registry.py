@@ -67,5 +67,8 @@ def recognize(path: Path) -> str:
     names = [name for name in readable() if FORMATS[name].recognize(path)]
     if len(names) != 1:
         what = f"could be {' or '.join(names)}" if names else "is of no format that is recognized"
+        absent = sorted({package for entry in FORMATS.values() for package in entry.absent()})
+        if absent and not names:
+            what += f" without {' and '.join(absent)}, not installed here (pip install 'robolearn[formats]')"
         raise UserError(f"{path} {what}; name the format, one of {', '.join(readable())}")
     return names[0]

@@ -149,6 +149,12 @@ def test_a_path_of_no_format_or_of_two(tmp_path, lengths, source, monkeypatch):
     (tmp_path / "x.unknown").touch()
     with pytest.raises(UserError, match=r"of no format that is recognized; name the format, one of .*lengths"):
         recognize(tmp_path / "x.unknown")
+    with monkeypatch.context() as patched:
+        patched.setitem(FORMATS, "far", Format("far", read_lengths, packages=("json", "no_such_package")))
+        with pytest.raises(
+            UserError, match=r"that is recognized without no_such_package, not installed here \(pip inst"
+        ):
+            recognize(tmp_path / "x.unknown")
     monkeypatch.setitem(FORMATS, "twin", FORMATS["lengths"])
     with pytest.raises(UserError, match="could be lengths or twin; name the format"):
         recognize(source)
