@@ -54,6 +54,8 @@ def advice_for(error: BaseException, text: str, env_id: str | None) -> str | Non
     if lacking:
         library = (lacking[1] or lacking[2]).partition(".")[0]
         return f"{package} was written for another {library} than {_version(library)}; {NEWER}"
+    if text == type(error).__name__ and (place := _place_of(error)):  # a bare assert says nothing else
+        return f"raised in {place}"
     return None
 
 
@@ -61,6 +63,14 @@ def _package_of(error: BaseException) -> str | None:
     """The stranger's package in which an error arose, or that called what raised it."""
     strangers = [name for name in _modules(error.__traceback__) if name and name not in NO_STRANGERS]
     return strangers[-1] if strangers else None
+
+
+def _place_of(error: BaseException) -> str | None:
+    """Module and line in which an error arose; None where it was never raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return None if trace is None else f"{trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno}"
 
 
 def _modules(trace: TracebackType | None) -> Iterator[str]:

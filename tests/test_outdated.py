@@ -87,5 +87,12 @@ def test_an_environment_of_before_gymnasium_is_told(make_policy, env_id):
     assert "\n" not in str(refused.value)
 
 
+def test_an_error_that_says_nothing_is_told_where_it_arose(package, monkeypatch):
+    """As robosuite's with a MuJoCo that it was not written for: an assertion without a word."""
+    monkeypatch.setitem(MODULES, "old_assert", "SIZE = 3\nassert SIZE == 4\n")
+    with pytest.raises(ValueError, match=r"AssertionError; raised in old_assert, line 2$"):
+        make_envs(package("old_assert"), 1, ("state",))
+
+
 def test_any_other_error_is_left_as_it_is():
     assert outdated.advice_for(ValueError("boom"), "boom", None) is None
