@@ -106,7 +106,7 @@ def export_demos(store: str | Path, out: str | Path, kind: str, options: ExportO
     entry.require_packages(kind)
     demos = DemoStore.open(store)
     with _appearing(out) as part:
-        lost = entry.write(demos, part / "store", chosen)
+        lost = (*demos.faults(), *entry.write(demos, part / "store", chosen))
     count = min(demos.num_episodes, chosen.episodes or demos.num_episodes)
     return Transfer(out, kind, count, int(demos.episode_ends[count - 1]), lost)
 

@@ -1,5 +1,7 @@
 """What every format is promised: all of it or nothing at the target, and memory that does not grow."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -167,3 +169,10 @@ def test_the_commands_say_what_was_not_kept(tmp_path, lengths, source, capsys):
     assert "not kept: colors" in out
     main(["export", "lengths", str(tmp_path / "x.zarr"), "--out", str(tmp_path / "y")])
     assert "not kept: numbers" in capsys.readouterr().out
+
+
+def test_a_damaged_key_is_named_where_the_rest_is_exported(tmp_path, rich_store):
+    shutil.copytree(rich_store, tmp_path / "damaged.zarr")
+    (tmp_path / "damaged.zarr" / "data" / "reward" / "zarr.json").write_text("{")
+    done = export_demos(tmp_path / "damaged.zarr", tmp_path / "out", "robomimic")
+    assert any("reward" in sentence and "damaged" in sentence for sentence in done.lost)
