@@ -1,44 +1,34 @@
 """How fast a LeRobot set gets in, beside reading the same files by pyarrow and PyAV alone, and in how much memory.
 
-    python -m benchmarks.world.lerobot SET [--out docs/results/world.json]
+    python -m benchmarks.world.lerobot [SET] [--rounds 9] [--out docs/results/world.json]
 
-SET is that of benchmarks.world.g1. Numbers: all 100 tables, imported, and read by pyarrow.parquet.read_table and by
-ParquetFile.read. Video: the one episode that has its video (AV1, 480 x 640), imported, and decoded to RGB by PyAV. An
-import also writes the store, compressed. Seconds are CPU time of all threads, rounds are interleaved, medians are
-shown. Memory: the largest of a process that imports that episode's table and video once and four times over.
+SET is that of benchmarks.world.g1: all its 100 tables are imported without images, beside pyarrow.parquet.read_table;
+and with the camera of which one episode has its video (AV1, 480 x 640), beside PyAV decoding it to RGB with as many
+threads. Without SET one of 40 episodes of 240 x 320 is made, v3.0. What is timed is said in benchmarks.world.speeds.
+Memory: the largest of a process that imports one episode with its video, or the made set, once and four times over.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import av
+import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.common import in_turn, keep_part, options
+from benchmarks.common import keep_part, options
+from benchmarks.world.speeds import describe, measure, peak_mib
+from robolearn import seeds
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.writer import DemoWriter
 from robolearn.formats.format import ImportOptions
-from robolearn.formats.transfer import import_demos
+from robolearn.formats.transfer import export_demos
+from robolearn.types import Episode
 
-PEAK = """
-import resource, sys
-from robolearn.formats.transfer import import_demos
-import_demos(sys.argv[1], sys.argv[2], "lerobot")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
-def import_anew(source: Path, out: Path, cameras: tuple[str, ...]) -> None:
-    """Import where a store may be from before."""
-    shutil.rmtree(out, ignore_errors=True)
-    import_demos(source, out, "lerobot", ImportOptions(cameras=cameras))
+KIND, LARGER = "lerobot", 4
 
 
 def read_tables(files: list[Path]) -> None:
@@ -47,19 +37,27 @@ def read_tables(files: list[Path]) -> None:
         pq.read_table(file)
 
 
-def read_files(files: list[Path]) -> None:
-    """Without what a set of files needs."""
-    for file in files:
-        pq.ParquetFile(file).read(use_threads=False)
+def decode(videos: list[Path]) -> None:
+    """All frames of a video, kept together as an import keeps them."""
+    for video in videos:
+        with av.open(str(video)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        assert frames
 
 
-def decode(video: Path) -> None:
-    """All frames, kept together as an import keeps them."""
-    with av.open(str(video)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
-    assert frames
+def make_set(folder: Path, episodes: int, side: int) -> Path:
+    """A set with smooth images that move and a little noise, as cameras have it."""
+    rng, steps = np.random.default_rng(seeds.FIXED), 50
+    with DemoWriter.create(folder / "source.zarr", attrs=StoreAttrs(control_dt=0.05, obs_keys=("top", "state"))) as out:
+        for _ in range(episodes):
+            place = np.add.outer(np.arange(steps), np.add.outer(np.arange(side), np.arange(side * 4 // 3)))
+            frames = (place % 200)[..., None] + rng.integers(0, 20, (*place.shape, 3))
+            state = rng.normal(size=(steps, 14)).astype(np.float32)
+            out.append(Episode({"top": frames.astype(np.uint8), "state": state}, state))
+    export_demos(folder / "source.zarr", folder / "set", KIND)
+    return folder / "set"
 
 
 def repeat_episode(source: Path, out: Path, times: int) -> Path:
@@ -77,45 +75,34 @@ def repeat_episode(source: Path, out: Path, times: int) -> Path:
     return out
 
 
-def peaks(source: Path, work: Path) -> dict[str, float]:
-    """Largest memory of an import [MB] by how many times over the episode is there."""
-    found = {}
-    for times in (1, 4):
-        data = repeat_episode(source, work / f"times_{times}", times)
-        command = [sys.executable, "-c", PEAK, str(data), str(work / f"{times}.zarr")]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found[str(times)] = int(done.stdout) / 1024
-    return found
-
-
 def main() -> None:
-    """Measure, print a table, write JSON."""
+    """Measure, print a line each, write JSON."""
     parser = options(__doc__)
-    parser.add_argument("set", type=Path, help="folder of the data set")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("set", type=Path, nargs="?", help="folder of the data set; by default one is made")
+    parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
-    files, video = sorted(args.set.glob("data/*/*.parquet")), next(args.set.glob("videos/*/*/*.mp4"))
+    count, side, rounds = (2, 32, 1) if args.dry_run else (40, 240, args.rounds)
     with tempfile.TemporaryDirectory() as scratch:
-        work, rounds = Path(scratch), 1 if args.dry_run else args.rounds
-        camera = video.parent.name
-        numbers: dict[str, Callable[[], None]] = {
-            "import": partial(import_anew, args.set, work / "x.zarr", ("none",)),
-            "read_table": partial(read_tables, files),
-            "ParquetFile.read": partial(read_files, files),
+        work, peaks = Path(scratch), {}
+        for times in (1, LARGER):
+            folder = work / str(times)
+            folder.mkdir()
+            data = (
+                repeat_episode(args.set, folder / "set", times) if args.set else make_set(folder, count * times, side)
+            )
+            peaks[times] = peak_mib(data, KIND, folder / "peak.zarr")
+        source = args.set or work / "1" / "set"
+        tables, videos = sorted(source.glob("data/*/*.parquet")), sorted(source.glob("videos/**/*.mp4"))
+        cameras = {path.relative_to(source / "videos").parts[0 if args.set is None else 1] for path in videos}
+        wanted = {
+            "numbers": (ImportOptions(cameras=("none",)), partial(read_tables, tables)),
+            "video": (ImportOptions(cameras=tuple(cameras)), partial(decode, videos)),
         }
-        videos: dict[str, Callable[[], None]] = {
-            "import": partial(import_anew, args.set, work / "y.zarr", (camera,)),
-            "PyAV": partial(decode, video),
-        }
-        seconds = {"numbers": in_turn(numbers, rounds), "video": in_turn(videos, rounds)}
-        memory = peaks(args.set, work)
-    shares = {}
-    for kind, cases in seconds.items():
-        medians = {name: statistics.median(times) for name, times in cases.items()}
-        shares[kind] = {name: value / medians["import"] for name, value in medians.items() if name != "import"}
-        print(kind, *(f"{name} {1e3 * value:.0f} ms" for name, value in medians.items()), json.dumps(shares[kind]))
-    print("largest memory [MB]", memory)
-    keep_part(args.out, "lerobot", {"seconds": seconds, "shares": shares, "peak_mb": memory})
+        results = {name: measure(source, KIND, *case, work, rounds) for name, case in wanted.items()}
+    for name, result in results.items():
+        print(describe(name, result))
+    print(f"  peak {peaks[1]:.0f} MiB, with {LARGER} times as many episodes {peaks[LARGER]:.0f} MiB")
+    keep_part(args.out, "lerobot", {"cases": results, "peak_mib": peaks})
 
 
 if __name__ == "__main__":

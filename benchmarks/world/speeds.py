@@ -55,7 +55,7 @@ def measure(
         "alone": alone,
         "import": lambda: import_demos(source, out, kind, options),
         "read": lambda: [len(episode) for episode in _recording(source, kind, options).episodes],
-        "write": lambda: write_store(ready, out, options),
+        "write": lambda: write_store(ready, out),
     }
     seconds = _in_turn(cases, rounds, lambda: shutil.rmtree(out, ignore_errors=True))
     size = sum(sum(rows.nbytes for rows in (*e.obs.values(), e.actions)) for e in ready.episodes)

@@ -12,7 +12,6 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +28,7 @@ from robolearn.data.checks import ends_checksum, finite_problem, image_problem, 
 from robolearn.data.chunks import CONFIG, Files
 from robolearn.data.keys import file_problem
 from robolearn.data.metadata import CHECKSUM
-from robolearn.data.pieces import cut_at_chunks
+from robolearn.data.pieces import MAX_CHUNK_BYTES, append_rows
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
 from robolearn.files import remove
@@ -38,8 +37,6 @@ from robolearn.types import Episode
 
 ENDS = "meta/episode_ends/zarr.json"
 LOW_DIM_CHUNK, IMAGE_CHUNK = 4096, 100  # rows per chunk
-MAX_CHUNK_BYTES = 16 << 20  # of a chunk, decoded; larger rows go into chunks of fewer
-WORKERS = 4  # that compress at once
 
 
 class _ChunksFirst(Files):
@@ -102,7 +99,7 @@ class DemoWriter(DemoStore):
             UserError: As `create`.
         """
         path = Path(path)
-        raw = {name: value for name, value in asdict(attrs).items() if value is not None}
+        raw = _stated(attrs)
         with _writing(path):
             if not is_unbegun(path):
                 raise UserError(f"{path}: exists already; choose another path or append to it")
@@ -164,6 +161,11 @@ class DemoWriter(DemoStore):
             self._held.close()
         self._held = None
 
+    def restate(self, attrs: StoreAttrs) -> None:
+        """Put other facts in the place of those that were stated, all at once."""
+        zarr.open_group(Files(self.path), mode="r+", use_consolidated=False).attrs.put(_stated(attrs))
+        self.attrs = attrs
+
     def _check_end(self) -> None:
         """Raise a UserError if the store has grown since this writer opened it."""
         there = read_json(self.path / ENDS)["shape"][0]
@@ -205,10 +207,10 @@ class DemoWriter(DemoStore):
         numbers = {name: [np.array([e.attrs[name] for e in episodes])] for name in episodes[0].attrs}
         self._files.hold()
         for key, parts in rows.items():
-            _append(self._require("data", self._data, key, parts[0]), self.num_steps, parts)
+            append_rows(self._require("data", self._data, key, parts[0]), self.num_steps, parts)
         for name, values in numbers.items():
-            _append(self._require("meta", self._meta, name, values[0]), self.num_episodes, values)
-        _append(self._meta["episode_ends"], self.num_episodes, [ends[self.num_episodes :]])
+            append_rows(self._require("meta", self._meta, name, values[0]), self.num_episodes, values)
+        append_rows(self._meta["episode_ends"], self.num_episodes, [ends[self.num_episodes :]])
         self._files.note(ENDS, {CHECKSUM: ends_checksum(ends)})
         self._files.release()
 
@@ -258,6 +260,11 @@ class DemoWriter(DemoStore):
         return arrays[key]
 
 
+def _stated(attrs: StoreAttrs) -> dict[str, Any]:
+    """Attributes as JSON."""
+    return {name: value for name, value in asdict(attrs).items() if value is not None}
+
+
 def _checked() -> ZstdCodec:
     """The compressor of every array: its checksum shows a flipped bit."""
     return ZstdCodec(level=1, checksum=True)
@@ -298,24 +305,3 @@ def _writing(path: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-
-
-def _append(array: zarr.Array, start: int, parts: Sequence[np.ndarray]) -> None:
-    """Write rows of episodes from `start` on, and let the array end with them."""
-    array.resize((start + sum(map(len, parts)), *array.shape[1:]))
-    chunk, row_bytes = array.chunks[0], parts[0].nbytes // len(parts[0])
-    if max(map(len, parts)) < chunk:  # all is copied together, so then better much at once
-        chunk *= max(1, MAX_CHUNK_BYTES // max(1, chunk * row_bytes))
-    pieces = list(cut_at_chunks(parts, start, chunk))
-    if len(pieces) == 1:
-        _put(array, pieces[0])
-        return
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for written in [pool.submit(_put, array, piece) for piece in pieces]:
-            written.result()
-
-
-def _put(array: zarr.Array, piece: tuple[int, list[np.ndarray]]) -> None:
-    start, parts = piece
-    rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    array[start : start + len(rows)] = rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -35,6 +35,11 @@ class ImportOptions:
     obs: tuple[str, ...] = ()
     """Keys made of those of the source, in whose place they are written: NEW=SOURCE, as in img=pixels
     agent_pos=state[:2] state=qpos+qvel action=act; a policy then sees these unless others are named."""
+
+    drop_keys: tuple[str, ...] = ()
+    """Keys of the source that are left out, by their names in the store."""
+    drop_nan: bool = False
+    """Leave out episodes that hold NaN or infinity, and say which, instead of stopping at the first."""
 
     def __post_init__(self) -> None:
         for problem in filter(None, map(file_problem, self.keymap.names)):
@@ -79,12 +84,18 @@ class Recording:
             All have the same keys and attributes. Whoever reads them may raise a UserError.
         lost: What the source has and a store cannot hold, a sentence each.
         num_episodes: How many there are going to be, for a bar; None where that is only known at the end.
+        names: What the source calls the episodes; by default their numbers are named.
     """
 
     attrs: StoreAttrs
     episodes: Iterable[Episode]
     lost: tuple[str, ...] = ()
     num_episodes: int | None = None
+    names: Sequence[str] = ()
+
+    def name_of(self, number: int) -> str:
+        """What an episode is called."""
+        return self.names[number] if self.names else f"episode {number}"
 
 
 @dataclass(frozen=True)

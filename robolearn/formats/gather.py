@@ -19,9 +19,10 @@ import numpy as np
 from robolearn.data.attrs import StoreAttrs
 from robolearn.errors import UserError, printable
 from robolearn.formats.columns import Column, num_rows
+from robolearn.formats.finite import describe_places, places_not_finite
 from robolearn.formats.format import REWARD, TASK, ImportOptions, Recording
 from robolearn.formats.frames import Kind, kind_of
-from robolearn.types import Array, Episode, Scalar
+from robolearn.types import Episode, Scalar
 
 ACTION = "action"
 
@@ -96,7 +97,8 @@ def gather(source: Source, options: ImportOptions) -> Recording:
         splits=survey.splits(),
     )
     reader = _Reader(source, kinds, survey, options.image_size)
-    return Recording(attrs, reader.episodes(), (*source.lost, *survey.lost()), len(survey.names))
+    lost = (*source.lost, *survey.lost())
+    return Recording(attrs, reader.episodes(), lost, len(survey.names), tuple(survey.names))
 
 
 class _Survey:
@@ -240,12 +242,12 @@ class _Reader:
         rows = {}
         for key, kind in self.kinds.items():
             rows[key] = kind.read(columns[key], steps, self.size, f"{where}: {key}")
-            _check_finite(rows[key], f"{where}: {key.removeprefix(ACTION_PART)}")
         parts = [rows.pop(ACTION_PART + name).reshape(steps, -1) for name in self.survey.parts]
         for name in numbers:
             if name in raw.flags:
                 flag = raw.flags[name][0 : raw.flags[name].shape[0]]
-                _check_finite(flag, f"{where}: {name}")
+                if (places := places_not_finite(flag)) is not None:
+                    raise UserError(f"{where}: {describe_places(name, flag, places)}; mend the file")
                 numbers = {**numbers, name: bool(np.any(flag))}
         return Episode(rows, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1), numbers)
 
@@ -285,20 +287,3 @@ def _short(key: str) -> str:
     """What a camera is called beside its key: agentview for agentview_image."""
     ends = [end for end in ("_image", "_rgb") if key.endswith(end) and key != end]
     return key.removesuffix(ends[0]) if ends else key
-
-
-def _check_finite(rows: Array, where: str) -> None:
-    """Raise a UserError that names the first NaN or infinity."""
-    if rows.dtype.kind != "f":
-        return
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(np.sum(rows, dtype=np.float64)):
-            return
-    wrong = np.argwhere(~np.isfinite(rows))
-    if len(wrong):
-        step, *place = wrong[0].tolist()
-        which = f", dimension {', '.join(map(str, place))}" if place else ""
-        raise UserError(
-            f"{where} is {rows[tuple(wrong[0])]} at step {step}{which}; "
-            "mend the file, or import the episodes before with `episodes`"
-        )

@@ -14,6 +14,7 @@ from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter, is_unbegun
 from robolearn.errors import UserError
 from robolearn.files import remove
+from robolearn.formats.finite import FiniteEpisodes, without_keys
 from robolearn.formats.format import ExportOptions, ImportOptions, Recording
 from robolearn.formats.mapping import map_recording
 from robolearn.formats.registry import AUTO, find_format, readable, recognize, writable
@@ -77,11 +78,21 @@ def import_demos(
     if not source.exists():
         raise UserError(f"{source}: no such file or directory")
     with _appearing(out) as part:
-        recording = map_recording(entry.read(source, chosen), chosen.keymap, str(source))
-        store = write_store(recording, part / "store", chosen, show)
-        if store.num_episodes == 0:
-            raise UserError(f"{source}: there are no episodes in it")
-    return Transfer(out, name, store.num_episodes, store.num_steps, recording.lost)
+        recording = _chosen(entry.read(source, chosen), chosen, str(source))
+        finite = FiniteEpisodes(recording, chosen.drop_nan, str(source))
+        store = write_store(replace(recording, episodes=finite), part / "store", show)
+        finite.settle(store)
+    return Transfer(out, name, store.num_episodes, store.num_steps, (*recording.lost, *finite.lost()))
+
+
+def _chosen(recording: Recording, chosen: ImportOptions, where: str) -> Recording:
+    """What the options leave of a recording, and make of it."""
+    most = None if chosen.episodes is None else min(chosen.episodes, sys.maxsize)
+    counts = [count for count in (recording.num_episodes, most) if count is not None]
+    attrs = recording.attrs if chosen.env_id is None else replace(recording.attrs, env_id=chosen.env_id)
+    episodes = islice(recording.episodes, most)
+    recording = replace(recording, attrs=attrs, episodes=episodes, num_episodes=min(counts, default=None))
+    return map_recording(without_keys(recording, chosen.drop_keys, where), chosen.keymap, where)
 
 
 def export_demos(store: str | Path, out: str | Path, kind: str, options: ExportOptions | None = None) -> Transfer:
@@ -139,34 +150,27 @@ def _appearing(out: Path) -> Iterator[Path]:
             part.rmdir()
 
 
-def write_store(
-    recording: Recording, path: Path, chosen: ImportOptions, show: Show = lambda done, total: None
-) -> DemoStore:
+def write_store(recording: Recording, path: Path, show: Show = lambda done, total: None) -> DemoWriter:
     """Write what was found to a path at which nothing is.
 
     Args:
         recording: Of a source.
         path: Store to create.
-        chosen: What of the source is read.
         show: Called after each batch of episodes.
 
     Raises:
         UserError: The source is damaged, or the store cannot be written.
     """
-    counts = [count for count in (recording.num_episodes, chosen.episodes) if count is not None]
-    attrs = recording.attrs if chosen.env_id is None else replace(recording.attrs, env_id=chosen.env_id)
-    total = min(counts, default=None)
-    most = None if chosen.episodes is None else min(chosen.episodes, sys.maxsize)
-    with DemoWriter.create(path, attrs=attrs) as store, ThreadPoolExecutor(1) as writer:
+    with DemoWriter.create(path, attrs=recording.attrs) as store, ThreadPoolExecutor(1) as writer:
         writing: Future[None] | None = None
-        for batch in _batches(islice(recording.episodes, most)):
+        for batch in _batches(recording.episodes):
             if writing is not None:  # while this one was read
                 writing.result()
-                show(store.num_episodes, total)
+                show(store.num_episodes, recording.num_episodes)
             writing = writer.submit(store.extend, batch)
         if writing is not None:
             writing.result()
-            show(store.num_episodes, total)
+            show(store.num_episodes, recording.num_episodes)
     return store
 
 

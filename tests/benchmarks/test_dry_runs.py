@@ -36,10 +36,15 @@ BENCHMARKS: dict[str, str] = {
     "symmetry.py": "--seeds 0 --out out.json",
     "take_over.py": "",
     "train_step.py": "--out out.json",
+    "world/hdf5.py": "--out out.json",
+    "world/lerobot.py": "--out out.json",
+    "world/trips.py": "--out out.json",
 }
+# Those of data and packages of others, which their dry runs need as well.
+OF_OTHERS = ("world/aloha.py", "world/g1.py", "world/metaworld.py")
 CAMPAIGNS = ("tests/campaigns/broken_inputs", "tests/campaigns/kills")
 # What they share.
-SHARED = ("common.py", "tables.py")
+SHARED = ("common.py", "tables.py", "world/aloha_task.py", "world/commands.py", "world/speeds.py")
 # Those of a second or two.
 QUICK = ("compare.py", "conformal.py", "exact_scores.py", "loader.py", "train_step.py")
 
@@ -90,10 +95,11 @@ def prepared(tmp_path_factory):
 def test_every_benchmark_is_listed():
     there = {p.name for p in (ROOT / "benchmarks").glob("*.py") if p.name != "__init__.py"}
     there |= {p.parent.name for p in (ROOT / "benchmarks").glob("*/__main__.py")}
-    assert there == {*BENCHMARKS, *SHARED}
+    there |= {f"world/{p.name}" for p in (ROOT / "benchmarks" / "world").glob("*.py")}
+    assert there == {*BENCHMARKS, *OF_OTHERS, *SHARED}
 
 
-@pytest.mark.parametrize("name", [*BENCHMARKS, *CAMPAIGNS])
+@pytest.mark.parametrize("name", [*BENCHMARKS, *OF_OTHERS, *CAMPAIGNS])
 def test_every_benchmark_offers_a_dry_run(name):
     """Read from the source: starting 17 Pythons takes longer than a test should."""
     assert re.search(r'"--dry-run"|options\(__doc__', source(name).read_text())

@@ -90,7 +90,7 @@ def test_numpy_functions_are_not_admitted_either():
         ),
         (
             [demo(), demo(observations=np.full((4, 39), np.nan))],
-            "episode 1: data/state: nan in episode 0, step 0, dim 0",
+            "episode 1: state is nan at step 0, dimension 0",
         ),
     ],
 )

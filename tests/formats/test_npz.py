@@ -136,7 +136,7 @@ def test_refused_in_one_line(tmp_path, capsys, write, said):
         ({"done": np.full(13, "x")}, r"done is <U1 \(13,\), expected a truth value for each of 13 actions"),
         ({"done": np.zeros(4)}, r"done is float64 \(4,\), expected a truth value for each of 13 actions"),
         ({"done": np.where(DONE, np.nan, 0)}, "done is not finite in row 3"),
-        ({"success": np.where(DONE, np.nan, 0)}, "success is nan at step 3; mend the file"),
+        ({"success": np.where(DONE, np.nan, 0)}, "success is nan at step 3 and in 2 more places; mend the file"),
         ({"state": 1.0}, "state has 0 rows for 13 actions; mend the file"),
         ({"action": 1.0}, "state has 13 rows for 0 actions; mend the file"),
     ],

@@ -52,7 +52,8 @@ def read_lerobot(source: Path, options: ImportOptions) -> Recording:
     attrs = replace(attrs, splits=splits_of(info, numbers) if note.attrs.splits or not info.note else {})
     lost = [contradiction, left_out, *_not_kept(info, tables, numbers), *keys.dropped]
     reader = EpisodeReader(source, info, tables, keys, clips, tasks, facts, period, options.image_size)
-    return Recording(attrs, reader.read(numbers), tuple(text for text in lost if text), len(numbers))
+    names = tuple(f"episode {number}" for number in numbers)
+    return Recording(attrs, reader.read(numbers), tuple(text for text in lost if text), len(numbers), names)
 
 
 def _attrs(source: Path, info: Info, keys: Keys, note: Note) -> StoreAttrs:

@@ -314,8 +314,16 @@ def test_columns_of_episodes_that_were_copied(make_set):
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        ("observation.state", [[0, 0, 0], [0, np.nan, 0]] * 2, "observation.state is nan at step 1, dimension 1; mend"),
-        ("action", [[0, 0], [0, 0], [np.inf, 0], [0, 0]], "action is inf at step 2, dimension 0; mend it, or remove"),
+        (
+            "observation.state",
+            [[0, 0, 0], [0, np.nan, 0]] * 2,
+            "episode 1: state is nan at step 1, dimension 1 and in 1 more places; mend",
+        ),
+        (
+            "action",
+            [[0, 0], [0, 0], [np.inf, 0], [0, 0]],
+            "episode 1: action is inf at step 2, dimension 0; mend the file, or leave such episodes out by `drop_nan`$",
+        ),
         ("observation.state", [[0, 0, 0], None] * 2, r"2 empty entries \(null\), the first at 1; fill them"),
         ("observation.state", [[0, 0, 0], [0, None, 0]] * 2, r"2 empty entries \(null\), the first at 4; fill them"),
         ("observation.state", [[0, 0, 0], [0, 0]] * 2, "lists of 2 to 3 entries; a step's shape cannot change"),
