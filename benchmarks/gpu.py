@@ -51,7 +51,7 @@ from robolearn.rollout.execution import Execution
 from robolearn.rollout.latency import time_calls
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.roll_out import roll_out
-from robolearn.training.assemble import assemble
+from robolearn.training.assemble import assemble, open_demos
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.device import Processes, choose_device
 from robolearn.training.fit import Hooks, Record, fit, optimize
@@ -379,7 +379,7 @@ def images(device: torch.device, size: Size) -> Report:
             vision=VisionConfig(shift=0),
             log_every=max(1, size.image_steps // 10),
         )
-        cfg, state, windows, _, facts = assemble(cfg, device)
+        cfg, state, windows, _, facts = assemble(cfg, open_demos(cfg), device)
     clock = train(state, windows)
     started = time.perf_counter()
     trajectories = roll_out(

@@ -15,6 +15,7 @@ from robolearn.rollout.environments import make_env
 from robolearn.rollout.making import opened_envs
 from robolearn.rollout.seeding import count_starts
 from robolearn.rollout.trial import check_env, film_problem
+from robolearn.training.assemble import open_demos
 from robolearn.training.train import prepare_env
 from robolearn.trust import calibrate as calibrating
 from tests.rollout import plain_env
@@ -37,6 +38,10 @@ def config(demos, tmp_path):
     return rl.TrainConfig(
         dataset=dataset, steps=2, batch_size=4, action_horizon=4, exec_horizon=2, wandb=False, out=tmp_path / "run"
     )
+
+
+def prepared(config):
+    return prepare_env(config, open_demos(config), trust=False)
 
 
 def rolling(config, env_id):
@@ -82,15 +87,15 @@ def test_a_training_goes_on_without_an_environment_that_is_not_installed(config,
 
 
 def test_a_training_says_what_an_evaluation_will_lack(config, write_demos, tmp_path, capsys):
-    assert prepare_env(dataclasses.replace(config, env=EnvConfig("not_there_at_all:x")), trust=False) == (
+    assert prepared(dataclasses.replace(config, env=EnvConfig("not_there_at_all:x"))) == (
         dataclasses.replace(config, env=EnvConfig("not_there_at_all:x")),
         False,
     )
     assert "not_there_at_all is not installed" in capsys.readouterr().err
     nameless = rl.DatasetConfig((write_demos(tmp_path / "nameless.zarr", env_id=None),))
-    prepare_env(dataclasses.replace(config, dataset=nameless), trust=False)
+    prepared(dataclasses.replace(config, dataset=nameless))
     assert capsys.readouterr().err.count("name no environment") == 1
-    prepare_env(config, trust=False)
+    prepared(config)
     assert capsys.readouterr().err == ""
 
 

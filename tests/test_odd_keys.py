@@ -9,7 +9,7 @@ import pytest
 
 import robolearn as rl
 from robolearn.policies.ensemble import Ensemble
-from robolearn.training.assemble import load_data
+from robolearn.training.assemble import load_data, open_demos
 from robolearn.training.embeddings import embed_demonstrations
 from robolearn.training.run import Run
 
@@ -115,4 +115,4 @@ def test_the_action_is_not_observed(store, tiny_backbones, tmp_path):
     cfg = config(store, tiny_backbones, "mlp", tmp_path / "run")
     cfg = dataclasses.replace(cfg, dataset=dataclasses.replace(cfg.dataset, obs_keys=("x", "action")))
     with pytest.raises(rl.UserError, match=r"`dataset.obs_keys`: action is what a policy gives"):
-        load_data(cfg, "cpu")
+        load_data(cfg, open_demos(cfg), "cpu")

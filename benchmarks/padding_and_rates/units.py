@@ -39,7 +39,7 @@ from robolearn.policies.score import ScoreConfig
 from robolearn.report.facts import machine_facts
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.roll_out import roll_out
-from robolearn.training.assemble import assemble
+from robolearn.training.assemble import assemble, open_demos
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.device import Processes, choose_device
 from robolearn.training.fit import Hooks, Record, fit
@@ -132,7 +132,8 @@ class Losses(Hooks):
 def run_unit(unit: Unit, folder: Path, size: Size, device_name: str) -> dict[str, Any]:
     """Train, roll out, and return what is worth keeping; runs in a process of its own."""
     device, started = choose_device(device_name, threads=1), time.perf_counter()
-    cfg, state, windows, validation, facts = assemble(unit.train_config(folder, size), device)
+    cfg = unit.train_config(folder, size)
+    cfg, state, windows, validation, facts = assemble(cfg, open_demos(cfg), device)
     losses = Losses()
     if not fit(state, windows, validation, Processes(device), losses):
         raise KeyboardInterrupt

@@ -18,7 +18,7 @@ import torch
 
 from robolearn.bench.rows import REFERENCE, ROWS, Cost, Row, Task
 from robolearn.bench.training import prepare
-from robolearn.training.assemble import assemble
+from robolearn.training.assemble import assemble, open_demos
 from robolearn.training.device import Processes
 from robolearn.training.fit import Hooks, fit
 
@@ -69,7 +69,7 @@ def training_seconds(task: Task, row: Row, steps: int, data: Path, device: torch
     cfg = dataclasses.replace(
         prepare(task.train, data), family=row.family, steps=steps, warmup_steps=1, checkpoint_every=steps
     )
-    _, state, windows, _, _ = assemble(cfg, device)
+    _, state, windows, _, _ = assemble(cfg, open_demos(cfg), device)
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     family: Any = state.policy.family
     begin, beginning = family.begin, 0.0

@@ -16,7 +16,7 @@ from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.policies.policy import Policy
 from robolearn.stats.agreement import BRIDGE_FACTOR, chunk_energy, expert_radius, share_beyond
-from robolearn.training.episodes import Kept, keep_episodes
+from robolearn.training.episodes import Kept, keep_episodes, needed_episodes
 from robolearn.training.run import Run
 from robolearn.types import Array
 
@@ -62,9 +62,10 @@ class HeldOut:
         keys = list(cfg.dataset.obs_keys or ())
         near = [NEIGHBOR_KEY] if NEIGHBOR_KEY in demos.keys else keys
         episodes = np.array(data.validation_episodes)
-        here = Windows.from_store(demos, list({*keys, *near}), *horizons, episodes, device, cfg.dataset.cache_dir)
-        train = keep_episodes(demos, cfg, demos.content_hash([*keys, "action"]), Kept(data, step=0))["train"]
-        there = Windows.from_store(demos, near, *horizons, train, device)
+        parts, _ = keep_episodes(demos, cfg, [*keys, "action"], Kept(data, step=0))
+        part = demos.part(needed_episodes(demos, cfg, parts))
+        here = Windows.from_store(part, list({*keys, *near}), *horizons, episodes, device, cfg.dataset.cache_dir)
+        there = Windows.from_store(part, near, *horizons, parts["train"], device)
         chosen, num_episodes = _choose(here, np.diff(demos.episode_ends, prepend=0)[episodes])
         batch, normalizer = here.batch(torch.from_numpy(chosen)), Normalizer.fit(there.arrays())
 

@@ -13,7 +13,7 @@ import torch
 from robolearn.bench.unit import Unit
 from robolearn.config import read_json, write_json
 from robolearn.errors import UserError
-from robolearn.training.assemble import assemble
+from robolearn.training.assemble import assemble, open_demos
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes
 from robolearn.training.episodes import Kept
@@ -88,7 +88,7 @@ def train_unit(unit: Unit, data: Path, device: torch.device, on_step: Callable[[
     if step == cfg.steps:
         return True
     kept = Kept(run.data(), step or 0) if run.exists() else None
-    cfg, state, windows, validation, facts = assemble(cfg, device, resumes=step is not None, kept=kept)
+    cfg, state, windows, validation, facts = assemble(cfg, open_demos(cfg), device, resumes=step is not None, kept=kept)
     unit.begin()
     if step is not None:
         run.restore(state)

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +30,20 @@ def default_cache_dir() -> Path:
 
 
 def decode_all(
-    demos: Demos, keys: Sequence[str], cache_dir: str | Path | None, max_resident_bytes: int
+    demos: Demos,
+    keys: Sequence[str],
+    cache_dir: str | Path | None,
+    max_resident_bytes: int,
+    cameras: Mapping[str, ImageLayout],
 ) -> tuple[dict[str, np.ndarray], dict[str, ImageLayout], bool]:
     """Decode observations: into memory if they fit, else into copies that are mapped.
+
+    Args:
+        demos: Where.
+        keys: Which.
+        cache_dir: Of the copies.
+        max_resident_bytes: What fits.
+        cameras: Layouts of images that are known; others are measured.
 
     Returns:
         Key -> rows; layouts of the images that are not seen as they were recorded; whether all is in memory.
@@ -42,15 +53,20 @@ def decode_all(
     """
     resident = sum(decoded_bytes(demos, key) for key in keys) <= max_resident_bytes
     folder = None if resident else Path(cache_dir) if cache_dir else default_cache_dir()
-    layouts = {key: image_layouts(demos, key) for key in keys}
+    layouts = {key: image_layouts(demos, key, cameras.get(key)) for key in keys}
     rows = {key: decode(demos, key, layouts[key], folder) for key in keys}
     return rows, {key: one for key in keys for one in layouts[key] if not one.is_plain}, resident
 
 
-def image_layouts(demos: Demos, key: str) -> tuple[ImageLayout, ...]:
+def image_layouts(demos: Demos, key: str, known: ImageLayout | None = None) -> tuple[ImageLayout, ...]:
     """How each store's images of a key are recorded; none for what is no image.
 
     Bytes need no look at them. Others are measured, all stores together: a distance means the same in all of them.
+
+    Args:
+        demos: The episodes that are looked at.
+        key: Which.
+        known: What was measured already of those that are no bytes.
 
     Raises:
         UserError: Images of several types are mixed, a chunk is damaged, or colors are in no known range.
@@ -58,7 +74,7 @@ def image_layouts(demos: Demos, key: str) -> tuple[ImageLayout, ...]:
     if not is_image(demos.shape(key)):
         return ()
     others = [store for store in demos.stores if store.dtypes[key] != np.uint8]
-    measured = _measure(demos, key, others) if others else ImageLayout()
+    measured = known or (_measure(demos, key, others) if others else ImageLayout())
     found = (measured if store in others else ImageLayout() for store in demos.stores)
     axes = (axes_of(store.shapes[key]) for store in demos.stores)
     return tuple(dataclasses.replace(layout, axes=order) for layout, order in zip(found, axes, strict=True))
@@ -72,25 +88,22 @@ def _measure(demos: Demos, key: str, others: Sequence[DemoStore]) -> ImageLayout
                 f"{store.path}: data/{key} is of type {store.dtypes[key]}, in {others[0].path} of type "
                 f"{others[0].dtypes[key]}; stores that are mixed must agree, or hold bytes"
             )
-    steps = sum(store.num_steps for store in others)
-    measured = ImageRange(demos.shape(key)[2], steps * math.prod(demos.shape(key)))
-    for store in others:
-        for start, slab in store.slabs(key):
-            if problem := finite_problem(key, slab, store.episode_ends, start):
-                raise UserError(f"{store.path}: {problem}")
-            measured.add(slab)
+    measured = ImageRange(demos.shape(key)[2], demos.steps_in(others) * math.prod(demos.shape(key)))
+    for store, start, slab in demos.slabs(key, others):
+        if problem := finite_problem(key, slab, store.episode_ends, start):
+            raise UserError(f"{store.path}: {problem}")
+        measured.add(slab)
     layout = measured.layout("hwc")
     if layout is None:
-        raise UserError(stray_color(key, others))
+        raise UserError(stray_color(demos, key, others))
     return layout
 
 
-def stray_color(key: str, stores: Sequence[DemoStore]) -> str:
-    """Where the first color is that is none."""
-    for store in stores:
-        for start, slab in store.slabs(key):
-            if problem := color_problem(key, slab, store.episode_ends, start):
-                return f"{store.path}: {problem}"
+def stray_color(demos: Demos, key: str, stores: Sequence[DemoStore]) -> str:
+    """Where the first color is that is none, in these of the stores."""
+    for store, start, slab in demos.slabs(key, stores):
+        if problem := color_problem(key, slab, store.episode_ends, start):
+            return f"{store.path}: {problem}"
     raise AssertionError("colors are in no range, but none is beyond all of them")
 
 
@@ -159,7 +172,10 @@ def _slabs(demos: Demos, key: str, layouts: Sequence[ImageLayout]) -> Iterator[t
         problem = rows_problem(key, slab, store.episode_ends, start)
         if problem:
             raise UserError(f"{store.path}: {problem}")
-        yield before, of_store[store].convert(slab) if layouts else slab.astype(np.float32, copy=False)
+        try:
+            yield before, of_store[store].convert(slab) if layouts else slab.astype(np.float32, copy=False)
+        except ValueError as error:  # of a layout that was measured of other episodes
+            raise UserError(f"{store.path}: data/{key}: {error}") from None
         before += len(slab)
     for store in demos.stores:
         if absent := store.absent(key):

@@ -72,9 +72,16 @@ class Demos:
         part._wanted = tuple(np.split(np.repeat(chosen, lengths), cuts))
         return part
 
-    def slabs(self, key: str) -> Iterator[tuple[DemoStore, int, np.ndarray]]:
-        """Yield (store, first row there, rows) of a key in the order of the episodes, each of bounded size."""
+    def slabs(self, key: str, stores: Sequence[DemoStore] | None = None) -> Iterator[tuple[DemoStore, int, np.ndarray]]:
+        """Yield (store, first row there, rows) of a key in the order of the episodes, each of bounded size.
+
+        Args:
+            key: Which.
+            stores: Of these stores alone; of all when None.
+        """
         for store, wanted in zip(self.stores, self._wanted, strict=True):
+            if stores is not None and store not in stores:
+                continue
             for start, slab in store.slabs(key, wanted):
                 for first, rows in wanted_runs(start, slab, wanted):
                     yield store, first, rows
@@ -88,6 +95,11 @@ class Demos:
     def num_steps(self) -> int:
         """Steps of all stores."""
         return int(self.episode_ends[-1])
+
+    def steps_in(self, stores: Sequence[DemoStore]) -> int:
+        """Steps of these of the stores."""
+        pairs = zip(self.stores, self._wanted, strict=True)
+        return sum(s.num_steps if wanted is None else int(wanted.sum()) for s, wanted in pairs if s in stores)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -119,8 +131,12 @@ class Demos:
         return np.concatenate(known) if len(known) == len(parts) else None
 
     def content_hash(self, keys: Sequence[str]) -> str:
-        """sha256 over these keys of every store; that of a single store is its own."""
-        return _joint_hash([store.content_hash(keys) for store in self.stores])
+        """sha256 over these keys of every store; that of a single store is its own.
+
+        That of a part is the hash that stores of its episodes alone would have: nothing else is read for it.
+        """
+        pairs = zip(self.stores, self._wanted, strict=True)
+        return _joint_hash([store.content_hash(keys, wanted) for store, wanted in pairs])
 
     def fingerprint(self, key: str) -> str:
         """Hash of the files that hold a key, as `DemoStore.fingerprint`; of a part another than of the whole."""

@@ -86,11 +86,11 @@ class MappedStore(DemoStore):
         for key in self._recorded([*self._made]):
             super().check_key(key)
 
-    def content_hash(self, keys: Sequence[str] | None = None) -> str:
+    def content_hash(self, keys: Sequence[str] | None = None, wanted: np.ndarray | None = None) -> str:
         """See DemoStore; of what keys are made of, and how."""
-        wanted = self.keys if keys is None else keys
-        recorded = DemoStore.open_unchecked(self.path).content_hash(self._recorded(wanted))
-        return self._with_map(recorded, wanted)
+        keys = self.keys if keys is None else keys
+        recorded = DemoStore.open(self.path).content_hash(self._recorded(keys), wanted)
+        return self._with_map(recorded, keys)
 
     def fingerprint(self, key: str) -> str:
         """See DemoStore."""

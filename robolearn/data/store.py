@@ -209,15 +209,24 @@ class DemoStore:
         attrs = {name: values[index].item() for name, values in self.episode_attrs.items()}
         return Episode(obs=rows, actions=rows.pop("action"), attrs=attrs)
 
-    def content_hash(self, keys: Sequence[str] | None = None) -> str:
-        """sha256 over the decoded keys (all when None) and the episode ends, however they are encoded."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.episode_ends, dtype="<i8").tobytes())
+    def content_hash(self, keys: Sequence[str] | None = None, wanted: np.ndarray | None = None) -> str:
+        """sha256 over the decoded keys and the episode ends, however they are encoded.
+
+        Args:
+            keys: Which; all when None.
+            wanted: Rows of whole episodes, bool [time]: then as if there were no others. None for all.
+        """
+        ends = self.episode_ends
+        if wanted is not None:
+            ends = np.cumsum(np.diff(ends, prepend=0)[wanted[ends - 1]])
+        digest = hashlib.sha256(np.ascontiguousarray(ends, dtype="<i8").tobytes())
         for key in sorted(self.keys if keys is None else keys):
             array = self._array(key)
             little = array.dtype.newbyteorder("<")
             digest.update(f"{key} {little.str} {self.shapes[key]}".encode())
-            for _, slab in self.slabs(key):
-                digest.update(np.ascontiguousarray(slab, dtype=little).data)
+            for start, slab in self.slabs(key, wanted):
+                for _, rows in wanted_runs(start, slab, wanted):
+                    digest.update(np.ascontiguousarray(rows, dtype=little).data)
         return digest.hexdigest()
 
     def fingerprint(self, key: str) -> str:

@@ -120,6 +120,7 @@ class Windows:
         max_resident_bytes: int = MAX_RESIDENT_BYTES,
         padding: Padding = "masked",
         timing: Timing = AS_RECORDED,
+        cameras: Mapping[str, ImageLayout] | None = None,
     ) -> Windows:
         """Read stores: into memory if it fits, else through a memory-mapped copy that is decoded once.
 
@@ -134,19 +135,20 @@ class Windows:
             max_resident_bytes: Observations that take more, decoded, are memory-mapped.
             padding: As for the class.
             timing: What is mended of when things happen.
+            cameras: Key -> how images are recorded, where a policy has learned that already; by default measured.
 
         Raises:
             UserError: A key does not exist, has a wrong or another store's shape, a damaged chunk, NaN or infinity.
         """
         demos = store if isinstance(store, Demos) else Demos([store])
         ends = demos.episode_ends
-        obs, cameras, resident = decode.decode_all(demos, obs_keys, cache_dir, max_resident_bytes)
+        obs, measured, resident = decode.decode_all(demos, obs_keys, cache_dir, max_resident_bytes, cameras or {})
         actions = decode.decode(demos, "action", ())
         idle = timing.idle([*(rows for rows in obs.values() if rows.ndim < 4), actions], ends)
         seen, now = {k: torch.from_numpy(rows) for k, rows in obs.items()}, timing.now(actions, ends)
         data = (seen, torch.from_numpy(now), ends)
         windows = cls(*data, obs_horizon, action_horizon, episodes, device, resident, padding, idle, demos.numbers)
-        windows.cameras = cameras
+        windows.cameras = measured
         return windows
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from robolearn.data.checks import ends_problem, rows_problem
 from robolearn.data.decode import stray_color
+from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
 from robolearn.doctor.camera import Camera
 from robolearn.doctor.dimensions import Jumps, find_jumps
@@ -140,5 +141,5 @@ def _read_slabs(store: DemoStore, key: str, report: Examination) -> None:
     if camera is None or faulty:
         return
     if camera.layout is None:
-        report.add("problem", stray_color(key, [store]), key)
+        report.add("problem", stray_color(Demos([store]), key, [store]), key)
     report.recording.cameras[key] = camera

@@ -98,7 +98,7 @@ def compare_with_heldout(run: Run | StrPath, choice: PolicyChoice | None = None)
     policy = Policy.load(run.checkpoint(choice.checkpoint), device=device, **choice.sampling)
     demos = open_demos(cfg)
     part = demos.part(np.array(data.validation_episodes))
-    recorded = read_windows(cfg, part, tuple(policy.cfg.obs_shapes), None, device)
+    recorded = read_windows(cfg, part, tuple(policy.cfg.obs_shapes), None, device, policy.cfg.images)
     losses, errors = {}, []
     for episode in data.validation_episodes:
         windows = recorded.for_episodes([episode])

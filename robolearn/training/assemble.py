@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ DEFAULT_CONTROL_DT = 0.1  # [s], the 10 Hz of the human Push-T set, which does n
 
 def assemble(
     cfg: TrainConfig,
+    demos: Demos,
     device: Any,
     *,
     resumes: bool = False,
@@ -42,6 +44,7 @@ def assemble(
 
     Args:
         cfg: What is trained, and on what.
+        demos: That, from `open_demos`.
         device: Where.
         resumes: A checkpoint will be restored, so that a teacher need not be at hand any more.
         kept: What the run was begun with, if it goes on.
@@ -49,8 +52,8 @@ def assemble(
     Returns:
         The configuration as `load_data` completes it, the state, training and held-out windows, and facts.
     """
-    check_policy(cfg, resumes=resumes)
-    cfg, windows, validation, facts = load_data(cfg, device, kept)
+    check_policy(cfg, demos, resumes=resumes)
+    cfg, windows, validation, facts = load_data(cfg, demos, device, kept)
     torch.manual_seed(cfg.seed)
     policy = make_policy(cfg, windows)
     if not resumes and isinstance(cfg.family, MixtureConfig) and cfg.family.teacher_run is not None:
@@ -59,18 +62,20 @@ def assemble(
 
 
 def load_data(
-    cfg: TrainConfig, device: Any, kept: Kept | None = None
+    cfg: TrainConfig, demos: Demos, device: Any, kept: Kept | None = None
 ) -> tuple[TrainConfig, Windows, Windows | None, DataFacts]:
-    """Open the demonstrations and split them, or take the split that a run was begun with.
+    """Split the demonstrations, or take the split that a run was begun with; others than those in it are not read.
 
     Returns:
         The configuration with the stores' environment and keys filled in, training and held-out windows, and facts.
     """
-    demos = open_demos(cfg)
     keys, env = observed_keys(cfg, demos), mapped_env(cfg, demos)
     cfg = dataclasses.replace(cfg, env=env, dataset=dataclasses.replace(cfg.dataset, obs_keys=keys))
-    content_hash = demos.content_hash([*keys, "action"])
-    parts = choose_episodes(demos, cfg) if kept is None else keep_episodes(demos, cfg, content_hash, kept)
+    if kept is None:
+        parts = choose_episodes(demos, cfg)
+        content_hash = demos.part(needed_episodes(demos, cfg, parts)).content_hash([*keys, "action"])
+    else:
+        parts, content_hash = keep_episodes(demos, cfg, [*keys, "action"], kept)
     train = read_windows(cfg, demos.part(needed_episodes(demos, cfg, parts)), keys, parts["train"], device)
     validation = train.for_episodes(parts["validation"]) if "validation" in parts else None
     actions = train.arrays()["action"].double()
@@ -91,9 +96,14 @@ def load_data(
 
 
 def read_windows(
-    cfg: TrainConfig, demos: Demos, keys: tuple[str, ...], episodes: np.ndarray | None, device: Any
+    cfg: TrainConfig,
+    demos: Demos,
+    keys: tuple[str, ...],
+    episodes: np.ndarray | None,
+    device: Any,
+    cameras: Mapping[str, ImageLayout] | None = None,
 ) -> Windows:
-    """Windows of these episodes, all when None, as a policy of this configuration is trained on."""
+    """Windows of these episodes, all when None, as a policy of this configuration is trained on; see `from_store`."""
     return Windows.from_store(
         demos,
         keys,
@@ -104,6 +114,7 @@ def read_windows(
         cfg.dataset.cache_dir,
         padding=cfg.dataset.padding,
         timing=Timing(cfg.dataset.trim_idle, cfg.dataset.action_lag),
+        cameras=cameras,
     )
 
 
@@ -135,13 +146,12 @@ def policy_shapes(cfg: TrainConfig, demos: Demos) -> tuple[dict[str, tuple[int, 
     return {key: demos.shape(key) for key in observed_keys(cfg, demos)}, demos.shape("action")[0]
 
 
-def check_policy(cfg: TrainConfig, *, resumes: bool) -> None:
+def check_policy(cfg: TrainConfig, demos: Demos, *, resumes: bool) -> None:
     """Build the policy without memory, so that what it refuses is said before the data are read.
 
     Raises:
         UserError: Family, backbone, angles, symmetry and shapes do not go together, or there is no teacher to take.
     """
-    demos = open_demos(cfg)
     obs_shapes, action_dim = policy_shapes(cfg, demos)
     policy_cfg = make_policy_config(dataclasses.replace(cfg, env=mapped_env(cfg, demos)), obs_shapes, action_dim, {})
     with torch.device("meta"):

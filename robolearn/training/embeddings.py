@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.policies.ensemble import Ensemble
-from robolearn.training.assemble import load_data
+from robolearn.training.assemble import load_data, open_demos
 from robolearn.training.config import TrainConfig
 from robolearn.training.episodes import Kept
 from robolearn.training.run import DataFacts
@@ -33,7 +33,7 @@ def embed_demonstrations(
     Raises:
         UserError: The data cannot be opened, or have changed since.
     """
-    _, windows, _, _ = load_data(cfg, ensemble.device, Kept(data, step=0))
+    _, windows, _, _ = load_data(cfg, open_demos(cfg), ensemble.device, Kept(data, step=0))
     generator = torch.Generator(ensemble.device).manual_seed(cfg.seed)
     order = torch.randperm(len(windows), generator=generator, device=ensemble.device)[:count]
     embeddings, chunks = [], []

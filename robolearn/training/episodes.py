@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,8 +87,8 @@ def find_usable(demos: Demos, cfg: TrainConfig) -> Array:
     return np.concatenate(usable)
 
 
-def keep_episodes(demos: Demos, cfg: TrainConfig, content_hash: str, kept: Kept) -> dict[str, Array]:
-    """The parts that a run was begun with, on the demonstrations that are there now.
+def keep_episodes(demos: Demos, cfg: TrainConfig, keys: Sequence[str], kept: Kept) -> tuple[dict[str, Array], str]:
+    """The parts that a run was begun with, on the demonstrations that are there now, and their content hash.
 
     Where these have changed and that is accepted, what was held out stays held out, and episodes that have come since
     are trained on.
@@ -95,34 +96,54 @@ def keep_episodes(demos: Demos, cfg: TrainConfig, content_hash: str, kept: Kept)
     Args:
         demos: What is there now.
         cfg: Of the run.
-        content_hash: Of what is there now.
+        keys: What it reads of them.
         kept: What the run was begun with.
 
     Raises:
         UserError: The demonstrations have changed and that is not accepted, or episodes are gone.
     """
     facts = kept.facts
-    changed = content_hash != facts.content_hash
+    changed = _difference(demos, cfg, keys, facts)
     if changed and not kept.accept_changes:
         raise UserError(
-            f"{demos.name}: not the demonstrations that the run was trained on (sha256 {content_hash[:12]}, the run "
-            f"has {facts.content_hash[:12]}); give those with `dataset.path`, start a new run, or resume with "
-            "`changed_data` to go on with what is there now"
+            f"{demos.name}: not the demonstrations that the run was trained on ({changed}); give those with "
+            "`dataset.path`, start a new run, or resume with `changed_data` to go on with what is there now"
         )
+    parts = _begun_with(demos, cfg, facts)
+    if not (changed or facts.earlier or "validation" in parts) and "validation" in choose_episodes(demos, cfg):
+        raise UserError("data.json: validation_episodes is empty, but the run's config.json holds some out")
+    if not changed:
+        return parts, facts.content_hash
+    usable = find_usable(demos, cfg)
+    parts = {name: part[np.isin(part, usable)] for name, part in parts.items()}
+    new = np.setdiff1d(usable, _renumbered(demos, facts))
+    parts["train"] = np.sort(np.concatenate([parts["train"], new]))
+    parts = {name: part for name, part in parts.items() if name == "train" or len(part)}
+    return parts, demos.part(needed_episodes(demos, cfg, parts)).content_hash(keys)
+
+
+def _difference(demos: Demos, cfg: TrainConfig, keys: Sequence[str], facts: DataFacts) -> str:
+    """What tells the demonstrations from those that a run was begun with, in words; empty where nothing does."""
+    now = tuple(store.num_episodes for store in demos.stores)
+    then = facts.store_episodes or now
+    if now != then:
+        return f"{' + '.join(map(str, now))} episodes, {' + '.join(map(str, then))} when the run was begun"
+    read = demos.part(needed_episodes(demos, cfg, _begun_with(demos, cfg, facts))).content_hash(keys)
+    # Runs were once begun with the hash of all episodes, also of those that they left out.
+    if facts.content_hash == read or facts.content_hash == demos.content_hash(keys):
+        return ""
+    return f"sha256 {read[:12]}, the run has {facts.content_hash[:12]}"
+
+
+def _begun_with(demos: Demos, cfg: TrainConfig, facts: DataFacts) -> dict[str, Array]:
+    """The parts that a run was begun with, by what their episodes are called now."""
     renumbered = _renumbered(demos, facts)
     validation = renumbered[np.array(facts.validation_episodes, int)]
-    if not (changed or facts.earlier or len(validation)) and "validation" in choose_episodes(demos, cfg):
-        raise UserError("data.json: validation_episodes is empty, but the run's config.json holds some out")
     if facts.training_episodes:
         train = renumbered[np.array(facts.training_episodes, int)]
     else:
         train = choose_episodes(demos, cfg)["train"]
         train = train[~np.isin(train, validation)]
-    if changed:
-        usable = find_usable(demos, cfg)
-        new = np.setdiff1d(usable, renumbered)
-        train = np.sort(np.concatenate([train[np.isin(train, usable)], new]))
-        validation = validation[np.isin(validation, usable)]
     return {"train": train, **({"validation": validation} if len(validation) else {})}
 
 

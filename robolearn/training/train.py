@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from robolearn.data.demos import Demos
 from robolearn.errors import UserError, one_line, warn
 from robolearn.locks import hold
 from robolearn.modules import MissingError
@@ -57,7 +58,8 @@ def train(
     """
     _check_options(cfg, resume)
     device = choose_device(cfg.device, threads=cfg.threads)
-    cfg, films = prepare_env(cfg, trust=trust, env_given=env_given)
+    demos = open_demos(cfg)
+    cfg, films = prepare_env(cfg, demos, trust=trust, env_given=env_given)
     processes = Processes(device)
     names = name_of(cfg.family), name_of(cfg.backbone)
     directory = Path(cfg.out) if cfg.out else Path("runs") / "-".join((time.strftime("%Y%m%d-%H%M%S"), *names))
@@ -65,7 +67,7 @@ def train(
     with hold(directory) if processes.is_first else nullcontext():
         if not resume and processes.is_first:
             Run.check_free(directory, overwrite=cfg.overwrite)
-        _train(cfg, device, processes, films, resume=resume, changed_data=changed_data)
+        _train(cfg, demos, device, processes, films, resume=resume, changed_data=changed_data)
     processes.close()
     return Run(directory)
 
@@ -79,14 +81,21 @@ def _check_options(cfg: TrainConfig, resume: bool) -> None:
 
 
 def _train(
-    cfg: TrainConfig, device: torch.device, processes: Processes, films: bool, *, resume: bool, changed_data: bool
+    cfg: TrainConfig,
+    demos: Demos,
+    device: torch.device,
+    processes: Processes,
+    films: bool,
+    *,
+    resume: bool,
+    changed_data: bool,
 ) -> None:
     """Train in a directory whose lock is held."""
     assert cfg.out is not None
     run = Run(cfg.out)
     step = run.last_step() if resume else None
     kept = Kept(run.data(), step or 0, changed_data) if resume else None
-    cfg, state, windows, validation, data = assemble(cfg, device, resumes=step is not None, kept=kept)
+    cfg, state, windows, validation, data = assemble(cfg, demos, device, resumes=step is not None, kept=kept)
     if step is not None:
         run.restore(state)
     if cfg.rollout_every and (problem := clip_problem(cfg.env, data.action_low, data.action_high)):
@@ -107,7 +116,7 @@ def _train(
         members.finish()
 
 
-def prepare_env(cfg: TrainConfig, *, trust: bool, env_given: bool = False) -> tuple[TrainConfig, bool]:
+def prepare_env(cfg: TrainConfig, demos: Demos, *, trust: bool, env_given: bool = False) -> tuple[TrainConfig, bool]:
     """Find out what training needs of the environment, before anything is read for it.
 
     Data alone are enough to train: where nothing else was asked for, what is missing is a line and no more.
@@ -119,7 +128,6 @@ def prepare_env(cfg: TrainConfig, *, trust: bool, env_given: bool = False) -> tu
         UserError: Rollouts or a symmetry are asked for in an environment that does not fit, or that only files name
             and is unknown.
     """
-    demos = open_demos(cfg)
     env = mapped_env(cfg, demos)
     if not (cfg.rollout_every or cfg.symmetry != "ignore"):
         if remark := env_remark(env):

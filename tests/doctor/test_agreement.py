@@ -13,7 +13,7 @@ from robolearn.errors import UserError
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.regression import RegressionConfig
-from robolearn.training.assemble import assemble
+from robolearn.training.assemble import assemble, open_demos
 from robolearn.training.config import DatasetConfig, TrainConfig
 from tests.data.test_admission import write_diffusion_policy
 
@@ -78,7 +78,7 @@ def refusal(path, **options):
         steps=1,
     )
     try:
-        _, state, windows, _, _ = assemble(cfg, "cpu")
+        _, state, windows, _, _ = assemble(cfg, open_demos(cfg), "cpu")
         batch = windows.batch(torch.arange(3))
         loss, _ = state.policy.loss(batch, state.policy.draws(3, generator=torch.Generator()))
         assert torch.isfinite(loss)

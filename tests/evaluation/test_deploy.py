@@ -13,7 +13,7 @@ import pytest
 
 from robolearn.commands.main import main
 from robolearn.deploy import runtime
-from robolearn.deploy.check import Check
+from robolearn.deploy.check import Check, compare
 from robolearn.deploy.directory import RUNTIME_FILE, sha256
 from robolearn.evaluation.agent import Agent
 from robolearn.evaluation.config import ActConfig, DeployConfig, EvalConfig
@@ -319,6 +319,13 @@ def test_a_policy_that_differs_ends_with_status_1(deployed, capsys):
     assert end.value.code == 1
     assert "actions differ by more than 1e-30" in capsys.readouterr().err
     assert not Check.read(deployed).is_equal
+
+
+def test_actions_that_differ_are_counted(deployed, monkeypatch):
+    """One that is no number differs too."""
+    monkeypatch.setattr(runtime, "difference", lambda *_: np.array([0.0, 0.5, 2.0, np.nan]))
+    check = compare(runtime.Policy(deployed), None, None, "itself", 1.0)
+    assert (check.actions, check.actions_above, check.is_equal) == (4, 2, False)
 
 
 def test_without_demonstrations_the_observations_are_random(run, tmp_path, capsys, monkeypatch):

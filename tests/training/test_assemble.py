@@ -1,15 +1,22 @@
 """Which episodes are trained on, and which are held out."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.chunks import ChunkReader
 from robolearn.data.demos import Demos
-from robolearn.training.assemble import load_data, parse_dims
+from robolearn.data.writer import DemoWriter
+from robolearn.errors import UserError
+from robolearn.training.assemble import load_data, open_demos, parse_dims
 from robolearn.training.config import DatasetConfig, TrainConfig
-from robolearn.training.episodes import choose_episodes
+from robolearn.training.episodes import Kept, choose_episodes
+from robolearn.training.train import train
+from robolearn.types import Episode
 
 
 @pytest.fixture
@@ -28,7 +35,8 @@ def chosen(cfg):
 
 
 def test_validation_windows_are_of_the_episodes_held_out(config):
-    _, train, validation, facts = load_data(config(validation_fraction=0.3), torch.device("cpu"))
+    cfg = config(validation_fraction=0.3)
+    _, train, validation, facts = load_data(cfg, open_demos(cfg), torch.device("cpu"))
     assert validation is not None
     assert tuple(validation.episodes) == facts.validation_episodes
     assert set(validation.episodes).isdisjoint(train.episodes)
@@ -66,3 +74,54 @@ def test_what_is_given_twice_is_refused():
         parse_dims("angles", ("state:4", "state:4"))
     with pytest.raises(ValueError, match=r"`dataset\.obs_keys` state image state: a key is given twice"):
         DatasetConfig(obs_keys=("state", "image", "state"))
+
+
+def test_only_the_episodes_that_are_asked_for_are_read(tmp_path, monkeypatch):
+    """Neither for the windows, nor for the hash or the range of images; and the hash is that of those alone."""
+    path, alone = tmp_path / "all.zarr", tmp_path / "alone.zarr"
+    rng, episodes = np.random.default_rng(0), []
+    for i in range(8):
+        depth = rng.uniform(1 + i, 2 + i, (20, 8, 8, 1)).astype(np.float32)
+        episodes.append(Episode({"state": rng.normal(size=(20, 2)), "depth": depth}, rng.normal(size=(20, 2))))
+    attrs = StoreAttrs(obs_keys=("state", "depth"))
+    monkeypatch.setattr("robolearn.data.writer.LOW_DIM_CHUNK", 20)
+    monkeypatch.setattr("robolearn.data.writer.IMAGE_CHUNK", 20)
+    DemoWriter.create(path, attrs=attrs).extend(episodes)
+    decoded, real = set(), ChunkReader.rows
+
+    def rows(self, name, array, start, stop):
+        if name.startswith("data/"):
+            decoded.update(range(start // 20, -(-stop // 20)))
+        return real(self, name, array, start, stop)
+
+    monkeypatch.setattr(ChunkReader, "rows", rows)
+    for obs in ((), ("state=state[0]", "depth=depth", "action=action+state[1]")):
+        cfg = TrainConfig(dataset=DatasetConfig((path,), num_episodes=3, validation_fraction=0.4, obs=obs))
+        decoded.clear()
+        _, windows, validation, facts = load_data(cfg, open_demos(cfg), "cpu")
+        chosen = sorted((*facts.training_episodes, *facts.validation_episodes))
+        assert validation is not None
+        assert (len(chosen), decoded) == (3, set(chosen))
+        shutil.rmtree(alone, ignore_errors=True)
+        DemoWriter.create(alone, attrs=attrs).extend([episodes[i] for i in chosen])
+        hashed = Demos.open(alone, cfg.dataset.keymap).content_hash(["state", "depth", "action"])
+        assert facts.content_hash == hashed
+        assert windows.cameras["depth"].low == pytest.approx(
+            min(episodes[i].obs["depth"].min() for i in chosen), abs=0.1
+        )
+        again = load_data(cfg, open_demos(cfg), "cpu", Kept(facts, 1))
+        assert (again[3].content_hash, again[3].earlier) == (hashed, ())
+        earlier = dataclasses.replace(facts, content_hash=open_demos(cfg).content_hash(["state", "depth", "action"]))
+        assert load_data(cfg, open_demos(cfg), "cpu", Kept(earlier, 1))[3].content_hash == earlier.content_hash
+        with pytest.raises(UserError, match=r"not the demonstrations that the run was trained on \(sha256"):
+            load_data(cfg, open_demos(cfg), "cpu", Kept(dataclasses.replace(facts, content_hash="0" * 64), 1))
+
+
+def test_a_training_opens_its_stores_once(config, monkeypatch, tmp_path):
+    opened, real = [], Demos.open.__func__
+    monkeypatch.setattr(Demos, "open", classmethod(lambda cls, *args: opened.append(args) or real(cls, *args)))
+    cfg = dataclasses.replace(
+        config(), steps=1, batch_size=4, wandb=False, device="cpu", threads=1, out=tmp_path / "run"
+    )
+    train(cfg)
+    assert len(opened) == 1

@@ -15,7 +15,7 @@ from robolearn.errors import user_errors
 from robolearn.locks import HeldError, hold
 from robolearn.nets import weights
 from robolearn.training import session as session_module
-from robolearn.training.assemble import load_data
+from robolearn.training.assemble import load_data, open_demos
 from robolearn.training.episodes import Kept
 from robolearn.training.run import Run
 
@@ -125,7 +125,7 @@ def test_the_kept_split_counts_not_how_it_would_be_made_now(run, tmp_path):
         "num_episodes": 3,
     }
     path.write_text(json.dumps(content))
-    _, train, validation, facts = load_data(run.config(), "cpu", Kept(run.data(), 4))
+    _, train, validation, facts = load_data(run.config(), open_demos(run.config()), "cpu", Kept(run.data(), 4))
     assert (facts.training_episodes, facts.validation_episodes) == ((0, 1, 1), (4,))
     assert (train.episodes.tolist(), validation.episodes.tolist()) == ([0, 1, 1], [4])
 
@@ -134,7 +134,7 @@ def test_held_out_episodes_that_are_gone_from_the_record_are_missed(run):
     path = run.directory / "data.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"validation_episodes": []}))
     with pytest.raises(ValueError, match=r"data\.json: validation_episodes is empty"):
-        load_data(run.config(), "cpu", Kept(run.data(), 4))
+        load_data(run.config(), open_demos(run.config()), "cpu", Kept(run.data(), 4))
 
 
 @pytest.mark.parametrize(
