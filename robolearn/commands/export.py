@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
-from robolearn.errors import as_flags
+from robolearn.commands.parsing import Plugins, build, mirror
+from robolearn.commands.transferring import transfer
 from robolearn.formats.format import ExportOptions
 from robolearn.formats.registry import writable
-from robolearn.formats.transfer import export_demos
+from robolearn.formats.transfer import Transfer, export_demos
 
 KIND = f"One of {', '.join(writable())}, or your own."
 
@@ -37,9 +36,8 @@ class Options:
 
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, export, and say what was written and what could not be."""
-    import_plugins(arguments)
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
-    done = export_demos(given.store, given.out, given.kind, build(given.ask))
-    print(f"{done.path}: {done.num_episodes} episodes, {done.num_steps} steps, as {done.format}")
-    for sentence in done.lost:
-        print(f"  not kept: {as_flags(sentence)}")
+
+    def act(given: Any) -> Transfer:
+        return export_demos(given.store, given.out, given.kind, build(given.ask))
+
+    transfer(Options, arguments, prog, __doc__, act, "as")

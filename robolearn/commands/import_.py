@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
-from robolearn.errors import as_flags
+from robolearn.commands.parsing import Plugins, build, mirror
+from robolearn.commands.transferring import transfer
 from robolearn.formats.format import ImportOptions
 from robolearn.formats.registry import AUTO, readable
-from robolearn.formats.transfer import import_demos
+from robolearn.formats.transfer import Transfer, import_demos
 
 KIND = f"One of {', '.join(readable())}, your own, or {AUTO} to recognize it."
 
@@ -37,10 +36,9 @@ class Options:
 
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, import, and say what the store holds and what it could not."""
-    import_plugins(arguments)
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
-    done = import_demos(given.source, given.out, given.kind, build(given.select))
-    print(f"{done.path}: {done.num_episodes} episodes, {done.num_steps} steps, from {done.format}")
-    for sentence in done.lost:
-        print(f"  not kept: {as_flags(sentence)}")
+
+    def act(given: Any) -> Transfer:
+        return import_demos(given.source, given.out, given.kind, build(given.select))
+
+    done = transfer(Options, arguments, prog, __doc__, act, "from")
     print(f"next: robolearn inspect {done.path}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 MAX_NAME = 255  # bytes of a file's name that every common file system takes
 TAKEN = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")  # zarr's own files, beside the arrays
+KEY = "key_"  # before a foreign name that is zarr's own
 DOT = "\x1f"  # torch parts the names of modules by dots; this sign no key has, so that no two keys become one
 
 
@@ -27,6 +30,17 @@ def file_problem(key: str) -> str | None:
     if len(key.encode()) > MAX_NAME:
         return f"key {key[:20]!r}... has {len(key.encode())} bytes; a file's name has at most {MAX_NAME}"
     return None
+
+
+@lru_cache(4096)  # an import asks for the same few names in every episode
+def store_key(name: str) -> str:
+    """What an array of a store is called for a foreign name, which stays as it is wherever a store can have it.
+
+    Groups become dots, and what cannot be printed becomes an underscore. Two names may get the same key.
+    """
+    key = "".join("." if char in "/\\" else char if char.isprintable() else "_" for char in name)
+    key = key.encode()[: MAX_NAME - len(KEY)].decode(errors="ignore") if len(key.encode()) > MAX_NAME else key
+    return f"{KEY}{key}" if key.startswith("__") or file_problem(key) else key
 
 
 def observed_problem(key: str) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
+from robolearn.data.keys import store_key
 from robolearn.errors import UserError, printable
 from robolearn.formats.columns import Column, num_rows
 from robolearn.formats.finite import describe_places, places_not_finite
@@ -135,7 +135,7 @@ class _Survey:
             return
         columns = _named(raw)
         if not self.names:
-            self.obs, self.parts = {_obs_key(name) for name in raw.obs}, tuple(raw.actions)
+            self.obs, self.parts = set(_obs_keys(raw.obs).values()), tuple(raw.actions)
         elif tuple(raw.actions) != self.parts:
             raise UserError(f"{where} has the actions {', '.join(raw.actions)}, the first one {', '.join(self.parts)}")
         for key, column in columns.items():
@@ -147,7 +147,9 @@ class _Survey:
         flags = {name: False for name, rows in raw.flags.items() if len(rows.shape) and rows.dtype.kind in "biuf"}
         for name in raw.flags.keys() - flags.keys():  # keys have no slash, so it hides none
             self.left_out[f"flag/{name}"] = f"{name} is no truth value for each step, for one in {raw.name}"
-        self._attrs.append({**{_key(n): v for n, v in raw.attrs.items() if isinstance(v, bool | int | float)}, **flags})
+        self._attrs.append(
+            {**{store_key(n): v for n, v in raw.attrs.items() if isinstance(v, bool | int | float)}, **flags}
+        )
 
     def _see(self, key: str, column: Column, steps: int, name: str) -> None:
         where, rows = f"{self.source.path}: {name}: {key}", num_rows(column)
@@ -264,23 +266,24 @@ def _steps(raw: Raw, where: str) -> int:
 def _named(raw: Raw) -> dict[str, Column]:
     """All columns by their keys in a store; a name that is taken gets the group before it."""
     found = {ACTION_PART + name: column for name, column in raw.actions.items()}
-    for name, column in raw.obs.items():
-        found[_obs_key(name)] = column
+    found |= {key: raw.obs[name] for name, key in _obs_keys(raw.obs).items()}
     for name, column in raw.others.items():
-        key = _key(name)
-        found[f"other.{key}" if key in found or key == ACTION else key] = column
+        key = store_key(name)
+        while key in found or key == ACTION:
+            key = f"other.{key}"
+        found[key] = column
     return found
 
 
-def _obs_key(name: str) -> str:
-    return _key(f"obs.{name}" if name in (ACTION, REWARD) else name)
-
-
-@lru_cache(4096)
-def _key(name: str) -> str:
-    """A name that a store can have."""
-    clean = printable(name).replace("/", ".").replace("\\", "_").strip()
-    return f"_{clean}" if clean in ("", ".", "..", "zarr.json") or clean.startswith("__") else clean
+def _obs_keys(names: Iterable[str]) -> dict[str, str]:
+    """Name of an observation -> its key, no key twice."""
+    keys: dict[str, str] = {}
+    for name in names:
+        key = store_key(f"obs.{name}" if name in (ACTION, REWARD) else name)
+        while key in keys.values():
+            key += "_"
+        keys[name] = key
+    return keys
 
 
 def _short(key: str) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robolearn.data.attrs import StoreAttrs
-from robolearn.data.keys import file_problem, key_problem, module_name
+from robolearn.data.keys import TAKEN, file_problem, key_problem, module_name, store_key
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
@@ -75,6 +75,17 @@ def test_a_store_keeps_every_name_or_refuses_it(keys, tmp_path_factory):
     for i, key in enumerate(fine):
         assert (store.read(key) == i).all()
         assert (windows.batch(torch.tensor([1])).obs[key] == i).all()
+
+
+@given(st.text() | st.text("./\\_z\0", max_size=4) | st.text(min_size=200) | st.sampled_from(ODD + TAKEN))
+@example("n" * 300)
+@example("語" * 90)
+@example("__init__")
+def test_a_store_has_a_key_for_every_foreign_name(name):
+    key = store_key(name)
+    assert file_problem(key) is None
+    assert not key.startswith("__")
+    assert key == name or file_problem(name) or name.startswith("__")
 
 
 @pytest.mark.parametrize("key", ["", "a\x00", "a\nb", "\x1f", "\x7f", "\u202ex", "\ue000", "\ud800"])

@@ -163,3 +163,13 @@ def test_lengths_that_do_not_fit_stacked_episodes(tmp_path, lengths, said):
 def test_a_success_that_is_no_truth_value_is_named(tmp_path):
     done = import_demos(one_file(tmp_path, success=np.full(13, "x")), tmp_path / "x.zarr")
     assert "success is no truth value for each step, for one in episode 0" in done.lost
+
+
+def test_names_that_a_store_would_call_alike_are_kept_apart(tmp_path):
+    rows = {name: np.full((9, 2), i) for i, name in enumerate(("a.b", "a\\b", "reward", "other.reward"))}
+    np.savez(tmp_path / "one.npz", **rows, action=np.zeros((9, 1)), episode_ends=[4, 9])
+    import_demos(tmp_path / "one.npz", tmp_path / "x.zarr")
+    store = DemoStore.open(tmp_path / "x.zarr")
+    assert {key: store.read(key)[0, 0] for key in store.keys if key != "action"} == {
+        **{"a.b": 0, "a.b_": 1, "other.reward": 3, "reward": 2}
+    }

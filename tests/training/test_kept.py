@@ -14,6 +14,7 @@ from robolearn.data.writer import DemoWriter
 from robolearn.errors import user_errors
 from robolearn.locks import HeldError, hold
 from robolearn.nets import weights
+from robolearn.rollout.clipping import Clipped
 from robolearn.training import session as session_module
 from robolearn.training.assemble import load_data, open_demos
 from robolearn.training.episodes import Kept
@@ -184,7 +185,8 @@ def roll(scores):
         if isinstance(score, Exception):
             raise score
         number = type("E", (), {"value": score})
-        return type("S", (), {"success": number, "max_score": number, "episode_return": number, "num_broken": 0})
+        numbers = {"success": number, "max_score": number, "episode_return": number}
+        return type("S", (), {**numbers, "num_broken": 0, "clipped": Clipped.of([])})
 
     return summarize
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from robolearn.data.keys import store_key
 from robolearn.errors import UserError
 from robolearn.formats.lerobot.info import Info
 from robolearn.formats.lerobot.tables import is_picture, number_type, value_type
@@ -120,12 +121,12 @@ def store_names(columns: Sequence[str], noted: Mapping[str, str] | None = None) 
     names = {column: noted[column] for column in columns if noted and column in noted}
     claims: dict[str, list[str]] = {}
     for column in (column for column in columns if column not in names):
-        claims.setdefault(_valid(_stripped(column)), []).append(column)
+        claims.setdefault(store_key(_stripped(column)), []).append(column)
     for key, claiming in claims.items():
         if (owner := _owner(key, claiming)) is not None and key not in names.values():
             names[owner] = key
     for column in (column for claiming in claims.values() for column in claiming if column not in names):
-        name = _valid(column)
+        name = store_key(column)
         while name in (ACTION, *names.values()):
             name += "_"
         names[column] = name
@@ -142,12 +143,6 @@ def _owner(key: str, columns: Sequence[str]) -> str | None:
 
 def _stripped(column: str) -> str:
     return next((column.removeprefix(prefix) for prefix in PREFIXES if column.startswith(prefix)), column)
-
-
-def _valid(name: str) -> str:
-    name = "".join("." if char in "/\\" else char if char.isprintable() else "_" for char in name)
-    reserved = not name.strip(".") or name.startswith("__") or name == "zarr.json"
-    return f"key_{name}" if reserved else name
 
 
 def observed(columns: Mapping[str, str]) -> tuple[str, ...]:
