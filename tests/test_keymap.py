@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from robolearn.errors import UserError
-from robolearn.keymap import TYPES, Entry, KeyMap, Source, quoted
+from robolearn.keyentry import TYPES, Entry, Source, quoted
+from robolearn.keymap import KeyMap
 
 STATE = np.arange(12.0).reshape(2, 6)  # two rows
 

@@ -13,7 +13,8 @@ import numpy as np
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore, wanted_runs
 from robolearn.errors import UserError
-from robolearn.keymap import Entry, KeyMap
+from robolearn.keyentry import Entry
+from robolearn.keymap import KeyMap
 
 
 class MappedStore(DemoStore):

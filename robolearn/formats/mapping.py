@@ -9,10 +9,9 @@ from itertools import chain
 from robolearn.data.mapped import mapped_attrs
 from robolearn.errors import UserError
 from robolearn.formats.format import Recording
-from robolearn.keymap import KeyMap, quoted
+from robolearn.keyentry import quoted
+from robolearn.keymap import ACTION, KeyMap
 from robolearn.types import Array, Episode
-
-ACTION = "action"
 
 
 def map_recording(recording: Recording, keymap: KeyMap, where: str) -> Recording:
