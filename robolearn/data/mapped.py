@@ -137,6 +137,7 @@ class _Rows:
 
     def take(self, start: int, stop: int) -> np.ndarray:
         """Rows from `start` up to `stop`, which is behind it; in ascending order, and none that are left out."""
+        assert start >= self._first, "rows are taken in ascending order"
         parts = []
         while start < stop:
             while start >= self._first + len(self._slab):

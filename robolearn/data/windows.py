@@ -141,9 +141,8 @@ class Windows:
             UserError: A key does not exist, has a wrong or another store's shape, a damaged chunk, NaN or infinity.
         """
         demos = store if isinstance(store, Demos) else Demos([store])
-        ends = demos.episode_ends
         obs, measured, resident = decode.decode_all(demos, obs_keys, cache_dir, max_resident_bytes, cameras or {})
-        actions = decode.decode(demos, "action", ())
+        actions, ends = decode.decode(demos, "action", ()), demos.episode_ends
         idle = timing.idle([*(rows for rows in obs.values() if rows.ndim < 4), actions], ends)
         seen, now = {k: torch.from_numpy(rows) for k, rows in obs.items()}, timing.now(actions, ends)
         data = (seen, torch.from_numpy(now), ends)
