@@ -144,8 +144,7 @@ class Windows:
         obs, measured, resident = decode.decode_all(demos, obs_keys, cache_dir, max_resident_bytes, cameras or {})
         actions, ends = decode.decode(demos, "action", ()), demos.episode_ends
         idle = timing.idle([*(rows for rows in obs.values() if rows.ndim < 4), actions], ends)
-        seen, now = {k: torch.from_numpy(rows) for k, rows in obs.items()}, timing.now(actions, ends)
-        data = (seen, torch.from_numpy(now), ends)
+        data = ({k: torch.from_numpy(v) for k, v in obs.items()}, torch.from_numpy(timing.now(actions, ends)), ends)
         windows = cls(*data, obs_horizon, action_horizon, episodes, device, resident, padding, idle, demos.numbers)
         windows.cameras = measured
         return windows
