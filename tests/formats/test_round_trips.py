@@ -58,7 +58,7 @@ def test_whatever_a_format_holds_comes_back(tmp_path_factory, equal, kind, recor
     equal(folder / "one.zarr", folder / "two.zarr")
 
 
-@pytest.mark.parametrize(("first", "second"), combinations_with_replacement(WRITERS, 2))
+@pytest.mark.parametrize(("first", "second"), [*combinations_with_replacement(WRITERS, 2)])
 def test_from_format_to_format(tmp_path, ranged_store, equal, first, second):
     """There and back, so that a pair need not be tried the other way around."""
     store = ranged_store
