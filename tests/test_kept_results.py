@@ -36,8 +36,9 @@ def rows(folder):
 def test_a_failing_renderer_is_a_warning(run, eval_main, monkeypatch, capsys):
     monkeypatch.setattr(replay_module, "make_env", fail)
     eval_main([str(run), "--videos", "2", *LOOK])
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning"))
-    assert line.startswith("warning: no video of episode ")
+    (line,) = (
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: no video of episode ")
+    )
     assert line.endswith(" (RuntimeError: no display)")
     assert len(rows(run / "eval")) == 4
     assert (run / "eval" / "report.html").exists()

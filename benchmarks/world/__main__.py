@@ -18,7 +18,7 @@ from robolearn.stats.bootstrap import grouped_share
 from robolearn.stats.proportions import wilson
 from robolearn.stats.value import Estimate
 
-RESULTS = Path("docs/results")
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 Parts = dict[str, Any]
 
 
@@ -135,10 +135,11 @@ def _tasks(world: Parts) -> dict[str, Parts]:
 
 def by_start(trainings: list[Parts]) -> np.ndarray:
     """Share of successes of each training and start [s, c]."""
-    rows = []
+    rows, met = [], sorted(set(trainings[0]["episodes"]["start"]))
     for training in trainings:
         starts, ends = (np.array(training["episodes"][name]) for name in ("start", "success"))
-        rows.append([ends[starts == start].mean() for start in sorted(set(starts))])
+        assert sorted(set(starts)) == met, "all trainings are judged by the same starts"
+        rows.append([ends[starts == start].mean() for start in met])
     return np.array(rows)
 
 

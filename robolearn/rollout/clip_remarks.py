@@ -12,6 +12,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.making import action_space_of, takes_chunks
 
 OFTEN = 0.01  # share of the steps from which on clipping is a warning
+CLIPPED = "they are clipped, and --env.no-clip sends them as they are"
 
 
 def clip_problem(env: EnvConfig, low: Sequence[float], high: Sequence[float]) -> str | None:
@@ -35,19 +36,14 @@ def clip_problem(env: EnvConfig, low: Sequence[float], high: Sequence[float]) ->
     return (
         f"environment {env.id} declares less than was demonstrated: {named(dims)} of {len(low)} numbers leave its "
         f"action space; [{first}] goes from {low[first]:.3g} to {high[first]:.3g}, declared are "
-        f"{space.low.ravel()[first]:.3g} to {space.high.ravel()[first]:.3g}; {_clipped(env)}"
+        f"{space.low.ravel()[first]:.3g} to {space.high.ravel()[first]:.3g}; "
+        f"{'its driver clips them' if takes_chunks(env) else CLIPPED}"
     )
 
 
 def clip_remark(env: EnvConfig, clipped: Clipped) -> str | None:
-    """Say that many of the executed actions were clipped; None if few were."""
-    if clipped.steps < OFTEN:
+    """Say that many of the executed actions were clipped; None if few were, or if no option would change it."""
+    if clipped.steps < OFTEN or takes_chunks(env):
         return None
     share = f"{100 * clipped.steps:.3g} % of the steps had actions beyond what it declares ({named(clipped.dims)})"
-    return f"environment {env.id}: {share}; {_clipped(env)}"
-
-
-def _clipped(env: EnvConfig) -> str:
-    if takes_chunks(env):
-        return "its driver clips them"
-    return "they are clipped, and --env.no-clip sends them as they are"
+    return f"environment {env.id}: {share}; {CLIPPED}"

@@ -32,7 +32,7 @@ class Named(bad_envs.Good):
         return {"state": obs}
 
 
-gym.register("test/Named-v0", entry_point=Named, max_episode_steps=6, disable_env_checker=True)
+gym.register("test/Mapped-v0", entry_point=Named, max_episode_steps=6, disable_env_checker=True)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_an_inspection_sees_what_a_training_sees(rich, capsys):
     ],
 )
 def test_an_environment_is_read_as_the_inspected_keys_are(rich, obs, env_obs, said, capsys):
-    flags = ["--env.id", "test/Named-v0", *(["--env.obs", *env_obs] if env_obs else [])]
+    flags = ["--env.id", "test/Mapped-v0", *(["--env.obs", *env_obs] if env_obs else [])]
     with pytest.raises(SystemExit, match="1" if said else "0"):
         main(["inspect", str(rich), "--dataset.obs", *obs, *flags])
     problems = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem")]
