@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ DEFECT = (
     "This is a defect, not a mistake of yours. Please report it, with all of the lines above and the command, "
     "where you got robolearn from; README.md says how under 'When something fails'."
 )
+_NAMES_FLAGS = ContextVar("names_flags", default=False)  # whether a command speaks, and not a user's own program
 FIELD = re.compile(r"`([a-z][a-z_]*(?:\.[a-z_]+)*)`")
 
 
@@ -27,8 +29,10 @@ def user_errors() -> Iterator[None]:
     """Turn a UserError or a refusal of the operating system into one line on stderr and exit status 2.
 
     Ctrl-C and SIGTERM end the block with one line too, and with the exit status of the signal, 130 or 143. Everything
-    else is a defect: its traceback comes with a note of where to report it.
+    else is a defect: its traceback comes with a note of where to report it. Warnings and notes in the block name flags,
+    as errors do.
     """
+    before = _NAMES_FLAGS.set(True)
     try:
         with terminate_as_interrupt():
             yield
@@ -41,6 +45,8 @@ def user_errors() -> Iterator[None]:
     except Exception as error:
         error.add_note(DEFECT)
         raise
+    finally:
+        _NAMES_FLAGS.reset(before)
 
 
 @contextmanager
@@ -83,14 +89,18 @@ def printable(text: str) -> str:
 
 
 def warn(text: str) -> None:
-    """Print a warning, one line."""
-    print(f"warning: {printable(text)}", file=sys.stderr)
+    """Print a warning, one line; what it names in backticks is a flag in a command, see `user_errors`."""
+    _say("warning", text)
 
 
 @cache
 def remark(text: str) -> None:
     """Say what is no trouble but should be known, one line, and only once."""
-    print(f"note: {printable(text)}", file=sys.stderr)
+    _say("note", text)
+
+
+def _say(kind: str, text: str) -> None:
+    print(f"{kind}: {printable(as_flags(text) if _NAMES_FLAGS.get() else text)}", file=sys.stderr)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from robolearn.commands.main import VERBS, main
+from robolearn.commands.main import PATHS, VERBS, main
 from robolearn.data.store import DemoStore
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +45,34 @@ def test_user_errors_are_one_line(tmp_path, capsys):
         assert error.startswith("error: ")
         assert error.count("\n") == 1
         assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("compare", "a", "b", "--out", ""), "the path after --out is empty; name a file or folder"),
+        (("export", "npz", "a", "--out="), "the path after --out is empty"),
+        (("eval", "a", "--record_interventions", " "), "the path after --record_interventions is empty"),
+        (("train", "flow", "--dataset.path", ""), "the path after --dataset.path is empty"),
+        (("heldout", ""), "argument 1 is empty; is it a variable that is not set?"),
+        (("import", "auto", "", "--out", "x.zarr"), "argument 2 is empty"),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    error = fails(capsys, *arguments)
+    assert error.startswith(f"error: {said}")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_flag_that_takes_a_path_is_known(verb, capsys):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    flags = re.findall(r"(--[a-z.-]+) (?:\{None\}\|)?\[?PATH", capsys.readouterr().out)
+    assert set(flags) <= set(PATHS)
+    assert flags or verb in ("calibrate", "heldout")
 
 
 def test_inspect_of_a_damaged_store_exits_1(tmp_path, capsys):

@@ -8,7 +8,7 @@ import traceback
 
 import pytest
 
-from robolearn.errors import UserError, user_errors
+from robolearn.errors import UserError, remark, user_errors, warn
 
 
 def ends(action):
@@ -35,6 +35,19 @@ def fail(error):
 def test_a_mistake_is_one_line(capsys, error, line):
     assert ends(lambda: fail(error)) == 2
     assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_warnings_of_a_command_name_flags_as_its_errors_do(capsys):
+    for say, kind in ((warn, "warning"), (remark, "note")):
+        with user_errors():
+            say("`env.no_clip` for one, `videos` 0 for none")
+        say("of a program: `env.no_clip`")
+        assert capsys.readouterr().err == (
+            f"{kind}: --env.no-clip for one, --videos 0 for none\n{kind}: of a program: `env.no_clip`\n"
+        )
+    assert ends(lambda: fail(UserError("x"))) == 2
+    warn("after an error: `lr`")
+    assert capsys.readouterr().err.endswith("after an error: `lr`\n")
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ValueError("x"), AssertionError("x")])

@@ -2,19 +2,24 @@
 
 import dataclasses
 import sys
+import time
 
+import gymnasium as gym
 import pytest
 
 import robolearn as rl
 from robolearn.data.demonstrator import Demonstrator
 from robolearn.data.store import DemoStore
+from robolearn.doctor.account import inspect
+from robolearn.evaluation import compare as comparing
 from robolearn.evaluation import evaluate as evaluation
 from robolearn.modules import MissingError, import_home
+from robolearn.rollout import making
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.environments import make_env
 from robolearn.rollout.making import opened_envs
 from robolearn.rollout.seeding import count_starts
-from robolearn.rollout.trial import check_env, film_problem
+from robolearn.rollout.trial import opened_trial
 from robolearn.training.assemble import open_demos
 from robolearn.training.train import prepare_env
 from robolearn.trust import calibrate as calibrating
@@ -40,8 +45,8 @@ def config(demos, tmp_path):
     )
 
 
-def prepared(config):
-    return prepare_env(config, open_demos(config), trust=False)
+def prepared(config, *, trust=False):
+    return prepare_env(config, open_demos(config), trust=trust)
 
 
 def rolling(config, env_id):
@@ -112,12 +117,68 @@ def test_a_policy_that_cannot_be_built_is_refused_before_data_are_read(config, m
         rl.train(dataclasses.replace(config, dataset=dataset))
 
 
+def film_problem(env):
+    with opened_trial(env, ("state",), films=True) as trial:
+        return trial.film_problem()
+
+
 def test_a_renderer_that_fails_is_found_out(monkeypatch):
     assert film_problem(PLAIN) is None
+    assert film_problem(EnvConfig("envs:robolearn/Avoid-v0")) is None  # whose driver renders nothing
     monkeypatch.setattr(plain_env.Plain, "render", lambda _: 1 / 0)
     assert film_problem(PLAIN) == "ZeroDivisionError: division by zero"
     monkeypatch.setattr(plain_env.Plain, "render", lambda _: None)
     assert film_problem(PLAIN) == "render returned None, no frame"
+    monkeypatch.setattr(plain_env.Plain, "render", lambda _: time.sleep(9))
+    assert film_problem(dataclasses.replace(PLAIN, timeout=0.2)) == "render took longer than 0.2 s"
+
+
+def test_an_environment_that_cannot_be_made_with_a_renderer_is_made_without(made, monkeypatch):
+    env = EnvConfig("test/Blind-v0")
+    gym.register(env.id, entry_point=lambda render_mode=None: 1 / 0 if render_mode else plain_env.Plain())
+    with opened_trial(env, ("state",), films=True) as trial:
+        trial.fit({"state": (4,)}, 2, {})
+        assert trial.starts_remark(range(3)) is None
+        assert trial.film_problem() == "UserError: environment test/Blind-v0: ZeroDivisionError: division by zero"
+    assert made == [env.id] * 2
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Ids of the environments that were made."""
+    ids, make = [], gym.make
+    monkeypatch.setattr(making, "_KNOWN", {})
+    monkeypatch.setattr(gym, "make", lambda name, **kwargs: (ids.append(name), make(name, **kwargs))[1])
+    return ids
+
+
+def test_one_copy_answers_what_is_asked_before_the_work(trained_pair, demos, config, made, monkeypatch):
+    """Some environments take ten seconds to be made."""
+
+    def work(*_, **__):
+        raise rl.UserError("the work begins")
+
+    for room in (evaluation, calibrating):
+        monkeypatch.setattr(room, "roll_out", work)
+    monkeypatch.setattr(comparing, "attached_envs", work)
+    acts = [
+        lambda: rl.evaluate(trained_pair, rl.EvalConfig(episodes=20, videos=3, env=PLAIN, device="cpu")),
+        lambda: rl.calibrate(trained_pair, rl.CalibrateConfig(episodes=20, env=PLAIN, device="cpu")),
+        lambda: rl.compare(trained_pair, trained_pair, rl.CompareConfig(env=PLAIN, device="cpu")),
+    ]
+    for act in acts:
+        making._KNOWN.clear()
+        made.clear()
+        with pytest.raises(rl.UserError, match="the work begins"):
+            act()
+        assert made == [PLAIN.id]
+    making._KNOWN.clear()
+    made.clear()
+    assert prepared(rolling(config, PLAIN.id), trust=True)[1]
+    assert made == [PLAIN.id]
+    made.clear()
+    inspect(demos, env=PLAIN)
+    assert made == [PLAIN.id]
 
 
 def test_an_evaluation_says_so_before_it_rolls_out(trained_pair, monkeypatch, capsys):
@@ -157,7 +218,10 @@ def test_resets_are_as_few_as_tell_it():
 
 
 def test_an_environment_fits_or_is_refused():
-    check_env(PLAIN, {"state": (4,)}, 2, {})
-    for shapes, actions in (({"state": (3,)}, 2), ({"state": (4,)}, 3), ({"other": (4,)}, 2)):
-        with pytest.raises(rl.UserError):
-            check_env(PLAIN, shapes, actions, {})
+    with opened_trial(PLAIN, ("state",)) as trial:
+        trial.fit({"state": (4,)}, 2, {})
+        for shapes, actions in (({"state": (3,)}, 2), ({"state": (4,)}, 3)):
+            with pytest.raises(rl.UserError):
+                trial.fit(shapes, actions, {})
+    with pytest.raises(rl.UserError), opened_trial(PLAIN, ("other",)):
+        pass

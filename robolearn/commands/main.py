@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from itertools import pairwise, takewhile
 
 from robolearn import __version__
 from robolearn.errors import UserError, user_errors
@@ -22,6 +23,10 @@ VERBS = {
     "deploy": ("deploy", "write a trained policy as a directory that acts without torch"),
     "bench": ("bench", "compare the families on tasks or on a store of your own"),
 }
+PATHS = (  # flags of all verbs that take the path of a file or folder
+    *("--out", "--resume", "--dataset.path", "--dataset.cache-dir", "--record-interventions"),
+    *("--html", "--check", "--data", "--runs", "--kept"),
+)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "robolearn") -> None:
@@ -41,7 +46,25 @@ def run(verb: str, arguments: Sequence[str], prog: str) -> None:
     with user_errors():
         if verb not in VERBS:
             raise UserError(f"there is no verb {verb!r}; choose from {', '.join(VERBS)}")
+        refuse_empty_paths(arguments)
         importlib.import_module(f"robolearn.commands.{VERBS[verb][0]}").main(list(arguments), prog)
+
+
+def refuse_empty_paths(arguments: Sequence[str]) -> None:
+    """Refuse a path that is empty, as of a variable that a shell does not know.
+
+    It has to be found before it is parsed: Path("") is the current folder, in which nobody asked to write.
+
+    Raises:
+        UserError: One is.
+    """
+    for place, text in enumerate(takewhile(lambda text: not text.startswith("-"), arguments), start=1):
+        if not text.strip():
+            raise UserError(f"argument {place} is empty; is it a variable that is not set?")
+    for before, text in pairwise(["", *arguments]):
+        flag, _, value = text.partition("=") if "=" in text else (before, "", text)
+        if not value.strip() and flag.replace("_", "-") in PATHS:
+            raise UserError(f"the path after {flag} is empty; name a file or folder, or leave the flag out")
 
 
 def usage(prog: str) -> str:

@@ -15,7 +15,6 @@ from robolearn.errors import UserError
 from robolearn.images import seen_shape
 from robolearn.rollout.chunked import ChunkedEnvs, reset_some
 from robolearn.rollout.env_config import EnvConfig
-from robolearn.rollout.environments import make_env
 from robolearn.rollout.making import opened_envs
 from robolearn.types import Array
 
@@ -35,7 +34,7 @@ def against_environment(recording: Recording, cfg: EnvConfig, keys: tuple[str, .
     """
     try:
         with opened_envs(cfg, 1, keys) as envs:
-            yield from _fits(recording, cfg, envs, keys)
+            yield from _fits(recording, envs, keys)
     except UserError as error:
         yield _finding("problem", str(error), "name the environment's observations with `env.obs`, or choose another")
 
@@ -44,7 +43,7 @@ def _finding(severity: Severity, sentence: str, mend: str = "", key: str | None 
     return Finding("environment", severity, sentence, mend, key, tuple(int(dim) for dim in dims))
 
 
-def _fits(recording: Recording, cfg: EnvConfig, envs: ChunkedEnvs, keys: tuple[str, ...]) -> Iterator[Finding]:
+def _fits(recording: Recording, envs: ChunkedEnvs, keys: tuple[str, ...]) -> Iterator[Finding]:
     first = seeds.EVALUATION.start
     obs, marks = [], []
     for seed in range(first, first + NUM_STARTS):
@@ -56,7 +55,7 @@ def _fits(recording: Recording, cfg: EnvConfig, envs: ChunkedEnvs, keys: tuple[s
         if key in recording.rows:
             yield from _starts_inside(recording, key, np.stack([one[key].ravel() for one in obs]))
     yield from _actions(recording, envs)
-    yield from _declared(recording, cfg, keys)
+    yield from _declared(recording, envs.interface.observation_space, keys)
     yield from _rate(recording, envs.facts.control_dt)
     yield from _distinct(recording, keys, len(set(marks)))
 
@@ -119,11 +118,8 @@ def _outside(rows: Array, low: Array, high: Array) -> Array:
     return np.flatnonzero(((rows < low - slack) | (rows > high + slack)).mean(0) > OUTSIDE)
 
 
-def _declared(recording: Recording, cfg: EnvConfig, keys: tuple[str, ...]) -> Iterator[Finding]:
+def _declared(recording: Recording, space: Any, keys: tuple[str, ...]) -> Iterator[Finding]:
     """Observations outside of what the environment declares of those of the same name."""
-    env = make_env(cfg)
-    space: Any = env.observation_space
-    env.close()
     for key in keys:
         box: Any = space.spaces.get(key) if isinstance(getattr(space, "spaces", None), dict) else space
         rows = recording.rows.get(key)

@@ -18,7 +18,7 @@ from robolearn.report.results import write_partial
 from robolearn.rollout.clip_remarks import clip_problem, clip_remark
 from robolearn.rollout.clipping import Clipped
 from robolearn.rollout.known import check_known
-from robolearn.rollout.trial import check_env, check_starts
+from robolearn.rollout.trial import opened_trial
 from robolearn.starts import judged
 from robolearn.training.device import choose_device
 from robolearn.training.embeddings import embed_demonstrations
@@ -80,15 +80,18 @@ class _Calibration:
         self.env = cfg.env.with_defaults(self.trained.env)
         self.execution = cfg.execution.with_defaults(self.trained.exec_horizon)
         self.source = describe_source(checkpoints, self.env, self.execution, cfg.sampling)
-        policy = self.ensemble.cfg
-        if cfg.safety_set or cfg.within_set:
-            check_environment(self.env, tuple(policy.obs_shapes), cfg.fallback)
-        check_env(self.env, policy.obs_shapes, policy.action_dim, policy.images)
-        asked = range(cfg.seed, cfg.seed + cfg.episodes)
-        check_starts(self.env, tuple(policy.obs_shapes), asked, cfg.fewest_starts)
-        data = run.data()
-        if problem := clip_problem(self.env, data.action_low, data.action_high):
-            warn(problem)
+        self._check()
+
+    def _check(self) -> None:
+        """Find out before the work what the environment lacks for it."""
+        cfg, policy, data = self.cfg, self.ensemble.cfg, self.run.data()
+        with opened_trial(self.env, tuple(policy.obs_shapes)) as trial:
+            if cfg.safety_set or cfg.within_set:
+                check_environment(trial.envs, cfg.fallback)
+            trial.fit(policy.obs_shapes, policy.action_dim, policy.images)
+            trial.check_starts(range(cfg.seed, cfg.seed + cfg.episodes), cfg.fewest_starts)
+            if problem := clip_problem(self.env, data.action_low, data.action_high):
+                warn(problem)
 
     def certify(self, console: Console) -> Certificate:
         """Roll out, calibrate and write, or keep what had finished."""

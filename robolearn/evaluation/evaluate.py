@@ -25,7 +25,7 @@ from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import Summary, summarize
 from robolearn.rollout.replay import record_videos
 from robolearn.rollout.roll_out import roll_out
-from robolearn.rollout.trial import check_env, film_problem, starts_remark
+from robolearn.rollout.trial import opened_trial
 from robolearn.starts import judged
 from robolearn.training.logger import read_records
 from robolearn.training.run import Run
@@ -125,15 +125,16 @@ class _Evaluation:
     def _check(self) -> int:
         """Find out before the work what the environment lacks for it; return how many videos there shall be."""
         policy = self.acting.policy.cfg
-        check_env(self.env, policy.obs_shapes, policy.action_dim, policy.images)
-        if problem := clip_problem(self.env, self.data.action_low, self.data.action_high):
-            warn(problem)
         asked = range(self.cfg.seed, self.cfg.seed + self.cfg.episodes)
-        if remark := starts_remark(self.env, tuple(policy.obs_shapes), asked):
-            warn(remark)
-        if self.cfg.videos and (problem := film_problem(self.env)):
-            warn(f"no videos can be made ({problem}); the evaluation goes on without, `videos` 0 asks for none")
-            return 0
+        with opened_trial(self.env, tuple(policy.obs_shapes), films=self.cfg.videos > 0) as trial:
+            trial.fit(policy.obs_shapes, policy.action_dim, policy.images)
+            if problem := clip_problem(self.env, self.data.action_low, self.data.action_high):
+                warn(problem)
+            if remark := trial.starts_remark(asked):
+                warn(remark)
+            if self.cfg.videos and (problem := trial.film_problem()):
+                warn(f"no videos can be made ({problem}); the evaluation goes on without, `videos` 0 asks for none")
+                return 0
         return self.cfg.videos
 
     def _summarize(self, trajectories: list[Trajectory]) -> Summary:

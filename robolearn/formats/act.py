@@ -27,7 +27,7 @@ from robolearn.formats.gather import Raw, Source, gather
 from robolearn.formats.hdf5 import IMAGES, SUFFIXES, Reader, naturally, open_hdf5, top_names
 from robolearn.formats.hdf5_array import Stored
 from robolearn.formats.stored import NOTE, Demonstrations, Note, read_note
-from robolearn.formats.texts import TASK_NAMES, find_control_dt, find_task
+from robolearn.formats.texts import TASK_NAMES, find_control_dt, find_task, rate_remarks
 from robolearn.images import axes_of
 from robolearn.types import Episode
 
@@ -49,9 +49,10 @@ def read_act(path: Path, options: ImportOptions) -> Recording:
     note = read_note(path / NOTE_FILE) if path.is_dir() else None
     with open_hdf5(files[0]) as file:
         reader = Reader(file, files[0])
-        control_dt = find_control_dt(reader.attrs(file))
-    attrs = note.attrs if note else StoreAttrs(source=f"{path.name}, ACT", control_dt=control_dt)
-    return gather(Source(path, partial(_episodes, files, note or Note()), attrs), options)
+        facts = reader.attrs(file)
+    attrs = note.attrs if note else StoreAttrs(source=f"{path.name}, ACT", control_dt=find_control_dt(facts))
+    lost = () if note else tuple(rate_remarks(facts))
+    return gather(Source(path, partial(_episodes, files, note or Note()), attrs, {}, lost), options)
 
 
 def _files(path: Path) -> list[Path]:

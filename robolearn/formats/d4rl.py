@@ -25,7 +25,7 @@ from robolearn.formats.gather import Raw, Source, gather
 from robolearn.formats.hdf5 import Reader, open_hdf5, top_names
 from robolearn.formats.hdf5_array import Stored
 from robolearn.formats.minari import STATE
-from robolearn.formats.texts import find_control_dt, find_task
+from robolearn.formats.texts import find_control_dt, find_task, rate_remarks
 from robolearn.types import Array
 
 BLOCK_BYTES = 16 << 20
@@ -38,11 +38,11 @@ def read_d4rl(path: Path, options: ImportOptions) -> Recording:
     Raises:
         UserError: It is no such file or damaged, and where.
     """
-    lost = []
     with open_hdf5(path) as file:
         reader = Reader(file, path)
         columns = _columns(reader)
         facts = reader.attrs(file)
+        lost = rate_remarks(facts)
         rows = num_rows(columns[ACTIONS])
         names = {flag: _first(columns, names) for flag, names in FLAGS.items() if flag != "success"}
         flags = {name: columns[name] for name in names.values() if name is not None}

@@ -25,7 +25,7 @@ from robolearn.formats.hdf5 import naturally
 from robolearn.formats.hdf5_array import plain
 from robolearn.formats.minari import STATE
 from robolearn.formats.npy import open_arrays
-from robolearn.formats.texts import RATE_NAMES, TASK_NAMES, find_control_dt, find_task
+from robolearn.formats.texts import RATE_NAMES, TASK_NAMES, find_control_dt, find_task, rate_remarks
 from robolearn.types import Array
 
 ACTIONS = ("action", "actions", "act", "acts", "command", "commands", "control", "controls", "u")
@@ -46,13 +46,13 @@ def read_npz(path: Path, options: ImportOptions) -> Recording:
     together = path.is_file() or files[0].suffix == ".npy"
     with _arrays(files if together else files[:1]) as arrays:
         _action_of(arrays, path)
-        control_dt = find_control_dt(_single(arrays))
+        facts = _single(arrays)
         ends = _ends(arrays, path) if together else None
-        lost = tuple(f"{name} is not kept" for name in arrays if name.startswith(NEXT))
+        lost = (*rate_remarks(facts), *(f"{name} is not kept" for name in arrays if name.startswith(NEXT)))
     episodes = partial(_apart, files)
     if together:
         episodes = partial(_stacked, path, files) if ends is None else partial(_together, path, files, ends)
-    attrs = StoreAttrs(source=f"{path.name}, numpy", control_dt=control_dt)
+    attrs = StoreAttrs(source=f"{path.name}, numpy", control_dt=find_control_dt(facts))
     return gather(Source(path, episodes, attrs, {}, lost), options)
 
 

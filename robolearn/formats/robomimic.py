@@ -27,7 +27,7 @@ from robolearn.formats.gather import Raw, Source, gather
 from robolearn.formats.hdf5 import Group, Reader, open_hdf5, top_names
 from robolearn.formats.hdf5_array import Stored
 from robolearn.formats.stored import NOTE, Demonstrations, Note, reward_of
-from robolearn.formats.texts import find_control_dt, find_task, parse_object
+from robolearn.formats.texts import find_control_dt, find_task, parse_object, rate_remarks
 from robolearn.types import Episode
 
 GYM, ROBOSUITE = 2, 1  # robomimic.envs.env_base.EnvType
@@ -51,11 +51,11 @@ def read_robomimic(path: Path, options: ImportOptions) -> Recording:
         first = reader.group(data, names[0]) if names else None
         lost = _lost(reader, first) if first is not None else []
         lost += [f"data/{name} is no group, as a demonstration is" for name in there if name not in names]
-        attrs, sentence = (note.attrs, None) if note else _attrs(path, facts)
+        attrs, unread = (note.attrs, []) if note else _attrs(path, facts)
         splits = _masks(reader)
     task = find_task(facts)
     episodes = partial(_episodes, path, tuple(names), note or Note(), task if note is None else None)
-    source = Source(path, episodes, attrs, splits, (*lost, *([sentence] if sentence else [])))
+    source = Source(path, episodes, attrs, splits, (*lost, *unread))
     return gather(source, options)
 
 
@@ -113,25 +113,28 @@ def _raw(reader: Reader, data: Group, name: str, note: Note, task: str | None) -
     )
 
 
-def _attrs(path: Path, facts: dict[str, Any]) -> tuple[StoreAttrs, str | None]:
-    """Facts of the store, and what of them could not be understood."""
+def _attrs(path: Path, facts: dict[str, Any]) -> tuple[StoreAttrs, list[str]]:
+    """Facts of the store, and what of them could not be understood, a sentence each."""
     text = facts.get("env_args")
     env = parse_object(text)
     source = f"{path.name}, robomimic"
     if env is None:
-        lost = None if text is None else "env_args, which say what the environment was, are no JSON"
+        lost = rate_remarks(facts)
+        if text is not None:
+            lost.append("env_args, which say what the environment was, are no JSON")
         return StoreAttrs(source=source, control_dt=find_control_dt(facts)), lost
     stated = env.get("env_kwargs")
     kwargs: dict[str, Any] = stated if isinstance(stated, dict) else {}
     control_dt = find_control_dt(kwargs) or find_control_dt(env) or find_control_dt(facts)
+    lost = [remark for told in (kwargs, env, facts) for remark in rate_remarks(told)]
     name, robots = env.get("env_name"), kwargs.get("robots")
     robot = robots if isinstance(robots, str) else ", ".join(map(str, robots)) if isinstance(robots, list) else ""
     if env.get("type") == GYM and isinstance(name, str):
         plain = {key: value for key, value in kwargs.items() if isinstance(value, bool | int | float | str)}
         env_id = name if ":" in name else f"gymnasium:{name}"
-        return StoreAttrs(source=source, control_dt=control_dt, env_id=env_id, env_kwargs=plain, robot=robot), None
+        return StoreAttrs(source=source, control_dt=control_dt, env_id=env_id, env_kwargs=plain, robot=robot), lost
     source += f", recorded in {json.dumps(env)[:4000]}"
-    return StoreAttrs(source=source, control_dt=control_dt, robot=robot), None
+    return StoreAttrs(source=source, control_dt=control_dt, robot=robot), lost
 
 
 def _masks(reader: Reader) -> dict[str, list[str]]:

@@ -40,6 +40,13 @@ def find_control_dt(facts: Mapping[str, Any]) -> float | None:
     return None
 
 
+def rate_remarks(facts: Mapping[str, Any]) -> list[str]:
+    """A sentence for each stated number of steps per second that can be none."""
+    told = ((name, facts[name]) for name in RATE_NAMES if facts.get(name) is not None)
+    wanted = f"expected steps per second, {1 / MAX_DT:.3g} to {1 / MIN_DT:g}"
+    return [f"{name} is {rate!r:.60}, {wanted}" for name, rate in told if find_control_dt({name: rate}) is None]
+
+
 def parse_object(text: Any) -> dict[str, Any] | None:
     """An object from JSON; None where a text is none, or nested too deep."""
     try:

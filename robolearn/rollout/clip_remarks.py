@@ -12,7 +12,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.making import action_space_of, takes_chunks
 
 OFTEN = 0.01  # share of the steps from which on clipping is a warning
-CLIPPED = "they are clipped, and --env.no-clip sends them as they are"
+CLIPPED = "they are clipped, and `env.no_clip` sends them as they are"
 
 
 def clip_problem(env: EnvConfig, low: Sequence[float], high: Sequence[float]) -> str | None:

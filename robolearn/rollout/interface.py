@@ -61,6 +61,7 @@ class Interface:
         num_modes: Solution modes that it tells apart; None where it does not say.
         success_key: Of ``info``, with dots for inner dicts; None for success or is_success.
         clips: Whether actions are clipped to their space.
+        observation_space: As it was declared, with what the policy does not use.
     """
 
     observations: Observations
@@ -68,6 +69,7 @@ class Interface:
     num_modes: int | None = None
     success_key: str | None = None
     clips: bool = True
+    observation_space: Any = None
 
     @classmethod
     def from_spaces(
@@ -79,7 +81,7 @@ class Interface:
             UserError: Observations are missing, cannot be made, or are no arrays of numbers.
         """
         observations = Observations.from_space(cfg, obs_space, list(keys))
-        return cls(observations, action_space, modes, cfg.success_key, cfg.clips)
+        return cls(observations, action_space, modes, cfg.success_key, cfg.clips, obs_space)
 
     def fitted(
         self, cfg: EnvConfig, obs_shapes: Mapping[str, Any], action_dim: int, images: Mapping[str, ImageLayout]

@@ -34,12 +34,12 @@ class LoopEnvs(ChunkedEnvs):
         UserError: The environment cannot be made, or has other observations.
     """
 
-    def __init__(self, cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...]):
-        first = WatchedEnv(cfg)
+    def __init__(self, cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], *, render_mode: str | None = None):
+        first = WatchedEnv(cfg, render_mode)
         facts, spaces = first.facts(), (first.attribute("observation_space"), first.attribute("action_space"))
         interface = Interface.from_spaces(cfg, *spaces, obs_keys, facts.num_modes)
         super().__init__(cfg, num_envs, interface, replace(facts, has_expert=False))  # nobody asks one through the loop
-        self.copies = [first, *(WatchedEnv(cfg) for _ in range(num_envs - 1))]
+        self.copies = [first, *(WatchedEnv(cfg, render_mode) for _ in range(num_envs - 1))]
         spec = first.attribute("spec")
         limited = cfg.max_episode_steps is not None or (spec is not None and spec.max_episode_steps is not None)
         self.limit = None if limited else MAX_STEPS

@@ -21,7 +21,14 @@ from robolearn.rollout.watched import WatchedEnv
 _KNOWN: dict[tuple[str, str], tuple[Facts, Any]] = {}  # of every environment that was made: facts, action space
 
 
-def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_frames: int | None = None) -> ChunkedEnvs:
+def make_envs(
+    cfg: EnvConfig,
+    num_envs: int,
+    obs_keys: tuple[str, ...],
+    num_frames: int | None = None,
+    *,
+    render_mode: str | None = None,
+) -> ChunkedEnvs:
     """Make ``num_envs`` copies of an environment.
 
     Args:
@@ -29,6 +36,7 @@ def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_fram
         num_envs: Copies.
         obs_keys: What the policy needs; names the observation where the environment's is a plain array.
         num_frames: Images of so many last steps of a chunk are enough; None for all.
+        render_mode: As gymnasium has it, of a loop's environments; a driver of chunks renders nothing.
 
     Raises:
         UserError: The id is unknown, its package is missing, or it has other observations.
@@ -40,7 +48,7 @@ def make_envs(cfg: EnvConfig, num_envs: int, obs_keys: tuple[str, ...], num_fram
         spaces = driver.single_observation_space, driver.single_action_space
         envs = NativeEnvs(cfg, driver, Interface.from_spaces(cfg, *spaces, obs_keys, None))
     else:
-        envs = LoopEnvs(cfg, num_envs, obs_keys)
+        envs = LoopEnvs(cfg, num_envs, obs_keys, render_mode=render_mode)
     _KNOWN[_name(cfg)] = envs.facts, envs.interface.action_space
     return envs
 

@@ -103,7 +103,7 @@ def check_before(env: EnvConfig, envs: ChunkedEnvs, seed: int, needs_seeds: bool
     for line in filter(None, (fault, oddity)):
         warn(line)
     if envs.clips_itself and not env.clips:
-        warn(f"environment {env.id} takes actions as they come, and clips them itself: --env.no-clip changes nothing")
+        warn(f"environment {env.id} takes actions as they come, and clips them itself: `env.no_clip` changes nothing")
     if envs.limit is not None:
         warn(
             f"environment {env.id} states no time limit: episodes are cut at {envs.limit} steps; "

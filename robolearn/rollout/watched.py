@@ -20,6 +20,7 @@ class WatchedEnv:
 
     Args:
         cfg: Which environment, and how long a call may take.
+        render_mode: As gymnasium has it; None for what ``cfg`` says.
 
     Attributes:
         env: The environment; None where it has yet to be made.
@@ -29,8 +30,9 @@ class WatchedEnv:
         UserError: It cannot be made.
     """
 
-    def __init__(self, cfg: EnvConfig):
+    def __init__(self, cfg: EnvConfig, render_mode: str | None = None):
         self.cfg, self.hung = cfg, False
+        self.rendering = {} if render_mode is None else {"render_mode": render_mode}
         self.worker = Worker(cfg.seconds)
         self.env: gym.Env | None = None
         try:
@@ -57,6 +59,15 @@ class WatchedEnv:
         """
         assert self.env is not None, "step before reset"
         return self._call("step", self.env.step, action)
+
+    def render(self) -> Any:
+        """What render returns, of an environment that was reset.
+
+        Raises:
+            FaultError: It raised or hung.
+        """
+        assert self.env is not None, "render before reset"
+        return self._call("render", self.env.render)
 
     def attribute(self, name: str) -> Any:
         """An attribute of the environment; None where it has none.
@@ -102,7 +113,7 @@ class WatchedEnv:
         self.worker.stop()
 
     def _make(self) -> gym.Env:
-        self.env = self._call("make", make_env, self.cfg)
+        self.env = self._call("make", make_env, self.cfg, **self.rendering)
         assert self.env is not None
         return self.env
 

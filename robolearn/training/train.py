@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from robolearn.policies.registry import name_of
 from robolearn.rollout.clip_remarks import clip_problem
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.known import check_known
-from robolearn.rollout.trial import check_env, film_problem
+from robolearn.rollout.trial import opened_trial
 from robolearn.training.assemble import assemble, mapped_env, open_demos, policy_shapes
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, choose_device, num_processes, rank
@@ -138,19 +139,23 @@ def prepare_env(cfg: TrainConfig, demos: Demos, *, trust: bool, env_given: bool 
             raise MissingError(remark)
         if not trust:
             check_known(env, demos.name, cfg.env if env_given else None)
-        if cfg.rollout_every:
-            shapes, action_dim = policy_shapes(cfg, demos)
-            plain = {key: shape for key, shape in shapes.items() if not is_image(shape)}  # images: not yet looked at
-            check_env(env, plain, action_dim, {})
+        problem = _try_out(env, *policy_shapes(cfg, demos)) if cfg.rollout_every else None
     except MissingError as error:
         if cfg.symmetry != "ignore":
             raise
         _say(f"{one_line(error)}; training goes on without rollouts")
         return dataclasses.replace(cfg, rollout_every=0), False
-    problem = film_problem(env) if cfg.rollout_every else None
     if problem:
         _say(f"no video of rollouts can be made ({problem}); training goes on without videos")
     return cfg, problem is None
+
+
+def _try_out(env: EnvConfig, shapes: Mapping[str, tuple[int, ...]], action_dim: int) -> str | None:
+    """Refuse an environment that a policy of these shapes cannot act in; say why rollouts cannot be filmed."""
+    plain = {key: shape for key, shape in shapes.items() if not is_image(shape)}  # images: not yet looked at
+    with opened_trial(env, tuple(plain), films=True) as trial:
+        trial.fit(plain, action_dim, {})
+        return trial.film_problem()
 
 
 def env_remark(env: EnvConfig) -> str | None:

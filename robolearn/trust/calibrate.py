@@ -11,10 +11,10 @@ from torch import nn
 
 from robolearn.errors import printable
 from robolearn.policies.ensemble import Ensemble
+from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.expert import Expert
-from robolearn.rollout.making import opened_envs
 from robolearn.rollout.roll_out import roll_out
 from robolearn.starts import one_per_start
 from robolearn.trust.calibrated_gate import BandCalibration, GateCalibration, ThresholdCalibration
@@ -56,12 +56,11 @@ def watch(
     )
 
 
-def check_environment(env: EnvConfig, obs_keys: Sequence[str], fallback: Fallback) -> None:
-    """Raise a UserError unless a safety set can act in an environment, with this fallback."""
-    with opened_envs(env, 1, tuple(obs_keys)) as envs:
-        clearance(envs)
-        if fallback == "expert":
-            Expert(envs)
+def check_environment(envs: ChunkedEnvs, fallback: Fallback) -> None:
+    """Raise a UserError unless a safety set can act in environments, with this fallback."""
+    clearance(envs)
+    if fallback == "expert":
+        Expert(envs)
 
 
 def describe(certificate: Certificate) -> list[str]:

@@ -85,6 +85,20 @@ def test_facts_of_an_episode(tmp_path):
     np.testing.assert_array_equal(store.read("reward"), ALL[:, :1])
 
 
+@pytest.mark.parametrize("fps", [0, -10, np.nan, np.inf, "ten", 1e9])
+@pytest.mark.parametrize("episodes", ["one file", "a file each"])
+def test_a_rate_that_is_none_is_named(tmp_path, fps, episodes):
+    (tmp_path / "a").mkdir()
+    if episodes == "one file":
+        source = one_file(tmp_path / "a", episode_ends=np.cumsum(LENGTHS), fps=fps, hz=[20.0])
+    else:
+        source = tmp_path / "a"
+        np.savez(source / "0.npz", state=ALL, action=ALL[:, :2], fps=fps, hz=[20.0])
+    done = import_demos(source, tmp_path / "x.zarr")
+    assert [lost for lost in done.lost if lost.startswith("fps is ") and "expected steps per second" in lost]
+    assert DemoStore.open(tmp_path / "x.zarr").attrs.control_dt == 0.05
+
+
 class Planted:
     def __reduce__(self):
         return print, ("ran",)
