@@ -26,11 +26,13 @@ from robolearn.stats.bootstrap import Draws
 from robolearn.stats.differences import median_ratio
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+# The kernel's high-water mark of the process itself: ru_maxrss begins with that of the process that started it.
 PEAK = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from robolearn.formats.transfer import import_demos
 import_demos(sys.argv[1], sys.argv[2], sys.argv[3])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
 Seconds = dict[str, dict[str, list[float]]]  # of a case, by a clock, per round
 
