@@ -49,7 +49,8 @@ class MLP(nn.Module):
     def __init__(self, cfg: MLPConfig, shapes: Shapes):
         super().__init__()
         self.shapes = shapes
-        width = cfg.channels(shapes.action_horizon * max(shapes.dim_in, shapes.dim_out))
+        # Of logits and mixtures there are many, but they are about a chunk; of latents too: the smaller one passes.
+        width = cfg.channels(shapes.action_horizon * min(shapes.dim_in, shapes.dim_out))
         self.time = TimeEmbedding(shapes.num_times, width)
         self.cond = nn.Linear(shapes.obs_horizon * shapes.cond_dim, width)
         self.embed = nn.Linear(shapes.action_horizon * shapes.dim_in, width)

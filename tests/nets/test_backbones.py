@@ -128,3 +128,12 @@ def test_the_defaults_are_of_the_size_they_say():
         for cfg in (MLPConfig(), UNetConfig(), TransformerConfig(), LSTMConfig())
     }
     assert all(3e5 < size < 5e6 for size in sizes.values()), sizes
+
+
+def test_the_stream_of_an_mlp_is_as_wide_as_the_noise_of_its_chunk():
+    def width(dim_in, dim_out):
+        return MLPConfig().build(Shapes(dim_in, dim_out, 16, 2, 4, 1)).embed.out_features
+
+    assert width(2, 2) == width(2, 500) == width(64, 2) == 256
+    assert width(26, 26) == 640
+    assert MLPConfig(width=32).build(Shapes(26, 26, 16, 2, 4, 1)).embed.out_features == 32
