@@ -163,7 +163,7 @@ def imports(world: Parts) -> list[str]:
     rows = []
     for name, case in _cases(world).items():
         ms = {who: f"{1e3 * np.median(seconds['wall']):.0f}" for who, seconds in case["seconds"].items()}
-        peaks = " and ".join(f"{peak:.0f}" for peak in case.get("peak_mib", ()))
+        peaks = ", ".join(f"{peak:.0f}" for peak in case.get("peak_mib", ()))
         shares = [f"{Estimate(*case['speed'][what]['wall'], n=0):.0%}" for what in ("import", "read", "write")]
         rows.append(
             [name, f"{case['bytes'] / 1e6:.0f}", *(ms[w] for w in ("alone", "import", "read", "write")), *shares, peaks]
@@ -178,7 +178,7 @@ def imports(world: Parts) -> list[str]:
         "import's speed",
         "reading's",
         "writing's",
-        "peak, MiB",
+        "peak [MiB], 4 times as much",
     ]
     return table(header, rows)
 

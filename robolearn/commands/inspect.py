@@ -17,6 +17,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
+from robolearn.errors import UserError
 from robolearn.files import check_replaceable
 from robolearn.rollout.env_config import EnvConfig
 
@@ -39,7 +40,7 @@ class Options:
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A .zarr directory or a .zip of one, in the layout of docs/format.md."""
     html: Path | None = None
-    """Page to draw it on: episodes, ranges, groups of episodes, images."""
+    """Page to draw it on, a file that ends in .html: episodes, ranges, groups of episodes, images."""
     dataset: Dataset = field(default_factory=Dataset)
     env: Env = field(default_factory=Env)
     plugin: Plugins = ()
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
     env = build(given.env)
     if given.html is not None:
-        check_replaceable(given.html)
+        _check_page(given.html)
     from robolearn.doctor.account import inspect
 
     report = inspect(given.store, env=None if env.id is None else env, obs=given.dataset.obs)
@@ -60,3 +61,10 @@ def main(arguments: Sequence[str], prog: str) -> None:
 
         write_page(given.html, report, given.store.name)
     sys.exit(1 if report.problems else 0)
+
+
+def _check_page(path: Path) -> None:
+    """Refuse a name that another kind of file has: what is there, such as a run's config.json, would be gone."""
+    check_replaceable(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"`html` {path} must end in .html")

@@ -71,3 +71,13 @@ def test_where_the_page_cannot_be_is_said_before_the_work(tmp_path, capsys, monk
             main(["inspect", str(tmp_path / "x.zarr"), "--html", str(path)])
         assert end.value.code == 2
         assert f"error: {path}: {said}, expected the name of a file" in capsys.readouterr().err
+
+
+def test_a_file_of_another_kind_is_no_place_for_a_page(demos, tmp_path, capsys):
+    config = tmp_path / "config.json"
+    config.write_text("{}")
+    with pytest.raises(SystemExit) as end:
+        main(["inspect", str(demos), "--html", str(config)])
+    assert end.value.code == 2
+    assert f"error: --html {config} must end in .html" in capsys.readouterr().err
+    assert config.read_text() == "{}"
