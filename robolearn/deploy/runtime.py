@@ -296,14 +296,14 @@ def read_facts(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        version, digest, files = facts["version"], facts["sha256"], facts["files"]
+        version, files, is_whole = facts["version"], facts["files"], facts["sha256"] == digest_of(facts)
     except FileNotFoundError:
         raise RefusedError(f"{directory} is no deployed policy: it has no {MANIFEST}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RefusedError(f"{path}: damaged ({type(error).__name__}: {error})") from None
     if version != VERSION:
         raise RefusedError(f"{path}: version {version!r:.20}, this runtime reads {VERSION}; deploy the run again")
-    if digest != digest_of(facts):
+    if not is_whole:
         raise RefusedError(f"{path}: changed since it was deployed")
     if {*facts["networks"].values(), REFERENCE} - set(files) or any(Path(name).name != name for name in files):
         raise RefusedError(f"{path}: names files that do not belong to it")

@@ -231,6 +231,7 @@ DAMAGES = {
     "no policy.json": (lambda d: (d / "policy.json").unlink(), "is no deployed policy: it has no policy.json"),
     "half of it": (lambda d: (d / "policy.json").write_text('{"version": 1'), "policy.json: damaged"),
     "a list": (lambda d: (d / "policy.json").write_text("[1]"), "policy.json: damaged"),
+    "lists in lists": (lambda d: (d / "policy.json").write_text("[" * 100_000), "policy.json: damaged"),
 }
 
 
