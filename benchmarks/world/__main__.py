@@ -13,8 +13,8 @@ import numpy as np
 
 from benchmarks.common import options
 from benchmarks.tables import interval, table
+from benchmarks.world.commands import by_start
 from robolearn.config import read_json
-from robolearn.stats.bootstrap import grouped_share
 from robolearn.stats.proportions import wilson
 from robolearn.stats.value import Estimate
 
@@ -55,7 +55,7 @@ def _world_targets(world: Parts) -> Iterator[list[str]]:
     for name, speed in _speeds(world).items():
         yield [f"import of {name}", ">= 50 % of reading alone", f"{speed:.0%}", speed.outcome(least=0.5)]
     for name, task in _tasks(world).items():
-        yield [name, "success with interval", format(success(by_start(task["trainings"])), ".3f"), "reported"]
+        yield [name, "success with interval", interval(_bounds(task["success"])), "reported"]
 
 
 def _other_targets(deploy: Parts, compare: Parts, doctor: Parts) -> Iterator[list[str]]:
@@ -126,28 +126,15 @@ def environments(world: Parts) -> list[str]:
         shares = by_start(task["trainings"])
         expert = "{episodes} of {attempts}".format(**task["demonstrations"])
         each = ", ".join(f"{row.mean():.2f}" for row in shares)
-        rows.append([name, expert, f"{task['steps']:,}", str(shares.shape[1]), each, format(success(shares), ".3f")])
+        rows.append(
+            [name, expert, f"{task['steps']:,}", str(shares.shape[1]), each, interval(_bounds(task["success"]))]
+        )
     return table(["task", "expert's successes", "steps", "starts", "each training", "success, 95 % interval"], rows)
 
 
 def _tasks(world: Parts) -> dict[str, Parts]:
     others = {f"Meta-World {name}": part for name, part in world["metaworld"].items() if name.endswith("-v3")}
     return others | {"gym-aloha transfer cube": world["aloha"]}
-
-
-def by_start(trainings: list[Parts]) -> np.ndarray:
-    """Share of successes of each training and start [s, c]."""
-    rows, met = [], sorted(set(trainings[0]["episodes"]["start"]))
-    for training in trainings:
-        starts, ends = (np.array(training["episodes"][name]) for name in ("start", "success"))
-        assert sorted(set(starts)) == met, "all trainings are judged by the same starts"
-        rows.append([ends[starts == start].mean() for start in met])
-    return np.array(rows)
-
-
-def success(shares: np.ndarray) -> Estimate:
-    """Over trainings and starts; an episode that begins like another says nothing new."""
-    return grouped_share(shares, shares.size)
 
 
 def humanoid(part: Parts) -> list[str]:

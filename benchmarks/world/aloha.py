@@ -9,6 +9,7 @@ complete is not made again.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import gymnasium as gym
@@ -16,7 +17,7 @@ import numpy as np
 
 import robolearn as rl
 from benchmarks.common import keep_part, options
-from benchmarks.world.commands import trainings
+from benchmarks.world.commands import by_start, success, trainings
 from robolearn import seeds
 from robolearn.config import read_json, write_json
 
@@ -68,7 +69,8 @@ def main() -> None:
         write_json(facts, {"episodes": demonstrations, "attempts": collect(store, demonstrations)})
     training, evaluation = {"--steps": steps, "--env.no-clip": None}, {"--episodes": episodes, "--trust": None}
     runs = trainings(given.work / "aloha", store, count, training, evaluation)
-    results = {"env": ENV, "demonstrations": read_json(facts), "steps": steps, "trainings": runs}
+    joint = asdict(success(by_start(runs)))
+    results = {"env": ENV, "demonstrations": read_json(facts), "steps": steps, "success": joint, "trainings": runs}
     keep_part(given.out, "aloha", results)
 
 

@@ -9,8 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from robolearn import seeds
 from robolearn.config import read_json
+from robolearn.stats.bootstrap import grouped_share
+from robolearn.stats.value import Estimate
 
 ROOT = Path(__file__).parents[2]
 KEPT = ("start", "success", "return", "length")  # of each episode
@@ -42,6 +46,21 @@ def trainings(
         columns = {name: [episode[name] for episode in episodes] for name in KEPT}
         results.append({"seed": seed, **read_json(folder / "eval" / "summary.json"), "episodes": columns})
     return results
+
+
+def by_start(trainings: list[dict[str, Any]]) -> np.ndarray:
+    """Share of successes of each training and start [s, c]."""
+    rows, met = [], sorted(set(trainings[0]["episodes"]["start"]))
+    for training in trainings:
+        starts, ends = (np.array(training["episodes"][name]) for name in ("start", "success"))
+        assert sorted(set(starts)) == met, "all trainings are judged by the same starts"
+        rows.append([ends[starts == start].mean() for start in met])
+    return np.array(rows)
+
+
+def success(shares: np.ndarray) -> Estimate:
+    """Over trainings and starts; an episode that begins like another says nothing new."""
+    return grouped_share(shares, shares.size)
 
 
 def run(*command: Any) -> None:

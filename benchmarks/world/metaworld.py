@@ -8,6 +8,7 @@ evaluated at other goals than those that were demonstrated: another seed of the 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import gymnasium
 import numpy as np
 
 from benchmarks.common import keep_part, options
-from benchmarks.world.commands import trainings
+from benchmarks.world.commands import by_start, success, trainings
 from robolearn import DemoWriter, Episode, StoreAttrs, seeds
 from robolearn.config import read_json, write_json
 
@@ -45,7 +46,8 @@ def main() -> None:
         if not facts.exists():
             write_json(facts, collect(store, task, episodes))
         runs = trainings(given.work / task, store, count, {"--steps": steps}, {"--episodes": episodes, **EVALUATION})
-        results[task] = {"demonstrations": read_json(facts), "steps": steps, "trainings": runs}
+        joint = asdict(success(by_start(runs)))
+        results[task] = {"demonstrations": read_json(facts), "steps": steps, "success": joint, "trainings": runs}
         keep_part(given.out, "metaworld", results)
 
 

@@ -1,9 +1,12 @@
 """The page of what was measured in the outside world says what its numbers say."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
-from benchmarks.world.__main__ import RESULTS, by_start, page, success
+from benchmarks.world.__main__ import RESULTS, page
+from benchmarks.world.commands import by_start, success
 from robolearn.config import read_json
 
 
@@ -16,6 +19,14 @@ def test_every_part_names_a_commit_without_changes():
     for part in read_json(RESULTS / "world.json").values():
         assert part["command"].startswith("python -m benchmarks.world.")
         assert "dirty" not in part["commit"]
+
+
+def test_the_shares_are_those_of_the_episodes():
+    world = read_json(RESULTS / "world.json")
+    tasks = [task for task in (*world["metaworld"].values(), world["aloha"]) if isinstance(task, dict) and "trainings" in task]
+    assert len(tasks) == 3
+    for task in tasks:
+        assert asdict(success(by_start(task["trainings"]))) == pytest.approx(task["success"])
 
 
 def test_an_episode_that_begins_like_another_counts_once():
