@@ -23,7 +23,11 @@ def test_every_part_names_a_commit_without_changes():
 
 def test_the_shares_are_those_of_the_episodes():
     world = read_json(RESULTS / "world.json")
-    tasks = [task for task in (*world["metaworld"].values(), world["aloha"]) if isinstance(task, dict) and "trainings" in task]
+    tasks = [
+        task
+        for task in (*world["metaworld"].values(), world["aloha"])
+        if isinstance(task, dict) and "trainings" in task
+    ]
     assert len(tasks) == 3
     for task in tasks:
         assert asdict(success(by_start(task["trainings"]))) == pytest.approx(task["success"])
