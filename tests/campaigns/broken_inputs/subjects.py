@@ -102,6 +102,16 @@ def write_foreign(path: Path) -> None:
         root.create_array(name, data=array, chunks=(5, *array.shape[1:]))
 
 
+def break_store_file(store: Path, rng: Rng) -> str:
+    """Break one file of a store: its bytes, or a value of a document; say which."""
+    files = sorted(path for path in store.rglob("*") if path.is_file())
+    documents = [path for path in files if path.name in DOCUMENTS]
+    document = rng.random() < 0.5
+    choices = documents if document else files
+    path = choices[int(rng.integers(len(choices)))]
+    return f"{path.relative_to(store).parent}/{break_document(path, rng) if document else break_bytes(path, rng)}"
+
+
 class Store(Subject):
     """A directory, inspected and read."""
 
@@ -114,13 +124,7 @@ class Store(Subject):
 
     def mutate(self, target: Path, rng: Rng) -> str:
         """One file: its bytes, or a value of a document."""
-        files = sorted(path for path in target.rglob("*") if path.is_file())
-        documents = [path for path in files if path.name in DOCUMENTS]
-        if rng.random() < 0.5:
-            path = documents[int(rng.integers(len(documents)))]
-            return f"{path.relative_to(target).parent}/{break_document(path, rng)}"
-        path = files[int(rng.integers(len(files)))]
-        return f"{path.relative_to(target).parent}/{break_bytes(path, rng)}"
+        return break_store_file(target, rng)
 
     def run(self, target: Path) -> Any:
         """Inspect, which says what is wrong by its exit status; then read what is trained on."""

@@ -20,8 +20,8 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
-from tests.campaigns.broken_inputs.mutations import Rng, break_bytes, break_document, cut, lengthen, replace
-from tests.campaigns.broken_inputs.subjects import LENGTHS, Subject, episodes
+from tests.campaigns.broken_inputs.mutations import Rng, break_document, cut, lengthen, replace
+from tests.campaigns.broken_inputs.subjects import LENGTHS, Subject, break_store_file, episodes
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 DOCUMENTS = (".json", ".zarray", ".zattrs", ".zgroup")
@@ -281,13 +281,7 @@ class Exported(Imported):
         kind = kinds[int(rng.integers(len(kinds)))]
         (target / "kind").write_text(kind)
         store = target / "store.zarr"
-        files = sorted(path for path in store.rglob("*") if path.is_file())
-        documents = [path for path in files if path.name == "zarr.json"]
-        if rng.random() < 0.5:
-            path = documents[int(rng.integers(len(documents)))]
-            return f"{kind}: {path.relative_to(store).parent}/{break_document(path, rng)}"
-        path = files[int(rng.integers(len(files)))]
-        return f"{kind}: {path.relative_to(store).parent}/{break_bytes(path, rng)}"
+        return f"{kind}: {break_store_file(store, rng)}"
 
     def run(self, target: Path) -> Any:
         """Export, import again, and look."""
