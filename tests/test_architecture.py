@@ -38,6 +38,7 @@ ALLOWED = {
     "report": ("rollout", "trust", "stats"),
     "training": ("policies", "nets", "data", "rollout"),
     "deploy": ("policies", "nets", "rollout"),
+    "verify": ("nets", "stats"),
     "evaluation": ("deploy", "training", "trust", "report", "rollout", "policies", "data", "stats"),
     "doctor": ("training", "report", "rollout", "data"),
     "commands": (
@@ -77,7 +78,7 @@ ONLY_IN = {
     "zarr": tuple(f"robolearn/data/{name}.py" for name in ("store", "chunks", "writer", "zarr_v2")),
     "wandb": ("robolearn/training/logger.py",),
     "tyro": ("robolearn/commands/",),
-    "onnx": ("robolearn/deploy/",),
+    "onnx": ("robolearn/deploy/", "robolearn/verify/formats/"),
     "onnxruntime": ("robolearn/deploy/runtime.py",),
 }
 

@@ -1,0 +1,1 @@
+"""Networks and properties that others wrote: ONNX and VNN-LIB."""

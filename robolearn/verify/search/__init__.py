@@ -1,0 +1,1 @@
+"""Searches that answer a property: a falsifier, branch and bound, and an exact program for small networks."""
