@@ -39,7 +39,7 @@ ALLOWED = {
     "training": ("policies", "nets", "data", "rollout"),
     "deploy": ("policies", "nets", "rollout"),
     "verify": ("nets", "stats"),
-    "evaluation": ("deploy", "training", "trust", "report", "rollout", "policies", "data", "stats"),
+    "evaluation": ("verify", "deploy", "training", "trust", "report", "rollout", "policies", "data", "stats"),
     "doctor": ("training", "report", "rollout", "data"),
     "commands": (
         "doctor",

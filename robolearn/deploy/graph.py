@@ -12,8 +12,8 @@ from robolearn.deploy.arithmetic import ARITHMETIC
 from robolearn.deploy.batching import batch_products
 from robolearn.deploy.layers import LAYERS
 from robolearn.deploy.nodes import Nodes
-from robolearn.deploy.tape import Operation, record, tensors
 from robolearn.errors import UserError
+from robolearn.nets.tape import Operation, record, tensors
 from robolearn.nets.transformer import plain_attention
 
 OPERATORS = ARITHMETIC | LAYERS

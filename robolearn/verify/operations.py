@@ -1,0 +1,269 @@
+"""What each operation of torch becomes: layout, linear, a function of each number, or a composition of these."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from robolearn.errors import UserError
+from robolearn.nets.tape import Operation
+from robolearn.verify.builder import Builder
+from robolearn.verify.expression import Expression, stacked
+from robolearn.verify.relaxations.convex import Exponential, Reciprocal, ReciprocalRoot, Square
+from robolearn.verify.relaxations.function import Function
+from robolearn.verify.relaxations.piecewise import Absolute, Clip, LeakyRelu, Relu
+from robolearn.verify.relaxations.smooth import Cosine, Gelu, Sigmoid, Silu, Sine, Tanh
+
+Lowering = Callable[[Builder, Operation], Any]
+
+LAYOUT = ("view", "_unsafe_view", "reshape", "expand", "clone", "alias", "detach", "unsqueeze", "squeeze", "transpose")
+LAYOUT += ("permute", "t", "select", "slice", "split", "split_with_sizes", "unbind", "index_select", "index", "gather")
+LAYOUT += ("cat", "stack", "repeat", "flip", "roll", "constant_pad_nd", "as_strided", "diagonal", "_reshape_alias")
+LINEAR = ("sum", "mean", "avg_pool2d", "_adaptive_avg_pool2d", "avg_pool1d", "cumsum")
+
+
+def _layout(builder: Builder, operation: Operation) -> Any:
+    if operation.name.startswith("aten.constant_pad_nd") and (*operation.args, 0)[2] != 0:
+        raise UserError("the network pads with numbers other than 0, for which there are no bounds")
+    return builder.layout(operation)
+
+
+def _linear(builder: Builder, operation: Operation) -> Expression:
+    """A linear operation of its first argument alone."""
+    x, *rest = operation.args
+    kwargs = {key: value for key, value in operation.kwargs.items() if key != "dtype"}
+    return builder.linear(builder.of(x), lambda e: _call(operation)(e, *rest, **kwargs))
+
+
+def _call(operation: Operation) -> Callable[..., Any]:
+    _, name, overload = operation.name.split(".")
+    return getattr(getattr(torch.ops.aten, name), overload)
+
+
+def _add(builder: Builder, operation: Operation) -> Expression:
+    left, right = operation.args[:2]
+    return builder.arithmetic.add(builder.of(left), builder.of(right), float(operation.kwargs.get("alpha", 1)))
+
+
+def _sub(builder: Builder, operation: Operation) -> Expression:
+    left, right = operation.args[:2]
+    return builder.arithmetic.add(builder.of(left), builder.of(right), -float(operation.kwargs.get("alpha", 1)))
+
+
+def _rsub(builder: Builder, operation: Operation) -> Expression:
+    return builder.arithmetic.add(builder.of(operation.args[1]), builder.of(operation.args[0]), -1.0)
+
+
+def _neg(builder: Builder, operation: Operation) -> Expression:
+    return builder.arithmetic.scale(builder.of(operation.args[0]), torch.tensor(-1.0))
+
+
+def _mul(builder: Builder, operation: Operation) -> Expression:
+    return multiplied(builder, *operation.args[:2])
+
+
+def multiplied(builder: Builder, left: Any, right: Any) -> Expression:
+    """A product of tensors or numbers; linear unless both depend on the input."""
+    if builder.is_variable(left) and builder.is_variable(right):
+        return builder.product(builder.of(left), builder.of(right))
+    variable, factor = (left, right) if builder.is_variable(left) else (right, left)
+    return builder.arithmetic.scale(builder.of(variable), torch.as_tensor(factor))
+
+
+def _div(builder: Builder, operation: Operation) -> Expression:
+    left, right = operation.args[:2]
+    if builder.is_variable(right):
+        raise UserError("the network divides by what depends on its input, for which there are no bounds")
+    return builder.arithmetic.scale(builder.of(left), torch.as_tensor(right).double().reciprocal())
+
+
+def _addcmul(builder: Builder, operation: Operation) -> Expression:
+    start, left, right = operation.args[:3]
+    return builder.arithmetic.add(
+        builder.of(start), multiplied(builder, left, right), float(operation.kwargs.get("value", 1))
+    )
+
+
+def _matmul(builder: Builder, left: Any, right: Any) -> Expression:
+    """Matrices [..., n, k] times [..., k, m]."""
+    if not builder.is_variable(right):
+        return builder.linear(builder.of(left), lambda e: e @ right.double())
+    if not builder.is_variable(left):
+        return builder.linear(builder.of(right), lambda e: left.double() @ e)
+    x, y = builder.of(left), builder.of(right)
+    rows, columns = x.indices[..., :, None, :], y.indices.transpose(-1, -2)[..., None, :, :]
+    return builder.linear(builder.product(x.rows(rows), y.rows(columns)), lambda e: e.sum(-1))
+
+
+def _mm(builder: Builder, operation: Operation) -> Expression:
+    return _matmul(builder, *operation.args[:2])
+
+
+def _addmm(builder: Builder, operation: Operation) -> Expression:
+    start, left, right = operation.args[:3]
+    if any(operation.kwargs.get(key, 1) != 1 for key in ("alpha", "beta")):
+        raise UserError("the network uses addmm with factors, for which there are no bounds")
+    return builder.arithmetic.add(_matmul(builder, left, right), builder.of(start))
+
+
+def _convolution(builder: Builder, operation: Operation) -> Expression:
+    x, weight, bias, *rest = operation.args
+    if builder.is_variable(weight):
+        raise UserError("the network convolves with what depends on its input, for which there are no bounds")
+    out = builder.linear(builder.of(x), lambda e: torch.ops.aten.convolution(e, weight.double(), None, *rest))
+    if bias is None:
+        return out
+    shape = (1, -1, *[1] * (len(out.shape) - 2))
+    return builder.arithmetic.add(out, builder.of(bias.reshape(shape)))
+
+
+def normalized(builder: Builder, x: Expression, eps: float) -> Expression:
+    """(x - mean) / sqrt(variance + eps) over the last axis, whose n numbers are then at most sqrt(n - 1)."""
+    size = x.shape[-1]
+    centered = builder.linear(x, lambda e: e - e.mean(-1, keepdim=True))
+    squares = builder.elementwise(centered, Square())
+    variance = builder.linear(squares, lambda e: e.mean(-1, keepdim=True))
+    variance = builder.arithmetic.add(variance, builder.of(torch.tensor(eps, dtype=torch.float64)))
+    scale = builder.elementwise(variance, ReciprocalRoot(eps * (1 - 1e-5)))
+    return builder.product(centered, scale, math.sqrt(size))
+
+
+def _layer_norm(builder: Builder, operation: Operation) -> list[Expression]:
+    x, shape, weight, bias, eps = operation.args
+    if len(shape) != 1:
+        raise UserError("the network normalizes over several axes, for which there are no bounds")
+    out = normalized(builder, builder.of(x), eps)
+    if weight is not None:
+        out = builder.arithmetic.scale(out, weight)
+    return [out if bias is None else builder.arithmetic.add(out, builder.of(bias))]
+
+
+def _group_norm(builder: Builder, operation: Operation) -> list[Expression]:
+    x, weight, bias, batch, channels, _, groups, eps = operation.args
+    given = builder.of(x)
+    out = normalized(builder, given.rows(given.indices.reshape(batch, groups, -1)), eps)
+    out = out.rows(out.indices.reshape(given.shape))
+    shape = (1, channels, *[1] * (len(given.shape) - 2))
+    if weight is not None:
+        out = builder.arithmetic.scale(out, weight.reshape(shape))
+    return [out if bias is None else builder.arithmetic.add(out, builder.of(bias.reshape(shape)))]
+
+
+def _softmax(builder: Builder, operation: Operation) -> Expression:
+    """p_i = 1 / sum_j exp(x_j - x_i), in which x_i stands once and which is at most 1."""
+    x, dim = builder.of(operation.args[0]), operation.args[1]
+    last = x.rows(x.indices.movedim(dim, -1))
+    others, own = last.rows(last.indices[..., None, :]), last.rows(last.indices[..., :, None])
+    total = builder.linear(
+        builder.elementwise(builder.arithmetic.add(others, own, -1.0), Exponential()), lambda e: e.sum(-1)
+    )
+    out = builder.elementwise(total, Reciprocal(1 - 1e-6))
+    return out.rows(out.indices.movedim(-1, dim))
+
+
+def _max_pool(builder: Builder, operation: Operation) -> list[Expression]:
+    x = builder.of(operation.args[0])
+    size, stride, padding, dilation, ceil = (*operation.args[1:], *((), 0, 1, False)[len(operation.args) - 2 :])
+    if ceil or set(torch.tensor(dilation).flatten().tolist()) != {1}:
+        raise UserError("the network pools with dilation or rounds up, for which there are no bounds")
+    (height, width), (down, right) = _pair(size), _pair(stride or size)
+    vertical, horizontal = _pair(padding)
+    index = torch.nn.functional.pad(x.indices, (horizontal, horizontal, vertical, vertical), value=-1)
+    groups = index.unfold(-2, height, down).unfold(-2, width, right).flatten(-2)
+    return [builder.maximum(x, torch.where(groups < 0, groups.amax(-1, keepdim=True), groups))]
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    numbers = [value] if isinstance(value, int) else list(value)
+    return (numbers[0], numbers[-1])
+
+
+def _extreme(sign: float) -> Lowering:
+    """The greater (sign 1) or the smaller (sign -1) of two tensors, number by number."""
+
+    def lowering(builder: Builder, operation: Operation) -> Expression:
+        pair = [builder.of(one) for one in operation.args[:2]]
+        shape = torch.broadcast_shapes(*(one.shape for one in pair))
+        whole = stacked([one.rows(one.indices.expand(shape)) for one in pair])
+        whole = builder.arithmetic.scale(whole, torch.tensor(sign))
+        half = torch.arange(shape.numel()).view(shape)
+        return builder.arithmetic.scale(
+            builder.maximum(whole, torch.stack([half, half + shape.numel()], -1)), torch.tensor(sign)
+        )
+
+    return lowering
+
+
+def _pow(builder: Builder, operation: Operation) -> Expression:
+    if operation.args[1] != 2:
+        raise UserError(f"the network takes the power {operation.args[1]}, for which there are no bounds; 2 has some")
+    return builder.elementwise(builder.of(operation.args[0]), Square())
+
+
+def _clip(*arguments: Any, min: float | None = None, max: float | None = None) -> Clip:  # noqa: A002
+    limits = [*arguments, min, max][:2] if not arguments else [*arguments, *[max] * (2 - len(arguments))]
+    return Clip(
+        *(edge if limit is None else float(limit) for limit, edge in zip(limits, (-math.inf, math.inf), strict=True))
+    )
+
+
+def _gelu(approximate: str = "none") -> Gelu:
+    if approximate != "none":
+        raise UserError(f"the network uses gelu approximated by {approximate}, for which there are no bounds")
+    return Gelu()
+
+
+FUNCTIONS: dict[str, Callable[..., Function]] = {
+    "relu": Relu,
+    "leaky_relu": lambda slope=0.01: LeakyRelu(float(slope)),
+    "clamp": _clip,
+    "clamp_min": lambda least: _clip(least, None),
+    "hardtanh": lambda least=-1.0, most=1.0: _clip(least, most),
+    "abs": Absolute,
+    "tanh": Tanh,
+    "sigmoid": Sigmoid,
+    "silu": Silu,
+    "gelu": _gelu,
+    "sin": Sine,
+    "cos": Cosine,
+    "exp": Exponential,
+    "square": Square,
+}
+
+
+def _function(name: str) -> Lowering:
+    def lowering(builder: Builder, operation: Operation) -> Expression:
+        x, *options = operation.args
+        return builder.elementwise(builder.of(x), FUNCTIONS[name](*options, **operation.kwargs))
+
+    return lowering
+
+
+OPERATIONS: dict[str, Lowering] = {
+    **dict.fromkeys(LAYOUT, _layout),
+    **dict.fromkeys(LINEAR, _linear),
+    **{name: _function(name) for name in FUNCTIONS},
+    "add": _add,
+    "sub": _sub,
+    "rsub": _rsub,
+    "neg": _neg,
+    "mul": _mul,
+    "div": _div,
+    "addcmul": _addcmul,
+    "mm": _mm,
+    "bmm": _mm,
+    "addmm": _addmm,
+    "convolution": _convolution,
+    "native_layer_norm": _layer_norm,
+    "native_group_norm": _group_norm,
+    "_softmax": _softmax,
+    "_safe_softmax": _softmax,
+    "max_pool2d_with_indices": _max_pool,
+    "maximum": _extreme(1.0),
+    "minimum": _extreme(-1.0),
+    "pow": _pow,
+}
+"""Operation of torch's aten -> how it is lowered."""

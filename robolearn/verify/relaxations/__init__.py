@@ -1,0 +1,1 @@
+"""Between which two lines a nonlinearity lies, a class each."""
