@@ -31,7 +31,9 @@ Tube = mirror(
     doc="A safety set instead of a gate.",
 )
 Choice = mirror(
-    CalibrateConfig, ("checkpoint", "sampler", "steps", "device", "threads"), doc="Which policy, and how it is asked."
+    CalibrateConfig,
+    ("checkpoint", "sampler", "steps", "min_code_probability", "device", "threads"),
+    doc="Which policy, and how it is asked.",
 )
 Chunks = mirror(Execution, ("exec_horizon", "candidates", "keep_noise"))  # a gate's controller takes no other
 Env = mirror(EnvConfig)

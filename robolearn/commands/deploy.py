@@ -24,7 +24,18 @@ from robolearn.rollout.execution import Execution
 
 What = mirror(
     DeployConfig,
-    ("format", "samples", "checkpoint", "sampler", "steps", "seed", "out", "gate", "safety_set"),
+    (
+        "format",
+        "samples",
+        "checkpoint",
+        "sampler",
+        "steps",
+        "min_code_probability",
+        "seed",
+        "out",
+        "gate",
+        "safety_set",
+    ),
     doc="What is written.",
 )
 Chunks = mirror(Execution)

@@ -18,7 +18,19 @@ from robolearn.rollout.execution import Execution
 
 Rollout = mirror(
     EvalConfig,
-    ("episodes", "checkpoint", "sampler", "steps", "seed", "num_envs", "out", "videos", "device", "threads"),
+    (
+        "episodes",
+        "checkpoint",
+        "sampler",
+        "steps",
+        "min_code_probability",
+        "seed",
+        "num_envs",
+        "out",
+        "videos",
+        "device",
+        "threads",
+    ),
     doc="What is rolled out.",
 )
 Watch = mirror(

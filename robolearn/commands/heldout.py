@@ -13,7 +13,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
 from robolearn.evaluation.config import PolicyChoice
 
-Choose = mirror(PolicyChoice, ("checkpoint", "sampler", "steps", "device", "threads"))
+Choose = mirror(PolicyChoice, ("checkpoint", "sampler", "steps", "min_code_probability", "device", "threads"))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from robolearn.config import to_json, write_json
+from robolearn.config import from_json, to_json, write_json
 from robolearn.deploy import runtime
 from robolearn.deploy.check import CHECK_FILE
 from robolearn.deploy.sampler import Sampler, input_names, write_network
@@ -28,7 +28,7 @@ from robolearn.files import replacing_all
 from robolearn.images import ImageLayout
 from robolearn.locks import LOCK_FILE
 from robolearn.policies.policy import WEIGHTS_FILE, Policy
-from robolearn.policies.registry import REGISTRY, name_of
+from robolearn.policies.registry import REGISTRY, FamilyConfig, name_of
 from robolearn.rollout.execution import Execution
 from robolearn.types import Array, is_image
 
@@ -37,7 +37,7 @@ Recorded = dict[str, Array]  # key -> observations [time, ...] of an episode
 RUNTIME_FILE = "robolearn_runtime.py"
 SUFFIXES: dict[Format, str] = {"onnx": "onnx", "torch": "pt2"}
 NEEDED: dict[Format, tuple[str, ...]] = {"onnx": ("onnx", "onnxruntime"), "torch": ()}
-DECIDING = ("weights", "sampler", "execution")  # what two policies that act alike have in common
+DECIDING = ("weights", "execution")  # what two policies that act alike have in common, beside their sampler
 
 
 def check_installed(kind: Format) -> None:
@@ -93,7 +93,13 @@ def describe(policy: Policy, execution: Execution, checkpoint: Path) -> dict[str
 
 def acts_alike(facts: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
     """Whether two descriptions are of the same weights, sampler and execution."""
-    return all(facts[name] == others[name] for name in DECIDING)
+    return _sampler(facts) == _sampler(others) and all(facts[name] == others[name] for name in DECIDING)
+
+
+def _sampler(facts: Mapping[str, Any]) -> FamilyConfig:
+    """How chunks are drawn; a choice that there was not yet when a policy was deployed has its default."""
+    options = {name: value for name, value in facts["sampler"].items() if name != "evaluations"}
+    return from_json(FamilyConfig, options, REGISTRY, "sampler")
 
 
 def write_directory(

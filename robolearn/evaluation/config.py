@@ -29,12 +29,17 @@ class Sampling:
     """Sampler of the family; by default the trained configuration's."""
     steps: int | None = None
     """Sampling steps of the family."""
+    min_code_probability: float | None = None
+    """Codes of tokens and of plain mixtures that are less probable are never drawn; by default as trained."""
     execution: Execution = field(default_factory=Execution)
 
     @property
-    def sampling(self) -> dict[str, str | int | None]:
+    def sampling(self) -> dict[str, str | int | float | None]:
         """Run-time choices of the family."""
-        return {"sampler": self.sampler, "steps": self.steps}
+        chosen = {"sampler": self.sampler, "steps": self.steps}
+        # Absent unless it is asked for: what was calibrated before there was this choice goes by a hash of them.
+        floor = self.min_code_probability
+        return chosen if floor is None else {**chosen, "min_code_probability": floor}
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,7 @@ def _trained(policy: runtime.Policy, run: Run | StrPath | None) -> tuple[Run, Ac
         checkpoint=facts["weights"]["checkpoint"],
         sampler=facts["sampler"].get("sampler"),
         steps=facts["sampler"].get("steps"),
+        min_code_probability=facts["sampler"].get("min_code_probability"),
         execution=Execution(**facts["execution"]),
         device="cpu",
         threads=policy.threads,

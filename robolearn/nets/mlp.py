@@ -1,8 +1,9 @@
-"""Residual MLP with FiLM: the fastest backbone on low-dimensional tasks."""
+"""Residual MLP: the fastest backbone on low-dimensional tasks, with FiLM or, for tight bounds on it, without."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from robolearn.nets.backbone import BackboneConfig, FiLM, Shapes, TimeEmbedding
 from robolearn.nets.sizes import check_sizes
 
 MIN_WIDTH = 256
+Activation = Literal["silu", "relu", "tanh"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,16 @@ class MLPConfig(BackboneConfig):
     """Residual blocks."""
     dropout: float = 0.0
     """Share of a block's channels dropped in training, in [0, 1)."""
+    activation: Activation = "silu"
+    """What is between a block's two layers."""
+    plain: bool = False
+    """Blocks without normalization and FiLM, for policies that are to be verified: bounds of products are loose."""
 
     def __post_init__(self) -> None:
         check_sizes("mlp", width=self.channels(0), depth=self.depth)
+        if self.activation not in ACTIVATIONS:
+            choices = ", ".join(get_args(Activation))
+            raise UserError(f"mlp activation {self.activation!r} is unknown; choose from {choices}")
         if not 0 <= self.dropout < 1:
             raise UserError(f"mlp: dropout {self.dropout} must be in [0, 1)")
 
@@ -44,7 +54,10 @@ class MLPConfig(BackboneConfig):
 
 
 class MLP(nn.Module):
-    """Flattened chunk -> residual blocks, each modulated by (observations, time) -> flattened chunk."""
+    """Flattened chunk -> residual blocks, each modulated by (observations, time) -> flattened chunk.
+
+    Plain blocks are not modulated, and nothing is normalized: observations and time enter the stream alone.
+    """
 
     def __init__(self, cfg: MLPConfig, shapes: Shapes):
         super().__init__()
@@ -54,8 +67,9 @@ class MLP(nn.Module):
         self.time = TimeEmbedding(shapes.num_times, width)
         self.cond = nn.Linear(shapes.obs_horizon * shapes.cond_dim, width)
         self.embed = nn.Linear(shapes.action_horizon * shapes.dim_in, width)
-        self.blocks = nn.ModuleList(Block(width, cfg.dropout) for _ in range(cfg.depth))
-        self.norm = nn.LayerNorm(width)
+        kind, self.plain = PlainBlock if cfg.plain else Block, cfg.plain
+        self.blocks = nn.ModuleList(kind(width, cfg) for _ in range(cfg.depth))
+        self.norm = nn.Identity() if cfg.plain else nn.LayerNorm(width)
         self.out = nn.Linear(width, shapes.action_horizon * shapes.dim_out)
 
     def forward(
@@ -68,23 +82,42 @@ class MLP(nn.Module):
         c = self.cond(cond.flatten(1))
         # The condition also enters the stream itself: FiLM alone starts as the identity.
         h = self.embed(x.flatten(1)) + c
-        c = nn.functional.silu(c + self.time(time, len(x)))
+        moment = self.time(time, len(x))
+        c = nn.functional.silu(c + moment)
+        if self.plain:
+            h = h + moment
         for block in self.blocks:
             h = block(h, c)
         return self.out(self.norm(h)).view(len(x), self.shapes.action_horizon, self.shapes.dim_out)
 
 
 class Block(nn.Module):
-    """h + W2 dropout(silu(W1 FiLM(LN(h))))."""
+    """h + W2 dropout(act(W1 FiLM(LN(h))))."""
 
-    def __init__(self, width: int, dropout: float):
+    def __init__(self, width: int, cfg: MLPConfig):
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.film = FiLM(width, width)
         self.up = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.activation = ACTIVATIONS[cfg.activation]()
+        self.dropout = nn.Dropout(cfg.dropout)
         self.down = nn.Linear(width, width)
 
     def forward(self, h: Float[Tensor, "b w"], c: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:
         """Add the block's update to the stream."""
-        return h + self.down(self.dropout(nn.functional.silu(self.up(self.film(self.norm(h), c)))))
+        return h + self.down(self.dropout(self.activation(self.up(self.film(self.norm(h), c)))))
+
+
+class PlainBlock(nn.Module):
+    """h + W2 dropout(act(W1 h))."""
+
+    def __init__(self, width: int, cfg: MLPConfig):
+        super().__init__()
+        self.up = nn.Linear(width, width)
+        self.activation = ACTIVATIONS[cfg.activation]()
+        self.dropout = nn.Dropout(cfg.dropout)
+        self.down = nn.Linear(width, width)
+
+    def forward(self, h: Float[Tensor, "b w"], c: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:
+        """Add the block's update to the stream."""
+        return h + self.down(self.dropout(self.activation(self.up(h))))

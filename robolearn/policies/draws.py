@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 Draws = dict[str, Tensor]
+LEAST_SHARE = 1e-300  # of a cumulative sum
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,27 @@ def standard_normal(batch: int, *shape: int, generator: torch.Generator) -> Floa
 
 
 def draw_category(logits: Float[Tensor, "b k"], noise: Float[Tensor, " b"]) -> Int[Tensor, " b"]:
-    """Draw from categorical distributions by inverting their cumulative sums at Phi(noise)."""
+    """Draw from categorical distributions by inverting their cumulative sums at Phi(noise).
+
+    Whatever the noise, a category of probability 0 is not drawn: the sums are met above 0 and by their last at most.
+    """
     cumulative = logits.softmax(1, dtype=torch.float64).cumsum(1)
-    place = torch.searchsorted(cumulative, torch.special.ndtr(noise.double())[:, None])
-    return place[:, 0].clamp(max=logits.shape[1] - 1)
+    share = torch.special.ndtr(noise.double())[:, None].clamp(min=LEAST_SHARE)
+    return torch.searchsorted(cumulative, share * cumulative[:, -1:])[:, 0]
 
 
-def race(logits: Float[Tensor, "b k"], noise: Float[Tensor, "b k"], temperature: float = 1.0) -> Int[Tensor, " b"]:
+def likely(logits: Float[Tensor, "b k"], floor: float) -> Float[Tensor, "b k"]:
+    """The logits of categories that may be drawn, those of probability below ``floor`` masked; the likeliest stays."""
+    if floor == 0:
+        return logits
+    probability = logits.softmax(1)
+    least = probability.amax(1, keepdim=True).clamp(max=floor)
+    return logits.masked_fill(probability < least, -torch.inf)
+
+
+def race(logits: Float[Tensor, "b k"], noise: Float[Tensor, "b k"]) -> Int[Tensor, " b"]:
     """Draw from categorical distributions by the Gumbel-max trick, with -log(-log Phi(noise)) as Gumbel noise.
 
     A third of the time of ``choose``, which can do with one number per draw.
     """
-    return torch.sub(logits, (-torch.special.log_ndtr(noise)).log(), alpha=temperature).argmax(1)
+    return (logits - (-torch.special.log_ndtr(noise)).log()).argmax(1)

@@ -25,10 +25,10 @@ from robolearn.errors import UserError
 from robolearn.files import take_paths
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.codes import Codes, Student, balanced, squared_distances
-from robolearn.policies.draws import Draws, DrawSource, draw_category, standard_normal
+from robolearn.policies.draws import Draws, DrawSource, draw_category, likely, standard_normal
 from robolearn.policies.family import Chunks, Examples, FamilyConfig, Loss, MakeNet, Player, SampledFamily
 from robolearn.policies.losses import perplexity
-from robolearn.policies.options import check_choice, runtime
+from robolearn.policies.options import check_choice, check_floor, runtime
 from robolearn.policies.score import Score, ScoreConfig
 
 Variant = Literal["hard-code", "plain"]
@@ -64,6 +64,8 @@ class MixtureConfig(FamilyConfig):
     """Standard deviation of the noise added to these observations, in normalized units."""
     temperature: float = runtime(1.0)
     """Variant plain: below 1 rare codes are drawn less often."""
+    min_code_probability: float = runtime(0.0)
+    """Variant plain: codes that are less probable are never drawn; the most probable one always may be."""
     sampler: MixtureSampler = runtime("student")  # noqa: RUF009
     """Who samples: the student with one evaluation, or the teacher."""
 
@@ -88,6 +90,9 @@ class MixtureConfig(FamilyConfig):
             raise UserError(
                 f"mixture: obs_jitter {self.obs_jitter} must not be negative, temperature {self.temperature} above 0"
             )
+        check_floor("mixture", self.min_code_probability)
+        if self.variant == "hard-code" and self.min_code_probability:
+            raise UserError("mixture: min_code_probability is of variant plain; in hard-code the noise alone picks")
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Mixture:
         """Build the family."""
@@ -200,7 +205,7 @@ class Mixture(SampledFamily):
         if self.student is not None:
             return self.student(cond, noise)
         logits, centers = self.codes(cond)
-        code = draw_category(logits / self.cfg.temperature, noise[:, 0, 0])
+        code = draw_category(self.drawn(logits), noise[:, 0, 0])
         return centers[torch.arange(len(cond), device=cond.device), code]
 
     def distribution(self, cond: Float[Tensor, "b o c"]) -> tuple[Float[Tensor, "b k t a"], Float[Tensor, "b k"]]:
@@ -212,7 +217,11 @@ class Mixture(SampledFamily):
         """
         self.check_finite()
         logits, centers = self.codes(cond)
-        return centers, (logits / self.cfg.temperature).softmax(1)
+        return centers, self.drawn(logits).softmax(1)
+
+    def drawn(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """Logits of the probabilities with which codes are drawn, -inf where one never is; variant plain."""
+        return likely(logits / self.cfg.temperature, self.cfg.min_code_probability)
 
     def check_finite(self) -> None:
         """Raise a UserError unless there is a finite distribution; see ``distribution``."""

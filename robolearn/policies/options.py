@@ -21,6 +21,12 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise UserError(f"{name} {value!r} is unknown; choose from {', '.join(choices)}")
 
 
+def check_floor(name: str, floor: float) -> None:
+    """Raise a UserError unless a floor of probabilities is in [0, 1)."""
+    if not 0 <= floor < 1:
+        raise UserError(f"{name}: min_code_probability {floor} must be in [0, 1)")
+
+
 def check_steps(name: str, steps: int, most: int | None = None) -> None:
     """Raise a UserError unless 1 <= steps (<= most)."""
     if steps < 1 or (most is not None and steps > most):

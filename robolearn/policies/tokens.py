@@ -22,10 +22,10 @@ from robolearn.errors import UserError
 from robolearn.nets.code_decoder import CodeDecoder
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.anchor import Anchor
-from robolearn.policies.draws import Draws, race
+from robolearn.policies.draws import Draws, likely, race
 from robolearn.policies.family import Chunks, Examples, Family, FamilyConfig, Loss, MakeNet, Player
 from robolearn.policies.losses import masked_mean
-from robolearn.policies.options import check_choice, runtime
+from robolearn.policies.options import check_choice, check_floor, runtime
 from robolearn.policies.tokenizers import Bins, ResidualVQ
 
 Variant = Literal["bins", "residual-vq"]
@@ -55,6 +55,8 @@ class TokensConfig(FamilyConfig):
     """Weight of the offsets' absolute error beside that of the codes."""
     temperature: float = runtime(1.0)
     """Below 1 rare codes are drawn less often; above 0."""
+    min_code_probability: float = runtime(0.0)
+    """Codes that are less probable are never drawn, of each level; the most probable one always may be."""
 
     def __post_init__(self) -> None:
         check_choice("tokens variant", self.variant, get_args(Variant))
@@ -71,6 +73,7 @@ class TokensConfig(FamilyConfig):
                 f"tokens: focal_gamma {self.focal_gamma} must not be negative, offset_weight {self.offset_weight} and "
                 f"temperature {self.temperature} above 0"
             )
+        check_floor("tokens", self.min_code_probability)
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Tokens:
         """Build the family."""
@@ -145,6 +148,11 @@ class Tokens(Family):
             return self.prior(features[:, 0], codes)
         return self.prior(features[:, :1])
 
+    def drawn(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """Logits of the probabilities with which a level's codes are drawn, -inf where one never is."""
+        tempered = calibrated(logits, self.cfg.focal_gamma) / self.cfg.temperature
+        return likely(tempered, self.cfg.min_code_probability)
+
     @property
     def noise_shape(self) -> tuple[int, ...]:
         """A number for each value of each code; where they are kept, an episode keeps preferring the same codes."""
@@ -155,8 +163,8 @@ class Tokens(Family):
         features = self.features(cond)
         codes = noise.new_empty(len(cond), 0, dtype=torch.long)
         for level in range(self.levels):
-            logits = calibrated(self.logits(features, codes)[:, level], self.cfg.focal_gamma)
-            code = race(logits, noise[:, level], self.cfg.temperature)[:, None]
+            logits = self.drawn(self.logits(features, codes)[:, level])
+            code = race(logits, noise[:, level])[:, None]
             codes = torch.cat([codes, code], dim=1) if level else code  # joining nothing is 1 % of an evaluation
         return self.tokenizer.decode(codes) + self.offset(features, codes)
 

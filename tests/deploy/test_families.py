@@ -9,6 +9,7 @@ import torch
 
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.symmetry import AffineMap, Symmetry
+from robolearn.deploy.directory import acts_alike, describe
 from robolearn.deploy.graph import to_graph
 from robolearn.deploy.sampler import Sampler, write_network
 from robolearn.nets.resnet import norm
@@ -19,6 +20,7 @@ from robolearn.policies.policy import Policy
 from robolearn.policies.registry import FAMILIES
 from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.tokens import TokensConfig
+from robolearn.rollout.execution import Execution
 from tests.policies.test_grid import BACKBONES
 from tests.policies.test_grid import FAMILIES as VARIANTS
 
@@ -32,6 +34,8 @@ SAMPLERS = {
     if name.startswith(("score", "cvae-act", "mixture", "tokens", "flow-uniform", "diffusion-v", "diffusion-eps-ddim"))
 }
 SAMPLERS["tokens-focal"] = TokensConfig(num_bins=4, width=8, focal_gamma=2.0, temperature=0.5)
+SAMPLERS["tokens-floor"] = TokensConfig(num_bins=4, width=8, min_code_probability=0.24)
+SAMPLERS["mixture-floor"] = dataclasses.replace(VARIANTS["mixture-plain"], min_code_probability=0.2)
 SAMPLERS["gmm-spread"] = GMMConfig(num_components=3, std_scale=0.5)
 
 
@@ -149,3 +153,14 @@ def test_programs_of_torch(make_policy, tmp_path, family, backbone):
     found = load_torch(tmp_path / "sampler.pt2", 1)({name: value.numpy() for name, value in given.items()})
     with torch.no_grad():
         np.testing.assert_allclose(found, sampler(given), rtol=0, atol=1e-5)
+
+
+def test_a_choice_that_is_newer_than_a_deployment_has_its_default(make_policy, tmp_path):
+    """A floor of probabilities is a choice like others: a policy with another one acts otherwise."""
+    policy = make_policy(TokensConfig(num_bins=4, width=8))
+    policy.save(tmp_path)
+    now = describe(policy, Execution(exec_horizon=2), tmp_path)
+    then = {**now, "sampler": {k: v for k, v in now["sampler"].items() if k != "min_code_probability"}}
+    assert acts_alike(then, now)
+    policy.family.reconfigure(min_code_probability=0.1)
+    assert not acts_alike(then, describe(policy, Execution(exec_horizon=2), tmp_path))

@@ -3,7 +3,7 @@
 import pytest
 
 from robolearn import seeds
-from robolearn.evaluation.config import ActConfig, CalibrateConfig, EvalConfig
+from robolearn.evaluation.config import ActConfig, CalibrateConfig, EvalConfig, Sampling
 
 
 def test_no_round_takes_seeds_of_others(monkeypatch):
@@ -37,3 +37,10 @@ def test_a_fallback_needs_something_that_calls_for_it():
             config(fallback="hold")
         assert config(gate=True).acting_fallback == "replan"
         assert config(safety_set=True).acting_fallback == "hold"
+
+
+def test_a_floor_of_probabilities_is_among_the_choices_where_it_was_chosen():
+    """What was calibrated earlier goes by a hash of the choices, which must not change by one that was not made."""
+    assert Sampling().sampling == {"sampler": None, "steps": None}
+    for floor in (0.0, 0.1):
+        assert Sampling(min_code_probability=floor).sampling["min_code_probability"] == floor

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from robolearn.config import from_json
 from robolearn.nets.backbone import FiLM, Shapes, TimeEmbedding
 from robolearn.nets.lstm import LSTMConfig
 from robolearn.nets.mlp import MLPConfig
@@ -55,6 +56,24 @@ def test_every_input_matters(tiny_backbones, backbone, num_times):
         assert (gradient.abs().flatten(2).sum(-1) > 0).all() if gradient.dim() == 3 else (gradient != 0).all()
 
 
+@pytest.mark.parametrize("num_times", [0, 1])
+@pytest.mark.parametrize("activation", ["silu", "relu", "tanh"])
+def test_a_plain_mlp_is_affine_maps_and_its_activation(activation, num_times):
+    """Nothing else, so that its bounds are tight; by hand, and every input matters."""
+    net = build(MLPConfig(width=8, depth=2, activation=activation, plain=True), num_times=num_times)
+    x, cond, time = inputs(num_times=num_times)
+    act = {"silu": torch.nn.functional.silu, "relu": torch.relu, "tanh": torch.tanh}[activation]
+    for each in [x, cond] + ([] if time is None else [time]):
+        each.requires_grad_()
+    h = net.embed(x.flatten(1)) + net.cond(cond.flatten(1)) + net.time(time, 2)
+    for block in net.blocks:
+        h = h + block.down(act(block.up(h)))
+    torch.testing.assert_close(net(x, cond, time).flatten(1), net.out(h))
+    gradients = torch.autograd.grad(net(x, cond, time).square().sum(), [x, cond] + ([] if time is None else [time]))
+    assert all((gradient.abs().flatten(1).sum(1) > 0).all() for gradient in gradients)
+    assert {type(m).__name__ for m in net.modules()}.isdisjoint({"LayerNorm", "FiLM"})
+
+
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_rows_do_not_mix(tiny_backbones, backbone):
     net = build(tiny_backbones[backbone])
@@ -102,6 +121,10 @@ def test_time_embedding_tells_neighboring_levels_apart():
         (lambda: MLPConfig(depth=-1), "mlp: depth -1 must be at least 1"),
         (lambda: MLPConfig(width=-(2**63)), "must be at least 1"),
         (lambda: MLPConfig(width=2**63), "must be at most 65536"),
+        (
+            lambda: from_json(MLPConfig, {"activation": "gelu"}, {}, "p"),
+            "activation: expected one of silu, relu, tanh, found 'gelu'",
+        ),
         (lambda: UNetConfig(widths=(-8, 16)), "unet: width -8 must be at least 1"),
         (lambda: UNetConfig(num_groups=0), "unet: num_groups 0 must be at least 1"),
         (lambda: UNetConfig(time_dim=2**40), "unet: time_dim 1099511627776 must be at most 65536"),

@@ -66,6 +66,15 @@ def test_choose_inverts_the_cumulative_sums():
     assert draw_category(logits, noise).tolist() == [0, 0, 1, 1, 2, 2]
 
 
+@pytest.mark.parametrize("noise", [-50.0, -6.0, 0.0, 6.0, 50.0])
+def test_what_is_impossible_is_never_chosen(noise):
+    """Not by noise so far out that nothing is left below or above it either."""
+    logits = torch.randn(1000, 7, generator=torch.Generator().manual_seed(0))  # some sums end a last bit below 1
+    logits[:, [0, 3, 6]] = -torch.inf
+    drawn = draw_category(logits, torch.full((1000,), noise))
+    assert set(drawn.tolist()) <= {1, 2, 4, 5}
+
+
 def test_impossible_configurations():
     with pytest.raises(ValueError, match="num_components 0 must be at least 1"):
         GMMConfig(num_components=0)

@@ -165,6 +165,8 @@ def test_a_chunk_jumps_where_its_code_does(policy):
         ({"variant": "soft"}, "hard-code.*plain"),
         ({"teacher_share": 0.95, "codes_share": 0.1}, "leave a share for the student"),
         ({"temperature": 0.5}, "temperature is of variant plain"),
+        ({"min_code_probability": 0.1}, "min_code_probability is of variant plain"),
+        ({"min_code_probability": 1.0, "variant": "plain"}, r"min_code_probability 1\.0 must be in \[0, 1\)"),
         ({"teacher": ScoreConfig(sampler="langevin")}, "choose heun or euler"),
         ({"num_codes": 1}, "num_codes must be at least 2"),
         ({"obs_jitter": -1.0}, "obs_jitter -1.0 must not be negative"),
@@ -186,13 +188,13 @@ def test_who_samples_is_a_run_time_choice(policy):
 
 
 def test_the_distribution_is_that_of_the_samples(policy):
-    """Shares of 4,000 samples within 5 standard errors of their probabilities, at two temperatures."""
+    """Shares of 4,000 samples within 5 standard errors of their probabilities, however rare codes are treated."""
     made = policy(dataclasses.replace(SMALL, variant="plain", num_codes=4))
     for parameter in made.parameters():  # or all codes would be alike
         parameter.data += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3))
     cond, found = made.encode({"state": torch.full((1, 1, 1), 0.5)}), []
-    for temperature in (1.0, 0.3):
-        made.family.reconfigure(temperature=temperature)
+    for temperature, floor in ((1.0, 0.0), (0.3, 0.0), (1.0, 0.2)):
+        made.family.reconfigure(temperature=temperature, min_code_probability=floor)
         chunks, probabilities = made.family.distribution(cond)
         drawn = made.family.sample(
             cond.expand(4000, -1, -1), made.family.noise(4000, generator=torch.Generator().manual_seed(2))
@@ -203,6 +205,10 @@ def test_the_distribution_is_that_of_the_samples(policy):
         assert (shares - probabilities[0]).abs().max() < 5 * 0.5 / math.sqrt(4000)
         found.append(probabilities[0])
     assert (found[0] - found[1]).abs().max() > 0.1  # the temperature counts
+    rare = (found[0] < 0.2) & (found[0] < found[0].max())
+    assert rare.any()
+    assert ((found[2] == 0) == rare).all()
+    torch.testing.assert_close(found[2][~rare], found[0][~rare] / found[0][~rare].sum())
 
 
 @pytest.mark.parametrize(("variant", "sampler"), [("hard-code", "student"), ("plain", "teacher")])

@@ -10,7 +10,7 @@ from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies import tokens
-from robolearn.policies.draws import race
+from robolearn.policies.draws import likely, race
 from robolearn.policies.family import Chunks
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.tokens import TokensConfig, calibrated, focal_loss
@@ -241,9 +241,38 @@ def test_a_race_draws_codes_as_often_as_they_are_likely(temperature):
     """Five standard errors of 20,000 draws: rate 1e-6."""
     n, p = 20_000, torch.tensor([0.1, 0.2, 0.0, 0.7])
     noise = torch.randn(n, 4, generator=torch.Generator().manual_seed(0))
-    shares = race(p.log().expand(n, 4), noise, temperature).bincount(minlength=4) / n
+    shares = race(p.log().expand(n, 4) / temperature, noise).bincount(minlength=4) / n
     wanted = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
     assert ((shares - wanted).abs() <= 5 * (wanted * (1 - wanted) / n).sqrt()).all()
+
+
+@pytest.mark.parametrize(
+    ("floor", "admitted"),
+    [(0.0, [0, 1, 2, 3]), (0.15, [1, 3]), (0.2, [1, 3]), (0.21, [3]), (0.8, [3])],
+)
+def test_codes_below_the_floor_are_never_drawn(floor, admitted):
+    """Of 20,000 draws; a floor that none reaches leaves the likeliest."""
+    logits = torch.tensor([[0.05, 0.2, 0.05, 0.7]], dtype=torch.float64).log().expand(20_000, 4)
+    noise = torch.randn(20_000, 4, generator=torch.Generator().manual_seed(0))
+    assert race(likely(logits, floor), noise).unique().tolist() == admitted
+
+
+@pytest.mark.parametrize("family", [BINS, VQ], ids=lambda f: f.variant)
+def test_a_policy_leaves_codes_below_the_floor_out(make_policy, family):
+    """The floor is of the probabilities with which codes are drawn, so that the temperature moves it."""
+    policy = make_policy(dataclasses.replace(family, num_bins=8, num_codes=8, num_levels=1, width=8))
+    many = len(samples_of(policy).unique(dim=0))
+    p = policy.family.drawn(policy.family.logits(features_of(policy), torch.zeros(1, 0, dtype=torch.long))[:, 0])
+    floor = p.softmax(1).sort().values[0, -3:-1].mean().item()
+    policy.family.reconfigure(min_code_probability=floor)
+    assert many > 4
+    assert len(samples_of(policy).unique(dim=0)) == 2
+    policy.family.reconfigure(temperature=100.0)  # all about as probable as any: no code reaches the floor
+    assert len(samples_of(policy).unique(dim=0)) == 1
+
+
+def features_of(policy):
+    return policy.family.features(policy.encode({"state": torch.ones(1, 2, 4)}))
 
 
 def test_kept_noise_keeps_preferring_the_same_code():
@@ -275,6 +304,9 @@ def test_calibration_keeps_the_order_and_what_is_certain():
         ({"width": 30}, "width 30 must be a multiple of 4"),
         ({"focal_gamma": -1.0}, r"focal_gamma -1\.0 must not be negative"),
         ({"temperature": 0.0}, r"temperature 0\.0 above 0"),
+        ({"min_code_probability": -0.1}, r"min_code_probability -0\.1 must be in \[0, 1\)"),
+        ({"min_code_probability": 1.0}, r"min_code_probability 1\.0 must be in \[0, 1\)"),
+        ({"min_code_probability": float("nan")}, "min_code_probability nan must be in"),
     ],
 )
 def test_impossible_configurations(choices, message):
