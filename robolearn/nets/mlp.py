@@ -83,9 +83,10 @@ class MLP(nn.Module):
         # The condition also enters the stream itself: FiLM alone starts as the identity.
         h = self.embed(x.flatten(1)) + c
         moment = self.time(time, len(x))
-        c = nn.functional.silu(c + moment)
         if self.plain:
             h = h + moment
+        else:
+            c = nn.functional.silu(c + moment)
         for block in self.blocks:
             h = block(h, c)
         return self.out(self.norm(h)).view(len(x), self.shapes.action_horizon, self.shapes.dim_out)
