@@ -1,0 +1,1 @@
+"""Closed loops of a network and continuous dynamics: tubes that no trajectory leaves, by validated integration."""

@@ -1,0 +1,100 @@
+"""What the network answers to a set of states: linear functions of what it reads, and how far it departs from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robolearn.errors import UserError
+from robolearn.verify.crown import lower_bound, relax
+from robolearn.verify.graph import Bounds, Graph
+from robolearn.verify.loop.flow import as_models, to_array
+from robolearn.verify.loop.system import ClosedLoop
+from robolearn.verify.loop.taylor import TaylorModel, spare
+from robolearn.verify.rounding import DOUBLE
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a network reads, over sets of states: models without time, as arrays.
+
+    Attributes:
+        coefficients: [b, n, s], of each input's spatial monomials.
+        radius: [b, n].
+        even: Bool [s], monomials that are squares.
+    """
+
+    coefficients: Tensor
+    radius: Tensor
+    even: Tensor
+
+    def least(self, slope: Tensor, offset: Tensor) -> Tensor:
+        """Below which no linear function  slope [b, m, n] x + offset [b, m]  of the inputs falls, [b, m].
+
+        It is a function of the monomials, so that what the inputs have in common cancels.
+        """
+        values = slope @ self.coefficients
+        constant, rest = values[..., 0] + offset, values[..., 1:]
+        down = torch.where(self.even[1:], (-rest).clamp(min=0), rest.abs()).sum(-1)
+        size = (slope.abs() @ self.coefficients.abs()).sum(-1) + offset.abs()
+        rounded = 2 * (sum(self.coefficients.shape[1:]) + 8) * DOUBLE * size
+        return constant - spare(down + (slope.abs() @ self.radius[..., None])[..., 0] + rounded)
+
+
+def sampled(loop: ClosedLoop, states: Sequence[TaylorModel]) -> list[TaylorModel]:
+    """The controls that the network gives for states at an instant, as models of the same symbols.
+
+    The network's linear bounds over the inputs' box are a pair of functions. Their mean, applied to the models,
+    keeps how a control depends on the state; the distance to the one that is farther away is its radius.
+
+    Raises:
+        UserError: The loop reads another number of inputs than the network has.
+    """
+    models = as_models(loop.reads(to_array(states)), states[0])
+    if len(models) != loop.controller.input_size:
+        raise UserError(f"the loop reads {len(models)} numbers of its state, the network {loop.controller.input_size}")
+    coefficients = torch.stack([x.coefficients[..., 0] for x in models], 1)
+    inputs = Inputs(coefficients, torch.stack([x.radius for x in models], 1), models[0].basis.even)
+    lower, upper = (torch.stack(ends, 1) for ends in zip(*(x.bounds() for x in models), strict=True))
+    (low, low_offset), (high, high_offset) = linear_bounds(loop.controller, lower, upper, inputs)
+    slope, offset = (low + high) / 2, (low_offset + high_offset) / 2
+    below = inputs.least(low - slope, low_offset - offset)
+    above = -inputs.least(slope - high, offset - high_offset)
+    controls = []
+    for row in range(slope.shape[1]):
+        control = TaylorModel.interval(models[0].basis, below[:, row], above[:, row]) + offset[:, row]
+        for column, x in enumerate(models):
+            control = control + x * slope[:, row, column]
+        controls.append(control)
+    return controls
+
+
+def linear_bounds(graph: Graph, lower: Tensor, upper: Tensor, inputs: Inputs) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Slopes [b, m, n] and offsets [b, m] of linear functions below and above the network's outputs.
+
+    Of every node that a nonlinear one reads, the linear bounds are evaluated over the set of inputs, not only over its
+    box: a set that the loop has made long and thin has far less preactivations than its box.
+    """
+    known: dict[int, Bounds] = {}
+    for i in sorted(graph.readers):
+        if i:
+            part = Graph(graph.nodes[: i + 1])
+            (low, low_offset), (high, high_offset) = _of_outputs(part, lower, upper, known)
+            known[i] = inputs.least(low, low_offset), -inputs.least(-high, -high_offset)
+    return _of_outputs(graph, lower, upper, known)
+
+
+def _of_outputs(
+    graph: Graph, lower: Tensor, upper: Tensor, known: dict[int, Bounds]
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Linear functions below and above the last node, where bounds of earlier ones are known."""
+    relaxed = relax(graph, lower, upper, known=known)
+    size = graph.output_size
+    each = torch.eye(size, dtype=torch.float64)
+    bound = lower_bound(relaxed, len(graph.nodes) - 1, torch.cat([each, -each]))
+    slope = bound.slope.expand(len(lower), -1, -1)
+    below, above = (slope[:, :size], bound.offset[:, :size]), (-slope[:, size:], -bound.offset[:, size:])
+    return below, above
