@@ -41,7 +41,7 @@ class Network:
 
     def batched(self, x: Tensor) -> Tensor:
         """Outputs [b, m] of inputs [b, n], in their dtype; other last digits than `replay`, but differentiable."""
-        return torch.func.vmap(self.function)(x)
+        return torch.func.vmap(lambda one: self.function(one))(x)  # vmap prints whatever object it is given
 
     def received(self, box: Box) -> Box:
         """The smallest box with a box and with what its points are rounded to in the network's own precision.

@@ -16,6 +16,9 @@ from robolearn.verify.loop.system import ClosedLoop
 from robolearn.verify.loop.taylor import TaylorModel, spare
 from robolearn.verify.rounding import DOUBLE
 
+Line = tuple[Tensor, Tensor]
+"""A linear function of what a network reads: slope [b, m, n] and offset [b, m]."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -55,11 +58,14 @@ def sampled(loop: ClosedLoop, states: Sequence[TaylorModel]) -> list[TaylorModel
     """
     models = as_models(loop.reads(to_array(states)), states[0])
     if len(models) != loop.controller.input_size:
-        raise UserError(f"the loop reads {len(models)} numbers of its state, the network {loop.controller.input_size}")
+        size = loop.controller.input_size
+        raise UserError(f"the loop reads {len(models)} numbers of its state, {loop.controller.name} has {size} inputs")
+    # What float32 makes of a number below its range, 1e-38, differs from it by less than 1e-40.
+    models = [x.widened(loop.unit * (x.magnitude + x.radius) + (1e-40 if loop.unit else 0.0)) for x in models]
     coefficients = torch.stack([x.coefficients[..., 0] for x in models], 1)
     inputs = Inputs(coefficients, torch.stack([x.radius for x in models], 1), models[0].basis.even)
     lower, upper = (torch.stack(ends, 1) for ends in zip(*(x.bounds() for x in models), strict=True))
-    (low, low_offset), (high, high_offset) = linear_bounds(loop.controller, lower, upper, inputs)
+    (low, low_offset), (high, high_offset) = linear_bounds(loop.graph, lower, upper, inputs)
     slope, offset = (low + high) / 2, (low_offset + high_offset) / 2
     below = inputs.least(low - slope, low_offset - offset)
     above = -inputs.least(slope - high, offset - high_offset)
@@ -72,8 +78,8 @@ def sampled(loop: ClosedLoop, states: Sequence[TaylorModel]) -> list[TaylorModel
     return controls
 
 
-def linear_bounds(graph: Graph, lower: Tensor, upper: Tensor, inputs: Inputs) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Slopes [b, m, n] and offsets [b, m] of linear functions below and above the network's outputs.
+def linear_bounds(graph: Graph, lower: Tensor, upper: Tensor, inputs: Inputs) -> tuple[Line, Line]:
+    """Linear functions below and above the network's outputs.
 
     Of every node that a nonlinear one reads, the linear bounds are evaluated over the set of inputs, not only over its
     box: a set that the loop has made long and thin has far less preactivations than its box.
@@ -81,20 +87,15 @@ def linear_bounds(graph: Graph, lower: Tensor, upper: Tensor, inputs: Inputs) ->
     known: dict[int, Bounds] = {}
     for i in sorted(graph.readers):
         if i:
-            part = Graph(graph.nodes[: i + 1])
-            (low, low_offset), (high, high_offset) = _of_outputs(part, lower, upper, known)
+            (low, low_offset), (high, high_offset) = _of_last(Graph(graph.nodes[: i + 1]), lower, upper, known)
             known[i] = inputs.least(low, low_offset), -inputs.least(-high, -high_offset)
-    return _of_outputs(graph, lower, upper, known)
+    return _of_last(graph, lower, upper, known)
 
 
-def _of_outputs(
-    graph: Graph, lower: Tensor, upper: Tensor, known: dict[int, Bounds]
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _of_last(graph: Graph, lower: Tensor, upper: Tensor, known: dict[int, Bounds]) -> tuple[Line, Line]:
     """Linear functions below and above the last node, where bounds of earlier ones are known."""
-    relaxed = relax(graph, lower, upper, known=known)
-    size = graph.output_size
-    each = torch.eye(size, dtype=torch.float64)
-    bound = lower_bound(relaxed, len(graph.nodes) - 1, torch.cat([each, -each]))
-    slope = bound.slope.expand(len(lower), -1, -1)
-    below, above = (slope[:, :size], bound.offset[:, :size]), (-slope[:, size:], -bound.offset[:, size:])
-    return below, above
+    relaxed, last = relax(graph, lower, upper, known=known), len(graph.nodes) - 1
+    each = torch.eye(graph.output_size, dtype=torch.float64)
+    low, high = lower_bound(relaxed, last, each), lower_bound(relaxed, last, -each)
+    shape = (len(lower), -1, -1)
+    return (low.slope.expand(shape), low.offset), (-high.slope.expand(shape), -high.offset)

@@ -86,7 +86,7 @@ def verify_loop(
 ) -> LoopVerdict:
     """Prove that every trajectory from a box fulfills the requirements, or find one that does not.
 
-        loop = ClosedLoop(dynamics, read_network(path).graph("float32"), period=0.05)
+        loop = ClosedLoop(dynamics, read_network(path), period=0.05)
         verdict = verify_loop(loop, Box([1.0, 0.0], [1.2, 0.2]), [Requirement(margin, 0.5, 1.0)])
 
     A simulated trajectory that violates a requirement counts as a violation if the tube of its initial state alone

@@ -22,7 +22,7 @@ CORNERS = 8  # dimensions up to which all corners are tried
 def simulate(loop: ClosedLoop, starts: np.ndarray, periods: int, substeps: int = SUBSTEPS) -> np.ndarray:
     """States [periods * substeps + 1, b, n] from starts [b, n], by the classical Runge-Kutta method.
 
-    The network is evaluated in float64. This is no enclosure: pictures are made of it, and candidates.
+    The network is evaluated in its own precision. This is no enclosure: pictures are made of it, and candidates.
     """
     state, step = np.asarray(starts, float).T, loop.period / substeps
     path = [state]
@@ -84,7 +84,8 @@ def worst_start(loop: ClosedLoop, initial: Box, requirements: Sequence[Requireme
 def _controls(loop: ClosedLoop, state: np.ndarray) -> np.ndarray:
     """What the network gives for states [n, b], as [m, b]."""
     read = torch.from_numpy(_rows(loop.reads(state), state.shape[1]).T.copy())
-    return loop.controller(read).numpy().T
+    with torch.no_grad():
+        return loop.controller.batched(read.to(loop.controller.dtype)).double().numpy().T
 
 
 def _rows(values: Sequence[Any], count: int) -> np.ndarray:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from robolearn.errors import UserError
 from robolearn.verify.graph import Graph
 from robolearn.verify.loop.flow import Dynamics
+from robolearn.verify.lowering import lower
+from robolearn.verify.network import Network
+from robolearn.verify.rounding import SINGLE
 
 NEAR = 1e-6  # of a step: nearer to an end of one, a time is that end
 
@@ -33,19 +38,33 @@ class ClosedLoop:
         controller: The network, from what it reads to the control.
         period: Seconds for which a control is held.
         reads: state [n] -> what the network reads of it, in order; the whole state if nothing is said.
+        exact: The controller is the network in real numbers, and not what float32 arithmetic makes of it. A network in
+            float64 is always taken in real numbers.
 
     Raises:
         UserError: The period is not positive.
     """
 
     dynamics: Dynamics
-    controller: Graph
+    controller: Network
     period: float
     reads: Callable[[np.ndarray], Sequence[Any]] = whole_state
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if not (self.period > 0 and math.isfinite(self.period)):
             raise UserError(f"the period {self.period} of a control is not a positive number of seconds")
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The controller as bounds need it, with what its own precision rounds."""
+        example = torch.zeros(self.controller.input_size, dtype=self.controller.dtype)
+        return lower(self.controller.function, example, "float32" if self.unit else "exact")
+
+    @property
+    def unit(self) -> float:
+        """By how much of itself a number is rounded that the controller reads; 0 in real numbers."""
+        return SINGLE if self.controller.dtype == torch.float32 and not self.exact else 0.0
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ class _March:
         self.size = size
         wide = (upper > lower).any(0)
         self.wide = wide.nonzero().flatten()
-        symbols = effort.symbols * (size + loop.controller.output_size)
+        symbols = effort.symbols * (size + loop.graph.output_size)
         basis = Basis(len(self.wide), effort.order, symbols, effort.degree)
         self.states, self.controls = initial_states(basis, lower, upper), []
         self.alive = torch.arange(count)
