@@ -62,6 +62,20 @@ class Box:
         x = x.to(torch.float64)
         return ((self.lower <= x) & (x <= self.upper)).all(-1)
 
+    def numbers(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The least and the greatest number of a dtype that lies in each dimension, float64 [n] each.
+
+        Where there is none, as between two neighbors in float32, both are the middle.
+        """
+        least, greatest = self.lower.to(dtype), self.upper.to(dtype)
+        up, down = torch.full_like(least, torch.inf), torch.full_like(greatest, -torch.inf)
+        least = torch.where(least.to(torch.float64) < self.lower, least.nextafter(up), least).to(torch.float64)
+        greatest = torch.where(greatest.to(torch.float64) > self.upper, greatest.nextafter(down), greatest).to(
+            torch.float64
+        )
+        empty = least > greatest
+        return torch.where(empty, self.center, least), torch.where(empty, self.center, greatest)
+
 
 @dataclass(frozen=True, eq=False)
 class Halfspaces:

@@ -70,6 +70,7 @@ NETWORKS = {
     "flatten, from behind": single("Flatten", IMAGE, axis=-1),
     "flatten all": single("Flatten", IMAGE, axis=0),
     "reshape": single("Reshape", IMAGE, whole(0, -1, 9)),
+    "reshape with zeros allowed": single("Reshape", IMAGE, whole(2, -1), allowzero=1),
     "squeeze": single("Squeeze", (1, 3, 1, 2), whole(2)),
     "squeeze all": single("Squeeze", (1, 3, 1, 2)),
     "squeeze 11": single("Squeeze", (1, 3, 1, 2), opset=11, axes=[0, 2]),
@@ -332,7 +333,7 @@ REFUSED = {
     "node 1, BatchNormalization: training_mode 1 is not supported": MEAN,
     "node 1, Dropout: it is in training mode": single("Dropout", ROW, np.float32(0.5), np.array(True)),
     "node 1, MatMul cannot be computed: ": single("MatMul", ROW, numbers(5, 3)),
-    "node 1, Reshape: allowzero 1 is not supported": single("Reshape", ROW, whole(6, 1), allowzero=1),
+    "node 1, Reshape cannot be computed": single("Reshape", ROW, whole(6, 0), allowzero=1),
     "node 1, Cast: a cast to the type 11 is not supported": single("Cast", ROW, to=DOUBLE),
     "node 1, Cast: a cast to the type 7": single("Cast", ROW, to=INT64),
     "node 1, MaxPool: ceil_mode 1 is not supported": single(

@@ -57,10 +57,10 @@ def _flatten(call: Call) -> Tensor:
 
 
 def _reshape(call: Call) -> Tensor:
-    x = call.tensor(0)
-    call.only("allowzero", 0)
+    """A zero stands for the size that there is, unless zeros are allowed."""
+    x, zero = call.tensor(0), call.attribute("allowzero", 0)
     shape = call.numbers(1) if call.opset >= 5 else call.attribute("shape", [])
-    return x.reshape([x.shape[i] if size == 0 else size for i, size in enumerate(shape)])
+    return x.reshape([x.shape[i] if size == 0 and not zero else size for i, size in enumerate(shape)])
 
 
 def _squeeze(call: Call) -> Tensor:

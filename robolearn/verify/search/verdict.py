@@ -15,8 +15,8 @@ class Witness:
     """A counterexample that was replayed in the network's own precision.
 
     Attributes:
-        x: float64 [n], in the box of its case; what the network is given, exactly, see `attack.py`.
-        y: float64 [m], what the network computes of it, exactly.
+        x: float64 [n], in the box of its case, and numbers of the network's own precision wherever the box has any.
+        y: float64 [m], what the network gives for it, in its own precision.
         case: Which case of the property it violates, counted from 0.
     """
 
