@@ -120,11 +120,11 @@ def test_the_numbers_of_a_box_are_the_outermost_of_float32_inside(lower, width):
     assert one.lower <= least <= greatest <= one.upper
     inside = np.float32([least, greatest])
     if (inside == [float(least), float(greatest)]).all():
-        beyond = np.nextafter(inside, np.float32([-np.inf, np.inf]))
-        assert beyond[0] < one.lower[0]
-        assert beyond[1] > one.upper[0]
+        before, after = np.nextafter(inside, np.float32([-np.inf, np.inf])).astype(float)
+        assert before < lower
+        assert after > lower + width
     else:
-        near = np.nextafter(np.float32(lower), np.float32([-np.inf, np.inf]))
+        near = np.nextafter(np.float32(lower), np.float32([-np.inf, np.inf])).astype(float)
         assert not ((near >= lower) & (near <= lower + width)).any()
 
 

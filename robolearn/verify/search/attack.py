@@ -17,7 +17,7 @@ from torch import Tensor
 from robolearn.errors import UserError
 from robolearn.seeds import FIXED
 from robolearn.verify.network import Network
-from robolearn.verify.property import Case, Halfspaces, Property
+from robolearn.verify.property import Box, Case, Halfspaces, Property
 from robolearn.verify.search.verdict import Witness
 
 MOST_CORNERS = 256
@@ -80,8 +80,7 @@ def replay(network: Network, asked: Property, index: int, x: Tensor) -> Witness 
         index: Of the case.
         x: float, anywhere.
     """
-    least, greatest = asked.cases[index].box.numbers(network.dtype)
-    x = torch.minimum(torch.maximum(x.to(network.dtype).to(torch.float64), least), greatest)
+    x = _inside(network, asked.cases[index].box, x)
     with torch.no_grad():
         y = network.batched(x.to(network.dtype))
     return _worst(network, asked, index, x, y)
@@ -111,7 +110,7 @@ def _falsify_case(network: Network, asked: Property, index: int, attack: Attack,
     starts = _starts(low, high, attack)
     with torch.no_grad():
         y = network.batched(starts)
-    found = _worst(network, asked, index, starts.double(), y)
+    found = _worst(network, asked, index, starts, y)
     nearest = _margins(case, y).nan_to_num(torch.inf).argsort(1)[:, : attack.restarts]
     sets, x = torch.arange(len(nearest)).repeat_interleave(nearest.shape[1]), starts[nearest.flatten()]
     for step in range(attack.steps):
@@ -122,7 +121,7 @@ def _falsify_case(network: Network, asked: Property, index: int, attack: Attack,
         own = _margins(case, y).gather(0, sets[None]).sum() + 0 * x.sum()  # also where the network is constant
         (gradient,) = torch.autograd.grad(own, x)
         x = x.detach()
-        found = _worse(case, found, _worst(network, asked, index, x.double(), y.detach()))
+        found = _worse(case, found, _worst(network, asked, index, x, y.detach()))
         length = FIRST_STEP * SHRINKING**step * (high - low)
         x = (x - length * gradient.nan_to_num(0.0).sign()).clamp(low, high)
     return found
@@ -131,6 +130,7 @@ def _falsify_case(network: Network, asked: Property, index: int, attack: Attack,
 def _worst(network: Network, asked: Property, index: int, x: Tensor, y: Tensor) -> Witness | None:
     """Of points x [b, n] in a box with outputs y [b, m] of a batch that which violates the case most, when replayed."""
     case, best = asked.cases[index], None
+    x = _inside(network, case.box, x)
     margins = case.margin(y).nan_to_num(torch.inf)
     near = int((margins <= CLEAR * y.abs().amax(-1).clamp(min=1)).sum())
     for row in margins.argsort()[: min(REPLAYED, near)].tolist():
@@ -138,6 +138,12 @@ def _worst(network: Network, asked: Property, index: int, x: Tensor, y: Tensor) 
         if is_violated(case, replayed.x, replayed.y):
             best = _worse(case, best, replayed)
     return best
+
+
+def _inside(network: Network, box: Box, x: Tensor) -> Tensor:
+    """Points as numbers of the network's precision within a box, float64."""
+    least, greatest = box.numbers(network.dtype)
+    return torch.minimum(torch.maximum(x.to(network.dtype).to(torch.float64), least), greatest)
 
 
 def _starts(low: Tensor, high: Tensor, attack: Attack) -> Tensor:
