@@ -49,6 +49,9 @@ class LinearBound:
     offset: Tensor
     least: Tensor
 
+    def __getitem__(self, rows: Tensor) -> LinearBound:
+        return LinearBound(self.slope[rows], self.offset[rows], self.least[rows])
+
 
 def intervals(graph: Graph, lower: Tensor, upper: Tensor) -> list[Bounds]:
     """Bounds of every node by interval arithmetic, for boxes [b, n]."""
