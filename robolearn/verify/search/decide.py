@@ -1,0 +1,65 @@
+"""The answer to a property: first a search for a counterexample, then a proof, within one budget of time."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from robolearn.verify.lowering import lower
+from robolearn.verify.network import Network
+from robolearn.verify.property import Case, Property
+from robolearn.verify.rounding import Precision
+from robolearn.verify.search.attack import Attack, falsify, replay
+from robolearn.verify.search.input_split import search_inputs
+from robolearn.verify.search.verdict import Verdict, Witness
+
+
+def decide(
+    network: Network,
+    asked: Property,
+    *,
+    seconds: float = 60.0,
+    attack: Attack | None = None,
+    precision: Precision = "exact",
+) -> Verdict:
+    """Prove a property, find a counterexample, or say how far both came.
+
+        verdict = decide(network, read_property("P.vnnlib", network.input_size, network.output_size), seconds=10)
+        assert verdict.answer in ("sat", "unsat", "unknown")
+
+    A counterexample is one of the network in its own precision. A proof is about all real numbers in the boxes, and
+    about what they are rounded to; with ``precision`` exact about the network in real numbers, with float32 about what
+    is computed of it.
+
+    Args:
+        network: That is asked about.
+        asked: The property.
+        seconds: Wall time for all cases together.
+        attack: How long counterexamples are searched before.
+        precision: What a proof is about.
+
+    Raises:
+        UserError: The network does something that has no bounds; says what.
+    """
+    started = time.monotonic()
+    graph = lower(network.function, torch.zeros(network.input_size, dtype=network.dtype), precision)
+    witness = falsify(network, asked, attack, deadline=started + seconds)
+    if witness is not None:
+        return Verdict("sat", -torch.inf, witness, 0, time.monotonic() - started)
+    bound, boxes, reasons = torch.inf, 0, []
+    for index, case in enumerate(asked.cases):
+
+        def confirm(x: Tensor, index: int = index) -> Witness | None:
+            return replay(network, asked, index, x) if len(x) else None
+
+        left = (started + seconds - time.monotonic()) / (len(asked.cases) - index)
+        received = Case(network.received(case.box), case.unsafe)
+        verdict = search_inputs(graph, received, confirm, seconds=left)
+        bound, boxes = min(bound, verdict.bound), boxes + verdict.boxes
+        if verdict.answer == "sat":
+            return Verdict("sat", bound, verdict.witness, boxes, time.monotonic() - started)
+        reasons += [verdict.reason] if verdict.reason else []
+    answer = "unknown" if reasons else "unsat"
+    return Verdict(answer, bound, None, boxes, time.monotonic() - started, reasons[0] if reasons else "")
