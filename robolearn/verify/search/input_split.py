@@ -83,36 +83,62 @@ def search_inputs(graph: Graph, case: Case, confirm: Confirm, *, seconds: float,
         seconds: After which it stops with what is known; checked between batches.
         batch: Boxes that are bounded at once.
     """
-    started, bounded, proved = time.perf_counter(), 0, torch.inf  # proved: the least margin of what is done with
-    rows = Rows.of(graph, case)
-    boxes = rows.start(case)
-    width = boxes.upper - boxes.lower
+    search = Search(graph, case, confirm)
+    while len(search.boxes):
+        if time.perf_counter() - search.started > seconds:
+            return search.verdict("the time is up")
+        verdict = search.step(batch)
+        if verdict is not None:
+            return verdict
+    return search.verdict()
 
-    def verdict(reason: str = "", witness: Witness | None = None) -> Verdict:
-        bound = min([proved, *boxes.margin.tolist()])
+
+class Search:
+    """Where a branch and bound stands.
+
+    Args:
+        graph: The network.
+        case: What is asked of it.
+        confirm: Replays candidates.
+
+    Attributes:
+        boxes: What is not done with.
+        proved: The least margin of what is.
+        bounded: How many boxes were bounded so far.
+    """
+
+    def __init__(self, graph: Graph, case: Case, confirm: Confirm) -> None:
+        self.started, self.graph, self.confirm = time.perf_counter(), graph, confirm
+        self.rows = Rows.of(graph, case)
+        self.boxes, self.proved, self.bounded = self.rows.start(case), torch.inf, 0
+        self.width = self.boxes.upper - self.boxes.lower
+
+    def verdict(self, reason: str = "", witness: Witness | None = None) -> Verdict:
+        """What is known by now."""
+        bound = min([self.proved, *self.boxes.margin.tolist()])
         answer = "sat" if witness else "unknown" if reason else "unsat"
-        return Verdict(answer, bound, witness, bounded, time.perf_counter() - started, reason)
+        return Verdict(answer, bound, witness, self.bounded, time.perf_counter() - self.started, reason)
 
-    while len(boxes):
-        if time.perf_counter() - started > seconds:
-            return verdict("the time is up")
-        chosen = boxes.nearest(batch)
-        part, bound = rows.bound(boxes[chosen])
-        bounded += len(part)
+    def step(self, batch: int) -> Verdict | None:
+        """Bound the boxes that are nearest to a violation, and cut those in two that this does not decide."""
+        chosen = self.boxes.nearest(batch)
+        part, bound = self.rows.bound(self.boxes[chosen])
+        self.bounded += len(part)
         undecided = ~(part.margin > 0)
-        proved = min([proved, *part.margin[~undecided].tolist()])
-        boxes, part, bound = boxes[~chosen], part[undecided], bound[undecided]
+        self.proved = min([self.proved, *part.margin[~undecided].tolist()])
+        self.boxes, part, bound = self.boxes[~chosen], part[undecided], bound[undecided]
         if not len(part):
-            continue
-        witness = confirm(rows.candidates(graph, part, bound))
-        narrow = (part.upper - part.lower <= NARROWEST * width).all(1).any()
+            return None
+        witness = self.confirm(self.rows.candidates(self.graph, part, bound))
+        narrow = (part.upper - part.lower <= NARROWEST * self.width).all(1).any()
         if witness is not None or narrow:
-            boxes += part
-            return verdict("" if witness else "bounds of points are too wide to decide", witness)
-        part, slope = rows.shrunk(part, bound)
+            self.boxes += part
+            return self.verdict("" if witness else "bounds of points are too wide to decide", witness)
+        part, slope = self.rows.shrunk(part, bound)
         if len(part):
-            boxes += part.halves(influence(slope, width) * (part.upper - part.lower) / width.clamp(min=TINY))
-    return verdict()
+            share = (part.upper - part.lower) / self.width.clamp(min=TINY)
+            self.boxes += part.halves(influence(slope, self.width) * share)
+        return None
 
 
 def influence(slope: Tensor, width: Tensor) -> Tensor:
