@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from robolearn.verify.graph import Graph
 from robolearn.verify.lowering import lower
 from robolearn.verify.network import Network
 from robolearn.verify.property import Case, Property
@@ -48,18 +50,22 @@ def decide(
     witness = falsify(network, asked, attack, deadline=started + seconds)
     if witness is not None:
         return Verdict("sat", -torch.inf, witness, 0, time.monotonic() - started)
+    proof = _prove(network, asked, graph, started + seconds)
+    return replace(proof, seconds=time.monotonic() - started)
+
+
+def _prove(network: Network, asked: Property, graph: Graph, deadline: float) -> Verdict:
+    """Search case after case, each with its share of the time that is left."""
     bound, boxes, reasons = torch.inf, 0, []
     for index, case in enumerate(asked.cases):
 
         def confirm(x: Tensor, index: int = index) -> Witness | None:
             return replay(network, asked, index, x) if len(x) else None
 
-        left = (started + seconds - time.monotonic()) / (len(asked.cases) - index)
-        received = Case(network.received(case.box), case.unsafe)
-        verdict = search_inputs(graph, received, confirm, seconds=left)
+        left = (deadline - time.monotonic()) / (len(asked.cases) - index)
+        verdict = search_inputs(graph, Case(network.received(case.box), case.unsafe), confirm, seconds=left)
         bound, boxes = min(bound, verdict.bound), boxes + verdict.boxes
         if verdict.answer == "sat":
-            return Verdict("sat", bound, verdict.witness, boxes, time.monotonic() - started)
+            return replace(verdict, bound=bound, boxes=boxes)
         reasons += [verdict.reason] if verdict.reason else []
-    answer = "unknown" if reasons else "unsat"
-    return Verdict(answer, bound, None, boxes, time.monotonic() - started, reasons[0] if reasons else "")
+    return Verdict("unknown" if reasons else "unsat", bound, None, boxes, reason=reasons[0] if reasons else "")
