@@ -39,6 +39,7 @@ ALLOWED = {
     "training": ("policies", "nets", "data", "rollout"),
     "deploy": ("policies", "nets", "rollout"),
     "verify": ("nets", "stats"),
+    "verify/policy": ("verify", "policies"),
     "evaluation": ("verify", "deploy", "training", "trust", "report", "rollout", "policies", "data", "stats"),
     "doctor": ("training", "report", "rollout", "data"),
     "commands": (

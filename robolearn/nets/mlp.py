@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robolearn.errors import UserError
 from robolearn.nets.backbone import BackboneConfig, FiLM, Shapes, TimeEmbedding
+from robolearn.nets.interval import Interval
 from robolearn.nets.sizes import check_sizes
 
 MIN_WIDTH = 256
@@ -91,6 +92,21 @@ class MLP(nn.Module):
             h = block(h, c)
         return self.out(self.norm(h)).view(len(x), self.shapes.action_horizon, self.shapes.dim_out)
 
+    def interval(self, cond: Interval) -> Interval:
+        """Bounds on the chunk [b, t, d_out] for observations [b, o, c] in intervals; the chunk put in and times are 0.
+
+        Of plain blocks alone.
+        """
+        assert self.plain, "no intervals pass through normalization and FiLM"
+        flat = Interval(cond.center.flatten(1), cond.radius.flatten(1))
+        moment = self.time(None, len(flat.center)) + self.embed(self.embed.weight.new_zeros(self.embed.in_features))
+        h = flat.linear(self.cond).moved(moment)
+        for block in self.blocks:
+            assert isinstance(block, PlainBlock)
+            h = block.interval(h)
+        out, shape = h.linear(self.out), (self.shapes.action_horizon, self.shapes.dim_out)
+        return Interval(out.center.unflatten(1, shape), out.radius.unflatten(1, shape))
+
 
 class Block(nn.Module):
     """h + W2 dropout(act(W1 FiLM(LN(h))))."""
@@ -122,3 +138,7 @@ class PlainBlock(nn.Module):
     def forward(self, h: Float[Tensor, "b w"], c: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:
         """Add the block's update to the stream."""
         return h + self.down(self.dropout(self.activation(self.up(h))))
+
+    def interval(self, h: Interval) -> Interval:
+        """Bounds on the same."""
+        return h + h.linear(self.up).activated(self.activation).linear(self.down)

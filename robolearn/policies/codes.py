@@ -24,8 +24,15 @@ class Codes(nn.Module):
 
     def forward(self, cond: Float[Tensor, "b o c"]) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k t a"]]:
         """Logits and chunks."""
-        out = self.net(cond.new_zeros(len(cond), *self.chunk_shape), cond).float()
-        logits, chunks = out.split([self.num_codes, out.shape[2] - self.num_codes], dim=2)
+        return self.split(self.features(cond))
+
+    def features(self, cond: Float[Tensor, "b o c"]) -> Float[Tensor, "b t d"]:
+        """What the backbone makes of the observations; in float32."""
+        return self.net(cond.new_zeros(len(cond), *self.chunk_shape), cond).float()
+
+    def split(self, features: Float[Tensor, "b t d"]) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k t a"]]:
+        """Logits and chunks, which are what the features are made of."""
+        logits, chunks = features.split([self.num_codes, features.shape[2] - self.num_codes], dim=2)
         return logits.mean(1), chunks.unflatten(2, (self.num_codes, -1)).transpose(1, 2)
 
 

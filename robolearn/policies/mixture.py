@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from robolearn.errors import UserError
 from robolearn.files import take_paths
 from robolearn.nets.sizes import check_sizes
+from robolearn.policies.coded import Coded
 from robolearn.policies.codes import Codes, Student, balanced, squared_distances
 from robolearn.policies.draws import Draws, DrawSource, draw_category, likely, standard_normal
 from robolearn.policies.family import Chunks, Examples, FamilyConfig, Loss, MakeNet, Player, SampledFamily
@@ -222,6 +223,23 @@ class Mixture(SampledFamily):
     def drawn(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """Logits of the probabilities with which codes are drawn, -inf where one never is; variant plain."""
         return likely(logits / self.cfg.temperature, self.cfg.min_code_probability)
+
+    def coded(self) -> Coded:
+        """Features, logits and the chunk of each code, apart from each other; variant plain.
+
+        Raises:
+            UserError: See ``distribution``.
+        """
+        self.check_finite()
+        shape = self.chunk_shape[0], self.cfg.num_codes * (self.chunk_shape[1] + 1)
+
+        def logits(features: Float[Tensor, "b m"]) -> Float[Tensor, "b k"]:
+            return self.codes.split(features.unflatten(1, shape))[0] / self.cfg.temperature
+
+        def chunk(features: Float[Tensor, "b m"], code: int) -> Float[Tensor, "b t a"]:
+            return self.codes.split(features.unflatten(1, shape))[1][:, code]
+
+        return Coded(lambda cond: self.codes.features(cond).flatten(1), logits, chunk)
 
     def check_finite(self) -> None:
         """Raise a UserError unless there is a finite distribution; see ``distribution``."""

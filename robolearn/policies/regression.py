@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robolearn.policies.draws import Draws
-from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.bounded import BoundedConfig, bounded_output, draw_error, radius_term
+from robolearn.policies.draws import Draws, DrawSource
+from robolearn.policies.family import Chunks, Family, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
 
 
 @dataclass(frozen=True)
-class RegressionConfig(FamilyConfig):
+class RegressionConfig(BoundedConfig):
     """Mean-squared error: one evaluation, deterministic, averages over modes."""
+
+    def __post_init__(self) -> None:
+        self.check_bounds("regression")
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Regression:
         """Build the family."""
@@ -29,10 +34,23 @@ class Regression(Family):
     def __init__(self, cfg: RegressionConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 0)
+        cfg.check_net(self.net)
+
+    def draw(self, source: DrawSource) -> Draws:
+        """The error of observations that the chunk is bounded for."""
+        return draw_error(self.cfg, source)
 
     def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
-        """Mean squared error over valid steps."""
-        return masked_mean((self.predict(data.cond) - data.actions).square(), data.mask), {}
+        """Mean squared error over valid steps, and the bounds' radius where it counts."""
+        error = masked_mean((self.predict(data.cond) - data.actions).square(), data.mask)
+        if "bound_error" not in draws:
+            return error, {}
+        term, logged = radius_term(self.cfg, bounded_output(self.net, data.cond, draws), data)
+        return error + term, logged
+
+    def validation_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+        """None: held-out windows are judged by the error alone."""
+        return {}
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """The conditional mean."""

@@ -22,9 +22,12 @@ from robolearn.errors import UserError
 from robolearn.nets.code_decoder import CodeDecoder
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.anchor import Anchor
-from robolearn.policies.draws import Draws, likely, race
-from robolearn.policies.family import Chunks, Examples, Family, FamilyConfig, Loss, MakeNet, Player
+from robolearn.policies.bounded import BoundedConfig, bounded_output, draw_error, radius_term
+from robolearn.policies.coded import Coded
+from robolearn.policies.draws import Draws, DrawSource, likely, race
+from robolearn.policies.family import Chunks, Examples, Family, Loss, MakeNet, Player
 from robolearn.policies.losses import masked_mean
+from robolearn.policies.offset import Offset
 from robolearn.policies.options import check_choice, check_floor, runtime
 from robolearn.policies.tokenizers import Bins, ResidualVQ
 
@@ -34,7 +37,7 @@ NUM_EXAMPLES = 20_000  # windows from which bins and anchor are found
 
 
 @dataclass(frozen=True)
-class TokensConfig(FamilyConfig):
+class TokensConfig(BoundedConfig):
     """Classify the chunk's code, regress the rest: one evaluation, modes do not blend."""
 
     variant: Variant = "bins"
@@ -74,6 +77,7 @@ class TokensConfig(FamilyConfig):
                 f"temperature {self.temperature} above 0"
             )
         check_floor("tokens", self.min_code_probability)
+        self.check_bounds("tokens")
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Tokens:
         """Build the family."""
@@ -90,6 +94,7 @@ class Tokens(Family):
         self.anchor = Anchor(action_dim)
         self.register_buffer("fitted", torch.tensor(False))
         self.net = make_net(action_dim, cfg.width, 0)
+        cfg.check_net(self.net)
         self.tokenizer: Bins | ResidualVQ
         self.prior: nn.Linear | CodeDecoder
         if cfg.variant == "bins":
@@ -136,7 +141,20 @@ class Tokens(Family):
         # A chunk counts as much as it has recorded steps, like its offsets.
         focal = (focal * mask.float().mean(1)).mean()
         offset = masked_mean((coarse + self.offset(features, codes) - actions).abs(), mask)
-        return focal + self.cfg.offset_weight * offset, {"focal": focal.detach(), "offset_error": offset.detach()}
+        logged = {"focal": focal.detach(), "offset_error": offset.detach()}
+        if "bound_error" not in draws:
+            return focal + self.cfg.offset_weight * offset, logged
+        chunk = self.offset.interval(bounded_output(self.net, data.cond, draws), codes)
+        term, radius = radius_term(self.cfg, chunk, data)
+        return focal + self.cfg.offset_weight * offset + term, {**logged, **radius}
+
+    def draw(self, source: DrawSource) -> Draws:
+        """The error of observations that the policy's chunk is bounded for."""
+        return draw_error(self.cfg, source) if source.player == "policy" else {}
+
+    def validation_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
+        """None: held-out windows are judged without the bounds."""
+        return {}
 
     def features(self, cond: Float[Tensor, "b o c"]) -> Float[Tensor, "b t w"]:
         """What the backbone makes of the observations; in float32, for logits and small offsets."""
@@ -148,10 +166,32 @@ class Tokens(Family):
             return self.prior(features[:, 0], codes)
         return self.prior(features[:, :1])
 
+    def tempered(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """Logits of the probabilities with which a level's codes are drawn, before rare ones are left out."""
+        return calibrated(logits, self.cfg.focal_gamma) / self.cfg.temperature
+
     def drawn(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-        """Logits of the probabilities with which a level's codes are drawn, -inf where one never is."""
-        tempered = calibrated(logits, self.cfg.focal_gamma) / self.cfg.temperature
-        return likely(tempered, self.cfg.min_code_probability)
+        """The same, -inf where a code is never drawn."""
+        return likely(self.tempered(logits), self.cfg.min_code_probability)
+
+    def coded(self) -> Coded:
+        """Features, logits and the chunk of each code, apart from each other; variant bins.
+
+        Raises:
+            UserError: Codes of residual-vq depend on each other.
+        """
+        if not isinstance(self.tokenizer, Bins):
+            raise UserError("tokens: variant residual-vq draws code after code; variant bins has a chunk for each")
+        shape = self.chunk_shape[0], self.cfg.width
+
+        def logits(features: Float[Tensor, "b m"]) -> Float[Tensor, "b k"]:
+            return self.tempered(self.prior(features.unflatten(1, shape)[:, 0]))
+
+        def chunk(features: Float[Tensor, "b m"], code: int) -> Float[Tensor, "b t a"]:
+            codes = torch.full((len(features), 1), code)
+            return self.tokenizer.decode(codes) + self.offset(features.unflatten(1, shape), codes)
+
+        return Coded(lambda cond: self.features(cond).flatten(1), logits, chunk)
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -176,29 +216,6 @@ class Tokens(Family):
         multiplications per token at the default width.
         """
         return 1
-
-
-class Offset(nn.Module):
-    """What is added to the codes' chunk: each code shifts the features of every step before they become an action.
-
-    Args:
-        num_levels: Codes per chunk.
-        num_codes: Values of a code.
-        width: Features per step.
-        chunk_shape: Steps and action dimensions.
-    """
-
-    def __init__(self, num_levels: int, num_codes: int, width: int, chunk_shape: tuple[int, int]):
-        super().__init__()
-        horizon, action_dim = chunk_shape
-        self.shift = nn.ModuleList(nn.Embedding(num_codes, horizon * width) for _ in range(num_levels))
-        self.out = nn.Linear(width, action_dim)
-
-    def forward(self, features: Float[Tensor, "b t w"], codes: Int[Tensor, "b l"]) -> Float[Tensor, "b t a"]:
-        """Offsets from features and the codes."""
-        for shift, code in zip(self.shift, codes.unbind(1), strict=True):
-            features = features + shift(code).view_as(features)
-        return self.out(nn.functional.silu(features)).float()
 
 
 def focal_loss(logits: Float[Tensor, "b l k"], codes: Int[Tensor, "b l"], gamma: float) -> Float[Tensor, "b l"]:

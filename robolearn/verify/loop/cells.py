@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
+MARGIN = 1e-9  # of a cell: what is nearer to a neighbor may be in it, as divisions round
 Cell = tuple[int, ...]
 """Level, then an index along each axis; a level halves the cells of the one before."""
 
@@ -46,18 +46,12 @@ class Cells:
 
     def covering(self, lower: np.ndarray, upper: np.ndarray) -> Iterator[Cell]:
         """The cells, none of them halved, that cover a closed box [n]."""
-        spans = [
-            range(math.floor((low - zero) / size), math.floor((high - zero) / size) + 1)
-            for low, high, zero, size in zip(
-                lower.tolist(), upper.tolist(), self.origin.tolist(), self.size.tolist(), strict=True
-            )
-        ]
-        for index in itertools.product(*spans):
+        lower, upper = lower - MARGIN * self.size, upper + MARGIN * self.size
+        first, last = (np.floor((corner - self.origin) / self.size).astype(int) for corner in (lower, upper))
+        for index in itertools.product(*(range(i, j + 1) for i, j in zip(first.tolist(), last.tolist(), strict=True))):
             yield from self.within((0, *index), lower, upper)
 
-    def within(
-        self, cell: Cell, lower: Sequence[float] | np.ndarray, upper: Sequence[float] | np.ndarray
-    ) -> Iterator[Cell]:
+    def within(self, cell: Cell, lower: np.ndarray, upper: np.ndarray) -> Iterator[Cell]:
         """Of a cell, or of what it was halved into, what meets a closed box."""
         if cell not in self.halved:
             yield cell

@@ -9,8 +9,9 @@ becomes linear in the observation by the features' own relaxation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -58,21 +59,23 @@ class Codes:
     floor: float
     _heads: dict[int | None, Graph] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_trunk", lower(self.features, torch.zeros(1, self.size)))
+    @cached_property
+    def trunk(self) -> Graph:
+        """The network from the observation to the features, as float32 evaluates it."""
+        return lower(self.features, torch.zeros(1, self.size))
 
     def head(self, code: int | None) -> Graph:
         """The network from features to a code's chunk, or to the logits, as float32 evaluates them."""
         if code not in self._heads:
             network = self.logits if code is None else lambda x: self.chunk(x, code)
-            self._heads[code] = lower(network, torch.zeros(1, self._trunk.output_size))
+            self._heads[code] = lower(network, torch.zeros(1, self.trunk.output_size))
         return self._heads[code]
 
     def seen(self, low: Tensor, high: Tensor) -> Seen:
         """The policy's features over boxes of observations [b, n]."""
         low, high = low - SINGLE * low.abs() - 1e-30, high + SINGLE * high.abs() + 1e-30  # it gets them in float32
-        relaxed, last = relax(self._trunk, low, high), len(self._trunk.nodes) - 1
-        eye = torch.eye(self._trunk.output_size, dtype=torch.float64)
+        relaxed, last = relax(self.trunk, low, high), len(self.trunk.nodes) - 1
+        eye = torch.eye(self.trunk.output_size, dtype=torch.float64)
         least, most = (lower_bound(relaxed, last, sign * eye).least for sign in (1.0, -1.0))
         bounds = relaxed.bounds[last]
         return Seen(self, relaxed, (torch.maximum(bounds[0], least), torch.minimum(bounds[1], -most)))
@@ -94,16 +97,14 @@ class Seen:
 
     def __getitem__(self, rows: Tensor) -> Seen:
         """Some of the boxes."""
-        relaxed = replace(
-            self.relaxed,
-            bounds=[_rows(bounds, rows) for bounds in self.relaxed.bounds],
-            lines={
-                i: tuple(Lines(*_rows(vars(one).values(), rows)) for one in lines)
-                for i, lines in self.relaxed.lines.items()
-            },
-            slacks={i: slack[rows] for i, slack in self.relaxed.slacks.items()},
-        )
-        return Seen(self.codes, relaxed, _rows(self.bounds, rows))
+        lines = {
+            i: tuple(Lines(*(_some(tensor, rows) for tensor in vars(one).values())) for one in lines)
+            for i, lines in self.relaxed.lines.items()
+        }
+        bounds = [(_some(low, rows), _some(high, rows)) for low, high in self.relaxed.bounds]
+        slacks = {i: _some(slack, rows) for i, slack in self.relaxed.slacks.items()}
+        relaxed = replace(self.relaxed, bounds=bounds, lines=lines, slacks=slacks)
+        return Seen(self.codes, relaxed, (self.bounds[0][rows], self.bounds[1][rows]))
 
     def allowed(self) -> Tensor:
         """Which codes may be drawn somewhere in the boxes, bool [b, k]."""
@@ -119,7 +120,7 @@ class Seen:
         return (most >= self.codes.floor * (1 - CLOSE)) | (difference <= CLOSE).all(2)
 
     def chunk(self, code: int) -> Linear:
-        """The chunk of a code over the boxes, flattened [b, t a]: the mean of its bounds, and half of what is between."""
+        """The chunk of a code over the boxes, flattened [b, t a]: the mean of its bounds and half of their distance."""
         below, above = self._linear(code)
         center, radius = center_radius(*self.relaxed.bounds[0])
         least, most = _at(below[0], center) + below[1], -(_at(above[0], center) + above[1])
@@ -140,8 +141,9 @@ class Seen:
         return through(head.lower.slope, head.lower.offset), through(head.upper.slope, head.upper.offset)
 
 
-def _rows(tensors: Iterable[Tensor], rows: Tensor) -> tuple[Tensor, ...]:
-    return tuple(tensor[rows] if len(tensor) > 1 else tensor for tensor in tensors)
+def _some(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Rows of what there is one of per box; what is the same for all boxes may have one."""
+    return tensor[rows] if len(tensor) > 1 else tensor
 
 
 def _at(slope: Tensor, x: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Reachability:
     cells: Cells
     starts: list[Cell]
     known: dict[Cell, list[Passage]] = field(default_factory=dict)
-    proved: dict[Cell, int] = field(default_factory=dict)
+    proved: dict[Cell, float] = field(default_factory=dict)
 
     def run(self, seconds: float = math.inf) -> bool:
         """Prove as much as can be, halving what is not; returns whether that ended before the time did."""
@@ -109,7 +109,7 @@ class Reachability:
         longest = 0.0
         for passage in self.known[cell]:
             if passage.duration is not None:
-                longest = max(longest, passage.duration)
+                longest = max(longest, float(passage.duration))
                 continue
             for after in self.successors(passage):
                 longest = max(longest, self.crossing.steps + self.proved.get(after, math.inf))
