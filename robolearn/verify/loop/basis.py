@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, pairwise
 
 import torch
 from torch import Tensor
 
 from robolearn.verify.rounding import DOUBLE
+
+PIECES = 2  # of the unit of time, in which a polynomial is bounded apart
 
 
 @dataclass(frozen=True)
@@ -45,24 +48,22 @@ class Basis:
         return len(self.exponents) + self.symbols
 
     @cached_property
-    def even(self) -> Tensor:
-        """Bool [size]: a square, so that it lies in [0, 1]; 1 itself is none."""
-        squares = [any(alpha) and all(a % 2 == 0 for a in alpha) for alpha in self.exponents]
-        return torch.tensor(squares + [False] * self.symbols)
+    def squares(self) -> Tensor:
+        """Int [q]: the spatial monomials that are squares and so lie in [0, 1]; 1 itself is none."""
+        even = [any(alpha) and all(a % 2 == 0 for a in alpha) for alpha in self.exponents]
+        return torch.tensor(even).nonzero().flatten()
 
     @cached_property
     def pairs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The two of every product of spatial monomials that is kept, and which monomial they make; int [p] each."""
+        """Products of two spatial monomials that are kept, those with 1 aside: the two, and what they make; int [p]."""
         index = {alpha: i for i, alpha in enumerate(self.exponents)}
         made = [
             (i, j, index[total])
             for i, a in enumerate(self.exponents)
             for j, b in enumerate(self.exponents)
-            if (total := tuple(x + y for x, y in zip(a, b, strict=True))) in index
+            if i and j and (total := tuple(x + y for x, y in zip(a, b, strict=True))) in index
         ]
-        alone = range(len(self.exponents), self.size)
-        made += [(0, z, z) for z in alone] + [(z, 0, z) for z in alone]
-        left, right, into = torch.tensor(sorted(made, key=lambda pair: pair[2])).T
+        left, right, into = torch.tensor(made, dtype=torch.long).reshape(-1, 3).T
         return left, right, into
 
     @cached_property
@@ -70,6 +71,16 @@ class Basis:
         """0 or 1, [size, p]: adds up what the pairs make."""
         _, _, into = self.pairs
         return torch.nn.functional.one_hot(into, self.size).T.double()
+
+    @cached_property
+    def lags(self) -> Tensor:
+        """Int [t, t]: with a 0 put behind its coefficients c, c[lags] multiplies a polynomial in time by another one.
+
+        Entry (i, j) takes power i to power j; where there is no such power it is the index of the 0.
+        """
+        power = torch.arange(self.degree + 1)
+        lag = power[None, :] - power[:, None]
+        return torch.where(lag >= 0, lag, self.degree + 1)
 
     @cached_property
     def classes(self) -> Tensor:
@@ -92,15 +103,23 @@ class Basis:
     @cached_property
     def rounding(self) -> float:
         """Relative error of one coefficient of a product: a sum of so many products."""
-        most = int(self.collected.sum(1).max()) * (self.degree + 1)
+        most = (2 + int(self.collected.sum(1).max())) * (self.degree + 1)
         return (most + 2) * DOUBLE / (1 - (most + 2) * DOUBLE)
 
     @cached_property
     def bernstein(self) -> Tensor:
-        """[degree + 1, degree + 1]: a polynomial in time, from its coefficients to those in the Bernstein basis.
+        """[PIECES (t), t]: from a polynomial in time to its coefficients in the Bernstein bases of parts of [0, 1].
 
-        The polynomial is at each time in [0, 1] a mean of the latter.
+        At each time of a part the polynomial is a mean of those of the part. Entries lie in [0, 1]: they are
+        the blossom of a power, means of products of the part's ends.
         """
         d = self.degree
-        rows = [[math.comb(i, j) / math.comb(d, j) if j <= i else 0.0 for j in range(d + 1)] for i in range(d + 1)]
+        ends = [Fraction(i, PIECES) for i in range(PIECES + 1)]
+        rows = [[_blossom(d, i, j, *part) for j in range(d + 1)] for part in pairwise(ends) for i in range(d + 1)]
         return torch.tensor(rows, dtype=torch.float64)
+
+
+def _blossom(d: int, i: int, j: int, start: Fraction, end: Fraction) -> float:
+    """Coefficient i of t^j in the Bernstein basis of degree d on [start, end]."""
+    ways = [math.comb(i, k) * math.comb(d - i, j - k) * end**k * start ** (j - k) for k in range(min(i, j) + 1)]
+    return float(sum(ways, start=Fraction(0)) / math.comb(d, j))

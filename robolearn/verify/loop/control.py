@@ -27,12 +27,12 @@ class Inputs:
     Attributes:
         coefficients: [b, n, s], of each input's spatial monomials.
         radius: [b, n].
-        even: Bool [s], monomials that are squares.
+        squares: Int [q], monomials that lie between 0 and 1.
     """
 
     coefficients: Tensor
     radius: Tensor
-    even: Tensor
+    squares: Tensor
 
     def least(self, slope: Tensor, offset: Tensor) -> Tensor:
         """Below which no linear function  slope [b, m, n] x + offset [b, m]  of the inputs falls, [b, m].
@@ -41,9 +41,9 @@ class Inputs:
         """
         values = slope @ self.coefficients
         constant, rest = values[..., 0] + offset, values[..., 1:]
-        down = torch.where(self.even[1:], (-rest).clamp(min=0), rest.abs()).sum(-1)
+        down = rest.abs().sum(-1) - values[..., self.squares].clamp(min=0).sum(-1)
         size = (slope.abs() @ self.coefficients.abs()).sum(-1) + offset.abs()
-        rounded = 2 * (sum(self.coefficients.shape[1:]) + 8) * DOUBLE * size
+        rounded = 4 * (sum(self.coefficients.shape[1:]) + 8) * DOUBLE * size
         return constant - spare(down + (slope.abs() @ self.radius[..., None])[..., 0] + rounded)
 
 
@@ -63,7 +63,7 @@ def sampled(loop: ClosedLoop, states: Sequence[TaylorModel]) -> list[TaylorModel
     # What float32 makes of a number below its range, 1e-38, differs from it by less than 1e-40.
     models = [x.widened(loop.unit * (x.magnitude + x.radius) + (1e-40 if loop.unit else 0.0)) for x in models]
     coefficients = torch.stack([x.coefficients[..., 0] for x in models], 1)
-    inputs = Inputs(coefficients, torch.stack([x.radius for x in models], 1), models[0].basis.even)
+    inputs = Inputs(coefficients, torch.stack([x.radius for x in models], 1), models[0].basis.squares)
     lower, upper = (torch.stack(ends, 1) for ends in zip(*(x.bounds() for x in models), strict=True))
     (low, low_offset), (high, high_offset) = linear_bounds(loop.graph, lower, upper, inputs)
     slope, offset = (low + high) / 2, (low_offset + high_offset) / 2

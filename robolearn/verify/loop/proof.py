@@ -20,8 +20,9 @@ from robolearn.verify.loop.tube import Effort, Tubes, num_steps, tubes
 from robolearn.verify.property import Box
 
 Answer = Literal["proved", "violated", "open"]
-BATCH = 32
+BATCH = 128
 NARROWEST = 1e-9  # of the initial box: narrower parts are not split any more
+ATTACK = 0.2  # of the time, in which simulation may look for a violation
 INSTANTS = 4  # per step, at which a violation of a single trajectory is looked for
 
 
@@ -107,11 +108,12 @@ def verify_loop(
     effort = effort or Effort()
     if not seconds > 0:
         raise UserError(f"`seconds` {seconds} leaves no time to prove anything")
-    search = _Search(loop, initial, requirements, effort)
-    witness = search.attack()
-    while search.open and witness is None and search.elapsed < seconds:
+    started = time.perf_counter()
+    search = _Search(loop, initial, requirements, effort, started + seconds)
+    witness = search.attack(started + seconds * ATTACK)
+    while search.open and witness is None and not search.is_over:
         witness = search.advance()
-    return search.verdict(witness)
+    return search.verdict(witness, time.perf_counter() - started)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +136,11 @@ class _Part:
 class _Search:
     """Parts of the initial box: proved ones, open ones in the order in which they are followed, and hopeless ones."""
 
-    def __init__(self, loop: ClosedLoop, initial: Box, requirements: Sequence[Requirement], effort: Effort) -> None:
+    def __init__(
+        self, loop: ClosedLoop, initial: Box, requirements: Sequence[Requirement], effort: Effort, deadline: float
+    ) -> None:
         self.loop, self.initial, self.requirements, self.effort = loop, initial, requirements, effort
-        self.started, self.boxes, self.serial = time.perf_counter(), 0, count()
+        self.deadline, self.boxes, self.serial = deadline, 0, count()
         self.proved: list[_Part] = []
         self.hopeless: list[_Part] = []
         self.open: list[tuple[tuple[int, int, int], _Part]] = []
@@ -145,13 +149,13 @@ class _Search:
         self._push(_Part(lower, upper, 0, Tubes.unknown(lower, upper, steps)))
 
     @property
-    def elapsed(self) -> float:
-        """Seconds since the beginning."""
-        return time.perf_counter() - self.started
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return time.perf_counter() > self.deadline
 
-    def attack(self) -> Tensor | None:
+    def attack(self, deadline: float) -> Tensor | None:
         """An initial state whose own tube proves that it violates a requirement, if simulation finds one."""
-        start, margin = worst_start(self.loop, self.initial, self.requirements)
+        start, margin = worst_start(self.loop, self.initial, self.requirements, deadline)
         if not margin < 0:
             return None
         state = torch.from_numpy(start)[None]
@@ -163,20 +167,19 @@ class _Search:
         """Follow the next parts; returns an initial state that violates a requirement, if a whole part does."""
         parts = [heapq.heappop(self.open)[1] for _ in range(min(BATCH, len(self.open)))]
         lower, upper = (torch.cat([getattr(part, side) for part in parts]) for side in ("lower", "upper"))
-        result = tubes(self.loop, lower, upper, self.requirements, self.effort)
+        result = tubes(self.loop, lower, upper, self.requirements, self.effort, self.deadline)
         self.boxes += len(parts)
         steps = result.lower.shape[1]
         for i, part in enumerate(parts):
-            tube = result.rows(torch.tensor([i]))
-            known = replace(part, tube=tube)
-            if tube.ceiling[0] < 0:
-                self._push(known)
-                return Box(part.lower[0], part.upper[0]).center
-            if tube.reached[0] == steps and tube.margin[0] >= 0:
-                self.proved.append(known)
-            else:
+            known = replace(part, tube=result.rows(torch.tensor([i])))
+            if result.margin[i] < 0:
                 self._split(known)
-        return None
+            elif result.reached[i] == steps:
+                self.proved.append(known)
+            else:  # the time was up on the way; the tube of the larger part may have come farther
+                self._push(max(part, known, key=lambda one: int(one.tube.reached)))
+        violating = (result.ceiling < 0).nonzero().flatten().tolist()
+        return Box(lower[violating[0]], upper[violating[0]]).center if violating else None
 
     def _split(self, part: _Part) -> None:
         width = part.upper - part.lower
@@ -192,13 +195,13 @@ class _Search:
         key = (part.depth, -int(part.tube.reached), next(self.serial))
         heapq.heappush(self.open, (key, part))
 
-    def verdict(self, witness: Tensor | None) -> LoopVerdict:
+    def verdict(self, witness: Tensor | None, seconds: float) -> LoopVerdict:
         """What is known now."""
         rest = [part for _, part in self.open] + self.hopeless
         parts = self.proved + rest
         reason = ""
         if witness is None and rest:
-            reason = "the time is up" if self.open else "a part is too narrow to be split further"
+            reason = "the time is up" if self.open else "parts are too narrow to be split further"
         return LoopVerdict(
             answer="violated" if witness is not None else "open" if rest else "proved",
             reason=reason,
@@ -209,7 +212,7 @@ class _Search:
             step=self.loop.period / self.effort.steps,
             witness=witness,
             boxes=self.boxes,
-            seconds=self.elapsed,
+            seconds=seconds,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -48,7 +49,8 @@ def margins(
     """Least number of any requirement along simulated trajectories, [b]."""
     windows = [requirement.window(loop.period / substeps) for requirement in requirements]
     periods = max(1, math.ceil(max(last for _, last in windows) / substeps))
-    path = simulate(loop, starts, periods, substeps).transpose(0, 2, 1)
+    with np.errstate(all="ignore"):  # a trajectory that leaves all numbers ends in nan, which is no candidate
+        path = simulate(loop, starts, periods, substeps).transpose(0, 2, 1)
     least = np.full(len(starts), np.inf)
     for requirement, (first, last) in zip(requirements, windows, strict=True):
         for state in path[first : last + 1]:
@@ -56,10 +58,13 @@ def margins(
     return np.where(np.isnan(least), np.inf, least)
 
 
-def worst_start(loop: ClosedLoop, initial: Box, requirements: Sequence[Requirement]) -> tuple[np.ndarray, float]:
+def worst_start(
+    loop: ClosedLoop, initial: Box, requirements: Sequence[Requirement], deadline: float = math.inf
+) -> tuple[np.ndarray, float]:
     """The initial state [n] with the least margin that was found, and that margin.
 
-    Random states, corners and the center come first; then ever smaller steps from the worst of them.
+    Random states, corners and the center come first; then ever smaller steps from the worst of them, until one
+    violates a requirement or the deadline of time.perf_counter() is over.
     """
     rng = np.random.default_rng(seeds.FIXED)
     lower, upper = initial.lower.numpy(), initial.upper.numpy()
@@ -71,7 +76,7 @@ def worst_start(loop: ClosedLoop, initial: Box, requirements: Sequence[Requireme
     for turn in range(ROUNDS):
         elite = least.argsort()[:ELITE]
         starts, least = starts[elite], least[elite]
-        if least[0] < 0:
+        if least[0] < 0 or time.perf_counter() > deadline:
             break
         spread = (upper - lower) * 0.3 / 2**turn
         near = np.repeat(starts, STARTS // ELITE, 0) + spread * rng.standard_normal((STARTS, initial.size))

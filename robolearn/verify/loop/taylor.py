@@ -11,6 +11,7 @@ A model of a constant polynomial is an interval.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -86,10 +87,20 @@ class TaylorModel(Operand):
         coefficients[:, 0, 0] = 0
         return TaylorModel(self.basis, coefficients, self.radius)
 
-    @property
+    @cached_property
+    def deviating(self) -> Tensor:
+        """The coefficients without those of time alone."""
+        return torch.cat([torch.zeros_like(self.coefficients[:, :1]), self.coefficients[:, 1:]], 1)
+
+    @cached_property
+    def norms(self) -> Tensor:
+        """[b, c, t]: no value of the monomials of a class and a power of time exceeds it."""
+        return self.basis.classes @ self.coefficients.abs()
+
+    @cached_property
     def magnitude(self) -> Tensor:
         """[b]: no value of the polynomial exceeds it."""
-        return self.coefficients.abs().sum((1, 2))
+        return self.norms.sum((1, 2))
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Least and greatest value [b] over the whole domain, rounded outward.
@@ -98,12 +109,12 @@ class TaylorModel(Operand):
         square lies between 0 and 1, any other monomial between -1 and 1.
         """
         across = self.coefficients @ self.basis.bernstein.T
-        constant, rest = across[:, 0], across[:, 1:]
-        even = self.basis.even[1:, None]
-        most = constant + torch.where(even, rest.clamp(min=0), rest.abs()).sum(1)
-        least = constant - torch.where(even, (-rest).clamp(min=0), rest.abs()).sum(1)
-        count = self.basis.size + self.basis.degree + 4
-        slack = spare(2 * count * DOUBLE * self.magnitude + self.radius)
+        constant, squares = across[:, 0], across[:, self.basis.squares]
+        spread = across[:, 1:].abs().sum(1)
+        most = constant + spread - (-squares).clamp(min=0).sum(1)
+        least = constant - spread + squares.clamp(min=0).sum(1)
+        count = self.basis.size + self.basis.degree + 8
+        slack = spare(4 * count * DOUBLE * self.magnitude + self.radius)
         return down(least.amin(1) - slack), up(most.amax(1) + slack)
 
     def __neg__(self) -> TaylorModel:
@@ -111,7 +122,7 @@ class TaylorModel(Operand):
 
     def __add__(self, other: Any) -> TaylorModel:
         if not isinstance(other, TaylorModel):
-            return self + self.constant(self.basis, self._numbers(other)) if is_number(other) else NotImplemented
+            return self._shifted(self._numbers(other)) if is_number(other) else NotImplemented
         return self._rounded(self.coefficients + other.coefficients, self.radius + other.radius)
 
     def __sub__(self, other: Any) -> TaylorModel:
@@ -154,33 +165,43 @@ class TaylorModel(Operand):
         """An elementary function of this one: its expansion about the center, in powers of the deviation."""
         lower, upper = self.bounds()
         center, deviation = self.center, self.deviation
-        n = max(self.basis.order, self.basis.degree) + 1
+        n = max(self.basis.order + 1, self.basis.degree)
         series = expand(center, torch.minimum(lower, center), torch.maximum(upper, center), n)
         reach = spare(torch.maximum(upper - center, center - lower) + TINY)
         powers = torch.stack([reach**k for k in range(n + 2)])
-        result = self.constant(self.basis, series.coefficients[n])
-        for a in series.coefficients[:-1].flip(0):
-            result = result * deviation + a
+        result = deviation * series.coefficients[n] + series.coefficients[n - 1]
+        for k in range(n - 2, -1, -1):
+            result = result * deviation + series.coefficients[k]
         return result.widened((series.errors * powers[:-1]).sum(0) + series.remainder * powers[-1])
 
     def _product(self, other: TaylorModel) -> TaylorModel:
         """The kept products as coefficients; the others, the rounding and what the radii contribute as radius."""
         left, right, _ = self.basis.pairs
-        a, b = self.coefficients[:, left], other.coefficients[:, right]
-        made = a[..., :1] * b
-        for power in range(1, self.basis.degree + 1):
-            made[..., power:] += a[..., power, None] * b[..., :-power]
-        mine, others = self.basis.classes @ self.coefficients.abs(), self.basis.classes @ other.coefficients.abs()
-        lost = ((mine.flatten(1) @ self.basis.dropped) * others.flatten(1)).sum(1)
-        norm, norms = mine.sum((1, 2)), others.sum((1, 2))
+        a, b = self.coefficients, other.coefficients
+        kept = b @ self._in_time(a[:, 0]) + self.deviating @ self._in_time(b[:, 0])
+        if len(left):
+            made = (a[:, left, :, None] * self._in_time(b[:, right])).sum(2)
+            kept = kept + self.basis.collected @ made
+        lost = ((self.norms.flatten(1) @ self.basis.dropped) * other.norms.flatten(1)).sum(1)
+        norm, norms = self.magnitude, other.magnitude
         error = self.radius * (norms + other.radius) + norm * other.radius
-        rounded = self.basis.rounding * norm * norms
-        return replace(self, coefficients=self.basis.collected @ made, radius=spare(lost + error + rounded))
+        return TaylorModel(self.basis, kept, spare(lost + error + self.basis.rounding * norm * norms))
+
+    def _in_time(self, coefficients: Tensor) -> Tensor:
+        """Matrices [..., t, t] that multiply polynomials in time by those of these coefficients [..., t]."""
+        return torch.nn.functional.pad(coefficients, (0, 1))[..., self.basis.lags]
 
     def _rounded(self, coefficients: Tensor, radius: Tensor) -> TaylorModel:
         """Coefficients that one operation each has made."""
         rounded = DOUBLE * coefficients.abs().sum((1, 2))
         return replace(self, coefficients=coefficients, radius=spare(radius + rounded))
+
+    def _shifted(self, number: Tensor) -> TaylorModel:
+        """With another constant."""
+        coefficients = self.coefficients.clone()
+        coefficients[:, 0, 0] += number
+        rounded = DOUBLE * coefficients[:, 0, 0].abs()
+        return replace(self, coefficients=coefficients, radius=spare(self.radius + rounded))
 
     def _numbers(self, value: Any) -> Tensor:
         """A number for all boxes, or one per box, [b]."""

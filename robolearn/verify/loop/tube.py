@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -11,13 +13,11 @@ from torch import Tensor
 from robolearn.errors import UserError
 from robolearn.verify.loop.basis import Basis
 from robolearn.verify.loop.control import sampled
-from robolearn.verify.loop.flow import advance, as_models, at_end, to_array
+from robolearn.verify.loop.segment import follow, margin_bounds
 from robolearn.verify.loop.symbols import absorbed, initial_states
 from robolearn.verify.loop.system import ClosedLoop, Requirement
-from robolearn.verify.loop.taylor import TaylorModel
 
 HALVINGS = 5
-COARSE = 1e-2  # share of a set's size that the highest power of time may have
 
 
 @dataclass(frozen=True)
@@ -83,25 +83,6 @@ class Tubes:
         return replace(self, **{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
-@dataclass(frozen=True, eq=False)
-class Segment:
-    """What happens in one step.
-
-    Attributes:
-        ends: States and controls at its end, absorbed.
-        lower: [b, n], of the states at all times of the step.
-        upper: The same.
-        margins: [b, r], least value of each requirement's numbers over the step.
-        verified: Bool [b]: the above hold.
-    """
-
-    ends: list[TaylorModel]
-    lower: Tensor
-    upper: Tensor
-    margins: Tensor
-    verified: Tensor
-
-
 def num_steps(loop: ClosedLoop, requirements: Sequence[Requirement], effort: Effort) -> int:
     """Steps until the last requirement ends, in whole periods.
 
@@ -114,7 +95,14 @@ def num_steps(loop: ClosedLoop, requirements: Sequence[Requirement], effort: Eff
     return max(periods, 1) * effort.steps
 
 
-def tubes(loop: ClosedLoop, lower: Tensor, upper: Tensor, requirements: Sequence[Requirement], effort: Effort) -> Tubes:
+def tubes(
+    loop: ClosedLoop,
+    lower: Tensor,
+    upper: Tensor,
+    requirements: Sequence[Requirement],
+    effort: Effort,
+    deadline: float = math.inf,
+) -> Tubes:
     """Follow boxes of initial states until the last requirement ends, or until one of them cannot be shown.
 
     Args:
@@ -123,10 +111,11 @@ def tubes(loop: ClosedLoop, lower: Tensor, upper: Tensor, requirements: Sequence
         upper: Of the boxes [b, n].
         requirements: What is to be shown.
         effort: How much the sets keep.
+        deadline: Of time.perf_counter(), when to stop; what was reached until then is returned.
     """
     march = _March(loop, lower, upper, requirements, effort)
     for step in range(num_steps(loop, requirements, effort)):
-        if not len(march.alive):
+        if not len(march.alive) or time.perf_counter() > deadline:
             break
         march.step(step)
     return march.result
@@ -159,7 +148,9 @@ class _March:
         seconds = torch.full((len(self.alive),), self.loop.period / self.effort.steps, dtype=torch.float64)
         wanted = [r for r in self.requirements if r.window(self._seconds)[0] <= step < r.window(self._seconds)[1]]
         segment = follow(self.loop, [*self.states, *self.controls], self.size, seconds, wanted, HALVINGS)
-        margin = torch.where(segment.verified, segment.margins.amin(1), -torch.inf).nan_to_num(-torch.inf, torch.inf)
+        margin = torch.where(segment.verified, segment.margins.amin(1), -torch.inf).nan_to_num(
+            -math.inf, math.inf, -math.inf
+        )
         self.result.margin[self.alive] = torch.minimum(self.result.margin[self.alive], margin)
         known = self.alive[segment.verified]
         self.result.lower[known, step] = segment.lower[segment.verified]
@@ -200,51 +191,3 @@ class _March:
             scale = x.deviation.magnitude + torch.finfo(size.dtype).tiny
             share[:, self.wide] += (size @ present) / scale[:, None]
         return share
-
-
-def margin_bounds(requirement: Requirement, states: Sequence[TaylorModel]) -> tuple[Tensor, Tensor]:
-    """Between which the least of a requirement's numbers is over sets of states, [b] each."""
-    values = as_models(requirement.margin(to_array(states)), states[0])
-    least, most = (torch.stack(ends) for ends in zip(*(value.bounds() for value in values), strict=True))
-    return least.amin(0), most.amin(0)
-
-
-def follow(
-    loop: ClosedLoop,
-    joint: Sequence[TaylorModel],
-    size: int,
-    seconds: Tensor,
-    requirements: Sequence[Requirement],
-    halvings: int,
-) -> Segment:
-    """One step, in two halves for those boxes for which the whole is too long.
-
-    Args:
-        loop: Its dynamics.
-        joint: States and controls at the beginning, without radius.
-        size: How many of them are states.
-        seconds: Length of the step [b].
-        requirements: Those that hold throughout the step.
-        halvings: How often a step may be halved.
-    """
-    states, controls = joint[:size], joint[size:]
-    flow = advance(loop.dynamics, states, controls, seconds)
-    ends = absorbed([*(at_end(x) for x in flow.states), *controls])
-    lower, upper = (torch.stack(side, 1) for side in zip(*(x.bounds() for x in flow.states), strict=True))
-    margins = [margin_bounds(requirement, flow.states)[0] for requirement in requirements]
-    none = torch.full_like(seconds, torch.inf)
-    whole = Segment(ends, lower, upper, torch.stack([none, *margins], 1), flow.verified)
-    coarse = torch.stack([x.coefficients[..., -1].abs().sum(1) > COARSE * x.deviation.magnitude for x in flow.states])
-    long = (~flow.verified | coarse.any(0)).nonzero().flatten()
-    if not halvings or not len(long):
-        return whole
-    half = seconds[long] / 2
-    first = follow(loop, [x.rows(long) for x in joint], size, half, requirements, halvings - 1)
-    second = follow(loop, first.ends, size, half, requirements, halvings - 1)
-    return Segment(
-        [x.replaced(long, y) for x, y in zip(whole.ends, second.ends, strict=True)],
-        whole.lower.index_copy(0, long, torch.minimum(first.lower, second.lower)),
-        whole.upper.index_copy(0, long, torch.maximum(first.upper, second.upper)),
-        whole.margins.index_copy(0, long, torch.minimum(first.margins, second.margins)),
-        whole.verified.index_copy(0, long, first.verified & second.verified),
-    )

@@ -1,16 +1,15 @@
 """Models with random coefficients, points of their domain, and small networks."""
 
+import functools
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from robolearn.verify.graph import Affine, Elementwise, Graph, Input
 from robolearn.verify.loop.basis import Basis
 from robolearn.verify.loop.taylor import TaylorModel
-from robolearn.verify.relaxations.piecewise import Relu
-from robolearn.verify.relaxations.smooth import Tanh
+from robolearn.verify.network import Network
 
 
 class Points:
@@ -46,34 +45,43 @@ def random_model():
     return make
 
 
+class Layers:
+    """x [n] -> y [m], with ReLU or tanh between random layers."""
+
+    def __init__(self, sizes, seed, gain, dtype):
+        rng = np.random.default_rng(seed)
+        self.activation = (torch.relu, torch.tanh)[seed % 2]
+        self.layers = []
+        for fan, size in pairwise(sizes):
+            weight, bias = rng.normal(size=(size, fan)) / np.sqrt(fan), 0.1 * rng.normal(size=size)
+            self.layers.append([torch.from_numpy(x).to(dtype) for x in (weight, bias)])
+        self.layers[-1] = [gain * x for x in self.layers[-1]]
+
+    def __call__(self, x):
+        for i, (weight, bias) in enumerate(self.layers):
+            x = torch.nn.functional.linear(self.activation(x) if i else x, weight, bias)
+        return x
+
+
 @pytest.fixture(scope="session")
 def network():
-    """A graph with random weights, of real numbers; the sizes of its layers, and how strong it is."""
+    """A small random network; the sizes of its layers, its seed, and the gain of its last layer."""
 
-    def make(sizes, *, seed=0, gain=1.0, function=None):
-        rng, nodes = np.random.default_rng(seed), [Input(sizes[0], ())]
-        for i, (fan, size) in enumerate(pairwise(sizes)):
-            if i:
-                nodes.append(Elementwise(fan, (len(nodes) - 1,), function or (Relu(), Tanh())[seed % 2], 0.0))
-            last = i == len(sizes) - 2
-            weight = torch.from_numpy(rng.normal(size=(size, fan)) / np.sqrt(fan)) * (gain if last else 1.0)
-            bias = torch.from_numpy(rng.normal(size=size) * 0.1)
-            zeros = torch.zeros_like(weight), torch.zeros_like(bias)
-            nodes.append(Affine(size, (len(nodes) - 1,), (weight,), bias, (zeros[0],), zeros[1]))
-        return Graph(tuple(nodes))
+    def make(sizes, *, seed=0, gain=1.0, dtype=torch.float64):
+        return Network(Layers(sizes, seed, gain, dtype), sizes[0], sizes[-1], dtype)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def held():
-    """A network that gives the same control whatever it reads."""
+def linear():
+    """A network that is a linear function."""
 
-    def make(inputs, control):
-        bias = torch.tensor(control, dtype=torch.float64)
-        weight = torch.zeros(len(control), inputs, dtype=torch.float64)
-        node = Affine(len(control), (0,), (weight,), bias, (torch.zeros_like(weight),), torch.zeros_like(bias))
-        return Graph((Input(inputs, ()), node))
+    def make(weights):
+        weight = torch.tensor(weights, dtype=torch.float64)
+        bias = torch.zeros(len(weight), dtype=torch.float64)
+        function = functools.partial(torch.nn.functional.linear, weight=weight, bias=bias)
+        return Network(function, weight.shape[1], len(weight), torch.float64)
 
     return make
 
