@@ -30,10 +30,12 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.evaluation.config import DeployConfig as DeployConfig
     from robolearn.evaluation.config import EvalConfig as EvalConfig
     from robolearn.evaluation.config import SideConfig as SideConfig
+    from robolearn.evaluation.config import VerifyConfig as VerifyConfig
     from robolearn.evaluation.deploy import check_deployed as check_deployed
     from robolearn.evaluation.deploy import deploy_run as deploy_run
     from robolearn.evaluation.evaluate import evaluate as evaluate
     from robolearn.evaluation.heldout import compare_with_heldout as compare_with_heldout
+    from robolearn.evaluation.verify import verify_network as verify_network
     from robolearn.formats.format import ExportOptions as ExportOptions
     from robolearn.formats.format import Format as Format
     from robolearn.formats.format import ImportOptions as ImportOptions
@@ -95,6 +97,7 @@ HOMES = {
     "TrainConfig": "training.config",
     "Trajectory": "types",
     "UserError": "errors",
+    "VerifyConfig": "evaluation.config",
     "calibrate": "evaluation.calibrate",
     "check_deployed": "evaluation.deploy",
     "collect": "data.collect",
@@ -107,6 +110,7 @@ HOMES = {
     "load_policy": "evaluation.acting",
     "register_score": "trust.scores.registry",
     "train": "training.train",
+    "verify_network": "evaluation.verify",
 }
 
 __all__ = sorted(HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

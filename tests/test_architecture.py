@@ -43,6 +43,7 @@ ALLOWED = {
     "evaluation": ("verify", "deploy", "training", "trust", "report", "rollout", "policies", "data", "stats"),
     "doctor": ("training", "report", "rollout", "data"),
     "commands": (
+        "verify",
         "doctor",
         "evaluation",
         "training",

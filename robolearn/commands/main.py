@@ -21,11 +21,12 @@ VERBS = {
     "compare": ("compare", "say which of two policies is better, as soon as that is certain"),
     "calibrate": ("calibrate", "set the threshold above which a policy is not trusted"),
     "deploy": ("deploy", "write a trained policy as a directory that acts without torch"),
+    "verify": ("verify", "prove what a network can never do, or find an input with which it does"),
     "bench": ("bench", "compare the families on tasks or on a store of your own"),
 }
 PATHS = (  # flags of all verbs that take the path of a file or folder
     *("--out", "--resume", "--dataset.path", "--dataset.cache-dir", "--record-interventions"),
-    *("--html", "--check", "--data", "--runs", "--kept"),
+    *("--html", "--check", "--data", "--runs", "--kept", "--property"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
@@ -292,3 +293,24 @@ class CompareConfig:
         """How a side acts, with the seed, device and threads that both share."""
         chosen = {f.name: getattr(side, f.name) for f in fields(SideConfig)}
         return ActConfig(**chosen, seed=self.seed, device=self.device, threads=self.threads)
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """How long a property of a network is searched."""
+
+    timeout: float = 60.0
+    """Seconds of the search, without reading the files."""
+    precision: Literal["float32", "exact"] = "float32"
+    """float32: what is proved holds for all that float32 arithmetic may make of the network, in any order of its sums;
+    exact: for the network in real numbers."""
+    seed: int = seeds.FIXED
+    """Of the random points that the attack starts from."""
+    threads: int | None = 1
+    """CPU threads; None takes one per two cores, at most 4."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout < math.inf:
+            raise UserError(f"`timeout` {self.timeout} must be a number of seconds above 0")
+        if self.seed < 0:
+            raise UserError(f"`seed` {self.seed} must not be negative")

@@ -34,6 +34,7 @@ from robolearn.verify.formats.conditions import (
 )
 from robolearn.verify.formats.expressions import Expression, read_expressions, refusal
 from robolearn.verify.property import Box, Case, Halfspaces, Property
+from robolearn.verify.search.verdict import Witness
 
 VARIABLE = re.compile(r"([XY])_(0|[1-9]\d{0,8})")
 MAX_BYTES = 2**28  # of text, once it is unpacked
@@ -180,6 +181,17 @@ def _with_exact_weights(condition: Condition) -> Term:
     if any(abs(one) > 2**53 for one in scaled.coefficients.values()) or abs(scaled.constant) > LARGEST:
         raise refusal(condition.line, "the coefficients have more digits than float64 can hold in this ratio")
     return scaled
+
+
+def written_witness(witness: Witness) -> str:
+    """A counterexample as the competition writes it, ``((X_0 0.5) ... (Y_0 1.25))``, a variable a line.
+
+    Numbers have as many digits as it takes to read the same float64 number again.
+    """
+    pairs = [
+        (f"{letter}_{i}", value) for letter, one in (("X", witness.x), ("Y", witness.y)) for i, value in enumerate(one)
+    ]
+    return "(" + "\n".join(f"({name} {float(value)!r})" for name, value in pairs) + ")"
 
 
 def round_up(number: Fraction) -> float:
