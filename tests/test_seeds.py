@@ -65,7 +65,9 @@ def named(node):
 
 def pairs(target, value):
     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-        for t, v in zip(target.elts, value.elts, strict=True):
+        starred = any(isinstance(element, ast.Starred) for element in (*target.elts, *value.elts))
+        values = [value] * len(target.elts) if starred else value.elts  # any of them may be what a name is given
+        for t, v in zip(target.elts, values, strict=True):
             yield from pairs(t, v)
     else:
         yield getattr(target, "id", getattr(target, "attr", "")), value

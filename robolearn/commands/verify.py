@@ -49,6 +49,6 @@ def main(arguments: Sequence[str], prog: str) -> None:
     if verdict.witness is not None:
         print(written_witness(verdict.witness))
     details = f"{verdict.boxes} boxes in {verdict.seconds:.2f} s"
-    if verdict.witness is None:
-        details += f"; the margin of every input is at least {verdict.bound:.6g}"
-    print(f"{verdict.reason}; {details}" if verdict.reason else details, file=sys.stderr)
+    if verdict.reason:
+        details = f"{verdict.reason}; {details}; the margin of every input is at least {verdict.bound:.6g}"
+    print(details, file=sys.stderr)

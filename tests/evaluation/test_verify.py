@@ -72,7 +72,7 @@ def test_a_proof_is_one_word_and_how_it_went_is_beside_it(network, asked, capsys
     main(["verify", str(network), "--property", str(asked(BOX + UNSAFE["unsat"]))])
     captured = capsys.readouterr()
     assert captured.out == "unsat\n"
-    assert re.fullmatch(r"\d+ boxes in \d+\.\d+ s; the margin of every input is at least \S+\n", captured.err)
+    assert re.fullmatch(r"\d+ boxes in \d+\.\d+ s\n", captured.err)
 
 
 def test_too_little_time_is_unknown(network, asked, capsys):
@@ -80,7 +80,8 @@ def test_too_little_time_is_unknown(network, asked, capsys):
     main(["verify", str(network), "--property", str(asked(BOX + "(assert (<= Y_0 -0.32))")), "--timeout", "1e-9"])
     captured = capsys.readouterr()
     assert captured.out == "unknown\n"
-    assert captured.err.startswith("the time is up; ")
+    assert captured.err.startswith("the time is up; 0 boxes in ")
+    assert captured.err.endswith("the margin of every input is at least -inf\n")
 
 
 def test_from_python(network, asked):

@@ -16,7 +16,7 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?")
 NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 MAX_DIGITS = 1000  # of one number
 LARGEST = Fraction(sys.float_info.max)
-MAX_CONJUNCTIONS = 100_000
+MAX_CONJUNCTIONS = 200_000
 MAX_CONDITIONS = 10_000_000  # of all conjunctions together
 
 

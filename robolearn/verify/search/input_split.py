@@ -134,7 +134,10 @@ class Search:
         if witness is not None or narrow:
             self.boxes += part
             return self.verdict("" if witness else "bounds of points are too wide to decide", witness)
+        whole = part
         part, slope = self.rows.shrunk(part, bound)
+        if len(part) < len(whole) or (part.lower > whole.lower).any() or (part.upper < whole.upper).any():
+            self.proved = min(self.proved, TINY)  # of what is cut away it is known that it is above 0, and no more
         if len(part):
             share = (part.upper - part.lower) / self.width.clamp(min=TINY)
             self.boxes += part.halves(influence(slope, self.width) * share)

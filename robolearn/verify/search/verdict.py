@@ -31,8 +31,9 @@ class Verdict:
 
     Attributes:
         answer: "unsat", the property is proved; "sat", it is violated by the witness; "unknown", neither was shown.
-        bound: The margin of `Case.margin` is proved to be at least this for every input; above 0 if the property is
-            proved, minus infinity where nothing is known.
+        bound: The margin of `Case.margin` is proved to be at least this for every input. If the property is proved it
+            is above 0, and by no more than a trifle where that is all that the proof needed; minus infinity where
+            nothing is known.
         witness: The counterexample, of "sat" alone.
         boxes: How many parts of the boxes were bounded.
         seconds: Wall time.
