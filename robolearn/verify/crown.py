@@ -27,12 +27,14 @@ class Relaxed:
         bounds: Node -> lower and upper, [b, n].
         lines: Node -> lines [b, n]; of a product those of each source, in order.
         slacks: Node -> how far an affine node's computed value can be from the true one, [b, n].
+        empty: Boxes [b] in which bounds that hold anyway contradict each other, so that nothing is in them.
     """
 
     graph: Graph
     bounds: list[Bounds]
     lines: dict[int, tuple[Lines, ...]]
     slacks: dict[int, Tensor]
+    empty: Tensor
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def relax(graph: Graph, lower: Tensor, upper: Tensor, *, known: Mapping[int, Bou
         upper: Of the boxes [b, n].
         known: Node -> bounds that hold anyway, as those of a larger box or of a split.
     """
-    relaxed = Relaxed(graph, [(lower.double(), upper.double())], {}, {})
+    empty = torch.zeros(len(lower), dtype=torch.bool)
+    relaxed = Relaxed(graph, [(lower.double(), upper.double())], {}, {}, empty)
     for i, node in enumerate(graph.nodes[1:], start=1):
         given = [relaxed.bounds[j] for j in node.sources]
         bounds = node.interval(given)
@@ -82,7 +85,9 @@ def relax(graph: Graph, lower: Tensor, upper: Tensor, *, known: Mapping[int, Bou
             continue
         relaxed.slacks[i] = node.slack(given)
         if i in graph.readers:
-            relaxed.bounds[i] = _tightened(relaxed, i)
+            low, high = _tightened(relaxed, i)
+            empty |= (low > high).any(1)
+            relaxed.bounds[i] = low, torch.maximum(low, high)
     return relaxed
 
 
@@ -135,7 +140,7 @@ def _tightened(relaxed: Relaxed, index: int) -> Bounds:
     # Where a linear bound is no number, as of an exponential beyond float64, that of the intervals stays.
     lower[:, rows] = torch.fmax(lower[:, rows], least[:, : len(rows)])
     upper[:, rows] = torch.fmin(upper[:, rows], -least[:, len(rows) :])
-    return lower, torch.maximum(lower, upper)
+    return lower, upper
 
 
 def lines_of(node: Node, given: list[Bounds]) -> tuple[Lines, ...]:
@@ -181,13 +186,23 @@ def maximum_lines(node: Maximum, lower: Tensor, upper: Tensor) -> Lines:
     return Lines(leader, -slack, leader * leads, above)
 
 
-def lower_bound(relaxed: Relaxed, index: int, weights: Tensor) -> LinearBound:
+def lower_bound(
+    relaxed: Relaxed,
+    index: int,
+    weights: Tensor,
+    *,
+    multipliers: Mapping[int, Tensor] | None = None,
+    passing: dict[int, Tensor] | None = None,
+) -> LinearBound:
     """Bound  weights @ node  from below by a linear function of the input.
 
     Args:
         relaxed: Bounds and lines of all nodes before.
         index: The node.
         weights: [m, n], or [b, m, n] for boxes that ask different things.
+        multipliers: Node -> what is subtracted times the node, [b, n]. Where it is known that  multiplier * node >= 0
+            this takes nothing from a bound, and by the best multipliers it gains (Wang et al. 2021, theorem 3.1).
+        passing: Is filled with node -> the slopes [b, m, n] with which nonlinear nodes enter the bound.
     """
     graph = relaxed.graph
     offset = torch.zeros((), dtype=torch.float64)
@@ -196,10 +211,14 @@ def lower_bound(relaxed: Relaxed, index: int, weights: Tensor) -> LinearBound:
         if i not in slopes:
             continue
         slope, node = slopes.pop(i), graph.nodes[i]
+        if multipliers and i in multipliers:
+            slope = slope - multipliers[i][:, None]
         if isinstance(node, Affine):
             offset = offset + slope @ node.bias - _times(slope.abs(), relaxed.slacks[i])
             passed = [slope @ weight for weight in node.weights]
         else:
+            if passing is not None:
+                passing[i] = slope
             passed, gained = _through(node, relaxed.lines[i], slope)
             offset = offset + gained
         for j, one in zip(node.sources, passed, strict=True):

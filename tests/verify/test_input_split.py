@@ -11,7 +11,7 @@ from robolearn.verify.network import Network
 from robolearn.verify.property import Box, Case, Halfspaces, Property
 from robolearn.verify.search.attack import Attack
 from robolearn.verify.search.decide import decide
-from robolearn.verify.search.input_split import Rows, search_inputs
+from robolearn.verify.search.input_split import InputSearch, search_inputs, shrunk
 
 NO_ATTACK = Attack(restarts=0, steps=0)
 
@@ -98,16 +98,15 @@ def test_what_is_cut_from_a_box_is_safe(seed):
     one = Halfspaces(torch.eye(2), -y.quantile(0.35, dim=0))
     other = Halfspaces(-torch.eye(2)[:1], y[:, :1].quantile(0.95, dim=0))
     case = Case(Box(-torch.ones(3), torch.ones(3)), (one, other))
-    rows = Rows.of(graph, case)
-    start = rows.start(case)
+    search = InputSearch(graph, case, lambda x: None)
     middles = torch.rand(40, 3, dtype=torch.float64) * 1.6 - 0.8
-    boxes = start[torch.zeros(40, dtype=torch.long)]
+    boxes = search.parts[torch.zeros(40, dtype=torch.long)]
     boxes.lower[:], boxes.upper[:] = middles - 0.1, middles + 0.1
-    boxes, bound = rows.bound(boxes)
+    boxes, bound = search.bound(boxes)
     share = torch.rand(40, 2000, 3, dtype=torch.float64)
     x = boxes.lower[:, None] + share * 0.2
     unsafe = case.margin(graph(x.view(-1, 3))).view(40, 2000) <= 0
-    left, _ = rows.shrunk(boxes, bound)
+    left, _ = shrunk(boxes, bound, search.rows.sets)
     points = x.view(-1, 1, 3)
     kept = ((left.lower - 1e-15 <= points) & (points <= left.upper + 1e-15)).all(2)
     assert unsafe.any(), "the test needs points that are unsafe"

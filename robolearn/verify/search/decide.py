@@ -15,7 +15,10 @@ from robolearn.verify.property import Case, Property
 from robolearn.verify.rounding import Precision
 from robolearn.verify.search.attack import Attack, falsify, replay
 from robolearn.verify.search.input_split import search_inputs
+from robolearn.verify.search.relu_split import knotted, search_activations
 from robolearn.verify.search.verdict import Verdict, Witness
+
+MOST_INPUTS = 14  # that are cut; every further one doubles the boxes
 
 
 def decide(
@@ -57,13 +60,14 @@ def decide(
 def _prove(network: Network, asked: Property, graph: Graph, deadline: float) -> Verdict:
     """Search case after case, each with its share of the time that is left."""
     bound, boxes, reasons = torch.inf, 0, []
+    search = search_activations if graph.input_size > MOST_INPUTS and knotted(graph) else search_inputs
     for index, case in enumerate(asked.cases):
 
         def confirm(x: Tensor, index: int = index) -> Witness | None:
             return replay(network, asked, index, x) if len(x) else None
 
         left = (deadline - time.monotonic()) / (len(asked.cases) - index)
-        verdict = search_inputs(graph, Case(network.received(case.box), case.unsafe), confirm, seconds=left)
+        verdict = search(graph, Case(network.received(case.box), case.unsafe), confirm, seconds=left)
         bound, boxes = min(bound, verdict.bound), boxes + verdict.boxes
         if verdict.answer == "sat":
             return replace(verdict, bound=bound, boxes=boxes)
