@@ -66,7 +66,7 @@ def test_bounds_of_a_policys_chunk_hold_it(make_policy):
         )
         expected = linear.middle + (linear.slope * by[:, :, None]).sum(3)
         assert ((chunks - expected).abs() <= linear.gap).all()
-        assert linear.gap.max() < 0.1 * linear.slope.abs().sum(2).mul(0.01).max() + 1e-4
+        assert linear.gap.max() < 0.15 * linear.slope.abs().sum(2).mul(0.01).max() + 1e-4
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from robolearn.verify.crown import Relaxed, linear_bounds, lower_bound, relax
+from robolearn.verify.forward import forward_bounds
 from robolearn.verify.graph import Bounds, Graph
 from robolearn.verify.lowering import lower
 from robolearn.verify.relaxations.function import Lines
@@ -74,11 +75,8 @@ class Codes:
     def seen(self, low: Tensor, high: Tensor) -> Seen:
         """The policy's features over boxes of observations [b, n]."""
         low, high = low - SINGLE * low.abs() - 1e-30, high + SINGLE * high.abs() + 1e-30  # it gets them in float32
-        relaxed, last = relax(self.trunk, low, high), len(self.trunk.nodes) - 1
-        eye = torch.eye(self.trunk.output_size, dtype=torch.float64)
-        least, most = (lower_bound(relaxed, last, sign * eye).least for sign in (1.0, -1.0))
-        bounds = relaxed.bounds[last]
-        return Seen(self, relaxed, (torch.maximum(bounds[0], least), torch.minimum(bounds[1], -most)))
+        relaxed = relax(self.trunk, low, high)
+        return Seen(self, relaxed, forward_bounds(relaxed))
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Reachability:
             if cell[0] < self.cells.finest and not self.keeps_clear(cell):
                 self.cells.halve(cell)
 
-    def _reached(self, start: Iterable[Cell], *, unproved: bool = False) -> Iterator[Cell]:
+    def reached(self, start: Iterable[Cell], *, unproved: bool = False) -> Iterator[Cell]:
         """Cells that may be reached from others as far as is known; with `unproved` through unproved ones alone."""
         seen = set(start)
         todo = list(seen)
@@ -91,12 +91,12 @@ class Reachability:
                         todo.append(after)
 
     def _unknown(self) -> list[Cell]:
-        return [cell for cell in self._reached(self.leaves) if cell not in self.known]
+        return [cell for cell in self.reached(self.leaves) if cell not in self.known]
 
     def _prove(self) -> None:
         """Prove cells from the finish backward, until no more follow."""
         self.proved.clear()
-        rest = {cell for cell in self._reached(self.leaves) if cell in self.known and self.keeps_clear(cell)}
+        rest = {cell for cell in self.reached(self.leaves) if cell in self.known and self.keeps_clear(cell)}
         found = True
         while found:
             found = {cell: self._duration(cell) for cell in rest}
@@ -119,7 +119,7 @@ class Reachability:
 
     def _worth_halving(self) -> list[Cell]:
         """Unproved cells on the way from unproved initial ones; first those before cells that cannot be halved."""
-        way = set(self._reached((cell for cell in self.leaves if cell not in self.proved), unproved=True))
+        way = set(self.reached((cell for cell in self.leaves if cell not in self.proved), unproved=True))
         coarse = [cell for cell in way if cell[0] < self.cells.finest]
         stuck = {cell for cell in way if cell[0] == self.cells.finest}
         before = [

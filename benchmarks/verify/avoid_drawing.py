@@ -1,0 +1,87 @@
+"""Pictures of what is proved in Avoid: the map of starts, and a tube over the task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Patch, Rectangle
+
+from benchmarks.verify.avoid_starts import Starts
+from envs.avoid import CENTERS, FINISH_Y, RADII, ROD_RADIUS, START_Y, Avoid
+from robolearn.report.style import axes_style
+from robolearn.verify.loop.chunked import tube
+from robolearn.verify.loop.reachability import Reachability
+
+INK, MUTED, RULE = "#222222", "#666666", "#e2e2e2"
+PROVED, FALSIFIED, OPEN = "#7fbf9b", "#d9694f", "#d8d8d8"
+STYLE: Any = {**axes_style(INK, MUTED, RULE), "font.size": 9}
+MOST_CELLS = 400  # of a tube that are drawn
+
+
+def draw_map(path: Path, starts: Starts, floor: float, demonstrations: np.ndarray) -> None:
+    """The start box: proved, falsified and open cells, and where demonstrations begin [n, 2]."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+        axes: Any = figure.subplots()
+        colors = np.where(starts.proved, PROVED, np.where(starts.falsified, FALSIFIED, OPEN))
+        cells = [
+            Rectangle(tuple(1e3 * low), *(1e3 * (high - low)))
+            for low, high in zip(starts.lower, starts.upper, strict=True)
+        ]
+        axes.add_collection(PatchCollection(cells, facecolor=colors.tolist(), edgecolor="white", linewidth=0.3))
+        axes.plot(*(1e3 * demonstrations.T), ".", color=INK, markersize=1.5, alpha=0.5)
+        low, high = (np.array([0.0, START_Y]) + sign * Avoid.start_spread for sign in (-1, 1))
+        axes.set(xlim=(1e3 * low[0], 1e3 * high[0]), ylim=(1e3 * low[1], 1e3 * high[1]), aspect="equal")
+        axes.set(xlabel="x of the start [mm]", ylabel="y [mm]")
+        shares = starts.shares()
+        axes.set_title(f"Starts from which every code of at least {floor:g} crosses", loc="left", fontsize=11)
+        handles = [
+            Patch(color=color, label=f"{name} {100 * shares[name]:.1f} %")
+            for name, color in (("proved", PROVED), ("falsified", FALSIFIED), ("open", OPEN))
+        ]
+        axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
+        figure.savefig(path, dpi=150)
+
+
+def draw_tubes(path: Path, found: Reachability) -> None:
+    """Everywhere a rod from the proved starts can be, over the cylinders grown by the rod's radius."""
+    low, high = _boxes(found)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 7.2), layout="constrained")
+        axes: Any = figure.subplots()
+        boxes = [Rectangle(tuple(one), *(other - one)) for one, other in zip(low, high, strict=True)]
+        axes.add_collection(PatchCollection(boxes, facecolor="#4c78a8", edgecolor="none", alpha=0.25))
+        for center, radius in zip(CENTERS, RADII, strict=True):
+            axes.add_patch(Circle(tuple(center), radius + ROD_RADIUS, facecolor="#f0c0b4", edgecolor="none"))
+            axes.add_patch(Circle(tuple(center), radius, facecolor=FALSIFIED, edgecolor="none"))
+        corner = np.array([0.0, START_Y]) - Avoid.start_spread
+        axes.add_patch(Rectangle(tuple(corner), *(2 * Avoid.start_spread), facecolor="none", edgecolor=INK))
+        axes.axhline(FINISH_Y, color=PROVED, linewidth=2)
+        axes.set(xlim=(-0.32, 0.32), ylim=(-0.32, 0.4), aspect="equal", xlabel="x [m]", ylabel="y [m]")
+        axes.set_title("All places of the rod's axis from the proved starts", loc="left", fontsize=11)
+        figure.savefig(path, dpi=150)
+
+
+def _boxes(found: Reachability) -> tuple[np.ndarray, np.ndarray]:
+    """Corners [k, 2] of the places after each substep, from a sample of the proved cells that may be reached."""
+    start = [cell for cell in found.leaves if cell in found.proved]
+    reached = sorted(found.reached(start))
+    rng = np.random.default_rng(0)
+    if len(reached) > MOST_CELLS:
+        reached = [reached[i] for i in rng.choice(len(reached), MOST_CELLS, replace=False)]
+    low, high = [np.zeros((0, 2))], [np.zeros((0, 2))]
+    for cell in reached:
+        lower, upper = (torch.from_numpy(corner[None]) for corner in found.cells.box(cell))
+        at = found.crossing.codes.seen(lower, upper)
+        for passage in found.known[cell]:
+            states = tube(found.crossing, at, passage.code)
+            last = (passage.duration or found.crossing.steps) * found.crossing.servo.substeps
+            low.append(states.lower[0, :last:2, :2].numpy())
+            high.append(states.upper[0, :last:2, :2].numpy())
+    return np.concatenate(low), np.concatenate(high)
