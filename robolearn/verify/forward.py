@@ -6,6 +6,8 @@ magnitudes of its matrices; a nonlinear one takes the mean of its two lines as s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -15,55 +17,82 @@ from robolearn.verify.relaxations.function import Lines
 from robolearn.verify.rounding import DOUBLE, SPARE, TINY, center_radius, gamma
 
 
+@dataclass(frozen=True)
+class Form:
+    """Numbers within gap of  middle + slope (x - center),  for x in boxes around their centers.
+
+    Attributes:
+        slope: [b, m, n].
+        middle: [b, m].
+        gap: [b, m].
+        radius: Of the boxes [b, n].
+    """
+
+    slope: Tensor
+    middle: Tensor
+    gap: Tensor
+    radius: Tensor
+
+    @property
+    def reach(self) -> Tensor:
+        """How far the numbers can be from the middle [b, m]."""
+        return self.gap + (self.slope.abs() * self.radius[:, None]).sum(2)
+
+    @property
+    def size(self) -> Tensor:
+        """What no number exceeds in magnitude, nor what it is a sum of [b, m]."""
+        return self.middle.abs() + self.reach
+
+
 def forward_bounds(relaxed: Relaxed) -> Bounds:
     """Bounds [b, m] of the last node of a network that is relaxed."""
     center, radius = center_radius(*relaxed.bounds[0])
-    eye = torch.eye(center.shape[1], dtype=torch.float64)
-    forms = [(eye.expand(len(center), -1, -1), center, torch.zeros_like(center))]
+    slope = torch.eye(center.shape[1], dtype=torch.float64).expand(len(center), -1, -1)
+    forms = [Form(slope, center, torch.zeros_like(center), radius)]
     for i, node in enumerate(relaxed.graph.nodes[1:], start=1):
         given = [forms[j] for j in node.sources]
         if isinstance(node, Affine):
             forms.append(_affine(node, given, relaxed.slacks[i]))
         elif isinstance(node, Maximum):
-            forms.append(_interval(relaxed.bounds[i], center.shape[1]))
+            forms.append(_interval(relaxed.bounds[i], radius))
         else:
-            sources = zip(relaxed.lines[i], given, (relaxed.bounds[j] for j in node.sources), strict=True)
-            slope, middle, gap = (
-                torch.stack(parts).sum(0) for parts in zip(*(_through(*one) for one in sources), strict=True)
-            )
-            forms.append((slope, middle, gap))
-    slope, middle, gap = forms[-1]
-    reach = gap + (slope.abs() * radius[:, None]).sum(2)
-    reach = reach + 4 * gamma(SPARE + center.shape[1], DOUBLE) * (reach + middle.abs()) + TINY
-    lower, upper = relaxed.bounds[-1]
-    return torch.maximum(lower, middle - reach), torch.minimum(upper, middle + reach)
-
-
-Form = tuple[Tensor, Tensor, Tensor]  # slope [b, m, n], middle and gap [b, m]
+            bounds = [relaxed.bounds[j] for j in node.sources]
+            parts = [_through(*one) for one in zip(relaxed.lines[i], given, bounds, strict=True)]
+            forms.append(_joined(parts))
+    last, (lower, upper) = forms[-1], relaxed.bounds[-1]
+    reach = last.reach + 4 * gamma(SPARE + center.shape[1], DOUBLE) * last.size + TINY
+    return torch.maximum(lower, last.middle - reach), torch.minimum(upper, last.middle + reach)
 
 
 def _affine(node: Affine, given: list[Form], slack: Tensor) -> Form:
-    slope, middle, gap = torch.zeros((), dtype=torch.float64), node.bias, 2 * slack
-    for weight, size, (one, at, apart) in zip(node.weights, node.magnitudes, given, strict=True):
-        slope, middle, gap = slope + weight @ one, middle + at @ weight.T, gap + apart @ size.T
-    return slope, middle, gap
+    """W (m + S d) + b, a gap through the magnitudes of W, and what float64 rounds in W m and W S."""
+    slope, middle, gap = torch.zeros((), dtype=torch.float64), node.bias, slack
+    share = 4 * gamma(SPARE + sum(weight.shape[1] for weight in node.weights), DOUBLE)
+    for weight, size, form in zip(node.weights, node.magnitudes, given, strict=True):
+        slope, middle = slope + weight @ form.slope, middle + form.middle @ weight.T
+        gap = gap + (form.gap + share * form.size) @ size.T
+    return Form(slope, middle, gap, given[0].radius)
 
 
-def _interval(bounds: Bounds, size: int) -> Form:
+def _interval(bounds: Bounds, radius: Tensor) -> Form:
     """What is known by its interval alone."""
     middle, gap = center_radius(*bounds)
-    return torch.zeros(*middle.shape, size, dtype=torch.float64), middle, gap
+    return Form(torch.zeros(*middle.shape, radius.shape[1], dtype=torch.float64), middle, gap, radius)
 
 
 def _through(lines: Lines, given: Form, bounds: Bounds) -> Form:
     """With  a = (al + au) / 2  and  h = (au - al) / 2,  s(x) - a x  is from  bl - h x  to  bu + h x."""
-    (slope, middle, gap), (low, high) = given, bounds
     mean, half = (lines.lower_slope + lines.upper_slope) / 2, (lines.upper_slope - lines.lower_slope) / 2
-    most = torch.maximum(half * low, half * high)
+    most = torch.maximum(half * bounds[0], half * bounds[1])
     below, above = lines.lower_offset - most, lines.upper_offset + most
-    rounding = 16 * DOUBLE * (mean.abs() * torch.maximum(low.abs(), high.abs()) + below.abs() + above.abs())
-    return (
-        mean[..., None] * slope,
-        mean * middle + (below + above) / 2,
-        mean.abs() * gap + (above - below) / 2 + rounding,
+    rounding = 32 * DOUBLE * (mean.abs() * given.size + most.abs() + below.abs() + above.abs())
+    middle, gap = mean * given.middle + (below + above) / 2, mean.abs() * given.gap + (above - below) / 2 + rounding
+    return Form(mean[..., None] * given.slope, middle, gap, given.radius)
+
+
+def _joined(parts: list[Form]) -> Form:
+    """What a node of several sources is: the sum of what each contributes."""
+    slope, middle, gap, size = (
+        torch.stack([getattr(part, name) for part in parts]).sum(0) for name in ("slope", "middle", "gap", "size")
     )
+    return Form(slope, middle, gap + 8 * DOUBLE * size, parts[0].radius)

@@ -37,6 +37,7 @@ BENCHMARKS: dict[str, str] = {
     "symmetry.py": "--seeds 0 --out out.json",
     "take_over.py": "",
     "train_step.py": "--out out.json",
+    "verify/avoid.py": "--runs runs/verify --out out.json --figures .",
     "world": "",
     "world/aloha.py": "--out out.json",
     "world/g1.py": "SHARED/lerobot/v21_g1 --out out.json",
@@ -48,7 +49,8 @@ BENCHMARKS: dict[str, str] = {
 PACKAGES = {"human.py": "gym_pusht", "world/aloha.py": "gym_aloha", "world/metaworld.py": "metaworld"}
 CAMPAIGNS = ("tests/campaigns/broken_inputs", "tests/campaigns/kills")
 # What they share.
-COMMON = ("common.py", "tables.py", "world/aloha_task.py", "world/commands.py", "world/speeds.py")
+COMMON = ("common.py", "tables.py", "verify/avoid_drawing.py", "verify/avoid_starts.py")
+COMMON += ("world/aloha_task.py", "world/commands.py", "world/speeds.py")
 # Those of a second or two.
 QUICK = ("compare.py", "conformal.py", "exact_scores.py", "loader.py", "train_step.py")
 
@@ -99,7 +101,9 @@ def prepared(tmp_path_factory):
 def test_every_benchmark_is_listed():
     there = {p.name for p in (ROOT / "benchmarks").glob("*.py") if p.name != "__init__.py"}
     there |= {p.parent.name for p in (ROOT / "benchmarks").glob("*/__main__.py")}
-    there |= {f"world/{p.name}" for p in (ROOT / "benchmarks" / "world").glob("*.py") if p.name != "__main__.py"}
+    for folder in ("verify", "world"):
+        files = (ROOT / "benchmarks" / folder).glob("*.py")
+        there |= {f"{folder}/{p.name}" for p in files if not p.name.startswith("__")}
     assert there == {*BENCHMARKS, *COMMON}
 
 

@@ -23,8 +23,6 @@ from robolearn.verify.lowering import lower
 from robolearn.verify.relaxations.function import Lines
 from robolearn.verify.rounding import DOUBLE, SINGLE, SPARE, center_radius, gamma
 
-CLOSE = 1e-5  # what float32 rounds in a softmax of up to thousands of logits, relative; more than that
-
 
 @dataclass(frozen=True)
 class Linear:
@@ -115,7 +113,8 @@ class Seen:
         difference = middle - reach + offset - 8 * gamma(SPARE + center.shape[1], DOUBLE) * size
         difference.diagonal(dim1=1, dim2=2).zero_()
         most = 1 / difference.exp().sum(2)
-        return (most >= self.codes.floor * (1 - CLOSE)) | (difference <= CLOSE).all(2)
+        close = 4 * gamma(SPARE + most.shape[1], SINGLE)  # what float32 rounds in a softmax, relative
+        return (most >= self.codes.floor * (1 - close)) | (difference <= close).all(2)
 
     def chunk(self, code: int) -> Linear:
         """The chunk of a code over the boxes, flattened [b, t a]: the mean of its bounds and half of their distance."""

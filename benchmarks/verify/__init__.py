@@ -1,1 +1,0 @@
-"""What is proved about networks and policies, and how long that takes."""
