@@ -2,9 +2,8 @@
 
     python -m benchmarks.verify.avoid --runs runs/verify [--out docs/results/verify.json] [--figures docs/results]
 
-A policy of the recipe `avoid-verifiable` and training seed 0, 1, 2 is trained where it is not there yet, and one with
-the term for tight bounds; its settings were chosen with seed 0, by rollouts of the seeds for selection. Of each, at
-each floor of the codes' probabilities:
+Policies of the recipe `avoid-verifiable` with training seeds 0 and 1 are trained where they are not there yet, and one
+with the term for tight bounds; the settings were chosen with seed 0. Of each, at each floor of the codes' probabilities:
 
 * proved: the share of the start box from whose cells every sequence of codes above the floor crosses without contact
   and in time, under the kinematic model; see `robolearn/verify/loop/reachability.py`;
@@ -58,7 +57,7 @@ FASTEST = 0.6  # what is proved of the rod's speed along an axis when the policy
 CELL, FINEST = 0.004, 3  # coarsest cells [m], and how often they are halved
 FLOORS = (0.15, 0.1)
 VARIANTS: dict[str, dict[str, float]] = {"plain": {}, "bounded": {"bound_weight": 0.3, "bound_error": 0.01}}
-TRAININGS = (("plain", 0), ("plain", 1), ("plain", 2), ("bounded", 0))
+TRAININGS = (("plain", 0), ("plain", 1), ("bounded", 0))
 EPISODES = 2000
 ENV = EnvConfig("envs:robolearn/Avoid-v0", obs=("pos=state[:2]",))
 SEED = seeds.EVALUATION.start + 100_000

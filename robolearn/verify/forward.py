@@ -1,12 +1,12 @@
 """Linear bounds from the input on: cheap where a network has few inputs and many outputs, and looser than CROWN.
 
 Every node's values are written as  middle + slope (x - center), up to a gap. An affine node passes gaps on by the
-magnitudes of its matrices; a nonlinear one takes the mean of its two lines as slope, and what they are apart as gap.
+magnitudes of its matrices; a nonlinear one takes the mean slope of its two lines, and what they are apart as gap.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,12 +43,43 @@ class Form:
         """What no number exceeds in magnitude, nor what it is a sum of [b, m]."""
         return self.middle.abs() + self.reach
 
+    def within(self, bounds: Bounds) -> Bounds:
+        """Bounds of the numbers, that hold anyway, made tighter [b, m]."""
+        reach = self.reach + 4 * gamma(SPARE + self.radius.shape[1], DOUBLE) * self.size + TINY
+        return torch.maximum(bounds[0], self.middle - reach), torch.minimum(bounds[1], self.middle + reach)
 
-def forward_bounds(relaxed: Relaxed) -> Bounds:
-    """Bounds [b, m] of the last node of a network that is relaxed."""
-    center, radius = center_radius(*relaxed.bounds[0])
+
+def box_form(lower: Tensor, upper: Tensor) -> Form:
+    """Boxes [b, n] themselves."""
+    center, radius = center_radius(lower, upper)
     slope = torch.eye(center.shape[1], dtype=torch.float64).expand(len(center), -1, -1)
-    forms = [Form(slope, center, torch.zeros_like(center), radius)]
+    return Form(slope, center, torch.zeros_like(center), radius)
+
+
+def parallel(relaxed: Relaxed) -> Relaxed:
+    """With one slope for both lines of each number, the mean of theirs: then both bounds of an output have one too.
+
+    With  a = (al + au) / 2  and  h = (au - al) / 2,  s(x) - a x  is from  bl - h x  to  bu + h x.
+    """
+    lines = dict(relaxed.lines)
+    for i, given in relaxed.lines.items():
+        node = relaxed.graph.nodes[i]
+        if not isinstance(node, Maximum):
+            bounds = (relaxed.bounds[j] for j in node.sources)
+            lines[i] = tuple(_made_parallel(*one) for one in zip(given, bounds, strict=True))
+    return replace(relaxed, lines=lines)
+
+
+def _made_parallel(lines: Lines, bounds: Bounds) -> Lines:
+    mean, half = (lines.lower_slope + lines.upper_slope) / 2, (lines.upper_slope - lines.lower_slope) / 2
+    most = torch.maximum(half * bounds[0], half * bounds[1])
+    rounding = 16 * DOUBLE * (mean.abs() * torch.maximum(bounds[0].abs(), bounds[1].abs()) + most.abs())
+    return Lines(mean, lines.lower_offset - most - rounding, mean, lines.upper_offset + most + rounding)
+
+
+def forward(relaxed: Relaxed, start: Form) -> Form:
+    """The last node of a network that is relaxed with parallel lines, from the form of its input."""
+    forms, radius = [start], start.radius
     for i, node in enumerate(relaxed.graph.nodes[1:], start=1):
         given = [forms[j] for j in node.sources]
         if isinstance(node, Affine):
@@ -56,12 +87,8 @@ def forward_bounds(relaxed: Relaxed) -> Bounds:
         elif isinstance(node, Maximum):
             forms.append(_interval(relaxed.bounds[i], radius))
         else:
-            bounds = [relaxed.bounds[j] for j in node.sources]
-            parts = [_through(*one) for one in zip(relaxed.lines[i], given, bounds, strict=True)]
-            forms.append(_joined(parts))
-    last, (lower, upper) = forms[-1], relaxed.bounds[-1]
-    reach = last.reach + 4 * gamma(SPARE + center.shape[1], DOUBLE) * last.size + TINY
-    return torch.maximum(lower, last.middle - reach), torch.minimum(upper, last.middle + reach)
+            forms.append(_joined([_through(*one) for one in zip(relaxed.lines[i], given, strict=True)]))
+    return forms[-1]
 
 
 def _affine(node: Affine, given: list[Form], slack: Tensor) -> Form:
@@ -80,12 +107,10 @@ def _interval(bounds: Bounds, radius: Tensor) -> Form:
     return Form(torch.zeros(*middle.shape, radius.shape[1], dtype=torch.float64), middle, gap, radius)
 
 
-def _through(lines: Lines, given: Form, bounds: Bounds) -> Form:
-    """With  a = (al + au) / 2  and  h = (au - al) / 2,  s(x) - a x  is from  bl - h x  to  bu + h x."""
-    mean, half = (lines.lower_slope + lines.upper_slope) / 2, (lines.upper_slope - lines.lower_slope) / 2
-    most = torch.maximum(half * bounds[0], half * bounds[1])
-    below, above = lines.lower_offset - most, lines.upper_offset + most
-    rounding = 32 * DOUBLE * (mean.abs() * given.size + most.abs() + below.abs() + above.abs())
+def _through(lines: Lines, given: Form) -> Form:
+    """Through two parallel lines: their slope, what is in the middle between them, and half of their distance."""
+    mean, below, above = lines.lower_slope, lines.lower_offset, lines.upper_offset
+    rounding = 32 * DOUBLE * (mean.abs() * given.size + below.abs() + above.abs())
     middle, gap = mean * given.middle + (below + above) / 2, mean.abs() * given.gap + (above - below) / 2 + rounding
     return Form(mean[..., None] * given.slope, middle, gap, given.radius)
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from robolearn.nets.backbone import FiLM
 from robolearn.verify.crown import intervals, relax
-from robolearn.verify.forward import forward_bounds
+from robolearn.verify.forward import box_form, forward, parallel
 from robolearn.verify.lowering import lower
 
 
@@ -59,7 +59,8 @@ def test_values_lie_in_their_bounds(name, radius):
     points = (center + radius * by).float()
     low, high = points.double().amin(0), points.double().amax(0)
     graph = lower(net, torch.zeros(1, 3))
-    least, most = forward_bounds(relax(graph, low, high))
+    relaxed = relax(graph, low, high)
+    least, most = forward(parallel(relaxed), box_form(low, high)).within(relaxed.bounds[-1])
     values = net(points.flatten(0, 1)).double().unflatten(0, (2000, 20))
     assert (values >= least).all()
     assert (values <= most).all()

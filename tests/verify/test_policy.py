@@ -60,7 +60,7 @@ def test_bounds_of_a_policys_chunk_hold_it(make_policy):
     at = codes.seen(center - 0.01, center + 0.01)
     by = 0.02 * torch.rand(300, 1, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 0.01
     for code in range(5):
-        linear = at.chunk(code)
+        linear = at.head(code)
         chunks = (
             codes.chunk(codes.features((center + by).flatten(0, 1).float()), code).unflatten(0, (300, 5)).flatten(2)
         )

@@ -95,7 +95,7 @@ class Tube:
 def tube(crossing: Crossing, at: Seen, code: int) -> Tube:
     """Enclose the states after every substep of a code's chunk, from boxes of observations."""
     servo, (held, response) = crossing.servo, crossing.unrolled
-    linear, seen = at.chunk(code), crossing.codes.size
+    linear, seen = at.head(code), crossing.codes.size
     center, radius = center_radius(*at.relaxed.bounds[0])
     targets = crossing.steps * len(servo.lower)
     slope, middle, gap = linear.slope[:, :targets], linear.middle[:, :targets], linear.gap[:, :targets]

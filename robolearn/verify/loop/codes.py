@@ -16,27 +16,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from robolearn.verify.crown import Relaxed, linear_bounds, lower_bound, relax
-from robolearn.verify.forward import forward_bounds
-from robolearn.verify.graph import Bounds, Graph
+from robolearn.verify.crown import Relaxed, lower_bound, relax
+from robolearn.verify.forward import Form, box_form, forward, parallel
+from robolearn.verify.graph import Graph
 from robolearn.verify.lowering import lower
 from robolearn.verify.relaxations.function import Lines
 from robolearn.verify.rounding import DOUBLE, SINGLE, SPARE, center_radius, gamma
-
-
-@dataclass(frozen=True)
-class Linear:
-    """f(x) is within gap of  middle + slope (x - center), for x in boxes around their centers.
-
-    Attributes:
-        slope: [b, m, n].
-        middle: [b, m].
-        gap: [b, m].
-    """
-
-    slope: Tensor
-    middle: Tensor
-    gap: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +58,8 @@ class Codes:
     def seen(self, low: Tensor, high: Tensor) -> Seen:
         """The policy's features over boxes of observations [b, n]."""
         low, high = low - SINGLE * low.abs() - 1e-30, high + SINGLE * high.abs() + 1e-30  # it gets them in float32
-        relaxed = relax(self.trunk, low, high)
-        return Seen(self, relaxed, forward_bounds(relaxed))
+        relaxed = parallel(relax(self.trunk, low, high))
+        return Seen(self, relaxed, forward(relaxed, box_form(low, high)))
 
 
 @dataclass(frozen=True)
@@ -83,13 +68,13 @@ class Seen:
 
     Attributes:
         codes: The policy.
-        relaxed: Its network up to the features.
-        bounds: Of the features, [b, m] each.
+        relaxed: Its network up to the features, with parallel lines.
+        features: Of the boxes' observations.
     """
 
     codes: Codes
     relaxed: Relaxed
-    bounds: Bounds
+    features: Form
 
     def __getitem__(self, rows: Tensor) -> Seen:
         """Some of the boxes."""
@@ -100,48 +85,41 @@ class Seen:
         bounds = [(_some(low, rows), _some(high, rows)) for low, high in self.relaxed.bounds]
         slacks = {i: _some(slack, rows) for i, slack in self.relaxed.slacks.items()}
         relaxed = replace(self.relaxed, bounds=bounds, lines=lines, slacks=slacks)
-        return Seen(self.codes, relaxed, (self.bounds[0][rows], self.bounds[1][rows]))
+        of = self.features
+        return Seen(self.codes, relaxed, Form(of.slope[rows], of.middle[rows], of.gap[rows], of.radius[rows]))
 
     def allowed(self) -> Tensor:
         """Which codes may be drawn somewhere in the boxes, bool [b, k]."""
-        below, above = self._linear(None)
-        # l_j from below and -l_k from below: their sum is linear in x, with what both have in common canceled.
-        slope, offset = below[0][:, None] + above[0][:, :, None], below[1][:, None] + above[1][:, :, None]
-        center, radius = center_radius(*self.relaxed.bounds[0])
-        middle, reach = (slope * center[:, None, None]).sum(3), (slope.abs() * radius[:, None, None]).sum(3)
-        size = offset.abs() + (slope.abs() * (center.abs() + radius)[:, None, None]).sum(3)
-        difference = middle - reach + offset - 8 * gamma(SPARE + center.shape[1], DOUBLE) * size
+        logits = self.head(None)
+        # Of l_j - l_k what both have in common cancels.
+        slope = logits.slope[:, None] - logits.slope[:, :, None]
+        reach = (slope.abs() * logits.radius[:, None, None]).sum(3) + logits.gap[:, None] + logits.gap[:, :, None]
+        rounding = 8 * gamma(SPARE + slope.shape[3], DOUBLE) * (logits.size[:, None] + logits.size[:, :, None])
+        difference = logits.middle[:, None] - logits.middle[:, :, None] - reach - rounding
         difference.diagonal(dim1=1, dim2=2).zero_()
         most = 1 / difference.exp().sum(2)
         close = 4 * gamma(SPARE + most.shape[1], SINGLE)  # what float32 rounds in a softmax, relative
         return (most >= self.codes.floor * (1 - close)) | (difference <= close).all(2)
 
-    def chunk(self, code: int) -> Linear:
-        """The chunk of a code over the boxes, flattened [b, t a]: the mean of its bounds and half of their distance."""
-        below, above = self._linear(code)
-        center, radius = center_radius(*self.relaxed.bounds[0])
-        least, most = _at(below[0], center) + below[1], -(_at(above[0], center) + above[1])
-        slope, apart = (below[0] - above[0]) / 2, _at(((below[0] + above[0]) / 2).abs(), radius)
-        size = least.abs() + most.abs() + _at(slope.abs(), radius + center.abs())
-        rounding = 8 * gamma(SPARE + center.shape[1], DOUBLE) * size
-        return Linear(slope, (least + most) / 2, (most - least) / 2 + apart + rounding)
+    def head(self, code: int | None) -> Form:
+        """A code's chunk, flattened [b, t a], or the logits [b, k], as forms of the observation.
 
-    def _linear(self, code: int | None) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Slope [b, m, n] and offset [b, m] in the observation that bound a head, and its negative, from below."""
-        head = linear_bounds(self.codes.head(code), *self.bounds)
-        last = len(self.relaxed.graph.nodes) - 1
-
-        def through(slope: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-            bound = lower_bound(self.relaxed, last, slope.expand(len(self.bounds[0]), -1, -1))
-            return bound.slope, bound.offset + offset
-
-        return through(head.lower.slope, head.lower.offset), through(head.upper.slope, head.upper.offset)
+        Slopes and gaps are those of CROWN, back to the observation; between its two bounds, which are parallel, lies
+        what the middle lines of all nodes give for the center.
+        """
+        head = self.codes.head(code)
+        relaxed = parallel(relax(head, *self.features.within(self.relaxed.bounds[-1])))
+        rows = torch.eye(head.output_size, dtype=torch.float64)
+        near = lower_bound(relaxed, len(head.nodes) - 1, rows)
+        slope = near.slope.expand(len(self.features.middle), -1, -1)
+        far = lower_bound(self.relaxed, len(self.relaxed.graph.nodes) - 1, slope)
+        found, (center, radius) = forward(relaxed, self.features), center_radius(*self.relaxed.bounds[0])
+        least = (far.slope * center[:, None]).sum(2) + near.offset + far.offset
+        size = found.size + least.abs() + (far.slope.abs() * (center.abs() + radius)[:, None]).sum(2)
+        rounding = 16 * gamma(SPARE + head.input_size, DOUBLE) * size
+        return Form(far.slope, found.middle, found.middle - least + rounding, radius)
 
 
 def _some(tensor: Tensor, rows: Tensor) -> Tensor:
     """Rows of what there is one of per box; what is the same for all boxes may have one."""
     return tensor[rows] if len(tensor) > 1 else tensor
-
-
-def _at(slope: Tensor, x: Tensor) -> Tensor:
-    return (slope * x[:, None]).sum(2)
