@@ -3,7 +3,8 @@
     python -m benchmarks.verify.avoid --runs runs/verify [--out docs/results/verify.json] [--figures docs/results]
 
 Policies of the recipe `avoid-verifiable` with training seeds 0 and 1 are trained where they are not there yet, and one
-with the term for tight bounds; the settings were chosen with seed 0. Of each, at each floor of the codes' probabilities:
+with the term for tight bounds; the settings were chosen with seed 0. Of each, at each floor of the probabilities of
+codes:
 
 * proved: the share of the start box from whose cells every sequence of codes above the floor crosses without contact
   and in time, under the kinematic model; see `robolearn/verify/loop/reachability.py`;
