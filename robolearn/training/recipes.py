@@ -15,16 +15,6 @@ from robolearn.training.config import DatasetConfig, TrainConfig
 
 RECIPES: Mapping[str, TrainConfig] = {
     "avoid": TrainConfig(),
-    "avoid-verifiable": TrainConfig(  # proved in closed loop: few codes, long chunks, no products in the network
-        family=TokensConfig(num_bins=64, width=16),
-        backbone=MLPConfig(width=128, depth=2, plain=True),
-        dataset=DatasetConfig(obs_keys=("pos",), obs=("pos=state[:2]",), short_episodes="pad"),
-        obs_horizon=1,
-        action_horizon=32,
-        exec_horizon=32,
-        steps=15_000,
-        amp="off",
-    ),
     "push": TrainConfig(dataset=DatasetConfig((Path("datasets/push.zarr"),)), steps=6_000),
     "insert": TrainConfig(dataset=DatasetConfig((Path("datasets/insert.zarr"),)), steps=6_000),
     "avoid-pixels": TrainConfig(
@@ -54,6 +44,16 @@ RECIPES: Mapping[str, TrainConfig] = {
         steps=40_000,
         lr=5e-4,
         weight_decay=1e-4,
+    ),
+    "avoid-verifiable": TrainConfig(  # proved in closed loop: few codes, long chunks, no products in the network
+        family=TokensConfig(num_bins=64, width=16),
+        backbone=MLPConfig(width=128, depth=2, plain=True),
+        dataset=DatasetConfig(obs_keys=("pos",), obs=("pos=state[:2]",), short_episodes="pad"),
+        obs_horizon=1,
+        action_horizon=32,
+        exec_horizon=32,
+        steps=15_000,
+        amp="off",
     ),
 }
 
