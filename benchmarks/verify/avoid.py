@@ -163,9 +163,9 @@ def measure(args: Namespace, run: Path, part: str, floor: float) -> None:
         **starts.shares(),
         **rollouts(policy, starts, 20 if args.dry_run else EPISODES),
         "random_codes": starts.random_codes(found.crossing, policy, 100 if args.dry_run else 10_000),
-        "leaves": starts.to_json(),
+        "starts_um": starts.text(),
     }
-    print(part, {key: value for key, value in results.items() if key != "leaves"}, flush=True)
+    print(part, {key: value for key, value in results.items() if key != "starts_um"}, flush=True)
     keep_part(args.out, part, results)
     if args.figures:
         name = part.replace(" ", "_")

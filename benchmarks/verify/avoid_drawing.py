@@ -75,13 +75,15 @@ def _boxes(found: Reachability) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     if len(reached) > MOST_CELLS:
         reached = [reached[i] for i in rng.choice(len(reached), MOST_CELLS, replace=False)]
+    lower, upper = (torch.from_numpy(np.stack(c)) for c in zip(*map(found.cells.box, reached), strict=True))
+    at = found.crossing.codes.seen(lower, upper)
+    last = {(i, one.code): one.duration for i, cell in enumerate(reached) for one in found.known[cell]}
     low, high = [np.zeros((0, 2))], [np.zeros((0, 2))]
-    for cell in reached:
-        lower, upper = (torch.from_numpy(corner[None]) for corner in found.cells.box(cell))
-        at = found.crossing.codes.seen(lower, upper)
-        for passage in found.known[cell]:
-            states = tube(found.crossing, at, passage.code)
-            last = (passage.duration or found.crossing.steps) * found.crossing.servo.substeps
-            low.append(states.lower[0, :last:2, :2].numpy())
-            high.append(states.upper[0, :last:2, :2].numpy())
+    for code in sorted({code for _, code in last}):
+        rows = [i for i, other in last if other == code]
+        states = tube(found.crossing, at[torch.tensor(rows)], code)
+        for i, row in enumerate(rows):
+            end = (last[row, code] or found.crossing.steps) * found.crossing.servo.substeps
+            low.append(states.lower[i, :end:2, :2].numpy())
+            high.append(states.upper[i, :end:2, :2].numpy())
     return np.concatenate(low), np.concatenate(high)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import mujoco
 import numpy as np
@@ -62,11 +61,11 @@ class Starts:
         inside = ((self.lower <= places[:, None]) & (places[:, None] <= self.upper)).all(axis=2)
         return np.asarray((inside & self.proved).max(axis=1))
 
-    def to_json(self) -> dict[str, Any]:
-        """The cells in micrometers, which are whole numbers, and what is known of them."""
-        corners = np.rint(np.concatenate([self.lower, self.upper], axis=1) * 1e6).astype(int)
+    def text(self) -> str:
+        """A word for every cell: lower corner and sides in micrometers, and p, f or o for what is known of it."""
+        numbers = np.rint(np.concatenate([self.lower, self.upper - self.lower], axis=1) * 1e6).astype(int)
         status = np.where(self.proved, "p", np.where(self.falsified, "f", "o"))
-        return {"corners_um": corners.tolist(), "status": "".join(status)}
+        return " ".join(",".join(map(str, row)) + one for row, one in zip(numbers.tolist(), status, strict=True))
 
     def random_codes(self, crossing: Crossing, policy: Policy, number: int) -> dict[str, int]:
         """Rods from proved cells, as many in a cell as its area says, with codes drawn at random above the floor."""
