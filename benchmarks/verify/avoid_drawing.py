@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.collections import PatchCollection
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch, Rectangle
 
@@ -19,9 +20,11 @@ from robolearn.verify.loop.chunked import tube
 from robolearn.verify.loop.reachability import Reachability
 
 INK, MUTED, RULE = "#222222", "#666666", "#e2e2e2"
+TUBE = "#9db8d6"
 PROVED, FALSIFIED, OPEN = "#7fbf9b", "#d9694f", "#d8d8d8"
 STYLE: Any = {**axes_style(INK, MUTED, RULE), "font.size": 9}
-MOST_CELLS = 400  # of a tube that are drawn
+MOST_CELLS = 1000  # of a tube that are drawn
+EXTENT, PIXEL = (-0.32, 0.32, -0.32, 0.4), 0.001  # of the arena [m]
 
 
 def draw_map(path: Path, starts: Starts, floor: float, demonstrations: np.ndarray) -> None:
@@ -55,17 +58,27 @@ def draw_tubes(path: Path, found: Reachability) -> None:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 7.2), layout="constrained")
         axes: Any = figure.subplots()
-        boxes = [Rectangle(tuple(one), *(other - one)) for one, other in zip(low, high, strict=True)]
-        axes.add_collection(PatchCollection(boxes, facecolor="#4c78a8", edgecolor="none", alpha=0.25))
+        axes.imshow(_covered(low, high), origin="lower", extent=EXTENT, cmap=ListedColormap(["none", TUBE]), zorder=2)
         for center, radius in zip(CENTERS, RADII, strict=True):
             axes.add_patch(Circle(tuple(center), radius + ROD_RADIUS, facecolor="#f0c0b4", edgecolor="none"))
             axes.add_patch(Circle(tuple(center), radius, facecolor=FALSIFIED, edgecolor="none"))
         corner = np.array([0.0, START_Y]) - Avoid.start_spread
         axes.add_patch(Rectangle(tuple(corner), *(2 * Avoid.start_spread), facecolor="none", edgecolor=INK))
         axes.axhline(FINISH_Y, color=PROVED, linewidth=2)
-        axes.set(xlim=(-0.32, 0.32), ylim=(-0.32, 0.4), aspect="equal", xlabel="x [m]", ylabel="y [m]")
+        axes.set(xlim=EXTENT[:2], ylim=EXTENT[2:], aspect="equal", xlabel="x [m]", ylabel="y [m]")
         axes.set_title("All places of the rod's axis from the proved starts", loc="left", fontsize=11)
         figure.savefig(path, dpi=150)
+
+
+def _covered(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Which pixels of the arena boxes meet."""
+    left, right, bottom, top = EXTENT
+    covered = np.zeros((round((top - bottom) / PIXEL), round((right - left) / PIXEL)), bool)
+    first = np.floor((low - [left, bottom]) / PIXEL).astype(int).clip(0)
+    last = np.floor((high - [left, bottom]) / PIXEL).astype(int) + 1
+    for (i, j), (k, m) in zip(first.tolist(), last.tolist(), strict=True):
+        covered[j:m, i:k] = True
+    return covered
 
 
 def _boxes(found: Reachability) -> tuple[np.ndarray, np.ndarray]:
