@@ -51,6 +51,11 @@ class Tape(TorchDispatchMode):
         self.operations: list[Operation] = []
         self._reached = {id(value): value for value in inputs.values()}  # kept, so that no other gets their ids
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch's compiler need not be told to leave this alone: for that it would be imported, which takes seconds."""
+        return False
+
     def reaches(self, value: object) -> bool:
         """Whether a tensor depends on an input."""
         return id(value) in self._reached

@@ -37,7 +37,11 @@ BENCHMARKS: dict[str, str] = {
     "symmetry.py": "--seeds 0 --out out.json",
     "take_over.py": "",
     "train_step.py": "--out out.json",
+    "verify/agreement.py": "--out out.json",
     "verify/avoid.py": "--runs runs/verify --out out.json --figures .",
+    "verify/growth.py": "--out out.json --figure growth.png",
+    "verify/outside.py": "SHARED/verification/rl_benchmarks --out out.json",
+    "verify/soundness.py": "--out out.json",
     "world": "",
     "world/aloha.py": "--out out.json",
     "world/g1.py": "SHARED/lerobot/v21_g1 --out out.json",
@@ -49,7 +53,7 @@ BENCHMARKS: dict[str, str] = {
 PACKAGES = {"human.py": "gym_pusht", "world/aloha.py": "gym_aloha", "world/metaworld.py": "metaworld"}
 CAMPAIGNS = ("tests/campaigns/broken_inputs", "tests/campaigns/kills")
 # What they share.
-COMMON = ("common.py", "tables.py", "verify/avoid_drawing.py", "verify/avoid_starts.py")
+COMMON = ("common.py", "tables.py", "verify/avoid_drawing.py", "verify/avoid_starts.py", "verify/networks.py")
 COMMON += ("world/aloha_task.py", "world/commands.py", "world/speeds.py")
 # Those of a second or two.
 QUICK = ("compare.py", "conformal.py", "exact_scores.py", "loader.py", "train_step.py")

@@ -8,7 +8,7 @@ from robolearn.verify.crown import lower_bound, relax
 from robolearn.verify.graph import Affine
 from robolearn.verify.lowering import lower
 from robolearn.verify.property import Box, Case, Halfspaces
-from robolearn.verify.search.relu_split import knotted, search_activations
+from robolearn.verify.search.relu_split import ActivationSearch, knotted, search_activations
 from robolearn.verify.slopes import optimized_bound
 
 INPUTS, WIDTH = 20, 32
@@ -106,3 +106,22 @@ def test_a_part_that_contradicts_itself_is_done_with():
     known = {source: (least, torch.where(torch.arange(WIDTH) == above, -0.01, most))}
     assert relax(graph, low, high, known=known).empty.all()
     assert not relax(graph, low, high).empty.any()
+
+
+def test_what_is_cut_is_covered():
+    graph = lower(network(), torch.zeros(1, INPUTS), "exact")
+    low, high = box(0.2)
+    case = Case(Box(low[0], high[0]), (Halfspaces(torch.tensor([[1.0, 0.0]]), torch.tensor([-1e3])),))
+    search = ActivationSearch(graph, case, lambda x: None)
+    parts = search.parts
+    for _ in range(4):
+        parts, bound = search.bound(parts)
+        parts = search.cut(parts, bound)
+    x = points(low, high)
+    values = search.rows.graph.values(x)
+    inside = torch.zeros(len(x), dtype=torch.bool)
+    for i in range(len(parts)):
+        sides = [side[i] * values[node] >= 0 for node, side in parts.sides.items()]
+        inside |= torch.cat(sides, 1).all(1)
+    assert inside.all()
+    assert len(parts) == 16

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from torch import nn
 
 from robolearn.errors import UserError
-from robolearn.verify.crown import intervals, linear_bounds, relax
+from robolearn.verify.crown import intervals, linear_bounds, lower_bound, relax
 from robolearn.verify.graph import Affine, Graph, Input
 from robolearn.verify.lowering import lower
 
@@ -171,3 +171,28 @@ def test_what_is_infinite_proves_nothing():
 def test_what_has_no_bounds_is_named(function, line):
     with pytest.raises(UserError, match=line):
         lower(function, torch.ones(1, 4))
+
+
+def test_the_last_step_keeps_slack_of_its_own():
+    """Where no layer rounds, as none is there, the box itself does."""
+    slope = torch.tensor([[[1.0, 0.1, 1e-3]]], dtype=torch.float64)
+    missed = 0
+    for seed in range(200):
+        low = torch.randn(1, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        high = low + torch.rand(1, 3, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
+        relaxed = relax(Graph((Input(3, ()),)), low, high)
+        least = lower_bound(relaxed, 0, slope).least.item()
+        exact = sum(Fraction(s) * Fraction(x) for s, x in zip(slope[0, 0].tolist(), low[0].tolist(), strict=True))
+        missed += Fraction(least) > exact
+    assert missed == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bounds_of_float32_hold_for_what_float32_computes(seed):
+    """The bounds of a point are as wide as float32 may round; in real numbers they would not hold."""
+    network = perceptron(nn.ReLU(), (64, 64, 64, 3), seed)
+    x = torch.randn(200, 64, generator=torch.Generator().manual_seed(seed)) * 3
+    computed = network(x).double()
+    for precision, holds in (("float32", True), ("exact", False)):
+        least, most = linear_bounds(lower(network, torch.zeros(1, 64), precision), x.double(), x.double()).bounds
+        assert bool(((least <= computed) & (computed <= most)).all()) == holds
