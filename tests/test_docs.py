@@ -50,6 +50,16 @@ data = rl.DatasetConfig((Path("demos.zarr"),))
 run = rl.train(rl.TrainConfig(dataset=data, steps=2, wandb=False, device="cpu", batch_size=8, out=Path("run")))
 rl.deploy_run(run, rl.DeployConfig(out=Path("robot")))
 """,
+    "docs/how-to/network.md": """
+import onnx
+from onnx import helper, numpy_helper
+ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 2]) for name in "xy"]
+weights = numpy_helper.from_array(np.eye(2, dtype=np.float32), "w")
+graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "net", ends[:1], ends[1:], [weights])
+onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "NET.onnx")
+declared = "".join(f"(declare-const {name} Real)" for name in ("X_0", "X_1", "Y_0", "Y_1"))
+Path("P.vnnlib").write_text(declared + "(assert (and (<= 0 X_0 1) (<= 0 X_1 1) (>= Y_0 2)))")
+""",
     "docs/perception.md": """
 import torch
 rng, folder = np.random.default_rng(0), Path("ensemble")
@@ -253,6 +263,7 @@ def only_parse(monkeypatch):
         "robolearn.evaluation.heldout.compare_with_heldout",
         "robolearn.evaluation.deploy.deploy_run",
         "robolearn.evaluation.deploy.check_deployed",
+        "robolearn.evaluation.verify.verify_network",
         "robolearn.data.collect.collect",
         "robolearn.doctor.account.inspect",
         "robolearn.commands.import_.import_demos",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from robolearn.evaluation.config import VerifyConfig
@@ -9,8 +10,7 @@ from robolearn.files import StrPath
 from robolearn.training.device import choose_device
 from robolearn.verify.formats.onnx_network import read_network
 from robolearn.verify.formats.vnnlib import read_property
-from robolearn.verify.search.attack import Attack
-from robolearn.verify.search.decide import decide
+from robolearn.verify.search.decide import FIRST, decide
 from robolearn.verify.search.verdict import Verdict
 
 
@@ -36,4 +36,4 @@ def verify_network(network: StrPath, asked: StrPath, cfg: VerifyConfig | None = 
     choose_device("cpu", threads=cfg.threads)
     found = read_network(Path(network))
     question = read_property(Path(asked), found.input_size, found.output_size)
-    return decide(found, question, seconds=cfg.timeout, attack=Attack(seed=cfg.seed), precision=cfg.precision)
+    return decide(found, question, seconds=cfg.timeout, attack=replace(FIRST, seed=cfg.seed), precision=cfg.precision)
