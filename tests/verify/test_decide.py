@@ -91,3 +91,17 @@ def test_a_tie_that_float32_may_round_either_way_is_not_proved():
     verdict = decide(rounding, asked([0.1], [0.3], unsafe), seconds=0.5)
     assert verdict.answer != "unsat"
     assert math.isinf(verdict.bound) or verdict.bound <= 0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_a_counterexample_was_planted_in_is_never_proved(seed):
+    """The unsafe outputs are those within a thousandth of what a hidden input has: few inputs have such."""
+    network = small(seed, nn.Tanh if seed % 2 else nn.ReLU)
+    hidden = 2 * torch.rand(3, generator=torch.Generator().manual_seed(seed)) - 1
+    y = network.replay(hidden)
+    weights = torch.cat([torch.eye(2, dtype=torch.float64), -torch.eye(2, dtype=torch.float64)])
+    planted = Halfspaces(weights, -weights @ y - 1e-3)
+    verdict = decide(network, asked([-1.0] * 3, [1.0] * 3, planted), seconds=0.5, precision="float32")
+    assert verdict.answer != "unsat"
+    if verdict.witness is not None:
+        assert float(planted.margin(network.replay(verdict.witness.x))) <= 0
