@@ -16,6 +16,7 @@ from matplotlib.patches import Circle, Patch, Rectangle
 from benchmarks.verify.avoid_starts import Starts
 from envs.avoid import CENTERS, FINISH_Y, RADII, ROD_RADIUS, START_Y, Avoid
 from robolearn.report.style import axes_style
+from robolearn.verify.loop.cells import Cell
 from robolearn.verify.loop.chunked import tube
 from robolearn.verify.loop.reachability import Reachability
 
@@ -53,8 +54,12 @@ def draw_map(path: Path, starts: Starts, floor: float, demonstrations: np.ndarra
 
 
 def draw_tubes(path: Path, found: Reachability) -> None:
-    """Everywhere a rod from the proved starts can be, over the cylinders grown by the rod's radius."""
-    low, high = _boxes(found)
+    """Where a rod from the proved starts can be, over the cylinders grown by the rod's radius; of a sample of cells."""
+    cells = sorted(found.reached(cell for cell in found.leaves if cell in found.proved))
+    rng, total = np.random.default_rng(0), len(cells)
+    if total > MOST_CELLS:
+        cells = [cells[i] for i in rng.choice(total, MOST_CELLS, replace=False)]
+    low, high = _boxes(found, cells)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 7.2), layout="constrained")
         axes: Any = figure.subplots()
@@ -66,7 +71,8 @@ def draw_tubes(path: Path, found: Reachability) -> None:
         axes.add_patch(Rectangle(tuple(corner), *(2 * Avoid.start_spread), facecolor="none", edgecolor=INK))
         axes.axhline(FINISH_Y, color=PROVED, linewidth=2)
         axes.set(xlim=EXTENT[:2], ylim=EXTENT[2:], aspect="equal", xlabel="x [m]", ylabel="y [m]")
-        axes.set_title("All places of the rod's axis from the proved starts", loc="left", fontsize=11)
+        title = f"Places of the rod's axis from the proved starts, {len(cells)} of {total} cells"
+        axes.set_title(title, loc="left", fontsize=11)
         figure.savefig(path, dpi=150)
 
 
@@ -81,13 +87,10 @@ def _covered(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return covered
 
 
-def _boxes(found: Reachability) -> tuple[np.ndarray, np.ndarray]:
-    """Corners [k, 2] of the places after each substep, from a sample of the proved cells that may be reached."""
-    start = [cell for cell in found.leaves if cell in found.proved]
-    reached = sorted(found.reached(start))
-    rng = np.random.default_rng(0)
-    if len(reached) > MOST_CELLS:
-        reached = [reached[i] for i in rng.choice(len(reached), MOST_CELLS, replace=False)]
+def _boxes(found: Reachability, reached: list[Cell]) -> tuple[np.ndarray, np.ndarray]:
+    """Corners [k, 2] of the places after every other substep, from cells."""
+    if not reached:
+        return np.zeros((0, 2)), np.zeros((0, 2))
     lower, upper = (torch.from_numpy(np.stack(c)) for c in zip(*map(found.cells.box, reached), strict=True))
     at = found.crossing.codes.seen(lower, upper)
     last = {(i, one.code): one.duration for i, cell in enumerate(reached) for one in found.known[cell]}
