@@ -46,7 +46,7 @@ RECIPES: Mapping[str, TrainConfig] = {
         weight_decay=1e-4,
     ),
     "avoid-verifiable": TrainConfig(  # proved in closed loop: few codes, long chunks, no products in the network
-        family=TokensConfig(num_bins=64, width=16),
+        family=TokensConfig(num_bins=64, width=16, min_code_probability=0.15, bound_weight=0.3, bound_error=0.01),
         backbone=MLPConfig(width=128, depth=2, plain=True),
         dataset=DatasetConfig(obs_keys=("pos",), obs=("pos=state[:2]",), short_episodes="pad"),
         obs_horizon=1,
