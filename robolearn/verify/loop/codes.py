@@ -21,7 +21,7 @@ from robolearn.verify.forward import Form, box_form, forward, parallel
 from robolearn.verify.graph import Graph
 from robolearn.verify.lowering import lower
 from robolearn.verify.relaxations.function import Lines
-from robolearn.verify.rounding import DOUBLE, SINGLE, SPARE, center_radius, gamma
+from robolearn.verify.rounding import DOUBLE, SINGLE, SPARE, TINY, center_radius, gamma
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,10 @@ class Seen:
 
     def allowed(self) -> Tensor:
         """Which codes may be drawn somewhere in the boxes, bool [b, k]."""
+        return self.probabilities() > 0
+
+    def probabilities(self) -> Tensor:
+        """With what each code is drawn at most [b, k]: 0 where it never is, and more where others never are."""
         logits = self.head(None)
         # Of l_j - l_k what both have in common cancels.
         slope = logits.slope[:, None] - logits.slope[:, :, None]
@@ -99,7 +103,10 @@ class Seen:
         difference.diagonal(dim1=1, dim2=2).zero_()
         most = 1 / difference.exp().sum(2)
         close = 4 * gamma(SPARE + most.shape[1], SINGLE)  # what float32 rounds in a softmax, relative
-        return (most >= self.codes.floor * (1 - close)) | (difference <= close).all(2)
+        allowed = (most >= self.codes.floor * (1 - close)) | (difference <= close).all(2)
+        left_out = most.clamp(max=self.codes.floor).sum(1, keepdim=True)  # the others share what these would have had
+        drawn = most * (1 + close) / (1 - left_out * (1 + close)).clamp(min=TINY)
+        return torch.where(allowed, drawn.clamp(max=1.0), 0.0)
 
     def head(self, code: int | None) -> Form:
         """A code's chunk, flattened [b, t a], or the logits [b, k], as forms of the observation.

@@ -1,0 +1,142 @@
+"""What was shown of a policy, in a file: so that it can be shown again, and so that nothing of the file is believed.
+
+A certificate names a claim, the boxes that it was asked about and the files that it follows from. Whoever checks one
+computes the hashes, the boxes and the claim anew, compares, and proves again what is said to be proved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.errors import UserError
+from robolearn.verify.claims.search import Outcome
+
+VERSION = 1
+METHOD = "linear bounds (CROWN) in float64 with outward rounding, and branch and bound over the input"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is known of the box of one observation."""
+
+    episode: int
+    """Of the demonstrations, numbered through all stores."""
+    step: int
+    """Of the episode."""
+    lower: tuple[float, ...]
+    """Of the box: observations of the horizon, the oldest first, then noise."""
+    upper: tuple[float, ...]
+    """The same from above."""
+    answer: str
+    """proved, falsified or open."""
+    bound: float | None
+    """What the claim's margin is at least; None where nothing is known."""
+    boxes: int
+    """Parts that were bounded."""
+    witness: tuple[float, ...] = ()
+    """An input of the box with which the claim fails, where it was falsified."""
+    proved_radius: float | None = None
+    """Of robustness: the largest error for which it is proved, as a share of each number's range."""
+    falsified_radius: float | None = None
+    """Of robustness: the least error for which it was violated; None for none."""
+
+    def with_outcome(self, outcome: Outcome) -> Shown:
+        """The same with what was found of its box."""
+        bound = outcome.bound if abs(outcome.bound) < float("inf") else None
+        witness = () if outcome.witness is None else tuple(outcome.witness.tolist())
+        return dataclasses.replace(self, answer=outcome.answer, bound=bound, boxes=outcome.boxes, witness=witness)
+
+    @property
+    def box(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Bounds of the box, float64 [n] each."""
+        return torch.tensor(self.lower, dtype=torch.float64), torch.tensor(self.upper, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class ClaimCertificate:
+    """A claim about a policy, and for which observations it was proved."""
+
+    version: int
+    """VERSION."""
+    claim: str
+    """What is claimed, in words."""
+    assumptions: tuple[str, ...]
+    """Under which it holds."""
+    method: str
+    """How it was proved."""
+    precision: str
+    """What bounds are about: float32, all that its arithmetic may make of the network; exact, the one in real numbers."""
+    asked: dict[str, Any]
+    """Configuration: what is asked."""
+    run: str
+    """Directory of the run."""
+    hashes: dict[str, str]
+    """sha256 of the weights, the policy's configuration, the normalizer, the claim and the demonstrations."""
+    observations: tuple[Shown, ...]
+    """What is known of each."""
+
+    def share(self, answer: str) -> float:
+        """Of the observations, those with this answer."""
+        return sum(one.answer == answer for one in self.observations) / len(self.observations)
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, to_json(self, {}))
+
+    @classmethod
+    def read(cls, path: Path) -> ClaimCertificate:
+        """Read a file; what it says is to be checked.
+
+        Raises:
+            UserError: It is damaged, or of another version.
+        """
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("version") != VERSION:
+            raise UserError(f"{path}: no certificate of version {VERSION}")
+        return from_json(cls, content, {}, str(path))
+
+    def check_hashes(self, hashes: Mapping[str, str], where: str) -> None:
+        """Refuse where a file is another than the one that the certificate is of.
+
+        Raises:
+            UserError: Names what has changed.
+        """
+        for name in sorted({*hashes, *self.hashes}):
+            if hashes.get(name) != self.hashes.get(name):
+                raise UserError(f"{where}: the certificate is of another {name}; verify again")
+
+    def check_derived(self, derived: ClaimCertificate, where: str) -> None:
+        """Refuse where it says something else than what follows from its files.
+
+        Raises:
+            UserError: Names what differs.
+        """
+        for name in ("claim", "assumptions", "method", "precision"):
+            if getattr(self, name) != getattr(derived, name):
+                raise UserError(f"{where}: its {name} does not follow from its files; verify again")
+        if [_place(one) for one in self.observations] != [_place(one) for one in derived.observations]:
+            raise UserError(f"{where}: its boxes do not follow from its files; verify again")
+
+
+def refuse_unproved(said: Sequence[Shown], found: Sequence[str], where: str) -> None:
+    """Refuse where an answer was not reached again.
+
+    Raises:
+        UserError: Names the first observation.
+    """
+    for one, answer in zip(said, found, strict=True):
+        if one.answer != answer:
+            place = f"step {one.step} of episode {one.episode}"
+            raise UserError(f"{where}: {place} is said to be {one.answer}, which could not be shown again")
+
+
+def _place(one: Shown) -> tuple[Any, ...]:
+    return one.episode, one.step, one.lower, one.upper
