@@ -23,9 +23,12 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.evaluation.acting import load_policy as load_policy
     from robolearn.evaluation.agent import Agent as Agent
     from robolearn.evaluation.calibrate import calibrate as calibrate
+    from robolearn.evaluation.claims import check_claim as check_claim
+    from robolearn.evaluation.claims import verify_run as verify_run
     from robolearn.evaluation.compare import compare as compare
     from robolearn.evaluation.config import ActConfig as ActConfig
     from robolearn.evaluation.config import CalibrateConfig as CalibrateConfig
+    from robolearn.evaluation.config import ClaimConfig as ClaimConfig
     from robolearn.evaluation.config import CompareConfig as CompareConfig
     from robolearn.evaluation.config import DeployConfig as DeployConfig
     from robolearn.evaluation.config import EvalConfig as EvalConfig
@@ -70,6 +73,7 @@ HOMES = {
     "BACKBONES": "policies.registry",
     "CalibrateConfig": "evaluation.config",
     "Certificate": "trust.certificate",
+    "ClaimConfig": "evaluation.config",
     "CompareConfig": "evaluation.config",
     "Comparison": "report.comparison",
     "DatasetConfig": "training.config",
@@ -99,6 +103,7 @@ HOMES = {
     "UserError": "errors",
     "VerifyConfig": "evaluation.config",
     "calibrate": "evaluation.calibrate",
+    "check_claim": "evaluation.claims",
     "check_deployed": "evaluation.deploy",
     "collect": "data.collect",
     "compare": "evaluation.compare",
@@ -111,6 +116,7 @@ HOMES = {
     "register_score": "trust.scores.registry",
     "train": "training.train",
     "verify_network": "evaluation.verify",
+    "verify_run": "evaluation.claims",
 }
 
 __all__ = sorted(HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from robolearn.errors import UserError
 from robolearn.evaluation.config import ClaimConfig
 from robolearn.files import StrPath
 from robolearn.policies.policy import CONFIG_FILE, WEIGHTS_FILE, Policy
+from robolearn.rollout.execution import Execution
 from robolearn.rollout.known import check_known
 from robolearn.rollout.making import action_space_of, facts_of
 from robolearn.training.device import choose_device
@@ -31,7 +33,7 @@ from robolearn.verify.claims.codes import UnsafeProbability
 from robolearn.verify.claims.limits import Limits
 from robolearn.verify.claims.robustness import Robustness, radii
 from robolearn.verify.claims.search import decide_all, first_margins
-from robolearn.verify.claims.subject import Coded, Plain
+from robolearn.verify.claims.subject import Chunks, Coded, Plain
 from robolearn.verify.policy import noise_radius, size_of, subject_of
 
 LARGEST_ERROR = 0.5  # share of the range; errors beyond it are not tried
@@ -57,12 +59,19 @@ def verify_run(run: Run | StrPath, cfg: ClaimConfig | None = None, *, trust: boo
     run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or ClaimConfig()
     asked = _Asked(run, cfg, trust)
     certificate = asked.certificate(asked.decided())
-    certificate.write(Path(cfg.out or run.directory / "claims" / f"{cfg.claim}.json"))
+    certificate.write(certificate_path(run.directory, cfg))
     return certificate
+
+
+def certificate_path(directory: Path, cfg: ClaimConfig) -> Path:
+    """Where the certificate of a claim about a run is written."""
+    return Path(cfg.out or directory / "claims" / f"{cfg.claim}.json")
 
 
 def check_claim(path: StrPath, run: Run | StrPath | None = None, *, trust: bool = False) -> ClaimCertificate:
     """Prove again what a certificate says, from the run and its demonstrations; nothing in the file is believed.
+
+        check_claim("runs/avoid/claims/limits.json")
 
     Args:
         path: What `verify_run` wrote.
@@ -100,10 +109,11 @@ class _Asked:
     @cached_property
     def policy(self) -> Policy:
         """As it acts."""
-        return Policy.load(self.run.checkpoint(self.cfg.checkpoint), **self.cfg.sampling)
+        sampling: dict[str, Any] = self.cfg.sampling
+        return Policy.load(self.run.checkpoint(self.cfg.checkpoint), **sampling)
 
     @cached_property
-    def execution(self):
+    def execution(self) -> Execution:
         """How many of its actions are executed."""
         return self.cfg.execution.with_defaults(self.run.config().exec_horizon)
 
@@ -136,7 +146,7 @@ class _Asked:
         return {
             **{name: hashlib.sha256((checkpoint / file).read_bytes()).hexdigest() for name, file in files.items()},
             "normalizer": hash_json(numbers),
-            "claim": hash_json([self.claim.words, to_json(self.cfg, {})]),
+            "claim": hash_json([self.claim.words, self.claim.numbers, to_json(self.cfg, {})]),
             "demonstrations": self.demos.content_hash([*self.policy.cfg.obs_shapes, "action"]),
         }
 
@@ -270,7 +280,7 @@ class _Asked:
             if one.answer == "falsified":
                 x = torch.tensor(one.witness, dtype=torch.float64)
                 inside = x.shape == lower[row].shape and bool(((lower[row] <= x) & (x <= upper[row])).all())
-                if not inside or float(self.claim.margin(self.subject.act(x[None]), torch.tensor([row]))) >= 0:
+                if not bool(inside) or float(self.claim.margin(self.subject.act(x[None]), torch.tensor([row]))) >= 0:
                     answers[row] = "open"
         rows = [row for row, one in enumerate(said) if one.answer == "proved"]
         if rows:
@@ -299,6 +309,6 @@ class _Some(Claim):
         """Those of the whole claim."""
         return self.claim.margins(lower, upper, self.rows[rows])
 
-    def margin(self, chunks, rows: Tensor) -> Tensor:
+    def margin(self, chunks: Chunks, rows: Tensor) -> Tensor:
         """That of the whole claim."""
         return self.claim.margin(chunks, self.rows[rows])

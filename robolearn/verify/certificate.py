@@ -72,7 +72,7 @@ class ClaimCertificate:
     method: str
     """How it was proved."""
     precision: str
-    """What bounds are about: float32, all that its arithmetic may make of the network; exact, the one in real numbers."""
+    """What bounds are about: float32, all that its arithmetic may make of it; exact, the network in real numbers."""
     asked: dict[str, Any]
     """Configuration: what is asked."""
     run: str
@@ -85,6 +85,19 @@ class ClaimCertificate:
     def share(self, answer: str) -> float:
         """Of the observations, those with this answer."""
         return sum(one.answer == answer for one in self.observations) / len(self.observations)
+
+    @property
+    def radii_text(self) -> str:
+        """Of robustness: in how many observations an error is proved, and how far both radii are apart; else empty."""
+        proved = torch.tensor([one.proved_radius or 0.0 for one in self.observations])
+        if not proved.any():
+            return ""
+        both = [(one.proved_radius, one.falsified_radius) for one in self.observations]
+        gaps = torch.tensor([most / least for least, most in both if least and most])
+        text = (
+            f"an error is proved in {float((proved > 0).double().mean()):.1%}, of median {float(proved.median()):.2g}"
+        )
+        return f"{text}; falsified over proved: median {float(gaps.median()):.3g}" if len(gaps) else text
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""

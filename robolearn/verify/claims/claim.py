@@ -16,10 +16,12 @@ class Claim(ABC):
     Attributes:
         words: What holds, for people.
         assumptions: Under which conditions.
+        numbers: What the words round, to the last digit.
     """
 
     words: str
     assumptions: tuple[str, ...] = ()
+    numbers: tuple[float, ...] = ()
 
     @abstractmethod
     def margins(self, lower: Tensor, upper: Tensor, rows: Tensor) -> Tensor:
@@ -35,3 +37,8 @@ class Claim(ABC):
         """The least of all codes that may be drawn [b]; the claim holds if it is not negative."""
         margins = self.margins(chunks.lower, chunks.upper, rows)
         return torch.where(chunks.probability > 0, margins, torch.inf).nan_to_num(nan=-torch.inf).amin(1)
+
+
+def written(numbers: Tensor) -> str:
+    """A vector for people: as many digits as tell."""
+    return "(" + ", ".join(f"{number:.4g}" for number in numbers.tolist()) + ")"

@@ -28,8 +28,9 @@ class UnsafeProbability(Claim):
     def __init__(self, safe: Claim, most: float) -> None:
         if not 0 <= most < 1:
             raise UserError(f"`probability` {most} must be in [0, 1)")
-        self.safe, self.most, self.assumptions = safe, most, safe.assumptions
-        self.words = f"the probability that not {safe.words} is at most {most:g}"
+        self.safe, self.most = safe, most
+        self.assumptions, self.numbers = safe.assumptions, safe.numbers
+        self.words = f"with a probability of at least {1 - most:g}, {safe.words}"
 
     def margins(self, lower: Tensor, upper: Tensor, rows: Tensor) -> Tensor:
         """Those of what makes actions safe."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robolearn.errors import UserError
-from robolearn.verify.claims.claim import Claim
+from robolearn.verify.claims.claim import Claim, written
 
 
 class Limits(Claim):
@@ -25,7 +25,8 @@ class Limits(Claim):
         if low.isnan().any() or high.isnan().any() or (low > high).any():
             raise UserError(f"limits {low.tolist()} .. {high.tolist()}: a lower one is above its upper, or is none")
         self.low, self.high = low.double().repeat(steps), high.double().repeat(steps)
-        self.words = f"each of the next {steps} actions is within {low.tolist()} .. {high.tolist()}"
+        self.words = f"each of the next {steps} actions is within {written(low)} .. {written(high)}"
+        self.numbers = (*low.tolist(), *high.tolist())
 
     def margins(self, lower: Tensor, upper: Tensor, rows: Tensor) -> Tensor:
         """The least distance to a limit; negative beyond it."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from robolearn.errors import UserError
-from robolearn.verify.claims.claim import Claim
+from robolearn.verify.claims.claim import Claim, written
 from robolearn.verify.claims.search import BATCH, falsify
 from robolearn.verify.claims.subject import Subject
 
@@ -36,7 +36,8 @@ class Robustness(Claim):
         if not bool((delta >= 0).all()):
             raise UserError(f"`delta` {delta.tolist()} must not be negative")
         self.reference, self.delta = reference, delta.double().repeat(steps)
-        self.words = f"an error of the observation moves none of the next {steps} actions by more than {delta.tolist()}"
+        self.words = f"an error of the observation moves none of the next {steps} actions by more than {written(delta)}"
+        self.numbers = tuple(delta.tolist())
 
     def margins(self, lower: Tensor, upper: Tensor, rows: Tensor) -> Tensor:
         """What is left of delta."""

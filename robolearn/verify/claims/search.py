@@ -64,7 +64,7 @@ def decide_all(
         if witness is not None:
             outcomes.append(Outcome("falsified", margin, 1, witness))
             continue
-        boxes = math.inf if most_boxes is None else most_boxes[row]
+        boxes = math.inf if most_boxes is None else float(most_boxes[row])
         outcomes.append(_search(subject, claim, (lower[row], upper[row], row, margin), seconds, boxes))
     return outcomes
 
@@ -99,8 +99,8 @@ def falsify(subject: Subject, claim: Claim, lower: Tensor, upper: Tensor, row: i
 
 
 def _inside(x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Numbers of float32 in a box, or the nearest where it has none."""
-    x = x.float()
+    """The nearest numbers of float32 in a box, or next to it where it has none."""
+    x = x.clamp(lower, upper).float()
     x = torch.where(x.double() < lower, x.nextafter(torch.tensor(torch.inf)), x)
     return torch.where(x.double() > upper, x.nextafter(torch.tensor(-torch.inf)), x).double()
 

@@ -41,7 +41,10 @@ class Chunks:
 class Subject(Protocol):
     """What a claim is about."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """Numbers of the input."""
+        ...
 
     def prepare(self) -> None:
         """Make the graphs, so that what has no bounds is refused at once, by a UserError."""
