@@ -9,6 +9,7 @@ from rich.console import Console
 
 from robolearn.errors import warn, warned
 from robolearn.evaluation.acting import Acting
+from robolearn.evaluation.claims import proofs_of
 from robolearn.evaluation.config import EvalConfig
 from robolearn.files import StrPath
 from robolearn.locks import hold
@@ -116,6 +117,7 @@ class _Evaluation:
             latency=latency,
             gate=gate,
             facts=self._facts(),
+            proofs=proofs_of(self.run, cfg.checkpoint),
             training_curve=list(read_records(self.run.directory / "metrics.jsonl")),
         )
         self._warn(summary)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from robolearn.files import replacing
 from robolearn.report import plots
+from robolearn.report.proofs import Proof, drawn
 from robolearn.rollout.clipping import named
 from robolearn.rollout.metrics import Summary
 from robolearn.starts import judged
@@ -43,6 +44,7 @@ class Report:
         gate: What the gate did, where there was one.
         facts: Label -> text: versions, commit, hardware, dataset with hash, seed, checkpoint.
         training_curve: Rows of metrics.jsonl: "step" with any `...loss` and `...success`; None if absent.
+        proofs: What was proved of the policy.
         videos: (caption, success, mp4 file); embedded as they are, so keep them few and short.
     """
 
@@ -56,6 +58,7 @@ class Report:
     gate: GateSummary | None = None
     facts: dict[str, str] = field(default_factory=dict)
     training_curve: list[dict] | None = None
+    proofs: list[Proof] = field(default_factory=list)
     videos: list[tuple[str, bool, Path]] = field(default_factory=list)
 
 
@@ -92,6 +95,7 @@ def write_report(path: Path, report: Report) -> None:
         gate=_gate_cards(report.gate) if report.gate is not None else [],
         latency=[latency_text(key, value) for key, value in report.latency.items()],
         plots=_plots(report),
+        radii=[Plot(title, Markup(svg), note) for title, svg, note in drawn(report.proofs)],
         videos=[(caption, success, _data_uri(file)) for caption, success, file in report.videos],
     )
     with replacing(path) as part:

@@ -7,6 +7,7 @@ computes the hashes, the boxes and the claim anew, compares, and proves again wh
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,11 @@ class ClaimCertificate:
                 raise UserError(f"{where}: its {name} does not follow from its files; verify again")
         if [_place(one) for one in self.observations] != [_place(one) for one in derived.observations]:
             raise UserError(f"{where}: its boxes do not follow from its files; verify again")
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def refuse_unproved(said: Sequence[Shown], found: Sequence[str], where: str) -> None:

@@ -42,6 +42,7 @@ BENCHMARKS: dict[str, str] = {
     "verify/growth.py": "--out out.json --figure growth.png",
     "verify/outside.py": "SHARED/verification/rl_benchmarks --out out.json",
     "verify/soundness.py": "--out out.json",
+    "verify/policies.py": "--runs runs/verify --out out.json",
     "world": "",
     "world/aloha.py": "--out out.json",
     "world/g1.py": "SHARED/lerobot/v21_g1 --out out.json",

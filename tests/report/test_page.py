@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from robolearn.report.page import Report, write_report
+from robolearn.report.proofs import Proof, radii_histogram
 from robolearn.rollout.metrics import summarize
 from robolearn.rollout.video import write_mp4
 
@@ -194,3 +195,15 @@ def test_a_missing_video_is_an_error_and_leaves_nothing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.mp4"):
         write_report(tmp_path / "report.html", report(synthetic.pusht(2), videos=[("x", True, tmp_path / "gone.mp4")]))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_proved_stands_on_the_page_where_something_is(tmp_path, avoid):
+    shares = {"proved": 0.75, "falsified": 0.25, "open": 0.0}
+    proof = Proof("an error <moves> little", ("codes stay",), "float32", shares, 8, (0.002, 0.004, 0.0), (0.008, 0.01))
+    rep, without = avoid
+    text = Page(written(tmp_path, replace(rep, proofs=[proof]))).text
+    for words in ("What is proved", "an error <moves> little", "provided that codes stay", "75.0", "25.0"):
+        assert words in text
+    assert "largest error proved" in text
+    assert "What is proved" not in Page(without).text
+    assert radii_histogram(replace(proof, proved_radii=(0.0,), falsified_radii=())) is None
