@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from robolearn.report.plots import BAD, GOOD, svg
 
@@ -48,6 +49,9 @@ def radii_histogram(proof: Proof) -> str | None:
         axes[0].hist(100 * falsified, bins=edges, color=BAD, alpha=0.6, lw=0, label="least error violated")
         axes[0].hist(proved, bins=edges, color=GOOD, alpha=0.8, lw=0, label="largest error proved")
         axes[0].set(xscale="log", xlabel="sensor error [% of each number's range]", ylabel="observations")
+        for write in (axes[0].xaxis.set_major_formatter, axes[0].xaxis.set_minor_formatter):
+            write("{x:g}")
+        axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].grid(axis="x", visible=False)
         axes[0].legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98))
 
