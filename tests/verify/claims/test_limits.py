@@ -135,3 +135,10 @@ def test_policies_without_a_verifiable_path_are_refused(make_policy, family, cha
 def test_limits_that_are_none_are_refused(low, high):
     with pytest.raises(ValueError, match="a lower one is above its upper, or is none"):
         Limits(torch.tensor([low]), torch.tensor([high]), STEPS)
+
+
+def test_both_ends_of_bounds_have_to_be_within_limits():
+    limits, row = Limits(torch.tensor([0.0]), torch.tensor([1.0]), 1), torch.tensor([0])
+    for low, high, margin in ((0.2, 1.5, -0.5), (-0.25, 0.5, -0.25), (0.25, 0.5, 0.25)):
+        bounds = (torch.tensor([[[end]]], dtype=torch.float64) for end in (low, high))
+        assert float(limits.margins(*bounds, row)) == margin
