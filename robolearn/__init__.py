@@ -64,6 +64,9 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.trust.scores.score import Score as Score
     from robolearn.types import Episode as Episode
     from robolearn.types import Trajectory as Trajectory
+    from robolearn.verify.loop.proof import verify_loop as verify_loop
+    from robolearn.verify.loop.system import ClosedLoop as ClosedLoop
+    from robolearn.verify.loop.system import Requirement as Requirement
 
 __version__ = "0.1.0"
 
@@ -74,6 +77,7 @@ HOMES = {
     "CalibrateConfig": "evaluation.config",
     "Certificate": "trust.certificate",
     "ClaimConfig": "evaluation.config",
+    "ClosedLoop": "verify.loop.system",
     "CompareConfig": "evaluation.config",
     "Comparison": "report.comparison",
     "DatasetConfig": "training.config",
@@ -93,6 +97,7 @@ HOMES = {
     "Policy": "policies.policy",
     "Recording": "formats.format",
     "Report": "report.page",
+    "Requirement": "verify.loop.system",
     "Run": "training.run",
     "SCORES": "trust.scores.registry",
     "Score": "trust.scores.score",
@@ -115,6 +120,7 @@ HOMES = {
     "load_policy": "evaluation.acting",
     "register_score": "trust.scores.registry",
     "train": "training.train",
+    "verify_loop": "verify.loop.proof",
     "verify_network": "evaluation.verify",
     "verify_run": "evaluation.claims",
 }

@@ -43,6 +43,7 @@ BENCHMARKS: dict[str, str] = {
     "verify/outside.py": "SHARED/verification/rl_benchmarks --out out.json",
     "verify/soundness.py": "--out out.json",
     "verify/policies.py": "--runs runs/verify --out out.json",
+    "verify/closed_loop.py": "SHARED/verification/closed_loop --seconds 20 --out out.json --picture out.png",
     "world": "",
     "world/aloha.py": "--out out.json",
     "world/g1.py": "SHARED/lerobot/v21_g1 --out out.json",
@@ -130,8 +131,9 @@ def test_quick_dry_runs(name, tmp_path):
 def test_dry_runs(name, prepared):
     if name in PACKAGES:
         pytest.importorskip(PACKAGES[name])
-    if "SHARED" in BENCHMARKS.get(name, "") and not (SHARED / "lerobot" / "v21_g1").exists():
-        pytest.skip(f"{SHARED}/lerobot/v21_g1 is not there")
+    for needed in re.findall(r"SHARED/(\S+)", BENCHMARKS.get(name, "")):
+        if not (SHARED / needed).exists():
+            pytest.skip(f"{SHARED}/{needed} is not there")
     before = {path: path.stat().st_mtime_ns for path in (ROOT / "docs" / "results").iterdir()}
     (prepared / "out.json").unlink(missing_ok=True)  # of another benchmark, which is not to be gone on with
     run(name, f"{BENCHMARKS.get(name, '').replace('SHARED', str(SHARED))} --dry-run", prepared)

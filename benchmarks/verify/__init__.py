@@ -1,0 +1,1 @@
+"""What is proved about networks and policies, and how long that takes."""
