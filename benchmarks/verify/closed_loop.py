@@ -155,7 +155,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600.0, help="wall time for each question")
     parser.add_argument("--picture", type=Path, help="PNG of the tubes")
     given = parser.parse_args()
-    torch.set_num_threads(1)
     rows, verdicts = {}, {}
     for name, system in SYSTEMS.items():
         for exact in (False, True):

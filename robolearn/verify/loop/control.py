@@ -65,8 +65,8 @@ def sampled(loop: ClosedLoop, states: Sequence[TaylorModel]) -> list[TaylorModel
     models = [x.widened(loop.unit * (x.magnitude + x.radius) + (1e-40 if loop.unit else 0.0)) for x in models]
     coefficients = torch.stack([x.coefficients[..., 0] for x in models], 1)
     inputs = Inputs(coefficients, torch.stack([x.radius for x in models], 1), models[0].basis.squares)
-    bounds = tuple(torch.stack(ends, 1) for ends in zip(*(x.bounds() for x in models), strict=True))
-    relaxed = relaxed_over(loop.graph, bounds, inputs)
+    lower, upper = (torch.stack(ends, 1) for ends in zip(*(x.bounds() for x in models), strict=True))
+    relaxed = relaxed_over(loop.graph, (lower, upper), inputs)
     tight, even = centered(relaxed, inputs), centered(parallel(relaxed), inputs)
     better = (even.above - even.below) < (tight.above - tight.below)
     slope = torch.where(better[..., None], even.slope, tight.slope)

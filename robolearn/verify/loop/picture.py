@@ -27,7 +27,7 @@ def draw_tube(
     seconds = verdict.step * np.arange(len(lower) + 1)
     times = np.linspace(0, seconds[-1], len(path))
     for one, state in zip(axes, states, strict=True):
-        for step in known.nonzero()[0]:
+        for step in np.flatnonzero(known):
             ends = seconds[step : step + 2]
             one.fill_between(ends, lower[step, state], upper[step, state], color=color, alpha=0.3, linewidth=0)
         one.plot(times, path[:, :, state], color="black", linewidth=0.4, alpha=0.5)

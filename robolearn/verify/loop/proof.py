@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
@@ -109,11 +110,23 @@ def verify_loop(
     if not seconds > 0:
         raise UserError(f"`seconds` {seconds} leaves no time to prove anything")
     started = time.perf_counter()
-    search = _Search(loop, initial, requirements, effort, started + seconds)
-    witness = search.attack(started + seconds * ATTACK)
-    while search.open and witness is None and not search.is_over:
-        witness = search.advance()
+    with one_thread():
+        search = _Search(loop, initial, requirements, effort, started + seconds)
+        witness = search.attack(started + seconds * ATTACK)
+        while search.open and witness is None and not search.is_over:
+            witness = search.advance()
     return search.verdict(witness, time.perf_counter() - started)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch work in one thread: the tensors of a tube are small, and more threads would mostly wait."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, eq=False)

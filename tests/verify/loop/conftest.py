@@ -8,8 +8,15 @@ import pytest
 import torch
 
 from robolearn.verify.loop.basis import Basis
+from robolearn.verify.loop.proof import one_thread
 from robolearn.verify.loop.taylor import TaylorModel
 from robolearn.verify.network import Network
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
 
 
 class Points:
