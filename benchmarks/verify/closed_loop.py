@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,10 +160,12 @@ def main() -> None:
     for name, system in SYSTEMS.items():
         for exact in (False, True):
             loop = system.loop(given.networks / f"{name}.onnx", exact=exact)
+            started = time.process_time()
             verdict = verify_loop(loop, system.box, system.requirements, seconds=given.seconds)
+            cpu = time.process_time() - started
             verdicts.setdefault(name, (loop, verdict))
             key = f"{name}, {'real numbers' if exact else 'float32'}"
-            rows[key] = row(loop, system, verdict)
+            rows[key] = {**row(loop, system, verdict), "cpu_seconds": cpu}
             print(key, rows[key], flush=True)
         if given.dry_run:
             break

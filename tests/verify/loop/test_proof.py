@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from robolearn.errors import UserError
+from robolearn.verify.loop.picture import draw_tube
 from robolearn.verify.loop.proof import verify_loop
 from robolearn.verify.loop.simulation import margins, simulate, worst_start
 from robolearn.verify.loop.system import ClosedLoop, Requirement
@@ -42,7 +44,7 @@ def clock(monkeypatch):
         monkeypatch.setattr(f"robolearn.verify.loop.{module}.time", ticks)
 
 
-def within(radius, end=2.0):
+def within(radius, end=1.0):
     return [Requirement(lambda state: [radius**2 - state[0] ** 2 - state[1] ** 2], 0.0, end)]
 
 
@@ -53,7 +55,7 @@ def test_what_holds_is_proved_by_splitting(linear):
     assert verdict.reason == ""
     assert verdict.witness is None
     assert verdict.share == 1.0
-    assert verdict.reached == 2.0
+    assert verdict.reached == 1.0
     assert 0 <= verdict.margin <= RADIUS**2 * (1.01**2 - 1)
     assert verdict.boxes > 3
     assert verdict.proved.all()
@@ -63,9 +65,9 @@ def test_what_holds_is_proved_by_splitting(linear):
     assert inside.all(2).any(1).all()
     np.testing.assert_allclose((verdict.upper - verdict.lower).prod(1).sum(), 0.04, rtol=1e-9)
     least, most = verdict.hull()
-    assert least.shape == (8, 2)
-    path = simulate(free(linear), states[:50].numpy(), 8, 4)
-    for step in range(8):
+    assert least.shape == (4, 2)
+    path = simulate(free(linear), states[:50].numpy(), 4, 4)
+    for step in range(4):
         part = path[4 * step : 4 * step + 5]
         assert (least[step].numpy() <= part.min((0, 1)) + 1e-6).all()
         assert (most[step].numpy() >= part.max((0, 1)) - 1e-6).all()
@@ -178,3 +180,17 @@ def test_a_period_that_is_none(period, linear):
 def test_times_that_are_none(start, end):
     with pytest.raises(UserError, match="times not in order"):
         Requirement(lambda s: s, start, end)
+
+
+def test_a_tube_is_drawn_as_far_as_it_is_known(linear):
+    """Two axes, with what is shaded: no more steps than were reached."""
+    loop = ClosedLoop(lambda s, u: [s[0] ** 2 + 0 * u[0], 1.0], linear([[0.0, 0.0]]), 0.25)
+    verdict = verify_loop(loop, box([1.0, 0.0], [1.0, 0.0]), [Requirement(lambda s: [1.0], 0.0, 1.25)])
+    assert (verdict.answer, verdict.reached) == ("open", 0.75)
+    axes = Figure().subplots(2)
+    path = simulate(free(linear), np.zeros((3, 2)), 5)
+    draw_tube(list(axes), verdict, path, [0, 1])
+    known = int(verdict.hull()[0].isfinite().all(1).sum())
+    for one in axes:
+        assert 3 <= len(one.collections) == known < 5
+        assert len(one.lines) == 3
