@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,12 +49,14 @@ def derivatives(
     return result
 
 
-def as_models(values: Sequence[Any], like: TaylorModel) -> list[TaylorModel]:
+def as_models(values: Any, like: TaylorModel) -> list[TaylorModel]:
     """What a user's function returned, with its numbers as models of the same basis and batch.
 
     Raises:
-        UserError: A value is something else.
+        UserError: It is no list, or a value is something else.
     """
+    if not isinstance(values, Iterable):
+        raise UserError(f"a function of the state gives a {type(values).__name__}, not a list of numbers")
     values = list(values)
     for value in values:
         if not (isinstance(value, TaylorModel) or is_number(value)):

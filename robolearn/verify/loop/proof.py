@@ -17,7 +17,7 @@ from torch import Tensor
 from robolearn.errors import UserError
 from robolearn.verify.loop.simulation import worst_start
 from robolearn.verify.loop.system import ClosedLoop, Requirement
-from robolearn.verify.loop.tube import Effort, Tubes, num_steps, tubes
+from robolearn.verify.loop.tube import Effort, Tubes, check_functions, num_steps, tubes
 from robolearn.verify.property import Box
 
 Answer = Literal["proved", "violated", "open"]
@@ -104,7 +104,7 @@ def verify_loop(
 
     Raises:
         UserError: There is no requirement, the budget is not positive, or a function of the user's does something
-            that has no enclosure.
+            that has no enclosure, or gives another number of values than is needed.
     """
     effort = effort or Effort()
     if not seconds > 0:
@@ -158,6 +158,7 @@ class _Search:
         self.hopeless: list[_Part] = []
         self.open: list[tuple[tuple[int, int, int], _Part]] = []
         lower, upper = initial.lower[None], initial.upper[None]
+        check_functions(loop, lower, upper, requirements)
         steps = num_steps(loop, requirements, effort)
         self._push(_Part(lower, upper, 0, Tubes.unknown(lower, upper, steps)))
 

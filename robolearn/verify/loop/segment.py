@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robolearn.errors import UserError
 from robolearn.verify.loop.flow import advance, as_models, at_end, to_array
 from robolearn.verify.loop.symbols import absorbed
 from robolearn.verify.loop.system import ClosedLoop, Requirement
@@ -36,8 +37,14 @@ class Segment:
 
 
 def margin_bounds(requirement: Requirement, states: Sequence[TaylorModel]) -> tuple[Tensor, Tensor]:
-    """Between which the least of a requirement's numbers is over sets of states, [b] each."""
+    """Between which the least of a requirement's numbers is over sets of states, [b] each.
+
+    Raises:
+        UserError: It has no numbers.
+    """
     values = as_models(requirement.margin(to_array(states)), states[0])
+    if not values:
+        raise UserError("the margin of a requirement gives no number, so that it says nothing")
     least, most = (torch.stack(ends) for ends in zip(*(value.bounds() for value in values), strict=True))
     return least.amin(0), most.amin(0)
 

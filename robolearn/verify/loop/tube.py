@@ -13,6 +13,7 @@ from torch import Tensor
 from robolearn.errors import UserError
 from robolearn.verify.loop.basis import Basis
 from robolearn.verify.loop.control import sampled
+from robolearn.verify.loop.flow import derivatives
 from robolearn.verify.loop.segment import follow, margin_bounds
 from robolearn.verify.loop.symbols import absorbed, initial_states
 from robolearn.verify.loop.system import ClosedLoop, Requirement
@@ -93,6 +94,19 @@ def num_steps(loop: ClosedLoop, requirements: Sequence[Requirement], effort: Eff
         raise UserError("no requirement is given, so that there is nothing to show")
     periods = max(requirement.window(loop.period)[1] for requirement in requirements)
     return max(periods, 1) * effort.steps
+
+
+def check_functions(loop: ClosedLoop, lower: Tensor, upper: Tensor, requirements: Sequence[Requirement]) -> None:
+    """Call each of the user's functions once, on a box of initial states [1, n].
+
+    Raises:
+        UserError: One has no enclosure, gives something else than numbers, or another number of them than is needed.
+    """
+    basis = Basis(lower.shape[1], 1, 2 * (lower.shape[1] + loop.graph.output_size), 1)
+    states = initial_states(basis, lower, upper)
+    derivatives(loop.dynamics, states, sampled(loop, states))
+    for requirement in requirements:
+        margin_bounds(requirement, states)
 
 
 def tubes(

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -168,6 +169,28 @@ def test_a_question_that_is_none(change, message, linear):
     given = {"requirements": within(2.0), "seconds": 1.0} | change
     with pytest.raises(UserError, match=message):
         verify_loop(free(linear), SQUARE, given.pop("requirements"), **given)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dynamics": lambda s, u: [s[1]]}, "1 derivatives of 2 states"),
+        ({"dynamics": lambda s, u: s[1]}, "a TaylorModel, not a list"),
+        ({"dynamics": lambda s, u: [s[1], None]}, "a NoneType, not a number"),
+        ({"dynamics": lambda s, u: [s[1], math.cos(s[0])]}, "functions of math"),
+        ({"dynamics": lambda s, u: [s[1], np.abs(s[0])]}, "absolute"),
+        ({"reads": lambda s: [s[0]]}, "reads 1 numbers of its state, the network has 2 inputs"),
+        ({"margin": lambda s: []}, "gives no number"),
+        ({"margin": lambda s: s[0] > 0}, "comparison"),
+    ],
+)
+def test_functions_are_checked_before_the_work(change, message, linear, monkeypatch):
+    """No simulation, in which numbers would be broadcast or break in numpy's own words."""
+    monkeypatch.setattr("robolearn.verify.loop.proof.worst_start", lambda *_: pytest.fail("too late"))
+    margin = change.pop("margin", lambda s: [1.0])
+    loop = replace(free(linear), **change)
+    with pytest.raises(UserError, match=message):
+        verify_loop(loop, SQUARE, [Requirement(margin, 0.0, 1.0)])
 
 
 @pytest.mark.parametrize("period", [0.0, -1.0, math.nan, math.inf])
