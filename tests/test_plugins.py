@@ -87,7 +87,9 @@ def test_a_family_and_a_backbone_from_outside(tmp_path, demos, tiny_flags, media
     flags = [*median_policy, "--dataset.path", str(demos), "--steps", "2", "--num-members", "2"]
     main(["train", "median", "linear", *flags, "--family.weight", "2", *tiny_flags[6:], "--out", str(run)])
     asked = read_json(run / "members" / "1" / "config.json")  # trained in a process of its own
-    assert (asked["family"], asked["backbone"]) == ({"type": "median", "weight": 2.0}, {"type": "linear"})
+    inherited = {"bound_weight": 0.0, "bound_error": 0.01}
+    assert asked["family"] == {"type": "median", **inherited, "weight": 2.0}
+    assert asked["backbone"] == {"type": "linear"}
     main(["train", *median_policy, "--resume", str(run), "--steps", "4"])
     look = ["--episodes", "2", "--env.max-episode-steps", "3", "--videos", "0", "--device", "cpu"]
     main(["eval", str(run), *median_policy, *look])

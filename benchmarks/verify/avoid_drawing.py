@@ -15,6 +15,7 @@ from matplotlib.patches import Circle, Patch, Rectangle
 
 from benchmarks.verify.avoid_starts import Starts
 from envs.avoid import CENTERS, FINISH_Y, RADII, ROD_RADIUS, START_Y, Avoid
+from robolearn import seeds
 from robolearn.report.style import axes_style
 from robolearn.verify.loop.cells import Cell
 from robolearn.verify.loop.chunked import tube
@@ -56,7 +57,7 @@ def draw_map(path: Path, starts: Starts, floor: float, demonstrations: np.ndarra
 def draw_tubes(path: Path, found: Reachability) -> None:
     """Where a rod from the proved starts can be, over the cylinders grown by the rod's radius; of a sample of cells."""
     cells = sorted(found.reached(cell for cell in found.leaves if cell in found.proved))
-    rng, total = np.random.default_rng(0), len(cells)
+    rng, total = np.random.default_rng(seeds.FIXED), len(cells)
     if total > MOST_CELLS:
         cells = [cells[i] for i in rng.choice(total, MOST_CELLS, replace=False)]
     low, high = _boxes(found, cells)

@@ -27,7 +27,7 @@ from robolearn.verify.search.attack import Attack
 from robolearn.verify.search.decide import decide
 from robolearn.verify.slopes import optimized_bound
 
-SAMPLES, DESCENTS, STEPS, CORNERS = 100_000, 256, 60, 10_000
+SAMPLES, DESCENTS, STEPS, CORNERS = 10**5, 256, 60, 10**4
 RADII = (0.01, 0.05, 0.2, 1.0)
 SIZES = ((2, 16, 16, 2), (4, 64, 64, 2), (8, 32, 32, 32, 3), (14, 64, 2), (30, 48, 48, 2))
 
