@@ -58,8 +58,8 @@ class LinearBound:
 def intervals(graph: Graph, lower: Tensor, upper: Tensor) -> list[Bounds]:
     """Bounds of every node by interval arithmetic, for boxes [b, n]."""
     bounds: list[Bounds] = [(lower.double(), upper.double())]
-    for node in graph.nodes[1:]:
-        bounds.append(node.interval([bounds[i] for i in node.sources]))
+    for index in range(1, len(graph.nodes)):
+        bounds.append(graph.interval(index, bounds))
     return bounds
 
 
@@ -76,7 +76,7 @@ def relax(graph: Graph, lower: Tensor, upper: Tensor, *, known: Mapping[int, Bou
     relaxed = Relaxed(graph, [(lower.double(), upper.double())], {}, {}, empty)
     for i, node in enumerate(graph.nodes[1:], start=1):
         given = [relaxed.bounds[j] for j in node.sources]
-        bounds = node.interval(given)
+        bounds = graph.interval(i, relaxed.bounds)
         if known and i in known:
             bounds = torch.maximum(bounds[0], known[i][0]), torch.minimum(bounds[1], known[i][1])
         relaxed.bounds.append(bounds)
@@ -129,7 +129,8 @@ def _tightened(relaxed: Relaxed, index: int) -> Bounds:
     """Bounds of a node by intervals and by linear bounds, for those of its numbers that need it."""
     lower, upper = relaxed.bounds[index]
     readers = relaxed.graph.readers[index]
-    rows = torch.stack([node.gains(lower, upper).any(0) for node in readers]).any(0).nonzero()[:, 0]
+    gains = torch.stack([node.gains(lower, upper).any(0) for node in readers]).any(0)
+    rows = (gains & ~relaxed.graph.repeats(index)).nonzero()[:, 0]
     if not len(rows):
         return lower, upper
     weights = torch.zeros(2 * len(rows), relaxed.graph.nodes[index].size, dtype=torch.float64)
@@ -215,13 +216,13 @@ def lower_bound(
             slope = slope - multipliers[i][:, None]
         if isinstance(node, Affine):
             offset = offset + slope @ node.bias - _times(slope.abs(), relaxed.slacks[i])
-            passed = [slope @ weight for weight in node.weights]
+            passed = [(j, slope @ weight) for j, weight in node.moved_by]
         else:
             if passing is not None:
                 passing[i] = slope
-            passed, gained = _through(node, relaxed.lines[i], slope)
-            offset = offset + gained
-        for j, one in zip(node.sources, passed, strict=True):
+            slopes_of, gained = _through(node, relaxed.lines[i], slope)
+            passed, offset = list(zip(node.sources, slopes_of, strict=True)), offset + gained
+        for j, one in passed:
             slopes[j] = slopes[j] + one if j in slopes else one
     return _at_input(relaxed, slopes.get(0), offset, weights.shape[-2])
 

@@ -76,12 +76,14 @@ class Affine(Node):
         errors: E_i [n, n_i], not negative.
         bias_error: e [n], not negative. The network computes a vector that differs from this node's by at most
             sum_i E_i |x_i| + e in every number.
+        twin: An earlier node of the same value, computed in another way: bounds of either hold for both.
     """
 
     weights: tuple[Tensor, ...]
     bias: Tensor
     errors: tuple[Tensor, ...]
     bias_error: Tensor
+    twin: int | None = None
 
     def value(self, given: Sequence[Tensor]) -> Tensor:
         """The sum."""
@@ -89,6 +91,11 @@ class Affine(Node):
         for weight, x in zip(self.weights, given, strict=True):
             total = total + x @ weight.T
         return total.expand(len(given[0]), -1) if given else total[None]
+
+    @cached_property
+    def moved_by(self) -> tuple[tuple[int, Tensor], ...]:
+        """The sources whose matrices are not zero, which stand for an error alone, with these."""
+        return tuple(pair for pair in zip(self.sources, self.weights, strict=True) if pair[1].any())
 
     @cached_property
     def magnitudes(self) -> tuple[Tensor, ...]:
@@ -231,6 +238,27 @@ class Graph:
             for source in () if isinstance(node, Affine) else node.sources:
                 readers.setdefault(source, []).append(node)
         return readers
+
+    def interval(self, index: int, bounds: Sequence[Bounds]) -> Bounds:
+        """Bounds of a node by interval arithmetic, from those of all nodes before."""
+        node = self.nodes[index]
+        lower, upper = node.interval([bounds[i] for i in node.sources])
+        if not isinstance(node, Affine) or node.twin is None:
+            return lower, upper
+        least, most = bounds[node.twin]
+        return torch.fmax(lower, least), torch.fmin(upper, most)
+
+    def repeats(self, index: int) -> Tensor:
+        """Which numbers of an affine node are one function value each: linear bounds on these are no tighter, bool [n].
+
+        What a line of the function is at least over the box is what it is at an end of the bounds of its argument, and
+        the function itself is at least that there.
+        """
+        node = self.nodes[index]
+        assert isinstance(node, Affine), "only affine nodes are bounded linearly"
+        if len(node.moved_by) != 1 or not isinstance(self.nodes[node.moved_by[0][0]], Elementwise):
+            return torch.zeros(node.size, dtype=torch.bool)
+        return (node.moved_by[0][1] != 0).sum(1) <= 1
 
     def __call__(self, x: Tensor) -> Tensor:
         """The outputs [b, m] of inputs [b, n], in float64."""

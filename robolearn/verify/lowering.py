@@ -18,6 +18,7 @@ from robolearn.verify.expression import Expression
 from robolearn.verify.graph import Graph, Input
 from robolearn.verify.operations import OPERATIONS
 from robolearn.verify.rounding import SINGLE, Precision
+from robolearn.verify.shared_factor import factors_last
 
 
 def lower(function: Callable[[Tensor], Tensor], example: Tensor, precision: Precision = "float32") -> Graph:
@@ -42,7 +43,7 @@ def lower(function: Callable[[Tensor], Tensor], example: Tensor, precision: Prec
     builder.bind(example, builder.add(Input(example.numel(), ()), example.shape))
     for operation in tape.operations:
         _lower(builder, operation)
-    return builder.graph(builder.of(result))
+    return factors_last(builder.graph(builder.of(result)))
 
 
 def _lower(builder: Builder, operation: Operation) -> None:

@@ -15,7 +15,7 @@ Precision = Literal["exact", "float32"]
 """What a claim is about: the network in real numbers, or as float32 arithmetic evaluates it, in any order of sums."""
 
 DOUBLE, SINGLE = 2.0**-53, 2.0**-24  # unit roundoffs
-TINY = 1e-300  # absorbs underflow, which a relative error does not cover
+TINY = 1e-30  # absorbs underflow, which a relative error does not cover: each operation of float32 may lose 2^-126
 SPARE = 64  # operations more than are counted, for the few that a step does beside its sums
 ULPS = 8  # an elementary function of a library is at most so many units in the last place from the true one
 
