@@ -16,7 +16,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from robolearn.commands.parsing import Plugins, Trust, build, import_plugins, mirror, sibling, values
-from robolearn.evaluation.config import CalibrateConfig
+from robolearn.evaluation.config import CHOICES, CalibrateConfig
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 
@@ -32,7 +32,7 @@ Tube = mirror(
 )
 Choice = mirror(
     CalibrateConfig,
-    ("checkpoint", "sampler", "steps", "min_code_probability", "device", "threads"),
+    ("checkpoint", *CHOICES, "device", "threads"),
     doc="Which policy, and how it is asked.",
 )
 Chunks = mirror(Execution, ("exec_horizon", "candidates", "keep_noise"))  # a gate's controller takes no other

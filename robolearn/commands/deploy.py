@@ -19,7 +19,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, values
 from robolearn.errors import UserError
-from robolearn.evaluation.config import DeployConfig
+from robolearn.evaluation.config import CHOICES, DeployConfig
 from robolearn.rollout.execution import Execution
 
 What = mirror(
@@ -28,9 +28,7 @@ What = mirror(
         "format",
         "samples",
         "checkpoint",
-        "sampler",
-        "steps",
-        "min_code_probability",
+        *CHOICES,
         "seed",
         "out",
         "gate",

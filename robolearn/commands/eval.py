@@ -12,7 +12,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from robolearn.commands.parsing import Plugins, Trust, build, import_plugins, mirror, values
-from robolearn.evaluation.config import EvalConfig
+from robolearn.evaluation.config import CHOICES, EvalConfig
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 
@@ -21,9 +21,7 @@ Rollout = mirror(
     (
         "episodes",
         "checkpoint",
-        "sampler",
-        "steps",
-        "min_code_probability",
+        *CHOICES,
         "seed",
         "num_envs",
         "out",

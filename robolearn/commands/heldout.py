@@ -11,9 +11,9 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
-from robolearn.evaluation.config import PolicyChoice
+from robolearn.evaluation.config import CHOICES, PolicyChoice
 
-Choose = mirror(PolicyChoice, ("checkpoint", "sampler", "steps", "min_code_probability", "device", "threads"))
+Choose = mirror(PolicyChoice, ("checkpoint", *CHOICES, "device", "threads"))
 
 
 @dataclass(frozen=True)

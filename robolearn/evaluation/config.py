@@ -19,6 +19,10 @@ MAX_EPISODES = 1_000_000
 MAX_SAMPLES = 4096  # chunks of one call of what was deployed
 MAX_BAND_EPISODES = 10_000  # a file with the scores of so many is read
 
+CHOICES = ("sampler", "steps", "temperature", "min_code_probability", "latent", "std_scale", "langevin_repeats")
+CHOICES += ("langevin_step",)
+"""What can be chosen of a family after training; each family has some of them."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -30,17 +34,26 @@ class Sampling:
     """Sampler of the family; by default the trained configuration's."""
     steps: int | None = None
     """Sampling steps of the family."""
+    temperature: float | None = None
+    """Of tokens and plain mixtures: below 1 rare codes are drawn less often; by default as trained."""
     min_code_probability: float | None = None
     """Codes of tokens and of plain mixtures that are less probable are never drawn; by default as trained."""
+    latent: Literal["sampled", "zero"] | None = None
+    """How the family cvae chooses its latent; by default as trained."""
+    std_scale: float | None = None
+    """Of gmm: share of a component's standard deviation that samples carry; by default as trained."""
+    langevin_repeats: int | None = None
+    """Of score's langevin: steps at each level of noise; by default as trained."""
+    langevin_step: float | None = None
+    """Of score's langevin: length of a step in units of sigma^2, in (0, 1); by default as trained."""
     execution: Execution = field(default_factory=Execution)
 
     @property
     def sampling(self) -> dict[str, str | int | float | None]:
         """Run-time choices of the family."""
-        chosen = {"sampler": self.sampler, "steps": self.steps}
-        # Absent unless it is asked for: what was calibrated before there was this choice goes by a hash of them.
-        floor = self.min_code_probability
-        return chosen if floor is None else {**chosen, "min_code_probability": floor}
+        chosen = {name: getattr(self, name) for name in CHOICES}
+        # Later ones are absent unless they are made: what was calibrated before there were these goes by a hash.
+        return {name: value for name, value in chosen.items() if value is not None or name in CHOICES[:2]}
 
 
 @dataclass(frozen=True)
@@ -338,8 +351,6 @@ class ClaimConfig(Sampling):
     """Of codes: actions are safe where they keep clear, instead of within limits."""
     probability: float = 0.0
     """Of codes: the share of unsafe codes that is allowed, in [0, 1)."""
-    latent: Literal["sampled", "zero"] | None = None
-    """How the family cvae chooses its latent; by default as trained."""
     noise_share: float = 0.95
     """Of families that take noise: probability of the box of noise that the claim is for, in (0, 1)."""
     observations: int = 50
@@ -368,8 +379,3 @@ class ClaimConfig(Sampling):
             raise UserError(f"`observations` {self.observations} must not be negative; 0 stands for all")
         if (self.low is None) != (self.high is None):
             raise UserError("`low` and `high` go together")
-
-    @property
-    def sampling(self) -> dict[str, str | int | float | None]:
-        """Run-time choices of the family."""
-        return super().sampling if self.latent is None else {**super().sampling, "latent": self.latent}

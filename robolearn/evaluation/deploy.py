@@ -18,7 +18,7 @@ from robolearn.deploy.directory import Recorded, acts_alike, check_free, check_i
 from robolearn.errors import UserError, warn
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.agent import Agent
-from robolearn.evaluation.config import ActConfig, DeployConfig
+from robolearn.evaluation.config import CHOICES, ActConfig, DeployConfig
 from robolearn.evaluation.deployed import DEPLOYED
 from robolearn.files import StrPath
 from robolearn.images import ImageLayout
@@ -120,9 +120,7 @@ def _trained(policy: runtime.Policy, run: Run | StrPath | None) -> tuple[Run, Ac
         return None
     cfg = ActConfig(
         checkpoint=facts["weights"]["checkpoint"],
-        sampler=facts["sampler"].get("sampler"),
-        steps=facts["sampler"].get("steps"),
-        min_code_probability=facts["sampler"].get("min_code_probability"),
+        **{name: facts["sampler"].get(name) for name in CHOICES},
         execution=Execution(**facts["execution"]),
         device="cpu",
         threads=policy.threads,

@@ -1,9 +1,12 @@
 """What is calibrated is checked when it is asked for."""
 
+import dataclasses
+
 import pytest
 
 from robolearn import seeds
-from robolearn.evaluation.config import ActConfig, CalibrateConfig, EvalConfig, Sampling
+from robolearn.evaluation.config import CHOICES, ActConfig, CalibrateConfig, EvalConfig, Sampling
+from robolearn.policies.registry import FAMILIES
 
 
 def test_no_round_takes_seeds_of_others(monkeypatch):
@@ -37,6 +40,12 @@ def test_a_fallback_needs_something_that_calls_for_it():
             config(fallback="hold")
         assert config(gate=True).acting_fallback == "replan"
         assert config(safety_set=True).acting_fallback == "hold"
+
+
+def test_all_that_families_can_be_asked_after_training_can_be_chosen():
+    choices = {f.name for cfg in FAMILIES.values() for f in dataclasses.fields(cfg) if f.metadata.get("runtime")}
+    assert set(CHOICES) == choices
+    assert choices <= {f.name for f in dataclasses.fields(Sampling)}
 
 
 def test_a_floor_of_probabilities_is_among_the_choices_where_it_was_chosen():
