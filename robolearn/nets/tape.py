@@ -21,6 +21,8 @@ from robolearn.errors import UserError
 SHAPE_ALONE = ("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided")
 SHAPE_ALONE += ("zeros_like", "ones_like", "full_like", "empty_like")
 
+RESHAPING = ("squeeze_", "unsqueeze_", "transpose_", "t_")  # of a tensor in place, whose numbers stay
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -75,7 +77,10 @@ class Tape(TorchDispatchMode):
             return result
         if not all(isinstance(one, Tensor) for one in tensors(result, others=True)):
             raise UserError(f"it decides by its own numbers ({name}), which a graph of operations cannot")
-        if func._schema.is_mutable:
+        library, short, overload = name.split(".")
+        if short in RESHAPING:
+            name = f"{library}.{short[:-1]}.{overload}"
+        elif func._schema.is_mutable:
             raise UserError(f"it overwrites a tensor ({name}), which a graph of operations cannot")
         self.operations.append(Operation(name, args, kwargs, result))
         self._reached |= {id(one): one for one in tensors(result)}

@@ -28,19 +28,34 @@ class Builder:
         self.unit, self.arithmetic = unit, Arithmetic(unit)
         self.nodes: list[Node] = []
         self._expressions: dict[int, tuple[Tensor, Expression]] = {}  # with the tensor, so that no other gets its id
+        self._unknown: dict[int, tuple[Tensor, str]] = {}  # tensors without bounds, and what made them
         self._nodes: dict[tuple[int, ...], tuple[Expression, int]] = {}
 
     def bind(self, tensor: Tensor, expression: Expression) -> None:
-        """Say what a tensor of torch is."""
-        assert tuple(tensor.shape) == expression.shape, "the expression has the tensor's shape"
+        """Say what a tensor of torch is; where its shape was changed in place later, it has that one by now."""
+        assert tensor.numel() == len(expression.bias), "the expression has the tensor's numbers"
         self._expressions[id(tensor)] = tensor, expression
+
+    def leave(self, tensor: Tensor, name: str) -> None:
+        """Say that a tensor has no bounds, such as where a maximum is; only what uses it is refused."""
+        self._unknown[id(tensor)] = tensor, name
+
+    def maker(self, value: object) -> str | None:
+        """What made a tensor without bounds; None for all others."""
+        return self._unknown[id(value)][1] if id(value) in self._unknown else None
 
     def is_variable(self, value: object) -> bool:
         """Whether it depends on the input."""
         return id(value) in self._expressions
 
     def of(self, value: Tensor | float) -> Expression:
-        """The expression of a tensor, or of a number."""
+        """The expression of a tensor, or of a number.
+
+        Raises:
+            UserError: It has no bounds.
+        """
+        if self.maker(value):
+            raise UserError(f"the network uses what has no bounds of what {self.maker(value)} returns")
         return self._expressions[id(value)][1] if self.is_variable(value) else constant(value)
 
     def add(self, node: Node, shape: Any) -> Expression:
@@ -87,7 +102,7 @@ class Builder:
 
     def maximum(self, x: Expression, groups: Tensor) -> Expression:
         """The greatest of each group of entries [..., g]."""
-        flat = groups.flatten(0, -2)
+        flat = groups.reshape(-1, groups.shape[-1])
         return self.add(Maximum(len(flat), (self.node(x),), flat, len(x.bias)), groups.shape[:-1])
 
     def layout(self, operation: Operation) -> Any:

@@ -48,10 +48,13 @@ def lower(function: Callable[[Tensor], Tensor], example: Tensor, precision: Prec
 
 def _lower(builder: Builder, operation: Operation) -> None:
     """Bind the results of one operation."""
-    short = operation.name.split(".")[1]
-    if short not in OPERATIONS:
+    short, results = operation.name.split(".")[1], list(tensors(operation.result))
+    makers = [maker for value in tensors((operation.args, operation.kwargs)) if (maker := builder.maker(value))]
+    if short not in OPERATIONS and not makers:
         raise UserError(f"the network uses {operation.name}, for which there are no bounds")
-    made = OPERATIONS[short](builder, operation)
-    results = [made] if isinstance(made, Expression) else made
-    for tensor, one in zip(tensors(operation.result), results, strict=False):
+    made = [] if makers else OPERATIONS[short](builder, operation)
+    known: list[Expression] = [made] if isinstance(made, Expression) else list(made)
+    for tensor, one in zip(results, known, strict=False):
         builder.bind(tensor, one)
+    for tensor in results[len(known) :]:
+        builder.leave(tensor, makers[0] if makers else operation.name)

@@ -102,6 +102,17 @@ def _mm(builder: Builder, operation: Operation) -> Expression:
     return _matmul(builder, *operation.args[:2])
 
 
+def _vector(builder: Builder, operation: Operation) -> Expression:
+    """A matrix, or a vector, times a vector."""
+    left, right = operation.args[:2]
+    if builder.is_variable(left) and builder.is_variable(right):
+        product = builder.product(builder.of(left), builder.of(right))
+        return builder.linear(product, lambda e: e.sum(-1))
+    if builder.is_variable(left):
+        return builder.linear(builder.of(left), lambda e: e @ right.double())
+    return builder.linear(builder.of(right), lambda e: left.double() @ e)
+
+
 def _addmm(builder: Builder, operation: Operation) -> Expression:
     start, left, right = operation.args[:3]
     if any(operation.kwargs.get(key, 1) != 1 for key in ("alpha", "beta")):
@@ -176,6 +187,36 @@ def _max_pool(builder: Builder, operation: Operation) -> list[Expression]:
     return [builder.maximum(x, torch.where(groups < 0, groups.amax(-1, keepdim=True), groups))]
 
 
+def _amax(builder: Builder, operation: Operation) -> Expression:
+    """The greatest number along axes."""
+    x, axes, keep = (*operation.args, *((), False)[len(operation.args) - 1 :])
+    given = builder.of(x)
+    every = range(len(given.shape))
+    chosen = [every[axis] for axis in ([axes] if isinstance(axes, int) else axes or every)]
+    rest = [axis for axis in every if axis not in chosen]
+    groups = given.indices.permute(*rest, *chosen).flatten(len(rest))
+    out = builder.maximum(given, groups)
+    shape = [1 if axis in chosen else size for axis, size in enumerate(given.shape)] if keep else groups.shape[:-1]
+    return out.rows(out.indices.reshape(tuple(shape)))
+
+
+def _max(builder: Builder, operation: Operation) -> list[Expression] | Expression:
+    """The greatest number of all, or along an axis, where it also returns which that is."""
+    out = _amax(builder, operation)
+    return [out] if operation.name.startswith("aten.max.dim") else out
+
+
+def _batch_norm(builder: Builder, operation: Operation) -> list[Expression]:
+    """In evaluation: a factor and a bias for each channel."""
+    x, weight, bias, mean, variance, training, _, eps = operation.args
+    if training or builder.is_variable(mean) or builder.is_variable(variance):
+        raise UserError("the network normalizes over its batch, for which there are no bounds; set it to evaluation")
+    shape = (1, -1, *[1] * (len(builder.of(x).shape) - 2))
+    factor = (variance.double() + eps).rsqrt() * (1.0 if weight is None else weight.double())
+    shift = -mean.double() * factor + (0.0 if bias is None else bias.double())
+    return [builder.arithmetic.add(multiplied(builder, x, factor.reshape(shape)), builder.of(shift.reshape(shape)))]
+
+
 def _pair(value: Any) -> tuple[int, int]:
     numbers = [value] if isinstance(value, int) else list(value)
     return (numbers[0], numbers[-1])
@@ -237,6 +278,10 @@ FUNCTIONS: dict[str, Callable[..., Function]] = {
 def _function(name: str) -> Lowering:
     def lowering(builder: Builder, operation: Operation) -> Expression:
         x, *options = operation.args
+        if any(isinstance(option, torch.Tensor) for option in (*options, *operation.kwargs.values())):
+            raise UserError(
+                f"the network uses {operation.name}, for which there are no bounds; with numbers it has some"
+            )
         return builder.elementwise(builder.of(x), FUNCTIONS[name](*options, **operation.kwargs))
 
     return lowering
@@ -255,13 +300,18 @@ OPERATIONS: dict[str, Lowering] = {
     "addcmul": _addcmul,
     "mm": _mm,
     "bmm": _mm,
+    "mv": _vector,
+    "dot": _vector,
     "addmm": _addmm,
     "convolution": _convolution,
     "native_layer_norm": _layer_norm,
     "native_group_norm": _group_norm,
     "_softmax": _softmax,
     "_safe_softmax": _softmax,
+    "native_batch_norm": _batch_norm,
     "max_pool2d_with_indices": _max_pool,
+    "amax": _amax,
+    "max": _max,
     "maximum": _extreme(1.0),
     "minimum": _extreme(-1.0),
     "pow": _pow,

@@ -1,0 +1,67 @@
+"""What becomes of single operations of torch, and what of them is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from robolearn.errors import UserError
+from robolearn.verify.crown import relax
+from robolearn.verify.lowering import lower
+
+torch.manual_seed(0)
+MATRIX = torch.randn(3, 4)
+WITHOUT_BIAS = nn.Linear(4, 3, bias=False).requires_grad_(False)
+
+
+def batch_norm(layer):
+    torch.manual_seed(1)
+    layer.running_mean.normal_()
+    layer.running_var.uniform_(0.5, 2)
+    return layer.requires_grad_(False).eval()
+
+
+OF_ONE_SAMPLE = {
+    "matrix times vector": lambda x: MATRIX @ x,
+    "vector times matrix": lambda x: x @ MATRIX.T,
+    "vector times vector": lambda x: torch.dot(x, MATRIX[0]).view(1),
+    "vector times itself": lambda x: torch.dot(x, x).view(1),
+    "linear without a bias": WITHOUT_BIAS,
+    "maximum of all": lambda x: x.max().view(1),
+    "maxima of an axis": lambda x: x.view(2, 2).amax(0),
+    "maxima of both axes": lambda x: x.view(1, 2, 2).amax((-1, 1), keepdim=True),
+    "maxima with their places": lambda x: x.view(2, 2).max(-1, keepdim=True).values,
+    "pooled in one dimension": lambda x: nn.functional.max_pool1d(x.view(1, 1, 4), 2, 1),
+    "normalized over batches before": lambda x: BATCH_NORM(x.view(1, 4)),
+    "normalized channels": lambda x: CHANNEL_NORM(x.view(1, 2, 2, 1)),
+}
+BATCH_NORM = batch_norm(nn.BatchNorm1d(4))
+CHANNEL_NORM = batch_norm(nn.BatchNorm2d(2, affine=False))
+
+
+@pytest.mark.parametrize("name", OF_ONE_SAMPLE)
+def test_an_operation_computes_what_torch_does_and_has_bounds(name):
+    function, generator = OF_ONE_SAMPLE[name], torch.Generator().manual_seed(3)
+    for precision in ("exact", "float32"):
+        graph = lower(function, torch.zeros(4), precision)
+        for _ in range(20):
+            x = torch.randn(4, generator=generator)
+            y = function(x).flatten().double()
+            assert torch.allclose(graph(x[None])[0], y, atol=1e-5)
+            least, most = relax(graph, x[None] - 0.1, x[None] + 0.1).bounds[-1]
+            assert (least[0] <= y).all()
+            assert (y <= most[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("function", "line"),
+    [
+        (lambda x: x.max(-1).indices.double(), "max.dim returns"),
+        (lambda x: x.gather(0, x.max(0, keepdim=True).indices), "max.dim returns"),
+        (lambda x: nn.functional.max_pool1d(x.view(1, 4), 2, return_indices=True)[1] + x[0], "max_pool2d.* returns"),
+        (lambda x: x.clamp(torch.zeros(4), torch.ones(4)), "aten.clamp.Tensor"),
+        (lambda x: nn.functional.batch_norm(x.view(2, 2), torch.zeros(2), torch.ones(2), training=True), "its batch"),
+    ],
+)
+def test_what_has_no_bounds_is_never_taken_for_a_constant(function, line):
+    with pytest.raises(UserError, match=line):
+        lower(function, torch.arange(4.0))
