@@ -7,8 +7,9 @@ from torch import nn
 from benchmarks.verify.networks import Conditioned
 from robolearn.verify.builder import Builder
 from robolearn.verify.crown import linear_bounds, relax
-from robolearn.verify.graph import Graph, Product
+from robolearn.verify.graph import Graph, Input, Product
 from robolearn.verify.lowering import lower
+from robolearn.verify.relaxations.convex import Square
 from robolearn.verify.shared_factor import factors_last
 
 
@@ -108,12 +109,10 @@ def test_the_rounding_of_the_products_is_an_error_of_what_reads_them():
 
 
 def _scaled_twice(builder: Builder) -> Graph:
-    """sum_i (r x_i) x_i with r = x_0: two products in a row, rounded each."""
-    from robolearn.verify.graph import Input
-
-    given = builder.add(Input(8, ()), (1, 8))
-    first = given.rows(torch.zeros(1, 1, dtype=torch.int64))
-    scaled = builder.product(builder.product(given, first), given)
+    """sum_i (r x_i) x_i with r = x_0^2: two products in a row, rounded each; the rest is exact."""
     exact = Builder(0.0)
     exact.nodes = builder.nodes
+    given = builder.add(Input(8, ()), (1, 8))
+    factor = exact.elementwise(given.rows(torch.zeros(1, 1, dtype=torch.int64)), Square())
+    scaled = builder.product(builder.product(given, factor), given)
     return exact.graph(exact.arithmetic.apply(scaled, lambda e: e.sum(-1)))
