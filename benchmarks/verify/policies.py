@@ -1,14 +1,16 @@
-"""What can be proved of policies of one evaluation at their default size, around held-out observations.
+"""What can be proved of policies of one evaluation around held-out observations, and what they achieve.
 
     python -m benchmarks.verify.policies --runs runs/verify [--out docs/results/verify.json]
 
-Policies of `tokens`, `cvae` (latent zero) and `regression` on Avoid, Insert and Push are trained where they are not
-there yet. Of each:
+Policies of `tokens`, `cvae` (latent zero) and `regression` on Avoid, Insert and Push are trained by the recipe of the
+task where they are not there yet: at the default size, and plain, for which MLPs of 128 channels without normalization
+and FiLM are trained, those of tokens and regression with the term for tight bounds. Of each:
 
 * limits: the share of observations around which all executed actions stay within the environment's action space, for
   boxes of half a side of --eps of each number's range;
 * robustness: the largest sensor error for which the executed actions are proved to move by at most 1 % of their range,
-  and the least for which they were seen to move more.
+  and the least for which they were seen to move more;
+* success: of rollouts, with its interval.
 
 A finished part is kept in the file and not measured again.
 """
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,23 @@ from benchmarks.common import keep_part, options
 from robolearn.config import read_json
 from robolearn.errors import user_errors
 from robolearn.evaluation.claims import verify_run
-from robolearn.evaluation.config import ClaimConfig
+from robolearn.evaluation.config import ClaimConfig, EvalConfig
+from robolearn.evaluation.evaluate import evaluate
 from robolearn.nets.mlp import MLPConfig
-from robolearn.policies.registry import FAMILIES
-from robolearn.training.config import DatasetConfig, TrainConfig
+from robolearn.policies.cvae import CVAEConfig
+from robolearn.policies.registry import FAMILIES, FamilyConfig
+from robolearn.training.config import DatasetConfig
+from robolearn.training.recipes import find_recipe
 from robolearn.training.run import Run
 from robolearn.training.train import train
 from robolearn.verify.certificate import ClaimCertificate
 
-UNITS = [(family, task) for family in ("tokens", "cvae", "regression") for task in ("avoid", "insert", "push")]
+TASKS = ("insert", "push", "avoid")
+SIZES: dict[str, tuple[MLPConfig, dict[str, float]]] = {
+    "default": (MLPConfig(), {}),
+    "plain": (MLPConfig(width=128, plain=True), {"bound_weight": 0.3}),
+}
+UNITS = [f"{size}-{family}-{task}" for size in SIZES for family in ("regression", "cvae", "tokens") for task in TASKS]
 
 
 def main() -> None:
@@ -43,11 +53,13 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs/verify"), help="where policies are trained")
     parser.add_argument("--datasets", type=Path, default=Path("datasets"), help="where the demonstrations are")
-    parser.add_argument("--units", nargs="*", default=["-".join(unit) for unit in UNITS], help="FAMILY-TASK")
-    parser.add_argument("--steps", type=int, default=18_000, help="of a training")
-    parser.add_argument("--eps", type=float, default=0.01, help="half a side of a box, as a share of the range")
-    parser.add_argument("--observations", type=int, default=50, help="of each policy; 0 for all")
-    parser.add_argument("--seconds", type=float, default=30.0, help="for each observation")
+    parser.add_argument("--units", nargs="*", default=UNITS, help="SIZE-FAMILY-TASK")
+    parser.add_argument(
+        "--eps", type=float, nargs="*", default=[0.005, 0.01], help="half a side of a box, of the range"
+    )
+    parser.add_argument("--observations", type=int, default=20, help="of each policy; 0 for all")
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each observation")
+    parser.add_argument("--episodes", type=int, default=200, help="of the rollouts")
     with user_errors():
         measure(parser.parse_args())
 
@@ -55,41 +67,78 @@ def main() -> None:
 def measure(given: Namespace) -> None:
     """Train and measure each unit."""
     if given.dry_run:
-        given.units, given.steps, given.observations, given.seconds = ["regression-avoid"], 2, 2, 0.1
+        given.units, given.eps, given.observations, given.seconds, given.episodes = [UNITS[0]], [0.01], 2, 0.1, 2
     for unit in given.units:
         run = trained(unit, given)
-        for claim in ("limits", "robustness"):
-            part = f"policies/{unit}/{claim}/{given.eps:g}"
+        for name in ("success", "robustness", *(f"limits/{eps:g}" for eps in given.eps)):
+            part = f"policies/{unit}/{name}"
             if given.out and given.out.exists() and part in read_json(given.out):
                 continue
-            results = asked(run, unit, claim, given)
+            results = success(run, given) if name == "success" else asked(run, name, given)
             keep_part(given.out, part, results)
             print(part, {name: value for name, value in results.items() if not isinstance(value, list)}, flush=True)
 
 
+def latent_of(run: Run) -> Any:
+    """A latent of cvae that is no noise."""
+    return "zero" if isinstance(run.config().family, CVAEConfig) else None
+
+
 def trained(unit: str, given: Namespace) -> Run:
     """The policy of a unit."""
-    family, task = unit.split("-")
-    run = Run(given.runs / unit)
-    if not run.exists() or run.last_step() is None:
-        small = MLPConfig(width=16, depth=1) if given.dry_run else MLPConfig()
-        cfg = TrainConfig(
-            family=FAMILIES[family](), backbone=small, steps=given.steps, out=run.directory, overwrite=True, wandb=False
+    size, family, task = unit.split("-")
+    backbone, chosen = SIZES[size]
+    recipe, run = find_recipe(task), Run(given.runs / unit)
+    steps = 2 if given.dry_run else recipe.steps
+    if not run.exists() or run.last_step() != steps:
+        cfg = replace(
+            recipe,
+            family=with_options(FAMILIES[family], chosen),
+            backbone=MLPConfig(width=16, depth=1) if given.dry_run else backbone,
+            dataset=DatasetConfig(path=given.datasets / f"{task}.zarr"),
+            steps=steps,
+            threads=1,
+            out=run.directory,
+            overwrite=True,
+            wandb=False,
         )
-        train(replace(cfg, dataset=DatasetConfig(path=given.datasets / f"{task}.zarr")))
+        train(cfg)
     return run
 
 
-def asked(run: Run, unit: str, claim: Any, given: Namespace) -> dict[str, Any]:
-    """What a claim comes to."""
-    latent = "zero" if unit.startswith("cvae") else None
-    cfg = ClaimConfig(claim=claim, eps=given.eps, latent=latent, observations=given.observations, seconds=given.seconds)
+def with_options(family: type[Any], chosen: dict[str, float]) -> FamilyConfig:
+    """A family with those of the options that it has."""
+    names = {one.name for one in fields(family)}
+    return family(**{name: value for name, value in chosen.items() if name in names})
+
+
+def success(run: Run, given: Namespace) -> dict[str, Any]:
+    """Of rollouts in the task, by the policy as it is asked about."""
+    cfg = EvalConfig(episodes=given.episodes, latent=latent_of(run), videos=0, threads=1)
+    found = evaluate(run, cfg).summary.success
+    assert found is not None, "the task says what a success is"
+    return {"success": asdict(found), "episodes": given.episodes}
+
+
+def asked(run: Run, name: str, given: Namespace) -> dict[str, Any]:
+    """What a claim comes to: limits/EPS, or robustness."""
+    claim: Any
+    claim, _, eps = name.partition("/")
+    error = float(eps or given.eps[0])
+    number, seconds = given.observations, given.seconds
+    cfg = ClaimConfig(claim=claim, eps=error, latent=latent_of(run), observations=number, seconds=seconds)
     started = time.perf_counter()
     found = verify_run(run, cfg)
-    seconds = time.perf_counter() - started
+    taken = time.perf_counter() - started
     shares = {name: found.share(name) for name in ("proved", "falsified", "open")}
-    steps = run.last_step()
-    return {"claim": found.claim, "steps": steps, "seconds": seconds, **shares, **radii(found), **numbers(found)}
+    return {
+        "claim": found.claim,
+        "steps": run.last_step(),
+        "seconds": taken,
+        **shares,
+        **radii(found),
+        **numbers(found),
+    }
 
 
 def radii(found: ClaimCertificate) -> dict[str, Any]:
