@@ -28,6 +28,7 @@ from robolearn.verify.search.decide import decide
 from robolearn.verify.search.milp import least_margin
 
 TOLERANCE = 1e-4
+ATTACK = Attack(restarts=32, steps=100)  # to within 1e-4 of the least output
 SIDES = {"below": (-1, "unsat"), "above": (1, "sat")}
 SIZES = ((2, 24, 24, 1), (3, 32, 32, 1), (4, 16, 16, 16, 1), (6, 40, 1), (20, 24, 24, 1))
 
@@ -75,7 +76,7 @@ def compare(seed: int, seconds: float) -> dict[str, Any]:
     for side, (sign, expected) in SIDES.items():
         limit = best.value + sign * TOLERANCE
         asked = Property((Case(box, (Halfspaces(torch.ones(1, 1), torch.tensor([-limit])),)),))
-        result[side] = decide(network, asked, seconds=seconds, attack=Attack(0, 0)).answer
+        result[side] = decide(network, asked, seconds=seconds, attack=ATTACK).answer
         if find_spec("maraboupy"):
             result[f"marabou_{side}"], result[f"marabou_{side}_witness"] = marabou_says(net, box, limit)
             result[f"marabou_{side}_agrees"] = agrees(result, side, limit)
