@@ -24,6 +24,7 @@ from robolearn.verify.property import Box, Case, Halfspaces, Property
 from robolearn.verify.search.attack import Attack
 from robolearn.verify.search.decide import decide
 
+LIMIT = 60.0  # s
 USUAL = {"inputs": 4, "width": 64, "depth": 2, "radius": 0.2}
 VARIED = {
     "width": (16, 32, 64, 128, 256),
@@ -63,16 +64,20 @@ def draw(path: Path, points: dict[str, list[dict[str, Any]]]) -> None:
     for axis, (name, rows) in zip(axes, points.items(), strict=True):
         for said, color in (("unsat", "#2f6f4f"), ("sat", "#c0582f"), ("unknown", "#8a8f98")):
             chosen = [row for row in rows if row["said"] == said]
+            if not chosen:
+                continue
             axis.plot(
                 [row[name] for row in chosen], [row["seconds"] for row in chosen], "o", ms=4, color=color, label=said
             )
         values = sorted({row[name] for row in rows})
         axis.plot(values, [np.median([row["seconds"] for row in rows if row[name] == v]) for v in values], color="#333")
+        axis.axhline(LIMIT, color="#c8ccd2", lw=1, ls="--", zorder=0)
         axis.set(xscale="log", yscale="log", xlabel=name)
         axis.set_xticks(values, [f"{value:g}" for value in values], minor=False)
         axis.minorticks_off()
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("seconds per query")
+    axes[0].annotate("limit", (0.03, LIMIT), xycoords=("axes fraction", "data"), va="bottom", color="#8a8f98")
     axes[-1].legend(frameon=False)
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -89,7 +94,7 @@ def main() -> None:
         points[name] = []
         for value in values[:2] if args.dry_run else values:
             for seed in range(1 if args.dry_run else 7):
-                row = query(**{**USUAL, name: value}, seed=seed, seconds=0.2 if args.dry_run else 60.0)
+                row = query(**{**USUAL, name: value}, seed=seed, seconds=0.2 if args.dry_run else LIMIT)
                 points[name].append({name: value, **row})
             rows = [row for row in points[name] if row[name] == value]
             median = np.median([row["seconds"] for row in rows])
