@@ -66,11 +66,12 @@ def parallel(relaxed: Relaxed) -> Relaxed:
         node = relaxed.graph.nodes[i]
         if not isinstance(node, Maximum):
             bounds = (relaxed.bounds[j] for j in node.sources)
-            lines[i] = tuple(_made_parallel(*one) for one in zip(given, bounds, strict=True))
+            lines[i] = tuple(made_parallel(*one) for one in zip(given, bounds, strict=True))
     return replace(relaxed, lines=lines)
 
 
-def _made_parallel(lines: Lines, bounds: Bounds) -> Lines:
+def made_parallel(lines: Lines, bounds: Bounds) -> Lines:
+    """Lines of a function with the mean of their slopes, over bounds of its argument."""
     mean, half = (lines.lower_slope + lines.upper_slope) / 2, (lines.upper_slope - lines.lower_slope) / 2
     most = torch.maximum(half * bounds[0], half * bounds[1])
     rounding = 16 * DOUBLE * (mean.abs() * torch.maximum(bounds[0].abs(), bounds[1].abs()) + most.abs())

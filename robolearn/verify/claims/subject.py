@@ -17,6 +17,8 @@ from robolearn.verify.graph import Graph
 from robolearn.verify.loop.codes import Codes
 from robolearn.verify.lowering import lower
 from robolearn.verify.network import Network
+from robolearn.verify.quadratic import is_worthwhile, quadratic
+from robolearn.verify.quadratic_form import box_form
 from robolearn.verify.rounding import DOUBLE, SINGLE, TINY, Precision
 
 
@@ -95,6 +97,9 @@ class Plain:
         least = torch.fmax(least, bound.least[:, :size])
         most = torch.fmin(most, -bound.least[:, size:])
         influence = bound.slope.abs().sum(1).expand(len(low), -1) / 2
+        if is_worthwhile(self.graph, low, high):
+            (*_, bounds), _ = quadratic(relaxed, box_form(low, high))
+            least, most = torch.fmax(least, bounds[0]), torch.fmin(most, bounds[1])
         return Chunks(least[:, None], most[:, None], torch.ones(len(low), 1, dtype=torch.float64), influence)
 
     def act(self, x: Tensor) -> Chunks:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robolearn.verify.relaxations.function import Function, Lines
+from robolearn.verify.rounding import DOUBLE, ULPS
 
 
 class Convex(Function):
@@ -19,6 +20,10 @@ class Convex(Function):
     @abstractmethod
     def slope(self, x: Tensor) -> Tensor:
         """s'(x)."""
+
+    @abstractmethod
+    def second(self, x: Tensor) -> Tensor:
+        """s''(x); monotone."""
 
     @abstractmethod
     def touching(self, slope: Tensor) -> Tensor:
@@ -31,6 +36,13 @@ class Convex(Function):
     def bulge(self, lower: Tensor, upper: Tensor) -> Tensor | float:
         """None, as far as least and greatest values are concerned."""
         return 0.0
+
+    def curving(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """It is monotone."""
+        second = self.second(points)
+        error = 4 * ULPS * DOUBLE * second.abs()
+        least, most = second - error, second + error
+        return torch.minimum(least[1:], least[:-1]), torch.maximum(most[1:], most[:-1])
 
     def lines(self, lower: Tensor, upper: Tensor) -> Lines:
         """The tangent in the middle, and the chord."""
@@ -59,6 +71,10 @@ class Square(Convex):
         """2 x."""
         return 2 * x
 
+    def second(self, x: Tensor) -> Tensor:
+        """2."""
+        return torch.full_like(x, 2.0)
+
     def touching(self, slope: Tensor) -> Tensor:
         """A / 2."""
         return slope / 2
@@ -72,6 +88,10 @@ class Exponential(Convex):
         return x.exp()
 
     def slope(self, x: Tensor) -> Tensor:
+        """Exp x."""
+        return x.exp()
+
+    def second(self, x: Tensor) -> Tensor:
         """Exp x."""
         return x.exp()
 
@@ -107,6 +127,10 @@ class Reciprocal(Positive):
         """-1 / x^2."""
         return -x.square().reciprocal()
 
+    def second(self, x: Tensor) -> Tensor:
+        """2 / x^3."""
+        return 2 * x.pow(-3)
+
     def touching(self, slope: Tensor) -> Tensor:
         """1 / sqrt(-a)."""
         return (-slope).clamp(min=1e-300).rsqrt()
@@ -122,6 +146,10 @@ class ReciprocalRoot(Positive):
     def slope(self, x: Tensor) -> Tensor:
         """-x^(-3/2) / 2."""
         return -x.pow(-1.5) / 2
+
+    def second(self, x: Tensor) -> Tensor:
+        """3 x^(-5/2) / 4."""
+        return 0.75 * x.pow(-2.5)
 
     def touching(self, slope: Tensor) -> Tensor:
         """(-2 a)^(-2/3)."""

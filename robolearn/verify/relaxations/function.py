@@ -56,6 +56,11 @@ class Function(ABC):
         """Where it is a straight line over all of [l, u], bool [b, n]."""
         return torch.zeros_like(lower, dtype=torch.bool)
 
+    def curving(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Least and greatest second derivative between neighboring points [g, b, n], [g - 1, b, n] or one for all."""
+        unknown = torch.full_like(points[:1], math.inf)
+        return -unknown, unknown
+
     def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Least and greatest value on [l, u].
 

@@ -41,6 +41,11 @@ class Smooth(Function):
         grid = low + share * (high - low)
         return torch.cat([lower[None], grid, upper[None]])
 
+    def curving(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Nowhere more than is known of all numbers."""
+        most = torch.full_like(points[:1], self.curvature)
+        return -most, most
+
     def bulge(self, lower: Tensor, upper: Tensor) -> Tensor:
         """That of a cell, or of the tails."""
         low, high = lower.clamp(-self.core, self.core), upper.clamp(-self.core, self.core)
