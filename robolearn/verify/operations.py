@@ -189,8 +189,8 @@ def _max_pool(builder: Builder, operation: Operation) -> list[Expression]:
 
 def _amax(builder: Builder, operation: Operation) -> Expression:
     """The greatest number along axes."""
-    x, axes, keep = (*operation.args, *((), False)[len(operation.args) - 1 :])
-    given = builder.of(x)
+    axes, keep = (*operation.args[1:], *((), False)[len(operation.args) - 1 :])
+    given = builder.of(operation.args[0])
     every = range(len(given.shape))
     chosen = [every[axis] for axis in ([axes] if isinstance(axes, int) else axes or every)]
     rest = [axis for axis in every if axis not in chosen]

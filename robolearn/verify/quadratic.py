@@ -25,7 +25,7 @@ from torch.nn.functional import pad
 from robolearn.verify.crown import Relaxed, lines_of
 from robolearn.verify.forward import made_parallel
 from robolearn.verify.graph import Affine, Bounds, Elementwise, Graph, Maximum, Node, Product
-from robolearn.verify.quadratic_form import GROWN, Quadratic, has_width
+from robolearn.verify.quadratic_form import GROWN, Quadratic, has_width, quadratic_box
 from robolearn.verify.relaxations.parabola import parabola
 from robolearn.verify.relaxations.piecewise import PiecewiseLinear
 from robolearn.verify.rounding import DOUBLE, SPARE, TINY, center_radius, gamma
@@ -41,6 +41,19 @@ def is_worthwhile(graph: Graph, lower: Tensor, upper: Tensor) -> bool:
 
 def _is_smooth(node: Node) -> bool:
     return isinstance(node, Elementwise) and not isinstance(node.function, PiecewiseLinear)
+
+
+def tightened(relaxed: Relaxed, lower: Tensor, upper: Tensor) -> Relaxed:
+    """A graph over boxes [b, n] with these bounds, and lines that are as tight as they are.
+
+    Linear bounds by these do not explode: what they leave as a gap does not widen the next lines.
+    """
+    bounds, _ = quadratic(relaxed, quadratic_box(lower, upper))
+    nodes = relaxed.graph.nodes
+    given = [[bounds[j] for j in node.sources] for node in nodes]
+    lines = {i: lines_of(nodes[i], given[i]) for i in relaxed.lines}
+    slacks = {i: node.slack(given[i]) for i, node in enumerate(nodes) if isinstance(node, Affine)}
+    return replace(relaxed, bounds=bounds, lines=lines, slacks=slacks)
 
 
 def quadratic(relaxed: Relaxed, start: Quadratic) -> tuple[list[Bounds], Quadratic]:

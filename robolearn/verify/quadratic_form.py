@@ -105,7 +105,7 @@ def has_width(lower: Tensor, upper: Tensor) -> Tensor:
     return (radius > 16 * SINGLE * center.abs() + 1e-20).any(0)
 
 
-def box_form(lower: Tensor, upper: Tensor) -> Quadratic:
+def quadratic_box(lower: Tensor, upper: Tensor) -> Quadratic:
     """Boxes [b, n] themselves, with a t_k for each number that has a width."""
     center, radius = center_radius(lower, upper)
     wide = has_width(lower, upper).nonzero()[:, 0]

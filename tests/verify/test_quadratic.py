@@ -16,7 +16,7 @@ from robolearn.verify.graph import Affine, Elementwise, Graph, Input, Product
 from robolearn.verify.lowering import lower
 from robolearn.verify.network import Network
 from robolearn.verify.quadratic import is_worthwhile, quadratic
-from robolearn.verify.quadratic_form import box_form
+from robolearn.verify.quadratic_form import quadratic_box
 from robolearn.verify.relaxations.convex import Exponential, Reciprocal, ReciprocalRoot, Square
 from robolearn.verify.relaxations.parabola import parabola
 from robolearn.verify.relaxations.piecewise import Relu
@@ -63,7 +63,7 @@ NETS = {
 }
 
 
-def inside(low, high, count=1500):
+def inside(low, high, count=600):
     """Points in each of some boxes, corners among them, [count, b, n]."""
     by = 2 * torch.rand(count, 1, low.shape[1], generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 1
     by[: count // 4] = by[: count // 4].sign()
@@ -84,7 +84,7 @@ def test_no_value_is_outside_and_no_bound_is_looser(name, precision, radius):
     if not is_worthwhile(graph, low, high):
         assert name == "relu" or radius == 0
         return
-    bounds, _ = quadratic(relaxed, box_form(low, high))
+    bounds, _ = quadratic(relaxed, quadratic_box(low, high))
     points = inside(low, high)
     for (least, most), known, values in zip(bounds, relaxed.bounds, graph.values(points.flatten(0, 1)), strict=True):
         value = values.expand(points.shape[0] * 6, -1).unflatten(0, points.shape[:2])
@@ -130,14 +130,14 @@ def misses(function, center, low, size):
 @given(
     low=st.floats(-20, 20), size=st.one_of(st.floats(0, 1e-9), st.floats(0, 1), st.floats(0, 20)), off=st.floats(-2, 2)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_no_point_is_further_from_a_parabola_than_its_error(function, low, size, off):
     assert misses(function, low + off * size, low, size)[0] <= 0
 
 
 @pytest.mark.parametrize("function", POSITIVE, ids=lambda f: type(f).__name__)
 @given(low=st.floats(1e-3, 20), size=st.one_of(st.floats(0, 1e-9), st.floats(0, 20)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_nor_is_one_of_a_positive_argument(function, low, size):
     assert misses(function, low, low, size)[0] <= 0
 
@@ -177,7 +177,7 @@ def test_polynomials_hold_in_real_numbers(seed):
     graph = Graph((Input(3, ()), a, b, Product(4, (1, 2), 0.0, math.inf), Elementwise(4, (1,), Square(), 0.0), out))
     low = torch.randn(1, 3, generator=generator, dtype=torch.float64)
     high = low + torch.rand(1, 3, generator=generator, dtype=torch.float64)
-    start = box_form(low, high)
+    start = quadratic_box(low, high)
     bounds, form = quadratic(relax(graph, low, high), start)
     center, radius = start.middle[0].tolist(), start.slope[0].diagonal().tolist()
     for by in ([1, 1, 1], [-1, 1, -1], [Fraction(1, 3), Fraction(-2, 7), 0], [0, 0, 0]):
@@ -201,6 +201,6 @@ def test_squares_are_not_negative():
     low, high = -torch.ones(1, 2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
     for source, least in ((0, 0.0), (1, -1.0)):
         graph = Graph((Input(2, ()), swapped, Product(2, (0, source), 0.0, math.inf)))
-        bounds = quadratic(relax(graph, low, high), box_form(low, high))[0][-1]
+        bounds = quadratic(relax(graph, low, high), quadratic_box(low, high))[0][-1]
         assert torch.allclose(bounds[0], torch.full((1, 2), least).double(), atol=1e-9)
         assert torch.allclose(bounds[1], torch.ones(1, 2).double(), atol=1e-9)

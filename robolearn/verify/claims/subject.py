@@ -17,8 +17,7 @@ from robolearn.verify.graph import Graph
 from robolearn.verify.loop.codes import Codes
 from robolearn.verify.lowering import lower
 from robolearn.verify.network import Network
-from robolearn.verify.quadratic import is_worthwhile, quadratic
-from robolearn.verify.quadratic_form import box_form
+from robolearn.verify.quadratic import is_worthwhile, tightened
 from robolearn.verify.rounding import DOUBLE, SINGLE, TINY, Precision
 
 
@@ -90,16 +89,16 @@ class Plain:
     def enclose(self, lower: Tensor, upper: Tensor) -> Chunks:
         """See Subject."""
         low, high = received(lower, upper)
-        relaxed, last, size = relax(self.graph, low, high), len(self.graph.nodes) - 1, self.graph.output_size
-        eye = torch.eye(size, dtype=torch.float64)
-        bound = lower_bound(relaxed, last, torch.cat([eye, -eye]))
-        least, most = relaxed.bounds[last]
-        least = torch.fmax(least, bound.least[:, :size])
-        most = torch.fmin(most, -bound.least[:, size:])
-        influence = bound.slope.abs().sum(1).expand(len(low), -1) / 2
+        last, eye = len(self.graph.nodes) - 1, torch.eye(self.graph.output_size, dtype=torch.float64)
+        ways = [relax(self.graph, low, high)]
         if is_worthwhile(self.graph, low, high):
-            (*_, bounds), _ = quadratic(relaxed, box_form(low, high))
-            least, most = torch.fmax(least, bounds[0]), torch.fmin(most, bounds[1])
+            ways.append(tightened(ways[0], low, high))
+        bounds = [lower_bound(way, last, torch.cat([eye, -eye])) for way in ways]
+        least, most = ways[-1].bounds[last]
+        for bound in bounds:
+            least = torch.fmax(least, bound.least[:, : len(eye)])
+            most = torch.fmin(most, -bound.least[:, len(eye) :])
+        influence = bounds[-1].slope.abs().sum(1).expand(len(low), -1) / 2
         return Chunks(least[:, None], most[:, None], torch.ones(len(low), 1, dtype=torch.float64), influence)
 
     def act(self, x: Tensor) -> Chunks:
@@ -132,7 +131,7 @@ class Coded:
 
     def enclose(self, lower: Tensor, upper: Tensor) -> Chunks:
         """See Subject."""
-        seen = self.codes.seen(lower, upper)
+        seen = self.codes.seen(lower, upper, second_order=True)
         probability = seen.probabilities()
         forms = [seen.head(code) for code in range(probability.shape[1])]
         slope, middle, reach = (

@@ -20,6 +20,7 @@ from robolearn.verify.crown import Relaxed, lower_bound, relax
 from robolearn.verify.forward import Form, box_form, forward, parallel
 from robolearn.verify.graph import Graph
 from robolearn.verify.lowering import lower
+from robolearn.verify.quadratic import is_worthwhile, tightened
 from robolearn.verify.relaxations.function import Lines
 from robolearn.verify.rounding import DOUBLE, SINGLE, SPARE, TINY, center_radius, gamma
 
@@ -55,10 +56,19 @@ class Codes:
             self._heads[code] = lower(network, torch.zeros(1, self.trunk.output_size))
         return self._heads[code]
 
-    def seen(self, low: Tensor, high: Tensor) -> Seen:
-        """The policy's features over boxes of observations [b, n]."""
+    def seen(self, low: Tensor, high: Tensor, *, second_order: bool = False) -> Seen:
+        """The policy's features over boxes of observations [b, n].
+
+        Args:
+            low: Of the boxes.
+            high: Of the boxes.
+            second_order: Tighten what is relaxed by terms of second order, for the price of some MiB a box.
+        """
         low, high = low - SINGLE * low.abs() - 1e-30, high + SINGLE * high.abs() + 1e-30  # it gets them in float32
-        relaxed = parallel(relax(self.trunk, low, high))
+        relaxed = relax(self.trunk, low, high)
+        if second_order and is_worthwhile(self.trunk, low, high):
+            relaxed = tightened(relaxed, low, high)
+        relaxed = parallel(relaxed)
         return Seen(self, relaxed, forward(relaxed, box_form(low, high)))
 
 
