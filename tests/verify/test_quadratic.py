@@ -6,7 +6,7 @@ from fractions import Fraction
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from torch import nn
 
 from robolearn.nets.mlp import Block, MLPConfig
@@ -137,6 +137,7 @@ def test_no_point_is_further_from_a_parabola_than_its_error(function, low, size,
 
 @pytest.mark.parametrize("function", POSITIVE, ids=lambda f: type(f).__name__)
 @given(low=st.floats(1e-3, 20), size=st.one_of(st.floats(0, 1e-9), st.floats(0, 20)))
+@example(low=1e-3, size=20.0)
 @settings(max_examples=50, deadline=None)
 def test_nor_is_one_of_a_positive_argument(function, low, size):
     assert misses(function, low, low, size)[0] <= 0
@@ -192,6 +193,46 @@ def test_polynomials_hold_in_real_numbers(seed):
             error = sum(map(abs, row[len(monomials) :])) + rest
             assert abs(value - near) <= error < 1e-10
     assert all((low <= high).all() for low, high in bounds)
+
+
+def departures(form, t, values):
+    """How far values [s, n] are outside of a polynomial of one box at points t [s, d]; not positive where it holds."""
+    products = t[:, form.pairs[0]] * t[:, form.pairs[1]]
+    monomials = torch.cat([torch.ones(len(t), 1, dtype=torch.float64), t, products], 1)
+    terms, symbols = form.terms[0].split([monomials.shape[1], form.terms.shape[2] - monomials.shape[1]], 1)
+    return (values - monomials @ terms.T).abs() - symbols.abs().sum(1) - form.rest[0]
+
+
+@pytest.mark.parametrize("radius", [0.1, 1.0, 4.0])
+@pytest.mark.parametrize("seed", range(10))
+def test_polynomials_hold_through_curves(seed, radius):
+    """Narrow boxes pass by parabolas, wide ones by lines, and numbers of one layer in both ways."""
+    torch.manual_seed(seed)
+    first, second, third = (nn.Linear(n, m) for n, m in ((3, 8), (8, 8), (8, 4)))
+    net = nn.Sequential(first, nn.Tanh(), second, Wave(), third).requires_grad_(False)
+    graph = lower(net, torch.zeros(1, 3), "exact")
+    low = torch.randn(1, 3, dtype=torch.float64) - radius
+    _, form = quadratic(relax(graph, low, low + 2 * radius), quadratic_box(low, low + 2 * radius))
+    t = torch.rand(2000, 3, dtype=torch.float64) * 2 - 1
+    assert departures(form, t, graph(low + radius + t * radius)).max() <= 0
+
+
+class Wave(nn.Module):
+    """A sine of some periods."""
+
+    def forward(self, x):
+        return (3 * x).sin()
+
+
+def test_what_a_network_rounds_is_left_over():
+    """An arithmetic that is off by half of what it is given, and a quarter."""
+    eye, quarter = torch.eye(2, dtype=torch.float64), torch.full((2,), 0.25, dtype=torch.float64)
+    coarse = Affine(2, (0,), (eye,), 0 * quarter, (0.5 * eye,), quarter)
+    graph = Graph((Input(2, ()), coarse, Product(2, (1, 1), 0.0, math.inf)))
+    low = torch.ones(1, 2, dtype=torch.float64)
+    _, form = quadratic(relax(graph, low, low + 1e-3), quadratic_box(low, low + 1e-3))
+    for computed in (0.25, 1.75):
+        assert departures(form, -torch.ones(1, 2, dtype=torch.float64), torch.full((1, 2), computed**2)).max() <= 0
 
 
 def test_squares_are_not_negative():
