@@ -208,8 +208,7 @@ def departures(form, t, values):
 def test_polynomials_hold_through_curves(seed, radius):
     """Narrow boxes pass by parabolas, wide ones by lines, and numbers of one layer in both ways."""
     torch.manual_seed(seed)
-    first, second, third = (nn.Linear(n, m) for n, m in ((3, 8), (8, 8), (8, 4)))
-    net = nn.Sequential(first, nn.Tanh(), second, Wave(), third).requires_grad_(False)
+    net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 8), Wave()).requires_grad_(False)
     graph = lower(net, torch.zeros(1, 3), "exact")
     low = torch.randn(1, 3, dtype=torch.float64) - radius
     _, form = quadratic(relax(graph, low, low + 2 * radius), quadratic_box(low, low + 2 * radius))
