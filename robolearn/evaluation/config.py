@@ -20,7 +20,7 @@ MAX_SAMPLES = 4096  # chunks of one call of what was deployed
 MAX_BAND_EPISODES = 10_000  # a file with the scores of so many is read
 
 CHOICES = ("sampler", "steps", "temperature", "min_code_probability", "latent", "std_scale", "langevin_repeats")
-CHOICES += ("langevin_step",)
+CHOICES += ("langevin_step", "last_noise")
 """What can be chosen of a family after training; each family has some of them."""
 
 
@@ -46,6 +46,9 @@ class Sampling:
     """Of score's langevin: steps at each level of noise; by default as trained."""
     langevin_step: float | None = None
     """Of score's langevin: length of a step in units of sigma^2, in (0, 1); by default as trained."""
+    last_noise: float | None = None
+    """Of flow, diffusion and score: noise over signal from which the last step goes to the data; by default as trained.
+    The last step takes the mean of what is possible, so that early it is a low temperature."""
     execution: Execution = field(default_factory=Execution)
 
     @property

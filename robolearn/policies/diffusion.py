@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robolearn.errors import UserError
 from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
-from robolearn.policies.options import check_choice, check_steps, runtime
+from robolearn.policies.options import check_choice, check_last_noise, check_steps, runtime
 
 Prediction = Literal["eps", "x0", "v"]
 DiffusionSampler = Literal["ddpm", "ddim", "dpm++"]
@@ -31,11 +32,15 @@ class DiffusionConfig(FamilyConfig):
     """ddpm, stochastic; ddim, deterministic; dpm++, DPM-Solver++(2M), deterministic and second order."""
     steps: int = runtime(10)
     """Sampling steps, at most train_steps."""
+    last_noise: float | None = runtime(None)
+    """Noise over signal, sqrt((1 - abar) / abar), from whose level the last step goes to the clean chunk; by default
+    that of equal steps over the levels."""
 
     def __post_init__(self) -> None:
         check_choice("diffusion prediction", self.prediction, get_args(Prediction))
         check_choice("diffusion sampler", self.sampler, get_args(DiffusionSampler))
         check_steps("diffusion", self.steps, self.train_steps)
+        check_last_noise("diffusion", self.last_noise, self.steps)
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Diffusion:
         """Build the family."""
@@ -79,8 +84,26 @@ class Diffusion(Family):
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Run the chosen sampler over levels from K down to 0."""
-        levels = torch.linspace(self.cfg.train_steps, 0, self.cfg.steps + 1).round().long().tolist()
-        return {"ddpm": self.ddpm, "ddim": self.ddim, "dpm++": self.dpm_solver}[self.cfg.sampler](cond, noise, levels)
+        samplers = {"ddpm": self.ddpm, "ddim": self.ddim, "dpm++": self.dpm_solver}
+        return samplers[self.cfg.sampler](cond, noise, self.levels())
+
+    def levels(self) -> list[int]:
+        """Those that sampling goes through, from K down to 0, each once.
+
+        Raises:
+            UserError: There are fewer levels above that of last_noise than there are steps.
+        """
+        most, steps = self.cfg.train_steps, self.cfg.steps
+        if self.cfg.last_noise is None:
+            return torch.linspace(most, 0, steps + 1).round().long().tolist()
+        noise = (1 / self.alpha_bar - 1).sqrt()
+        last = int((noise <= self.cfg.last_noise).sum().clamp(min=2)) - 1
+        if most - last < steps - 1:
+            raise UserError(
+                f"diffusion: above last_noise {self.cfg.last_noise} there are {most - last} of {most} levels, "
+                f"fewer than {steps} steps need"
+            )
+        return [*torch.linspace(most, last, steps).round().long().tolist(), 0]
 
     def denoise(self, x: Tensor, cond: Tensor, level: int) -> Float[Tensor, "b t a"]:
         """Predict the clean chunk, clipped to the normalized range [-1, 1]."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
-from robolearn.policies.options import check_choice, check_steps, runtime
+from robolearn.policies.options import check_choice, check_last_noise, check_steps, runtime
 
 TimeDensity = Literal["uniform", "logit-normal", "beta"]
 FlowSampler = Literal["euler", "heun"]
@@ -28,11 +28,15 @@ class FlowConfig(FamilyConfig):
     """Integrator: euler, one evaluation per step; heun, two (one in the last step)."""
     steps: int = runtime(20)
     """Integration steps."""
+    last_noise: float | None = runtime(None)
+    """Noise over signal, (1 - t) / t, from which the last step goes to the data, after equal ones; by default all are
+    equal. That step takes the mean of what is possible: early, it is a low temperature."""
 
     def __post_init__(self) -> None:
         check_choice("flow time density", self.time_density, get_args(TimeDensity))
         check_choice("flow sampler", self.sampler, get_args(FlowSampler))
         check_steps("flow", self.steps)
+        check_last_noise("flow", self.last_noise, self.steps)
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Flow:
         """Build the family."""
@@ -66,15 +70,23 @@ class Flow(Family):
         return masked_mean(error.square(), data.mask), {}
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
-        """Integrate dx/dt = v with equal steps."""
-        x, dt = noise, 1.0 / self.cfg.steps
-        for i in range(self.cfg.steps):
-            velocity = self.velocity(x, i * dt, cond)
+        """Integrate dx/dt = v."""
+        x, steps = noise, self.spans()
+        for i, (time, dt) in enumerate(steps):
+            velocity = self.velocity(x, time, cond)
             # The last step stays Euler: training hardly sees t = 1, where Heun would evaluate.
-            if self.cfg.sampler == "heun" and i < self.cfg.steps - 1:
-                velocity = 0.5 * (velocity + self.velocity(x + dt * velocity, (i + 1) * dt, cond))
+            if self.cfg.sampler == "heun" and i < len(steps) - 1:
+                velocity = 0.5 * (velocity + self.velocity(x + dt * velocity, steps[i + 1][0], cond))
             x = x + dt * velocity
         return x
+
+    def spans(self) -> list[tuple[float, float]]:
+        """Where each step begins, and how long it is: equal ones, and a last one of its own length if so configured."""
+        if self.cfg.last_noise is None:
+            return [(i * (1.0 / self.cfg.steps), 1.0 / self.cfg.steps) for i in range(self.cfg.steps)]
+        last = 1 / (1 + self.cfg.last_noise)
+        dt = last / (self.cfg.steps - 1)
+        return [*((i * dt, dt) for i in range(self.cfg.steps - 1)), (last, 1 - last)]
 
     def velocity(self, x: Float[Tensor, "b t a"], time: float, cond: Float[Tensor, "b o c"]) -> Float[Tensor, "b t a"]:
         """v(x, t, o) at one time for the whole batch."""

@@ -33,3 +33,13 @@ def check_steps(name: str, steps: int, most: int | None = None) -> None:
         raise UserError(f"{name}: steps {steps} must be {'at least 1' if most is None else f'in 1..{most}'}")
     if max(steps, most or 0) > MAX_STEPS:
         raise UserError(f"{name}: steps {max(steps, most or 0)} must be at most {MAX_STEPS}")
+
+
+def check_last_noise(name: str, noise: float | None, steps: int) -> None:
+    """Raise a UserError unless a last step can begin where the noise is so large a share of the signal."""
+    if noise is None:
+        return
+    if not 0 < noise < float("inf"):
+        raise UserError(f"{name}: last_noise {noise} must be above 0")
+    if steps < 2:
+        raise UserError(f"{name}: last_noise needs steps of at least 2, one of which is the last; there is {steps}")

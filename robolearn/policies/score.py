@@ -18,7 +18,7 @@ from robolearn.errors import UserError
 from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Examples, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
-from robolearn.policies.options import check_choice, check_steps, runtime
+from robolearn.policies.options import check_choice, check_last_noise, check_steps, runtime
 
 ScoreSampler = Literal["heun", "euler", "langevin"]
 EXAMPLES = 10_000
@@ -41,6 +41,8 @@ class ScoreConfig(FamilyConfig):
     """heun, second order; euler, first order; langevin, several noisy steps at each noise level."""
     steps: int = runtime(10)
     """Noise levels to go through."""
+    last_noise: float | None = runtime(None)
+    """Noise from which the last step goes to the clean chunk, relative to the signal; by default sigma_min."""
     langevin_repeats: int = runtime(5)
     """Langevin steps at each noise level."""
     langevin_step: float = runtime(0.7)
@@ -50,8 +52,14 @@ class ScoreConfig(FamilyConfig):
         check_choice("score sampler", self.sampler, get_args(ScoreSampler))
         check_steps("score", self.steps)
         check_steps("score: langevin repeats", self.langevin_repeats)
+        check_last_noise("score", self.last_noise, self.steps)
         if not 0 < self.sigma_min < self.sigma_max:
             raise UserError(f"score: 0 < sigma_min {self.sigma_min} < sigma_max {self.sigma_max} must hold")
+        if not self.sigma_min <= self.least_noise < self.sigma_max:
+            raise UserError(
+                f"score: last_noise {self.last_noise} must be in [{self.sigma_min}, {self.sigma_max}), "
+                "sigma_min and sigma_max"
+            )
         if self.log_sigma_std <= 0 or not 0 < self.langevin_step < 1:
             raise UserError(
                 f"score: log_sigma_std {self.log_sigma_std} must be above 0, "
@@ -79,8 +87,13 @@ class ScoreConfig(FamilyConfig):
         """
         if self.steps == 1:
             return math.inf
-        ratio = (self.sigma_max / self.sigma_min) ** (1 / (self.steps - 1))
+        ratio = (self.sigma_max / self.least_noise) ** (1 / (self.steps - 1))
         return (1 - self.langevin_step) ** (2 * self.langevin_repeats) * ratio**2
+
+    @property
+    def least_noise(self) -> float:
+        """The lowest level that sampling goes through."""
+        return self.sigma_min if self.last_noise is None else self.last_noise
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Score:
         """Build the family."""
@@ -141,7 +154,7 @@ class Score(Family):
 
     def integrate(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b t a"]) -> Float[Tensor, "b t a"]:
         """dx/ds = (x - D(x; s)) / s from sigma_max to 0 (EDM, algorithm 1 without churn)."""
-        low, high = self.cfg.sigma_min ** (1 / RHO), self.cfg.sigma_max ** (1 / RHO)
+        low, high = self.cfg.least_noise ** (1 / RHO), self.cfg.sigma_max ** (1 / RHO)
         levels = [*(torch.linspace(high, low, self.cfg.steps, dtype=torch.float64) ** RHO).tolist(), 0.0]
         x = self.cfg.sigma_max * noise
         for sigma, following in pairwise(levels):
@@ -156,14 +169,14 @@ class Score(Family):
     def langevin(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b n t a"]) -> Float[Tensor, "b t a"]:
         """Annealed Langevin dynamics (Song and Ermon 2019, algorithm 1), and a last step without noise."""
         cfg = self.cfg
-        exponents = torch.linspace(math.log(cfg.sigma_max), math.log(cfg.sigma_min), cfg.steps, dtype=torch.float64)
+        exponents = torch.linspace(math.log(cfg.sigma_max), math.log(cfg.least_noise), cfg.steps, dtype=torch.float64)
         x = cfg.sigma_max * noise[:, 0]
         draws = iter(noise[:, 1:].unbind(1))
         for sigma in exponents.exp().tolist():
             for _ in range(cfg.langevin_repeats):
                 drift = cfg.langevin_step * (self._denoise(x, sigma, cond) - x)  # step sigma^2 score
                 x = x + drift + math.sqrt(2 * cfg.langevin_step) * sigma * next(draws)
-        return self._denoise(x, cfg.sigma_min, cond)
+        return self._denoise(x, cfg.least_noise, cond)
 
     def _denoise(self, x: Tensor, sigma: float, cond: Tensor) -> Tensor:
         return self.denoise(x, x.new_full((len(x),), sigma), cond)

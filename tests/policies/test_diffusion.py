@@ -50,6 +50,36 @@ def test_samples_over_a_subsequence_of_levels(exact_family, sampler):
     assert chunks.std().item() == pytest.approx(STD, rel=0.06)
 
 
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+def test_the_last_step_takes_the_mean_of_what_is_possible(exact_family, sampler):
+    """From noise r over signal it spreads as STD^2 / sqrt(STD^2 + r^2)."""
+    chunks = sample(exact_family(levels=1000, sampler=sampler, steps=500, last_noise=STD))
+    assert chunks.mean().item() == pytest.approx(MEAN, abs=0.005)
+    assert chunks.std().item() == pytest.approx(STD / 2**0.5, rel=0.04)
+
+
+def test_levels_end_with_the_first_that_has_no_more_noise_than_asked(exact_family):
+    family = exact_family(steps=6, last_noise=0.25)
+    levels = family.levels()
+    noise = (1 / squared_cosine(100) - 1).sqrt()
+    assert (levels[0], levels[-1], len(levels)) == (100, 0, 7)
+    assert noise[levels[-2]] <= 0.25 < noise[levels[-2] + 1]
+    assert exact_family(steps=6, last_noise=1e-9).levels()[-2:] == [1, 0]
+    with pytest.raises(
+        ValueError, match=r"above last_noise 1000\.0 there are 1 of 100 levels, fewer than 6 steps need"
+    ):
+        exact_family(steps=6, last_noise=1000.0).levels()
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [({"last_noise": 0.0}, "last_noise 0.0 must be above 0"), ({"last_noise": 0.1, "steps": 1}, "steps of at least 2")],
+)
+def test_an_impossible_last_step_is_named(choices, message):
+    with pytest.raises(ValueError, match=message):
+        DiffusionConfig(**choices)
+
+
 @pytest.mark.parametrize("std", [0.2, 0.3, 0.4])
 @pytest.mark.parametrize("steps", [10, 20, 50])
 def test_ddpm_spreads_as_the_data_with_fewer_steps_than_trained(exact_family, steps, std):

@@ -34,6 +34,36 @@ def test_times_of_sampling_run_from_noise_to_data(make):
     assert seen == [0.0, 0.25, 0.5, 0.75]
 
 
+@pytest.mark.parametrize("sampler", ["euler", "heun"])
+def test_the_last_step_begins_at_the_noise_that_is_asked_for(make, sampler):
+    seen = []
+    family = make(lambda x, cond, time: seen.append(time.item()) or x + time, sampler=sampler, steps=5, last_noise=0.25)
+    end = family.sample(COND, torch.ones(1, 1, 1, dtype=torch.float64))
+    assert sorted(set(seen)) == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
+    assert len(seen) == family.nfe
+    before = make(
+        lambda x, cond, time: 0.8 * (x + 0.8 * time), sampler=sampler, steps=4
+    )  # up to 0.8, time in its units
+    if sampler == "euler":
+        x = before.sample(COND, torch.ones(1, 1, 1, dtype=torch.float64))
+        assert end.item() == pytest.approx((x + 0.2 * (x + 0.8)).item())
+
+
+def test_the_last_step_carries_noise_to_the_mean_of_what_is_possible(make):
+    """Of data N(0, 1) the mean of the data, given x_t at noise r over signal, is x_t t / (t^2 + (1 - t)^2)."""
+
+    def velocity(x, cond, time):
+        t = time[:, :, None]
+        return x * (2 * t - 1) / (t**2 + (1 - t) ** 2)
+
+    noise = torch.randn(4096, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    cond, spreads = COND.expand(4096, -1, -1), []
+    for last_noise in (0.02, 1.0):
+        spreads.append(make(velocity, steps=200, last_noise=last_noise).sample(cond, noise).std().item())
+    assert spreads[0] / noise.std().item() == pytest.approx(1, abs=0.02)
+    assert spreads[1] / noise.std().item() == pytest.approx(2**-0.5, abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("density", "law"),
     [

@@ -46,6 +46,18 @@ SAMPLERS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("choices", "factor"),
+    [(SAMPLERS[0], 1.0), (SAMPLERS[1], 1.0), (SAMPLERS[2], 1.54)],
+    ids=lambda c: c["sampler"] if isinstance(c, dict) else None,
+)
+def test_the_last_step_takes_the_mean_of_what_is_possible(exact, choices, factor):
+    """From noise of variance f r^2 its variance is STD^4 (STD^2 + f r^2) / (STD^2 + r^2)^2; Langevin's f is 1.54."""
+    chunks = sample(exact(**choices, last_noise=STD))
+    assert chunks.mean().item() == pytest.approx(MEAN, abs=0.01)
+    assert chunks.std().item() == pytest.approx(STD * (1 + factor) ** 0.5 / 2, rel=0.04)
+
+
 @pytest.mark.parametrize("choices", SAMPLERS, ids=lambda c: c["sampler"])
 def test_samples_follow_the_data(exact, choices):
     chunks = sample(exact(**choices))
@@ -184,6 +196,8 @@ def test_sigma_data_is_measured_on_valid_steps(exact):
         ({"langevin_step": 1.0}, r"langevin_step 1.0 in \(0, 1\)"),
         ({"steps": 0}, "score: steps 0 must be at least 1"),
         ({"langevin_repeats": 0}, "langevin repeats: steps 0"),
+        ({"last_noise": 10.0}, r"last_noise 10.0 must be in \[0.01, 10.0\)"),
+        ({"last_noise": 0.1, "steps": 1}, "steps of at least 2"),
     ],
 )
 def test_impossible_configurations(choices, message):
