@@ -221,13 +221,13 @@ WRONG = (ValueError, TypeCheckError)
     ("family", "changes", "message"),
     [
         ("regression", {"steps": 3}, "Regression has no run-time choice 'steps'; it has: none"),
-        ("flow-uniform-euler", {"prediction": "v"}, r"'prediction'; it has: \['sampler', 'steps'\]"),
+        ("flow-uniform-euler", {"prediction": "v"}, r"'prediction'; it has: \['sampler', 'steps', 'last_noise'\]"),
         ("flow-uniform-euler", {"sampler": "ddim"}, "euler.*heun|heun.*euler"),
         ("flow-uniform-euler", {"steps": 0}, "flow: steps 0 must be at least 1"),
         ("diffusion-v-ddim", {"sampler": "heun"}, "ddpm.*ddim"),
         ("diffusion-v-ddim", {"steps": 21}, r"diffusion: steps 21 must be in 1\.\.20"),
         ("diffusion-v-ddim", {"steps": 0}, r"in 1\.\.20"),
-        ("diffusion-v-ddim", {"train_steps": 50}, r"it has: \['sampler', 'steps'\]"),
+        ("diffusion-v-ddim", {"train_steps": 50}, r"it has: \['sampler', 'steps', 'last_noise'\]"),
     ],
 )
 def test_run_time_choices_are_checked(make_policy, family, changes, message):
