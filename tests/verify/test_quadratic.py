@@ -244,3 +244,26 @@ def test_squares_are_not_negative():
         bounds = quadratic(relax(graph, low, high), quadratic_box(low, high))[0][-1]
         assert torch.allclose(bounds[0], torch.full((1, 2), least).double(), atol=1e-9)
         assert torch.allclose(bounds[1], torch.ones(1, 2).double(), atol=1e-9)
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, *POSITIVE], ids=lambda f: type(f).__name__)
+def test_no_second_derivative_is_outside_its_bounds_between_points(function):
+    points = torch.linspace(0.1, 4, 11, dtype=torch.float64)[:, None, None]
+    x = (points[:-1] + torch.linspace(0, 1, 9, dtype=torch.float64) * points.diff(dim=0)).requires_grad_(True)
+    (first,) = torch.autograd.grad(function(x).sum(), x, create_graph=True)
+    second = torch.autograd.grad(first.sum(), x)[0] if first.requires_grad else torch.zeros_like(x)
+    least, most = function.curving(points)
+    assert (least - 1e-9 * second.abs() <= second).all()
+    assert (second <= most + 1e-9 * second.abs()).all()
+
+
+def test_what_functions_and_products_round_is_left_over():
+    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    for node in (
+        Affine(1, (0,), (one,), zero, (0 * one,), zero + 0.1),
+        Elementwise(1, (0,), Tanh(), 0.1),
+        Product(1, (0, 0), 0.1, math.inf),
+    ):
+        relaxed = relax(Graph((Input(1, ()), node)), one - 0.01, one)
+        _, form = quadratic(relaxed, quadratic_box(one - 0.01, one))
+        assert form.rest.item() > 0.09
