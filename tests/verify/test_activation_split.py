@@ -125,3 +125,14 @@ def test_what_is_cut_is_covered():
         inside |= torch.cat(sides, 1).all(1)
     assert inside.all()
     assert len(parts) == 16
+
+
+def test_a_multiplier_finds_the_least_value_of_a_side():
+    """Of x + relu(x) / 2 over [-1, 1]: 0 where x is not negative, -1 where it is not positive."""
+    graph = lower(lambda x: x + (1 * x).relu() / 2, torch.zeros(1, 1), "exact")
+    relaxed = relax(graph, -torch.ones(1, 1), torch.ones(1, 1))
+    (source, *_) = knotted(graph).values()
+    for side, least in ((1.0, 0.0), (-1.0, -1.0)):
+        sides = {source: torch.full((1, 1), side, dtype=torch.float64)}
+        bound, _ = optimized_bound(relaxed, torch.ones(1, 1, dtype=torch.float64), sides=sides)
+        assert least - 0.05 < float(bound.least) <= least

@@ -118,3 +118,17 @@ def test_without_time_nothing_is_proved():
     verdict = decide(network(0), below(-100.0), seconds=0.0, attack=NO_ATTACK)
     assert (verdict.answer, verdict.reason) == ("unknown", "the time is up")
     assert verdict.bound == -torch.inf
+
+
+def test_a_half_space_is_cut_where_it_ends():
+    """Of a sum of three inputs the bounds are exact: at most 1.9 of [0.5, 1]^3 leaves inputs of at most 0.9."""
+    graph = lower(lambda x: x.sum(-1, keepdim=True), torch.zeros(1, 3), "exact")
+    case = Case(
+        Box(torch.full((3,), 0.5), torch.ones(3)),
+        (Halfspaces(torch.ones(1, 1), torch.tensor([-1.9], dtype=torch.float64)),),
+    )
+    search = InputSearch(graph, case, lambda x: None)
+    left, _ = shrunk(*search.bound(search.parts), search.rows.sets)
+    assert (left.upper >= 0.9 - 1e-15).all()
+    assert torch.allclose(left.upper, torch.full((1, 3), 0.9).double(), atol=1e-9)
+    assert torch.equal(left.lower, search.parts.lower)

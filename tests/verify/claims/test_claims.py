@@ -38,6 +38,13 @@ def test_between_both_radii_nothing_contradicts(trained, name):
         assert (claim.margin(subject.act(points[:, row]), torch.full((300,), row)) >= 0).all()
 
 
+@pytest.mark.parametrize(("low", "high", "left"), [(-0.2, 0.05, -0.1), (-0.05, 0.2, -0.1), (-0.07, 0.06, 0.03)])
+def test_an_action_may_move_neither_up_nor_down_by_more(low, high, left):
+    claim = Robustness(torch.full((1, 1, 1), 5.0).double(), torch.tensor([0.1]), 1)
+    ends = (torch.full((1, 1, 1), 5 + by, dtype=torch.float64) for by in (low, high))
+    assert float(claim.margins(*ends, torch.tensor([0]))) == pytest.approx(left)
+
+
 def test_a_negative_delta_is_refused():
     with pytest.raises(ValueError, match=r"`delta` .* must not be negative"):
         Robustness(torch.zeros(1, 1, 2), torch.tensor([-1.0]), 2)

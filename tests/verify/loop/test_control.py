@@ -75,6 +75,27 @@ def test_a_network_in_float32_reads_rounded_numbers(random_model):
     assert max(radii[1:]) < 1e-5
 
 
+def test_a_network_that_rounds_nothing_still_reads_rounded_numbers(random_model):
+    """A ReLU gives what it reads: 1 + 0.9 2^-24 becomes 1."""
+    basis, value = Basis(variables=1, order=1, symbols=4, degree=1), 1 + 0.9 * 2**-24
+    state = random_model(basis, np.random.default_rng(0), boxes=1, size=0.0, center=value, radius=0.0)
+    loop = ClosedLoop(lambda s, u: s, Network(torch.relu, 1, 1, torch.float32), 0.1)
+    control = sampled(loop, [state])[0]
+    assert float(loop.controller.batched(torch.tensor([[value]]))) == 1.0
+    assert 0.9 * 2**-24 <= float(control.radius) < 2**-22
+
+
+def test_what_is_only_known_up_to_a_radius_is_read_so(random_model):
+    """A ReLU of numbers between -0.6 and 0.4 of which no more is known."""
+    basis = Basis(variables=1, order=1, symbols=4, degree=1)
+    state = random_model(basis, np.random.default_rng(0), boxes=1, size=0.0, center=-0.1, radius=0.0)
+    state = state.widened(torch.full((1,), 0.5, dtype=torch.float64))
+    control = sampled(ClosedLoop(lambda s, u: s, Network(torch.relu, 1, 1, torch.float64), 0.1), [state])[0]
+    least, most = (float(end) for end in control.bounds())
+    assert least <= 0
+    assert most >= 0.4
+
+
 def test_what_is_read_has_to_fit(network, basis, random_model):
     loop = ClosedLoop(lambda s, u: s, network((3, 4, 1)), 0.1)
     with pytest.raises(UserError, match="the loop reads 1 numbers of its state, the network has 3 inputs"):

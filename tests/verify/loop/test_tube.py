@@ -142,6 +142,14 @@ def test_boxes_that_go_nowhere_stop_alone(linear):
     assert not result.lower[1, -1].isfinite().any()
 
 
+def test_a_step_without_an_enclosure_has_no_margin(linear):
+    """Of x' = x^2 from 1.9 nothing is known after 0.5 s, not even what is always true."""
+    loop = ClosedLoop(lambda s, u: [s[0] ** 2 + 0 * u[0]], linear([[0.0]]), 0.1)
+    lower, upper = torch.tensor([[0.88], [1.9]]).double(), torch.tensor([[0.9], [1.95]]).double()
+    result = tubes(loop, lower, upper, [Requirement(lambda s: [1.0], 0.0, 0.8)], Effort())
+    assert result.margin.tolist() == [pytest.approx(1.0), -float("inf")]
+
+
 def test_a_tube_of_a_point_is_nearly_a_trajectory(network):
     loop = ClosedLoop(pendulum, network((2, 12, 12, 1), seed=1), 0.1)
     point = torch.tensor([[0.7, 0.1]]).double()
