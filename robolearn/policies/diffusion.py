@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.errors import UserError
+from robolearn.policies.denoiser import Denoiser, DenoiserConfig
 from robolearn.policies.draws import Draws, DrawSource
-from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.family import Chunks, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
 from robolearn.policies.options import check_choice, check_last_noise, check_steps, runtime
 
@@ -21,7 +22,7 @@ DiffusionSampler = Literal["ddpm", "ddim", "dpm++"]
 
 
 @dataclass(frozen=True)
-class DiffusionConfig(FamilyConfig):
+class DiffusionConfig(DenoiserConfig):
     """Denoising with the squared-cosine schedule."""
 
     prediction: Prediction = "v"
@@ -37,6 +38,7 @@ class DiffusionConfig(FamilyConfig):
     that of equal steps over the levels."""
 
     def __post_init__(self) -> None:
+        self.check_draws("diffusion")
         check_choice("diffusion prediction", self.prediction, get_args(Prediction))
         check_choice("diffusion sampler", self.sampler, get_args(DiffusionSampler))
         check_steps("diffusion", self.steps, self.train_steps)
@@ -47,7 +49,7 @@ class DiffusionConfig(FamilyConfig):
         return Diffusion(self, make_net, action_horizon, action_dim)
 
 
-class Diffusion(Family):
+class Diffusion(Denoiser):
     """x_k = sqrt(abar_k) a + sqrt(1 - abar_k) e; the network sees k / K.
 
     ``alpha_bar[k]`` is the signal power after k levels: index 0 is clean (1.0), index K is almost pure noise.
@@ -60,11 +62,11 @@ class Diffusion(Family):
         self.net = make_net(action_dim, action_dim, 1)
         self.register_buffer("alpha_bar", squared_cosine(cfg.train_steps), persistent=False)
 
-    def draw(self, source: DrawSource) -> Draws:
+    def corruption(self, source: DrawSource) -> Draws:
         """Noise e and levels k in 1..K."""
         return {"noise": source.normal(*self.chunk_shape), "level": source.integers(1, self.cfg.train_steps + 1)}
 
-    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
+    def denoising_loss(self, data: Chunks, draws: Draws) -> Loss:
         """Squared error of the prediction (Ho et al. 2020, eq. 14; v: Salimans and Ho 2022, appendix D)."""
         actions, noise, level = data.actions, draws["noise"], draws["level"]
         abar = self.alpha_bar[level][:, None, None]

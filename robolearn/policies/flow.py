@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robolearn.policies.denoiser import Denoiser, DenoiserConfig
 from robolearn.policies.draws import Draws, DrawSource
-from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.family import Chunks, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
 from robolearn.policies.options import check_choice, check_last_noise, check_steps, runtime
 
@@ -19,7 +20,7 @@ FlowSampler = Literal["euler", "heun"]
 
 
 @dataclass(frozen=True)
-class FlowConfig(FamilyConfig):
+class FlowConfig(DenoiserConfig):
     """Velocity matching on straight paths; an ordinary differential equation at test time."""
 
     time_density: TimeDensity = "uniform"
@@ -33,6 +34,7 @@ class FlowConfig(FamilyConfig):
     equal. That step takes the mean of what is possible: early, it is a low temperature."""
 
     def __post_init__(self) -> None:
+        self.check_draws("flow")
         check_choice("flow time density", self.time_density, get_args(TimeDensity))
         check_choice("flow sampler", self.sampler, get_args(FlowSampler))
         check_steps("flow", self.steps)
@@ -43,14 +45,14 @@ class FlowConfig(FamilyConfig):
         return Flow(self, make_net, action_horizon, action_dim)
 
 
-class Flow(Family):
+class Flow(Denoiser):
     """x_t = (1 - t) e + t a with e ~ N(0, I); L = |v(x_t, t, o) - (a - e)|^2; dx/dt = v from t = 0 to 1."""
 
     def __init__(self, cfg: FlowConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 1)
 
-    def draw(self, source: DrawSource) -> Draws:
+    def corruption(self, source: DrawSource) -> Draws:
         """Noise e and times t."""
         noise = source.normal(*self.chunk_shape)
         if self.cfg.time_density == "logit-normal":
@@ -62,7 +64,7 @@ class Flow(Family):
                 time = 0.999 * (1 - time ** (2 / 3))
         return {"noise": noise, "time": time}
 
-    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
+    def denoising_loss(self, data: Chunks, draws: Draws) -> Loss:
         """Squared error of the velocity (Lipman et al. 2023, eq. 23 with sigma_min = 0)."""
         noise, time = draws["noise"], draws["time"]
         x = torch.lerp(noise, data.actions, time[:, None, None])

@@ -16,8 +16,9 @@ from torch import Tensor
 from robolearn.config import since
 from robolearn.errors import UserError
 from robolearn.nets.transformer import plain_attention
+from robolearn.policies.denoiser import Denoiser, DenoiserConfig
 from robolearn.policies.draws import Draws, DrawSource
-from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.family import Chunks, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
 from robolearn.policies.options import check_choice, check_steps, runtime
 
@@ -31,7 +32,7 @@ NUM_LEVELS = 7  # a shortcut model takes steps of length 1, 1/2, ... 2^-6
 
 
 @dataclass(frozen=True)
-class FlowMapConfig(FamilyConfig):
+class FlowMapConfig(DenoiserConfig):
     """Average velocities, from the data alone: few evaluations without a teacher."""
 
     target: Target = "meanflow"
@@ -45,6 +46,7 @@ class FlowMapConfig(FamilyConfig):
     """Equal steps from noise to actions."""
 
     def __post_init__(self) -> None:
+        self.check_draws("flowmap")
         check_choice("flowmap target", self.target, get_args(Target))
         check_choice("flowmap ends", self.ends, get_args(Ends))
         check_steps("flowmap", self.steps)
@@ -56,14 +58,14 @@ class FlowMapConfig(FamilyConfig):
         return FlowMap(self, make_net, action_horizon, action_dim)
 
 
-class FlowMap(Family):
+class FlowMap(Denoiser):
     """x_{t + d} = x_t + d u(x_t, t, d, o) on the paths x_t = (1 - t) e + t a; u(x, t, 0) is the velocity."""
 
     def __init__(self, cfg: FlowMapConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 2)
 
-    def draw(self, source: DrawSource) -> Draws:
+    def corruption(self, source: DrawSource) -> Draws:
         """Noise e, beginnings t and lengths d of the steps; d = 0 in the share that learns the velocity."""
         # Spread evenly, and as many in any part of a batch of one size, so that their number is known without asking
         # the device; windows come in random order anyway.
@@ -89,7 +91,7 @@ class FlowMap(Family):
             length = length * is_long
         return {"noise": source.normal(*self.chunk_shape), "start": start, "length": length}
 
-    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
+    def denoising_loss(self, data: Chunks, draws: Draws) -> Loss:
         """Squared error to the velocity, in the share of long steps to what they should average to."""
         noise, start, length = draws["noise"], draws["start"], draws["length"]
         actions, cond = data.actions, data.cond

@@ -15,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.errors import UserError
+from robolearn.policies.denoiser import Denoiser, DenoiserConfig
 from robolearn.policies.draws import Draws, DrawSource
-from robolearn.policies.family import Chunks, Examples, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.family import Chunks, Examples, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
 from robolearn.policies.options import check_choice, check_last_noise, check_steps, runtime
 
@@ -26,7 +27,7 @@ RHO = 7  # curvature of the noise levels (EDM, eq. 5)
 
 
 @dataclass(frozen=True)
-class ScoreConfig(FamilyConfig):
+class ScoreConfig(DenoiserConfig):
     """Denoising at all noise levels with EDM's preconditioning."""
 
     sigma_min: float = 0.01
@@ -49,6 +50,7 @@ class ScoreConfig(FamilyConfig):
     """Langevin step in units of sigma^2, in (0, 1): x += step sigma^2 score + sqrt(2 step) sigma noise."""
 
     def __post_init__(self) -> None:
+        self.check_draws("score")
         check_choice("score sampler", self.sampler, get_args(ScoreSampler))
         check_steps("score", self.steps)
         check_steps("score: langevin repeats", self.langevin_repeats)
@@ -100,7 +102,7 @@ class ScoreConfig(FamilyConfig):
         return Score(self, make_net, action_horizon, action_dim)
 
 
-class Score(Family):
+class Score(Denoiser):
     """D(x; s) = c_skip x + c_out F(c_in x; ln s) estimates the clean chunk; the score is (D - x) / s^2.
 
     ``sigma_data`` is the standard deviation of the normalized actions, measured before training.
@@ -119,11 +121,11 @@ class Score(Family):
         data = examples(EXAMPLES)
         self.sigma_data.copy_(data.actions[data.mask].std())
 
-    def draw(self, source: DrawSource) -> Draws:
+    def corruption(self, source: DrawSource) -> Draws:
         """Noise, and the place of ln sigma in its distribution."""
         return {"noise": source.normal(*self.chunk_shape), "level": source.normal()}
 
-    def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
+    def denoising_loss(self, data: Chunks, draws: Draws) -> Loss:
         """Squared error of D, weighted to unit variance at initialization (EDM, eq. 8 and table 1)."""
         cfg = self.cfg
         sigma = (cfg.log_sigma_mean + cfg.log_sigma_std * draws["level"]).exp()

@@ -176,7 +176,7 @@ def test_an_error_of_one_of_the_network_costs_one_at_every_noise_level(nets_givi
     family.sigma_data.fill_(sigma_data)
     mask, zero = torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, 1, 1)
     for level in (-2.0, 0.0, 2.0):
-        draws = {"noise": torch.ones(1, 1, 1), "level": torch.tensor([level])}
+        draws = {"noise": torch.ones(1, 1, 1, 1), "level": torch.tensor([[level]])}
         assert family.loss(Chunks(zero, zero, mask), draws)[0].item() == pytest.approx(1, rel=1e-3)
 
 
