@@ -7,8 +7,10 @@ those of `TAKEN`.
 """
 
 DEMONSTRATIONS = range(0, 100_000)
-EVALUATION = range(100_000, 300_000)
+EVALUATION = range(100_000, 250_000)
 """What is reported."""
+TRIANGLE = range(250_000, 300_000)
+"""What the comparison of families reports; the first of EVALUATION were looked at while it was made."""
 SELECTION = range(300_000, 500_000)
 """What a setting, a gate, a score or a shift is chosen by."""
 ROLLOUTS = range(500_000, 700_000)
@@ -26,6 +28,7 @@ FRAMES_TEST = range(2_000_000, 3_000_000)
 TAKEN = {
     "demonstrations": DEMONSTRATIONS,
     "evaluations": EVALUATION,
+    "evaluations of the triangle": TRIANGLE,
     "choices of a setting": SELECTION,
     "rollouts while training": ROLLOUTS,
 }

@@ -88,8 +88,9 @@ def test_every_range_of_episodes_is_in_the_ledger():
 
 def test_what_is_measured_fits_into_its_range():
     for task in TASKS:
-        assert task.num_states <= len(seeds.EVALUATION)
-        assert task.selection_states <= len(seeds.SELECTION)
+        assert len(task.parts["evaluation"]) == task.num_states
+        assert set(task.parts["evaluation"]) <= {*seeds.TRIANGLE, *seeds.EVALUATION}
+        assert set(task.parts["selection"]) <= set(seeds.SELECTION)
 
 
 def test_no_seed_stands_outside_the_ledger():

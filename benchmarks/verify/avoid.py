@@ -61,7 +61,7 @@ VARIANTS: dict[str, dict[str, float]] = {"plain": {"bound_weight": 0.0}, "bounde
 TRAININGS = (("plain", 0), ("plain", 1), ("bounded", 0))
 EPISODES = 2000
 ENV = EnvConfig("envs:robolearn/Avoid-v0", obs=("pos=state[:2]",))
-SEED = seeds.EVALUATION[len(seeds.EVALUATION) // 2]
+SEED = seeds.EVALUATION[2 * len(seeds.EVALUATION) // 3]  # others report the first ones
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Does one evaluation reach the best many-step row in every corner? Each target has an outcome, by an interval.
+"""Is one evaluation per chunk as good as many? A row against every many-step row in every one of its settings.
 
-Intervals are of ours against theirs in the same resamples of training seeds and initial states, drawn for both
-together. What was measured once has no interval, and shows nothing.
+Not against the best of them alone: that would be one that some episodes selected, and the others would go free. All
+hypotheses about a row are tested together, so that the more it is compared with, the more it has to show.
 """
 
 from __future__ import annotations
@@ -12,106 +12,180 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from robolearn.bench.summary import Measured, entropies, episodes, per_state
-from robolearn.stats.bootstrap import Draws, Resampled
-from robolearn.stats.differences import median_ratio, ratio
-from robolearn.stats.divergence import mode_divergence_difference
+from robolearn.bench.summary import Measured, entropies, per_state
+from robolearn.stats.bootstrap import Draws
+from robolearn.stats.differences import median_ratio
+from robolearn.stats.margins import CrossedMean, outcomes
 from robolearn.stats.value import Estimate, Outcome
 from robolearn.types import Array
 
-SUCCESS_LOSS = 0.01
-ENTROPY_SHARE = 0.98
+QUALITY_LOSS = 0.02
+ENTROPY_SHARE = 0.95
 LATENCY_SHARE = 1.3
-TARGETS = {
-    "success": (-SUCCESS_LOSS, np.inf),
-    "entropy": (ENTROPY_SHARE, np.inf),
-    "latency": (-np.inf, LATENCY_SHARE),
-}
 FORWARD = "regression"
 """The row whose latency is that of one forward pass of the backbone."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A row with one evaluation per chunk against the best many-step row.
+class Rival:
+    """A many-step row in one of its settings.
 
     Attributes:
-        row: Its name.
-        success: Its success minus the other's; wanted is at least -0.01. The score where modes do not matter.
-        entropy_share: Its mode entropy in that of the other; at least 0.98. None where modes do not matter.
-        divergence: Its KL from the demonstrators minus the other's [nat]; at most 0, which without a margin only a
-            smaller one can show. None where either is unknown.
-        latency_share: Its median latency in that of one forward pass; at most 1.3. None where that is not measured.
-        outcomes: Target -> outcome, of those that are known.
-        together: Share of the resamples in which success, entropy and latency hold together, as far as they are known.
-        outcome: missed if a target is; shown if success, entropy and latency are; else not shown.
+        row, setting: Names.
+        results: What was measured, one per training seed.
     """
 
     row: str
-    success: Estimate
-    entropy_share: Estimate | None
-    divergence: Estimate | None
+    setting: str
+    results: Sequence[Measured]
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.row} {self.setting}"
+
+
+@dataclass(frozen=True)
+class Match:
+    """One target of a row beside one rival.
+
+    Attributes:
+        rival: Its name.
+        target: success or score; or entropy.
+        difference: Ours minus theirs; of the entropy ours minus 0.95 of theirs, or of the demonstrators' where that is
+            less, since more is chance.
+        not_worse: Whether it is above the margin, which is -0.02 for the first and 0 for the other.
+        better: Whether ours is above theirs, as far as the demonstrators' reaches.
+    """
+
+    rival: str
+    target: str
+    difference: Estimate
+    not_worse: Outcome
+    better: Outcome
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row with one evaluation per chunk against every many-step row and setting.
+
+    Attributes:
+        row, setting: Names.
+        seeds: Training seeds that all of them share.
+        matches: Every target beside every rival.
+        latency_share: Its median latency in that of one forward pass; at most 1.3. None where that is not measured.
+        speed: Whether that is met.
+        better: Targets in which it is shown to be above every rival; only of a row that is shown to be not worse.
+        outcome: Not worse than any: missed if that is missed beside one rival in one target, or in speed; shown if it
+            is shown everywhere; else not shown.
+    """
+
+    row: str
+    setting: str
+    seeds: tuple[int, ...]
+    matches: tuple[Match, ...]
     latency_share: Estimate | None
-    outcomes: dict[str, Outcome]
-    together: float
+    speed: Outcome
+    better: tuple[str, ...]
     outcome: Outcome
+
+    def not_worse(self, target: str) -> Outcome:
+        """What its matches with all rivals say together."""
+        answers: list[Outcome] = [match.not_worse for match in self.matches if match.target == target]
+        return overall(answers)
+
+    def hardest(self, target: str) -> Match | None:
+        """Where it is closest to the margin, or furthest beyond; None without this target."""
+        matches = [match for match in self.matches if match.target == target]
+        return min(matches, key=lambda match: match.difference.low, default=None)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A target before it is answered: means that are asked to lie above margins."""
+
+    rival: str
+    target: str
+    mean: CrossedMean
+    margin: float
+    above: CrossedMean
+    """Ours minus theirs."""
 
 
 def judge(
     row: str,
-    ours: Sequence[Measured],
-    theirs: Sequence[Measured],
-    forward: Sequence[Measured],
+    setting: str,
+    ours: dict[int, Measured],
+    rivals: Sequence[Rival],
+    forward: dict[int, Measured],
     modes: Sequence[int] | None,
+    expert_entropy: float | None,
 ) -> Verdict:
     """Judge a row.
 
     Args:
         row: Its name.
-        ours: Its results, one per training seed.
-        theirs: Those of the best many-step row, of the same training seeds.
-        forward: Those of FORWARD, of the same training seeds; empty where it is not measured.
+        setting: Name of its setting.
+        ours: Training seed -> its results.
+        rivals: Many-step rows in all their settings, of the same training seeds in the same order.
+        forward: Results of FORWARD; empty where it is not measured.
         modes: Demonstrations per mode; None where the task has none.
+        expert_entropy: Mode entropy of the demonstrators; None where modes do not matter.
     """
-    draws = Draws.resample(*per_state(ours, "success").shape)
-    has_entropy = modes is not None and np.shape(ours[0]["evaluation"]["mode"])[1] > 1
-    quality = "success" if has_entropy else "score"
-    compared: dict[str, Resampled | None] = {
-        "success": draws.mean(per_state(ours, quality) - per_state(theirs, quality))
-    }
-    divergence = None
-    if modes is not None:
-        if has_entropy:
-            compared["entropy"] = ratio(entropies(ours, len(modes)), entropies(theirs, len(modes)), draws)
-        divergence = mode_divergence_difference(np.array(modes), episodes(ours), episodes(theirs), draws)
-    if forward:
-        compared["latency"] = median_ratio(_latencies(ours), _latencies(forward), draws)
-    return _verdict(row, {name: value for name, value in compared.items() if value is not None}, divergence)
-
-
-def _verdict(row: str, compared: dict[str, Resampled], divergence: Estimate | None) -> Verdict:
-    """What a row's values, by target, and its divergence show."""
-    estimates = {name: value.estimate for name, value in compared.items()}
-    outcomes: dict[str, Outcome] = {name: value.outcome(*TARGETS[name]) for name, value in estimates.items()}
-    if divergence is not None:
-        outcomes["KL"] = divergence.outcome(most=0.0)
-    return Verdict(
-        row,
-        estimates["success"],
-        estimates.get("entropy"),
-        divergence,
-        estimates.get("latency"),
-        outcomes,
-        float(np.all([value.within(*TARGETS[name]) for name, value in compared.items()], axis=0).mean()),
-        _overall(outcomes),
+    results = list(ours.values())
+    questions = [q for rival in rivals for q in _questions(results, rival, modes, expert_entropy)]
+    not_worse = outcomes([q.mean for q in questions], [q.margin for q in questions])
+    better = outcomes([q.above for q in questions], [0.0] * len(questions))
+    matches = tuple(
+        Match(q.rival, q.target, q.mean.estimate(), *answers)
+        for q, *answers in zip(questions, not_worse, better, strict=True)
     )
+    latency = _latency_share(ours, forward)
+    speed: Outcome = "not shown" if latency is None else latency.outcome(most=LATENCY_SHARE)
+    outcome = overall([*not_worse, speed])
+    best_in = _better(matches) if outcome == "shown" else ()
+    return Verdict(row, setting, tuple(ours), matches, latency, speed, best_in, outcome)
 
 
-def _overall(outcomes: dict[str, Outcome]) -> Outcome:
-    if "missed" in outcomes.values():
+def _questions(
+    ours: Sequence[Measured], rival: Rival, modes: Sequence[int] | None, expert_entropy: float | None
+) -> list[Question]:
+    """What is asked beside one rival: quality, and coverage where modes matter."""
+    episodes = int(np.size(ours[0]["evaluation"]["success"])) * len(ours)
+
+    def quality(target: str) -> Question:
+        difference = CrossedMean.of(per_state(ours, target) - per_state(rival.results, target), episodes)
+        return Question(rival.name, target, difference, -QUALITY_LOSS, difference)
+
+    if modes is None or expert_entropy is None:
+        return [quality("score")]
+    one, other = (entropies(results, len(modes)) for results in (ours, rival.results))
+    capped = _capped(other, expert_entropy)
+    short = CrossedMean.of(one - ENTROPY_SHARE * capped, episodes)
+    above = CrossedMean.of(_capped(one, expert_entropy) - capped, episodes)
+    return [quality("success"), Question(rival.name, "entropy", short, 0.0, above)]
+
+
+def _capped(entropy: Float[Array, "s c"], most: float) -> Float[Array, "s c"]:
+    """Entropies that are on average the demonstrators' at most."""
+    return entropy * min(1.0, most / max(entropy.mean(), np.finfo(float).tiny))
+
+
+def _better(matches: Sequence[Match]) -> tuple[str, ...]:
+    targets = dict.fromkeys(match.target for match in matches)
+    return tuple(t for t in targets if all(match.better == "shown" for match in matches if match.target == t))
+
+
+def overall(answers: Sequence[Outcome]) -> Outcome:
+    """Missed if one is, shown if all are."""
+    if "missed" in answers:
         return "missed"
-    return "shown" if all(outcome == "shown" for name, outcome in outcomes.items() if name != "KL") else "not shown"
+    return "shown" if all(answer == "shown" for answer in answers) else "not shown"
 
 
-def _latencies(measured: Sequence[Measured]) -> Float[Array, " s"]:
-    return np.array([m["p50_ms"] for m in measured])
+def _latency_share(ours: dict[int, Measured], forward: dict[int, Measured]) -> Estimate | None:
+    """Median over training seeds in that of one forward pass; None unless that is measured for all of them."""
+    if not ours.keys() <= forward.keys():
+        return None
+    one, other = (np.array([results[seed]["p50_ms"] for seed in ours]) for results in (ours, forward))
+    return median_ratio(one, other, Draws.resample(len(ours), 1)).estimate

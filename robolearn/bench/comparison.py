@@ -79,9 +79,9 @@ def own(
     dataset = DatasetConfig((Path(store.name),))
     train = TrainConfig(dataset=dataset, env=EnvConfig(env_id))
     train = train if steps is None else dataclasses.replace(train, steps=steps)
-    task = Task(store.name.removesuffix(".zip").removesuffix(".zarr"), train)
+    task = Task(store.name.removesuffix(".zip").removesuffix(".zarr"), train, num_seeds=3)
     if facts_of(env).num_modes is None:
-        task = Task(task.name, train, num_states=200, num_repeats=1, selection_states=96)
+        task = Task(task.name, train, num_states=200, num_repeats=1, num_seeds=3)
     runs = runs or Path("runs/bench")
     return Comparison((task,), (task,), store.parent, runs, out or runs / task.name / "results", kept)
 

@@ -30,7 +30,7 @@ def expert_rounds(task: Task, runs: Path, kept: Kept = NOTHING) -> list[Measured
     """What was written down: each round is like what was measured of a policy; empty without an expert."""
     rounds = find(f"{task.name}/{FILE}", runs, kept) or []
     shapes = {name: np.shape(rounds[0][name]["mode"]) for name in rounds[0]} if rounds else {}
-    wanted = {"evaluation": (task.num_states, task.num_repeats), "selection": (task.selection_states, task.num_repeats)}
+    wanted = {part: (len(states), task.num_repeats) for part, states in task.parts.items()}
     return rounds if shapes == wanted else []
 
 
@@ -54,9 +54,8 @@ def ask_expert(task: Task, data: Path, runs: Path, kept: Kept = NOTHING) -> None
     env = task.train.env.with_defaults(EnvConfig(attrs.env_id, attrs.env_kwargs))
     if task.train.env.id is None:
         check_known(env, data)
-    evaluation = _episodes(env, seeds.EVALUATION.start + np.arange(task.num_states), task.num_repeats)
-    selection = _episodes(env, seeds.SELECTION.start + np.arange(task.selection_states), task.num_repeats)
-    rounds = [{"evaluation": e, "selection": s} for e, s in zip(evaluation, selection, strict=True)]
+    parts = {part: _episodes(env, np.array(states), task.num_repeats) for part, states in task.parts.items()}
+    rounds = [dict(zip(parts, ones, strict=True)) for ones in zip(*parts.values(), strict=True)]
     if rounds:
         path = runs / task.name / FILE
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,20 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.bench.breaker import FORWARD, Verdict, judge
+from robolearn.bench.breaker import FORWARD, Rival, Verdict, judge
 from robolearn.bench.expert import expert_rounds
 from robolearn.bench.kept import NOTHING, Kept
 from robolearn.bench.rows import BUDGETS, REFERENCE, Row, Task
 from robolearn.bench.summary import Measured, Numbers, entropies, per_state, summarize_trainings
 from robolearn.bench.unit import Unit
-from robolearn.bench.yardstick import chosen_again
 from robolearn.stats.differences import paired_difference
 from robolearn.stats.value import Estimate
 
 MANY_STEPS = 5  # network evaluations per chunk from which a row counts as many-step
 Results = dict[int, dict[str, Any]]
 """Training seed -> result.json."""
-WANTED_SEEDS, WANTED_EPISODES = 3, 200
+WANTED_EPISODES = 200
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Entry:
         settings: Every setting.
         chosen: Index of the best setting by merit; the fewest evaluations among equals.
         episodes: Per training seed.
-        sized_down: What falls short of three seeds, 200 episodes and the task's full budget.
+        sized_down: What falls short of the task's training seeds, 200 episodes and its full budget.
         note: What a reader of its numbers has to know.
         difference: "success", "score", "mode_entropy", "energy", "bridge" -> this row minus the best many-step row,
             paired; empty for that row itself and without one.
@@ -100,8 +99,7 @@ class Group:
         facts: Versions, commits and machines behind the numbers.
         failed: "row seed" -> why that training has no result.
         entries: In the order of the table of rows.
-        verdicts: Rows with one evaluation against the baseline; none without one.
-        chosen_again: Share of resamples of the selection episodes that choose this baseline; None without one.
+        verdicts: Rows with one evaluation against every many-step row and setting; none without one.
     """
 
     task: str
@@ -111,7 +109,6 @@ class Group:
     failed: dict[str, str]
     entries: tuple[Entry, ...]
     verdicts: tuple[Verdict, ...] = ()
-    chosen_again: float | None = None
 
 
 def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path, kept: Kept = NOTHING) -> list[Group]:
@@ -149,11 +146,10 @@ def _group(
     entries = [_entry(task, budget, row, measured[row.name], measured.get(REFERENCE, {}), rounds) for row in rows]
     many_step = [entry for entry in entries if entry.best.nfe >= MANY_STEPS]
     baseline = max(many_step, key=lambda entry: entry.best.merit) if many_step else None
-    verdicts, again = (), None
+    verdicts = ()
     if baseline is not None:
         against = _in_setting(measured[baseline.row], baseline.best)
-        verdicts = _verdicts(entries, measured, against)
-        again = _chosen_again(entries, measured, baseline.row, rounds)
+        verdicts = _verdicts(entries, measured)
         entries = [
             entry
             if entry is baseline
@@ -163,39 +159,24 @@ def _group(
     facts = [m["facts"] for results in measured.values() for r in results.values() for m in r["settings"].values()]
     merged = {key: " and ".join(dict.fromkeys(f[key] for f in facts)) for key in ("versions", "commit", "hardware")}
     name = baseline.row if baseline else None
-    return Group(task.name, budget, name, merged, failed, tuple(entries), verdicts, again)
+    return Group(task.name, budget, name, merged, failed, tuple(entries), verdicts)
 
 
-def _verdicts(
-    entries: Sequence[Entry], measured: dict[str, Results], against: dict[int, Measured]
-) -> tuple[Verdict, ...]:
-    """Rows with one evaluation that share training seeds with the best many-step row, in their order."""
-    forward = {entry.row: _in_setting(measured[entry.row], entry.best) for entry in entries}.get(FORWARD, {})
+def _verdicts(entries: Sequence[Entry], measured: dict[str, Results]) -> tuple[Verdict, ...]:
+    """Rows with one evaluation, in their order, over the training seeds that they share with all many-step rows."""
+    many = [(entry, one) for entry in entries for one in entry.settings if one.nfe >= MANY_STEPS]
+    common = set.intersection(*(set(entry.seeds) for entry, _ in many))
     found = []
     for entry in entries:
-        ours = _in_setting(measured[entry.row], entry.best)
-        common = sorted(ours.keys() & against.keys())
-        if entry.best.nfe != 1 or not common:
+        seeds = sorted(common & set(entry.seeds))
+        if entry.best.nfe != 1 or not seeds:
             continue
-        also = [forward[s] for s in common if s in forward]
-        one, other = ([seeds[s] for s in common] for seeds in (ours, against))
-        also = also if len(also) == len(common) else []
-        found.append(judge(entry.row, one, other, also, ours[common[0]]["modes"]))
+        rivals = [Rival(e.row, one.setting, [_in_setting(measured[e.row], one)[s] for s in seeds]) for e, one in many]
+        ours = _in_setting(measured[entry.row], entry.best)
+        forward = {e.row: _in_setting(measured[e.row], e.best) for e in entries}.get(FORWARD, {})
+        modes, expert = ours[seeds[0]]["modes"], entry.best.numbers.expert_entropy
+        found.append(judge(entry.row, entry.best.setting, {s: ours[s] for s in seeds}, rivals, forward, modes, expert))
     return tuple(found)
-
-
-def _chosen_again(
-    entries: Sequence[Entry], measured: dict[str, Results], baseline: str, rounds: Sequence[Measured]
-) -> float:
-    rows = {
-        entry.row: {
-            one.setting: [r["settings"][one.setting] for r in measured[entry.row].values()] for one in entry.settings
-        }
-        for entry in entries
-    }
-    modes = next(iter(measured[baseline].values()))["modes"]
-    expert = summarize_trainings(next(iter(rows[baseline].values())), modes, "selection", rounds).expert_entropy
-    return chosen_again(rows, baseline, modes, expert, MANY_STEPS)
 
 
 def _entry(
@@ -279,7 +260,7 @@ def _relative_compute(results: Results, reference: Results) -> float | None:
 
 def _sized_down(task: Task, num_seeds: int, episodes: int) -> tuple[str, ...]:
     shortfalls = (
-        (num_seeds < WANTED_SEEDS, f"{num_seeds} of {WANTED_SEEDS} training seeds"),
+        (num_seeds < task.num_seeds, f"{num_seeds} of {task.num_seeds} training seeds"),
         (episodes < WANTED_EPISODES, f"{episodes} of {WANTED_EPISODES} episodes per seed"),
         (bool(task.note), task.note),
     )

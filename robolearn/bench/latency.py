@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from robolearn import seeds
 from robolearn.bench.measuring import LATENCY_REPEATS
 from robolearn.bench.unit import Unit
 from robolearn.policies.policy import Policy
@@ -29,7 +28,11 @@ def measure_again(units: Sequence[Unit], device: torch.device) -> Iterator[str]:
                 run = Run.open(unit.directory / "run")
                 policy, cfg = Policy.load(run.checkpoint("last"), device=device, **measured["runtime"]), run.config()
                 first = roll_out(
-                    policy, cfg.env, [0], execution=Execution(cfg.exec_horizon), seed=seeds.EVALUATION.start
+                    policy,
+                    cfg.env,
+                    [0],
+                    execution=Execution(cfg.exec_horizon),
+                    seed=unit.task.parts["evaluation"].start,
                 )[0]
                 measured |= measure_latency(policy, first, LATENCY_REPEATS)
                 yield f"{unit.name}, {name}: p50 {measured['p50_ms']:.2f} ms, p99 {measured['p99_ms']:.2f} ms"

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from robolearn import seeds
 from robolearn.bench.heldout import HeldOut
 from robolearn.bench.rows import Setting, Task
 from robolearn.data.demos import Demos
@@ -32,15 +31,14 @@ def measure(task: Task, run: Run, setting: Setting, held_out: HeldOut, device: t
     training seed. `selection` is for choosing a setting, `evaluation` for reporting it.
     """
     policy = Policy.load(run.checkpoint("last"), device=device, **setting.runtime)
-    selection = _roll_out(policy, task, run, seeds.SELECTION.start, task.selection_states)
-    evaluation = _roll_out(policy, task, run, seeds.EVALUATION.start, task.num_states)
+    found = {part: _roll_out(policy, task, run, states) for part, states in task.parts.items()}
+    example = found["evaluation"][0]
     return {
         "runtime": setting.runtime,
-        **measure_latency(policy, evaluation[0], LATENCY_REPEATS),
-        "parameters_used": used_parameters(policy, evaluation[0]),
-        "evaluation": _episodes(evaluation, task.num_repeats),
-        "selection": _episodes(selection, task.num_repeats),
-        "reasons": dict(Counter(t.reason for t in evaluation).most_common()),
+        **measure_latency(policy, example, LATENCY_REPEATS),
+        "parameters_used": used_parameters(policy, example),
+        **{part: _episodes(trajectories, task.num_repeats) for part, trajectories in found.items()},
+        "reasons": dict(Counter(t.reason for t in found["evaluation"]).most_common()),
         **held_out.compare(policy),
     }
 
@@ -65,10 +63,10 @@ def used_parameters(policy: Policy, trajectory: Trajectory) -> int:
     return sum(p.numel() for module in called for p in module.parameters(recurse=False))
 
 
-def _roll_out(policy: Policy, task: Task, run: Run, seed: int, num_states: int) -> list[Trajectory]:
-    cfg, episodes = run.config(), range(num_states * task.num_repeats)
+def _roll_out(policy: Policy, task: Task, run: Run, states: range) -> list[Trajectory]:
+    cfg, episodes = run.config(), range(len(states) * task.num_repeats)
     execution = Execution(cfg.exec_horizon)
-    trajectories = roll_out(policy, cfg.env, episodes, execution=execution, seed=seed, repeats=task.num_repeats)
+    trajectories = roll_out(policy, cfg.env, episodes, execution=execution, seed=states.start, repeats=task.num_repeats)
     for t in trajectories:
         if t.broken:
             raise UserError(f"{run.directory}: episode {t.episode} is {t.reason}; a comparison needs all of them")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from robolearn import seeds
 from robolearn.errors import UserError
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
@@ -50,12 +51,22 @@ class Task:
     """Initial states of the evaluation."""
     num_repeats: int = 24
     """Episodes from each, with other noise: enough to see its modes, or 1 where modes do not matter."""
-    selection_states: int = 4
-    """Initial states of the episodes on which sampler settings are chosen."""
+    selection_states: int | None = None
+    """Initial states of the episodes on which sampler settings are chosen; by default as many."""
+    episodes: range = seeds.TRIANGLE
+    """Seeds of the episodes that are reported."""
+    num_seeds: int = 5
+    """Trainings of each row."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """Row -> its cost here, where the network or the images make it another one than `Row.cost`."""
     note: str = ""
     """What was made smaller than the measurement asks for."""
+
+    @property
+    def parts(self) -> dict[str, range]:
+        """What is measured, and the seeds of its initial states."""
+        selection = self.num_states if self.selection_states is None else self.selection_states
+        return {"evaluation": self.episodes[: self.num_states], "selection": seeds.SELECTION[:selection]}
 
 
 @dataclass(frozen=True)
@@ -87,13 +98,19 @@ class Row:
 
 
 TASKS = (
-    Task("avoid", TrainConfig(dataset=DatasetConfig((Path("avoid.zarr"),)))),
+    Task(
+        "avoid",
+        TrainConfig(dataset=DatasetConfig((Path("avoid.zarr"),))),
+        selection_states=4,
+        episodes=seeds.EVALUATION,
+    ),
     Task(
         "insert",
         TrainConfig(dataset=DatasetConfig((Path("insert.zarr"),)), steps=6_000),
         num_states=40,
         num_repeats=12,
         selection_states=16,
+        episodes=seeds.EVALUATION,
     ),
     Task(
         "push",
@@ -101,6 +118,7 @@ TASKS = (
         num_states=20,
         num_repeats=12,
         selection_states=8,
+        episodes=seeds.EVALUATION,
     ),
     Task(
         "pusht",
@@ -116,6 +134,8 @@ TASKS = (
         num_states=200,
         num_repeats=1,
         selection_states=96,
+        episodes=seeds.EVALUATION,
+        num_seeds=3,
         costs={"mip": Cost(1.45), "tokens": Cost(1.0)},
         note="20,000 of the 60,000 steps at which the policy of the results was trained",
     ),
@@ -128,6 +148,9 @@ TASKS = (
             batch_size=64,
             vision=VisionConfig(shift=0),  # where the rows stand is what the image is for
         ),
+        selection_states=4,
+        episodes=seeds.EVALUATION,
+        num_seeds=3,
         # The image is nearly all that a step costs: even with two passes through the MLP, as mip has, it is 1.08.
         costs={"mip": Cost(1.08), "tokens": Cost(), "cvae": Cost(), "gmm": Cost()},
     ),

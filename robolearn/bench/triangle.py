@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from robolearn import seeds
 from robolearn.bench.heldout import HeldOut
 from robolearn.bench.kept import NOTHING, Kept
 from robolearn.bench.measuring import demonstrated_modes, measure
@@ -30,11 +31,13 @@ def make_units(
     tasks: Sequence[Task],
     rows: Sequence[Row],
     budgets: Sequence[str],
-    seeds: Sequence[int],
+    trainings: Sequence[int],
     runs: Path,
     kept: Kept = NOTHING,
 ) -> list[Unit]:
-    """Every combination; all rows of one seed come before the next seed, so that early results compare rows.
+    """Every combination, of the training seeds given or of as many as a task asks for.
+
+    All rows of one seed come before the next seed, so that early results compare rows.
 
     Raises:
         UserError: A budget is unknown.
@@ -42,8 +45,11 @@ def make_units(
     for budget in budgets:
         if budget not in BUDGETS:
             raise UserError(f"unknown budget {budget!r}; choose from {', '.join(BUDGETS)}")
-    grid = itertools.product(tasks, budgets, seeds, rows)
-    return [Unit(task, row, budget, seed, runs, kept) for task, budget, seed, row in grid]
+    return [
+        Unit(task, row, budget, seed, runs, kept)
+        for task in tasks
+        for budget, seed, row in itertools.product(budgets, trainings or seeds.TRAININGS[: task.num_seeds], rows)
+    ]
 
 
 def work(units: Sequence[Unit], data: Path, device: torch.device) -> list[Unit]:

@@ -15,7 +15,6 @@ import torch
 import tyro
 from tyro.conf import Positional, arg
 
-from robolearn import seeds
 from robolearn.bench.comparison import Comparison, is_store, own, published
 from robolearn.bench.cost import measure_cost
 from robolearn.bench.expert import ask_expert
@@ -42,8 +41,8 @@ class Options:
     """Tasks, such as avoid."""
     rows: tuple[str, ...] = ()
     """Rows, such as flow diffusion; all by default."""
-    seeds: tuple[int, ...] = tuple(seeds.TRAININGS[:3])
-    """Training seeds."""
+    seeds: tuple[int, ...] = ()
+    """Training seeds; by default the first ones, as many as the task asks for: five or three."""
     budget: tuple[str, ...] = ("compute",)
     """compute, equal training compute; converged, three times as much."""
     data: Path = Path("datasets")

@@ -1,61 +1,121 @@
-"""Verdicts: where the margins lie, what an interval across one says, and what counts in the whole."""
+"""Verdicts: where the margins lie, what many comparisons together say, and what counts in the whole."""
 
 import numpy as np
 import pytest
 
-from robolearn.bench import breaker
-from robolearn.bench.breaker import judge
+from robolearn.bench.breaker import Rival, judge, overall
+from robolearn.stats.margins import CrossedMean
 from tests.bench.tiny import measured
 
-REPEATS = 200
+REPEATS, STATES, TRAININGS = 200, 6, 3
 
 
-def row(*, successes=REPEATS, first_mode=REPEATS // 2, p50_ms=1.0, trainings=2):
-    """Results in which both starts end alike: so many successes, so many of them by the first of two ways."""
-    success = np.arange(REPEATS) < successes
-    mode = np.arange(REPEATS) >= first_mode
-    one = measured(np.tile(success, (2, 1)), np.tile(mode, (2, 1)).astype(int)) | {"p50_ms": p50_ms}
-    return [one] * trainings
+def results(*, successes=REPEATS, first_mode=REPEATS // 2, p50_ms=1.0, trainings=TRAININGS, nfe=1):
+    """Training seed -> episodes that end alike from every start: so many successes, so many by the first of two ways.
+
+    Every second start has one success more or less, so that states differ.
+    """
+    found = {}
+    for seed in range(trainings):
+        numbers = [min(successes + (-1) ** (seed + i), REPEATS) for i in range(STATES)]
+        success = np.array([np.arange(REPEATS) < number for number in numbers])
+        mode = np.tile(np.arange(REPEATS) >= first_mode, (STATES, 1)).astype(int)
+        found[seed] = measured(success, mode, nfe=nfe) | {"p50_ms": p50_ms}
+    return found
 
 
-def outcomes(ours, theirs=None, forward=None):
-    return judge("row", ours, theirs or row(), forward or row(), [5, 5]).outcomes
+def verdict(ours, *others, forward=None, modes=(5, 5), expert=0.9):
+    rivals = [Rival(f"rival{i}", "x", list(r.values())) for i, r in enumerate(others or [results()])]
+    return judge("row", "default", ours, rivals, results() if forward is None else forward, modes, expert)
+
+
+def answers(found, target):
+    return [match.not_worse for match in found.matches if match.target == target]
 
 
 @pytest.mark.parametrize(
     ("ours", "target", "expected"),
     [
-        ({"successes": 199}, "success", "shown"),  # 0.005 less
-        ({"successes": 196}, "success", "missed"),  # 0.02 less
-        ({"first_mode": 85}, "entropy", "shown"),  # 0.987 of the other's
-        ({"first_mode": 80}, "entropy", "missed"),  # 0.975
-        ({"p50_ms": 1.25}, "latency", "shown"),
-        ({"p50_ms": 1.35}, "latency", "missed"),
+        ({"successes": 197}, "success", "shown"),  # 0.015 less
+        ({"successes": 194}, "success", "missed"),  # 0.03 less
+        ({"first_mode": 70}, "entropy", "shown"),  # 0.934: above 0.95 of the demonstrators' 0.9
+        ({"first_mode": 50}, "entropy", "missed"),  # 0.81
     ],
 )
 def test_a_verdict_is_on_its_side_of_the_margin(ours, target, expected):
-    assert outcomes(row(**ours))[target] == expected
+    assert answers(verdict(results(**ours)), target) == [expected]
 
 
-def test_a_latency_that_was_measured_once_shows_nothing():
-    assert outcomes(row(trainings=1), row(trainings=1), row(trainings=1))["latency"] == "not shown"
+@pytest.mark.parametrize(("p50_ms", "expected"), [(1.25, "shown"), (1.35, "missed")])
+def test_latency_is_in_forward_passes(p50_ms, expected):
+    assert verdict(results(p50_ms=p50_ms)).speed == expected
 
 
-def test_the_whole_is_missed_with_one_target_and_shown_without_the_divergence():
-    same = judge("row", row(), row(), row(), [5, 5])
-    assert (same.outcome, same.together) == ("shown", 1)
-    slow = judge("row", row(p50_ms=2.0), row(), row(), [5, 5])
-    assert (slow.outcome, slow.together, slow.outcomes["success"]) == ("missed", 0, "shown")
-    assert breaker._overall({"success": "shown", "entropy": "shown", "KL": "not shown"}) == "shown"
-    assert breaker._overall({"success": "shown", "entropy": "not shown"}) == "not shown"
-    assert breaker._overall({"success": "shown", "KL": "missed"}) == "missed"
+def test_more_entropy_than_the_demonstrators_show_is_asked_of_nobody():
+    """The rival has 1; 0.95 of it would be 0.95. The demonstrators show 0.9, and 0.95 of that is reached."""
+    ours = results(first_mode=65)  # 0.91
+    assert answers(verdict(ours, expert=0.9), "entropy") == ["shown"]
+    assert answers(verdict(ours, expert=1.0), "entropy") == ["missed"]
+
+
+def test_what_was_measured_once_shows_nothing():
+    found = verdict(results(trainings=1), results(trainings=1), forward=results(trainings=1))
+    assert {match.not_worse for match in found.matches} == {"not shown"} == {found.speed, found.outcome}
+
+
+def test_every_rival_counts_and_the_hardest_is_named():
+    found = verdict(results(successes=190), results(successes=185), results(successes=198), results(successes=188))
+    assert answers(found, "success") == ["shown", "missed", "shown"]
+    assert found.outcome == "missed"
+    hardest = found.hardest("success")
+    assert hardest is not None
+    assert hardest.rival == "rival1 x"
+
+
+def test_the_more_rivals_the_more_there_is_to_show():
+    """The same close comparison is shown alone and not beside 29 others that are as close."""
+    rng = np.random.default_rng(0)
+    ours, theirs = results(), results(successes=199)
+    for one in ours.values():
+        one["evaluation"]["success"] = (rng.random((STATES, REPEATS)) < 0.96).astype(int).tolist()
+    for one in theirs.values():
+        one["evaluation"]["success"] = (rng.random((STATES, REPEATS)) < 0.959).astype(int).tolist()
+    assert answers(verdict(ours, theirs), "success") == ["shown"]
+    assert answers(verdict(ours, *[theirs] * 30), "success") == ["not shown"] * 30
+
+
+def test_the_whole_is_missed_with_one_target_and_shown_with_all():
+    assert verdict(results()).outcome == "shown"
+    slow = verdict(results(p50_ms=2.0))
+    assert (slow.outcome, answers(slow, "success")) == ("missed", ["shown"])
+    assert overall(["shown", "not shown"]) == "not shown"
+    assert overall(["not shown", "missed"]) == "missed"
+
+
+def test_better_is_above_every_rival_and_of_a_row_that_is_not_worse():
+    worse, poorer = results(successes=150), results(successes=195)
+    assert verdict(results(), worse, poorer).better == ("success",)
+    assert verdict(results(), worse, results()).better == ()
+    slow = verdict(results(p50_ms=2.0), worse)
+    assert slow.better == ()
+    assert {match.better for match in slow.matches if match.target == "success"} == {"shown"}
+
+
+def test_without_modes_the_score_is_compared():
+    found = verdict(results(successes=197), modes=None, expert=None)
+    assert [(match.target, match.not_worse) for match in found.matches] == [("score", "shown")]
+    assert found.hardest("entropy") is None
 
 
 def test_trainings_are_compared_with_those_of_the_same_seed():
-    """One training fails and one succeeds, in both rows alike: paired, the difference is nothing, with certainty."""
-    pair = [*row(successes=0, trainings=1), *row(trainings=1)]
-    verdict = judge("row", pair, pair, [], [5, 5])
-    assert (verdict.success.low, verdict.success.value, verdict.success.high) == (0, 0, 0)
-    assert verdict.success.n == 4
-    turned = judge("row", pair, pair[::-1], [], [5, 5]).success
-    assert turned.low < -0.5 < 0.5 < turned.high
+    """One training fails and one succeeds, in both rows alike: paired, there is no difference."""
+    good, bad = results(trainings=1)[0], results(successes=1, trainings=1)[0]
+    paired = verdict({0: bad, 1: good}, {0: bad, 1: good})
+    turned = verdict({0: bad, 1: good}, {0: good, 1: bad})
+    first, other = paired.hardest("success"), turned.hardest("success")
+    assert first is not None
+    assert other is not None
+    assert first.difference.high == pytest.approx(
+        CrossedMean.of(np.zeros((2, STATES)), 2 * STATES * REPEATS).estimate().high
+    )
+    assert other.difference.low < -0.5 < 0.5 < other.difference.high

@@ -19,7 +19,8 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.types import Episode
 from tests.bench.tiny import REGRESSION, TASK, measured, result, write_demos
 
-INSERT = dataclasses.replace(choose("task", ["insert"], TASKS)[0], num_states=12, num_repeats=6, selection_states=2)
+SIZES = {"num_states": 12, "num_repeats": 6, "selection_states": 2, "episodes": seeds.TRIANGLE}
+INSERT = dataclasses.replace(choose("task", ["insert"], TASKS)[0], **SIZES)
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_starts_are_those_of_the_policies_and_decisions_are_new(data):
     # 4 standard errors of 48 equally likely decisions are 0.29
     assert (np.abs((modes == 1).mean((0, 2))[searches > 0.9] - 0.5) < 0.29).all()
     assert 0.2 < entropies(rounds, 2).mean() < 0.8  # where every start offered both ways it were 0.92
-    first = expert._episodes(EnvConfig("envs:robolearn/Insert-v0"), seeds.EVALUATION.start + np.arange(3), 6)
+    first = expert._episodes(EnvConfig("envs:robolearn/Insert-v0"), seeds.TRIANGLE.start + np.arange(3), 6)
     searching = (np.array([r["mode"] for r in first]) >= 0).mean((0, 2))
     np.testing.assert_allclose(searching > 0.5, searches[:3] > 0.5)
 
@@ -52,7 +53,7 @@ def test_starts_are_those_of_the_policies_and_decisions_are_new(data):
 @pytest.mark.parametrize("name", ["Avoid", "AvoidPixels", "Push"])
 def test_the_expert_plans_from_the_start_it_is_asked_about(name):
     """Where the obstacles stand is part of a start: planned for another one, its ways lead into them."""
-    rounds = expert._episodes(EnvConfig(f"envs:robolearn/{name}-v0"), seeds.EVALUATION.start + np.arange(3), 2)
+    rounds = expert._episodes(EnvConfig(f"envs:robolearn/{name}-v0"), seeds.TRIANGLE.start + np.arange(3), 2)
     assert np.mean([r["success"] for r in rounds]) > 0.9  # an expert of Push fails now and then
     modes = np.array([r["mode"] for r in rounds]).swapaxes(0, 1).reshape(3, -1)
     assert all(len(set(row)) > 2 for row in modes)
@@ -105,5 +106,5 @@ def test_both_parts_start_from_their_own_seeds(data, monkeypatch):
     asked = []
     monkeypatch.setattr(expert, "_episodes", lambda env, starts, num_repeats: asked.append(starts.tolist()) or [])
     ask_expert(dataclasses.replace(INSERT, num_states=3, selection_states=2), data, data)
-    first, other = seeds.EVALUATION.start, seeds.SELECTION.start
+    first, other = seeds.TRIANGLE.start, seeds.SELECTION.start
     assert asked == [[first, first + 1, first + 2], [other, other + 1]]

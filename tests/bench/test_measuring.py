@@ -18,7 +18,7 @@ from robolearn.training.run import Run
 from robolearn.types import Episode, Trajectory
 from tests.bench.tiny import TASK
 
-EVALUATION, SELECTION = seeds.EVALUATION.start, seeds.SELECTION.start
+EVALUATION, SELECTION = seeds.TRIANGLE.start, seeds.SELECTION.start
 
 
 class OpenRun(Run):
@@ -66,7 +66,7 @@ def rolled_out(monkeypatch, make_policy):
 
 def test_a_setting_is_chosen_on_other_episodes_than_are_reported(rolled_out):
     asked, found = rolled_out
-    assert asked == [(SELECTION, [0, 1, 2], 3), (EVALUATION, [0, 1, 2, 3, 4, 5], 3)]
+    assert asked == [(EVALUATION, [0, 1, 2, 3, 4, 5], 3), (SELECTION, [0, 1, 2], 3)]
     assert found["selection"]["success"] == [[0, 0, 0]]
     assert found["evaluation"]["success"] == [[1, 1, 1], [1, 1, 1]]
 

@@ -1,0 +1,16 @@
+"""The published comparison is what the raw numbers in the repository give, and today's table of rows reads them."""
+
+from pathlib import Path
+
+from robolearn.bench.comparison import KEPT, OUT
+from robolearn.bench.kept import read_kept
+from robolearn.bench.results import write_results
+from robolearn.bench.rows import ROWS, TASKS
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_page_and_numbers_are_made_of_the_raw_numbers(tmp_path):
+    write_results(tmp_path / OUT.name, TASKS, ROWS, tmp_path / "no runs", read_kept(ROOT / KEPT))
+    for ending in (".md", ".json"):
+        assert (tmp_path / OUT.name).with_suffix(ending).read_text() == (ROOT / OUT).with_suffix(ending).read_text()
