@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, str] = {
     "padding_and_rates": "run --out out",
     "perception.py": "--dataset datasets/avoid_pixels.zarr --out out.json",
     "pusht_replay.py": "pusht.zarr --out out.json",
+    "recipes.py": "--task avoid --rows tokens flow --recipes plain dropout draws --out out.json",
     "rollout.py": "--out out.json",
     "safety": "run --workers 2",
     "stacked_seeds.py": "--seeds 2 --batch 2",

@@ -1,0 +1,150 @@
+"""What a single choice does to a policy: trials that may decide a default, and are reported nowhere else.
+
+    python -m benchmarks.recipes [--task insert push] [--rows tokens cvae] [--recipes plain dropout] [--out FILE.json]
+
+A recipe changes one thing in how rows of `bench triangle` are trained; task, budget and all else stay. Trainings have
+the seed for tuning and episodes start from the seeds for defaults, so that the triangle's own seeds are not looked at.
+Units are those of `bench triangle`: one that is complete is not done again, one that was stopped goes on, and several
+processes may share the work. The file keeps what it has of other tasks, rows and recipes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.common import keep, options
+from robolearn import seeds
+from robolearn.bench.rows import ROWS, TASKS, Row, Task, choose
+from robolearn.bench.summary import summarize_trainings
+from robolearn.bench.triangle import make_units, work
+from robolearn.bench.unit import Unit
+from robolearn.config import read_json, to_json
+from robolearn.errors import UserError, user_errors
+
+SEED = seeds.TUNING.start
+STATES = {"insert": 40, "push": 40, "pusht": 192}  # initial states, where they are not the triangle's
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is changed.
+
+    Attributes:
+        backbone: Options of the backbone.
+        family: Options of the family; rows that do not know one are left out.
+    """
+
+    backbone: Mapping[str, Any] = field(default_factory=dict)
+    family: Mapping[str, Any] = field(default_factory=dict)
+
+    def applies(self, row: Row) -> bool:
+        """Whether the row knows all options."""
+        family: Any = row.family
+        return {f.name for f in dataclasses.fields(family)} >= self.family.keys()
+
+    def task(self, name: str, task: Task) -> Task:
+        """The task with the backbone's options."""
+        backbone: Any = task.train.backbone
+        train = dataclasses.replace(task.train, backbone=dataclasses.replace(backbone, **self.backbone))
+        return dataclasses.replace(task, name=f"{task.name}-{name}", train=train)
+
+    def row(self, row: Row) -> Row:
+        """The row with the family's options."""
+        family: Any = row.family
+        return dataclasses.replace(row, family=dataclasses.replace(family, **self.family))
+
+
+RECIPES = {
+    "plain": Recipe(),
+    "dropout": Recipe(backbone={"dropout": 0.2}),
+    "draws": Recipe(family={"draws_per_window": 8}),
+}
+Trial = tuple[str, str, str, Unit]
+"""Names of task, row and recipe, and what is trained."""
+
+
+def make_trials(tasks: list[Task], rows: list[Row], recipes: list[str], runs: Path) -> list[Trial]:
+    """Every combination that there is.
+
+    Raises:
+        UserError: A recipe is unknown.
+    """
+    for name in recipes:
+        if name not in RECIPES:
+            raise UserError(f"unknown recipe {name!r}; choose from {', '.join(RECIPES)}")
+    return [
+        (task.name, row.name, name, unit)
+        for task in tasks
+        for row in rows
+        for name in recipes
+        if RECIPES[name].applies(row)
+        for unit in make_units([RECIPES[name].task(name, task)], [RECIPES[name].row(row)], ["compute"], [SEED], runs)
+    ]
+
+
+def results(trials: list[Trial]) -> dict[str, Any]:
+    """Task, row, recipe and setting -> numbers with intervals over initial states, and the episodes themselves."""
+    found = {}
+    for task, row, recipe, unit in trials:
+        result = unit.result()
+        for setting, measured in result["settings"].items():
+            numbers = summarize_trainings([measured], result["modes"])
+            found[f"{task} {row} {recipe} {setting}"] = {
+                "success": to_json(numbers.success, {}),
+                "score": to_json(numbers.score, {}),
+                "mode_entropy": numbers.mode_entropy and to_json(numbers.mode_entropy, {}),
+                "steps": result["training"]["steps"],
+                "cpu_s": result["training"]["cpu_s"],
+                "facts": measured["facts"],
+                "modes": result["modes"],
+                "evaluation": measured["evaluation"],
+            }
+    return found
+
+
+def main() -> None:
+    """Train and measure what is missing, and print all."""
+    parser = options(__doc__)
+    parser.add_argument("--task", nargs="+", default=["insert", "push"])
+    parser.add_argument("--rows", nargs="+", default=["tokens", "cvae", "flow"])
+    parser.add_argument("--recipes", nargs="+", default=["plain", "dropout"])
+    parser.add_argument("--data", type=Path, default=Path("datasets"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/recipes"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    tasks, rows = (
+        [sized(task, args.dry_run) for task in choose("task", args.task, TASKS)],
+        choose("row", args.rows, ROWS),
+    )
+    trials = make_trials(tasks, rows, args.recipes, args.runs)
+    if busy := work([unit for *_, unit in trials], args.data, torch.device("cpu")):
+        raise UserError(f"other processes are still working on {', '.join(unit.name for unit in busy)}")
+    found = results(trials)
+    for name, numbers in found.items():
+        values = {key: numbers[key] for key in ("success", "score", "mode_entropy") if numbers[key]}
+        print(f"{name:36}", *(f"{key} {value['value']:.3f}" for key, value in values.items()))
+    before = read_json(args.out)["results"] if args.out and args.out.exists() else {}
+    keep(args.out, {"seed": SEED, "results": before | found})
+
+
+def sized(task: Task, dry: bool) -> Task:
+    """The task from states that nothing is reported of; in a dry run in two steps and from two of them."""
+    ours: dict[str, Any] = {"selection_states": 1, "episodes": seeds.DEFAULTS}
+    if dry:
+        data = dataclasses.replace(task.train.dataset, validation_fraction=0.5)
+        ours |= {"num_states": 2, "num_repeats": 2}
+        ours |= {"train": dataclasses.replace(task.train, steps=2, dataset=data)}
+    else:
+        ours |= {"num_states": STATES.get(task.name, task.num_states)}
+    return dataclasses.replace(task, **ours)
+
+
+if __name__ == "__main__":
+    with user_errors():
+        main()
