@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.draws import Draws, DrawSource
@@ -15,7 +16,7 @@ from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss
 class DenoiserConfig(FamilyConfig):
     """Options that all denoisers share."""
 
-    draws_per_window: int = 1
+    draws_per_window: int = field(default=1, kw_only=True)
     """Noises and levels drawn for each window of a batch, over one encoding of its observations: more make a step less
     noisy, and cost little where it is the cameras that cost."""
 
@@ -29,7 +30,12 @@ class Denoiser(Family):
 
     The noise is most of what such a gradient varies with: many draws at one observation are nearly worth as many
     windows, and the observation is encoded once for all of them.
+
+    Attributes:
+        drawn: Names of what `corruption` draws; images and prefixes have draws of their own beside them.
     """
+
+    drawn: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def corruption(self, source: DrawSource) -> Draws:
@@ -47,6 +53,6 @@ class Denoiser(Family):
 
     def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """The mean over all draws of all windows."""
-        n = next(iter(draws.values())).shape[1]
+        n = draws[self.drawn[0]].shape[1]
         many = Chunks(*(x.repeat_interleave(n, dim=0) for x in (data.actions, data.cond, data.mask)))
-        return self.denoising_loss(many, {name: value.flatten(0, 1) for name, value in draws.items()})
+        return self.denoising_loss(many, {name: draws[name].flatten(0, 1) for name in self.drawn})

@@ -55,6 +55,8 @@ class Diffusion(Denoiser):
     ``alpha_bar[k]`` is the signal power after k levels: index 0 is clean (1.0), index K is almost pure noise.
     """
 
+    drawn = ("noise", "level")
+
     alpha_bar: Tensor
 
     def __init__(self, cfg: DiffusionConfig, make_net: MakeNet, action_horizon: int, action_dim: int):

@@ -48,6 +48,8 @@ class FlowConfig(DenoiserConfig):
 class Flow(Denoiser):
     """x_t = (1 - t) e + t a with e ~ N(0, I); L = |v(x_t, t, o) - (a - e)|^2; dx/dt = v from t = 0 to 1."""
 
+    drawn = ("noise", "time")
+
     def __init__(self, cfg: FlowConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 1)

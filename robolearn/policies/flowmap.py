@@ -61,6 +61,8 @@ class FlowMapConfig(DenoiserConfig):
 class FlowMap(Denoiser):
     """x_{t + d} = x_t + d u(x_t, t, d, o) on the paths x_t = (1 - t) e + t a; u(x, t, 0) is the velocity."""
 
+    drawn = ("noise", "start", "length")
+
     def __init__(self, cfg: FlowMapConfig, make_net: MakeNet, action_horizon: int, action_dim: int):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 2)

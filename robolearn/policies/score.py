@@ -108,6 +108,8 @@ class Score(Denoiser):
     ``sigma_data`` is the standard deviation of the normalized actions, measured before training.
     """
 
+    drawn = ("noise", "level")
+
     sigma_data: Tensor
 
     def __init__(self, cfg: ScoreConfig, make_net: MakeNet, action_horizon: int, action_dim: int):

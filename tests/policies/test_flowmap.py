@@ -52,7 +52,7 @@ def test_the_exact_average_is_its_own_target(exact, target):
     """Long steps: what the identity asks for is, on average over the noisy velocity, what the map already says."""
     family = exact(target)
     draws = family.draws(N, generator=torch.Generator().manual_seed(0))
-    start, length = draws["start"], draws["length"]
+    start, length = draws["start"][:, 0], draws["length"][:, 0]
     x = torch.randn(N, 1, 1, generator=torch.Generator().manual_seed(1))
     velocity = family.average(x, start, torch.zeros_like(length), torch.zeros(N, 1, 1))
     asked = getattr(family, f"{target}_target")(x, velocity, start, length, torch.zeros(N, 1, 1))
@@ -67,7 +67,7 @@ def test_the_exact_average_is_its_own_target(exact, target):
 @pytest.mark.parametrize("target", ["meanflow", "shortcut"])
 def test_steps_stay_between_noise_and_data(exact, target):
     draws = exact(target).draws(N, generator=torch.Generator().manual_seed(0))
-    start, length = draws["start"], draws["length"]
+    start, length = draws["start"][:, 0], draws["length"][:, 0]
     assert start.min() >= 0
     assert (start + length).max() <= 1
     assert (length > 0).float().mean().item() == pytest.approx(0.5, abs=5 * 0.5 / N**0.5)
@@ -83,7 +83,7 @@ def test_a_tenth_learns_the_pair_that_one_step_asks_for(nets_giving, long_share,
     cfg, n = FlowMapConfig(long_share=long_share), 40_000
     family = FlowMap(cfg, nets_giving(lambda x, cond, time: x), 1, 1)
     draws = family.draws(n, generator=torch.Generator().manual_seed(0))
-    start, length = draws["start"], draws["length"]
+    start, length = draws["start"][:, 0], draws["length"][:, 0]
     is_whole, is_velocity = (start == 0) & (length == 1), length == 0
     part = ~is_whole & ~is_velocity
     assert is_whole.float().mean().item() == pytest.approx(whole, abs=0.007)  # four standard errors

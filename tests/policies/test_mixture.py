@@ -49,8 +49,8 @@ def train(family, player, steps, lr=3e-3, num_conditions=64):
 
 @pytest.fixture
 def policy():
-    def make(cfg=SMALL):
-        torch.manual_seed(0)
+    def make(cfg=SMALL, seed=0):
+        torch.manual_seed(seed)
         shapes = {"state": (1,)}
         cfg = PolicyConfig(cfg, MLPConfig(width=32, depth=1), shapes, 1, 1, 4)
         return two_modes(Policy(cfg, Normalizer({**shapes, "action": (1,)})))
@@ -126,11 +126,17 @@ def test_balancing_gives_every_code_its_share_and_every_chunk_one_code():
 
 
 def test_codes_survive_where_chunks_lie_close_together(policy):
-    """Temperatures that are not in units of the variance, or unbalanced winners, leave few codes in use."""
-    made = policy(dataclasses.replace(SMALL, num_codes=16))
-    made.family.teacher.integrate = lambda cond, noise: 0.3 * cond[:, :1, :1] + 0.03 * noise[:, :1, :1].expand_as(noise)
-    details = train(made.family, "codes", 300)
-    assert details["codes_used"] > 10
+    """Temperatures that are not in units of the variance, or unbalanced winners, leave few codes in use.
+
+    Means of three first weights: about 11 of 16 are in use, without those units about 5, without balance 1. A single
+    training has 7 to 14, and comes out differently on another machine.
+    """
+    used = []
+    for seed in range(3):
+        family = policy(dataclasses.replace(SMALL, num_codes=16), seed).family
+        family.teacher.integrate = lambda cond, noise: 0.3 * cond[:, :1, :1] + 0.03 * noise[:, :1, :1].expand_as(noise)
+        used.append(train(family, "codes", 600)["codes_used"])
+    assert torch.stack(used).mean() > 8
 
 
 def test_winner_takes_all_hardens_with_time(policy):

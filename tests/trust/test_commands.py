@@ -158,7 +158,7 @@ def refused(capsys, *arguments):
     [
         (["--episodes", "8"], "8 calibration scores give no finite threshold at alpha 0.1: at least 9"),
         (["--episodes", "9", "--seed", "99995"], "overlap with those of demonstrations (0 .. 99999)"),
-        (["--episodes", "9", "--seed", "100000"], "overlap with those of evaluations (100000 .. 299999)"),
+        (["--episodes", "9", "--seed", "100000"], "overlap with those of evaluations (100000 .. 249999)"),
         (["--episodes", "9", "--seed", "600000"], "rollouts while training"),
         (["--episodes", "9", "--score", "surprise"], "'surprise' is unknown; choose from disagreement"),
         (["--episodes", "9", "--score", "denoising-loss"], "is unknown"),
