@@ -22,7 +22,7 @@ from benchmarks.common import keep, options
 from robolearn import seeds
 from robolearn.bench.rows import ROWS, TASKS, Row, Task, choose
 from robolearn.bench.summary import summarize_trainings
-from robolearn.bench.triangle import make_units, work
+from robolearn.bench.triangle import work
 from robolearn.bench.unit import Unit
 from robolearn.config import read_json, to_json
 from robolearn.errors import UserError, user_errors
@@ -36,10 +36,12 @@ class Recipe:
     """What is changed.
 
     Attributes:
+        name: What it is called.
         backbone: Options of the backbone.
         family: Options of the family; rows that do not know one are left out.
     """
 
+    name: str
     backbone: Mapping[str, Any] = field(default_factory=dict)
     family: Mapping[str, Any] = field(default_factory=dict)
 
@@ -48,11 +50,11 @@ class Recipe:
         family: Any = row.family
         return {f.name for f in dataclasses.fields(family)} >= self.family.keys()
 
-    def task(self, name: str, task: Task) -> Task:
+    def task(self, task: Task) -> Task:
         """The task with the backbone's options."""
         backbone: Any = task.train.backbone
         train = dataclasses.replace(task.train, backbone=dataclasses.replace(backbone, **self.backbone))
-        return dataclasses.replace(task, name=f"{task.name}-{name}", train=train)
+        return dataclasses.replace(task, name=f"{task.name}-{self.name}", train=train)
 
     def row(self, row: Row) -> Row:
         """The row with the family's options."""
@@ -60,31 +62,23 @@ class Recipe:
         return dataclasses.replace(row, family=dataclasses.replace(family, **self.family))
 
 
-RECIPES = {
-    "plain": Recipe(),
-    "dropout": Recipe(backbone={"dropout": 0.2}),
-    "draws": Recipe(family={"draws_per_window": 8}),
-}
+RECIPES = (
+    Recipe("plain"),
+    Recipe("dropout", backbone={"dropout": 0.2}),
+    Recipe("draws", family={"draws_per_window": 8}),
+)
 Trial = tuple[str, str, str, Unit]
 """Names of task, row and recipe, and what is trained."""
 
 
-def make_trials(tasks: list[Task], rows: list[Row], recipes: list[str], runs: Path) -> list[Trial]:
-    """Every combination that there is.
-
-    Raises:
-        UserError: A recipe is unknown.
-    """
-    for name in recipes:
-        if name not in RECIPES:
-            raise UserError(f"unknown recipe {name!r}; choose from {', '.join(RECIPES)}")
+def make_trials(tasks: list[Task], rows: list[Row], recipes: list[Recipe], runs: Path) -> list[Trial]:
+    """Every combination that there is."""
     return [
-        (task.name, row.name, name, unit)
+        (task.name, row.name, recipe.name, Unit(recipe.task(task), recipe.row(row), "compute", SEED, runs))
         for task in tasks
         for row in rows
-        for name in recipes
-        if RECIPES[name].applies(row)
-        for unit in make_units([RECIPES[name].task(name, task)], [RECIPES[name].row(row)], ["compute"], [SEED], runs)
+        for recipe in recipes
+        if recipe.applies(row)
     ]
 
 
@@ -118,11 +112,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/recipes"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    tasks, rows = (
-        [sized(task, args.dry_run) for task in choose("task", args.task, TASKS)],
-        choose("row", args.rows, ROWS),
-    )
-    trials = make_trials(tasks, rows, args.recipes, args.runs)
+    tasks = [sized(task, args.dry_run) for task in choose("task", args.task, TASKS)]
+    rows, recipes = choose("row", args.rows, ROWS), choose("recipe", args.recipes, RECIPES)
+    trials = make_trials(tasks, rows, recipes, args.runs)
     if busy := work([unit for *_, unit in trials], args.data, torch.device("cpu")):
         raise UserError(f"other processes are still working on {', '.join(unit.name for unit in busy)}")
     found = results(trials)

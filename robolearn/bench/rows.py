@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from robolearn import seeds
 from robolearn.errors import UserError
@@ -222,10 +222,21 @@ ROWS = (
 REFERENCE = "flow"
 """The row whose step is the unit of compute."""
 
-Named = TypeVar("Named", Task, Row)
+
+@runtime_checkable
+class Named(Protocol):
+    """Anything with a name, such as a task or a row."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
 
 
-def choose(kind: str, names: Sequence[str], among: Sequence[Named]) -> list[Named]:
+Entry = TypeVar("Entry", bound=Named)
+
+
+def choose(kind: str, names: Sequence[str], among: Sequence[Entry]) -> list[Entry]:
     """The entries with these names, in the order of the table; all of them when no name is given.
 
     Args:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from robolearn.bench.breaker import ENTROPY_SHARE, LATENCY_SHARE, QUALITY_LOSS, Match, Verdict
 from robolearn.bench.gather import MANY_STEPS, Entry, Group, Measurement
 from robolearn.stats.value import Estimate
 
+WIDTH = 100
 MARKS = "¹²³⁴⁵⁶⁷⁸⁹"
 ABSENT = "-"
 DIFFERENCES = {
@@ -30,7 +32,14 @@ def write_page(groups: Sequence[Group], plot: str) -> str:
     ]
     for group in groups:
         parts += _section(group)
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(map(_wrapped, parts)) + "\n"
+
+
+def _wrapped(part: str) -> str:
+    """A paragraph in lines of WIDTH; a table or a heading as it is."""
+    if part.startswith(("|", "#", "!")):
+        return part
+    return textwrap.fill(part, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _section(group: Group) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Float, Int, Num
 
 from robolearn import seeds
 from robolearn.stats.proportions import effective_number, wilson_share
@@ -100,10 +100,6 @@ class Resampled:
 
     estimate: Estimate
     values: Float[np.ndarray, " r"]
-
-    def within(self, least: float = -np.inf, most: float = np.inf) -> Bool[np.ndarray, " r"]:
-        """In which resamples it reaches a target."""
-        return (self.values >= least) & (self.values <= most)
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,6 @@ def paired_difference(
     return grouped_mean(first - second, shared_groups=shared_groups)
 
 
-def ratio(first: Float[np.ndarray, "s c"], second: Float[np.ndarray, "s c"], draws: Draws) -> Resampled | None:
-    """Mean of first in that of second; None where that is not above 0."""
-    if not second.mean() > 0:
-        return None
-    shares = draws.means(first) / np.maximum(draws.means(second), np.finfo(float).tiny)
-    return draws.resampled(float(first.mean() / second.mean()), shares, first.size)
-
-
 def median_ratio(first: Float[np.ndarray, " s"], second: Float[np.ndarray, " s"], draws: Draws) -> Resampled:
     """Median of first in that of second, of what is measured once per training seed; one seed shows no spread."""
     rows = draws.rows[..., 0]

@@ -58,22 +58,6 @@ def mode_divergence_estimate(
     return Estimate(*(max(x, 0.0) for x in (estimate.value, estimate.low, estimate.high)), n=n)
 
 
-def mode_divergence_difference(
-    demonstrations: Int[np.ndarray, " m"], first: Episodes, second: Episodes, draws: Draws | None = None
-) -> Estimate | None:
-    """Divergence of the first policy minus that of the second, paired, corrected for the bias of both.
-
-    Returns:
-        None where a training seed of either has no success. Else n is the number of resamples that count.
-    """
-    one, other = (_resamples(demonstrations, episodes, draws) for episodes in (first, second))
-    if one is None or other is None:
-        return None
-    gaps = one[1] - other[1]
-    gaps = gaps[np.isfinite(gaps)]
-    return basic_estimate(one[0] - other[0], gaps, len(gaps))
-
-
 def _resamples(
     demonstrations: Int[np.ndarray, " m"], policy: Episodes, draws: Draws | None
 ) -> tuple[float, Float[np.ndarray, " r"]] | None:
