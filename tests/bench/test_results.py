@@ -155,6 +155,13 @@ def test_one_evaluation_is_judged_against_every_setting_with_many(tmp_path, put)
     assert (same.seeds, same.speed) == ((0, 1), "shown")
 
 
+def test_settings_that_a_row_is_not_shown_with_are_rivals_too(tmp_path, put):
+    for seed in (0, 1):
+        put(FLOW, seed, {"euler-5": EIGHT["euler-5"], "euler-1": measured(HALF, BOTH_WAYS, nfe=9)})
+        put(REGRESSION, seed, {"default": measured(ALL, BOTH_WAYS)})
+    assert {match.rival for match in verdicts(tmp_path)["regression"].matches} == {"flow euler-5", "flow euler-1"}
+
+
 def test_a_verdict_is_over_the_training_seeds_of_all_rows(tmp_path, put):
     for seed in (0, 1, 2):
         put(FLOW, seed, EIGHT)

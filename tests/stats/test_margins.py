@@ -27,6 +27,18 @@ def test_where_states_alone_vary_it_is_students_test_over_states():
     assert found.p_above(-0.3) == pytest.approx(ttest_1samp(per_state, -0.3, alternative="less").pvalue)
 
 
+def test_what_seeds_and_states_both_hold_counts_once():
+    """The variance by mean squares of a two-way layout: (of seeds + of states - of the rest) / s c."""
+    rng, (s, c) = np.random.default_rng(0), (4, 6)
+    values = rng.standard_normal((s, 1)) + rng.standard_normal((1, c)) + rng.standard_normal((s, c))
+    of_seeds = c * np.square(values.mean(1) - values.mean()).sum() / (s - 1)
+    of_states = s * np.square(values.mean(0) - values.mean()).sum() / (c - 1)
+    whole = np.square(values - values.mean()).sum()
+    rest = (whole - (s - 1) * of_seeds - (c - 1) * of_states) / ((s - 1) * (c - 1))
+    assert min(of_seeds, of_states) > rest  # otherwise the larger part alone counts
+    assert CrossedMean.of(values, 10_000).error ** 2 == pytest.approx((of_seeds + of_states - rest) / (s * c))
+
+
 def test_one_seed_or_one_state_shows_nothing():
     for shape in ((1, 40), (5, 1)):
         found = CrossedMean.of(np.ones(shape), 40)
