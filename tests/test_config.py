@@ -183,6 +183,7 @@ def test_a_kill_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
         ({"batch_size": 0}, "`batch_size` 0 must be at least 1"),
         ({"prefix_horizon": 16}, "`prefix_horizon` 16 must be at least 0 and below `action_horizon` 16"),
         ({"prefix_horizon": -1}, "`prefix_horizon` -1 must be at least 0"),
+        ({"obs_noise": -0.1}, "`obs_noise` -0.1 must not be negative"),
         ({"exec_horizon": 17}, "`exec_horizon` 17 must be at most `action_horizon` 16"),
         ({"dataset": DatasetConfig(validation_fraction=1.0)}, r"`dataset.validation_fraction` 1.0 must be in \[0, 1\)"),
     ],

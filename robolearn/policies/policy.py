@@ -24,6 +24,7 @@ from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import build_with_weights, save_weights
 from robolearn.policies.draws import Draws
 from robolearn.policies.family import Chunks, Loss
+from robolearn.policies.obs_noise import NOISE, obs_noise_draws, with_noise
 from robolearn.policies.prefix import LENGTH, Prefix, prefix_dim, prefix_draws, prefix_features
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
 from robolearn.types import Batch, is_image
@@ -58,6 +59,8 @@ class PolicyConfig:
     """Key -> how images were recorded that are not uint8 [h, w, c]; the policy sees what `ImageLayout.read` gives."""
     quaternions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Key -> first of four dimensions that are a quaternion; the network sees two columns of the rotation's matrix."""
+    obs_noise: float = 0.0
+    """Standard deviation of the noise on observations in training, in normalized units; images have none."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +116,13 @@ class Policy(nn.Module):
         return torch.cat([cond, repeat(features.to(cond), "b d -> b o d", o=cond.shape[1])], dim=2)
 
     def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
-        """Draw everything random that a training step needs: for the family, the images and the prefix."""
+        """Draw everything random that a training step needs: for the family, the observations and the prefix."""
         cameras, shift = len(self.encoder.cameras), self.cfg.vision.shift
+        seen = self.cfg.obs_horizon, self.encoder.state.cond_dim
         return {
             **self.family.draws(batch, generator=generator, player=player, progress=progress),
             **augment_draws(batch, cameras, shift, generator=generator),
+            **obs_noise_draws(batch, *seen, self.cfg.obs_noise, generator=generator),
             **prefix_draws(batch, self.cfg.prefix_horizon, generator=generator),
             **self.turn_draws(batch, generator=generator),
         }
@@ -138,7 +143,7 @@ class Policy(nn.Module):
         return dataclasses.replace(batch, obs=symmetry.turn_all(batch.obs, times), actions=actions)
 
     def validation_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
-        """Draw everything random that ``validation_loss`` needs: images stay as they are."""
+        """Draw everything random that ``validation_loss`` needs: observations stay as they are."""
         return {
             **self.family.validation_draws(batch, generator=generator),
             **prefix_draws(batch, self.cfg.prefix_horizon, generator=generator),
@@ -146,15 +151,17 @@ class Policy(nn.Module):
 
     def condition(self, batch: Batch, draws: Draws) -> Float[Tensor, "b o c"]:
         """Encode what a chunk depends on in training: observations, and as many of its actions as ``draws`` says."""
-        if LENGTH not in draws:
-            return self.encode(batch.obs)
-        return self.encode(batch.obs, Prefix(batch.actions[:, : self.cfg.prefix_horizon], draws[LENGTH]))
+        prefix = None
+        if LENGTH in draws:
+            prefix = Prefix(batch.actions[:, : self.cfg.prefix_horizon], draws[LENGTH])
+        cond = self.encode(batch.obs, prefix)
+        return with_noise(cond, draws[NOISE]) if NOISE in draws else cond
 
     def loss(self, batch: Batch, draws: Draws, *, player: str = "policy") -> Loss:
         """Loss of one player on a batch in physical units; see Family.loss.
 
-        Images vary only where ``draws`` says how, and no action is known where it does not say how many; the draws
-        of the family alone leave everything as it is.
+        Observations vary only where ``draws`` says how, and no action is known where it does not say how many; the
+        draws of the family alone leave everything as it is.
         """
         batch = self.turned(batch, draws)
         if SHIFT in draws:

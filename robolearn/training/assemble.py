@@ -186,6 +186,7 @@ def make_policy_config(
         cfg.symmetry,
         cameras,
         parse_dims("quaternions", cfg.dataset.quaternions),
+        cfg.obs_noise,
     )
 
 

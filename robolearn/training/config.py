@@ -104,6 +104,9 @@ class TrainConfig:
     """Actions executed before replanning."""
     prefix_horizon: int = 0
     """Learn to go on from up to so many actions that are decided already, for execution with a delay; 0 for none."""
+    obs_noise: float = 0.0
+    """Noise on observations in training, in units of half the range of each number; images have none. About 0.03 keeps
+    a policy from copying its own motion."""
 
     symmetry: SymmetryUse = "ignore"
     """Use of the environment's symmetry: augment turns demonstrations; canonical makes policies exactly equivariant."""
@@ -174,7 +177,7 @@ class TrainConfig:
             raise UserError("family, backbone and vision cannot change when resuming; start a new run")
         names = [f.name for f in dataclasses.fields(DatasetConfig) if f.name not in ("path", "cache_dir")]
         pairs = {f"dataset.{name}": (getattr(self.dataset, name), getattr(before.dataset, name)) for name in names}
-        for name in ("obs_horizon", "action_horizon", "prefix_horizon", "symmetry", "seed"):
+        for name in ("obs_horizon", "action_horizon", "prefix_horizon", "obs_noise", "symmetry", "seed"):
             pairs[name] = getattr(self, name), getattr(before, name)
         for name, (now, then) in pairs.items():
             if now != then:
@@ -203,6 +206,8 @@ class TrainConfig:
                 f"`prefix_horizon` {self.prefix_horizon} must be at least 0 "
                 f"and below `action_horizon` {self.action_horizon}"
             )
+        if self.obs_noise < 0:
+            raise UserError(f"`obs_noise` {self.obs_noise} must not be negative")
         if not 0 <= self.dataset.validation_fraction < 1:
             raise UserError(f"`dataset.validation_fraction` {self.dataset.validation_fraction} must be in [0, 1)")
         if self.grad_clip <= 0 or self.lr <= 0 or self.weight_decay < 0 or not 0 <= self.ema_decay < 1:

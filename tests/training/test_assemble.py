@@ -12,7 +12,7 @@ from robolearn.data.chunks import ChunkReader
 from robolearn.data.demos import Demos
 from robolearn.data.writer import DemoWriter
 from robolearn.errors import UserError
-from robolearn.training.assemble import load_data, open_demos, parse_dims
+from robolearn.training.assemble import load_data, make_policy_config, open_demos, parse_dims
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.episodes import Kept, choose_episodes
 from robolearn.training.train import train
@@ -46,6 +46,12 @@ def test_validation_windows_are_of_the_episodes_held_out(config):
     np.testing.assert_array_equal(
         shown, np.concatenate([stored.episode(int(i)).obs["state"] for i in validation.episodes])
     )
+
+
+def test_a_policy_is_built_as_the_options_say(config):
+    cfg = dataclasses.replace(config(), obs_noise=0.1, prefix_horizon=3, obs_horizon=4)
+    made = make_policy_config(cfg, {"state": (3,)}, 2, {})
+    assert (made.obs_noise, made.prefix_horizon, made.obs_horizon) == (0.1, 3, 4)
 
 
 @pytest.mark.parametrize(
