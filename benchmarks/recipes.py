@@ -2,7 +2,8 @@
 
     python -m benchmarks.recipes [--task insert push] [--rows tokens cvae] [--recipes plain dropout] [--out FILE.json]
 
-A recipe changes one thing in how rows of `bench triangle` are trained; task, budget and all else stay. Trainings have
+A recipe is a way to train the rows of `bench triangle`. Plain is without what keeps a policy from learning by heart,
+whatever the task says today; the others add to that. Task, budget and all else stay. Trainings have
 the seed for tuning and episodes start from the seeds for defaults, so that the triangle's own seeds are not looked at.
 Units are those of `bench triangle`: one that is complete is not done again, one that was stopped goes on, and several
 processes may share the work. The file keeps what it has of other tasks, rows and recipes.
@@ -33,16 +34,18 @@ STATES = {"insert": 40, "push": 40, "pusht": 192}  # initial states, where they 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is changed.
+    """What is added to a plain training.
 
     Attributes:
         name: What it is called.
         backbone: Options of the backbone.
+        train: Options of the training.
         family: Options of the family; rows that do not know one are left out.
     """
 
     name: str
     backbone: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
     family: Mapping[str, Any] = field(default_factory=dict)
 
     def applies(self, row: Row) -> bool:
@@ -51,10 +54,11 @@ class Recipe:
         return {f.name for f in dataclasses.fields(family)} >= self.family.keys()
 
     def task(self, task: Task) -> Task:
-        """The task with the backbone's options."""
-        backbone: Any = task.train.backbone
-        train = dataclasses.replace(task.train, backbone=dataclasses.replace(backbone, **self.backbone))
-        return dataclasses.replace(task, name=f"{task.name}-{self.name}", train=train)
+        """The task with the options of backbone and training, for every row alike."""
+        plain: Any = task.train.backbone
+        backbone = dataclasses.replace(plain, **{"dropout": 0.0} | dict(self.backbone))
+        train = dataclasses.replace(task.train, backbone=backbone, **{"obs_noise": 0.0} | dict(self.train))
+        return dataclasses.replace(task, name=f"{task.name}-{self.name}", train=train, own={})
 
     def row(self, row: Row) -> Row:
         """The row with the family's options."""
@@ -65,6 +69,9 @@ class Recipe:
 RECIPES = (
     Recipe("plain"),
     Recipe("dropout", backbone={"dropout": 0.2}),
+    Recipe("noise", train={"obs_noise": 0.05}),
+    Recipe("dropout-noise", backbone={"dropout": 0.2}, train={"obs_noise": 0.05}),
+    Recipe("decay", train={"weight_decay": 0.5}),
     Recipe("draws", family={"draws_per_window": 8}),
 )
 Trial = tuple[str, str, str, Unit]

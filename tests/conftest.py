@@ -66,6 +66,7 @@ def make_policy():
         obs_horizon=2,
         action_horizon=4,
         prefix_horizon=0,
+        chunk_frame="absolute",
         seed=0,
     ):
         obs_shapes = obs_shapes or {"state": (4,)}
@@ -78,11 +79,15 @@ def make_policy():
             action_horizon,
             vision=TINY_VISION,
             prefix_horizon=prefix_horizon,
+            chunk_frame=chunk_frame,
         )
         torch.manual_seed(seed)
         policy = Policy(cfg, Normalizer({**obs_shapes, "action": (action_dim,)})).eval()
         for parameter in policy.parameters():  # zero-initialized layers would hide mistakes
             parameter.data += 0.1 * torch.randn_like(parameter)
+        if policy.frame is not None:  # an un-fitted frame is the identity, which would hide mistakes too
+            for value in policy.frame.buffers():
+                value.uniform_(0.1, 0.6)
         return policy
 
     return make

@@ -27,7 +27,15 @@ from robolearn.training.recipes import RECIPES, find_recipe
 
 GROUPS = {
     "run": ("steps", "seed", "num_members", "out", "overwrite", "device", "threads"),
-    "chunk": ("obs_horizon", "action_horizon", "exec_horizon", "prefix_horizon", "obs_noise", "symmetry"),
+    "chunk": (
+        "obs_horizon",
+        "action_horizon",
+        "exec_horizon",
+        "prefix_horizon",
+        "obs_noise",
+        "chunk_frame",
+        "symmetry",
+    ),
     "optimizer": ("batch_size", "lr", "weight_decay", "warmup_steps", "grad_clip", "ema_decay", "amp", "compile"),
     "log": (
         "log_every",

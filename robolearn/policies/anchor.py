@@ -29,19 +29,27 @@ class Anchor(nn.Module):
 
     @torch.no_grad()
     def fit(self, cond: Float[Tensor, "n o c"], actions: Float[Tensor, "n t a"]) -> None:
-        """Find how much of the variance of first actions a linear function of the observation explains.
-
-        It is fitted to one half of the examples and judged by the other, so that many features and few examples
-        explain nothing.
-        """
-        x = torch.cat([cond.flatten(1), cond.new_ones(len(cond), 1)], dim=1).double().cpu()
-        y, half = actions[:, 0].double().cpu(), len(cond) // 2
-        # Features may depend on each other, as those of an untrained encoder: the least of all solutions.
-        weights = torch.linalg.lstsq(x[:half], y[:half], driver="gelsd").solution
-        error = (x[half:] @ weights - y[half:]).square().mean(0)
-        variance = y[half:].var(0, correction=0).clamp(min=LEAST_VARIANCE)
-        self.share.copy_((1 - error / variance).clamp(0, 1))
+        """Find how much of the variance of first actions a linear function of the observation explains."""
+        self.share.copy_(predict_first(cond.flatten(1), actions[:, 0])[1])
 
     def forward(self, actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t a"]:
         """What is left to be decided."""
         return actions - self.share * actions[:, :1]
+
+
+def predict_first(
+    features: Float[Tensor, "n d"], first: Float[Tensor, "n a"]
+) -> tuple[Float[Tensor, "d1 a"], Float[Tensor, " a"]]:
+    """The linear function of features, and a one, that is nearest to first actions, and the share that it explains.
+
+    The share is of their variance. The function is fitted to one half of the examples and judged by the other, so that
+    many features and few examples explain nothing. Both come in float64 on the CPU, the share in [0, 1] for each
+    number of an action.
+    """
+    x = torch.cat([features, features.new_ones(len(features), 1)], dim=1).double().cpu()
+    y, half = first.double().cpu(), len(features) // 2
+    # Features may depend on each other, as those of an untrained encoder: the least of all solutions.
+    weights = torch.linalg.lstsq(x[:half], y[:half], driver="gelsd").solution
+    error = (x[half:] @ weights - y[half:]).square().mean(0)
+    variance = y[half:].var(0, correction=0).clamp(min=LEAST_VARIANCE)
+    return weights, (1 - error / variance).clamp(0, 1)

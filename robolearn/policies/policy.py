@@ -22,6 +22,7 @@ from robolearn.nets.backbone import Backbone, Head, Shapes
 from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import build_with_weights, save_weights
+from robolearn.policies.chunk_frame import ChunkFrame, ChunkFrameKind
 from robolearn.policies.draws import Draws
 from robolearn.policies.family import Chunks, Loss
 from robolearn.policies.obs_noise import NOISE, obs_noise_draws, with_noise
@@ -61,6 +62,8 @@ class PolicyConfig:
     """Key -> first of four dimensions that are a quaternion; the network sees two columns of the rotation's matrix."""
     obs_noise: float = 0.0
     """Standard deviation of the noise on observations in training, in normalized units; images have none."""
+    chunk_frame: ChunkFrameKind = "absolute"
+    """What the family learns: normalized actions as they are, or relative to where their chunk starts."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,9 @@ class Policy(nn.Module):
         self.encoder = ObsEncoder(cfg.obs_shapes, cfg.angles, cfg.vision, cfg.quaternions)
         cond_dim = self.encoder.cond_dim + prefix_dim(cfg.prefix_horizon, cfg.action_dim)
         self.family = cfg.family.build(Nets(cfg, cond_dim), cfg.action_horizon, cfg.action_dim)
+        self.frame: ChunkFrame | None = None
+        if cfg.chunk_frame == "relative":
+            self.frame = ChunkFrame(self.encoder.state.cond_dim, self.family.chunk_shape)
 
     def encode(self, obs: dict[str, Tensor], prefix: Prefix | None = None) -> Float[Tensor, "b o c"]:
         """Normalize and encode what a chunk depends on.
@@ -157,6 +163,25 @@ class Policy(nn.Module):
         cond = self.encode(batch.obs, prefix)
         return with_noise(cond, draws[NOISE]) if NOISE in draws else cond
 
+    def framed(self, batch: Batch) -> Float[Tensor, "b t a"]:
+        """What the family learns of a batch's actions: normalized, and in the frame if there is one."""
+        actions = self.normalizer.normalize("action", batch.actions)
+        return actions if self.frame is None else self.frame.enter(actions, self.frame.start(self.state(batch.obs)))
+
+    def state(self, obs: dict[str, Tensor]) -> Float[Tensor, "b d"]:
+        """The last observation as the network sees it, images aside."""
+        last = {key: obs[key][:, -1:] for key in self.encoder.state.keys}
+        if not last:
+            return self.normalizer.get_buffer("action_scale").new_zeros(len(next(iter(obs.values()))), 0)
+        return self.encoder.state({key: self.normalizer.normalize(key, x) for key, x in last.items()}, last)[:, 0]
+
+    def physical(self, chunks: Float[Tensor, "m t a"], start: Float[Tensor, "m 1 a"] | None) -> Float[Tensor, "m t a"]:
+        """Actions in physical units of what the family samples; ``start`` is that of the frame, None without one."""
+        if self.frame is not None:
+            assert start is not None, "a chunk in a frame has a start"
+            chunks = self.frame.leave(chunks, start)
+        return self.normalizer.unnormalize("action", chunks)
+
     def loss(self, batch: Batch, draws: Draws, *, player: str = "policy") -> Loss:
         """Loss of one player on a batch in physical units; see Family.loss.
 
@@ -167,7 +192,7 @@ class Policy(nn.Module):
         if SHIFT in draws:
             obs = augment(batch.obs, self.encoder.cameras, draws, self.cfg.vision.jitter)
             batch = dataclasses.replace(batch, obs=obs)
-        actions, cond = self.normalizer.normalize("action", batch.actions), self.condition(batch, draws)
+        actions, cond = self.framed(batch), self.condition(batch, draws)
         if not self.family.players()[player].trains_encoder:
             cond = cond.detach()
         return self.family.loss(Chunks(actions, cond, batch.mask), draws, player=player)
@@ -178,7 +203,7 @@ class Policy(nn.Module):
     def validation_loss(self, batch: Batch, draws: Draws) -> Float[Tensor, ""]:
         """How well a held-out batch in physical units is explained; see Family.validation_loss."""
         batch = self.turned(batch, draws)
-        actions = self.normalizer.normalize("action", batch.actions)
+        actions = self.framed(batch)
         return self.family.validation_loss(Chunks(actions, self.condition(batch, draws), batch.mask), draws)
 
     def act(
@@ -202,8 +227,11 @@ class Policy(nn.Module):
 
     def _act(self, obs: dict[str, Tensor], noise: Tensor, prefix: Prefix | None) -> Tensor:
         cond = self.encode(obs, prefix)
-        cond = cond.repeat_interleave(len(noise) // len(cond), dim=0)  # after encoding: images cost more than chunks
-        return self.normalizer.unnormalize("action", self.family.sample(cond, noise))
+        times = len(noise) // len(cond)
+        cond = cond.repeat_interleave(times, dim=0)  # after encoding: images cost more than chunks
+        chunks = self.family.sample(cond, noise)
+        start = None if self.frame is None else self.frame.start(self.state(obs)).repeat_interleave(times, dim=0)
+        return self.physical(chunks, start)
 
     def sample(self, obs: dict[str, Tensor], n: int, *, generator: torch.Generator) -> Float[Tensor, "b n t a"]:
         """Sample ``n`` chunks per observation, in physical units.

@@ -19,6 +19,7 @@ from robolearn.data.timing import Timing
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout
+from robolearn.policies.chunk_frame import NUM_EXAMPLES, ChunkFrame
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.rollout.env_config import EnvConfig
@@ -165,7 +166,21 @@ def make_policy(cfg: TrainConfig, windows: Windows) -> Policy:
     arrays = windows.arrays()
     modes: dict[str, Mode] = {key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays}
     policy_cfg = make_policy_config(cfg, windows.obs_shapes, arrays["action"].shape[1], windows.cameras)
-    return Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
+    policy = Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
+    if policy.frame is not None:
+        fit_frame(policy, policy.frame, windows, torch.Generator(windows.device).manual_seed(cfg.seed))
+    return policy
+
+
+@torch.no_grad()
+def fit_frame(policy: Policy, frame: ChunkFrame, windows: Windows, generator: torch.Generator) -> None:
+    """Find the frame of a policy's chunks from random windows, turned as in training."""
+    order = torch.randperm(len(windows), generator=generator, device=windows.device)[:NUM_EXAMPLES]
+    parts = []
+    for index in order.split(1024):
+        batch = policy.turned(windows.batch(index), policy.turn_draws(len(index), generator=generator))
+        parts.append((policy.state(batch.obs), policy.normalizer.normalize("action", batch.actions), batch.mask))
+    frame.fit(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def make_policy_config(
@@ -187,6 +202,7 @@ def make_policy_config(
         cameras,
         parse_dims("quaternions", cfg.dataset.quaternions),
         cfg.obs_noise,
+        cfg.chunk_frame,
     )
 
 

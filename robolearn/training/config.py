@@ -19,6 +19,7 @@ from robolearn.keymap import KeyMap
 from robolearn.nets.backbone import BackboneConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
+from robolearn.policies.chunk_frame import ChunkFrameKind
 from robolearn.policies.family import FamilyConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.env_config import EnvConfig
@@ -107,6 +108,9 @@ class TrainConfig:
     obs_noise: float = 0.0
     """Noise on observations in training, in units of half the range of each number; images have none. About 0.03 keeps
     a policy from copying its own motion."""
+    chunk_frame: ChunkFrameKind = "absolute"
+    """What the family learns of actions: absolute, as they are; relative, to where their chunk starts and in units of
+    how far its steps go from there."""
 
     symmetry: SymmetryUse = "ignore"
     """Use of the environment's symmetry: augment turns demonstrations; canonical makes policies exactly equivariant."""
@@ -177,7 +181,7 @@ class TrainConfig:
             raise UserError("family, backbone and vision cannot change when resuming; start a new run")
         names = [f.name for f in dataclasses.fields(DatasetConfig) if f.name not in ("path", "cache_dir")]
         pairs = {f"dataset.{name}": (getattr(self.dataset, name), getattr(before.dataset, name)) for name in names}
-        for name in ("obs_horizon", "action_horizon", "prefix_horizon", "obs_noise", "symmetry", "seed"):
+        for name in ("obs_horizon", "action_horizon", "prefix_horizon", "obs_noise", "chunk_frame", "symmetry", "seed"):
             pairs[name] = getattr(self, name), getattr(before, name)
         for name, (now, then) in pairs.items():
             if now != then:

@@ -210,7 +210,7 @@ def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Ex
         for index in order.split(1024):
             batch = policy.turned(windows.batch(index), policy.turn_draws(len(index), generator=generator))
             cond = policy.condition(batch, prefix_draws(len(index), policy.cfg.prefix_horizon, generator=generator))
-            parts.append((policy.normalizer.normalize("action", batch.actions), cond, batch.mask))
+            parts.append((policy.framed(batch), cond, batch.mask))
         return Chunks(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     return draw

@@ -9,7 +9,7 @@ from robolearn.policies.policy import Policy
 from robolearn.policies.score import Score
 from robolearn.training.run import Run
 
-SHARED = ("backbone", "obs_shapes", "action_dim", "obs_horizon", "action_horizon", "angles", "vision")
+SHARED = ("backbone", "obs_shapes", "action_dim", "obs_horizon", "action_horizon", "angles", "vision", "chunk_frame")
 
 
 def take_teacher(policy: Policy, directory: StrPath) -> None:
@@ -33,3 +33,5 @@ def take_teacher(policy: Policy, directory: StrPath) -> None:
     policy.family.teacher.load_state_dict(teacher.family.state_dict())
     policy.encoder.load_state_dict(teacher.encoder.state_dict())
     policy.normalizer.load_state_dict(teacher.normalizer.state_dict())
+    if policy.frame is not None and teacher.frame is not None:
+        policy.frame.load_state_dict(teacher.frame.state_dict())

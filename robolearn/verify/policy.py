@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from scipy.special import ndtri
 from torch import Tensor
 
@@ -121,11 +122,19 @@ def codes_of(policy: Policy) -> Codes:
     _check(policy)
     coded: Coded = family.coded()
     policy.requires_grad_(False)
+    frame, dim = policy.frame, policy.cfg.action_dim
 
     def features(seen: Tensor) -> Tensor:
-        return coded.features(policy.encode(observations(policy, seen)))
+        obs = observations(policy, seen)
+        found = coded.features(policy.encode(obs))
+        return found if frame is None else torch.cat([frame.start(policy.state(obs)).flatten(1), found], dim=1)
+
+    def logits(found: Tensor) -> Tensor:
+        return coded.logits(found if frame is None else found[:, dim:])
 
     def chunk(found: Tensor, code: int) -> Tensor:
-        return policy.normalizer.unnormalize("action", coded.chunk(found, code))
+        if frame is None:
+            return policy.physical(coded.chunk(found, code), None)
+        return policy.physical(coded.chunk(found[:, dim:], code), found[:, None, :dim])
 
-    return Codes(features, coded.logits, chunk, size_of(policy), family.cfg.min_code_probability)
+    return Codes(features, logits, chunk, size_of(policy), family.cfg.min_code_probability)

@@ -122,6 +122,10 @@ def test_actions_that_are_known(make_policy, tmp_path):
     assert_same(make_policy(FlowConfig(steps=2), prefix_horizon=2), tmp_path)
 
 
+def test_chunks_relative_to_where_they_start(make_policy, tmp_path):
+    assert_same(make_policy(FlowConfig(steps=2), chunk_frame="relative"), tmp_path)
+
+
 def test_angles_and_a_symmetry(make_policy, tmp_path):
     policy = make_policy(FlowConfig(steps=2))
     mirror = AffineMap(

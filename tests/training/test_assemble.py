@@ -12,7 +12,7 @@ from robolearn.data.chunks import ChunkReader
 from robolearn.data.demos import Demos
 from robolearn.data.writer import DemoWriter
 from robolearn.errors import UserError
-from robolearn.training.assemble import load_data, make_policy_config, open_demos, parse_dims
+from robolearn.training.assemble import assemble, load_data, make_policy_config, open_demos, parse_dims
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.episodes import Kept, choose_episodes
 from robolearn.training.train import train
@@ -49,9 +49,20 @@ def test_validation_windows_are_of_the_episodes_held_out(config):
 
 
 def test_a_policy_is_built_as_the_options_say(config):
-    cfg = dataclasses.replace(config(), obs_noise=0.1, prefix_horizon=3, obs_horizon=4)
+    cfg = dataclasses.replace(config(), obs_noise=0.1, prefix_horizon=3, obs_horizon=4, chunk_frame="relative")
     made = make_policy_config(cfg, {"state": (3,)}, 2, {})
-    assert (made.obs_noise, made.prefix_horizon, made.obs_horizon) == (0.1, 3, 4)
+    assert (made.obs_noise, made.prefix_horizon, made.obs_horizon, made.chunk_frame) == (0.1, 3, 4, "relative")
+
+
+def test_a_frame_is_found_before_training(config):
+    """Of windows of the training's episodes, the same ones for the same seed."""
+    cfg = dataclasses.replace(config(), chunk_frame="relative")
+    first, again = (assemble(cfg, open_demos(cfg), torch.device("cpu"))[1].policy.frame for _ in range(2))
+    assert first is not None
+    assert again is not None
+    assert torch.equal(first.reach, again.reach)
+    assert not torch.equal(first.reach, torch.ones_like(first.reach))
+    assert assemble(config(), open_demos(cfg), torch.device("cpu"))[1].policy.frame is None
 
 
 @pytest.mark.parametrize(

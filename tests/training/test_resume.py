@@ -49,6 +49,7 @@ def also(*model):
     [
         also("flow", "mlp", "--backbone.width", "16", "--prefix-horizon", "2"),
         ["diffusion", "transformer", "--backbone.width", "16", "--backbone.dropout", "0.2"],
+        ["flow", "mlp", "--backbone.width", "16", "--chunk-frame", "relative", "--obs-noise", "0.1"],
         also("regression", "unet", "--backbone.widths", "8", "16", "--backbone.num-groups", "4"),
         also("tokens", "mlp", "--backbone.width", "16", "--family.num-bins", "4"),
         [

@@ -31,10 +31,11 @@ def spread(policy):
     return policy
 
 
+@pytest.mark.parametrize("frame", ["absolute", "relative"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_policy_draws_allowed_codes_and_acts_by_their_chunks(make_policy, name):
+def test_a_policy_draws_allowed_codes_and_acts_by_their_chunks(make_policy, name, frame):
     """200 noises at 6 observations of two keys and two steps: every chunk is that of an allowed code, and all occur."""
-    policy = spread(make_policy(FAMILIES[name], obs_shapes={"pose": (3,), "grip": (1,)}))
+    policy = spread(make_policy(FAMILIES[name], obs_shapes={"pose": (3,), "grip": (1,)}, chunk_frame=frame))
     codes = codes_of(policy)
     obs = {
         key: torch.randn(6, 2, *shape, generator=torch.Generator().manual_seed(len(key)))
@@ -54,8 +55,9 @@ def test_a_policy_draws_allowed_codes_and_acts_by_their_chunks(make_policy, name
         assert not allowed.all()
 
 
-def test_bounds_of_a_policys_chunk_hold_it(make_policy):
-    policy = spread(make_policy(TOKENS, obs_horizon=1))
+@pytest.mark.parametrize("frame", ["absolute", "relative"])
+def test_bounds_of_a_policys_chunk_hold_it(make_policy, frame):
+    policy = spread(make_policy(TOKENS, obs_horizon=1, chunk_frame=frame))
     codes, center = codes_of(policy), torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     at = codes.seen(center - 0.01, center + 0.01)
     by = 0.02 * torch.rand(300, 1, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 0.01

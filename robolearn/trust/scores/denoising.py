@@ -62,7 +62,7 @@ def denoising_loss(
     """
     player, mask = _denoiser(policy), torch.ones(chunks.shape[:2], dtype=torch.bool, device=chunks.device)
     batch = policy.turned(Batch(obs, chunks, mask), {})
-    data = Chunks(policy.normalizer.normalize("action", batch.actions), policy.encode(batch.obs), mask)
+    data = Chunks(policy.framed(batch), policy.encode(batch.obs), mask)
     # Row i of these is (i, i, ...): an index that is made where the data is waits for no device.
     rows = torch.arange(len(data), device=chunks.device)[:, None].expand(-1, len(next(iter(draws.values()))))
     return torch.stack([policy.family.loss(data[row], draws, player=player)[0] for row in rows])

@@ -1,0 +1,172 @@
+"""Chunks relative to where they start: what the frame finds, and that a policy acts in it as it learned in it."""
+
+import json
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robolearn.data.normalizer import Normalizer
+from robolearn.nets.mlp import MLPConfig
+from robolearn.policies.chunk_frame import RARE, ChunkFrame
+from robolearn.policies.flow import FlowConfig
+from robolearn.policies.policy import Policy, PolicyConfig
+from robolearn.policies.regression import RegressionConfig
+from robolearn.types import Batch
+
+STEPS = 4
+
+
+def demonstrations(n=4000, seed=0):
+    """A target that goes away from a place that is observed, left or right, and a velocity that says which way.
+
+    Returns:
+        State [n, 2], of which the second number says nothing, and actions [n, STEPS, 2].
+    """
+    generator = torch.Generator().manual_seed(seed)
+    place, other = 2 * torch.rand(2, n, generator=generator) - 1
+    way = 2.0 * torch.randint(2, (n,), generator=generator) - 1
+    target = place[:, None] + 0.01 * way[:, None] * torch.arange(STEPS)
+    actions = torch.stack([target, way[:, None].expand(-1, STEPS)], dim=2)
+    return torch.stack([place, other], dim=1), actions
+
+
+def fitted(state, actions, mask=None):
+    frame = ChunkFrame(state.shape[1], tuple(actions.shape[1:]))
+    frame.fit(state, actions, torch.ones(actions.shape[:2], dtype=torch.bool) if mask is None else mask)
+    return frame
+
+
+def test_a_place_is_a_start_and_a_decision_is_none():
+    state, actions = demonstrations()
+    frame = fitted(state, actions)
+    start = frame.start(state)[:, 0]
+    torch.testing.assert_close(start[:, 0], state[:, 0], rtol=0, atol=1e-5)
+    assert start[:, 1].abs().max() < 0.01
+
+
+def test_every_step_fills_its_range():
+    """0.01 way t is what is left of the target, so that its reach grows with the steps from the least there is."""
+    state, actions = demonstrations()
+    frame = fitted(state, actions)
+    torch.testing.assert_close(frame.reach[:, 0], torch.tensor([0.001, 0.01, 0.02, 0.03]), rtol=0.01, atol=0)
+    torch.testing.assert_close(frame.reach[:, 1], torch.ones(STEPS), rtol=0.01, atol=0)
+
+
+def test_all_but_rare_numbers_lie_in_the_range():
+    """4000 heavy-tailed numbers: 4 lie beyond, and a single jerk takes nothing of the range."""
+    generator = torch.Generator().manual_seed(0)
+    state, actions = torch.randn(4000, 1, generator=generator), torch.randn(4000, STEPS, 3, generator=generator) ** 3
+    actions[0] = 1e4
+    frame = fitted(state, actions)
+    beyond = (frame.enter(actions, frame.start(state)).abs() > 1).float().mean(0)
+    torch.testing.assert_close(beyond, torch.full_like(beyond, RARE), rtol=0, atol=0.5 * RARE)
+
+
+def test_padding_does_not_count():
+    state, actions = demonstrations()
+    mask = torch.ones(len(state), STEPS, dtype=torch.bool)
+    mask[::2, 2:] = False
+    padded = torch.where(mask[:, :, None], actions, torch.full_like(actions, 50.0))
+    torch.testing.assert_close(fitted(state, padded, mask).reach, fitted(state, actions).reach, rtol=0.01, atol=1e-5)
+
+
+def test_steps_that_no_demonstration_has_are_as_the_first():
+    state, actions = demonstrations()
+    mask = torch.arange(STEPS).expand(len(state), -1) < 2
+    frame = fitted(state, actions, mask)
+    assert torch.equal(frame.reach[2:], frame.reach[:1].expand(2, -1))
+
+
+def test_numbers_that_never_change_stay_finite():
+    state, actions = demonstrations()
+    actions[:, :, 1] = 0.3
+    frame = fitted(state, actions)
+    inside = frame.enter(actions, frame.start(state))
+    assert inside.isfinite().all()
+    torch.testing.assert_close(frame.leave(inside, frame.start(state)), actions)
+
+
+@given(st.integers(0, 100), st.integers(1, 3))
+def test_in_and_out_again_is_the_same(seed, action_dim):
+    generator = torch.Generator().manual_seed(seed)
+    frame = ChunkFrame(3, (STEPS, action_dim))
+    for value in frame.buffers():
+        value.uniform_(0.1, 2.0, generator=generator)
+    state = torch.randn(5, 3, generator=generator)
+    chunks = torch.randn(5, STEPS, action_dim, generator=generator)
+    start = frame.start(state)
+    torch.testing.assert_close(frame.leave(frame.enter(chunks, start), start), chunks)
+
+
+def test_starts_keep_their_digits_under_autocast():
+    state, actions = demonstrations()
+    frame = fitted(state, actions)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = frame.start(state)
+    assert torch.equal(inside, frame.start(state))
+
+
+def test_a_policy_learns_and_acts_in_the_same_frame(make_policy):
+    """The loss of what the policy itself does is nothing, at each observation and for each of its noises."""
+    policy = make_policy(RegressionConfig(), chunk_frame="relative")
+    obs = {"state": torch.randn(6, 2, 4, generator=torch.Generator().manual_seed(0))}
+    with torch.no_grad():
+        acted = policy.act(obs, torch.zeros(12, 1, 1)).unflatten(0, (6, 2))
+        for chunks in acted.unbind(1):
+            batch = Batch(obs, chunks, torch.ones(6, 4, dtype=torch.bool))
+            assert policy.loss(batch, {})[0] < 1e-6
+        plain = make_policy(RegressionConfig())
+        away = acted[:, 0] - plain.act(obs, torch.zeros(6, 1, 1))
+    assert away.abs().min() > 1e-3
+
+
+def test_images_alone_have_no_start(make_policy):
+    policy = make_policy(RegressionConfig(), obs_shapes={"camera": (32, 32, 3)}, chunk_frame="relative")
+    obs = {"camera": torch.zeros(2, 2, 32, 32, 3, dtype=torch.uint8)}
+    assert policy.state(obs).shape == (2, 0)
+    assert policy.act(obs, torch.zeros(2, 1, 1)).shape == (2, 4, 2)
+
+
+def test_what_was_saved_is_loaded_also_from_before_there_were_frames(tmp_path, make_policy):
+    obs = {"state": torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))}
+    noise = torch.zeros(3, 1, 1)
+    framed, plain = make_policy(RegressionConfig(), chunk_frame="relative"), make_policy(RegressionConfig())
+    framed.save(tmp_path / "framed")
+    assert torch.equal(Policy.load(tmp_path / "framed").act(obs, noise), framed.act(obs, noise))
+    plain.save(tmp_path / "plain")
+    path = tmp_path / "plain/policy.json"
+    raw = json.loads(path.read_text())
+    assert (raw.pop("chunk_frame"), raw.pop("obs_noise")) == ("absolute", 0.0)
+    path.write_text(json.dumps(raw))
+    assert torch.equal(Policy.load(tmp_path / "plain").act(obs, noise), plain.act(obs, noise))
+
+
+def test_a_flow_finds_narrow_ways_where_their_range_is_its_unit():
+    """Two ways of 0.01 per step, places all over [-1, 1]: from noise of width 1 a short training does not see them."""
+
+    def distance(frame):
+        torch.manual_seed(0)
+        shapes = {"state": (1,)}
+        cfg = PolicyConfig(FlowConfig(steps=10), MLPConfig(64, 2), shapes, 1, 1, STEPS, chunk_frame=frame)
+        policy = Policy(cfg, Normalizer({**shapes, "action": (1,)}))
+        state, actions = (x[..., :1] for x in demonstrations())
+        mask = torch.ones(len(state), STEPS, dtype=torch.bool)
+        if policy.frame is not None:
+            policy.frame.fit(state, actions, mask)
+        optimizer = torch.optim.AdamW(policy.parameters(), lr=3e-3, fused=True)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(400):
+            rows = torch.randint(len(state), (128,), generator=generator)
+            batch = Batch({"state": state[rows, None]}, actions[rows], mask[rows])
+            loss, _ = policy.loss(batch, policy.draws(128, generator=generator))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        place = torch.linspace(-0.8, 0.8, 9)[:, None, None]
+        with torch.no_grad():
+            gone = policy.eval().sample({"state": place}, 20, generator=generator)[..., -1, 0] - place[:, :, 0]
+        return (gone.abs() - 0.03).abs().median().item()
+
+    assert distance("relative") < 0.005
+    assert distance("absolute") > 0.01
