@@ -32,6 +32,9 @@ SEED = seeds.TUNING.start
 STATES = {"insert": 40, "push": 40, "pusht": 192}  # initial states, where they are not the triangle's
 
 
+PLAIN: dict[str, Any] = {"obs_noise": 0.0, "chunk_frame": "absolute"}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What is added to a plain training.
@@ -57,8 +60,8 @@ class Recipe:
         """The task with the options of backbone and training, for every row alike."""
         plain: Any = task.train.backbone
         backbone = dataclasses.replace(plain, **{"dropout": 0.0} | dict(self.backbone))
-        train = dataclasses.replace(task.train, backbone=backbone, **{"obs_noise": 0.0} | dict(self.train))
-        return dataclasses.replace(task, name=f"{task.name}-{self.name}", train=train, own={})
+        train = dataclasses.replace(task.train, backbone=backbone, **PLAIN | dict(self.train))
+        return dataclasses.replace(task, name=f"{task.name}-{self.name}", train=train)
 
     def row(self, row: Row) -> Row:
         """The row with the family's options."""
@@ -72,6 +75,9 @@ RECIPES = (
     Recipe("noise", train={"obs_noise": 0.05}),
     Recipe("dropout-noise", backbone={"dropout": 0.2}, train={"obs_noise": 0.05}),
     Recipe("decay", train={"weight_decay": 0.5}),
+    Recipe("frame", train={"chunk_frame": "relative"}),
+    Recipe("frame-dropout", backbone={"dropout": 0.2}, train={"chunk_frame": "relative"}),
+    Recipe("frame-width", train={"chunk_frame": "relative"}, family={"noise_std": 0.4}),
     Recipe("draws", family={"draws_per_window": 8}),
 )
 Trial = tuple[str, str, str, Unit]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,9 +46,7 @@ class Task:
 
     name: str
     train: TrainConfig
-    """Options of every row, but its family; `steps` are those of the reference row, flow, in the compute budget.
-
-    The rows that `own` names have others."""
+    """Options of every row, but its family; `steps` are those of the reference row, flow, in the compute budget."""
     num_states: int = 10
     """Initial states of the evaluation."""
     num_repeats: int = 24
@@ -62,8 +59,6 @@ class Task:
     """Trainings of each row."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """Row -> its cost here, where the network or the images make it another one than `Row.cost`."""
-    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Row -> training options that are better for it here than those of `train`, by trials on the seed for tuning."""
     note: str = ""
     """What was made smaller than the measurement asks for."""
 
@@ -72,10 +67,6 @@ class Task:
         """What is measured, and the seeds of its initial states."""
         selection = self.num_states if self.selection_states is None else self.selection_states
         return {"evaluation": self.episodes[: self.num_states], "selection": seeds.SELECTION[:selection]}
-
-    def options(self, row: str) -> TrainConfig:
-        """Training options of a row."""
-        return dataclasses.replace(self.train, **self.own.get(row, {}))
 
 
 @dataclass(frozen=True)
@@ -106,9 +97,6 @@ class Row:
         return 100 * round(affordable / 100) if affordable >= 100 else max(1, round(affordable))
 
 
-DENOISERS = ("diffusion", "score", "langevin", "flow")
-"""Rows of many steps."""
-
 TASKS = (
     Task(
         "avoid",
@@ -118,16 +106,11 @@ TASKS = (
     ),
     Task(
         "insert",
-        TrainConfig(
-            # Friction stops the peg as it never stops the expert's: a policy that copies its motion stands still there.
-            backbone=MLPConfig(dropout=0.2),
-            dataset=DatasetConfig((Path("insert.zarr"),)),
-            obs_noise=0.05,
-            steps=6_000,
-        ),
-        num_states=160,
+        TrainConfig(dataset=DatasetConfig((Path("insert.zarr"),)), steps=6_000),
+        num_states=40,
         num_repeats=12,
-        own={row: {"obs_noise": 0.0} for row in DENOISERS},
+        selection_states=16,
+        episodes=seeds.EVALUATION,
     ),
     Task(
         "push",

@@ -11,27 +11,35 @@ from robolearn.nets.mlp import MLPConfig
 
 
 def requests(recipe, rows=("tokens", "flow"), **changed):
-    tasks = [dataclasses.replace(task, **changed) for task in TASKS]
+    tasks = [dataclasses.replace(task, train=dataclasses.replace(task.train, **changed)) for task in TASKS]
     trials = make_trials(tasks, choose("row", rows, ROWS), choose("recipe", [recipe], RECIPES), Path("runs"))
     return [unit.request() for *_, unit in trials]
 
 
 def test_plain_is_plain_whatever_the_task_says():
-    own = {"flow": {"obs_noise": 0.3, "backbone": MLPConfig(dropout=0.4)}}
-    for request in [*requests("plain"), *requests("plain", own=own)]:
-        assert (request.backbone.dropout, request.obs_noise, request.seed) == (0, 0, SEED)
+    other = {"obs_noise": 0.3, "chunk_frame": "relative", "backbone": MLPConfig(dropout=0.4)}
+    for request in [*requests("plain"), *requests("plain", **other)]:
+        assert (request.backbone.dropout, request.obs_noise, request.chunk_frame) == (0, 0, "absolute")
+        assert request.seed == SEED
 
 
 @pytest.mark.parametrize(
-    ("recipe", "dropout", "noise"),
-    [("dropout", 0.2, 0.0), ("noise", 0.0, 0.05), ("dropout-noise", 0.2, 0.05), ("decay", 0.0, 0.0)],
+    ("recipe", "dropout", "noise", "frame"),
+    [
+        ("dropout", 0.2, 0.0, "absolute"),
+        ("noise", 0.0, 0.05, "absolute"),
+        ("dropout-noise", 0.2, 0.05, "absolute"),
+        ("decay", 0.0, 0.0, "absolute"),
+        ("frame", 0.0, 0.0, "relative"),
+        ("frame-dropout", 0.2, 0.0, "relative"),
+    ],
 )
-def test_a_recipe_changes_what_its_name_says_and_nothing_else(recipe, dropout, noise):
+def test_a_recipe_changes_what_its_name_says_and_nothing_else(recipe, dropout, noise, frame):
     for request, plain in zip(requests(recipe), requests("plain"), strict=True):
-        assert (request.backbone.dropout, request.obs_noise) == (dropout, noise)
+        assert (request.backbone.dropout, request.obs_noise, request.chunk_frame) == (dropout, noise, frame)
         backbone = dataclasses.replace(request.backbone, dropout=0.0)
-        undone = dataclasses.replace(request, backbone=backbone, obs_noise=0.0, weight_decay=plain.weight_decay)
-        assert undone == plain
+        undone = dataclasses.replace(request, backbone=backbone, obs_noise=0.0, chunk_frame="absolute")
+        assert dataclasses.replace(undone, weight_decay=plain.weight_decay) == plain
         assert (request.weight_decay != plain.weight_decay) == (recipe == "decay")
 
 
