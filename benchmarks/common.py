@@ -33,11 +33,11 @@ def options(doc: str | None, **out: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def keep(out: Path | None, results: Mapping[str, Any]) -> None:
-    """Write numbers with how and where they were measured, if they are wanted."""
+def keep(out: Path | None, results: Mapping[str, Any], *, compact: bool = False) -> None:
+    """Write numbers with how and where they were measured, if they are wanted; compact where they are many."""
     if out:
         facts = {"command": shlex.join(["python", *sys.orig_argv[1:]]), **machine_facts("cpu")}
-        write_json(out, {**results, **facts})
+        write_json(out, {**results, **facts}, compact=compact)
 
 
 def keep_part(out: Path | None, part: str, results: Mapping[str, Any]) -> None:

@@ -135,7 +135,7 @@ def main() -> None:
         values = {key: numbers[key] for key in ("success", "score", "mode_entropy") if numbers[key]}
         print(f"{name:36}", *(f"{key} {value['value']:.3f}" for key, value in values.items()))
     before = read_json(args.out)["results"] if args.out and args.out.exists() else {}
-    keep(args.out, {"seed": SEED, "results": before | found})
+    keep(args.out, {"seed": SEED, "results": before | found}, compact=True)
 
 
 def sized(task: Task, dry: bool) -> Task:
