@@ -30,9 +30,8 @@ from robolearn.errors import UserError, user_errors
 
 SEED = seeds.TUNING.start
 STATES = {"insert": 40, "push": 40, "pusht": 192}  # initial states, where they are not the triangle's
-
-
 PLAIN: dict[str, Any] = {"obs_noise": 0.0, "chunk_frame": "absolute"}
+PLAIN_BACKBONE: dict[str, Any] = {"dropout": 0.0}
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Recipe:
     def task(self, task: Task) -> Task:
         """The task with the options of backbone and training, for every row alike."""
         plain: Any = task.train.backbone
-        backbone = dataclasses.replace(plain, **{"dropout": 0.0} | dict(self.backbone))
+        backbone = dataclasses.replace(plain, **PLAIN_BACKBONE | dict(self.backbone))
         train = dataclasses.replace(task.train, backbone=backbone, **PLAIN | dict(self.train))
         return dataclasses.replace(task, name=f"{task.name}-{self.name}", train=train)
 

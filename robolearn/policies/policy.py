@@ -229,9 +229,9 @@ class Policy(nn.Module):
         cond = self.encode(obs, prefix)
         times = len(noise) // len(cond)
         cond = cond.repeat_interleave(times, dim=0)  # after encoding: images cost more than chunks
-        chunks = self.family.sample(cond, noise)
-        start = None if self.frame is None else self.frame.start(self.state(obs)).repeat_interleave(times, dim=0)
-        return self.physical(chunks, start)
+        # The encoder puts the state first, so that the frame need not normalize the observation again.
+        start = None if self.frame is None else self.frame.start(cond[:, -1, : self.encoder.state.cond_dim])
+        return self.physical(self.family.sample(cond, noise), start)
 
     def sample(self, obs: dict[str, Tensor], n: int, *, generator: torch.Generator) -> Float[Tensor, "b n t a"]:
         """Sample ``n`` chunks per observation, in physical units.

@@ -26,6 +26,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.making import facts_of
 from robolearn.training.config import TrainConfig
 from robolearn.training.episodes import Kept, choose_episodes, earlier_data, keep_episodes, needed_episodes
+from robolearn.training.fit import random_batches
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
 from robolearn.training.teacher import take_teacher
@@ -175,11 +176,10 @@ def make_policy(cfg: TrainConfig, windows: Windows) -> Policy:
 @torch.no_grad()
 def fit_frame(policy: Policy, frame: ChunkFrame, windows: Windows, generator: torch.Generator) -> None:
     """Find the frame of a policy's chunks from random windows, turned as in training."""
-    order = torch.randperm(len(windows), generator=generator, device=windows.device)[:NUM_EXAMPLES]
-    parts = []
-    for index in order.split(1024):
-        batch = policy.turned(windows.batch(index), policy.turn_draws(len(index), generator=generator))
-        parts.append((policy.state(batch.obs), policy.normalizer.normalize("action", batch.actions), batch.mask))
+    parts = [
+        (policy.state(batch.obs), policy.normalizer.normalize("action", batch.actions), batch.mask)
+        for batch in random_batches(policy, windows, NUM_EXAMPLES, generator)
+    ]
     frame.fit(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 

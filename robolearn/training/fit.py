@@ -205,15 +205,22 @@ def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Ex
 
     @torch.no_grad()
     def draw(n: int) -> Chunks:
-        order = torch.randperm(len(windows), generator=generator, device=policy.device)[:n]
         parts = []
-        for index in order.split(1024):
-            batch = policy.turned(windows.batch(index), policy.turn_draws(len(index), generator=generator))
-            cond = policy.condition(batch, prefix_draws(len(index), policy.cfg.prefix_horizon, generator=generator))
+        for batch in random_batches(policy, windows, n, generator):
+            cond = policy.condition(
+                batch, prefix_draws(len(batch.actions), policy.cfg.prefix_horizon, generator=generator)
+            )
             parts.append((policy.framed(batch), cond, batch.mask))
         return Chunks(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     return draw
+
+
+def random_batches(policy: Policy, windows: Windows, n: int, generator: torch.Generator) -> Iterator[Batch]:
+    """Up to n random windows, each at most once, turned as in training; in parts that fit into memory."""
+    order = torch.randperm(len(windows), generator=generator, device=policy.device)[:n]
+    for index in order.split(1024):
+        yield policy.turned(windows.batch(index), policy.turn_draws(len(index), generator=generator))
 
 
 def optimize(state: TrainState, loss_of: Callable[..., Any], batch: Batch, share: slice) -> dict[str, Tensor]:
