@@ -76,7 +76,6 @@ RECIPES = (
     Recipe("decay", train={"weight_decay": 0.5}),
     Recipe("frame", train={"chunk_frame": "relative"}),
     Recipe("frame-dropout", backbone={"dropout": 0.2}, train={"chunk_frame": "relative"}),
-    Recipe("frame-width", train={"chunk_frame": "relative"}, family={"noise_std": 0.4}),
     Recipe("draws", family={"draws_per_window": 8}),
 )
 Trial = tuple[str, str, str, Unit]

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -35,6 +36,8 @@ TINY_VISION = VisionConfig(width=8, num_keypoints=3, features=4, shift=2, jitter
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
+hypothesis.settings.register_profile("robolearn", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("robolearn")
 
 
 @pytest.fixture

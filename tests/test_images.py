@@ -120,7 +120,7 @@ def test_flags_and_black_are_what_they_are():
     assert measured(np.full((2, 9, 9, 1), 0.75)) == ImageLayout("hwc", 0.75, 1.75, is_depth=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     images=hnp.arrays(
         np.float32, st.sampled_from([(3, 9, 8), (9, 8, 3), (33, 32)]), elements=st.floats(0, 255, width=32)

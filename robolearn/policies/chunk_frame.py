@@ -1,6 +1,6 @@
-"""Chunks relative to where they start, in units of their own range.
+"""Chunks relative to where they start, in units of their own spread.
 
-    a = start(o) + reach * x,    start(o) linear in the last observation, x in [-1, 1] what the family learns
+    a = start(o) + reach * x,    start(o) linear in the last observation, x what the family learns, of unit variance
 
 A target of position is mostly where the robot stands. Of the range that a number has over all demonstrations, what is
 still open once the observation is known is a twentieth for the first step of a chunk, and grows with the steps. A
@@ -23,7 +23,8 @@ from robolearn.policies.anchor import predict_first
 
 ChunkFrameKind = Literal["absolute", "relative"]
 NUM_EXAMPLES = 20_000  # windows from which a frame is found
-RARE = 1e-3  # share of the numbers that lie beyond -1 and 1: a jerk in one recording takes no range
+RARE = 1e-3  # share of the largest numbers that count as the largest but them: one jerk in a recording is no reach
+LIMIT = 5.0  # of what samplers clip to; few numbers of unit variance lie beyond
 LEAST_REACH = 1e-3  # normalized actions; what never changes is not blown up
 
 
@@ -47,7 +48,7 @@ class ChunkFrame(nn.Module):
 
     @torch.no_grad()
     def fit(self, state: Float[Tensor, "n d"], actions: Float[Tensor, "n t a"], mask: Bool[Tensor, "n t"]) -> None:
-        """Find where chunks start, and how far each of their steps goes from there, all but RARE ones.
+        """Find where chunks start, and how far each of their steps goes from there, in root mean square.
 
         A start counts for the share of the variance of first actions that it explains on examples it was not fitted
         to.
@@ -62,8 +63,9 @@ class ChunkFrame(nn.Module):
         self.weight.copy_(weight[:-1].T)
         self.bias.copy_(weight[-1])
         distance = (actions - self.start(state)).abs().masked_fill(~mask[:, :, None], torch.nan)
+        most = torch.stack([step.nanquantile(1 - RARE, dim=0) for step in distance.unbind(1)])
         # Where demonstrations are shorter than a chunk, its last steps were never recorded and count as the first.
-        reach = torch.stack([step.nanquantile(1 - RARE, dim=0) for step in distance.unbind(1)])
+        reach = distance.minimum(most).square().nanmean(dim=0).sqrt()
         self.reach.copy_(torch.where(reach.isnan(), reach[:1], reach).clamp(min=LEAST_REACH))
 
     def start(self, state: Float[Tensor, "b d"]) -> Float[Tensor, "b 1 a"]:

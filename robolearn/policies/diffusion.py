@@ -110,7 +110,7 @@ class Diffusion(Denoiser):
         return [*torch.linspace(most, last, steps).round().long().tolist(), 0]
 
     def denoise(self, x: Tensor, cond: Tensor, level: int) -> Float[Tensor, "b t a"]:
-        """Predict the clean chunk, clipped to the normalized range [-1, 1]."""
+        """Predict the clean chunk, clipped to where chunks are."""
         output = self.net(x, cond, x.new_full((len(x), 1), level / self.cfg.train_steps))
         signal, sigma = self.scales(level)
         clean = {
@@ -118,7 +118,7 @@ class Diffusion(Denoiser):
             "x0": lambda: output,
             "v": lambda: signal * x - sigma * output,
         }[self.cfg.prediction]()
-        return clean.clamp(-1, 1)
+        return clean.clamp(-self.limit, self.limit)
 
     def scales(self, level: int) -> tuple[Tensor, Tensor]:
         """(sqrt(abar), sqrt(1 - abar)) at a level."""

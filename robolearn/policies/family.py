@@ -130,10 +130,12 @@ class Family(nn.Module, ABC):
         chunk_shape: (action_horizon, action_dim).
         noise_shape: Of what one sample needs; None for that of a chunk.
         nfe: Network evaluations per sampled chunk.
+        limit: Numbers of a chunk lie between this and its negative, all or nearly all.
     """
 
     noise_shape: tuple[int, ...] | None = None
     nfe: int = 1
+    limit: float = 1.0
 
     def __init__(self, cfg: Any, action_horizon: int, action_dim: int):
         super().__init__()

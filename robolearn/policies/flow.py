@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robolearn.errors import UserError
 from robolearn.policies.denoiser import Denoiser, DenoiserConfig
 from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Loss, MakeNet
@@ -26,15 +25,13 @@ class FlowConfig(DenoiserConfig):
 
     time_density: TimeDensity = "uniform"
     """Where training times fall: uniform; logit-normal(0, 1), the middle; beta(1.5, 1), noise (pi0)."""
-    noise_std: float = field(default=1.0, kw_only=True)
-    """Standard deviation of the noise that paths begin in; chunks relative to their start have one of 0.3 to 0.4."""
     sampler: FlowSampler = runtime("euler")  # noqa: RUF009
     """Integrator: euler, one evaluation per step; heun, two (one in the last step)."""
     steps: int = runtime(20)
     """Integration steps."""
     last_noise: float | None = runtime(None)
-    """Noise over signal, noise_std (1 - t) / t, from which the last step goes to the data, after equal ones; by default
-    all are equal. That step takes the mean of what is possible: early, it is a low temperature."""
+    """Noise over signal, (1 - t) / t, from which the last step goes to the data, after equal ones; by default all are
+    equal. That step takes the mean of what is possible: early, it is a low temperature."""
 
     def __post_init__(self) -> None:
         self.check_draws("flow")
@@ -42,8 +39,6 @@ class FlowConfig(DenoiserConfig):
         check_choice("flow sampler", self.sampler, get_args(FlowSampler))
         check_steps("flow", self.steps)
         check_last_noise("flow", self.last_noise, self.steps)
-        if self.noise_std <= 0:
-            raise UserError(f"flow: noise_std {self.noise_std} must be above 0")
 
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Flow:
         """Build the family."""
@@ -51,7 +46,7 @@ class FlowConfig(DenoiserConfig):
 
 
 class Flow(Denoiser):
-    """x_t = (1 - t) e + t a with e ~ N(0, s^2 I); L = |v(x_t, t, o) - (a - e)|^2; dx/dt = v from t = 0 to 1."""
+    """x_t = (1 - t) e + t a with e ~ N(0, I); L = |v(x_t, t, o) - (a - e)|^2; dx/dt = v from t = 0 to 1."""
 
     drawn = ("noise", "time")
 
@@ -61,7 +56,7 @@ class Flow(Denoiser):
 
     def corruption(self, source: DrawSource) -> Draws:
         """Noise e and times t."""
-        noise = self.cfg.noise_std * source.normal(*self.chunk_shape)
+        noise = source.normal(*self.chunk_shape)
         if self.cfg.time_density == "logit-normal":
             time = source.normal().sigmoid()
         else:
@@ -80,7 +75,7 @@ class Flow(Denoiser):
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Integrate dx/dt = v."""
-        x, steps = self.cfg.noise_std * noise, self.spans()
+        x, steps = noise, self.spans()
         for i, (time, dt) in enumerate(steps):
             velocity = self.velocity(x, time, cond)
             # The last step stays Euler: training hardly sees t = 1, where Heun would evaluate.
@@ -93,7 +88,7 @@ class Flow(Denoiser):
         """Where each step begins, and how long it is: equal ones, and a last one of its own length if so configured."""
         if self.cfg.last_noise is None:
             return [(i * (1.0 / self.cfg.steps), 1.0 / self.cfg.steps) for i in range(self.cfg.steps)]
-        last = self.cfg.noise_std / (self.cfg.noise_std + self.cfg.last_noise)
+        last = 1 / (1 + self.cfg.last_noise)
         dt = last / (self.cfg.steps - 1)
         return [*((i * dt, dt) for i in range(self.cfg.steps - 1)), (last, 1 - last)]
 

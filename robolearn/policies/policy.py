@@ -22,7 +22,7 @@ from robolearn.nets.backbone import Backbone, Head, Shapes
 from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import build_with_weights, save_weights
-from robolearn.policies.chunk_frame import ChunkFrame, ChunkFrameKind
+from robolearn.policies.chunk_frame import LIMIT, ChunkFrame, ChunkFrameKind
 from robolearn.policies.draws import Draws
 from robolearn.policies.family import Chunks, Loss
 from robolearn.policies.obs_noise import NOISE, obs_noise_draws, with_noise
@@ -104,6 +104,7 @@ class Policy(nn.Module):
         self.frame: ChunkFrame | None = None
         if cfg.chunk_frame == "relative":
             self.frame = ChunkFrame(self.encoder.state.cond_dim, self.family.chunk_shape)
+            self.family.limit = LIMIT
 
     def encode(self, obs: dict[str, Tensor], prefix: Prefix | None = None) -> Float[Tensor, "b o c"]:
         """Normalize and encode what a chunk depends on.

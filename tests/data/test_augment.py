@@ -13,7 +13,7 @@ def images(b=3, o=2, h=6, w=5, c=3, seed=0):
     return torch.randint(256, (b, o, h, w, c), generator=generator, dtype=torch.uint8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     b=st.integers(1, 3),
     o=st.integers(1, 3),

@@ -28,7 +28,7 @@ KEYS = st.lists(NAMES | st.sampled_from(ODD), min_size=1, max_size=8, unique=Tru
 
 
 @given(keys=KEYS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_normalizer_keeps_what_it_knows_of_every_name(keys, tmp_path):
     rows = {key: torch.randn(5, 2) + i for i, key in enumerate([*keys, "action"])}
     fitted = Normalizer.fit(rows)
@@ -57,7 +57,7 @@ def test_weights_of_before_are_found():
 
 
 @given(keys=KEYS)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_store_keeps_every_name_or_refuses_it(keys, tmp_path_factory):
     keys = [key for key in keys if key != "action"]
     fine = [key for key in keys if file_problem(key) is None]

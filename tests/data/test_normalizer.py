@@ -17,7 +17,7 @@ ROWS = hnp.arrays(
 MODES = st.sampled_from(["minmax", "zscore"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=ROWS, mode=MODES, shift=st.floats(-3, 3))
 def test_the_inverse_is_exact_to_rounding(rows, mode, shift):
     normalizer = Normalizer.fit({"x": rows}, mode)
@@ -28,7 +28,7 @@ def test_the_inverse_is_exact_to_rounding(rows, mode, shift):
     assert (normalizer.unnormalize("x", y) - x).abs().amax() <= 4 * torch.finfo(torch.float32).eps * size
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=ROWS)
 def test_minmax_puts_the_data_into_the_unit_box(rows):
     y = Normalizer.fit({"x": rows}).normalize("x", torch.from_numpy(rows))

@@ -81,7 +81,7 @@ def test_chunks_are_large(tmp_path):
     assert group["data/img"].chunks[0] == 100
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.data())
 def test_grouping_of_appends_does_not_matter(tmp_path_factory, lengths, data):
     """Chunks of 4 rows: episodes end before, at and behind the edges of chunks."""

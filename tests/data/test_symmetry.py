@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from robolearn.config import from_json, to_json
@@ -11,7 +11,6 @@ QUARTER = AffineMap(((0.0, -1.0), (1.0, 0.0)), (3.0, 1.0))  # a quarter turn abo
 TURN = Symmetry({"state": QUARTER, "action": QUARTER}, order=4)
 
 
-@settings(deadline=None)
 @given(st.integers(-9, 9), st.integers(-9, 9))
 def test_turns_add_up(first, second):
     values = torch.randn(5, 2, 2, generator=torch.Generator().manual_seed(0))

@@ -48,7 +48,7 @@ def recording(lengths):
     return obs, torch.arange(num_steps * 2, dtype=torch.float32).reshape(-1, 2) + 0.5, np.cumsum(lengths)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lengths=st.lists(st.integers(1, 6), min_size=1, max_size=5),
     o=st.integers(1, 5),

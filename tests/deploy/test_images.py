@@ -64,7 +64,7 @@ def test_a_deployed_policy_takes_images_as_they_were_recorded(make_policy, tmp_p
         agent.act({"camera": np.zeros((7, 7, 3), np.float32)})
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     image=hnp.arrays(np.float32, (3, 4, 5), elements=st.floats(-1.25, 3.5, width=32)),
     axes=st.sampled_from(["hwc", "chw"]),

@@ -9,7 +9,7 @@ from robolearn.deploy.runtime import Stream, episode_seed
 from robolearn.rollout.streams import episode_stream
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**63 - 1), sizes=st.lists(st.integers(0, 70), min_size=1, max_size=5))
 def test_draws_are_those_of_torch(seed, sizes):
     """One after the other: fewer than 16 come in pairs, of which one may wait for the next call."""

@@ -135,7 +135,7 @@ def test_every_disturbance_changes_what_is_seen(task, name):
     assert np.array_equal(one["physics"], other["physics"]) != physical
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6), latency=st.integers(0, 5))
 @pytest.mark.parametrize("task", [Avoid, Insert])
 def test_latency_does_not_mind_the_grouping(task, sizes, latency):

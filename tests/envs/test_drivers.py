@@ -137,7 +137,7 @@ def test_vector_and_single_agree_bit_for_bit(make_task, actions, singles, num_en
         )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     groups=st.lists(
         st.tuples(st.integers(1, 40), st.lists(st.booleans(), min_size=3, max_size=3)),

@@ -269,7 +269,7 @@ def remembered(task, path, seen=0.0):
     return np.array(result)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_the_memory_is_that_of_reading_the_path_point_by_point(task, data):
     """For any grouping into calls and control steps."""

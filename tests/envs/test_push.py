@@ -87,7 +87,7 @@ def test_every_mode_is_decoded(task, mode):
         start = qpos
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(mode=st.integers(0, 3), sizes=st.lists(st.integers(1, 6), min_size=1, max_size=10))
 def test_the_first_entry_counts_however_steps_are_grouped(task, mode, sizes):
     """The blocks are put down, taken out again and exchanged; the other mode's entries change nothing."""

@@ -46,7 +46,7 @@ def episodes_of(shapes, types, action, names, lengths):
         yield Episode(obs, actions, {name: rng.integers(9).item() for name in names})
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(recordings())
 @pytest.mark.parametrize("kind", ANY_RATE)
 def test_whatever_a_format_holds_comes_back(tmp_path_factory, equal, kind, recording):

@@ -23,7 +23,7 @@ def images(number=4, size=(40, 48), seed=0):
     return torch.randint(256, (number, *size, 3), generator=generator, dtype=torch.uint8)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(height=st.integers(1, 9), width=st.integers(1, 9), data=st.data())
 def test_the_spatial_softmax_finds_a_bright_pixel(height, width, data):
     row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))

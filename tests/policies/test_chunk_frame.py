@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.mlp import MLPConfig
-from robolearn.policies.chunk_frame import RARE, ChunkFrame
+from robolearn.policies.chunk_frame import LIMIT, ChunkFrame
+from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.regression import RegressionConfig
@@ -45,7 +46,7 @@ def test_a_place_is_a_start_and_a_decision_is_none():
     assert start[:, 1].abs().max() < 0.01
 
 
-def test_every_step_fills_its_range():
+def test_every_step_has_its_own_reach():
     """0.01 way t is what is left of the target, so that its reach grows with the steps from the least there is."""
     state, actions = demonstrations()
     frame = fitted(state, actions)
@@ -53,14 +54,16 @@ def test_every_step_fills_its_range():
     torch.testing.assert_close(frame.reach[:, 1], torch.ones(STEPS), rtol=0.01, atol=0)
 
 
-def test_all_but_rare_numbers_lie_in_the_range():
-    """4000 heavy-tailed numbers: 4 lie beyond, and a single jerk takes nothing of the range."""
+def test_chunks_in_a_frame_have_unit_variance():
+    """4000 normal numbers of any spread, and one jerk that is not to count as a reach."""
     generator = torch.Generator().manual_seed(0)
-    state, actions = torch.randn(4000, 1, generator=generator), torch.randn(4000, STEPS, 3, generator=generator) ** 3
+    state = torch.randn(4000, 1, generator=generator)
+    actions = 0.2 * torch.randn(4000, STEPS, 3, generator=generator)
     actions[0] = 1e4
     frame = fitted(state, actions)
-    beyond = (frame.enter(actions, frame.start(state)).abs() > 1).float().mean(0)
-    torch.testing.assert_close(beyond, torch.full_like(beyond, RARE), rtol=0, atol=0.5 * RARE)
+    inside = frame.enter(actions, frame.start(state))[1:]
+    torch.testing.assert_close(inside.square().mean(0).sqrt(), torch.ones(STEPS, 3), rtol=0.03, atol=0)
+    assert inside.abs().max() < LIMIT
 
 
 def test_padding_does_not_count():
@@ -170,3 +173,12 @@ def test_a_flow_finds_narrow_ways_where_their_range_is_its_unit():
 
     assert distance("relative") < 0.005
     assert distance("absolute") > 0.01
+
+
+def test_diffusion_clips_where_chunks_end(make_policy):
+    """Normalized actions end at 1, those of unit variance hardly before 5."""
+    for frame, limit in (("absolute", 1.0), ("relative", LIMIT)):
+        family = make_policy(DiffusionConfig(prediction="x0"), chunk_frame=frame).family
+        family.net.forward = lambda x, cond, level: 1e3 * torch.ones_like(x)
+        chunks = family.denoise(torch.zeros(1, 4, 2), torch.zeros(1, 2, 4), 50)
+        assert torch.equal(chunks, limit * torch.ones_like(chunks))

@@ -34,18 +34,6 @@ def test_times_of_sampling_run_from_noise_to_data(make):
     assert seen == [0.0, 0.25, 0.5, 0.75]
 
 
-def test_noise_over_signal_is_that_of_the_noise_there_is(make):
-    seen = []
-    family = make(lambda x, cond, time: seen.append(time.item()) or x, steps=3, last_noise=0.25, noise_std=0.5)
-    family.sample(COND, torch.ones(1, 1, 1))
-    assert 0.5 * (1 - seen[-1]) / seen[-1] == pytest.approx(0.25)
-
-
-def test_noise_without_a_width_is_refused():
-    with pytest.raises(ValueError, match=r"flow: noise_std 0.0 must be above 0"):
-        FlowConfig(noise_std=0.0)
-
-
 @pytest.mark.parametrize("sampler", ["euler", "heun"])
 def test_the_last_step_begins_at_the_noise_that_is_asked_for(make, sampler):
     seen = []
@@ -101,17 +89,16 @@ def test_the_laws_differ(make):
     assert time.mean().item() == pytest.approx(0.999 * (1 - 1.5 / 2.5), abs=0.01)  # not 0.6, the mirrored one
 
 
-@pytest.mark.parametrize("width", [1.0, 0.4])
-def test_the_exact_velocity_carries_noise_to_gaussian_data(make, width):
+def test_the_exact_velocity_carries_noise_to_gaussian_data(make):
     """For data N(m, s^2) the marginal velocity is known; Euler with many steps reaches the data's law."""
     m, s = 0.3, 0.2
 
     def net(x, cond, time):
         t = time[:, :, None]
-        variance = (1 - t) ** 2 * width**2 + t**2 * s**2
-        return m + (t * s**2 - (1 - t) * width**2) / variance * (x - t * m)
+        variance = (1 - t) ** 2 + t**2 * s**2
+        return m + (t * s**2 - (1 - t)) / variance * (x - t * m)
 
-    family = make(net, steps=200, noise_std=width)
+    family = make(net, steps=200)
     noise = family.noise(20_000, generator=torch.Generator().manual_seed(0))
     chunks = family.sample(COND.expand(20_000, 1, 1), noise)
     assert chunks.mean().item() == pytest.approx(m, abs=0.01)
@@ -121,9 +108,8 @@ def test_the_exact_velocity_carries_noise_to_gaussian_data(make, width):
     draws = family.draws(20_000, generator=torch.Generator().manual_seed(2))
     arguments = Chunks(actions, COND.expand(20_000, 1, 1), torch.ones(20_000, 1, dtype=torch.bool)), draws
     exact = family.loss(*arguments)[0]
-    for factor in (-1.0, 0.9, 1.1):
-        family.net = lambda *a, factor=factor: factor * net(*a)
-        assert family.loss(*arguments)[0] > exact
+    family.net = lambda *a: -net(*a)
+    assert family.loss(*arguments)[0] > exact
 
 
 def test_the_exact_velocity_toward_one_chunk_costs_nothing(nets_giving):

@@ -38,7 +38,7 @@ executions = st.integers(1, HORIZON).flatmap(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(execution=executions, num_steps=st.integers(1, 20))
 def test_delay_by_its_definition(execution, num_steps):
     actions = drive(Controller(Stub(count_on), 1, execution, seed=0), num_steps)
@@ -46,7 +46,7 @@ def test_delay_by_its_definition(execution, num_steps):
     np.testing.assert_allclose(actions[:, 0], plans + (np.arange(num_steps) - plans) / 100, atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(delay=st.integers(0, HORIZON - 1), decay=st.floats(0, 2))
 def test_ensembling_averages_the_chunks_that_are_there_in_time(delay, decay):
     execution = Execution(3, ensembling=decay, delay=delay)
@@ -58,7 +58,7 @@ def test_ensembling_averages_the_chunks_that_are_there_in_time(delay, decay):
         assert action == pytest.approx(np.average(predictions, weights=weights), abs=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(execution=executions, ensembling=st.none() | st.floats(0, 1))
 def test_the_prefix_is_what_is_executed_meanwhile(execution, ensembling):
     """Known exactly: the actions from the observation until the chunk planned from it takes effect."""

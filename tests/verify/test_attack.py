@@ -113,7 +113,7 @@ def test_a_number_that_float32_cannot_hold_is_asked_about_as_the_network_reads_i
 ENDS = st.floats(-1e6, 1e6)
 
 
-@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.settings(max_examples=200)
 @hypothesis.given(ENDS, st.one_of(st.just(0.0), st.floats(0, 1e-3), st.floats(0, 10)))
 def test_the_numbers_of_a_box_are_the_outermost_of_float32_inside(lower, width):
     one = box([lower], [lower + width])

@@ -130,7 +130,7 @@ def test_a_box_without_extent_has_bounds_as_near_as_rounding():
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_bounds_of_sums_hold_in_real_numbers(seed):
     """Without slack the rounded least value of a linear function is above the true one in half of the cases."""
     generator = torch.Generator().manual_seed(seed)

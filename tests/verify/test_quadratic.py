@@ -130,7 +130,7 @@ def misses(function, center, low, size):
 @given(
     low=st.floats(-20, 20), size=st.one_of(st.floats(0, 1e-9), st.floats(0, 1), st.floats(0, 20)), off=st.floats(-2, 2)
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_no_point_is_further_from_a_parabola_than_its_error(function, low, size, off):
     assert misses(function, low + off * size, low, size)[0] <= 0
 
@@ -138,7 +138,7 @@ def test_no_point_is_further_from_a_parabola_than_its_error(function, low, size,
 @pytest.mark.parametrize("function", POSITIVE, ids=lambda f: type(f).__name__)
 @given(low=st.floats(1e-3, 20), size=st.one_of(st.floats(0, 1e-9), st.floats(0, 20)))
 @example(low=1e-3, size=20.0)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_nor_is_one_of_a_positive_argument(function, low, size):
     assert misses(function, low, low, size)[0] <= 0
 

@@ -43,7 +43,7 @@ def holds(function, lower, upper, lines):
 
 @pytest.mark.parametrize("function", EVERYWHERE, ids=lambda f: type(f).__name__)
 @given(low=number, size=width, low_slope=slope, high_slope=slope)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_point_is_outside(function, low, size, low_slope, high_slope):
     lower, upper = box(low, size)
     holds(function, lower, upper, function.lines(lower, upper))
@@ -57,13 +57,13 @@ def test_no_point_is_outside(function, low, size, low_slope, high_slope):
 
 @pytest.mark.parametrize("function", POSITIVE, ids=lambda f: type(f).__name__)
 @given(low=st.floats(1e-5, 100), size=width, low_slope=st.floats(-1e3, 0), high_slope=slope)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_point_of_a_positive_argument_is_outside(function, low, size, low_slope, high_slope):
     test_no_point_is_outside.hypothesis.inner_test(function, low, size, low_slope, high_slope)
 
 
 @given(x=number, y=number, dx=width, dy=width)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_product_is_outside(x, y, dx, dy):
     boxes = [box(x, dx), box(y, dy)]
     node = Product(1, (0, 1), 0.0, math.inf)

@@ -101,7 +101,7 @@ FORMULAS = st.recursive(
 )
 
 
-@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.settings(max_examples=100)
 @hypothesis.given(formulas=st.lists(FORMULAS, min_size=1, max_size=3), seed=st.integers(0, 2**32 - 1))
 def test_nested_formulas_say_the_same_as_their_normal_form(formulas, seed):
     text = DECLARED + BOX + "\n".join(f"(assert {one})" for one in formulas)
@@ -134,7 +134,7 @@ def test_without_a_condition_on_outputs_every_output_is_unsafe():
     assert case.violated(torch.zeros(2), torch.tensor([1e9, -1e9]))
 
 
-@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.settings(max_examples=100)
 @hypothesis.given(digits=st.from_regex(r"-?\d{1,3}\.\d{1,25}(e-?\d{1,2})?", fullmatch=True))
 def test_decimals_are_rounded_outward_by_the_least_step(digits):
     text = f"{DECLARED}(assert (<= {digits} X_0 {digits}))(assert (<= 0 X_1 1))(assert (>= Y_0 {digits}))"

@@ -76,7 +76,7 @@ def recordings(draw):
 
 
 @given(recordings(), st.booleans())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_keys_shapes_lengths_and_types(tmp_path_factory, recording, declared):
     lengths, obs = recording
     obs.pop("action", None)

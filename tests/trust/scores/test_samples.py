@@ -48,7 +48,7 @@ def test_variance_takes_choice_for_doubt_and_disagreement_does_not():
     assert energy_disagreement(doubt).min() > energy_disagreement(choice).quantile(0.99)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 4), st.integers(2, 5), st.integers(0, 100))
 def test_energy_is_that_of_the_definition(k, n, seed):
     x = torch.randn(k, 2, n, 3, 2, generator=generator(seed), dtype=torch.float64)

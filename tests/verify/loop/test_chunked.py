@@ -47,7 +47,7 @@ def test_a_chunk_unrolled_is_the_chunk_run():
     assert 0 < plant.rounding(3) < 1e-9
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     low=st.tuples(*[st.floats(-1, 1)] * 2),
     extent=st.tuples(*[st.floats(0, 0.3)] * 2),

@@ -54,7 +54,7 @@ def functions(model, points, rng):
     return points.values(model) + model.radius.numpy()[:, None] * shift
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=6, derandomize=True)
 @given(seed=st.integers(0, 10**6))
 @pytest.mark.parametrize("name", BINARY)
 def test_operations_hold_sampled_functions(name, seed, basis, random_model, points):
@@ -67,7 +67,7 @@ def test_operations_hold_sampled_functions(name, seed, basis, random_model, poin
         assert held(BINARY[name](x, y), where, values).all()
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=6, derandomize=True)
 @given(seed=st.integers(0, 10**6))
 @pytest.mark.parametrize("name", UNARY)
 def test_functions_hold_sampled_functions(name, seed, basis, random_model, points):
