@@ -60,7 +60,7 @@ class Recipe:
         plain: Any = task.train.backbone
         backbone = dataclasses.replace(plain, **PLAIN_BACKBONE | dict(self.backbone))
         train = dataclasses.replace(task.train, backbone=backbone, **PLAIN | dict(self.train))
-        return dataclasses.replace(task, name=f"{task.name}-{self.name}", train=train)
+        return dataclasses.replace(task, name=f"{task.name}-{self.name}", train=train, own={})
 
     def row(self, row: Row) -> Row:
         """The row with the family's options."""
@@ -75,8 +75,10 @@ RECIPES = (
     Recipe("dropout-noise", backbone={"dropout": 0.2}, train={"obs_noise": 0.05}),
     Recipe("decay", train={"weight_decay": 0.5}),
     Recipe("frame", train={"chunk_frame": "relative"}),
-    Recipe("frame-dropout", backbone={"dropout": 0.2}, train={"chunk_frame": "relative"}),
+    Recipe("frame-dropout", backbone={"dropout": 0.1}, train={"chunk_frame": "relative"}),
+    Recipe("frame-noise", backbone={"dropout": 0.1}, train={"chunk_frame": "relative", "obs_noise": 0.05}),
     Recipe("draws", family={"draws_per_window": 8}),
+    Recipe("frame-draws", train={"chunk_frame": "relative"}, family={"draws_per_window": 8}),
 )
 Trial = tuple[str, str, str, Unit]
 """Names of task, row and recipe, and what is trained."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,9 @@ class Task:
 
     name: str
     train: TrainConfig
-    """Options of every row, but its family; `steps` are those of the reference row, flow, in the compute budget."""
+    """Options of every row, but its family; `steps` are those of the reference row, flow, in the compute budget.
+
+    The rows that `own` names have others."""
     num_states: int = 10
     """Initial states of the evaluation."""
     num_repeats: int = 24
@@ -59,6 +62,8 @@ class Task:
     """Trainings of each row."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """Row -> its cost here, where the network or the images make it another one than `Row.cost`."""
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Row -> training options that are better for it here than those of `train`, by trials on the seed for tuning."""
     note: str = ""
     """What was made smaller than the measurement asks for."""
 
@@ -67,6 +72,10 @@ class Task:
         """What is measured, and the seeds of its initial states."""
         selection = self.num_states if self.selection_states is None else self.selection_states
         return {"evaluation": self.episodes[: self.num_states], "selection": seeds.SELECTION[:selection]}
+
+    def options(self, row: str) -> TrainConfig:
+        """Training options of a row."""
+        return dataclasses.replace(self.train, **self.own.get(row, {}))
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class Unit:
     def request(self) -> TrainConfig:
         """What is to be trained, without where the data lie and how it will be sampled."""
         return dataclasses.replace(
-            self.task.train,
+            self.task.options(self.row.name),
             family=as_trained(self.row.family),
             steps=self.row.num_steps(self.task, self.budget),
             seed=self.seed,

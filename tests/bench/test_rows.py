@@ -1,12 +1,16 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from robolearn.bench.rows import BUDGETS, REFERENCE, ROWS, TASKS, Cost, choose
+from robolearn.bench.unit import Unit
 from robolearn.policies.family import Family
 from tests.bench.tiny import FLOW, TASK
+
+TOKENS = choose("row", ["tokens"], ROWS)[0]
 
 
 @given(st.integers(100, 50_000), st.floats(0.3, 20), st.floats(0, 0.5), st.sampled_from(sorted(BUDGETS)))
@@ -29,7 +33,16 @@ def test_the_reference_row_has_the_steps_of_the_task():
     reference = choose("row", [REFERENCE], ROWS)[0]
     for task in TASKS:
         assert reference.num_steps(task, "compute") == task.train.steps
-        assert set(task.costs) <= {row.name for row in ROWS}
+        assert set(task.costs) | set(task.own) <= {row.name for row in ROWS}
+
+
+def test_a_row_may_have_training_options_of_its_own():
+    task = dataclasses.replace(TASK, own={"flow": {"obs_noise": 0.25, "lr": 0.5}})
+    assert task.options("flow") == dataclasses.replace(TASK.train, obs_noise=0.25, lr=0.5)
+    assert task.options("tokens") == TASK.train
+    request = Unit(task, FLOW, "compute", 0, Path("runs")).request()
+    assert (request.obs_noise, request.lr) == (0.25, 0.5)
+    assert Unit(task, TOKENS, "compute", 0, Path("runs")).request().obs_noise == 0
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

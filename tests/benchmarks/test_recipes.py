@@ -31,7 +31,8 @@ def test_plain_is_plain_whatever_the_task_says():
         ("dropout-noise", 0.2, 0.05, "absolute"),
         ("decay", 0.0, 0.0, "absolute"),
         ("frame", 0.0, 0.0, "relative"),
-        ("frame-dropout", 0.2, 0.0, "relative"),
+        ("frame-dropout", 0.1, 0.0, "relative"),
+        ("frame-noise", 0.1, 0.05, "relative"),
     ],
 )
 def test_a_recipe_changes_what_its_name_says_and_nothing_else(recipe, dropout, noise, frame):
