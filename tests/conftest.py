@@ -88,9 +88,8 @@ def make_policy():
         policy = Policy(cfg, Normalizer({**obs_shapes, "action": (action_dim,)})).eval()
         for parameter in policy.parameters():  # zero-initialized layers would hide mistakes
             parameter.data += 0.1 * torch.randn_like(parameter)
-        if policy.frame is not None:  # an un-fitted frame is the identity, which would hide mistakes too
-            for value in policy.frame.buffers():
-                value.uniform_(0.1, 0.6)
+        for value in policy.frame.buffers():  # an un-fitted frame is the identity, which would hide mistakes too
+            value.uniform_(0.1, 0.6)
         return policy
 
     return make

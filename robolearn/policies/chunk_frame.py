@@ -24,17 +24,42 @@ from robolearn.policies.anchor import predict_first
 ChunkFrameKind = Literal["absolute", "relative"]
 NUM_EXAMPLES = 20_000  # windows from which a frame is found
 RARE = 1e-3  # share of the largest numbers that count as the largest but them: one jerk in a recording is no reach
-LIMIT = 5.0  # of what samplers clip to; few numbers of unit variance lie beyond
 LEAST_REACH = 1e-3  # normalized actions; what never changes is not blown up
 
 
 class ChunkFrame(nn.Module):
-    """Maps chunks of normalized actions into the frame, and back.
+    """Maps chunks of normalized actions into what a family learns, and back; as it is, into themselves.
+
+    Attributes:
+        start_dim: Numbers of a start.
+        limit: What a family learns lies between this and its negative, all of it or nearly.
+    """
+
+    start_dim = 0
+    limit = 1.0
+
+    def start(self, state: Float[Tensor, "b d"]) -> Float[Tensor, "b 1 s"]:
+        """Where chunks start; state is the last observation as the network sees it, images aside."""
+        return state[:, None, :0]
+
+    def enter(self, actions: Float[Tensor, "b t a"], start: Float[Tensor, "b 1 s"]) -> Float[Tensor, "b t a"]:
+        """What the family sees of normalized actions."""
+        return actions
+
+    def leave(self, chunks: Float[Tensor, "b t a"], start: Float[Tensor, "b 1 s"]) -> Float[Tensor, "b t a"]:
+        """Normalized actions of the family's chunks."""
+        return chunks
+
+
+class RelativeFrame(ChunkFrame):
+    """Chunks relative to where they start; see above.
 
     Args:
         state_dim: Numbers of an observation as the network sees it, images aside.
         chunk_shape: Steps and action dimensions.
     """
+
+    limit = 5.0  # few numbers of unit variance lie beyond
 
     weight: Tensor
     bias: Tensor
@@ -42,6 +67,7 @@ class ChunkFrame(nn.Module):
 
     def __init__(self, state_dim: int, chunk_shape: tuple[int, int]):
         super().__init__()
+        self.start_dim = chunk_shape[1]
         self.register_buffer("weight", torch.zeros(chunk_shape[1], state_dim))
         self.register_buffer("bias", torch.zeros(chunk_shape[1]))
         self.register_buffer("reach", torch.ones(chunk_shape))

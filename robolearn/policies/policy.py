@@ -22,7 +22,7 @@ from robolearn.nets.backbone import Backbone, Head, Shapes
 from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import build_with_weights, save_weights
-from robolearn.policies.chunk_frame import LIMIT, ChunkFrame, ChunkFrameKind
+from robolearn.policies.chunk_frame import ChunkFrame, ChunkFrameKind, RelativeFrame
 from robolearn.policies.draws import Draws
 from robolearn.policies.family import Chunks, Loss
 from robolearn.policies.obs_noise import NOISE, obs_noise_draws, with_noise
@@ -101,10 +101,10 @@ class Policy(nn.Module):
         self.encoder = ObsEncoder(cfg.obs_shapes, cfg.angles, cfg.vision, cfg.quaternions)
         cond_dim = self.encoder.cond_dim + prefix_dim(cfg.prefix_horizon, cfg.action_dim)
         self.family = cfg.family.build(Nets(cfg, cond_dim), cfg.action_horizon, cfg.action_dim)
-        self.frame: ChunkFrame | None = None
+        self.frame = ChunkFrame()
         if cfg.chunk_frame == "relative":
-            self.frame = ChunkFrame(self.encoder.state.cond_dim, self.family.chunk_shape)
-            self.family.limit = LIMIT
+            self.frame = RelativeFrame(self.encoder.state.cond_dim, self.family.chunk_shape)
+        self.family.limit = self.frame.limit
 
     def encode(self, obs: dict[str, Tensor], prefix: Prefix | None = None) -> Float[Tensor, "b o c"]:
         """Normalize and encode what a chunk depends on.
@@ -165,9 +165,9 @@ class Policy(nn.Module):
         return with_noise(cond, draws[NOISE]) if NOISE in draws else cond
 
     def framed(self, batch: Batch) -> Float[Tensor, "b t a"]:
-        """What the family learns of a batch's actions: normalized, and in the frame if there is one."""
+        """What the family learns of a batch's actions: normalized, and in the frame."""
         actions = self.normalizer.normalize("action", batch.actions)
-        return actions if self.frame is None else self.frame.enter(actions, self.frame.start(self.state(batch.obs)))
+        return self.frame.enter(actions, self.frame.start(self.state(batch.obs)))
 
     def state(self, obs: dict[str, Tensor]) -> Float[Tensor, "b d"]:
         """The last observation as the network sees it, images aside."""
@@ -176,12 +176,9 @@ class Policy(nn.Module):
             return self.normalizer.get_buffer("action_scale").new_zeros(len(next(iter(obs.values()))), 0)
         return self.encoder.state({key: self.normalizer.normalize(key, x) for key, x in last.items()}, last)[:, 0]
 
-    def physical(self, chunks: Float[Tensor, "m t a"], start: Float[Tensor, "m 1 a"] | None) -> Float[Tensor, "m t a"]:
-        """Actions in physical units of what the family samples; ``start`` is that of the frame, None without one."""
-        if self.frame is not None:
-            assert start is not None, "a chunk in a frame has a start"
-            chunks = self.frame.leave(chunks, start)
-        return self.normalizer.unnormalize("action", chunks)
+    def physical(self, chunks: Float[Tensor, "m t a"], start: Float[Tensor, "m 1 s"]) -> Float[Tensor, "m t a"]:
+        """Actions in physical units of what the family samples; ``start`` is that of the frame."""
+        return self.normalizer.unnormalize("action", self.frame.leave(chunks, start))
 
     def loss(self, batch: Batch, draws: Draws, *, player: str = "policy") -> Loss:
         """Loss of one player on a batch in physical units; see Family.loss.
@@ -231,7 +228,7 @@ class Policy(nn.Module):
         times = len(noise) // len(cond)
         cond = cond.repeat_interleave(times, dim=0)  # after encoding: images cost more than chunks
         # The encoder puts the state first, so that the frame need not normalize the observation again.
-        start = None if self.frame is None else self.frame.start(cond[:, -1, : self.encoder.state.cond_dim])
+        start = self.frame.start(cond[:, -1, : self.encoder.state.cond_dim])
         return self.physical(self.family.sample(cond, noise), start)
 
     def sample(self, obs: dict[str, Tensor], n: int, *, generator: torch.Generator) -> Float[Tensor, "b n t a"]:

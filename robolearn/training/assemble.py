@@ -19,7 +19,7 @@ from robolearn.data.timing import Timing
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout
-from robolearn.policies.chunk_frame import NUM_EXAMPLES, ChunkFrame
+from robolearn.policies.chunk_frame import NUM_EXAMPLES, RelativeFrame
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.rollout.env_config import EnvConfig
@@ -168,13 +168,13 @@ def make_policy(cfg: TrainConfig, windows: Windows) -> Policy:
     modes: dict[str, Mode] = {key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays}
     policy_cfg = make_policy_config(cfg, windows.obs_shapes, arrays["action"].shape[1], windows.cameras)
     policy = Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
-    if policy.frame is not None:
+    if isinstance(policy.frame, RelativeFrame):
         fit_frame(policy, policy.frame, windows, torch.Generator(windows.device).manual_seed(cfg.seed))
     return policy
 
 
 @torch.no_grad()
-def fit_frame(policy: Policy, frame: ChunkFrame, windows: Windows, generator: torch.Generator) -> None:
+def fit_frame(policy: Policy, frame: RelativeFrame, windows: Windows, generator: torch.Generator) -> None:
     """Find the frame of a policy's chunks from random windows, turned as in training."""
     parts = [
         (policy.state(batch.obs), policy.normalizer.normalize("action", batch.actions), batch.mask)

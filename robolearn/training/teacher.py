@@ -33,5 +33,4 @@ def take_teacher(policy: Policy, directory: StrPath) -> None:
     policy.family.teacher.load_state_dict(teacher.family.state_dict())
     policy.encoder.load_state_dict(teacher.encoder.state_dict())
     policy.normalizer.load_state_dict(teacher.normalizer.state_dict())
-    if policy.frame is not None and teacher.frame is not None:
-        policy.frame.load_state_dict(teacher.frame.state_dict())
+    policy.frame.load_state_dict(teacher.frame.state_dict())

@@ -122,19 +122,16 @@ def codes_of(policy: Policy) -> Codes:
     _check(policy)
     coded: Coded = family.coded()
     policy.requires_grad_(False)
-    frame, dim = policy.frame, policy.cfg.action_dim
+    frame, dim = policy.frame, policy.frame.start_dim
 
     def features(seen: Tensor) -> Tensor:
         obs = observations(policy, seen)
-        found = coded.features(policy.encode(obs))
-        return found if frame is None else torch.cat([frame.start(policy.state(obs)).flatten(1), found], dim=1)
+        return torch.cat([frame.start(policy.state(obs)).flatten(1), coded.features(policy.encode(obs))], dim=1)
 
     def logits(found: Tensor) -> Tensor:
-        return coded.logits(found if frame is None else found[:, dim:])
+        return coded.logits(found[:, dim:])
 
     def chunk(found: Tensor, code: int) -> Tensor:
-        if frame is None:
-            return policy.physical(coded.chunk(found, code), None)
         return policy.physical(coded.chunk(found[:, dim:], code), found[:, None, :dim])
 
     return Codes(features, logits, chunk, size_of(policy), family.cfg.min_code_probability)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.mlp import MLPConfig
-from robolearn.policies.chunk_frame import LIMIT, ChunkFrame
+from robolearn.policies.chunk_frame import RelativeFrame
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import Policy, PolicyConfig
@@ -33,7 +33,7 @@ def demonstrations(n=4000, seed=0):
 
 
 def fitted(state, actions, mask=None):
-    frame = ChunkFrame(state.shape[1], tuple(actions.shape[1:]))
+    frame = RelativeFrame(state.shape[1], tuple(actions.shape[1:]))
     frame.fit(state, actions, torch.ones(actions.shape[:2], dtype=torch.bool) if mask is None else mask)
     return frame
 
@@ -63,7 +63,7 @@ def test_chunks_in_a_frame_have_unit_variance():
     frame = fitted(state, actions)
     inside = frame.enter(actions, frame.start(state))[1:]
     torch.testing.assert_close(inside.square().mean(0).sqrt(), torch.ones(STEPS, 3), rtol=0.03, atol=0)
-    assert inside.abs().max() < LIMIT
+    assert inside.abs().max() < RelativeFrame.limit
 
 
 def test_padding_does_not_count():
@@ -93,7 +93,7 @@ def test_numbers_that_never_change_stay_finite():
 @given(st.integers(0, 100), st.integers(1, 3))
 def test_in_and_out_again_is_the_same(seed, action_dim):
     generator = torch.Generator().manual_seed(seed)
-    frame = ChunkFrame(3, (STEPS, action_dim))
+    frame = RelativeFrame(3, (STEPS, action_dim))
     for value in frame.buffers():
         value.uniform_(0.1, 2.0, generator=generator)
     state = torch.randn(5, 3, generator=generator)
@@ -155,7 +155,7 @@ def test_a_flow_finds_narrow_ways_where_their_range_is_its_unit():
         policy = Policy(cfg, Normalizer({**shapes, "action": (1,)}))
         state, actions = (x[..., :1] for x in demonstrations())
         mask = torch.ones(len(state), STEPS, dtype=torch.bool)
-        if policy.frame is not None:
+        if isinstance(policy.frame, RelativeFrame):
             policy.frame.fit(state, actions, mask)
         optimizer = torch.optim.AdamW(policy.parameters(), lr=3e-3, fused=True)
         generator = torch.Generator().manual_seed(0)
@@ -177,7 +177,7 @@ def test_a_flow_finds_narrow_ways_where_their_range_is_its_unit():
 
 def test_diffusion_clips_where_chunks_end(make_policy):
     """Normalized actions end at 1, those of unit variance hardly before 5."""
-    for frame, limit in (("absolute", 1.0), ("relative", LIMIT)):
+    for frame, limit in (("absolute", 1.0), ("relative", RelativeFrame.limit)):
         family = make_policy(DiffusionConfig(prediction="x0"), chunk_frame=frame).family
         family.net.forward = lambda x, cond, level: 1e3 * torch.ones_like(x)
         chunks = family.denoise(torch.zeros(1, 4, 2), torch.zeros(1, 2, 4), 50)
