@@ -106,7 +106,7 @@ class Row:
         return 100 * round(affordable / 100) if affordable >= 100 else max(1, round(affordable))
 
 
-ONE_PASS = ("regression", "mip", "gmm", "tokens", "tokens-vq", "cvae")
+ONE_PASS = ("regression", "mip", "gmm", "tokens", "tokens-vq")
 """Rows without noise of their own over whole chunks, which learn the demonstrations by heart and gain from dropout."""
 
 TASKS = (
