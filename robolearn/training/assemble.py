@@ -24,7 +24,7 @@ from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.making import facts_of
-from robolearn.training.config import TrainConfig
+from robolearn.training.config import POLICY_OPTIONS, TrainConfig
 from robolearn.training.episodes import Kept, choose_episodes, earlier_data, keep_episodes, needed_episodes
 from robolearn.training.fit import random_batches
 from robolearn.training.run import DataFacts, Run
@@ -187,22 +187,16 @@ def make_policy_config(
     cfg: TrainConfig, obs_shapes: dict[str, tuple[int, ...]], action_dim: int, cameras: dict[str, ImageLayout]
 ) -> PolicyConfig:
     """What a policy is built of."""
+    same: dict[str, Any] = {name: getattr(cfg, name) for name in POLICY_OPTIONS}
+    same["symmetry"] = None if cfg.symmetry == "ignore" else find_symmetry(cfg.env, tuple(obs_shapes))
     return PolicyConfig(
-        cfg.family,
-        cfg.backbone,
-        obs_shapes,
-        action_dim,
-        cfg.obs_horizon,
-        cfg.action_horizon,
-        parse_dims("angles", cfg.dataset.angles),
-        cfg.vision,
-        cfg.prefix_horizon,
-        None if cfg.symmetry == "ignore" else find_symmetry(cfg.env, tuple(obs_shapes)),
-        cfg.symmetry,
-        cameras,
-        parse_dims("quaternions", cfg.dataset.quaternions),
-        cfg.obs_noise,
-        cfg.chunk_frame,
+        **same,
+        obs_shapes=obs_shapes,
+        action_dim=action_dim,
+        symmetry_use=cfg.symmetry,
+        angles=parse_dims("angles", cfg.dataset.angles),
+        quaternions=parse_dims("quaternions", cfg.dataset.quaternions),
+        images=cameras,
     )
 
 

@@ -22,6 +22,7 @@ from robolearn.nets.vision import VisionConfig
 from robolearn.policies.chunk_frame import ChunkFrameKind
 from robolearn.policies.family import FamilyConfig
 from robolearn.policies.flow import FlowConfig
+from robolearn.policies.policy import PolicyConfig
 from robolearn.rollout.env_config import EnvConfig
 
 LARGEST, MAX_LAG = 1 << 32, 1000  # a count or seed must be below; steps
@@ -181,8 +182,7 @@ class TrainConfig:
             raise UserError("family, backbone and vision cannot change when resuming; start a new run")
         names = [f.name for f in dataclasses.fields(DatasetConfig) if f.name not in ("path", "cache_dir")]
         pairs = {f"dataset.{name}": (getattr(self.dataset, name), getattr(before.dataset, name)) for name in names}
-        for name in ("obs_horizon", "action_horizon", "prefix_horizon", "obs_noise", "chunk_frame", "symmetry", "seed"):
-            pairs[name] = getattr(self, name), getattr(before, name)
+        pairs |= {name: (getattr(self, name), getattr(before, name)) for name in (*POLICY_OPTIONS, "seed")}
         for name, (now, then) in pairs.items():
             if now != then:
                 raise UserError(f"`{name}` {now} cannot change when resuming, it was {then}; start a new run")
@@ -225,6 +225,10 @@ class TrainConfig:
                 raise UserError(f"`{field_.name}` {value} must be finite")
             if isinstance(value, int) and not 0 <= value < LARGEST:
                 raise UserError(f"`{field_.name}` {value} must be in 0..{LARGEST - 1}")
+
+
+POLICY_OPTIONS = tuple(f.name for f in fields(PolicyConfig) if f.name in {f.name for f in fields(TrainConfig)})
+"""Options that decide what network is trained on what of a window, by the names they have in both configurations."""
 
 
 def _anchored(value: Any) -> Any:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from robolearn.errors import UserError
 from robolearn.files import StrPath
 from robolearn.policies.mixture import Mixture
-from robolearn.policies.policy import Policy
+from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.score import Score
 from robolearn.training.run import Run
 
-SHARED = ("backbone", "obs_shapes", "action_dim", "obs_horizon", "action_horizon", "angles", "vision", "chunk_frame")
+OF_ITS_OWN = ("family", "obs_noise")  # what a student may have otherwise
 
 
 def take_teacher(policy: Policy, directory: StrPath) -> None:
@@ -26,7 +28,7 @@ def take_teacher(policy: Policy, directory: StrPath) -> None:
     assert isinstance(policy.family, Mixture)
     if not isinstance(teacher.family, Score):
         raise UserError(f"`family.teacher_run` {directory}: expected a run of the family score")
-    for name in SHARED:
+    for name in [f.name for f in fields(PolicyConfig) if f.name not in OF_ITS_OWN]:
         theirs, ours = getattr(teacher.cfg, name), getattr(policy.cfg, name)
         if theirs != ours:
             raise UserError(f"`family.teacher_run` {directory}: its {name} is {theirs}, here it is {ours}")

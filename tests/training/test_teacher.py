@@ -53,6 +53,7 @@ def test_a_teacher_is_taken_from_a_run(tmp_path, train_main, flags, read_metrics
     [
         (["flow", "mlp"], "expected a run of the family score"),
         (["score", "mlp", "--action-horizon", "5"], "its action_horizon is 5, here it is 4"),
+        (["score", "mlp", "--prefix-horizon", "2"], "its prefix_horizon is 2, here it is 0"),
     ],
 )
 def test_a_teacher_that_does_not_fit(tmp_path, train_main, flags, arguments, message):
