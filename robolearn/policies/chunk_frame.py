@@ -23,7 +23,7 @@ from robolearn.policies.anchor import predict_first
 
 ChunkFrameKind = Literal["absolute", "relative"]
 NUM_EXAMPLES = 20_000  # windows from which a frame is found
-RARE = 1e-3  # share of the largest numbers that count as the largest but them: one jerk in a recording is no reach
+RARE = 1e-3  # share of the longest ways, which are cut to the longest of the others: a single jerk is no reach
 LEAST_REACH = 1e-3  # normalized actions; what never changes is not blown up
 
 

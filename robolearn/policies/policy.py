@@ -156,18 +156,22 @@ class Policy(nn.Module):
             **prefix_draws(batch, self.cfg.prefix_horizon, generator=generator),
         }
 
-    def condition(self, batch: Batch, draws: Draws) -> Float[Tensor, "b o c"]:
-        """Encode what a chunk depends on in training: observations, and as many of its actions as ``draws`` says."""
+    def chunks(self, batch: Batch, draws: Draws) -> Chunks:
+        """What the family learns of a batch: actions in the frame, and what they depend on.
+
+        That is observations with the noise in ``draws``, and as many of the actions as ``draws`` says. Chunks start
+        at what was observed, without the noise.
+        """
         prefix = None
         if LENGTH in draws:
             prefix = Prefix(batch.actions[:, : self.cfg.prefix_horizon], draws[LENGTH])
         cond = self.encode(batch.obs, prefix)
-        return with_noise(cond, draws[NOISE]) if NOISE in draws else cond
+        actions = self.frame.enter(self.normalizer.normalize("action", batch.actions), self.start(cond.detach()))
+        return Chunks(actions, with_noise(cond, draws[NOISE]) if NOISE in draws else cond, batch.mask)
 
-    def framed(self, batch: Batch) -> Float[Tensor, "b t a"]:
-        """What the family learns of a batch's actions: normalized, and in the frame."""
-        actions = self.normalizer.normalize("action", batch.actions)
-        return self.frame.enter(actions, self.frame.start(self.state(batch.obs)))
+    def start(self, cond: Float[Tensor, "b o c"]) -> Float[Tensor, "b 1 s"]:
+        """Where chunks start in the frame; the encoder puts the state first, which need not be normalized again."""
+        return self.frame.start(cond[:, -1, : self.encoder.state.cond_dim])
 
     def state(self, obs: dict[str, Tensor]) -> Float[Tensor, "b d"]:
         """The last observation as the network sees it, images aside."""
@@ -190,19 +194,17 @@ class Policy(nn.Module):
         if SHIFT in draws:
             obs = augment(batch.obs, self.encoder.cameras, draws, self.cfg.vision.jitter)
             batch = dataclasses.replace(batch, obs=obs)
-        actions, cond = self.framed(batch), self.condition(batch, draws)
+        data = self.chunks(batch, draws)
         if not self.family.players()[player].trains_encoder:
-            cond = cond.detach()
-        return self.family.loss(Chunks(actions, cond, batch.mask), draws, player=player)
+            data = dataclasses.replace(data, cond=data.cond.detach())
+        return self.family.loss(data, draws, player=player)
 
     # Data-parallel wrappers and torch.compile hook into forward.
     forward = loss
 
     def validation_loss(self, batch: Batch, draws: Draws) -> Float[Tensor, ""]:
         """How well a held-out batch in physical units is explained; see Family.validation_loss."""
-        batch = self.turned(batch, draws)
-        actions = self.framed(batch)
-        return self.family.validation_loss(Chunks(actions, self.condition(batch, draws), batch.mask), draws)
+        return self.family.validation_loss(self.chunks(self.turned(batch, draws), draws), draws)
 
     def act(
         self, obs: dict[str, Tensor], noise: Float[Tensor, "m ..."], prefix: Prefix | None = None
@@ -227,9 +229,7 @@ class Policy(nn.Module):
         cond = self.encode(obs, prefix)
         times = len(noise) // len(cond)
         cond = cond.repeat_interleave(times, dim=0)  # after encoding: images cost more than chunks
-        # The encoder puts the state first, so that the frame need not normalize the observation again.
-        start = self.frame.start(cond[:, -1, : self.encoder.state.cond_dim])
-        return self.physical(self.family.sample(cond, noise), start)
+        return self.physical(self.family.sample(cond, noise), self.start(cond))
 
     def sample(self, obs: dict[str, Tensor], n: int, *, generator: torch.Generator) -> Float[Tensor, "b n t a"]:
         """Sample ``n`` chunks per observation, in physical units.

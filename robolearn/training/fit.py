@@ -207,10 +207,9 @@ def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Ex
     def draw(n: int) -> Chunks:
         parts = []
         for batch in random_batches(policy, windows, n, generator):
-            cond = policy.condition(
-                batch, prefix_draws(len(batch.actions), policy.cfg.prefix_horizon, generator=generator)
-            )
-            parts.append((policy.framed(batch), cond, batch.mask))
+            draws = prefix_draws(len(batch.actions), policy.cfg.prefix_horizon, generator=generator)
+            data = policy.chunks(batch, draws)
+            parts.append((data.actions, data.cond, data.mask))
         return Chunks(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     return draw

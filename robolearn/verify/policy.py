@@ -122,11 +122,11 @@ def codes_of(policy: Policy) -> Codes:
     _check(policy)
     coded: Coded = family.coded()
     policy.requires_grad_(False)
-    frame, dim = policy.frame, policy.frame.start_dim
+    dim = policy.frame.start_dim
 
     def features(seen: Tensor) -> Tensor:
-        obs = observations(policy, seen)
-        return torch.cat([frame.start(policy.state(obs)).flatten(1), coded.features(policy.encode(obs))], dim=1)
+        cond = policy.encode(observations(policy, seen))
+        return torch.cat([policy.start(cond).flatten(1), coded.features(cond)], dim=1)
 
     def logits(found: Tensor) -> Tensor:
         return coded.logits(found[:, dim:])

@@ -47,7 +47,7 @@ def test_numbers_get_noise_of_the_given_spread_and_nothing_else_does(noisy):
     policy, batch = noisy(obs_noise=0.1), batch_of(4000)
     draws = draws_of(policy, 4000)
     with torch.no_grad():
-        added = policy.condition(batch, draws) - policy.condition(batch, draws | {NOISE: 0 * draws[NOISE]})
+        added = policy.chunks(batch, draws).cond - policy.chunks(batch, draws | {NOISE: 0 * draws[NOISE]}).cond
     state, rest = added.split([STATE_DIM, added.shape[2] - STATE_DIM], dim=2)
     assert rest.abs().max() == 0, "neither images nor decided actions"
     # 4000 draws: the standard deviation is known to 1.2 %, the mean to 0.0016; four of these either way.

@@ -10,7 +10,7 @@ from robolearn.errors import UserError
 from robolearn.policies.diffusion import Diffusion
 from robolearn.policies.draws import Draws
 from robolearn.policies.ensemble import Ensemble
-from robolearn.policies.family import Chunks, Family
+from robolearn.policies.family import Family
 from robolearn.policies.flow import Flow
 from robolearn.policies.flowmap import FlowMap
 from robolearn.policies.mixture import Mixture
@@ -61,8 +61,7 @@ def denoising_loss(
         UserError: The policy does not denoise.
     """
     player, mask = _denoiser(policy), torch.ones(chunks.shape[:2], dtype=torch.bool, device=chunks.device)
-    batch = policy.turned(Batch(obs, chunks, mask), {})
-    data = Chunks(policy.framed(batch), policy.encode(batch.obs), mask)
+    data = policy.chunks(policy.turned(Batch(obs, chunks, mask), {}), {})
     # Row i of these is (i, i, ...): an index that is made where the data is waits for no device.
     rows = torch.arange(len(data), device=chunks.device)[:, None].expand(-1, len(next(iter(draws.values()))))
     return torch.stack([policy.family.loss(data[row], draws, player=player)[0] for row in rows])
