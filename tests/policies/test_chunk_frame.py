@@ -124,6 +124,14 @@ def test_a_policy_learns_and_acts_in_the_same_frame(make_policy):
     assert away.abs().min() > 1e-3
 
 
+def test_chunks_start_at_the_last_observation(make_policy):
+    policy = make_policy(RegressionConfig(), chunk_frame="relative")
+    with torch.no_grad():
+        policy.frame.weight.uniform_(generator=torch.Generator().manual_seed(1))
+        obs = {"state": torch.randn(6, 2, 4, generator=torch.Generator().manual_seed(0))}
+        torch.testing.assert_close(policy.start(policy.encode(obs)), policy.frame.start(policy.state(obs)))
+
+
 def test_images_alone_have_no_start(make_policy):
     policy = make_policy(RegressionConfig(), obs_shapes={"camera": (32, 32, 3)}, chunk_frame="relative")
     obs = {"camera": torch.zeros(2, 2, 32, 32, 3, dtype=torch.uint8)}
