@@ -30,7 +30,7 @@ from robolearn.errors import UserError, user_errors
 
 SEED = seeds.TUNING.start
 STATES = {"insert": 40, "push": 40, "pusht": 192}  # initial states, where they are not the triangle's
-PLAIN: dict[str, Any] = {"obs_noise": 0.0, "chunk_frame": "absolute"}
+PLAIN: dict[str, Any] = {"obs_noise": 0.0, "chunk_frame": "absolute", "exec_horizon": 8}
 PLAIN_BACKBONE: dict[str, Any] = {"dropout": 0.0}
 
 

@@ -88,6 +88,28 @@ def test_a_new_setting_is_measured_without_training_again(tmp_path, finished, mo
     assert all(more.result()["settings"][name] == before[name] for name in before)
 
 
+def test_chunks_executed_otherwise_are_measured_again_without_training_again(tmp_path, finished, monkeypatch):
+    every_step = dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, exec_horizon=1))
+    again = dataclasses.replace(finished, task=every_step)
+    assert finished.missing() == []
+    assert again.missing() == ["euler-5", "euler-1"]
+    monkeypatch.setattr(training, "fit", None)
+    work([again], tmp_path, CPU)
+    assert again.missing() == []
+    assert finished.missing() == ["euler-5", "euler-1"]
+    assert {measured["exec_horizon"] for measured in again.result()["settings"].values()} == {1}
+
+
+def test_a_setting_that_does_not_say_so_was_executed_as_its_run_says(finished):
+    result = finished.result()
+    for measured in result["settings"].values():
+        assert measured.pop("exec_horizon") == 2
+    finished.write(result)
+    assert finished.missing() == []
+    otherwise = dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, exec_horizon=4))
+    assert dataclasses.replace(finished, task=otherwise).missing() == ["euler-5", "euler-1"]
+
+
 def test_stopped_between_settings_keeps_the_first(data, flow, monkeypatch):
     measure, calls = triangle.measure, []
 
