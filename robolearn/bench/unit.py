@@ -61,6 +61,10 @@ class Unit:
         """Where everything of this unit is."""
         return self.runs / self.path
 
+    def beside(self, row: str) -> Path:
+        """Where the unit of another row is, of the same task, budget and seed."""
+        return self.runs / self.task.name / row / self.budget / str(self.seed)
+
     def request(self) -> TrainConfig:
         """What is to be trained, without where the data lie and how it will be sampled."""
         return dataclasses.replace(
