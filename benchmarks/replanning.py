@@ -17,13 +17,12 @@ import numpy as np
 import torch
 
 from benchmarks.common import keep, options
-from benchmarks.recipes import STATES
+from benchmarks.recipes import STATES, line, summary
 from envs.insert import TOUCH
 from robolearn import seeds
 from robolearn.bench.measuring import demonstrated_modes, raw_episodes, roll_out_from
 from robolearn.bench.rows import ROWS, TASKS, Row, Setting, Task, choose
-from robolearn.bench.summary import summarize_trainings
-from robolearn.config import read_json, to_json
+from robolearn.config import read_json
 from robolearn.errors import UserError, user_errors
 from robolearn.policies.policy import Policy
 from robolearn.training.run import Run
@@ -54,15 +53,8 @@ def measure(directory: Path, setting: Setting, horizon: int, dry: bool) -> dict[
     trajectories = roll_out_from(seeds.DEFAULTS[:count], policy, run, repeats, horizon)
     episodes = raw_episodes(trajectories, repeats)
     chunks = {"energy": [0.0, 0.0], "outside": [0.0, 0.0], "bridge": [0.0, 0.0]}  # are the same for all horizons
-    numbers = summarize_trainings([{"evaluation": episodes, **chunks}], modes)
-    return {
-        "success": to_json(numbers.success, {}),
-        "score": to_json(numbers.score, {}),
-        "mode_entropy": numbers.mode_entropy and to_json(numbers.mode_entropy, {}),
-        **(searches(trajectories) if task.name == "insert" else {}),
-        "modes": modes,
-        "evaluation": episodes,
-    }
+    searched = searches(trajectories) if task.name == "insert" else {}
+    return {**summary({"evaluation": episodes, **chunks}, modes), **searched}
 
 
 def searches(trajectories: list[Trajectory]) -> dict[str, Any]:
@@ -94,8 +86,7 @@ def main() -> None:
                 if name not in results:
                     results[name] = measure(directory, setting, horizon, args.dry_run)
                     keep(args.out, {"results": results}, compact=True)
-                values = {key: results[name][key] for key in ("success", "score", "mode_entropy") if results[name][key]}
-                print(f"{name:48}", *(f"{key} {value['value']:.3f}" for key, value in values.items()), flush=True)
+                print(line(name, results[name]), flush=True)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def measure_again(units: Sequence[Unit], device: torch.device) -> Iterator[str]:
 @torch.inference_mode()
 def _times(unit: Unit, runtime: dict[str, Any], device: torch.device) -> dict[str, float]:
     """p50_ms, p99_ms and, where it can be measured, forward_ms: p50 of a forward pass meanwhile."""
-    run, forward = (Run(directory / "run") for directory in (unit.directory, unit.beside(FORWARD)))
+    run, forward = (Run(unit.runs / path / "run") for path in (unit.path, unit.beside(FORWARD)))
     policy, cfg = Policy.load(run.checkpoint("last"), device=device, **runtime), run.config()
     execution, start = Execution(unit.task.train.exec_horizon), unit.task.parts["evaluation"].start
     first = roll_out(policy, cfg.env, [0], execution=execution, seed=start)[0]
