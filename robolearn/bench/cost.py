@@ -66,9 +66,7 @@ def training_seconds(task: Task, row: Row, steps: int, data: Path, device: torch
     Raises:
         KeyboardInterrupt: Ctrl-C or a termination, which the training takes for a request to save and stop.
     """
-    cfg = dataclasses.replace(
-        prepare(task.options(row.name), data), family=row.family, steps=steps, warmup_steps=1, checkpoint_every=steps
-    )
+    cfg = dataclasses.replace(prepare(task.options(row), data), steps=steps, warmup_steps=1, checkpoint_every=steps)
     _, state, windows, _, _ = assemble(cfg, open_demos(cfg), device)
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     family: Any = state.policy.family

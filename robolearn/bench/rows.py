@@ -64,6 +64,8 @@ class Task:
     """Row -> its cost here, where the network or the images make it another one than `Row.cost`."""
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Row -> training options that are better for it here than those of `train`, by trials on the seed for tuning."""
+    own_family: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Row -> the same of its family."""
     note: str = ""
     """What was made smaller than the measurement asks for."""
 
@@ -73,9 +75,11 @@ class Task:
         selection = self.num_states if self.selection_states is None else self.selection_states
         return {"evaluation": self.episodes[: self.num_states], "selection": seeds.SELECTION[:selection]}
 
-    def options(self, row: str) -> TrainConfig:
-        """Training options of a row."""
-        return dataclasses.replace(self.train, **self.own.get(row, {}))
+    def options(self, row: Row) -> TrainConfig:
+        """Training options of a row, its family among them."""
+        family: Any = row.family
+        family = dataclasses.replace(family, **self.own_family.get(row.name, {}))
+        return dataclasses.replace(self.train, family=family, **self.own.get(row.name, {}))
 
 
 @dataclass(frozen=True)

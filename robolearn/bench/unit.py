@@ -67,9 +67,10 @@ class Unit:
 
     def request(self) -> TrainConfig:
         """What is to be trained, without where the data lie and how it will be sampled."""
+        options = self.task.options(self.row)
         return dataclasses.replace(
-            self.task.options(self.row.name),
-            family=as_trained(self.row.family),
+            options,
+            family=as_trained(options.family),
             steps=self.row.num_steps(self.task, self.budget),
             seed=self.seed,
             wandb=False,
