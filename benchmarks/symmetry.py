@@ -40,7 +40,8 @@ def make_tasks(dry: bool) -> list[Task]:
     held_out = 0.5 if dry else DatasetConfig.validation_fraction
     data = DatasetConfig((Path("avoid.zarr"),), num_episodes=count, validation_fraction=held_out)
     sizes: dict[str, Any] = {"num_states": 2, "num_repeats": 2, "selection_states": 2} if dry else {}
-    return [Task(use, TrainConfig(dataset=data, symmetry=use, steps=steps), **sizes) for use in USES]
+    train = TrainConfig(dataset=data, chunk_frame="absolute", steps=steps)  # as it was measured
+    return [Task(use, dataclasses.replace(train, symmetry=use), **sizes) for use in USES]
 
 
 def compare(units: list[Unit]) -> dict[str, Any]:

@@ -96,6 +96,7 @@ class Unit:
             family=DENOISERS[self.model] if is_padding else RATES_FAMILY,
             backbone=MLPConfig() if is_padding else BACKBONES[self.model](),
             dataset=DatasetConfig((folder / f"{self.task}.zarr",), padding=padding),
+            chunk_frame="absolute",  # as it was measured
             steps=steps,
             batch_size=size.batch_size,
             lr=RATES[PRESENT_RATE if is_padding else self.choice],

@@ -179,6 +179,7 @@ def train(
         family=CVAEConfig(),
         dataset=DatasetConfig(tuple(stores), short_episodes="pad"),
         env=EnvConfig(TASKS[task].env_id),
+        chunk_frame="absolute",  # as it was measured
         steps=steps,
         checkpoint_every=steps,
         seed=seed,

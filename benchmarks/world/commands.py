@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,25 @@ from robolearn.stats.value import Estimate
 
 ROOT = Path(__file__).parents[2]
 KEPT = ("start", "success", "return", "length")  # of each episode
+POLICIES = ("tokens", "flow", "diffusion")  # the default family, and those that take many evaluations
+
+
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    """Which policies are trained how often, so that a part can be measured."""
+    parser.add_argument("--policies", nargs="+", choices=POLICIES, default=POLICIES)
+    parser.add_argument("--trainings", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=Path("runs/world"), help="where stores and runs go")
+
+
+def policies(
+    names: Sequence[str], out: Path, store: Path, count: int, train: Mapping[str, Any], evaluate: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Name of the family -> its trainings, see `trainings`, and the success of all of them."""
+    results = {}
+    for name in names:
+        runs = trainings(Path(f"{out}-{name}"), store, count, {name: "mlp", **train}, evaluate)
+        results[name] = {"success": asdict(success(by_start(runs))), "trainings": runs}
+    return results
 
 
 def trainings(
@@ -29,7 +50,7 @@ def trainings(
         out: Beginning of the runs' names; their seeds are added.
         store: The demonstrations.
         count: How many seeds.
-        train: Flag -> value, of train.py.
+        train: Flag -> value, of train.py; family -> backbone.
         evaluate: Flag -> value, or values in a tuple, of eval.py; None for a flag without.
 
     Returns:
@@ -39,7 +60,7 @@ def trainings(
     for seed in seeds.TRAININGS[:count]:
         folder = Path(f"{out}-{seed}").resolve()
         if not (folder / "eval" / "summary.json").exists():
-            flags = {"--dataset.path": store.resolve(), "--seed": seed, "--out": folder, **train}
+            flags = {**train, "--dataset.path": store.resolve(), "--seed": seed, "--out": folder}
             run("train.py", *_words(flags), "--rollout-every", 0, "--overwrite", "--no-wandb")
             run("eval.py", folder, *_words(evaluate), "--videos", 0)
         episodes = [json.loads(line) for line in (folder / "eval" / "episodes.jsonl").read_text().splitlines()]

@@ -8,7 +8,6 @@ evaluated at other goals than those that were demonstrated: another seed of the 
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,14 @@ import gymnasium
 import numpy as np
 
 from benchmarks.common import keep_part, options
-from benchmarks.world.commands import by_start, success, trainings
+from benchmarks.world.commands import add_choices, policies
 from robolearn import DemoWriter, Episode, StoreAttrs, seeds
 from robolearn.config import read_json, write_json
 
-TASKS = ("reach-v3", "drawer-open-v3")
+TASKS = {"reach-v3": 3_000, "drawer-open-v3": 3_000, "assembly-v3": 9_000, "peg-insert-side-v3": 9_000}
+"""Name -> training steps."""
 ENV_ID, CONTROL_DT = "metaworld:Meta-World/MT1", 0.0125  # [s], 5 steps of 2.5 ms
-EPISODES, TRAININGS, STEPS = 100, 3, 3000
+EPISODES = 100
 # Another seed draws other goals; 200 steps are enough, demonstrations take up to 95.
 EVALUATION = {
     "--env.kwargs": ("seed", 1),
@@ -36,18 +36,20 @@ AFTER = 5  # steps that are recorded after a success
 def main() -> None:
     """Measure every task, and keep the numbers of each as soon as they are there."""
     parser = options(__doc__)
-    parser.add_argument("--work", type=Path, default=Path("runs/world"), help="where stores and runs go")
+    add_choices(parser)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=tuple(TASKS))
     given = parser.parse_args()
-    episodes, count, steps = (4, 1, 2) if given.dry_run else (EPISODES, TRAININGS, STEPS)
+    episodes, count = (4, 1) if given.dry_run else (EPISODES, given.trainings)
     given.work.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
-    for task in TASKS:
+    for task in given.tasks:
+        steps = 2 if given.dry_run else TASKS[task]
         store, facts = given.work / f"{task}.zarr", given.work / f"{task}.json"
         if not facts.exists():
             write_json(facts, collect(store, task, episodes))
-        runs = trainings(given.work / task, store, count, {"--steps": steps}, {"--episodes": episodes, **EVALUATION})
-        joint = asdict(success(by_start(runs)))
-        results[task] = {"demonstrations": read_json(facts), "steps": steps, "success": joint, "trainings": runs}
+        evaluation = {"--episodes": episodes, **EVALUATION}
+        measured = policies(given.policies, given.work / task, store, count, {"--steps": steps}, evaluation)
+        results[task] = {"demonstrations": read_json(facts), "steps": steps, "policies": measured}
         keep_part(given.out, "metaworld", results)
 
 

@@ -32,6 +32,12 @@ class Shapes:
     """Channels of an observation token."""
     num_times: int
     """Time arguments of the family: 0 for regression, 1 for diffusion and flow."""
+    dropout: float = 0.0
+    """Share of channels that the family wants dropped in training, where the backbone's options leave it open."""
+
+    def dropped(self, share: float | None) -> float:
+        """What an option says, or the family's share where it is open."""
+        return self.dropout if share is None else share
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""Dropout that stays the same: one network drawn from all those that dropout trains at once."""
+"""Dropout: which shares there can be, and one network drawn from all those that dropout trains at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from robolearn.errors import UserError
+
+
+def check_dropout(owner: str, share: float | None) -> None:
+    """Raise a UserError unless this share of channels can be dropped, or is left open."""
+    if share is not None and not 0 <= share < 1:
+        raise UserError(f"{owner}: dropout {share} must be in [0, 1)")
 
 
 @contextmanager

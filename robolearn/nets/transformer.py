@@ -15,8 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from robolearn.config import since
 from robolearn.errors import UserError
 from robolearn.nets.backbone import BackboneConfig, Shapes, TimeEmbedding
+from robolearn.nets.dropout import check_dropout
 from robolearn.nets.sizes import check_sizes
 
 
@@ -32,14 +34,13 @@ class TransformerConfig(BackboneConfig):
     """Encoder layers."""
     decoder_depth: int = 4
     """Decoder layers."""
-    dropout: float = 0.0
-    """Dropout probability in attention and feed-forward, in [0, 1)."""
+    dropout: float | None = since(None, before=0.0)
+    """Dropout probability in attention and feed-forward, in [0, 1); by default what the family wants, as for mlp."""
 
     def __post_init__(self) -> None:
         check_sizes("transformer", width=self.width, num_heads=self.num_heads)
         check_sizes("transformer", encoder_depth=self.encoder_depth, decoder_depth=self.decoder_depth)
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"transformer: dropout {self.dropout} must be in [0, 1)")
+        check_dropout("transformer", self.dropout)
         if self.width % self.num_heads:
             raise UserError(f"transformer: width {self.width} is not a multiple of num_heads {self.num_heads}")
 
@@ -57,7 +58,7 @@ class Transformer(nn.Module):
             "d_model": cfg.width,
             "nhead": cfg.num_heads,
             "dim_feedforward": 4 * cfg.width,
-            "dropout": cfg.dropout,
+            "dropout": shapes.dropped(cfg.dropout),
             "activation": "gelu",
             "batch_first": True,
             "norm_first": True,

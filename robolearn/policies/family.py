@@ -12,7 +12,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,6 +22,9 @@ from robolearn.errors import UserError
 from robolearn.nets.backbone import Backbone, Head
 from robolearn.policies.draws import Draws, DrawSource, standard_normal
 from robolearn.policies.losses import energy_score
+
+BY_HEART = 0.1
+"""Dropout that suits families which learn the demonstrations' chunks by heart: they add no noise to them."""
 
 Loss = tuple[Float[Tensor, ""], dict[str, Tensor]]  # and numbers worth logging
 
@@ -63,6 +66,9 @@ class FamilyConfig(ABC):
 
     What stands in `robolearn.policies.registry.FAMILIES` may be trained by name.
     """
+
+    dropout: ClassVar[float] = 0.0
+    """Share of channels that a backbone drops in training, where its own options leave that open."""
 
     @abstractmethod
     def build(self, make_net: MakeNet, action_horizon: int, action_dim: int) -> Family:

@@ -39,7 +39,7 @@ class FlowMapConfig(DenoiserConfig):
     """What long steps learn from: meanflow, the derivative along the path; shortcut, two steps of half the length."""
     long_share: float = 0.5
     """Share of a batch that learns long steps; the rest learns the velocity. In (0, 1)."""
-    ends: Ends = since("uniform", before="logit-normal")  # noqa: RUF009
+    ends: Ends = since("uniform", before="logit-normal")
     """Where meanflow's steps begin and end: uniform, and a tenth of the batch goes the whole way, as one step does when
     acting; logit-normal, the paper's, which hardly ever shows such a step."""
     steps: int = runtime(2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -17,7 +18,7 @@ from torch import Tensor
 from robolearn.errors import UserError
 from robolearn.nets.sizes import check_sizes
 from robolearn.policies.draws import Draws, draw_category
-from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.family import BY_HEART, Chunks, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import perplexity
 from robolearn.policies.options import runtime
 
@@ -25,6 +26,8 @@ from robolearn.policies.options import runtime
 @dataclass(frozen=True)
 class GMMConfig(FamilyConfig):
     """Mixture of Gaussians over whole chunks: one evaluation, its modes are as many as its components."""
+
+    dropout: ClassVar[float] = BY_HEART
 
     num_components: int = 16
     """Components K."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -10,13 +11,15 @@ from torch import Tensor
 
 from robolearn.errors import UserError
 from robolearn.policies.draws import Draws, DrawSource
-from robolearn.policies.family import Chunks, Family, FamilyConfig, Loss, MakeNet
+from robolearn.policies.family import BY_HEART, Chunks, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
 
 
 @dataclass(frozen=True)
 class MIPConfig(FamilyConfig):
     """Two-step regression: deterministic, the honest baseline beside regression for what needs no modes."""
+
+    dropout: ClassVar[float] = BY_HEART
 
     refine_time: float = 0.9
     """t*, how clean the refined chunk is taken to be, in (0, 1)."""

@@ -78,7 +78,15 @@ class Nets:
         """Build a backbone."""
         cfg = self.cfg
         return cfg.backbone.build(
-            Shapes(dim_in, dim_out, cfg.action_horizon, cfg.obs_horizon, self.cond_dim, num_times)
+            Shapes(
+                dim_in,
+                dim_out,
+                cfg.action_horizon,
+                cfg.obs_horizon,
+                self.cond_dim,
+                num_times,
+                cfg.family.dropout,
+            )
         )
 
     def head(self, dim_in: int, dim_out: int) -> Head:

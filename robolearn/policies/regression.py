@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -10,13 +11,15 @@ from torch import Tensor
 
 from robolearn.policies.bounded import BoundedConfig, bounded_output, draw_error, radius_term
 from robolearn.policies.draws import Draws, DrawSource
-from robolearn.policies.family import Chunks, Family, Loss, MakeNet
+from robolearn.policies.family import BY_HEART, Chunks, Family, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
 
 
 @dataclass(frozen=True)
 class RegressionConfig(BoundedConfig):
     """Mean-squared error: one evaluation, deterministic, averages over modes."""
+
+    dropout: ClassVar[float] = BY_HEART
 
     def __post_init__(self) -> None:
         self.check_bounds("regression")

@@ -12,7 +12,7 @@ chunk relative to where it starts, see ``anchor.py``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -25,7 +25,7 @@ from robolearn.policies.anchor import Anchor
 from robolearn.policies.bounded import BoundedConfig, bounded_output, draw_error, radius_term
 from robolearn.policies.coded import Coded
 from robolearn.policies.draws import Draws, DrawSource, likely, race
-from robolearn.policies.family import Chunks, Examples, Family, Loss, MakeNet, Player
+from robolearn.policies.family import BY_HEART, Chunks, Examples, Family, Loss, MakeNet, Player
 from robolearn.policies.losses import masked_mean
 from robolearn.policies.offset import Offset
 from robolearn.policies.options import check_choice, check_floor, runtime
@@ -39,6 +39,8 @@ NUM_EXAMPLES = 20_000  # windows from which bins and anchor are found
 @dataclass(frozen=True)
 class TokensConfig(BoundedConfig):
     """Classify the chunk's code, regress the rest: one evaluation, modes do not blend."""
+
+    dropout: ClassVar[float] = BY_HEART
 
     variant: Variant = "bins"
     """bins, k-means centers of chunks; residual-vq, codes of a trained quantizer, drawn one after the other."""

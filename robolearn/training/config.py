@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robolearn import seeds
+from robolearn.config import since
 from robolearn.data.normalizer import Mode
 from robolearn.data.splits import Padding, ShortEpisodes
 from robolearn.data.symmetry import SymmetryUse
@@ -21,8 +22,8 @@ from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.chunk_frame import ChunkFrameKind
 from robolearn.policies.family import FamilyConfig
-from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import PolicyConfig
+from robolearn.policies.tokens import TokensConfig
 from robolearn.rollout.env_config import EnvConfig
 
 LARGEST, MAX_LAG = 1 << 32, 1000  # a count or seed must be below; steps
@@ -93,7 +94,7 @@ class DatasetConfig:
 class TrainConfig:
     """What a training run is asked to do: all of it, so that the same again makes the same policy."""
 
-    family: FamilyConfig = field(default_factory=FlowConfig)
+    family: FamilyConfig = field(default_factory=TokensConfig)
     backbone: BackboneConfig = field(default_factory=MLPConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
@@ -109,9 +110,9 @@ class TrainConfig:
     obs_noise: float = 0.0
     """Noise on observations in training, in units of half the range of each number; images have none. About 0.03 keeps
     a policy from copying its own motion."""
-    chunk_frame: ChunkFrameKind = "absolute"
-    """What the family learns of actions: absolute, as they are; relative, to where their chunk starts and in units of
-    how far its steps go from there."""
+    chunk_frame: ChunkFrameKind = since("relative", before="absolute")
+    """What the family learns of actions: relative to where their chunk starts and in units of how far its steps go from
+    there; or absolute, as they are."""
 
     symmetry: SymmetryUse = "ignore"
     """Use of the environment's symmetry: augment turns demonstrations; canonical makes policies exactly equivariant."""

@@ -55,7 +55,7 @@ def test_flags_change_a_recipe():
     assert cfg.family == FlowConfig(steps=3)
     assert cfg.backbone == MLPConfig(width=512, depth=4)
     assert cfg.dataset == dataclasses.replace(RECIPES["pusht"].dataset, validation_fraction=0.5)
-    assert (cfg.steps, cfg.lr) == (60_000, 5e-4)
+    assert (cfg.steps, cfg.lr) == (17_700, 5e-4)
 
 
 def test_another_family_than_the_recipe_s_begins_with_its_own_defaults():

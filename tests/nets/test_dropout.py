@@ -2,11 +2,18 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
 
 from robolearn.config import from_json
 from robolearn.nets.backbone import Shapes
 from robolearn.nets.dropout import fixed_dropout
 from robolearn.nets.mlp import MLPConfig
+from robolearn.nets.transformer import TransformerConfig
+from robolearn.policies.cvae import CVAEConfig
+from robolearn.policies.flow import FlowConfig
+from robolearn.policies.policy import Policy
+from robolearn.policies.regression import RegressionConfig
+from robolearn.policies.tokens import TokensConfig
 
 SHAPES = Shapes(3, 2, 4, 2, 5, 1)
 
@@ -41,8 +48,30 @@ def test_no_dropout_changes_nothing():
     assert torch.equal(plain(*inputs()), dropping.eval()(*inputs()))
 
 
+@pytest.mark.parametrize("backbone", ["mlp", "transformer"])
+@pytest.mark.parametrize(
+    ("family", "option", "dropped"),
+    [
+        (TokensConfig(), None, 0.1),
+        (RegressionConfig(), None, 0.1),
+        (FlowConfig(), None, 0.0),
+        (CVAEConfig(), None, 0.0),
+        (TokensConfig(), 0.0, 0.0),
+        (FlowConfig(), 0.3, 0.3),
+    ],
+)
+def test_where_a_backbone_leaves_it_open_dropout_is_what_the_family_wants(
+    make_policy, tiny_backbones, backbone, family, option, dropped
+):
+    policy = make_policy(family)
+    cfg = dataclasses.replace(policy.cfg, backbone=dataclasses.replace(tiny_backbones[backbone], dropout=option))
+    layers = [module for module in Policy(cfg, policy.normalizer).modules() if isinstance(module, nn.Dropout)]
+    assert {layer.p for layer in layers} == {dropped}
+
+
 def test_configurations_from_before_there_was_dropout():
     assert from_json(MLPConfig, {"width": 16, "depth": 2}, {}) == MLPConfig(16, 2, dropout=0.0)
+    assert from_json(TransformerConfig, {}, {}) == TransformerConfig(dropout=0.0)
 
 
 def test_in_training_every_row_drops_others():

@@ -21,7 +21,7 @@ FAMILIES = {
 
 def family_of(cfg, backbone=None):
     torch.manual_seed(0)
-    backbone = backbone or MLPConfig(width=16, depth=1, plain=True)
+    backbone = backbone or MLPConfig(width=16, depth=1, dropout=0.0, plain=True)
     policy = PolicyConfig(cfg, backbone, {"state": (3,)}, 2, 1, 4)
     return Policy(policy, Normalizer({"state": (3,), "action": (2,)})).family
 

@@ -154,7 +154,7 @@ def test_a_trained_policy_goes_on_from_what_is_decided():
     """Demonstrations hold +1 or -1: regression follows the first action, and averages where it is not told."""
     torch.manual_seed(0)
     shapes = {"state": (1,)}
-    cfg = PolicyConfig(RegressionConfig(), MLPConfig(16, 1), shapes, 1, 1, HORIZON, prefix_horizon=2)
+    cfg = PolicyConfig(RegressionConfig(), MLPConfig(16, 1, dropout=0.0), shapes, 1, 1, HORIZON, prefix_horizon=2)
     policy = Policy(cfg, Normalizer({**shapes, "action": (1,)}))
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-2, fused=True)
     generator = torch.Generator().manual_seed(0)

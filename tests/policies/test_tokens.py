@@ -39,7 +39,7 @@ def demonstrations(episodes=400, seed=0):
 def new_state(family, steps=250):
     torch.manual_seed(0)
     shapes = {"state": (1,)}
-    cfg = PolicyConfig(family, MLPConfig(width=32, depth=1), shapes, 1, 1, 4)
+    cfg = PolicyConfig(family, MLPConfig(width=32, depth=1, dropout=0.0), shapes, 1, 1, 4)
     policy = Policy(cfg, Normalizer({**shapes, "action": (1,)})).train()
     return TrainState(policy, TrainConfig(steps=steps, batch_size=128, lr=3e-3, warmup_steps=20, amp="off"))
 

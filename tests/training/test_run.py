@@ -15,6 +15,7 @@ from robolearn.evaluation.config import EvalConfig
 from robolearn.files import BEGUN
 from robolearn.locks import LOCK_FILE, HeldError, hold
 from robolearn.nets.lstm import LSTMConfig
+from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy
@@ -302,6 +303,15 @@ def test_an_older_run_is_read_and_renewed_when_it_goes_on(run):
     run.write(run.config(), FACTS)
     assert run.config() == cfg
     assert not (run.directory / "run.json").exists()
+
+
+def test_a_run_of_before_frames_keeps_learning_actions_as_they_are(run):
+    content = read_json(run.directory / "config.json")
+    assert content.pop("chunk_frame") == "relative"
+    assert content["backbone"].pop("dropout") is None
+    write_json(run.directory / "config.json", content)
+    assert run.config().chunk_frame == "absolute"
+    assert run.config().backbone == MLPConfig(dropout=0.0)
 
 
 def test_the_oldest_runs_tell_by_their_checkpoint_what_is_trained(run, state):

@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from torch import nn
 
-from robolearn.nets.mlp import Block, MLPConfig
+from robolearn.nets.mlp import Block
 from robolearn.verify.claims.subject import Plain
 from robolearn.verify.crown import linear_bounds, relax
 from robolearn.verify.graph import Affine, Elementwise, Graph, Input, Product
@@ -29,7 +29,7 @@ class Conditioned(nn.Module):
     def __init__(self, numbers, width):
         super().__init__()
         self.put, self.out = nn.Linear(numbers, width), nn.Linear(width, 2)
-        self.blocks = nn.ModuleList(Block(width, MLPConfig(width=width)) for _ in range(2))
+        self.blocks = nn.ModuleList(Block(width, "silu", 0.0) for _ in range(2))
         for block in self.blocks:
             nn.init.normal_(block.film.linear.weight, std=0.2)
 
