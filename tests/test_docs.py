@@ -25,7 +25,8 @@ import dataclasses
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
-state = np.cumsum(np.full((21, 4), 0.01, np.float32), axis=0)
+states = np.random.default_rng(0).normal(0.01, 0.01, (8, 21, 4)).cumsum(1).astype(np.float32)
+episodes = [Episode({"state": state}, state[:, :2]) for state in states]
 attrs = StoreAttrs(env_id="envs:robolearn/Avoid-v0", control_dt=0.05, obs_keys=("state",))
 """
 
@@ -45,7 +46,7 @@ reward = lambda states, actions: -states.square().sum(-1)
     "docs/how-to/deploy.md": DEMOS
     + """
 import robolearn as rl
-DemoWriter.create(Path("demos.zarr"), attrs=attrs).extend([Episode({"state": state}, state[:, :2])] * 3)
+DemoWriter.create(Path("demos.zarr"), attrs=attrs).extend(episodes)
 data = rl.DatasetConfig((Path("demos.zarr"),))
 run = rl.train(rl.TrainConfig(dataset=data, steps=2, wandb=False, device="cpu", batch_size=8, out=Path("run")))
 rl.deploy_run(run, rl.DeployConfig(out=Path("robot")))
@@ -68,15 +69,15 @@ frames = images[0]
 """,
     "README.md": DEMOS
     + """
-DemoWriter.create(Path("datasets/avoid.zarr"), attrs=attrs).extend([Episode({"state": state}, state[:, :2])] * 3)
+DemoWriter.create(Path("datasets/avoid.zarr"), attrs=attrs).extend(episodes)
 """,
     "docs/python.md": DEMOS
     + """
-DemoWriter.create(Path("demos.zarr"), attrs=attrs).extend([Episode({"state": state}, state[:, :2])] * 3)
+DemoWriter.create(Path("demos.zarr"), attrs=attrs).extend(episodes)
 """,
     "docs/how-to/compare.md": DEMOS
     + """
-DemoWriter.create(Path("demos.zarr"), attrs=attrs).extend([Episode({"state": state}, state[:, :2])] * 3)
+DemoWriter.create(Path("demos.zarr"), attrs=attrs).extend(episodes)
 import robolearn as rl
 tiny = rl.TrainConfig(dataset=rl.DatasetConfig((Path("demos.zarr"),)), steps=1, wandb=False, device="cpu", batch_size=8)
 for name in ("old", "new"):

@@ -30,7 +30,7 @@ def trained(tmp_path_factory, request):
     done = subprocess.run(collect, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     flags = ["--steps", 20, "--batch-size", 32, "--no-wandb", "--device", "cpu", "--threads", 1]
-    done = command("train", "--dataset.path", demos, "--out", run, *flags)
+    done = command("train", "flow", "--dataset.path", demos, "--out", run, *flags)
     assert done.returncode == 0, done.stderr
     assert f"next: python eval.py {run}" in done.stdout
     return run

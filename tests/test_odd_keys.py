@@ -63,7 +63,9 @@ def store(tmp_path_factory):
 def config(store, tiny_backbones, name, out):
     dataset = rl.DatasetConfig(str(store), angles=("日本語.état:1",), validation_fraction=0.2)  # pyright: ignore
     options = {"steps": 2, "batch_size": 8, "obs_horizon": 1, "action_horizon": 4, "exec_horizon": 2, "wandb": False}
-    cfg = rl.TrainConfig(backbone=tiny_backbones[name], dataset=dataset, out=str(out), amp="off", **options)
+    cfg = rl.TrainConfig(
+        rl.FAMILIES["flow"](), tiny_backbones[name], dataset=dataset, out=str(out), amp="off", **options
+    )
     return dataclasses.replace(cfg, vision=dataclasses.replace(cfg.vision, width=8, features=4), device="cpu")
 
 

@@ -113,16 +113,18 @@ class Row:
 ONE_PASS = ("regression", "mip", "gmm", "tokens", "tokens-vq")
 """Rows without noise of their own over whole chunks, which learn the demonstrations by heart and gain from dropout."""
 
+PLAIN = MLPConfig(dropout=0.0)
+
 TASKS = (
     Task(
         "avoid",
-        TrainConfig(dataset=DatasetConfig((Path("avoid.zarr"),))),
+        TrainConfig(backbone=PLAIN, dataset=DatasetConfig((Path("avoid.zarr"),)), chunk_frame="absolute"),
         selection_states=4,
         episodes=seeds.EVALUATION,
     ),
     Task(
         "insert",
-        TrainConfig(dataset=DatasetConfig((Path("insert.zarr"),)), steps=6_000),
+        TrainConfig(backbone=PLAIN, dataset=DatasetConfig((Path("insert.zarr"),)), chunk_frame="absolute", steps=6_000),
         num_states=40,
         num_repeats=12,
         selection_states=16,
@@ -130,7 +132,7 @@ TASKS = (
     ),
     Task(
         "push",
-        TrainConfig(dataset=DatasetConfig((Path("push.zarr"),)), chunk_frame="relative", steps=12_000),
+        TrainConfig(backbone=PLAIN, dataset=DatasetConfig((Path("push.zarr"),)), steps=12_000),
         num_states=64,
         num_repeats=12,
         own={row: {"backbone": MLPConfig(dropout=0.1)} for row in ONE_PASS},
@@ -138,9 +140,10 @@ TASKS = (
     Task(
         "pusht",
         TrainConfig(
-            backbone=MLPConfig(width=512, depth=4),
+            backbone=MLPConfig(width=512, depth=4, dropout=0.0),
             dataset=DatasetConfig((Path("pusht.zarr"),), obs_keys=("state",), angles=("state:4",)),
             env=EnvConfig("envs:robolearn/PushT-v0"),
+            chunk_frame="absolute",
             steps=20_000,
             lr=5e-4,
             weight_decay=1e-4,
@@ -157,8 +160,10 @@ TASKS = (
     Task(
         "avoid_pixels",
         TrainConfig(
+            backbone=PLAIN,
             dataset=DatasetConfig((Path("avoid_pixels.zarr"),), obs_keys=("image", "state")),
             obs_horizon=1,
+            chunk_frame="absolute",
             steps=12_000,
             batch_size=64,
             vision=VisionConfig(shift=0),  # where the rows stand is what the image is for

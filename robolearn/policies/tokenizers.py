@@ -42,7 +42,10 @@ class Bins(nn.Module):
         from threadpoolctl import threadpool_limits
 
         if len(chunks) < len(self.centres):
-            raise UserError(f"tokens: {len(chunks)} chunks without padding are too few for {len(self.centres)} bins")
+            raise UserError(
+                f"tokens: {len(chunks)} chunks without padding are too few for {len(self.centres)} bins; give more "
+                "demonstrations, or a lower `family.num_bins` or `action_horizon`"
+            )
         seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
         with threadpool_limits(1):  # several threads add up in any order, and the bins would differ in the last bit
             means = KMeans(len(self.centres), random_state=seed).fit(chunks.flatten(1).cpu().numpy()).cluster_centers_
