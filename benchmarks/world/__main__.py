@@ -55,7 +55,9 @@ def _world_targets(world: Parts) -> Iterator[list[str]]:
     for name, speed in _speeds(world).items():
         yield [f"import of {name}", ">= 50 % of reading alone", f"{speed:.0%}", speed.outcome(least=0.5)]
     for name, task in _tasks(world).items():
-        yield [name, "success with interval", interval(_bounds(task["success"])), "reported"]
+        for family, policies in task["policies"].items():
+            measured = interval(_bounds(policies["success"]))
+            yield [f"{name}, `{family}`", "success with interval", measured, "reported"]
 
 
 def _other_targets(deploy: Parts, compare: Parts, doctor: Parts) -> Iterator[list[str]]:
@@ -123,13 +125,14 @@ def environments(world: Parts) -> list[str]:
     """Success in environments of others."""
     rows = []
     for name, task in _tasks(world).items():
-        shares = by_start(task["trainings"])
         expert = "{episodes} of {attempts}".format(**task["demonstrations"])
-        each = ", ".join(f"{row.mean():.2f}" for row in shares)
-        rows.append(
-            [name, expert, f"{task['steps']:,}", str(shares.shape[1]), each, interval(_bounds(task["success"]))]
-        )
-    return table(["task", "expert's successes", "steps", "starts", "each training", "success, 95 % interval"], rows)
+        for family, policies in task["policies"].items():
+            shares = by_start(policies["trainings"])
+            each = ", ".join(f"{row.mean():.2f}" for row in shares)
+            success = interval(_bounds(policies["success"]))
+            rows.append([name, expert, f"{task['steps']:,}", str(shares.shape[1]), f"`{family}`", each, success])
+    columns = ["task", "expert's successes", "steps", "starts", "family", "each training", "success, 95 % interval"]
+    return table(columns, rows)
 
 
 def _tasks(world: Parts) -> dict[str, Parts]:
