@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 # A collection that was stopped goes on; one that is complete takes a few seconds.
 run: $(INSTALLED)
 	$(BIN)/python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 2000 --out datasets/avoid.zarr
-	$(BIN)/python train.py --out $(RUN) --overwrite
+	$(BIN)/python train.py --recipe avoid --out $(RUN) --overwrite
 	$(BIN)/python eval.py $(RUN)
 
 test: $(INSTALLED)

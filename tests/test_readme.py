@@ -21,7 +21,7 @@ COMMANDS: dict[str, dict[str, str | None]] = {
         "python3 -m venv .venv": None,
         'python -m pip install -e ".[dev,pusht,robotics,formats,deploy]" -c constraints.txt': None,
         "python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 2000 --out datasets/avoid.zarr": FEW,
-        "python train.py --out runs/avoid": SHORT_TRAINING,
+        "python train.py --recipe avoid --out runs/avoid": SHORT_TRAINING,
         "python eval.py runs/avoid": "--episodes 2 --videos 1",
         "python -m pytest": None,
     },

@@ -13,7 +13,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.config import DatasetConfig, TrainConfig
 
 RECIPES: Mapping[str, TrainConfig] = {
-    "avoid": TrainConfig(),
+    "avoid": TrainConfig(steps=6_000),
     "push": TrainConfig(dataset=DatasetConfig((Path("datasets/push.zarr"),)), exec_horizon=4, steps=9_200),
     "insert": TrainConfig(dataset=DatasetConfig((Path("datasets/insert.zarr"),)), exec_horizon=2, steps=4_600),
     "avoid-pixels": TrainConfig(
