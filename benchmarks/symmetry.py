@@ -9,6 +9,7 @@ that was stopped goes on, and several processes may share the work.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, get_args
 
