@@ -109,12 +109,15 @@ class Row:
 ONE_PASS = ("regression", "mip", "gmm", "tokens", "tokens-vq")
 """Rows without noise of their own over whole chunks, which learn the demonstrations by heart and gain from dropout."""
 
+DROPOUT = {row: {"backbone": MLPConfig(dropout=0.1)} for row in ONE_PASS}
+"""Training options of these rows."""
+
 TASKS = (
     Task(
         "avoid",
-        TrainConfig(dataset=DatasetConfig((Path("avoid.zarr"),))),
-        selection_states=4,
-        episodes=seeds.EVALUATION,
+        TrainConfig(dataset=DatasetConfig((Path("avoid.zarr"),)), chunk_frame="relative"),
+        num_states=24,
+        own=DROPOUT,
     ),
     Task(
         "insert",
@@ -129,7 +132,7 @@ TASKS = (
         TrainConfig(dataset=DatasetConfig((Path("push.zarr"),)), chunk_frame="relative", steps=12_000),
         num_states=64,
         num_repeats=12,
-        own={row: {"backbone": MLPConfig(dropout=0.1)} for row in ONE_PASS},
+        own=DROPOUT,
     ),
     Task(
         "pusht",
