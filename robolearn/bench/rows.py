@@ -121,11 +121,12 @@ TASKS = (
     ),
     Task(
         "insert",
-        TrainConfig(dataset=DatasetConfig((Path("insert.zarr"),)), steps=6_000),
-        num_states=40,
+        TrainConfig(
+            dataset=DatasetConfig((Path("insert.zarr"),)), exec_horizon=2, chunk_frame="relative", steps=6_000
+        ),
+        num_states=160,
         num_repeats=12,
-        selection_states=16,
-        episodes=seeds.EVALUATION,
+        own=DROPOUT,
     ),
     Task(
         "push",
