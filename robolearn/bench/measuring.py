@@ -31,13 +31,15 @@ def measure(task: Task, run: Run, setting: Setting, held_out: HeldOut, device: t
     training seed. `selection` is for choosing a setting, `evaluation` for reporting it.
     """
     policy = Policy.load(run.checkpoint("last"), device=device, **setting.runtime)
-    found = {part: _roll_out(policy, task, run, states) for part, states in task.parts.items()}
+    repeats, horizon = task.num_repeats, task.train.exec_horizon
+    found = {part: roll_out_from(states, policy, run, repeats, horizon) for part, states in task.parts.items()}
     example = found["evaluation"][0]
     return {
         "runtime": setting.runtime,
+        "exec_horizon": horizon,
         **measure_latency(policy, example, LATENCY_REPEATS),
         "parameters_used": used_parameters(policy, example),
-        **{part: _episodes(trajectories, task.num_repeats) for part, trajectories in found.items()},
+        **{part: raw_episodes(trajectories, repeats) for part, trajectories in found.items()},
         "reasons": dict(Counter(t.reason for t in found["evaluation"]).most_common()),
         **held_out.compare(policy),
     }
@@ -63,17 +65,29 @@ def used_parameters(policy: Policy, trajectory: Trajectory) -> int:
     return sum(p.numel() for module in called for p in module.parameters(recurse=False))
 
 
-def _roll_out(policy: Policy, task: Task, run: Run, states: range) -> list[Trajectory]:
-    cfg, episodes = run.config(), range(len(states) * task.num_repeats)
-    execution = Execution(cfg.exec_horizon)
-    trajectories = roll_out(policy, cfg.env, episodes, execution=execution, seed=states.start, repeats=task.num_repeats)
+def roll_out_from(states: range, policy: Policy, run: Run, num_repeats: int, exec_horizon: int) -> list[Trajectory]:
+    """Episodes of a run's policy from initial states, each repeated with other noise.
+
+    Args:
+        states: Seeds of the initial states.
+        policy: In one of its settings.
+        run: Where it comes from, which says in which environment.
+        num_repeats: Episodes from each state.
+        exec_horizon: Steps of a chunk that are executed.
+
+    Raises:
+        UserError: An episode broke.
+    """
+    cfg, episodes, execution = run.config(), range(len(states) * num_repeats), Execution(exec_horizon)
+    trajectories = roll_out(policy, cfg.env, episodes, execution=execution, seed=states.start, repeats=num_repeats)
     for t in trajectories:
         if t.broken:
             raise UserError(f"{run.directory}: episode {t.episode} is {t.reason}; a comparison needs all of them")
     return trajectories
 
 
-def _episodes(trajectories: list[Trajectory], num_repeats: int) -> dict[str, list[list[Any]]]:
+def raw_episodes(trajectories: list[Trajectory], num_repeats: int) -> dict[str, list[list[Any]]]:
+    """What is kept of episodes: success, score and mode, as lists [c][n] of initial states and repetitions."""
     numbers = {
         "success": [int(t.success) for t in trajectories],
         "score": [round(t.max_score, 6) for t in trajectories],

@@ -71,27 +71,37 @@ class Unit:
             wandb=False,
         )
 
+    def trained(self) -> TrainConfig | None:
+        """What is trained according to what was written down; None before that."""
+        name = f"{self.path}/request.json"
+        if (stored := find(name, self.runs, self.kept)) is None:
+            return None
+        if "train" in stored:  # as it was written when family and backbone stood beside the options
+            stored = {**stored["train"], **{key: value for key, value in stored.items() if key != "train"}}
+        return from_json(TrainConfig, stored, REGISTRY, name)
+
     def result(self) -> dict[str, Any]:
         """What is known so far; empty before training has ended.
 
         Raises:
             UserError: The directory is of another configuration.
         """
-        name = f"{self.path}/request.json"
-        if (stored := find(name, self.runs, self.kept)) is not None:
-            if "train" in stored:  # as it was written when family and backbone stood beside the options
-                stored = {**stored["train"], **{key: value for key, value in stored.items() if key != "train"}}
-            there = from_json(TrainConfig, stored, REGISTRY, name)
-            if dataclasses.replace(there, family=as_trained(there.family)) != self.request():
+        there, request = self.trained(), self.request()
+        if there is not None:
+            # How chunks are sampled and executed makes no other training.
+            same = dataclasses.replace(there, family=as_trained(there.family), exec_horizon=request.exec_horizon)
+            if same != request:
                 raise UserError(f"{self.directory} was trained with other options; remove it or choose other `runs`")
         return find(f"{self.path}/result.json", self.runs, self.kept) or {}
 
     def missing(self) -> list[str]:
-        """Settings that are not measured yet; none for a training that failed."""
-        result = self.result()
+        """Settings that are not measured yet, or with chunks executed otherwise; none for a training that failed."""
+        result, wanted = self.result(), self.request().exec_horizon
         if "failed" in result:
             return []
-        return [setting.name for setting in self.row.settings if setting.name not in result.get("settings", {})]
+        before = (self.trained() or self.request()).exec_horizon  # where a setting does not say what was executed
+        horizons = {name: measured.get("exec_horizon", before) for name, measured in result.get("settings", {}).items()}
+        return [setting.name for setting in self.row.settings if horizons.get(setting.name) != wanted]
 
     @contextmanager
     def claim(self) -> Iterator[bool]:
