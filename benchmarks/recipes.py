@@ -22,7 +22,7 @@ import torch
 from benchmarks.common import keep, options
 from robolearn import seeds
 from robolearn.bench.rows import ROWS, TASKS, Row, Task, choose
-from robolearn.bench.summary import summarize_trainings
+from robolearn.bench.summary import Measured, summarize_trainings
 from robolearn.bench.triangle import work
 from robolearn.bench.unit import Unit
 from robolearn.config import read_json, to_json
@@ -30,7 +30,7 @@ from robolearn.errors import UserError, user_errors
 
 SEED = seeds.TUNING.start
 STATES = {"insert": 40, "push": 40, "pusht": 192}  # initial states, where they are not the triangle's
-PLAIN: dict[str, Any] = {"obs_noise": 0.0, "chunk_frame": "absolute"}
+PLAIN: dict[str, Any] = {"obs_noise": 0.0, "chunk_frame": "absolute", "exec_horizon": 8}
 PLAIN_BACKBONE: dict[str, Any] = {"dropout": 0.0}
 
 
@@ -101,18 +101,31 @@ def results(trials: list[Trial]) -> dict[str, Any]:
     for task, row, recipe, unit in trials:
         result = unit.result()
         for setting, measured in result["settings"].items():
-            numbers = summarize_trainings([measured], result["modes"])
             found[f"{task} {row} {recipe} {setting}"] = {
-                "success": to_json(numbers.success, {}),
-                "score": to_json(numbers.score, {}),
-                "mode_entropy": numbers.mode_entropy and to_json(numbers.mode_entropy, {}),
+                **summary(measured, result["modes"]),
                 "steps": result["training"]["steps"],
                 "cpu_s": result["training"]["cpu_s"],
                 "facts": measured["facts"],
-                "modes": result["modes"],
-                "evaluation": measured["evaluation"],
             }
     return found
+
+
+def summary(measured: Measured, modes: list[int] | None) -> dict[str, Any]:
+    """Success, score and mode entropy with intervals over initial states, and the episodes that they are of."""
+    numbers = summarize_trainings([measured], modes)
+    return {
+        "success": to_json(numbers.success, {}),
+        "score": to_json(numbers.score, {}),
+        "mode_entropy": numbers.mode_entropy and to_json(numbers.mode_entropy, {}),
+        "modes": modes,
+        "evaluation": measured["evaluation"],
+    }
+
+
+def line(name: str, numbers: dict[str, Any]) -> str:
+    """A name and its numbers, for people."""
+    values = {key: numbers[key] for key in ("success", "score", "mode_entropy") if numbers[key]}
+    return " ".join([f"{name:48}", *(f"{key} {value['value']:.3f}" for key, value in values.items())])
 
 
 def main() -> None:
@@ -132,8 +145,7 @@ def main() -> None:
         raise UserError(f"other processes are still working on {', '.join(unit.name for unit in busy)}")
     found = results(trials)
     for name, numbers in found.items():
-        values = {key: numbers[key] for key in ("success", "score", "mode_entropy") if numbers[key]}
-        print(f"{name:36}", *(f"{key} {value['value']:.3f}" for key, value in values.items()))
+        print(line(name, numbers))
     before = read_json(args.out)["results"] if args.out and args.out.exists() else {}
     keep(args.out, {"seed": SEED, "results": before | found}, compact=True)
 

@@ -187,5 +187,7 @@ def _latency_share(ours: dict[int, Measured], forward: dict[int, Measured]) -> E
     """Median over training seeds in that of one forward pass; None unless that is measured for all of them."""
     if not ours.keys() <= forward.keys():
         return None
-    one, other = (np.array([results[seed]["p50_ms"] for seed in ours]) for results in (ours, forward))
+    one = np.array([measured["p50_ms"] for measured in ours.values()])
+    # Timed in turn with ours, or where it was timed by itself, at another moment.
+    other = np.array([measured.get("forward_ms", forward[seed]["p50_ms"]) for seed, measured in ours.items()])
     return median_ratio(one, other, Draws.resample(len(ours), 1)).estimate

@@ -54,12 +54,16 @@ class Unit:
     @property
     def path(self) -> str:
         """Below RUNS."""
-        return f"{self.task.name}/{self.row.name}/{self.budget}/{self.seed}"
+        return self.beside(self.row.name)
 
     @property
     def directory(self) -> Path:
         """Where everything of this unit is."""
         return self.runs / self.path
+
+    def beside(self, row: str) -> str:
+        """Below RUNS, of the unit of another row with the same task, budget and seed."""
+        return f"{self.task.name}/{row}/{self.budget}/{self.seed}"
 
     def request(self) -> TrainConfig:
         """What is to be trained, without where the data lie and how it will be sampled."""

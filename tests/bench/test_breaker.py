@@ -46,6 +46,13 @@ def test_a_verdict_is_on_its_side_of_the_margin(ours, target, expected):
     assert answers(verdict(results(**ours)), target) == [expected]
 
 
+def test_a_forward_pass_that_took_turns_counts_and_not_one_of_another_moment():
+    ours = results(p50_ms=2.0)
+    for result in ours.values():
+        result["forward_ms"] = 1.6
+    assert verdict(ours).latency_share.value == 1.25
+
+
 @pytest.mark.parametrize(("p50_ms", "expected"), [(1.25, "shown"), (1.35, "missed")])
 def test_latency_is_in_forward_passes(p50_ms, expected):
     assert verdict(results(p50_ms=p50_ms)).speed == expected

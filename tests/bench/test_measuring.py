@@ -14,6 +14,7 @@ from robolearn.bench.rows import Setting
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
 from robolearn.policies.regression import RegressionConfig
+from robolearn.rollout.execution import Execution
 from robolearn.training.run import Run
 from robolearn.types import Episode, Trajectory
 from tests.bench.tiny import TASK
@@ -49,8 +50,9 @@ def rolled_out(monkeypatch, make_policy):
     """Measure made-up episodes, whose mode is their index; returns what was asked for, and what was measured."""
     asked, policy = [], make_policy(RegressionConfig())
 
-    def roll_out(policy, env, episodes, *, seed, repeats, **_):
+    def roll_out(policy, env, episodes, *, seed, repeats, execution):
         asked.append((seed, list(episodes), repeats))
+        assert execution == Execution(TASK.train.exec_horizon + 1)
         none = np.zeros((0, 2), np.float32)
         return [
             Trajectory(i, seed + i // repeats, {}, none, none[:, 0], none[:, 0], seed == EVALUATION, i, "time")
@@ -61,7 +63,9 @@ def rolled_out(monkeypatch, make_policy):
     monkeypatch.setattr(measuring, "measure_latency", lambda *_: {})
     monkeypatch.setattr(measuring, "used_parameters", lambda *_: 0)
     monkeypatch.setattr(measuring.Policy, "load", lambda *_, **__: policy)
-    return asked, measuring.measure(TASK, OpenRun(TASK.train), Setting("x"), Nothing(), torch.device("cpu"))
+    executed = dataclasses.replace(TASK.train, exec_horizon=TASK.train.exec_horizon + 1)  # other than the run says
+    task = dataclasses.replace(TASK, train=executed)
+    return asked, measuring.measure(task, OpenRun(TASK.train), Setting("x"), Nothing(), torch.device("cpu"))
 
 
 def test_a_setting_is_chosen_on_other_episodes_than_are_reported(rolled_out):

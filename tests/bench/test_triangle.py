@@ -14,6 +14,7 @@ import torch
 from robolearn.bench import latency, training, triangle
 from robolearn.bench.gather import gather
 from robolearn.bench.latency import measure_again
+from robolearn.bench.measuring import LATENCY_REPEATS
 from robolearn.bench.rows import Setting
 from robolearn.bench.triangle import make_units, work
 from robolearn.bench.unit import Unit
@@ -86,6 +87,28 @@ def test_a_new_setting_is_measured_without_training_again(tmp_path, finished, mo
     work([more], tmp_path, CPU)
     assert more.result()["settings"].keys() == {"euler-5", "euler-1", "euler-2"}
     assert all(more.result()["settings"][name] == before[name] for name in before)
+
+
+def test_chunks_executed_otherwise_are_measured_again_without_training_again(tmp_path, finished, monkeypatch):
+    every_step = dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, exec_horizon=1))
+    again = dataclasses.replace(finished, task=every_step)
+    assert finished.missing() == []
+    assert again.missing() == ["euler-5", "euler-1"]
+    monkeypatch.setattr(training, "fit", None)
+    work([again], tmp_path, CPU)
+    assert again.missing() == []
+    assert finished.missing() == ["euler-5", "euler-1"]
+    assert {measured["exec_horizon"] for measured in again.result()["settings"].values()} == {1}
+
+
+def test_a_setting_that_does_not_say_so_was_executed_as_its_run_says(finished):
+    result = finished.result()
+    for measured in result["settings"].values():
+        assert measured.pop("exec_horizon") == 2
+    finished.write(result)
+    assert finished.missing() == []
+    otherwise = dataclasses.replace(TASK, train=dataclasses.replace(TASK.train, exec_horizon=4))
+    assert dataclasses.replace(finished, task=otherwise).missing() == ["euler-5", "euler-1"]
 
 
 def test_stopped_between_settings_keeps_the_first(data, flow, monkeypatch):
@@ -229,8 +252,24 @@ def test_latency_is_measured_again_and_nothing_else_changes(finished, monkeypatc
     assert list(measure_again([dataclasses.replace(finished, seed=1)], CPU)) == []  # not finished
     before = finished.result()
     fresh = {"p50_ms": 7.0, "p99_ms": 9.0}
-    monkeypatch.setattr(latency, "measure_latency", lambda *_: fresh)
+    monkeypatch.setattr(latency, "time_calls", lambda *_: fresh)
     assert next(iter(measure_again([finished], CPU))).endswith("euler-5: p50 7.00 ms, p99 9.00 ms")
     assert len(list(measure_again([finished], CPU))) == 2
     settings = {name: measured | fresh for name, measured in before["settings"].items()}
     assert finished.result() == before | {"settings": settings}
+
+
+def test_latency_is_measured_in_turn_with_a_forward_pass_of_the_same_seed(tmp_path, finished, monkeypatch):
+    work([Unit(TASK, REGRESSION, "compute", 0, finished.runs)], tmp_path, CPU)
+    asked = []
+
+    def in_turn(calls, repeats):
+        asked.append((len(calls), repeats))
+        assert [call().shape for call in calls] == [(1, 4, 2)] * 2
+        return [{"p50_ms": 7.0, "p99_ms": 9.0}, {"p50_ms": 2.0, "p99_ms": 3.0}]
+
+    monkeypatch.setattr(latency, "times_in_turn", in_turn)
+    list(measure_again([finished], CPU))
+    assert asked == [(2, LATENCY_REPEATS)] * 2
+    for measured in finished.result()["settings"].values():
+        assert (measured["p50_ms"], measured["p99_ms"], measured["forward_ms"]) == (7.0, 9.0, 2.0)

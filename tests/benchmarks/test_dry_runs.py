@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, str] = {
     "perception.py": "--dataset datasets/avoid_pixels.zarr --out out.json",
     "pusht_replay.py": "pusht.zarr --out out.json",
     "recipes.py": "--task avoid --rows tokens flow --recipes plain dropout draws --out out.json",
+    "replanning.py": "units/avoid-plain/flow/compute/99/run --settings euler-1 --out out.json",
     "rollout.py": "--out out.json",
     "safety": "run --workers 2",
     "stacked_seeds.py": "--seeds 2 --batch 2",
@@ -102,6 +103,9 @@ def prepared(tmp_path_factory):
         subprocess.run([sys.executable, "-m", "robolearn", *made], cwd=folder, check=True, capture_output=True)
     tiny = "train.py mlp --steps 2 --batch-size 8 --backbone.width 16 --no-wandb --out runs/avoid"
     subprocess.run([sys.executable, *tiny.split()], cwd=folder, check=True, capture_output=True)
+    unit = folder / "units/avoid-plain/flow/compute/99"
+    unit.mkdir(parents=True)
+    (unit / "run").symlink_to(folder / "runs/avoid")
     return folder
 
 
