@@ -23,7 +23,7 @@ from robolearn.formats.format import ImportOptions, Recording
 from robolearn.formats.registry import FORMATS
 from robolearn.formats.transfer import import_demos, write_store
 from robolearn.stats.bootstrap import Draws
-from robolearn.stats.differences import median_ratio
+from robolearn.stats.differences import paired_ratio
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 # The kernel's high-water mark of the process itself: ru_maxrss begins with that of the process that started it.
@@ -85,9 +85,9 @@ def _in_turn(cases: Mapping[str, Callable[[], object]], rounds: int, prepare: Ca
 
 
 def _ratio(seconds: Seconds, name: str, clock: str) -> list[float]:
-    """Seconds of reading alone in those of a case: the ratio of medians, and its interval."""
+    """Seconds of reading alone in those of a case: the median over rounds, and its interval."""
     first, second = (np.array(seconds[case][clock]) for case in ("alone", name))
-    estimate = median_ratio(first, second, Draws.resample(len(first), 1)).estimate
+    estimate = paired_ratio(first, second, Draws.resample(len(first), 1)).estimate
     return [estimate.value, estimate.low, estimate.high]
 
 

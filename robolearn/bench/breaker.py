@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from robolearn.bench.summary import Measured, entropies, per_state
 from robolearn.stats.bootstrap import Draws
-from robolearn.stats.differences import median_ratio
+from robolearn.stats.differences import paired_ratio
 from robolearn.stats.margins import CrossedMean, outcomes
 from robolearn.stats.value import Estimate, Outcome
 from robolearn.types import Array
@@ -184,10 +184,10 @@ def overall(answers: Sequence[Outcome]) -> Outcome:
 
 
 def _latency_share(ours: dict[int, Measured], forward: dict[int, Measured]) -> Estimate | None:
-    """Median over training seeds in that of one forward pass; None unless that is measured for all of them."""
+    """Median over training seeds of ours in one forward pass; None unless that is measured for all of them."""
     if not ours.keys() <= forward.keys():
         return None
     one = np.array([measured["p50_ms"] for measured in ours.values()])
     # Timed in turn with ours, or where it was timed by itself, at another moment.
     other = np.array([measured.get("forward_ms", forward[seed]["p50_ms"]) for seed, measured in ours.items()])
-    return median_ratio(one, other, Draws.resample(len(ours), 1)).estimate
+    return paired_ratio(one, other, Draws.resample(len(ours), 1)).estimate

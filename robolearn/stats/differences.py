@@ -20,9 +20,9 @@ def paired_difference(
     return grouped_mean(first - second, shared_groups=shared_groups)
 
 
-def median_ratio(first: Float[np.ndarray, " s"], second: Float[np.ndarray, " s"], draws: Draws) -> Resampled:
-    """Median of first in that of second, of what is measured once per training seed; one seed shows no spread."""
-    rows = draws.rows[..., 0]
-    shares = np.median(first[rows], axis=1) / np.median(second[rows], axis=1)
-    interval = percentile_interval(shares) if len(first) > 1 else WHOLE_LINE
-    return Resampled(Estimate(float(np.median(first) / np.median(second)), *interval, len(first)), shares)
+def paired_ratio(first: Float[np.ndarray, " s"], second: Float[np.ndarray, " s"], draws: Draws) -> Resampled:
+    """Median of first / second, of what is measured once per training seed or round; once shows no spread."""
+    shares = first / second
+    medians = np.median(shares[draws.rows[..., 0]], axis=1)
+    interval = percentile_interval(medians) if len(shares) > 1 else WHOLE_LINE
+    return Resampled(Estimate(float(np.median(shares)), *interval, len(shares)), medians)

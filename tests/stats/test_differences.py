@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robolearn.stats.bootstrap import Draws
-from robolearn.stats.differences import median_ratio, paired_difference
+from robolearn.stats.differences import paired_difference, paired_ratio
 
 
 @given(st.integers(0, 100), st.integers(1, 3), st.integers(2, 6))
@@ -28,9 +28,12 @@ def test_numbers_in_the_same_resamples():
     np.testing.assert_allclose(gap.values, draws.means(one) / 2)
 
 
-def test_what_is_measured_once_per_training_needs_several():
-    """Medians 2 and 4; resamples of three trainings reach from the least to the largest ratio that there is."""
-    found = median_ratio(np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 4.0]), Draws.resample(3, 5))
-    assert (found.estimate.value, found.estimate.low, found.estimate.high) == (0.5, 0.25, 0.75)
-    once = median_ratio(np.array([2.0]), np.array([4.0]), Draws.resample(1, 5)).estimate
+def test_a_ratio_is_of_what_was_measured_together():
+    """The machine was twice as slow in the second round, for both; ratios 0.25, 0.5 and 0.75 whatever it did."""
+    found = paired_ratio(np.array([1.0, 4.0, 3.0]), np.array([4.0, 8.0, 4.0]), Draws.resample(3, 5)).estimate
+    assert (found.value, found.low, found.high) == (0.5, 0.25, 0.75)
+
+
+def test_what_is_measured_once_shows_no_spread():
+    once = paired_ratio(np.array([2.0]), np.array([4.0]), Draws.resample(1, 5)).estimate
     assert (once.value, once.low, once.high) == (0.5, -math.inf, math.inf)
