@@ -1,4 +1,3 @@
-import dataclasses
 import io
 import json
 import shutil
@@ -9,40 +8,22 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.config import from_json, to_json
 from robolearn.data.demos import Demos
 from robolearn.evaluation.config import EvalConfig
 from robolearn.files import BEGUN
-from robolearn.locks import LOCK_FILE, HeldError, hold
-from robolearn.nets.lstm import LSTMConfig
-from robolearn.nets.mlp import MLPConfig
+from robolearn.locks import LOCK_FILE
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy
 from robolearn.policies.registry import REGISTRY
-from robolearn.policies.regression import RegressionConfig
 from robolearn.training.config import DatasetConfig, TrainConfig
-from robolearn.training.run import DataFacts, Run
+from robolearn.training.run import Run
 from robolearn.training.session import Session
 from robolearn.training.state import TrainState
+from tests.training.runs import FACTS, save_at
 
 DT = [-1, 0, float("inf"), float("nan"), [0.1], "0.1", True, None]
-FACTS = DataFacts("demos.zarr", "abc", 0.1, 4, 40, (1, 3))
-
-
-@pytest.fixture
-def run(tmp_path):
-    return Run.create(tmp_path / "run", TrainConfig(), FACTS)
-
-
-@pytest.fixture
-def state(make_policy):
-    return TrainState(make_policy(FlowConfig()), TrainConfig())
-
-
-def save_at(run, state, *steps, best=()):
-    for state.step in steps:
-        run.save(state, best=state.step in best)
 
 
 def names(run):
@@ -195,134 +176,6 @@ def test_an_unknown_checkpoint_lists_those_there_are(run, state):
         run.checkpoint("7")
 
 
-def test_a_run_is_not_overwritten_by_accident(run):
-    with pytest.raises(ValueError, match="exists; choose another `out`, or give `overwrite`, or `resume`"):
-        Run.create(run.directory, TrainConfig(), FACTS)
-
-
-def written_everywhere(directory):
-    """A file of each kind that a run, its evaluation and its calibration write."""
-    names = [
-        "metrics.jsonl",
-        "checkpoints/00000005/policy.json",
-        "checkpoints/.00000006.part/train.safetensors",
-        "config.json.part",
-        "videos/step_00000005.mp4",
-        "eval/episodes.jsonl",
-        "eval/summary.json",
-        "eval/report.html",
-        "eval/videos/episode_0001.mp4",
-        "eval/partial/episodes.jsonl",
-        "gate/gate.json",
-        "gate/calibration.json",
-        "gate/scores.safetensors",
-        "gate/partial/summary.json",
-        "tube/set.json",
-        "tube/episodes.safetensors",
-        "gate/.new/certificate.json",
-        "members/1/run.json",
-        "members/1/checkpoints/00000005/train.json",
-        "wandb/offline-run-1/run-1.wandb",
-        "wandb/debug.log",
-    ]
-    for name in names:
-        (directory / name).parent.mkdir(parents=True, exist_ok=True)
-        (directory / name).touch()
-    (directory / "checkpoints" / "last").symlink_to("00000005")
-
-
-def test_overwrite_removes_what_a_run_wrote_and_nothing_else(run, tmp_path):
-    written_everywhere(run.directory)
-    precious = tmp_path / "precious"
-    precious.mkdir()
-    kept = ["notes.txt", "eval/thesis.tex", "checkpoints/00000005/mine.txt", "gate/videos/x.mp4", "data/policy.json"]
-    for name in kept:
-        (run.directory / name).parent.mkdir(parents=True, exist_ok=True)
-        (run.directory / name).touch()
-    for name in ("summary.json", "step_00000001.mp4"):
-        (precious / name).touch()
-    (run.directory / "videos" / "step_00000001.mp4").symlink_to(precious / "step_00000001.mp4")
-    (run.directory / "members" / "2").symlink_to(precious)
-    before = run.config().wandb_id
-    Run.create(run.directory, TrainConfig(overwrite=True), FACTS)
-    files = {p.relative_to(run.directory).as_posix() for p in run.directory.rglob("*") if p.is_file()}
-    assert files == {"config.json", "data.json", *kept}
-    assert sorted(p.name for p in precious.iterdir()) == ["step_00000001.mp4", "summary.json"]
-    assert (run.directory / "members" / "2").is_symlink()
-    assert run.config().wandb_id != before
-
-
-def test_overwrite_waits_for_nobody(run):
-    (run.directory / "eval").mkdir()
-    with hold(run.directory / "eval"), pytest.raises(HeldError, match="eval is being written by"):
-        Run.create(run.directory, TrainConfig(overwrite=True), FACTS)
-
-
-def test_a_link_is_not_overwritten(run, tmp_path):
-    (tmp_path / "link").symlink_to(run.directory)
-    with pytest.raises(ValueError, match="is a link, so `overwrite` leaves it alone"):
-        Run.create(tmp_path / "link", TrainConfig(overwrite=True), FACTS)
-
-
-@pytest.mark.parametrize(
-    "content", ["{}", '{"version": 2}', '{"run_version": 9}', '{"run_version": true}', "[]", "no json"]
-)
-def test_overwrite_needs_the_version_of_a_run(tmp_path, content):
-    """A config.json makes no run: many programs write one."""
-    for name in ("config.json", "data.json"):
-        (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=r"config\.json"):
-        Run.create(tmp_path, TrainConfig(overwrite=True), FACTS)
-    assert (tmp_path / "config.json").read_text() == content
-
-
-@pytest.mark.parametrize("content", ['{"version": 2}', '{"version": true}', "[]", "no json"])
-def test_a_damaged_record_of_an_older_run_makes_none(tmp_path, content):
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "run.json").write_text(content)
-    with pytest.raises(ValueError, match=r"run\.json"):
-        Run.create(tmp_path, TrainConfig(overwrite=True), FACTS)
-    assert (tmp_path / "run.json").read_text() == content
-
-
-def as_older(run, *, record=True):
-    """Write a run down as it was before its configuration said all."""
-    content = read_json(run.directory / "config.json")
-    assert content.pop("run_version") == 2
-    model = {name: content.pop(name) for name in ("family", "backbone", "wandb_id")}
-    write_json(run.directory / "config.json", content)
-    if record:
-        write_json(run.directory / "run.json", {"version": 1, **model})
-
-
-def test_an_older_run_is_read_and_renewed_when_it_goes_on(run):
-    cfg = dataclasses.replace(run.config(), family=RegressionConfig(), backbone=LSTMConfig(width=24))
-    run.write(cfg, FACTS)
-    as_older(run)
-    assert run.config() == cfg
-    run.write(run.config(), FACTS)
-    assert run.config() == cfg
-    assert not (run.directory / "run.json").exists()
-
-
-def test_a_run_of_before_frames_keeps_learning_actions_as_they_are(run):
-    content = read_json(run.directory / "config.json")
-    assert content.pop("chunk_frame") == "relative"
-    assert content["backbone"].pop("dropout") is None
-    write_json(run.directory / "config.json", content)
-    assert run.config().chunk_frame == "absolute"
-    assert run.config().backbone == MLPConfig(dropout=0.0)
-
-
-def test_the_oldest_runs_tell_by_their_checkpoint_what_is_trained(run, state):
-    save_at(run, state, 10)
-    as_older(run, record=False)
-    policy = state.policy.cfg
-    assert (run.config().family, run.config().backbone) == (policy.family, policy.backbone)
-    with pytest.raises(ValueError, match="is no run, so `overwrite` leaves it alone"):
-        Run.check_free(run.directory, overwrite=True)
-
-
 @pytest.mark.parametrize("stray", ["x.part", "00000020.part", "notes", "00000099"])
 def test_stray_files_among_the_checkpoints_stay_and_stop_nothing(run, state, stray):
     (run.checkpoints / stray).write_text("mine")
@@ -351,13 +204,6 @@ def test_what_a_kill_left_of_the_beginning_is_no_run_and_in_nobodys_way(tmp_path
     with pytest.raises(ValueError, match="is no run"):
         Run.open(directory)
     assert Run.create(directory, TrainConfig(), FACTS).data() == FACTS
-
-
-def test_overwrite_leaves_everything_but_runs_alone(tmp_path):
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ValueError, match="is no run, so `overwrite` leaves it alone"):
-        Run.create(tmp_path, TrainConfig(overwrite=True), FACTS)
-    assert (tmp_path / "thesis.tex").exists()
 
 
 def test_what_is_no_run(tmp_path):
