@@ -3,7 +3,8 @@
 space                                       names            with agent_pos=state[:2]
 Dict(pixels=Dict(top=Box), state=Box(9))    pixels.top       pixels.top
                                             state            agent_pos, the first two numbers of state
-Box(9)                                      observation      what env.obs makes of it, or the policy's only key
+Box(9)                                      observation      what env.obs makes of it, or the policy's only key,
+                                                             under the one name that either gives it
 """
 
 from __future__ import annotations
@@ -104,8 +105,9 @@ class Observations:
         wanted = KeyMap(
             tuple(e for e in keymap.entries if e.name in keys and not (named and e.optional and e.name in found))
         )
-        if not named and not wanted.entries and len(keys) == 1:  # whatever it is called, it can only be meant as this
-            found = {keys[0]: space}
+        meant = {*(key for key in keys if key not in wanted.names), *wanted.sources}
+        if not named and len(meant) == 1:  # whatever it is called, it can only be meant as this
+            found = {meant.pop(): space}
         _check_there(cfg, keys, found, wanted, named)
         plain = {key: key for key in keys if key not in wanted.names}
         leaves = {name: found[name] for name in dict.fromkeys([*plain, *(s for s in wanted.sources if s in found)])}

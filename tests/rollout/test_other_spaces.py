@@ -118,6 +118,15 @@ def test_an_observation_without_a_name_can_be_cut(make_policy):
     assert_paths(runs, "y", lambda path: path[:, 1:])
 
 
+def test_the_data_may_have_their_own_name_for_it(make_policy):
+    """Demonstrations call "state" what the environment does not name, and the keys of the policy are cut of that."""
+    runs = roll_out(make_policy, {"x": (1,), "y": (1,)}, "test/Bare-v0", obs=("x=state[0]", "y?=state[1]"))
+    assert_paths(runs, "x", lambda path: path[:, :1])
+    assert_paths(runs, "y", lambda path: path[:, 1:])
+    with pytest.raises(ValueError, match="there is no key"):
+        roll_out(make_policy, {"x": (1,), "y": (1,)}, "test/Bare-v0", obs=("x=state[0]", "y=pose[1]"))
+
+
 def test_the_mapping_of_the_data_stands_back_where_the_environment_has_the_names(make_policy):
     data = KeyMap.parse(["position=raw[:2]", "m=arm.m"])
     cfg = EnvConfig("test/Named-v0").mapped_as(data.texts())
