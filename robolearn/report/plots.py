@@ -16,7 +16,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from robolearn.report.style import axes_style
 from robolearn.rollout.metrics import Summary
@@ -49,8 +49,11 @@ def training_curve(rows: Sequence[dict]) -> str | None:
 
     def draw(axes: list[Axes]) -> None:
         for (key, (step, loss)), color in zip(losses.items(), (GOOD, BAD, MUTED, INK), strict=False):
-            axes[0].plot(step, np.where(loss > 0, loss, np.nan), color=color, lw=1.4, label=key)
+            marker = "o" if len(step) == 1 else ""  # one number makes no line
+            axes[0].plot(step, np.where(loss > 0, loss, np.nan), marker=marker, color=color, lw=1.4, label=key)
         axes[0].set(yscale="log", ylabel="loss")
+        for number_of in (axes[0].yaxis.set_major_formatter, axes[0].yaxis.set_minor_formatter):
+            number_of(LogFormatter())  # 3, not 3 x 10^0: most losses stay within two decades
         if len(losses) > 1:
             axes[0].legend()
         for (key, (step, share)), color in zip(successes.items(), (GOOD, BAD, MUTED, INK), strict=False):
@@ -186,8 +189,8 @@ def distribution(trajectories: Sequence[Trajectory], value: Callable[[Trajectory
     good = [value(t) for t in trajectories if t.success]
     bad = [value(t) for t in trajectories if not t.success]
     low, high, told = min(good + bad), max(good + bad), any(t.tells_success for t in trajectories)
-    # Equal values would give bins of zero width.
-    edges = np.linspace(low, high, 26) if high > low else np.array([low - 0.5, low + 0.5])
+    around = 0.0 if high > low else max(abs(high), 1.0) / 2  # equal values stand as one bar in the middle
+    edges = np.linspace(low - around, high + around, 26)
 
     def draw(axes: list[Axes]) -> None:
         if told:
