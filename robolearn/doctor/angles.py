@@ -31,7 +31,7 @@ def wrapped_angles(recording: Recording) -> Iterator[Finding]:
                 yield Finding(
                     "wrapped angles",
                     "warning",
-                    f"data/{key}[{dim}] is an angle that wraps: it jumps by {turn:.4g} {count} times, in episodes "
+                    f"data/{key}[{dim}] is an angle that wraps: it jumps by {turn:.4g}, {count} times, in episodes "
                     f"{listed(episodes)}",
                     mend,
                     key,
