@@ -21,6 +21,7 @@ from gymnasium import spaces
 
 from envs.disturbance import Disturbance
 from envs.task import Array, Outcome, Task
+from robolearn.contract import Scene
 
 # Layout of the physics: time; x, z of the peg, x of the slot, x where it is seen; velocities; filtered targets x, z.
 
@@ -40,6 +41,12 @@ HOVER = 0.008  # height at which it comes over the seen place
 ALIGNED = 0.0003  # it goes down when it is this near
 PRESS = 0.004  # how far below the surface, or below the peg's end in the slot, the target lies
 LEAD = 0.0016  # how far ahead of the sliding peg the target lies; friction takes half of it
+
+
+def _slot(state: Array) -> Array:
+    """Where the slot is seen [..., 2], on the surface [m]."""
+    seen = state[..., 0] + state[..., 4]
+    return np.stack([seen, np.zeros_like(seen)], axis=-1)
 
 
 def straight(physics: Array) -> Array:
@@ -75,6 +82,7 @@ class Insert(Task):
     memory_dim = 3
     has_expert = True
     expert_noise = 0.0003
+    scene = Scene(hand=lambda obs: obs["state"][..., :2], objects=lambda obs: {"slot": _slot(obs["state"])}, near=0.01)
     action_space = spaces.Box(np.float32(-0.04), np.float32(0.04), (2,))
     observation_space = spaces.Dict({"state": spaces.Box(np.float32(-1e3), np.float32(1e3), (11,))})
     # x and z of the peg, x of the slot, bias [m]

@@ -22,6 +22,7 @@ from gymnasium import spaces
 
 from envs.disturbance import Disturbance
 from envs.task import Array, Outcome, Task
+from robolearn.contract import Scene
 
 SIDE, PUSHER_RADIUS = 0.08, 0.02  # [m]
 GOALS = np.array([[-0.22, 0.0], [0.22, 0.0]])  # [m]
@@ -59,6 +60,10 @@ class Push(Task):
     memory_dim = 5
     has_expert = True
     expert_noise = 0.004
+    scene = Scene(
+        hand=lambda obs: obs["state"][..., :2],
+        objects=lambda obs: {"red": obs["state"][..., 2:4], "blue": obs["state"][..., 6:8]},
+    )
     action_space = spaces.Box(np.float32(-REACH), np.float32(REACH), (2,))
     observation_space = spaces.Dict({"state": spaces.Box(np.float32(-1e3), np.float32(1e3), (10,))})
     start_space = spaces.Box(START - SPREAD, START + SPREAD, dtype=np.float64)

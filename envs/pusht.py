@@ -23,6 +23,7 @@ from gymnasium import spaces
 
 from envs.disturbance import Disturbance
 from envs.task import Array, Outcome, Task
+from robolearn.contract import Scene
 
 PX = 1e-3  # [m]
 GRAVITY_Y = 45.0  # of the center of gravity in the block's frame [px]
@@ -111,6 +112,11 @@ class PushT(Task):
     xml = "pusht.xml"
     control_dt = 0.1
     max_steps = 300
+    scene = Scene(
+        hand=lambda obs: obs["state"][..., :2],
+        objects=lambda obs: {"block": obs["state"][..., 2:5]},
+        turns=True,
+    )
     score = "covered share of the goal / 0.95"
     action_space = spaces.Box(np.float32(0.0), np.float32(512.0), (2,))
     # Walls keep the block inside the window; the margin is for a block that the pusher squeezes into one.

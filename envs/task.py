@@ -26,7 +26,7 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.disturbance import UNDISTURBED, Disturbance
-from robolearn.contract import Array, Facts
+from robolearn.contract import Array, Facts, Scene
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -65,6 +65,7 @@ class Task(ABC):
         has_expert: Whether `plan` and `expert` are implemented.
         expert_noise: Standard deviation of the noise on the expert's executed action, in the action's units.
         symmetry: See `Facts`.
+        scene: See `Facts`.
         score: What the outcome's score measures, in a few words.
         action_space: Bounds of an action, in physical units; actions outside are clipped.
         observation_space: Finite bounds of every observation key.
@@ -87,6 +88,7 @@ class Task(ABC):
     cameras: ClassVar[dict[str, str]] = {}
     views: ClassVar[tuple[str, ...]] = ()
     symmetry: dict[str, Any] | None = None
+    scene: ClassVar[Scene | None] = None
     score: ClassVar[str]
     action_space: spaces.Box
     observation_space: spaces.Dict
@@ -129,6 +131,7 @@ class Task(ABC):
             control_dt=self.control_dt,
             score=self.score,
             has_expert=self.has_expert,
+            scene=self.scene,
         )
 
     def with_views(self, names: Sequence[str]) -> Task:

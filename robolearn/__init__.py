@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run time
+    from robolearn.contract import Scene as Scene
     from robolearn.data.attrs import StoreAttrs as StoreAttrs
     from robolearn.data.collect import collect as collect
     from robolearn.data.store import DemoStore as DemoStore
@@ -46,6 +47,9 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.formats.registry import FORMATS as FORMATS
     from robolearn.formats.transfer import export_demos as export_demos
     from robolearn.formats.transfer import import_demos as import_demos
+    from robolearn.generation.config import GenerateConfig as GenerateConfig
+    from robolearn.generation.config import SceneConfig as SceneConfig
+    from robolearn.generation.generate import generate as generate
     from robolearn.keymap import KeyMap as KeyMap
     from robolearn.policies.policy import Policy as Policy
     from robolearn.policies.registry import BACKBONES as BACKBONES
@@ -92,6 +96,7 @@ HOMES = {
     "FAMILIES": "policies.registry",
     "FORMATS": "formats.registry",
     "Format": "formats.format",
+    "GenerateConfig": "generation.config",
     "ImportOptions": "formats.format",
     "KeyMap": "keymap",
     "Policy": "policies.policy",
@@ -100,6 +105,8 @@ HOMES = {
     "Requirement": "verify.loop.system",
     "Run": "training.run",
     "SCORES": "trust.scores.registry",
+    "Scene": "contract",
+    "SceneConfig": "generation.config",
     "Score": "trust.scores.score",
     "SideConfig": "evaluation.config",
     "StoreAttrs": "data.attrs",
@@ -116,6 +123,7 @@ HOMES = {
     "deploy_run": "evaluation.deploy",
     "evaluate": "evaluation.evaluate",
     "export_demos": "formats.transfer",
+    "generate": "generation.generate",
     "import_demos": "formats.transfer",
     "load_policy": "evaluation.acting",
     "register_score": "trust.scores.registry",

@@ -19,6 +19,42 @@ TOLD = ("num_modes", "symmetry", "clearance", "control_dt", "units")  # also rea
 
 
 @dataclass(frozen=True)
+class Scene:
+    """Hand and objects of a task, so that a demonstration can be carried over to where they are in another episode.
+
+        Scene(hand=lambda obs: obs["state"][..., :2], objects=lambda obs: {"cube": obs["state"][..., 2:5]})
+
+    Functions take observations, key -> [..., *shape], of as many leading axes as they come with. Positions have d = 2
+    or 3 coordinates.
+
+    Attributes:
+        hand: Position [..., d] of what the actions move.
+        objects: Name -> position [..., d], or position and angle [..., d + 1]. The angle [rad] turns the first two
+            coordinates.
+        carries: Whether the hand holds the objects that it moves. Otherwise it pushes them, from the side opposite to
+            where they shall go.
+        turns: Whether the hand pushes an object from the same side of its own, however it lies.
+        near: From this distance on the hand deals with an object that stays.
+        gain: The first d numbers of an action are (where the hand is sent - where it is) / gain; None where they are
+            that place itself.
+
+    Raises:
+        ValueError: Objects are carried and pushed.
+    """
+
+    hand: Callable[[Mapping[str, Array]], Array]
+    objects: Callable[[Mapping[str, Array]], Mapping[str, Array]]
+    carries: bool = False
+    turns: bool = False
+    near: float = 0.0
+    gain: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.carries and self.turns:
+            raise ValueError("scene: what is carried is not pushed; give `carries` or `turns`")
+
+
+@dataclass(frozen=True)
 class Facts:
     """What an environment says of itself beside its spaces, as ``env.unwrapped.facts`` and as ``facts`` of its driver.
 
@@ -35,6 +71,7 @@ class Facts:
         units: Key of an observation, or "action" -> unit.
         score: What ``info["score"]`` in [0, 1] measures, in a few words; None where the reward stands for it.
         has_expert: Whether the driver has a scripted expert, see `Demonstrates`.
+        scene: Where hand and objects are; None where demonstrations cannot be carried over without being told.
     """
 
     num_modes: int | None = None
@@ -44,6 +81,7 @@ class Facts:
     units: Mapping[str, str] = field(default_factory=dict)
     score: str | None = None
     has_expert: bool = False
+    scene: Scene | None = None
 
     def __post_init__(self) -> None:
         if self.num_modes is not None and self.num_modes < 2:

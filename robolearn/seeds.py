@@ -21,12 +21,15 @@ INTERVENTIONS = range(800_000, 900_000)
 """Episodes in which an expert helps, and which are trained on afterwards."""
 DEFAULTS = range(900_000, 1_000_000)
 """What a default of the toolkit is chosen by."""
+GENERATION = range(3_000_000, 4_000_000)
+"""Where demonstrations that are carried over begin."""
 FRAMES_CALIBRATION = range(1_000_000, 2_000_000)
 FRAMES_TEST = range(2_000_000, 3_000_000)
 """Episodes whose images the study of perception calibrates and tests on."""
 
 TAKEN = {
     "demonstrations": DEMONSTRATIONS,
+    "generated demonstrations": GENERATION,
     "evaluations": EVALUATION,
     "evaluations of the triangle": TRIANGLE,
     "choices of a setting": SELECTION,

@@ -37,6 +37,7 @@ ALLOWED = {
     "dynamics": ("nets", "data"),
     "report": ("rollout", "trust", "stats"),
     "training": ("policies", "nets", "data", "rollout"),
+    "generation": ("rollout", "data"),
     "deploy": ("policies", "nets", "rollout"),
     "verify": ("nets", "stats"),
     "verify/policy": ("verify", "policies"),
@@ -44,6 +45,7 @@ ALLOWED = {
     "doctor": ("training", "report", "rollout", "data"),
     "commands": (
         "verify",
+        "generation",
         "doctor",
         "evaluation",
         "training",

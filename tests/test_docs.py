@@ -266,6 +266,7 @@ def only_parse(monkeypatch):
         "robolearn.evaluation.deploy.check_deployed",
         "robolearn.evaluation.verify.verify_network",
         "robolearn.data.collect.collect",
+        "robolearn.generation.generate.generate",
         "robolearn.doctor.account.inspect",
         "robolearn.commands.import_.import_demos",
         "robolearn.commands.export.export_demos",

@@ -12,6 +12,7 @@ from robolearn.errors import UserError, user_errors
 
 VERBS = {
     "collect": ("collect", "record a scripted expert"),
+    "generate": ("generate", "make more demonstrations of a few, by carrying them over to other starts"),
     "inspect": ("inspect", "show what is in a store and what looks wrong"),
     "import": ("import_", "turn another project's demonstrations into a store"),
     "export": ("export", "write a store in another project's format"),

@@ -49,7 +49,7 @@ class Controller:
     def __init__(self, policy: Policy, num_envs: int, execution: Execution, *, seed: int):
         cfg = policy.cfg
         execution.check(cfg.action_horizon, cfg.prefix_horizon)
-        self.policy, self.execution, self.seed = policy, execution, seed
+        self.policy, self.cfg, self.execution, self.seed = policy, cfg, execution, seed
         self.history = {
             key: np.zeros((num_envs, cfg.obs_horizon, *shape), np.uint8 if is_image(shape) else np.float32)
             for key, shape in cfg.obs_shapes.items()

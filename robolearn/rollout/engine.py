@@ -1,4 +1,4 @@
-"""Rolls a policy out: many episodes over a fixed number of environments, each episode as if it were alone."""
+"""Rolls an actor out: many episodes over a fixed number of environments, each episode as if it were alone."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Bool
 
 from robolearn.contract import ChunkResult
+from robolearn.rollout.actor import Actor
 from robolearn.rollout.chunked import ChunkedEnvs, reset_some
-from robolearn.rollout.controller import Controller
 from robolearn.types import Array, Trajectory, is_image
 
 
 def run_episodes(
     envs: ChunkedEnvs,
-    controller: Controller,
+    controller: Actor,
     episodes: Sequence[int],
     *,
     repeats: int = 1,
@@ -68,7 +68,7 @@ class Slots:
     """
 
     envs: ChunkedEnvs
-    controller: Controller
+    controller: Actor
     max_steps: int | None
     on_done: Callable[[Trajectory], Any] | None
     recorders: dict[int, Recorder] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Slots:
         if not slots:
             return
         begun = [waiting.pop() for _ in slots]
-        controller, cfg = self.controller, self.controller.policy.cfg
+        controller, cfg = self.controller, self.controller.cfg
         seeds = {slot: controller.seed + episode // repeats for slot, episode in zip(slots, begun, strict=True)}
         obs, starts = reset_some(self.envs, seeds)
         controller.reset(slots, begun, obs)

@@ -8,6 +8,7 @@ from typing import Any
 
 from robolearn.errors import UserError, remark, warn
 from robolearn.policies.policy import Policy
+from robolearn.rollout.actor import Actor
 from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.engine import run_episodes
@@ -63,9 +64,9 @@ def roll_out(
 
 @contextmanager
 def attached_envs(
-    env: EnvConfig, num_envs: int, controller: Controller, needs_seeds: bool, *, checked: bool = False
+    env: EnvConfig, num_envs: int, controller: Actor, needs_seeds: bool, *, checked: bool = False
 ) -> Iterator[ChunkedEnvs]:
-    """Environments that fit a controller's policy, checked before it drives them, and closed in the end.
+    """Environments that fit what acts in them, checked before it drives them, and closed in the end.
 
     Args:
         env: Which.
@@ -77,7 +78,7 @@ def attached_envs(
     Raises:
         UserError: They do not fit, lack what the controller needs, or ignore seeds that are needed.
     """
-    cfg = controller.policy.cfg
+    cfg = controller.cfg
     sees = any(map(is_image, cfg.obs_shapes.values()))
     with opened_envs(env, num_envs, tuple(cfg.obs_shapes), cfg.obs_horizon if sees else 0) as envs:
         envs.fit(cfg.obs_shapes, cfg.action_dim, cfg.images)

@@ -1,0 +1,79 @@
+"""Make more demonstrations of a few.
+
+Each is cut where the hand begins to deal with another object, carried over to where the objects are in a new episode,
+executed in the environment, and recorded if it succeeds. Ctrl-C keeps the finished episodes; the same command goes on
+from there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, values
+from robolearn.errors import exit_status
+from robolearn.generation.config import GenerateConfig, SceneConfig
+from robolearn.rollout.env_config import EnvConfig
+
+if TYPE_CHECKING:
+    from robolearn.generation.generate import Generated
+
+How = mirror(GenerateConfig, ("sources", "tries", "noise", "seed", "num_envs", "obs_keys", "obs"))
+Scene, Env = mirror(SceneConfig), mirror(EnvConfig)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a generation."""
+
+    store: Annotated[Positional[Path], arg(metavar="STORE")]
+    """The demonstrations."""
+    out: Path
+    """Store to write, e.g. datasets/push_generated.zarr."""
+    episodes: int = 1000
+    """Episodes the store shall hold."""
+    how: OmitArgPrefixes[How] = field(default_factory=How)
+    scene: Scene = field(default_factory=Scene)
+    env: Env = field(default_factory=Env)
+    plugin: Plugins = ()
+
+
+def main(arguments: Sequence[str], prog: str) -> None:
+    """Parse, generate, and say what the store holds."""
+    import_plugins(arguments)
+    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    cfg = GenerateConfig(**values(given.how), scene=build(given.scene), env=build(given.env))
+    from robolearn.generation.generate import generate
+
+    try:
+        with progress(given.episodes) as show:
+            done = generate(given.store, given.episodes, given.out, cfg, on_episode=show)
+            show(done)
+    except KeyboardInterrupt as stop:
+        print(f"\nstopped; finished episodes are in {given.out}, the same command goes on from there", file=sys.stderr)
+        sys.exit(exit_status(stop))
+    earlier = f", {done.before} of them there before" if done.before else ""
+    print(f"{given.out}: {done.stored} episodes{earlier}, from {done.sources} demonstrations")
+    print(f"attempts: {done.attempts}; starts at which none succeeded: {done.unsolved}")
+
+
+@contextmanager
+def progress(episodes: int) -> Iterator[Callable[[Generated], None]]:
+    """A bar of the episodes that are in the store, with the attempts so far."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    told = TextColumn("{task.fields[attempts]} attempts  eta")
+    with Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), told, TimeRemainingColumn()) as bar:
+        task = bar.add_task("episodes", total=episodes, attempts=0)
+
+        def show(now: Generated) -> None:
+            bar.update(task, completed=now.stored, attempts=now.attempts)
+
+        yield show

@@ -1,0 +1,194 @@
+"""Write a store of demonstrations that are carried over to other initial states, executed, and kept if they succeed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from pathlib import Path
+
+from robolearn.contract import Scene
+from robolearn.data.attrs import StoreAttrs
+from robolearn.data.demos import Demos
+from robolearn.data.store import DemoStore, default_obs_keys
+from robolearn.data.writer import DemoWriter, is_unbegun
+from robolearn.errors import UserError
+from robolearn.files import StrPath
+from robolearn.generation.carrier import Carrier, Recorded
+from robolearn.generation.config import GenerateConfig
+from robolearn.generation.places import scene_of
+from robolearn.generation.segments import cut
+from robolearn.keymap import KeyMap
+from robolearn.rollout.chunked import ChunkedEnvs
+from robolearn.rollout.engine import run_episodes
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.making import facts_of
+from robolearn.rollout.roll_out import attached_envs
+from robolearn.types import Episode, Trajectory
+
+HOPELESS = 500  # attempts after which the first must have succeeded
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a call of `generate` did.
+
+    Attributes:
+        stored: Episodes in the store now.
+        before: Episodes that were there already.
+        sources: Demonstrations that were carried over.
+        attempts: Of this call.
+        unsolved: Starts of this call at which no attempt succeeded.
+    """
+
+    stored: int
+    before: int
+    sources: int
+    attempts: int
+    unsolved: int
+
+
+def generate(
+    source: StrPath,
+    num_episodes: int,
+    out: StrPath,
+    cfg: GenerateConfig | None = None,
+    *,
+    scene: Scene | None = None,
+    on_episode: Callable[[Generated], None] = lambda _: None,
+) -> Generated:
+    """Carry demonstrations over until the store `out` holds `num_episodes`.
+
+        generate("datasets/push20.zarr", 1000, "datasets/push1000.zarr", GenerateConfig(noise=0.004))
+
+    Args:
+        source: Store of the demonstrations.
+        num_episodes: Wanted in the store, those of earlier calls included.
+        out: Store to create, or to go on with if it was begun with the same settings.
+        cfg: How.
+        scene: Where hand and objects are; by default as `cfg.scene` says, or as the environment declares.
+        on_episode: Called after each attempt that is kept or given up.
+
+    Raises:
+        UserError: The environment declares no scene and none is given, the scene is not one of these demonstrations,
+            no attempt succeeds, or `out` holds other data. Finished episodes are kept.
+    """
+    cfg = cfg or GenerateConfig()
+    if num_episodes < 1:
+        raise UserError("generate: needs at least 1 episode")
+    out, store = Path(out), Demos.open(source, KeyMap.parse(cfg.obs)).stores[0]
+    env = cfg.env.with_defaults(EnvConfig(store.attrs.env_id, store.attrs.env_kwargs)).mapped_as(cfg.obs)
+    keys = cfg.obs_keys or default_obs_keys(store)
+    carrier = _carrier(store, keys, env, scene, cfg)
+    with _open(out, store, env, keys, cfg) as writer, attached_envs(env, cfg.num_envs, carrier, True) as envs:
+        return _Generator(writer, envs, carrier, num_episodes, on_episode).run()
+
+
+def _carrier(
+    store: DemoStore, keys: Sequence[str], env: EnvConfig, scene: Scene | None, cfg: GenerateConfig
+) -> Carrier:
+    missing = [key for key in keys if key not in store.keys]
+    if missing:
+        raise UserError(f"{store.path}: there is no key {', '.join(missing)}; there are {', '.join(store.keys)}")
+    scene = scene or (scene_of(cfg.scene) if cfg.scene.hand else facts_of(env).scene)
+    if scene is None:
+        raise UserError(
+            f"environment {env.id} declares no scene; say with `scene.hand` and `scene.objects` where they are"
+        )
+    segments = [cut(_source(store, index, keys), scene) for index in range(_count(store, cfg.sources))]
+    recorded = Recorded({key: store.shapes[key] for key in keys}, store.shapes["action"][0])
+    return Carrier(segments, scene, recorded, cfg.num_envs, seed=cfg.seed, tries=cfg.tries, noise=cfg.noise)
+
+
+def _source(store: DemoStore, index: int, keys: Sequence[str]) -> Episode:
+    episode = store.episode(index)
+    return Episode({key: episode.obs[key] for key in keys}, episode.actions)
+
+
+def _count(store: DemoStore, wanted: int | None) -> int:
+    if wanted is not None and wanted > store.num_episodes:
+        raise UserError(f"{store.path}: holds {store.num_episodes} episodes, `sources` asks for {wanted}")
+    return wanted or store.num_episodes
+
+
+def _open(out: Path, store: DemoStore, env: EnvConfig, keys: Sequence[str], cfg: GenerateConfig) -> DemoWriter:
+    attrs = StoreAttrs(
+        env_id=env.id,
+        control_dt=store.attrs.control_dt,
+        units={key: unit for key, unit in store.attrs.units.items() if key in (*keys, "action")},
+        obs_keys=tuple(keys),
+        expert=f"{_count(store, cfg.sources)} episodes of {store.path.name}, carried over to other initial states",
+        source=f"generated by robolearn, seeds from {cfg.seed}, tries {cfg.tries}, noise {cfg.noise:g}; "
+        f"{store.attrs.source}",
+        licence=store.attrs.licence,
+        env_kwargs=env.kwargs,
+    )
+    if is_unbegun(out):
+        return DemoWriter.begin(out, attrs=attrs)
+    writer = DemoWriter.append_to(out)
+    if writer.attrs != attrs:
+        raise UserError(f"{out}: exists already, generated otherwise; choose another `out`")
+    return writer
+
+
+class _Generator:
+    """Attempts batches of starts, and stores what succeeded in the order of the starts."""
+
+    def __init__(
+        self,
+        writer: DemoWriter,
+        envs: ChunkedEnvs,
+        carrier: Carrier,
+        wanted: int,
+        on_episode: Callable[[Generated], None],
+    ) -> None:
+        self.writer, self.envs, self.carrier, self.on_episode = writer, envs, carrier, on_episode
+        self.wanted, self.before = wanted, writer.num_episodes
+        self.start = int(writer.episode_attrs["seed"][-1]) + 1 - carrier.seed if self.before else 0
+        self.attempts = self.unsolved = 0
+        self.solved: dict[int, Episode] = {}
+
+    def run(self) -> Generated:
+        """Go on until the store holds as many as are wanted."""
+        while self.writer.num_episodes < self.wanted:
+            starts = range(self.start, self.start + len(self.carrier.stopped))
+            try:
+                self._attempt(starts)
+            except BaseException:  # also Ctrl-C: what is finished, up to the first start that is not, is kept
+                self._store(takewhile(self.solved.__contains__, starts))
+                raise
+            self.unsolved += len(starts) - len(self.solved)
+            self._store(start for start in starts if start in self.solved)
+            self.start, self.solved = starts.stop, {}
+        return self._progress()
+
+    def _store(self, starts: Iterable[int]) -> None:
+        self.writer.extend([self.solved[start] for start in islice(starts, self.wanted - self.writer.num_episodes)])
+
+    def _attempt(self, starts: range) -> None:
+        for attempt in range(self.carrier.tries):
+            episodes = [start * self.carrier.tries + attempt for start in starts if start not in self.solved]
+            if episodes:
+                run_episodes(
+                    self.envs,
+                    self.carrier,
+                    episodes,
+                    repeats=self.carrier.tries,
+                    max_steps=self.envs.cfg.max_episode_steps,
+                    on_done=self._take,
+                )
+            if self.attempts >= HOPELESS and self.writer.num_episodes + len(self.solved) == 0:
+                raise UserError(f"environment {self.envs.cfg.id}: none of {self.attempts} attempts succeeded")
+
+    def _take(self, trajectory: Trajectory) -> None:
+        self.attempts += 1
+        if trajectory.success:
+            episode = self.carrier.take(trajectory.episode, trajectory.mode)
+            self.solved[trajectory.episode // self.carrier.tries] = episode
+        else:
+            self.carrier.drop(trajectory.episode)
+        self.on_episode(self._progress())
+
+    def _progress(self) -> Generated:
+        stored = min(self.writer.num_episodes + len(self.solved), self.wanted)
+        return Generated(stored, self.before, len(self.carrier.sources), self.attempts, self.unsolved)
