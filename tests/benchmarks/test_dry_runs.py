@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, str] = {
     "ensembles.py": "--out out.json",
     "exact_scores.py": "--out out.json",
     "execution.py": "runs/avoid --out execution.json",
+    "generation.py": "push datasets/push.zarr --out out.json",
     "gpu.py": "--device cpu",
     "human.py": "pusht pusht.zarr --out out.json",
     "loader.py": "--store datasets/avoid.zarr --out out.json",
@@ -57,7 +58,14 @@ BENCHMARKS: dict[str, str] = {
 PACKAGES = {"human.py": "gym_pusht", "world/aloha.py": "gym_aloha", "world/metaworld.py": "metaworld"}
 CAMPAIGNS = ("tests/campaigns/broken_inputs", "tests/campaigns/kills")
 # What they share.
-COMMON = ("common.py", "tables.py", "verify/avoid_drawing.py", "verify/avoid_starts.py", "verify/networks.py")
+COMMON = (
+    "common.py",
+    "tables.py",
+    "trainings.py",
+    "verify/avoid_drawing.py",
+    "verify/avoid_starts.py",
+    "verify/networks.py",
+)
 COMMON += ("world/aloha_task.py", "world/commands.py", "world/speeds.py")
 # Those of a second or two.
 QUICK = ("compare.py", "conformal.py", "exact_scores.py", "loader.py", "train_step.py")
@@ -94,11 +102,11 @@ def write_pusht(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A folder with demonstrations of Avoid, AvoidPixels and Push-T, and a run on Avoid."""
+    """A folder with demonstrations of Avoid, AvoidPixels, Push and Push-T, and a run on Avoid."""
     folder = tmp_path_factory.mktemp("benchmarks")
     (folder / "train.py").symlink_to(ROOT / "train.py")
     write_pusht(folder / "pusht.zarr")
-    for name, task in (("avoid", "Avoid"), ("avoid_pixels", "AvoidPixels")):
+    for name, task in (("avoid", "Avoid"), ("avoid_pixels", "AvoidPixels"), ("push", "Push")):
         made = ["collect", f"envs:robolearn/{task}-v0", "--episodes", "6", "--out", f"datasets/{name}.zarr"]
         subprocess.run([sys.executable, "-m", "robolearn", *made], cwd=folder, check=True, capture_output=True)
     tiny = "train.py mlp --steps 2 --batch-size 8 --backbone.width 16 --no-wandb --out runs/avoid"

@@ -1,0 +1,92 @@
+"""Twenty demonstrations, a thousand that are generated of them, and all: what a policy learns from each.
+
+    python -m benchmarks.generation push DATA.zarr --out docs/results/lecture.json
+    python -m benchmarks.generation insert DATA.zarr --out docs/results/lecture.json
+
+DATA are the demonstrations of the results. Training s has the demonstrations 20 s to 20 s + 19, and generates of those;
+the policy is that of the task's recipe, with as many steps from each store. Always the last checkpoint. What is there
+is neither generated nor trained again. Intervals span trainings, with their demonstrations, and starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import keep_part, options
+from benchmarks.trainings import line, measure, train_once
+from robolearn import DemoStore, DemoWriter, seeds
+from robolearn.config import read_json, write_json
+from robolearn.errors import user_errors
+from robolearn.generation.config import GenerateConfig
+from robolearn.generation.generate import generate
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.training.recipes import RECIPES
+
+SOURCES, GENERATED, TRAININGS, EPISODES = 20, 1_000, 3, 240
+
+
+@dataclass(frozen=True)
+class Task:
+    """Whose demonstrations, and how much the executed actions are shaken: as much as its expert's [m]."""
+
+    env: EnvConfig
+    noise: float
+
+
+TASKS = {
+    "push": Task(EnvConfig("envs:robolearn/Push-v0"), 0.004),
+    "insert": Task(EnvConfig("envs:robolearn/Insert-v0"), 0.0003),
+}
+
+
+def main() -> None:
+    """Generate, train and measure, and keep the numbers of each group as soon as they are there."""
+    parser = options(__doc__)
+    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("runs/generation"), help="folder of stores and runs")
+    args = parser.parse_args()
+    task, count = TASKS[args.task], 1 if args.dry_run else TRAININGS
+    episodes = seeds.EVALUATION[: 2 if args.dry_run else EPISODES]
+    few = [take(args.data, number, args.work / args.task) for number in range(count)]
+    made = [carry_over(store, number, task, args.dry_run) for number, store in enumerate(few)]
+    stores_of = {"few": few, "generated": [store for store, _ in made], "all": [args.data] * count}
+    for group, stores in stores_of.items():
+        runs = [
+            train_once(f"{args.task}-{group}", RECIPES[args.task], seed, store, args.work, dry=args.dry_run)
+            for seed, store in zip(seeds.TRAININGS, stores, strict=False)
+        ]
+        measured: dict[str, Any] = measure(runs, task.env, episodes)
+        print(f"{args.task} {group}:", line(measured), flush=True)
+        facts = {"steps": runs[0].config().steps, "starts_from": episodes.start, **measured}
+        attempts = {"attempts": [tried for _, tried in made]} if group == "generated" else {}
+        keep_part(args.out, f"generation/{args.task}/{group}", facts | attempts)
+
+
+def take(data: Path, number: int, work: Path) -> Path:
+    """A store of 20 demonstrations of others."""
+    path = work / f"few-{number}.zarr"
+    if not path.exists():
+        source = DemoStore.open(data)
+        first = number * SOURCES
+        chosen = [source.episode(index) for index in range(first, min(first + SOURCES, source.num_episodes))]
+        DemoWriter.create(path, attrs=source.attrs).extend(chosen)
+    return path
+
+
+def carry_over(source: Path, number: int, task: Task, dry: bool) -> tuple[Path, int]:
+    """A store of demonstrations that are generated of others, and the attempts that they took."""
+    path = source.with_name(f"generated-{number}.zarr")
+    first = seeds.GENERATION.start + number * 100_000
+    done = generate(source, 2 if dry else GENERATED, path, GenerateConfig(noise=task.noise, seed=first))
+    tried = path.with_suffix(".json")
+    if done.attempts:
+        write_json(tried, {"attempts": done.attempts})
+    return path, read_json(tried)["attempts"]
+
+
+if __name__ == "__main__":
+    with user_errors():
+        main()

@@ -1,0 +1,75 @@
+"""Several trainings of one recipe, and what they reach from the same starts: means with intervals over both."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robolearn import train
+from robolearn.nets.mlp import MLPConfig
+from robolearn.policies.policy import Policy
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.execution import Execution
+from robolearn.rollout.roll_out import roll_out
+from robolearn.stats.bootstrap import grouped_mean, grouped_share
+from robolearn.stats.value import Estimate
+from robolearn.training.config import TrainConfig
+from robolearn.training.run import Run
+from robolearn.types import Trajectory
+
+DRY: dict[str, Any] = {"steps": 2, "batch_size": 8, "backbone": MLPConfig(width=32)}
+
+Number = Callable[[Trajectory], bool | float]
+"""What of an episode is told."""
+
+NUMBERS: dict[str, Number] = {
+    "success": lambda t: t.success,
+    "score": lambda t: t.max_score,
+    "final_score": lambda t: t.final_score,
+}
+
+
+def train_once(name: str, cfg: TrainConfig, seed: int, data: Path, runs: Path, *, dry: bool) -> Run:
+    """Train a recipe on a store, or go on where a run was stopped; one that is complete is not trained again."""
+    run = Run(runs / f"{name}-{seed}")
+    dataset = dataclasses.replace(cfg.dataset, path=(data,))
+    cfg = dataclasses.replace(cfg, dataset=dataset, seed=seed, out=run.directory, wandb=False)
+    return train(dataclasses.replace(cfg, **DRY) if dry else cfg, resume=run.last_step() is not None)
+
+
+def measure(
+    runs: Sequence[Run], env: EnvConfig, episodes: range, numbers: Mapping[str, Number] = NUMBERS
+) -> dict[str, Any]:
+    """Roll the last checkpoints out: numbers over trainings and starts, and those of every episode [s, c]."""
+    rolled = []
+    for run in runs:
+        policy, execution = Policy.load(run.checkpoint("last")), Execution(run.config().exec_horizon)
+        rolled.append(roll_out(policy, env, range(len(episodes)), execution=execution, seed=episodes.start))
+    return {"env": env.id, **summarize(rolled, numbers)}
+
+
+def summarize(rolled: Sequence[Sequence[Trajectory]], numbers: Mapping[str, Number]) -> dict[str, Any]:
+    """Name -> mean of a number of the episodes of all trainings, with its interval; and the numbers themselves."""
+    starts = [[t.start for t in trajectories] for trajectories in rolled]
+    assert all(of_one == starts[0] for of_one in starts), "trainings meet the same starts"
+    assert len(set(starts[0])) == len(starts[0]), "each start is another one"
+    assert not any(t.broken for trajectories in rolled for t in trajectories), "every episode counts"
+    values = {name: [[number(t) for t in each] for each in rolled] for name, number in numbers.items()}
+    return {name: asdict(mean(np.array(rows))) for name, rows in values.items()} | {"episodes": values}
+
+
+def mean(values: np.ndarray) -> Estimate:
+    """Of truth values or numbers [s, c]."""
+    return grouped_share(values.astype(float), values.size) if values.dtype == bool else grouped_mean(values)
+
+
+def line(measured: Mapping[str, Any]) -> str:
+    """The environment and the means, for people."""
+    means = {name: value for name, value in measured.items() if isinstance(value, dict) and "value" in value}
+    parts = [f"{name} {value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" for name, value in means.items()]
+    return " ".join([measured["env"], *parts])
