@@ -16,7 +16,7 @@ import numpy as np
 from robolearn import seeds
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demonstrator import Demonstrator, DemoStep
-from robolearn.data.writer import DemoWriter, is_unbegun
+from robolearn.data.writer import DemoWriter
 from robolearn.errors import UserError
 from robolearn.files import StrPath
 from robolearn.types import Array, Episode, Scalar
@@ -88,12 +88,7 @@ def _open(out: Path, envs: Demonstrator, seed: int, keep_failures: bool) -> Demo
         expert="scripted" + (", failures kept" if keep_failures else ""),
         source=f"recorded by robolearn, seeds from {seed}",
     )
-    if is_unbegun(out):
-        return DemoWriter.begin(out, attrs=attrs)
-    store = DemoWriter.append_to(out)
-    if store.attrs != attrs:
-        raise UserError(f"{out}: exists already, recorded with other settings; choose another `out`")
-    return store
+    return DemoWriter.begin_or_go_on(out, attrs, "recorded with other settings")
 
 
 @dataclass

@@ -127,6 +127,20 @@ class DemoWriter(DemoStore):
             return cls._open(path)
 
     @classmethod
+    def begin_or_go_on(cls, path: Path, attrs: StoreAttrs, otherwise: str) -> DemoWriter:
+        """Start a store, or append to the one that was started with the same attributes.
+
+        Raises:
+            UserError: As `begin` and `append_to`; or what is there has other attributes, was made `otherwise`.
+        """
+        if is_unbegun(path):
+            return cls.begin(path, attrs=attrs)
+        writer = cls.append_to(path)
+        if writer.attrs != attrs:
+            raise UserError(f"{path}: exists already, {otherwise}; choose another `out`")
+        return writer
+
+    @classmethod
     def _open(cls, path: Path) -> DemoWriter:
         there = cls.open_unchecked(path)
         if there.attrs.schema_version != SCHEMA_VERSION:

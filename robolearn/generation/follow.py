@@ -75,10 +75,12 @@ class _Leg:
         self._start, self._goal = pose[: self.dim], segment.path[-1, : self.dim]
         if segment.landmark is not None:
             self._goal = self._goal + poses[segment.landmark][: self.dim] - segment.landmark_at
+        self._targets = np.concatenate([segment.hand[:1], segment.targets])  # a slow hand is several steps at the first
         self._turn = 0.0
-        self._bend = hand - self._carry(segment.hand, pose, 0.0)
+        self._bend = hand - self._carry(segment.hand[0], pose, 0.0)
         # The longest step of what is about to be followed, in that of the demonstrator.
-        way = [self._carry(segment.hand, pose, float(t)) + self._bent(float(t)) for t in range(segment.contact + 1)]
+        steps = range(segment.contact + 1)
+        way = [self._carry(segment.hand[t], pose, float(t)) + self._bent(float(t)) for t in steps]
         ours, theirs = (np.linalg.norm(np.diff(way, axis=0), axis=1).max(initial=1e-9) for way in (way, segment.hand))
         self._pace = min(1.0, HURRY * float(theirs / ours))
 
@@ -91,8 +93,8 @@ class _Leg:
         """Go on; return where to send the hand [d], and the other numbers of the action."""
         pose = poses[self.segment.name]
         self.at = min(self._next(pose), len(self.segment) - 1.0)
-        target = self._carry(self.segment.targets, pose, self.at) + self._bent(self.at + 1.0)  # is reached a step later
-        return target, self.segment.others[int(self.at)]
+        target = self._carry(_between(self._targets, self.at + 1.0), pose, self.at)
+        return target + self._bent(self.at + 1.0), self.segment.others[int(self.at)]
 
     def _next(self, pose: Array) -> float:
         """The step of the demonstration that comes next."""
@@ -106,11 +108,9 @@ class _Leg:
         ours = _left(pose[: self.dim], self._start, self._goal)
         return max(at + SLOWEST, first + float(np.argmin(np.abs(theirs - ours))))
 
-    def _carry(self, points: Array, pose: Array, at: float) -> Array:
-        """A point of the demonstration, points [t, d] at a step, as it is seen from the object, which is at a pose."""
-        segment, dim = self.segment, self.dim
-        first = np.concatenate([segment.hand[:1], points])  # a slow hand needs several steps for the first
-        point, path = _between(first, at + 1.0), _between(segment.path, max(at, 0.0))
+    def _carry(self, point: Array, pose: Array, at: float) -> Array:
+        """A point [d] of the demonstration at a step, as it is seen from the object, which is at a pose."""
+        segment, dim, path = self.segment, self.dim, _between(self.segment.path, max(at, 0.0))
         late = self._moved_by(at)
         there = point + self._goal - segment.path[-1, :dim]
         if self.scene.carries:

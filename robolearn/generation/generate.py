@@ -9,9 +9,9 @@ from pathlib import Path
 
 from robolearn.contract import Scene
 from robolearn.data.attrs import StoreAttrs
-from robolearn.data.demos import Demos
+from robolearn.data.mapped import open_mapped
 from robolearn.data.store import DemoStore, default_obs_keys
-from robolearn.data.writer import DemoWriter, is_unbegun
+from robolearn.data.writer import DemoWriter
 from robolearn.errors import UserError
 from robolearn.files import StrPath
 from robolearn.generation.carrier import Carrier, Recorded
@@ -76,7 +76,7 @@ def generate(
     cfg = cfg or GenerateConfig()
     if num_episodes < 1:
         raise UserError("generate: needs at least 1 episode")
-    out, store = Path(out), Demos.open(source, KeyMap.parse(cfg.obs)).stores[0]
+    out, store = Path(out), open_mapped(source, KeyMap.parse(cfg.obs))
     env = cfg.env.with_defaults(EnvConfig(store.attrs.env_id, store.attrs.env_kwargs)).mapped_as(cfg.obs)
     keys = cfg.obs_keys or default_obs_keys(store)
     carrier = _carrier(store, keys, env, scene, cfg)
@@ -123,12 +123,7 @@ def _open(out: Path, store: DemoStore, env: EnvConfig, keys: Sequence[str], cfg:
         licence=store.attrs.licence,
         env_kwargs=env.kwargs,
     )
-    if is_unbegun(out):
-        return DemoWriter.begin(out, attrs=attrs)
-    writer = DemoWriter.append_to(out)
-    if writer.attrs != attrs:
-        raise UserError(f"{out}: exists already, generated otherwise; choose another `out`")
-    return writer
+    return DemoWriter.begin_or_go_on(out, attrs, "generated otherwise")
 
 
 class _Generator:

@@ -52,8 +52,8 @@ def training_curve(rows: Sequence[dict]) -> str | None:
             marker = "o" if len(step) == 1 else ""  # one number makes no line
             axes[0].plot(step, np.where(loss > 0, loss, np.nan), marker=marker, color=color, lw=1.4, label=key)
         axes[0].set(yscale="log", ylabel="loss")
-        for number_of in (axes[0].yaxis.set_major_formatter, axes[0].yaxis.set_minor_formatter):
-            number_of(LogFormatter())  # 3, not 3 x 10^0: most losses stay within two decades
+        axes[0].yaxis.set_major_formatter(LogFormatter())  # 3, not 3 x 10^0: most losses stay within two decades
+        axes[0].yaxis.set_minor_formatter(LogFormatter())
         if len(losses) > 1:
             axes[0].legend()
         for (key, (step, share)), color in zip(successes.items(), (GOOD, BAD, MUTED, INK), strict=False):
