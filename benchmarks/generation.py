@@ -25,6 +25,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.recipes import RECIPES
 
 SOURCES, GENERATED, TRAININGS, EPISODES = 20, 1_000, 3, 240
+TRIES = 100  # of a demonstration, at most: as many starts are set apart for it, so that no two trainings share one
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def take(data: Path, number: int, work: Path) -> Path:
 def carry_over(source: Path, number: int, task: Task, dry: bool) -> tuple[Path, int]:
     """A store of demonstrations that are generated of others, and the attempts that they took."""
     path = source.with_name(f"generated-{number}.zarr")
-    first = seeds.GENERATION.start + number * 100_000
-    done = generate(source, 2 if dry else GENERATED, path, GenerateConfig(noise=task.noise, seed=first))
+    config = GenerateConfig(noise=task.noise, seed=seeds.GENERATION[number * GENERATED * TRIES])
+    done = generate(source, 2 if dry else GENERATED, path, config)
     tried = path.with_suffix(".json")
     if done.attempts:
         write_json(tried, {"attempts": done.attempts})
