@@ -4,20 +4,24 @@
     python -m benchmarks.human door DATA.zarr --out docs/results/human.json     Adroit door, 25, imported first
 
 Push-T is evaluated in gym-pusht (score: mean over episodes of max_t min(coverage / 0.95, 1)) and then in PushT-v0. The
-door is rolled out in AdroitHandDoor-v1. Always the last checkpoint. A run that is complete is not trained again, one
-that was stopped goes on. Intervals span trainings and starts.
+door is rolled out in AdroitHandDoor-v1, beside what its demonstrators reached. Always the last checkpoint. A run that
+is complete is not trained again, one that was stopped goes on. Intervals span trainings and starts.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from benchmarks.common import keep_part, options
 from benchmarks.trainings import NUMBERS, Number, line, measure, train_once
 from robolearn import seeds
 from robolearn.bench.rows import choose
+from robolearn.data.store import DemoStore
 from robolearn.errors import user_errors
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
@@ -25,11 +29,13 @@ from robolearn.policies.registry import name_of
 from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.tokens import TokensConfig
 from robolearn.rollout.env_config import EnvConfig
+from robolearn.stats.proportions import wilson
 from robolearn.training.config import TrainConfig
 from robolearn.training.recipes import RECIPES
 
 EPISODES, DRY_EPISODES = 200, 2
-DOOR_ANGLE, OPEN = 28, 1.0  # index of the door hinge in AdroitHandDoor-v1's observation, and an angle of it [rad]
+# Index of the door's hinge in AdroitHandDoor-v1's observation; from which angles on it is open, and a success [rad].
+DOOR_ANGLE, OPEN, SUCCESS = 28, 1.0, 1.35
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     args = parser.parse_args()
     episodes = seeds.TRIANGLE[: DRY_EPISODES if args.dry_run else EPISODES]
+    if args.task == "door":
+        keep_part(args.out, "door-demonstrators", demonstrators(DemoStore(args.data)))
     for row in choose("row", args.rows, ROWS[args.task]):
         count = 1 if args.dry_run else row.num_seeds
         runs = [
@@ -87,6 +95,15 @@ def main() -> None:
         keep_part(
             args.out, row.name, {"steps": runs[0].config().steps, "starts_from": episodes.start, "envs": measured}
         )
+
+
+def demonstrators(store: DemoStore) -> dict[str, Any]:
+    """Largest angle of the door [rad] in each recording, and how many are what is asked of the policies."""
+    angles = np.array([store.episode(i).obs["state"][:, DOOR_ANGLE].max() for i in range(store.num_episodes)])
+    rates = {"success": angles >= SUCCESS, "opened": angles > OPEN}
+    return {name: asdict(wilson(int(hits.sum()), len(hits))) for name, hits in rates.items()} | {
+        "angles": angles.tolist()
+    }
 
 
 if __name__ == "__main__":
