@@ -193,6 +193,11 @@ class Windows:
         """Key -> shape of one observation."""
         return {key: tuple(rows.shape[1:]) for key, rows in self._recording.items() if key != "action"}
 
+    @property
+    def episode_of(self) -> np.ndarray:
+        """Number of the episode of each window [len]."""
+        return self._numbers[np.searchsorted(self._episode_ends, self._rows.numpy(), side="right")]
+
     def arrays(self) -> dict[str, Tensor]:
         """Rows [time, ...] of the chosen episodes per key but images ("action" too), unpadded: for statistics."""
         return {

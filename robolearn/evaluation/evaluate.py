@@ -7,12 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from robolearn.errors import warn, warned
+from robolearn.errors import UserError, warn, warned
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.claims import proofs_of
 from robolearn.evaluation.config import EvalConfig
 from robolearn.files import StrPath
 from robolearn.locks import hold
+from robolearn.policies.ensemble import Ensemble
 from robolearn.report.counting import counting
 from robolearn.report.facts import machine_facts
 from robolearn.report.page import Report, write_report
@@ -28,8 +29,10 @@ from robolearn.rollout.replay import record_videos
 from robolearn.rollout.roll_out import roll_out
 from robolearn.rollout.trial import opened_trial
 from robolearn.starts import judged
+from robolearn.training.embeddings import training_windows
 from robolearn.training.logger import read_records
 from robolearn.training.run import Run
+from robolearn.trust.departures import Departures, find_departures
 from robolearn.trust.guard import Guard
 from robolearn.trust.interventions import check_recordable, record_interventions
 from robolearn.types import Trajectory, is_image
@@ -71,6 +74,9 @@ def evaluate(
     out = Path(cfg.out or run.directory / "eval")
     with hold(out):
         return _Evaluation(run, cfg, out, console or Console(quiet=True)).report(command)
+
+
+MOST_COMPARED = 1_000_000  # demonstrated steps: they have to be read again
 
 
 class _Evaluation:
@@ -118,6 +124,7 @@ class _Evaluation:
             gate=gate,
             facts=self._facts(),
             proofs=proofs_of(self.run, cfg.checkpoint),
+            departures=self._departures(counted),
             training_curve=list(read_records(self.run.directory / "metrics.jsonl")),
         )
         self._warn(summary)
@@ -193,6 +200,19 @@ class _Evaluation:
         recorded = record_interventions(store, counted, period, self.env, self.data.control_dt)
         where = f"in {store}" if recorded else "in successful episodes, nothing was written"
         self.console.print(f"interventions: {recorded} {where}", soft_wrap=True)
+
+    def _departures(self, counted: list[Trajectory]) -> Departures | str:
+        """Where episodes leave what the policy was trained on, or why that is not known."""
+        policy, data = self.acting.policy, self.data
+        if any(map(is_image, policy.cfg.obs_shapes.values())):
+            return "The policy sees images, which are not kept of episodes."
+        if data.num_steps > MOST_COMPARED:
+            return f"More than {MOST_COMPARED:,} demonstrated steps are not compared."
+        try:
+            windows = training_windows(self.trained, data, policy.device)
+            return find_departures(windows, Ensemble([policy]), counted)
+        except UserError as error:
+            return f"Not compared: {error}."
 
     def _facts(self) -> dict[str, str]:
         """What has to be known to do it again."""

@@ -6,17 +6,20 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from robolearn.files import replacing
 from robolearn.report import plots
+from robolearn.report.departures import drawings, failures, sentence
 from robolearn.report.proofs import Proof, drawn
 from robolearn.rollout.clipping import named
 from robolearn.rollout.metrics import Summary
 from robolearn.starts import judged
 from robolearn.stats.value import Estimate
+from robolearn.trust.departures import Departures
 from robolearn.trust.summary import GateSummary
 from robolearn.types import Trajectory
 
@@ -45,6 +48,7 @@ class Report:
         facts: Label -> text: versions, commit, hardware, dataset with hash, seed, checkpoint.
         training_curve: Rows of metrics.jsonl: "step" with any `...loss` and `...success`; None if absent.
         proofs: What was proved of the policy.
+        departures: Where episodes leave what was demonstrated, or why that is not known; None where nobody asked.
         videos: (caption, success, mp4 file); embedded as they are, so keep them few and short.
     """
 
@@ -59,6 +63,7 @@ class Report:
     facts: dict[str, str] = field(default_factory=dict)
     training_curve: list[dict] | None = None
     proofs: list[Proof] = field(default_factory=list)
+    departures: Departures | str | None = None
     videos: list[tuple[str, bool, Path]] = field(default_factory=list)
 
 
@@ -96,6 +101,7 @@ def write_report(path: Path, report: Report) -> None:
         latency=[latency_text(key, value) for key, value in report.latency.items()],
         plots=_plots(report),
         radii=[Plot(title, Markup(svg), note) for title, svg, note in drawn(report.proofs)],
+        departures=_departures(report.departures, report.control_dt),
         videos=[(caption, success, _data_uri(file)) for caption, success, file in report.videos],
     )
     with replacing(path) as part:
@@ -211,6 +217,16 @@ def _outcome_plots(summary: Summary, runs: Sequence[Trajectory], dt: float) -> l
         ("Score over time", over_time, "An episode that has ended keeps its last score."),
         ("Final score", plots.distribution(runs, lambda t: t.final_score, "final score"), ""),
     ]
+
+
+def _departures(departures: Departures | str | None, control_dt: float) -> dict[str, Any] | None:
+    """What the page says of them: a sentence, and where they are known drawings and a table."""
+    if departures is None:
+        return None
+    if isinstance(departures, str):
+        return {"sentence": departures, "plots": [], "failures": []}
+    plots = [Plot(title, Markup(svg), note) for title, svg, note in drawings(departures, control_dt)]
+    return {"sentence": sentence(departures), "plots": plots, "failures": failures(departures, control_dt)}
 
 
 def _drawn(runs: Sequence[Trajectory]) -> str:

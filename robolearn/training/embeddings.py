@@ -1,4 +1,4 @@
-"""Embeddings of a run's demonstrations, with what the expert did there: what scores of familiarity are fitted to."""
+"""A run's demonstrations once more: its windows, and embeddings of them, which scores of familiarity are fitted to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robolearn.data.windows import Windows
 from robolearn.policies.ensemble import Ensemble
 from robolearn.training.assemble import load_data, open_demos
 from robolearn.training.config import TrainConfig
@@ -13,6 +14,20 @@ from robolearn.training.episodes import Kept
 from robolearn.training.run import DataFacts
 
 GROUP = 1024
+
+
+def training_windows(cfg: TrainConfig, data: DataFacts, device: torch.device) -> Windows:
+    """Windows of the episodes that a run was trained on.
+
+    Args:
+        cfg: Of the run; its data must be at hand.
+        data: What the run was trained on.
+        device: Where batches are made.
+
+    Raises:
+        UserError: The data cannot be opened, or have changed since.
+    """
+    return load_data(cfg, open_demos(cfg), device, Kept(data, step=0))[1]
 
 
 @torch.inference_mode()
@@ -33,7 +48,7 @@ def embed_demonstrations(
     Raises:
         UserError: The data cannot be opened, or have changed since.
     """
-    _, windows, _, _ = load_data(cfg, open_demos(cfg), ensemble.device, Kept(data, step=0))
+    windows = training_windows(cfg, data, ensemble.device)
     generator = torch.Generator(ensemble.device).manual_seed(cfg.seed)
     order = torch.randperm(len(windows), generator=generator, device=ensemble.device)[:count]
     embeddings, chunks = [], []

@@ -67,6 +67,7 @@ def test_windows_match_the_naive_reference(lengths, o, t, resident, data):
     rows = torch.cat([torch.arange(ends[e] - lengths[e], ends[e]) for e in chosen])
     assert torch.equal(windows.arrays()["action"], actions[rows])
     assert torch.equal(windows.arrays()["state"], obs["state"][rows])
+    assert windows.episode_of.tolist() == [episode for episode in chosen for _ in range(lengths[episode])]
 
 
 @pytest.mark.parametrize("resident", [True, False])
