@@ -35,7 +35,7 @@ class SwagConfig:
     share: float = 0.0
     """Draw the members from the course of the weights over this share of the steps, the last ones, as 0.25; 0 to train
     them."""
-    rate: float = 0.1
+    rate: float = 0.3
     """Learning rate over these steps, as a share of the peak; the larger, the more the members differ."""
     rank: int = 20
     """Snapshots whose deviations are kept, each as large as the weights; they tell how weights move together."""
