@@ -61,6 +61,7 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.training.config import DatasetConfig as DatasetConfig
     from robolearn.training.config import TrainConfig as TrainConfig
     from robolearn.training.run import Run as Run
+    from robolearn.training.swag import SwagConfig as SwagConfig
     from robolearn.training.train import train as train
     from robolearn.trust.certificate import Certificate as Certificate
     from robolearn.trust.scores.registry import SCORES as SCORES
@@ -110,6 +111,7 @@ HOMES = {
     "Score": "trust.scores.score",
     "SideConfig": "evaluation.config",
     "StoreAttrs": "data.attrs",
+    "SwagConfig": "training.swag",
     "TrainConfig": "training.config",
     "Trajectory": "types",
     "UserError": "errors",

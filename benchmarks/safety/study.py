@@ -21,7 +21,8 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.training.embeddings import embed_demonstrations
 from robolearn.training.run import Run
-from robolearn.trust.scores.fitted import NUM_EMBEDDINGS, fit_scores, save_fitted
+from robolearn.trust.scores.fitted import fit_scores, save_fitted
+from robolearn.trust.scores.score import NUM_WINDOWS
 
 ALPHA = 0.1
 EXECUTION = Execution(8)
@@ -210,5 +211,5 @@ def fitted_at(study: Study, task: str, seed: int) -> Path:
 def fit(study: Study, task: str, seed: int) -> None:
     """Fit those scores that compare with demonstrations."""
     ensemble, run = load(study, task, seed), Run.open(study.run(task, seed))
-    embedded = embed_demonstrations(run.config(), run.data(), ensemble, NUM_EMBEDDINGS)
+    embedded = embed_demonstrations(run.config(), run.data(), ensemble, NUM_WINDOWS)
     save_fitted(fitted_at(study, task, seed), fit_scores(SCORES, *embedded, seed=seed))

@@ -78,7 +78,7 @@ def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool,
     cascade = (tyro.conf.CascadeSubcommandArgs,)
     given: Any = tyro.cli(make_options(defaults), args=arguments, prog=prog, description=__doc__, config=cascade)
     flat = values(*(getattr(given, name) for name in GROUPS))
-    nested = {name: build(getattr(given, name)) for name in ("family", "backbone", "dataset", "env", "vision")}
+    nested = {name: build(getattr(given, name)) for name in ("family", "backbone", "dataset", "env", "vision", "swag")}
     cfg = TrainConfig(**flat, **nested)
     if resume is not None:
         cfg = dataclasses.replace(cfg, out=resume)
@@ -134,9 +134,10 @@ def make_options(defaults: TrainConfig) -> type:
     fields.append(("begin", OmitArgPrefixes[Begin], dataclasses.field(default_factory=Begin)))
     groups = {name: mirror(TrainConfig, names, default=defaults, doc=DOCS[name]) for name, names in GROUPS.items()}
     nested = {
-        name: mirror(type(value := getattr(defaults, name)), default=value) for name in ("dataset", "env", "vision")
+        name: mirror(type(value := getattr(defaults, name)), default=value)
+        for name in ("dataset", "env", "vision", "swag")
     }
-    order = ("run", "dataset", "env", "chunk", "optimizer", "log", "vision")
+    order = ("run", "dataset", "env", "chunk", "optimizer", "log", "vision", "swag")
     for name in order:
         cls = OmitArgPrefixes[groups[name]] if name in groups else nested[name]
         fields.append((name, cls, dataclasses.field(default_factory=(groups | nested)[name])))

@@ -27,7 +27,7 @@ from robolearn.trust.calibrate import Rollouts, check_environment
 from robolearn.trust.calibrated_set import check_position
 from robolearn.trust.certificate import Certificate
 from robolearn.trust.files import describe_source, open_set, save_gate, save_set
-from robolearn.trust.scores.fitted import NUM_EMBEDDINGS, fit_scores
+from robolearn.trust.scores.fitted import fit_scores
 from robolearn.trust.scores.registry import find_score
 from robolearn.trust.sets import SafetySet
 from robolearn.types import Trajectory
@@ -146,7 +146,8 @@ class _Calibration:
 
     def _fit(self, score: str) -> dict[str, nn.Module]:
         """What the score has to know of the demonstrations."""
-        if not find_score(score).fit:
+        found = find_score(score)
+        if not found.fit:
             return {}
-        embedded: Any = embed_demonstrations(self.trained, self.run.data(), self.ensemble, NUM_EMBEDDINGS)
+        embedded: Any = embed_demonstrations(self.trained, self.run.data(), self.ensemble, found.num_windows)
         return fit_scores([score], *embedded, seed=self.trained.seed)

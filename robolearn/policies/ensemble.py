@@ -1,4 +1,4 @@
-"""Several policies of one configuration that were trained apart: where they disagree, the data did not decide.
+"""Several policies of one configuration, trained apart or drawn: where they disagree, the data did not decide.
 
 Deep ensembles (Lakshminarayanan et al. 2017, arXiv:1612.01474), here of generative policies. All members get the same
 noise: what differs between their chunks is then not the draw. They are asked one after the other; weights stacked with

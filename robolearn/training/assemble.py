@@ -28,7 +28,7 @@ from robolearn.training.config import POLICY_OPTIONS, TrainConfig
 from robolearn.training.episodes import Kept, choose_episodes, earlier_data, keep_episodes, needed_episodes
 from robolearn.training.fit import random_batches
 from robolearn.training.run import DataFacts, Run
-from robolearn.training.state import TrainState
+from robolearn.training.state import TrainState, collecting
 from robolearn.training.teacher import take_teacher
 
 DEFAULT_CONTROL_DT = 0.1  # [s], the 10 Hz of the human Push-T set, which does not say
@@ -152,12 +152,15 @@ def check_policy(cfg: TrainConfig, demos: Demos, *, resumes: bool) -> None:
     """Build the policy without memory, so that what it refuses is said before the data are read.
 
     Raises:
-        UserError: Family, backbone, angles, symmetry and shapes do not go together, or there is no teacher to take.
+        UserError: Family, backbone, angles, symmetry and shapes do not go together, there is no teacher to take, or
+            moments of the weights cannot be collected while it is trained.
     """
     obs_shapes, action_dim = policy_shapes(cfg, demos)
     policy_cfg = make_policy_config(dataclasses.replace(cfg, env=mapped_env(cfg, demos)), obs_shapes, action_dim, {})
     with torch.device("meta"):
-        Policy(policy_cfg, Normalizer({**obs_shapes, "action": (action_dim,)}))
+        policy = Policy(policy_cfg, Normalizer({**obs_shapes, "action": (action_dim,)}))
+    if cfg.swag.share:
+        collecting(cfg, policy.family.players())
     if not resumes and isinstance(cfg.family, MixtureConfig) and cfg.family.teacher_run is not None:
         Run.open(cfg.family.teacher_run).checkpoint("last")
 

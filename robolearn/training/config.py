@@ -25,6 +25,7 @@ from robolearn.policies.family import FamilyConfig
 from robolearn.policies.policy import PolicyConfig
 from robolearn.policies.tokens import TokensConfig
 from robolearn.rollout.env_config import EnvConfig
+from robolearn.training.swag import SwagConfig
 
 LARGEST, MAX_LAG = 1 << 32, 1000  # a count or seed must be below; steps
 
@@ -165,6 +166,12 @@ class TrainConfig:
     """Weights & Biases project."""
     wandb_id: str | None = None
     """Run in Weights & Biases to log to, also after a resume; by default a new one."""
+    swag: SwagConfig = field(default_factory=SwagConfig)
+
+    @property
+    def num_trained(self) -> int:
+        """Members that are trained; the others are drawn."""
+        return 1 if self.swag.share else self.num_members
 
     def anchored(self) -> TrainConfig:
         """The same with absolute paths, so that it means the same in any working directory."""
@@ -184,6 +191,8 @@ class TrainConfig:
         names = [f.name for f in dataclasses.fields(DatasetConfig) if f.name not in ("path", "cache_dir")]
         pairs = {f"dataset.{name}": (getattr(self.dataset, name), getattr(before.dataset, name)) for name in names}
         pairs |= {name: (getattr(self, name), getattr(before, name)) for name in (*POLICY_OPTIONS, "seed")}
+        swag = [f.name for f in dataclasses.fields(SwagConfig)]
+        pairs |= {f"swag.{name}": (getattr(self.swag, name), getattr(before.swag, name)) for name in swag}
         for name, (now, then) in pairs.items():
             if now != then:
                 raise UserError(f"`{name}` {now} cannot change when resuming, it was {then}; start a new run")

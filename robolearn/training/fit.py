@@ -158,6 +158,8 @@ def advance(state: TrainState, loss_of: Callable[..., Any], windows: Windows, sh
     logged = optimize(state, loss_of, windows.batch(index[share]), share)
     state.ema.update(state.step)
     state.step += 1
+    if state.swag is not None:
+        state.swag.follow(state.policy, state.step)
     return logged
 
 

@@ -78,7 +78,7 @@ class Members:
     """The members of a run but the first, which its user trains meanwhile; leaving the context stops them.
 
     Args:
-        cfg: What the first one trains, and where; ``num_members`` of them all.
+        cfg: What the first one trains, and where; ``num_trained`` of them all.
         parallel: Members that may train at once, the first included.
         changed_data: Whether they may go on although the demonstrations have changed.
     """
@@ -89,7 +89,7 @@ class Members:
         self._slots = threading.Semaphore(parallel - 1)
         self._lock, self._stopping = threading.Lock(), False
         self._inputs: list[IO[str]] = []
-        self._threads = [threading.Thread(target=self._train, args=(index,)) for index in range(1, cfg.num_members)]
+        self._threads = [threading.Thread(target=self._train, args=(index,)) for index in range(1, cfg.num_trained)]
 
     def __enter__(self) -> Members:
         for thread in self._threads:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from robolearn.errors import UserError
 from robolearn.files import BEGUN, StrPath, finish_replacing, flush, remove, replacing_all
 from robolearn.locks import LOCK_FILE
 from robolearn.nets.weights import load_tensors, save_tensors
+from robolearn.policies.policy import Policy
 from robolearn.policies.registry import REGISTRY
 from robolearn.training.config import LARGEST, TrainConfig
 from robolearn.training.overwrite import clear_run
@@ -267,12 +269,28 @@ class Run:
         Raises:
             OSError: The disk refuses; the checkpoints that were there before stay.
         """
-        final = self.checkpoints / f"{state.step:08d}"
-        part = self.checkpoints / f".{state.step:08d}.part"
+
+        def write(part: Path) -> None:
+            state.ema.module.save(part)
+            save_tensors(state.tensors(), part / "train.safetensors")
+
+        self._place(write, state.step, best=best, keep_every=state.cfg.keep_every)
+
+    def save_policy(self, policy: Policy, step: int) -> None:
+        """Write a checkpoint that nothing can go on from, as the last and the best one.
+
+        Raises:
+            OSError: See save.
+        """
+        self.checkpoints.mkdir(exist_ok=True)
+        self._place(policy.save, step, best=True, keep_every=None)
+
+    def _place(self, write: Callable[[Path], None], step: int, *, best: bool, keep_every: int | None) -> None:
+        final = self.checkpoints / f"{step:08d}"
+        part = self.checkpoints / f".{step:08d}.part"
         remove(part)
-        state.ema.module.save(part)
-        save_tensors(state.tensors(), part / "train.safetensors")
-        write_json(part / "train.json", {"step": state.step})
+        write(part)
+        write_json(part / "train.json", {"step": step})
         for file in part.iterdir():
             flush(file)
         # A step beyond ``last`` can only be what a kill left before it was linked.
@@ -282,7 +300,7 @@ class Run:
         self._point("last", final.name)
         if best:
             self._point("best", final.name)
-        self._drop(state.cfg.keep_every)
+        self._drop(keep_every)
 
     def choose_best(self, state: TrainState) -> None:
         """Point ``best`` at the saved checkpoint of this step."""

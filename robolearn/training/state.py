@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from robolearn.errors import warn
+from robolearn.errors import UserError, warn
 from robolearn.policies.family import Player
 from robolearn.policies.policy import Policy
 from robolearn.training.cgd import CompetitiveGradient
 from robolearn.training.config import TrainConfig
 from robolearn.training.ema import EMA
+from robolearn.training.swag import Swag
 
 
 class TrainState:
@@ -30,6 +32,7 @@ class TrainState:
         self.ema = EMA(policy, cfg.ema_decay, self._starts())
         self.optimizers = {name: self._optimizer(player) for name, player in self.players.items()}
         self.generator = torch.Generator(policy.device).manual_seed(cfg.seed)
+        self.swag = self._swag() if cfg.swag.share else None
 
     def _optimizer(self, player: Player) -> torch.optim.Optimizer:
         parameters, lr = self._parameters(player), player.lr or self.cfg.lr
@@ -56,10 +59,16 @@ class TrainState:
                 starts[parameter] = min(self.span(name)[0], starts.get(parameter, self.cfg.steps))
         return starts
 
+    def _swag(self) -> Swag:
+        """Of the players that move while moments are collected; see `collecting`."""
+        begin, players = collecting(self.cfg, self.players)
+        moving = {parameter for name in players for parameter in self._parameters(self.players[name])}
+        names = [name for name, parameter in self.policy.named_parameters() if parameter in moving]
+        return Swag(self.cfg.swag, self.policy, names, begin, self.cfg.steps)
+
     def span(self, player: str) -> tuple[int, int]:
         """First step of a player, and the first behind its last."""
-        start, end = self.players[player].span
-        return round(start * self.cfg.steps), round(end * self.cfg.steps)
+        return _steps(self.players[player], self.cfg)
 
     def moving(self) -> list[str]:
         """The players that move at this step, in order."""
@@ -76,13 +85,20 @@ class TrainState:
         return (self.step - start) / (end - start)
 
     def learning_rate(self, player: str) -> float:
-        """Linear warm-up, then cosine to zero at the end of the player's span; a function of the step alone."""
+        """Linear warm-up, then cosine to zero at the end of the player's span; a function of the step alone.
+
+        Where moments of the weights are collected, the cosine ends at their rate where that begins, and stays there.
+        """
         start, end = self.span(player)
-        step, steps = self.step - start, end - start
-        peak, warmup = self.players[player].lr or self.cfg.lr, min(self.cfg.warmup_steps, steps // 2)
+        peak, warmup, floor = self.players[player].lr or self.cfg.lr, _warmup(end - start, self.cfg), 0.0
+        if self.swag is not None and end > self.swag.begin:
+            end, floor = self.swag.begin, self.cfg.swag.rate
+        step, steps = min(self.step, end) - start, end - start
         if step < warmup:
             return peak * (step + 1) / warmup
-        return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+        if step == steps:
+            return peak * floor
+        return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))))
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state by name, for a checkpoint."""
@@ -91,6 +107,8 @@ class TrainState:
         for player, optimizer in self.optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{player}.{index}.{slot}": value for slot, value in slots.items()}
+        if self.swag is not None:
+            tensors |= self.swag.tensors()
         tensors["random.train"] = self.generator.get_state()
         tensors["random.cpu"] = torch.get_rng_state()
         if self.policy.device.type == "cuda":
@@ -109,6 +127,8 @@ class TrainState:
                     return (
                         f"not of this policy ({prefix}.{name}); horizons and observations cannot change when resuming"
                     )
+        if self.swag is not None and (found := self.swag.problem(tensors)):
+            return found
         slots: dict[str, set[str]] = {}
         for name, value in tensors.items():
             group, _, rest = name.partition(".")
@@ -147,6 +167,8 @@ class TrainState:
         for player, optimizer in self.optimizers.items():
             state: dict[str, Any] = optimizer.state_dict()
             optimizer.load_state_dict({"state": slots[player], "param_groups": state["param_groups"]})
+        if self.swag is not None:
+            self.swag.restore(groups["swag"])
         random, is_cuda = groups["random"], self.policy.device.type == "cuda"
         torch.set_rng_state(random["cpu"])
         if ("cuda" in random) == is_cuda:
@@ -158,3 +180,38 @@ class TrainState:
         if is_cuda and "cuda" in random:
             torch.cuda.set_rng_state(random["cuda"], self.policy.device)
         self.step = step
+
+
+def collecting(cfg: TrainConfig, players: Mapping[str, Player]) -> tuple[int, list[str]]:
+    """The step from which moments of the weights are collected, and the players that move meanwhile.
+
+    Raises:
+        UserError: One of them begins, warms up or ends meanwhile, or there are too few steps.
+    """
+    share, moving = cfg.swag.share, list[str]()
+    begin = round((1 - share) * cfg.steps)
+    if cfg.steps - begin < 2:
+        raise UserError(f"`swag.share` {share} of {cfg.steps} `steps` leaves fewer than 2 to collect from")
+    for name, player in players.items():
+        start, end = _steps(player, cfg)
+        if end <= begin:
+            continue
+        warm = start + _warmup(end - start, cfg)
+        if end < cfg.steps or begin < warm:
+            raise UserError(
+                f"`swag.share` {share} collects from step {begin} on, and player {name!r}, who moves from {start} to "
+                f"{end}, is warm at {warm}; choose a smaller share"
+            )
+        moving.append(name)
+    return begin, moving
+
+
+def _steps(player: Player, cfg: TrainConfig) -> tuple[int, int]:
+    """A player's span in steps."""
+    start, end = player.span
+    return round(start * cfg.steps), round(end * cfg.steps)
+
+
+def _warmup(steps: int, cfg: TrainConfig) -> int:
+    """Steps of a span's warm-up."""
+    return min(cfg.warmup_steps, steps // 2)

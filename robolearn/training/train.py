@@ -24,6 +24,7 @@ from robolearn.rollout.trial import opened_trial
 from robolearn.training.assemble import assemble, mapped_env, open_demos, policy_shapes
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, choose_device, num_processes, rank
+from robolearn.training.drawn import draw_members
 from robolearn.training.episodes import Kept
 from robolearn.training.fit import Hooks, fit
 from robolearn.training.members import Members, num_parallel
@@ -77,7 +78,7 @@ def _check_options(cfg: TrainConfig, resume: bool) -> None:
     if resume:
         assert cfg.out is not None, "a run that goes on is somewhere"
         cfg.check_resumes(Run.open(cfg.out).config())
-    if cfg.num_members > 1 and num_processes() > 1:
+    if cfg.num_trained > 1 and num_processes() > 1:
         raise UserError(f"`num_members` {cfg.num_members} starts its own processes; run it without torchrun")
 
 
@@ -115,6 +116,8 @@ def _train(
         if not complete:
             members.stop()
         members.finish()
+    if complete and state.swag is not None:
+        draw_members(run, state)
 
 
 def prepare_env(cfg: TrainConfig, demos: Demos, *, trust: bool, env_given: bool = False) -> tuple[TrainConfig, bool]:

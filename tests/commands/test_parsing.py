@@ -24,7 +24,7 @@ def names(*classes):
 
 
 def test_every_field_has_a_flag_and_one_only():
-    nested = ["family", "backbone", "dataset", "env", "vision"]
+    nested = ["family", "backbone", "dataset", "env", "vision", "swag"]
     grouped = [name for group in train.GROUPS.values() for name in group]
     assert sorted([*grouped, *nested]) == names(TrainConfig)
     assert sorted([*names(evaluation.Rollout, evaluation.Watch), "env", "execution"]) == names(EvalConfig)
@@ -37,7 +37,7 @@ def test_every_field_has_a_flag_and_one_only():
     "config", [TrainConfig, DatasetConfig, EvalConfig, CalibrateConfig, CompareConfig, SideConfig, *REGISTRY.values()]
 )
 def test_every_field_is_explained(config):
-    unexplained = {"family", "backbone", "dataset", "env", "vision", "execution"}  # groups, which are explained
+    unexplained = {"family", "backbone", "dataset", "env", "vision", "swag", "execution"}  # groups, which are explained
     assert set(names(config)) - set(parsing.field_docs(config)) <= unexplained
 
 

@@ -176,13 +176,16 @@ def test_too_few_successes_are_refused(run, capsys):
     assert "of successful episodes" in error
 
 
-@pytest.mark.parametrize("score", [pytest.param("disagreement", marks=pytest.mark.slow), "laplace"])
+@pytest.mark.parametrize(
+    "score",
+    [pytest.param("disagreement", marks=pytest.mark.slow), "laplace", pytest.param("gp", marks=pytest.mark.slow)],
+)
 def test_a_gate_is_calibrated_and_used(run, eval_main, capsys, score):
     cli(["calibrate", str(run), "--score", score, "--episodes", "30", "--alpha", "0.3", *SMALL])
     printed = capsys.readouterr().out
     assert "claim: of the episodes that succeed without interventions, at most 0.3" in printed
     assert f"next: robolearn eval {run} --gate" in printed
-    assert (run / "gate" / "scores.safetensors").exists() == (score == "laplace")
+    assert (run / "gate" / "scores.safetensors").exists() == (score != "disagreement")
     eval_main([str(run), "--gate", "--fallback", "watch", *LOOK])
     assert summary(run)["gate"]["covered"]
     assert summary(run)["gate"]["score"] == score

@@ -13,7 +13,6 @@ from robolearn.errors import UserError, one_line
 from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.trust.scores.registry import find_score
 
-NUM_EMBEDDINGS = 4000  # of demonstrations, to fit to
 FILE = "scores.safetensors"
 
 
@@ -24,13 +23,18 @@ def fit_scores(
 
     Args:
         names: Of scores; those that need nothing fitted are passed over.
-        embeddings: Encoded observations of demonstrations.
+        embeddings: Encoded observations of demonstrations, in a random order: each score takes as many as it is fitted
+            to, from the first on.
         chunks: What the expert did there, normalized, in a row.
         seed: Fixes what is random.
     """
     generator = torch.Generator(embeddings.device)
-    fits = {name: fit for name in names if (fit := find_score(name).fit) is not None}
-    return {name: fit(embeddings, chunks, generator.manual_seed(seed)) for name, fit in fits.items()}
+    fitted = {}
+    for score in map(find_score, names):
+        if score.fit is not None:
+            seen = slice(score.num_windows)
+            fitted[score.name] = score.fit(embeddings[seen], chunks[seen], generator.manual_seed(seed))
+    return fitted
 
 
 def save_fitted(directory: Path, fitted: Mapping[str, nn.Module]) -> None:

@@ -12,6 +12,7 @@ from robolearn.trust.scores.dropout import DROPOUT
 from robolearn.trust.scores.elapsed import TIME
 from robolearn.trust.scores.exact import EXACT_DISAGREEMENT, EXACT_ENTROPY
 from robolearn.trust.scores.familiarity import MAHALANOBIS, NEIGHBOR
+from robolearn.trust.scores.gaussian_process import GP
 from robolearn.trust.scores.laplace import LAPLACE
 from robolearn.trust.scores.novelty import LOGPZO, RND
 from robolearn.trust.scores.samples import DISAGREEMENT, ENTROPY, STAC, STAC_SINGLE, VARIANCE
@@ -35,6 +36,7 @@ SCORES: dict[str, Score] = {
         RND,
         LOGPZO,
         LAPLACE,
+        GP,
         TIME,
     )
 }

@@ -16,6 +16,8 @@ from torch import Generator, Tensor, nn
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 
+NUM_WINDOWS = 4000  # of demonstrations, that most scores are fitted to
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -94,6 +96,8 @@ class Score:
     where there is nothing to fit. The module takes embeddings [b, d] to scores [b]."""
     restore: Callable[[dict[str, Tensor]], nn.Module] | None = None
     """Makes such a module again from its state_dict; a KeyError, RuntimeError or TypeError where it is of another."""
+    num_windows: int = NUM_WINDOWS
+    """Random windows of demonstrations that it is fitted to, at most."""
 
     @classmethod
     def of_embeddings(
@@ -101,6 +105,9 @@ class Score:
         name: str,
         fit: Callable[[Tensor, Tensor, Generator], nn.Module],
         restore: Callable[[dict[str, Tensor]], nn.Module],
+        num_windows: int = NUM_WINDOWS,
     ) -> Score:
         """One that is fitted to demonstrations and looks at nothing but embeddings."""
-        return cls(name, lambda seen: seen.fitted[name](seen.embedding), fit=fit, restore=restore)
+        return cls(
+            name, lambda seen: seen.fitted[name](seen.embedding), fit=fit, restore=restore, num_windows=num_windows
+        )
