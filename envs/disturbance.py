@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from envs.looks import LOOKS
+
 
 @dataclass(frozen=True)
 class Disturbance:
@@ -17,9 +19,10 @@ class Disturbance:
         friction: Factor on friction, or on the damping that stands for it, > 0.
         bias: Added to the positions in the observation [m].
         latency: Control steps by which the observation lags, >= 0; what ends an episode does not lag.
+        look: Another appearance, a key of `LOOKS`: cameras show it, and nothing else notices.
 
     Raises:
-        ValueError: A value is no finite number or out of its range.
+        ValueError: A value is no finite number or out of its range, or there is no such look.
     """
 
     moved: float = 0.0
@@ -27,9 +30,14 @@ class Disturbance:
     friction: float = 1.0
     bias: float = 0.0
     latency: int = 0
+    look: str | None = None
 
     def __post_init__(self) -> None:
+        if self.look not in (None, *LOOKS):
+            raise ValueError(f"look={self.look!r} is unknown; choose from {', '.join(LOOKS)}")
         for name, value in vars(self).items():
+            if name == "look":
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise ValueError(f"{name}={value!r} is not a finite number")
         for name in ("mass", "friction"):

@@ -13,11 +13,11 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from envs.cameras import Camera
 from envs.checks import RENDER_MODES, check_actions, check_mask, check_options, check_render_mode, check_started
 from envs.disturbance import disturbance_of
 from envs.episodes import Episodes, streams_of
 from envs.records import EnvState
-from envs.rendering import Renderer
 from envs.task import Task
 from robolearn.contract import Array, ChunkResult
 
@@ -43,7 +43,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
         width: int = 256,
         height: int = 256,
         views: str = "",
-        **disturbance: float,
+        **disturbance: float | str | None,
     ) -> None:
         self.task = _load(task, views, disturbance)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
@@ -133,7 +133,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         height: int = 256,
         num_frames: int | None = None,
         views: str = "",
-        **disturbance: float,
+        **disturbance: float | str | None,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
@@ -248,24 +248,24 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
 
 
 class _Images:
-    """The renderer, made when the first image is asked for."""
+    """What the camera "top" sees; it is made when the first image is asked for."""
 
     def __init__(self, task: Task, width: int, height: int) -> None:
         self._task, self._size = task, (width, height)
-        self._renderer: Renderer | None = None
+        self._camera: Camera | None = None
 
     def image(self, state: EnvState, index: int) -> Array:
-        if self._renderer is None:
-            self._renderer = Renderer(self._task.model, *self._size)
-        return self._renderer.image(np.nan_to_num(state.physics[index]))
+        if self._camera is None:
+            self._camera = Camera(self._task, *self._size)
+        return self._camera.image(np.nan_to_num(state.physics[index]), int(state.look[index]))
 
     def close(self) -> None:
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
 
 
-def _load(task: Task | str, views: str, disturbance: dict[str, float]) -> Task:
+def _load(task: Task | str, views: str, disturbance: dict[str, float | str | None]) -> Task:
     assert not disturbance or isinstance(task, str), "a task that is made already has its disturbance"
     loaded: Any = task
     if isinstance(task, str):

@@ -23,8 +23,8 @@ STATE_LIMIT = 1e3
 
 
 def streams_of(seed: int) -> list[np.random.Generator]:
-    """What an episode draws its start from, and what its expert draws from."""
-    return np.random.default_rng(seed).spawn(2)
+    """What an episode draws its start from, what its expert draws from, and what its look is drawn from."""
+    return np.random.default_rng(seed).spawn(3)
 
 
 class Episodes:
@@ -53,6 +53,7 @@ class Episodes:
             plan=np.zeros((num_envs, *plan.shape)),
             noise=np.zeros((num_envs, *noise_shape)),
             key=np.zeros(num_envs, np.int64),
+            look=np.zeros(num_envs, np.int64),
             past=np.zeros((num_envs, task.disturbance.latency, physics.shape[1] + memory.shape[1])),
         )
         self._ended = np.zeros(num_envs, bool)
@@ -60,11 +61,12 @@ class Episodes:
     def start(self, index: int, seed: int, start: Array | None) -> None:
         """Start environment `index` anew, from `seed` (and from `start` [s], where given) alone."""
         state = self.state
-        start_rng, expert_rng = streams_of(seed)
+        start_rng, expert_rng, look_rng = streams_of(seed)
         start = self.task.sample_start(start_rng) if start is None else start
         physics, memory = self.task.initial_state(start[None])
         state.physics[index], state.memory[index], state.num_steps[index] = physics[0], memory[0], 0
         state.past[index] = _joined(physics[0], memory[0])
+        state.look[index] = look_rng.integers(2**63)
         if self.task.has_expert:
             state.plan[index] = self.task.plan(expert_rng, physics[0], memory[0])
             state.noise[index] = expert_rng.standard_normal(state.noise.shape[1:])
@@ -140,7 +142,8 @@ class Episodes:
         horizon = result.seen.shape[1]
         count = min(self.num_frames or horizon, horizon)
         steps = np.maximum(result.num_steps - count, 0)[:, None] + np.arange(count)
-        images = self._cameras.draw(np.take_along_axis(result.seen, steps[..., None], axis=1))
+        seen = np.take_along_axis(result.seen, steps[..., None], axis=1)
+        images = self._cameras.draw(seen, self.state.look)
         return replace(result, obs={**result.obs, **images})
 
     def _advance(self, index: Array, actions: Array) -> Steps:

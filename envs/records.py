@@ -20,6 +20,7 @@ class EnvState:
         plan: The expert's decisions [n, *p].
         noise: Unit normal noise for the expert's executed actions [n, max_steps, a].
         key: With the number of steps this seeds what the expert draws when it takes over [n], int64.
+        look: What the episode looks like is drawn from this number, where the task has a look [n], int64.
         past: Physics and memory of the last `latency` steps before the present, oldest first [n, latency, nstate + m].
     """
 
@@ -29,6 +30,7 @@ class EnvState:
     plan: Array
     noise: Array
     key: Array
+    look: Array
     past: Array
 
     def copy(self) -> EnvState:

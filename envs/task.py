@@ -25,6 +25,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from envs.appearance import load_model
 from envs.disturbance import UNDISTURBED, Disturbance
 from robolearn.contract import Array, Facts, Scene
 
@@ -98,7 +99,7 @@ class Task(ABC):
 
     def __init__(self, disturbance: Disturbance = UNDISTURBED) -> None:
         self.disturbance = disturbance
-        self.model = mujoco.MjModel.from_xml_path(str(ASSETS / self.xml))
+        self.model = load_model(ASSETS / self.xml, disturbance.look)
         self.num_substeps = round(self.control_dt / self.model.opt.timestep)
         flags = self.model.opt.disableflags
         assert np.isclose(self.num_substeps * self.model.opt.timestep, self.control_dt), self.xml
@@ -172,7 +173,7 @@ class Task(ABC):
 
     @abstractmethod
     def disturb(self, by: Disturbance) -> None:
-        """Change model and geometry once, before the first episode; bias and latency are the drivers' affair."""
+        """Change model and geometry once, before the first episode; bias, latency and look are the drivers' affair."""
 
     @property
     def clearance(self) -> Callable[[Array], Array] | None:

@@ -32,6 +32,18 @@ def test_collect_inspect(tmp_path, capsys):
     fails(capsys, "inspect", out, code=0)
 
 
+def test_collect_takes_the_environments_arguments(tmp_path, capsys):
+    """As JSON or as plain words; the store keeps them, and `inspect` shows them."""
+    out = tmp_path / "avoid.zarr"
+    main(["collect", "envs:robolearn/Avoid-v0", "--episodes", "2", "--out", str(out), "--env.kwargs", "look", "random"])
+    assert DemoStore.open(out).attrs.env_kwargs == {"look": "random"}
+    wrong = "collect", "envs:robolearn/Avoid-v0", "--out", tmp_path / "x.zarr", "--env.kwargs", "look", '"sunny"'
+    assert "look='sunny' is unknown; choose from real, random" in fails(capsys, *wrong)
+    with pytest.raises(SystemExit):
+        main(["inspect", str(out)])
+    assert "made with    look random" in capsys.readouterr().out
+
+
 def test_user_errors_are_one_line(tmp_path, capsys):
     (tmp_path / "junk").write_bytes(b"junk")
     for arguments in [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from robolearn import seeds
+from robolearn.commands.parsing import JsonValue
 from robolearn.errors import exit_status
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Options:
     """Environments stepped together; the data do not depend on it."""
     keep_failures: bool = False
     """Also keep episodes in which the expert failed."""
+    env_kwargs: Annotated[dict[str, JsonValue], arg(name="env.kwargs")] = field(default_factory=dict)
+    """Keyword arguments of gymnasium.make, values as in JSON: look random; the store keeps them."""
 
 
 def main(arguments: Sequence[str], prog: str) -> None:
@@ -47,7 +50,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
 
     try:
         with progress(given.episodes) as show:
-            done = collect(given.env, given.episodes, given.out, given.seed, given.num_envs, given.keep_failures, show)
+            how = (given.seed, given.num_envs, given.keep_failures, show, given.env_kwargs)
+            done = collect(given.env, given.episodes, given.out, *how)
             show(done)
     except KeyboardInterrupt as stop:
         print(

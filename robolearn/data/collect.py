@@ -7,9 +7,10 @@ on neither the number of environments nor on interruptions: a second call goes o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,7 @@ def collect(
     num_envs: int = 64,
     keep_failures: bool = False,
     on_episode: Callable[[Collected], None] = lambda _: None,
+    env_kwargs: Mapping[str, Any] | None = None,
 ) -> Collected:
     """Record until the store holds `num_episodes`, seeds `seed`, `seed + 1`, ... in turn.
 
@@ -61,6 +63,8 @@ def collect(
         num_envs: Environments stepped together.
         keep_failures: Also store episodes in which the expert did not succeed.
         on_episode: Called after each finished episode.
+        env_kwargs: Keyword arguments of `gymnasium.make_vec`, values as in JSON; kept in the store, so that a
+            training and an evaluation take them from there.
 
     Raises:
         UserError: No such environment, it has no expert or one that rarely succeeds, it fails or returns nonsense
@@ -69,7 +73,7 @@ def collect(
     out = Path(out)
     if num_episodes < 1 or num_envs < 1 or seed < 0:
         raise UserError("collect: needs at least 1 episode, at least 1 environment and a seed >= 0")
-    envs = Demonstrator(env_id, min(num_envs, num_episodes))
+    envs = Demonstrator(env_id, min(num_envs, num_episodes), env_kwargs)
     try:
         envs.reset(list(range(envs.num_envs)), np.ones(envs.num_envs, bool))
         envs.act()  # an environment without an expert says so here, before anything is written
@@ -82,6 +86,7 @@ def collect(
 def _open(out: Path, envs: Demonstrator, seed: int, keep_failures: bool) -> DemoWriter:
     attrs = StoreAttrs(
         env_id=envs.env_id,
+        env_kwargs=envs.env_kwargs,
         control_dt=envs.control_dt,
         units=envs.units,
         obs_keys=tuple(envs.obs_shapes),

@@ -46,6 +46,7 @@ class Demonstrator:
     Args:
         env_id: Gymnasium id with its module.
         num_envs: Environments stepped together.
+        env_kwargs: Keyword arguments of `gymnasium.make_vec`.
 
     Attributes:
         obs_shapes: Key -> shape of an observation; the key is "state" where there is one unnamed observation.
@@ -56,11 +57,11 @@ class Demonstrator:
         UserError: It cannot be made, has no expert, or has observations or actions that are no arrays of numbers.
     """
 
-    def __init__(self, env_id: str, num_envs: int) -> None:
-        self.env_id, self.num_envs = env_id, num_envs
+    def __init__(self, env_id: str, num_envs: int, env_kwargs: Mapping[str, Any] | None = None) -> None:
+        self.env_id, self.num_envs, self.env_kwargs = env_id, num_envs, dict(env_kwargs or {})
         import_home(env_id)
         try:
-            self._envs: Any = gym.make_vec(env_id, num_envs=num_envs)
+            self._envs: Any = gym.make_vec(env_id, num_envs=num_envs, **self.env_kwargs)
         except (Exception, SystemExit) as error:  # whatever a stranger's environment raises when it is made
             raise UserError(f"environment {env_id}: {type(error).__name__}: {one_line(error)}") from error
         try:

@@ -67,6 +67,7 @@ def _print_head(store: DemoStore, report: Examination, console: Console) -> None
         console.print("  declares nothing about itself (environment, control_dt, observation keys)")
     facts = {
         "environment": attrs.env_id,
+        "made with": ", ".join(f"{key} {value}" for key, value in attrs.env_kwargs.items()),
         "control_dt": f"{attrs.control_dt} s" if attrs.control_dt else None,
         "units": ", ".join(f"{key} {unit}" for key, unit in attrs.units.items()),
         "observations": ", ".join(attrs.obs_keys or ()),

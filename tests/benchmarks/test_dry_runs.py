@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, str] = {
     "generation.py": "push datasets/push.zarr --out out.json",
     "gpu.py": "--device cpu",
     "human.py": "pusht pusht.zarr --out out.json",
+    "looks.py": "--picture looks.png --out out.json",
     "loader.py": "--store datasets/avoid.zarr --out out.json",
     "padding_and_rates": "run --out out",
     "perception.py": "--dataset datasets/avoid_pixels.zarr --out out.json",

@@ -86,6 +86,17 @@ def test_a_hopeless_expert_is_given_up(tmp_path, monkeypatch):
         collect("tests.data.line_env:test/Hopeless-v0", 2, tmp_path / "a.zarr")
 
 
+def test_the_store_keeps_the_keyword_arguments_of_the_environment(tmp_path):
+    """A call without them does not go on with it."""
+    avoid, out = "envs:robolearn/Avoid-v0", tmp_path / "a.zarr"
+    collect(avoid, 2, out, env_kwargs={"moved": 0.03, "look": "random"})
+    assert DemoStore.open(out).attrs.env_kwargs == {"moved": 0.03, "look": "random"}
+    with pytest.raises(ValueError, match="recorded with other settings"):
+        collect(avoid, 3, out)
+    with pytest.raises(ValueError, match="look='sunny' is unknown; choose from real, random"):
+        collect(avoid, 2, tmp_path / "b.zarr", env_kwargs={"look": "sunny"})
+
+
 def test_images_are_stored_as_they_are_in_small_chunks(tmp_path):
     pixels = "envs:robolearn/AvoidPixels-v0"
     hashes = set()

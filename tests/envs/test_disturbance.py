@@ -97,7 +97,15 @@ def test_without_a_disturbance_the_geometry_is_the_constants():
 def test_neutral_arguments_change_nothing(task):
     actions = targets(task)
     neutral = gymnasium.make_vec(
-        f"envs:robolearn/{task.__name__}-v0", num_envs=3, num_frames=0, moved=0, mass=1, friction=1, bias=0, latency=0
+        f"envs:robolearn/{task.__name__}-v0",
+        num_envs=3,
+        num_frames=0,
+        moved=0,
+        mass=1,
+        friction=1,
+        bias=0,
+        latency=0,
+        look=None,
     )
     assert_equal(roll(make(task), actions), roll(neutral, actions))
     neutral.close()
@@ -327,6 +335,8 @@ def test_the_expert_walks_around_the_moved_cylinder(moved):
         ("Avoid", {"bias": float("nan")}, "bias=nan is not a finite number"),
         ("Avoid", {"moved": "far"}, "moved='far' is not a finite number"),
         ("Avoid", {"mass": True}, "mass=True is not a finite number"),
+        ("Push", {"look": "sunny"}, "look='sunny' is unknown; choose from real, random"),
+        ("AvoidPixels", {"look": ["real"]}, r"look=\['real'\] is unknown; choose from real, random"),
         ("Avoid", {"moved": 0.1}, r"Avoid: moved=0.1 is not between -0.1 and 0.1 m"),
         ("AvoidPixels", {"moved": -0.2}, r"AvoidPixels: moved=-0.2 is not between -0.1 and 0.1 m"),
         ("Push", {"moved": 0.07}, r"Push: moved=0.07 is not between -0.1 and 0.06 m"),
