@@ -57,9 +57,9 @@ class PlanConfig:
     """Function MODULE:NAME of the same that returns whether the episode ends there, bool [...]; by default no plan
     ends."""
 
-    fit_steps: int = 2000
+    fit_steps: int = 1000
     """Optimizer steps of each fit."""
-    batch_size: int = 64
+    batch_size: int = 32
     """Transitions per step and network."""
     lr: float = 3e-3
     """Largest learning rate of AdamW; it rises at first and falls to 0."""

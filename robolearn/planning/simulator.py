@@ -155,14 +155,15 @@ class NativeReturns(SimulatorReturns):
 
     def __init__(self, acting: NativeEnvs):
         self.source = acting.driver
-        kwargs: dict[str, Any] = {"num_frames": 0, **acting.cfg.kwargs}
-        with making(acting.cfg):
-            self.copies: Any = gym.make_vec(require_id(acting.cfg), num_envs=WIDTH, **kwargs)
-        if not (callable(getattr(self.source, "set_state", None)) and is_dataclass(self.source.get_state())):
+        reached = all(callable(getattr(self.source, name, None)) for name in ("get_state", "set_state"))
+        if not (reached and is_dataclass(self.source.get_state())):
             raise UserError(
                 f"environment {acting.cfg.id}: its driver has no get_state() and set_state(state) of a dataclass of "
                 "arrays, so that it cannot be its own model; plan with `model` ensemble"
             )
+        kwargs: dict[str, Any] = {"num_frames": 0, **acting.cfg.kwargs}
+        with making(acting.cfg):
+            self.copies: Any = gym.make_vec(require_id(acting.cfg), num_envs=WIDTH, **kwargs)
 
     def rewards(self, plans: Array) -> Array:
         """See SimulatorReturns."""

@@ -99,3 +99,11 @@ def test_planning_in_the_simulator_goes_straight_to_the_goal(tmp_path):
     assert planned.total > -3
     assert planned.model_error is planned.reward_error is None
     assert run.fitted() == 0
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_time_limit_is_no_difference_between_an_environment_and_its_copy(tmp_path, length):
+    env = EnvConfig("tests.planning.point_envs:test/Settable-v0", max_episode_steps=length)
+    search = ICEMConfig(population=6, elites=2, iterations=1)
+    run = plan(PlanConfig(env, tmp_path / "run", search, trials=1, model="simulator", horizon=4))
+    assert [result.steps for result in run.results()] == [length, length]
