@@ -47,7 +47,7 @@ class PlanConfig:
     depth: int = 2
     """Hidden layers."""
     angles: tuple[int, ...] = ()
-    """Numbers of the state that are angles [rad]: networks see their sine and cosine."""
+    """Numbers of the state that are angles [rad] and go on beyond a full turn: networks see their sine and cosine."""
     obs_keys: tuple[str, ...] | None = None
     """Observations that make the state, one after the other; by default all but images."""
     reward: str | None = None
@@ -80,6 +80,8 @@ class PlanConfig:
             raise UserError(f"`trials` {self.trials} and `seed` {self.seed} must be at least 0")
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise UserError(f"`lr` {self.lr} must be above 0")
+        if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
+            raise UserError(f"`obs_keys` {' '.join(self.obs_keys)}: a key is given twice")
         if self.num_particles < 1 or self.num_particles % self.num_members:
             raise UserError(
                 f"`num_particles` {self.num_particles} must be a multiple of the {self.num_members} `num_members`"

@@ -202,16 +202,12 @@ class PlanRun:
 
     def _clear(self) -> None:
         """Remove what a run wrote, and nothing else that may lie there; links are removed, never followed."""
-        for path in sorted(self.directory.rglob("*"), reverse=True):
-            inside = path.relative_to(self.directory).as_posix()
-            if WRITTEN.fullmatch(inside) and (path.is_symlink() or path.is_file()):
-                path.unlink()
-            elif (
-                inside.startswith(("trials", "model"))
-                and path.is_dir()
-                and not path.is_symlink()
-                and not any(path.iterdir())
-            ):
+        for path in sorted(self.directory.rglob("*"), reverse=True):  # what is in a folder before the folder
+            inside = path.relative_to(self.directory)
+            if path.is_symlink() or path.is_file():
+                if WRITTEN.fullmatch(inside.as_posix()):
+                    path.unlink()
+            elif inside.parts[0] in ("trials", "model") and not any(path.iterdir()):
                 path.rmdir()
 
 
