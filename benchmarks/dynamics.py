@@ -42,9 +42,10 @@ from torch import Tensor
 
 from benchmarks.common import keep, options
 from robolearn.config import read_json, to_json
+from robolearn.dynamics.config import SEARCHES, CEMConfig, PlannerConfig
 from robolearn.dynamics.ensemble import DynamicsConfig, DynamicsEnsemble, split_variance
 from robolearn.dynamics.fit import Transitions, fit_dynamics
-from robolearn.dynamics.plan import CEMConfig, Planner, PlannerConfig
+from robolearn.dynamics.plan import ModelReturns, Planner
 from robolearn.dynamics.propagate import Dynamics, draw, propagate
 from robolearn.errors import user_errors
 from robolearn.nets.descent import FitConfig
@@ -61,7 +62,7 @@ ALPHA, HORIZON = 0.1, 15
 ENSEMBLE = DynamicsConfig(state_dim=4, action_dim=1, angles=(1,), num_members=5, hidden=128, depth=2)
 SINGLE = DynamicsConfig(state_dim=4, action_dim=1, angles=(1,), num_members=1, hidden=128, depth=2)
 DETERMINISTIC = DynamicsConfig(4, 1, angles=(1,), num_members=1, hidden=128, depth=2, probabilistic=False)
-PLANNER = PlannerConfig(horizon=HORIZON, propagation="tsinf", cem=CEMConfig(iterations=3))  # the default then
+PLANNER = PlannerConfig(horizon=HORIZON, propagation="tsinf", search=CEMConfig(iterations=3))  # the default then
 
 FIT = FitConfig(steps=1000, batch_size=32)
 
@@ -77,7 +78,7 @@ class Size:
     seeds: int = 5
 
 
-DRY = Size(FitConfig(steps=2), 1, dataclasses.replace(PLANNER, cem=CEMConfig(8, 2, 1)), 1)
+DRY = Size(FitConfig(steps=2), 1, dataclasses.replace(PLANNER, search=CEMConfig(8, 2, 1)), 1)
 LOW, HIGH = torch.tensor([-FORCE]), torch.tensor([FORCE])
 
 
@@ -210,8 +211,8 @@ def measure_tube(seed: int, size: Size) -> dict[str, Any]:
 # Planning
 
 
-def reward(states: Tensor, actions: Tensor) -> Tensor:
-    """Of states [..., 4], at most 1; actions are free."""
+def reward(before: Tensor, actions: Tensor, states: Tensor) -> Tensor:
+    """Of the states [..., 4] that actions lead to, at most 1; actions are free."""
     return (1 + states[..., 1].cos()) / 2 - 0.1 * states[..., 0].square()
 
 
@@ -223,13 +224,15 @@ def trial(system: CartPole, act: Callable[[Tensor], Tensor], rng: np.random.Gene
         states.append(system.step(states[-1], actions[-1], rng))
     path = np.stack(states, axis=1)
     data = flat(path, np.stack(actions, axis=1))
-    return data, float(reward(torch.from_numpy(path[0, 1:]), torch.zeros(STEPS, 1)).mean())
+    before, after = torch.from_numpy(path[0, :-1]), torch.from_numpy(path[0, 1:])
+    return data, float(reward(before, torch.zeros(STEPS, 1), after).mean())
 
 
 def planner(model: Dynamics, num_particles: int, seed: int, size: Size) -> Planner:
     """The same search whatever the model."""
     cfg = dataclasses.replace(size.planner, num_particles=num_particles)
-    return Planner(model, reward, LOW, HIGH, cfg, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return Planner(ModelReturns(model, reward, cfg, generator=generator), LOW, HIGH, cfg, generator=generator)
 
 
 def measure_ceiling(seed: int, size: Size) -> dict[str, Any]:
@@ -304,7 +307,11 @@ def main() -> None:
     torch.set_num_threads(1)
     size = DRY if cfg.dry_run else Size()
     parts = make_parts(size)
-    settings = {"ensemble": to_json(ENSEMBLE, {}), "fit": to_json(size.fit, {}), "planner": to_json(size.planner, {})}
+    settings = {
+        "ensemble": to_json(ENSEMBLE, {}),
+        "fit": to_json(size.fit, {}),
+        "planner": to_json(size.planner, SEARCHES),
+    }
     pieces = read_json(cfg.out)["pieces"] if cfg.out.exists() else {}
     for part in [cfg.part] if cfg.part else PARTS:
         for name, measure in parts[part].items():

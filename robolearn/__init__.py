@@ -51,6 +51,9 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.generation.config import SceneConfig as SceneConfig
     from robolearn.generation.generate import generate as generate
     from robolearn.keymap import KeyMap as KeyMap
+    from robolearn.planning.config import PlanConfig as PlanConfig
+    from robolearn.planning.directory import PlanRun as PlanRun
+    from robolearn.planning.plan import plan as plan
     from robolearn.policies.policy import Policy as Policy
     from robolearn.policies.registry import BACKBONES as BACKBONES
     from robolearn.policies.registry import FAMILIES as FAMILIES
@@ -100,6 +103,8 @@ HOMES = {
     "GenerateConfig": "generation.config",
     "ImportOptions": "formats.format",
     "KeyMap": "keymap",
+    "PlanConfig": "planning.config",
+    "PlanRun": "planning.directory",
     "Policy": "policies.policy",
     "Recording": "formats.format",
     "Report": "report.page",
@@ -128,6 +133,7 @@ HOMES = {
     "generate": "generation.generate",
     "import_demos": "formats.transfer",
     "load_policy": "evaluation.acting",
+    "plan": "planning.plan",
     "register_score": "trust.scores.registry",
     "train": "training.train",
     "verify_loop": "verify.loop.proof",

@@ -23,6 +23,8 @@ DEFAULTS = range(900_000, 1_000_000)
 """What a default of the toolkit is chosen by."""
 GENERATION = range(3_000_000, 4_000_000)
 """Where demonstrations that are carried over begin."""
+PLANNING = range(4_000_000, 5_000_000)
+"""Episodes in which is planned, and which the model that is planned in is fitted to."""
 FRAMES_CALIBRATION = range(1_000_000, 2_000_000)
 FRAMES_TEST = range(2_000_000, 3_000_000)
 """Episodes whose images the study of perception calibrates and tests on."""
@@ -39,6 +41,7 @@ EPISODES = TAKEN | {
     "calibration": CALIBRATION,
     "interventions": INTERVENTIONS,
     "choices of a default": DEFAULTS,
+    "planning": PLANNING,
     "frames to calibrate on": FRAMES_CALIBRATION,
     "frames to test on": FRAMES_TEST,
 }

@@ -122,6 +122,7 @@ def test_help_is_for_people(verb, capsys):
     [
         ("collect", ("torch", "zarr", "numpy", "gymnasium")),
         ("inspect", ("torch", "zarr", "numpy", "gymnasium")),
+        ("plan", ("torch", "zarr", "numpy", "gymnasium")),
         ("eval", ("torch", "zarr", "gymnasium", "matplotlib")),
         ("calibrate", ("torch", "zarr", "gymnasium", "matplotlib")),
         ("train", ("zarr", "gymnasium", "wandb", "matplotlib")),  # families are networks: torch is needed to list them

@@ -40,7 +40,7 @@ next_states = states + 0.1 * rng.standard_normal((60, 4))
 asked, executed = torch.zeros(5, 3, 4), torch.zeros(5, 3, 1)
 generator, state, plans = torch.Generator().manual_seed(0), torch.zeros(4), torch.zeros(2, 15, 1)
 low, high = torch.tensor([-1.0]), torch.tensor([1.0])
-reward = lambda states, actions: -states.square().sum(-1)
+reward = lambda before, actions, after: -after.square().sum(-1)
 """,
     "docs/environments.md": "import gymnasium",
     "docs/how-to/deploy.md": DEMOS
@@ -94,6 +94,9 @@ scores, lengths, success = rng.random((20, 9)), np.full(20, 9), np.arange(20) < 
 SHORTER = {
     "PlannerConfig()": "PlannerConfig(horizon=2)",
     "FitConfig(steps=1000)": "FitConfig(steps=2)",
+    'PlanConfig(rl.EnvConfig("Pendulum-v1"), "runs/pendulum", trials=5)': (
+        'PlanConfig(rl.EnvConfig("Pendulum-v1", max_episode_steps=3), "runs/pendulum", trials=1, fit_steps=2)'
+    ),
     "FitConfig(steps=1200)": "FitConfig(steps=2, batch_size=4)",
     "num_envs=32": "num_envs=2",
     "range(300)": "range(6)",
@@ -267,6 +270,7 @@ def only_parse(monkeypatch):
         "robolearn.evaluation.verify.verify_network",
         "robolearn.data.collect.collect",
         "robolearn.generation.generate.generate",
+        "robolearn.planning.plan.plan",
         "robolearn.doctor.account.inspect",
         "robolearn.commands.import_.import_demos",
         "robolearn.commands.export.export_demos",

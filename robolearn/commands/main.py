@@ -23,6 +23,7 @@ VERBS = {
     "calibrate": ("calibrate", "set the threshold above which a policy is not trusted"),
     "deploy": ("deploy", "write a trained policy as a directory that acts without torch"),
     "verify": ("verify", "prove what a network can never do, or find an input with which it does"),
+    "plan": ("plan", "learn to act in a handful of trials, by planning in a learned model"),
     "bench": ("bench", "compare the families on tasks or on a store of your own"),
 }
 PATHS = (  # flags of all verbs that take the path of a file or folder

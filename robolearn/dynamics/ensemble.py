@@ -47,12 +47,24 @@ class DynamicsConfig:
     """Hidden layers."""
     probabilistic: bool = True
     """False for networks that tell a mean alone (the paper's D); their variance is 0."""
+    outcomes: int = 0
+    """The last so many numbers of a state are what a step brought, such as its reward: no network sees them, and they
+    are predicted as they are and not as a change."""
 
     def __post_init__(self) -> None:
         check_sizes("dynamics", state_dim=self.state_dim, action_dim=self.action_dim, num_members=self.num_members)
         check_sizes("dynamics", hidden=self.hidden, depth=self.depth)
-        if wrong := [i for i in self.angles if not 0 <= i < self.state_dim]:
-            raise UserError(f"dynamics: angle {wrong[0]} is no number of a state; choose from 0..{self.state_dim - 1}")
+        if not 0 <= self.outcomes < self.state_dim:
+            raise UserError(
+                f"dynamics: outcomes {self.outcomes} must be at least 0 and below state_dim {self.state_dim}"
+            )
+        if wrong := [i for i in self.angles if not 0 <= i < self.num_seen]:
+            raise UserError(f"dynamics: angle {wrong[0]} is no number of a state; choose from 0..{self.num_seen - 1}")
+
+    @property
+    def num_seen(self) -> int:
+        """Numbers of a state that decide what comes next."""
+        return self.state_dim - self.outcomes
 
 
 class StackedLinear(nn.Module):
@@ -75,7 +87,7 @@ class DynamicsEnsemble(nn.Module):
 
     Args:
         cfg: Shapes.
-        normalizer: Keys "feature" (`features` of the state), "action" and "delta" (next state - state).
+        normalizer: Keys "feature" (`features` of the state), "action" and "delta" (next state - `base` of the state).
         generator: Draws the first weights; by default the global stream does.
     """
 
@@ -101,7 +113,7 @@ class DynamicsEnsemble(nn.Module):
         mean, log_var = self.change(states, actions)
         scale = self.normalizer.get_buffer("delta_scale")
         var = torch.zeros_like(mean) if log_var is None else log_var.exp() * scale.square()
-        return states + self.normalizer.unnormalize("delta", mean), var
+        return base(self.cfg, states) + self.normalizer.unnormalize("delta", mean), var
 
     def change(
         self, states: Float[Tensor, "k b s"], actions: Float[Tensor, "k b a"]
@@ -137,7 +149,7 @@ class DynamicsEnsemble(nn.Module):
         Args:
             states: Each member's rows.
             actions: Executed there.
-            deltas: Next state - state.
+            deltas: Next state - `base` of the state.
         """
         target = self.normalizer.normalize("delta", deltas)
         mean, log_var = self.change(states, actions)
@@ -171,14 +183,21 @@ class DynamicsEnsemble(nn.Module):
 
 def features(cfg: DynamicsConfig, states: Float[Tensor, "*shape s"]) -> Float[Tensor, "*shape f"]:
     """What networks see of a state: its numbers, of angles the sines and the cosines."""
-    plain = [i for i in range(cfg.state_dim) if i not in cfg.angles]
+    plain = [i for i in range(cfg.num_seen) if i not in cfg.angles]
     angles = states[..., list(cfg.angles)]
     return torch.cat([states[..., plain], angles.sin(), angles.cos()], dim=-1)
 
 
 def num_features(cfg: DynamicsConfig) -> int:
     """Length of `features`."""
-    return cfg.state_dim + len(cfg.angles)
+    return cfg.num_seen + len(cfg.angles)
+
+
+def base(cfg: DynamicsConfig, states: Float[Tensor, "*shape s"]) -> Float[Tensor, "*shape s"]:
+    """What a predicted change is added to: the state, with 0 for outcomes."""
+    if not cfg.outcomes:
+        return states
+    return torch.cat([states[..., : cfg.num_seen], torch.zeros_like(states[..., cfg.num_seen :])], dim=-1)
 
 
 def split_variance(

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from robolearn.data.normalizer import Normalizer
-from robolearn.dynamics.ensemble import DynamicsConfig, DynamicsEnsemble, features
+from robolearn.dynamics.ensemble import DynamicsConfig, DynamicsEnsemble, base, features
 from robolearn.errors import UserError
 from robolearn.nets.descent import FitConfig, descend
 
@@ -22,7 +22,7 @@ class Transitions:
     Attributes:
         states: Before.
         actions: Executed there.
-        next_states: After; angles continue beyond a full turn.
+        next_states: After; angles continue beyond a full turn. Outcomes stand here, and mean nothing in `states`.
     """
 
     states: Float[np.ndarray, "n s"]
@@ -54,7 +54,7 @@ def fit_dynamics(cfg: DynamicsConfig, data: Transitions, fit: FitConfig, *, seed
             f"state_dim {cfg.state_dim} and action_dim {cfg.action_dim}"
         )
     # Differences are taken before rounding: they are small beside the states.
-    deltas = torch.from_numpy(data.next_states - data.states).float()
+    deltas = (torch.from_numpy(data.next_states) - base(cfg, torch.from_numpy(data.states))).float()
     states, actions = torch.from_numpy(data.states).float(), torch.from_numpy(data.actions).float()
     rows = {"feature": features(cfg, states), "action": actions, "delta": deltas}
     generator = torch.Generator().manual_seed(seed)
@@ -67,6 +67,20 @@ def fit_dynamics(cfg: DynamicsConfig, data: Transitions, fit: FitConfig, *, seed
 
     descend(ensemble.parameters(), draw_loss, fit)
     return ensemble.eval()
+
+
+@torch.no_grad()
+def prediction_error(ensemble: DynamicsEnsemble, data: Transitions) -> Float[np.ndarray, " s"]:
+    """How far the members' mean is from what came next: root mean square over transitions of each number.
+
+    In units of the spread of the changes that the ensemble was fitted to: 1 is no better than their mean, 0 is exact.
+    Numbers that did not change then are in their own unit.
+    """
+    states, actions = (torch.from_numpy(rows).float() for rows in (data.states, data.actions))
+    k = ensemble.num_members
+    mean = ensemble(states.expand(k, -1, -1), actions.expand(k, -1, -1))[0].mean(0)
+    error = (mean.double().numpy() - data.next_states) / ensemble.normalizer.get_buffer("delta_scale").double().numpy()
+    return np.sqrt(np.square(error).mean(0))
 
 
 def bootstrap_members(n: int, num_members: int, generator: torch.Generator) -> Int[Tensor, "k n"]:

@@ -13,15 +13,14 @@ Source: Chua et al. 2018 (PETS), arXiv:1805.12114, section 5.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from robolearn.dynamics.config import Propagation
 from robolearn.errors import UserError
-
-Propagation = Literal["ts1", "tsinf"]
 
 
 @runtime_checkable

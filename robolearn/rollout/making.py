@@ -18,7 +18,8 @@ from robolearn.rollout.interface import Interface
 from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.watched import WatchedEnv
 
-_KNOWN: dict[tuple[str, str], tuple[Facts, Any]] = {}  # of every environment that was made: facts, action space
+# Of every environment that was made: facts, action space, observation space.
+_KNOWN: dict[tuple[str, str], tuple[Facts, Any, Any]] = {}
 
 
 def make_envs(
@@ -49,7 +50,7 @@ def make_envs(
         envs = NativeEnvs(cfg, driver, Interface.from_spaces(cfg, *spaces, obs_keys, None))
     else:
         envs = LoopEnvs(cfg, num_envs, obs_keys, render_mode=render_mode)
-    _KNOWN[_name(cfg)] = envs.facts, envs.interface.action_space
+    _KNOWN[_name(cfg)] = envs.facts, envs.interface.action_space, envs.interface.observation_space
     return envs
 
 
@@ -76,12 +77,20 @@ def action_space_of(cfg: EnvConfig) -> Any:
     return _known(cfg)[1]
 
 
-def _known(cfg: EnvConfig) -> tuple[Facts, Any]:
+def observation_space_of(cfg: EnvConfig) -> Any:
+    """Which observations an environment declares; one is made to be asked only where none was made before.
+
+    Images are among them only where they were asked for when it was made.
+    """
+    return _known(cfg)[2]
+
+
+def _known(cfg: EnvConfig) -> tuple[Facts, Any, Any]:
     name = _name(cfg)
     if name not in _KNOWN:
         env = WatchedEnv(cfg)
         try:
-            _KNOWN[name] = env.facts(), env.attribute("action_space")
+            _KNOWN[name] = env.facts(), env.attribute("action_space"), env.attribute("observation_space")
         finally:
             trouble = env.close()
             env.stop()

@@ -101,7 +101,7 @@ class Observations:
 
         named = isinstance(space, spaces.Dict)
         keymap = KeyMap.parse(cfg.obs, "env.obs")
-        found = dict(_leaves(cfg, space)) if named else {UNNAMED: space}
+        found = dict(leaves_of(cfg, space)) if named else {UNNAMED: space}
         wanted = KeyMap(
             tuple(e for e in keymap.entries if e.name in keys and not (named and e.optional and e.name in found))
         )
@@ -197,13 +197,13 @@ class Observations:
         return seen
 
 
-def _leaves(cfg: EnvConfig, space: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves_of(cfg: EnvConfig, space: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Name and space of each observation, those of inner dicts with dots."""
     from gymnasium import spaces
 
     for name, inner in space.spaces.items():
         if isinstance(inner, spaces.Dict):
-            for leaf in _leaves(cfg, inner, f"{prefix}{name}."):
+            for leaf in leaves_of(cfg, inner, f"{prefix}{name}."):
                 if leaf[0] in space.spaces:
                     raise UserError(f"environment {cfg.id}: {leaf[0]!r} stands for two of its observations")
                 yield leaf

@@ -13,7 +13,7 @@ from robolearn.dynamics.ensemble import (
     features,
     split_variance,
 )
-from robolearn.dynamics.fit import Transitions, bootstrap_members, fit_dynamics
+from robolearn.dynamics.fit import Transitions, bootstrap_members, fit_dynamics, prediction_error
 from robolearn.nets.descent import FitConfig
 
 CONFIG = DynamicsConfig(state_dim=3, action_dim=1, angles=(1,), num_members=4, hidden=32, depth=2)
@@ -224,3 +224,56 @@ def test_wrong_training_is_refused():
     data.next_states[2, 1] = np.nan
     with pytest.raises(ValueError, match="'delta': the rows hold NaN"):
         fit_dynamics(CONFIG, data, FitConfig(steps=1000), seed=0)
+
+
+def with_rewards(num, seed=0):
+    """The same, and a reward of where it is and what is done; what stood there before means nothing."""
+    data = pendulum(num, seed)
+    reward = np.cos(data.states[:, 1:2]) - data.actions**2
+    before = np.random.default_rng(seed).normal(0, 100, (num, 1))
+    states, after = (np.concatenate(pair, axis=1) for pair in ((data.states, before), (data.next_states, reward)))
+    return Transitions(states, data.actions, after)
+
+
+def test_an_outcome_is_predicted_as_it_is_and_seen_by_no_network():
+    cfg = DynamicsConfig(state_dim=4, action_dim=1, angles=(1,), num_members=3, hidden=32, outcomes=1)
+    ensemble = fit_dynamics(cfg, with_rewards(500), FitConfig(steps=600), seed=0)
+    data = with_rewards(300, seed=6)
+    states, actions = rows(data, num_members=3)
+    mean, var = (x.detach() for x in ensemble(states, actions))
+    error = np.sqrt(np.square(mean.mean(0).numpy() - data.next_states).mean(0))
+    assert error[3] < 0.1
+    assert error[0] < 1.2 * NOISE
+    other = torch.cat([states[..., :3], torch.zeros_like(states[..., 3:])], dim=-1)
+    for found, again in zip(ensemble(other, actions), (mean, var), strict=True):
+        assert torch.equal(found, again)
+
+
+def test_outcomes_change_nothing_of_states_and_are_kept_in_files(tmp_path):
+    cfg = DynamicsConfig(4, 1, angles=(1,), num_members=2, hidden=8, outcomes=1)
+    ensemble = fit_dynamics(cfg, with_rewards(50), FitConfig(steps=3), seed=0)
+    assert len(ensemble.normalizer.get_buffer("delta_scale")) == 4
+    assert len(ensemble.normalizer.get_buffer("feature_scale")) == 4  # two numbers, a sine and a cosine
+    ensemble.save(tmp_path)
+    data = rows(with_rewards(5), num_members=2)
+    for a, b in zip(DynamicsEnsemble.load(tmp_path)(*data), ensemble(*data), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match="outcomes 3 must be at least 0 and below state_dim 3"):
+        DynamicsConfig(3, 1, outcomes=3)
+    with pytest.raises(ValueError, match=r"angle 2 is no number of a state; choose from 0\.\.1"):
+        DynamicsConfig(3, 1, outcomes=1, angles=(2,))
+
+
+def test_the_error_of_a_prediction_is_in_units_of_the_changes():
+    """1 for an ensemble that predicts the mean change, whatever the units; noise alone for one that knows the rest."""
+    data = pendulum(400)
+    ensemble = fit_dynamics(CONFIG, data, FitConfig(steps=400), seed=0)
+    change = data.next_states - data.states
+    expected = [NOISE / change[:, 0].std(), 0.1, 0.1]
+    error = prediction_error(ensemble, pendulum(400, seed=9))
+    assert error[0] == pytest.approx(expected[0], rel=0.15)
+    assert (error[1:] < 0.15).all()
+    with torch.no_grad():  # the last layer says nothing: the mean change it is
+        for parameter in ensemble.layers[-1].parameters():
+            parameter.zero_()
+    np.testing.assert_allclose(prediction_error(ensemble, data), 1.0, rtol=1e-3)

@@ -1,112 +1,11 @@
-import math
-
 import pytest
 import torch
 
-from robolearn.dynamics.plan import CEMConfig, Planner, PlannerConfig, cem, truncated_normal
+from robolearn.dynamics.config import CEMConfig, ICEMConfig, PlannerConfig
+from robolearn.dynamics.plan import ModelReturns, Planner, going_on
 
-LOW, HIGH = torch.tensor([-1.0, -2.0]), torch.tensor([1.0, 3.0])
-MIDDLE = ((LOW + HIGH) / 2).expand(4, 2)
-
-
-def search(cost, mean=MIDDLE, seed=0, **settings):
-    return cem(cost, mean, LOW, HIGH, CEMConfig(**settings), generator=torch.Generator().manual_seed(seed))
-
-
-def quadratic(optimum):
-    """Skewed, so that its axes are not the plan's."""
-    factor = torch.eye(8) + 0.05 * torch.ones(8, 8)
-    return lambda plans: ((plans - optimum).flatten(1) @ factor).square().sum(1)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_optimum_of_a_quadratic_is_found(seed):
-    optimum = torch.tensor([[0.3, 2.0], [-0.7, -1.5], [0.0, 0.4], [0.8, 2.5]])
-    sizes = {"population": 1000, "elites": 100}
-    assert (search(quadratic(optimum), seed=seed, iterations=20, **sizes) - optimum).abs().max() < 0.05
-    assert (search(quadratic(optimum), seed=seed, iterations=1, **sizes) - optimum).abs().max() > 0.2
-
-
-def test_an_optimum_outside_is_sought_at_the_bound_and_no_plan_leaves_it():
-    seen = []
-
-    def cost(plans):
-        seen.append(plans)
-        return (plans - torch.tensor([5.0, 0.0])).square().sum((1, 2))
-
-    found = search(cost, iterations=30)
-    assert ((torch.cat(seen) >= LOW) & (torch.cat(seen) <= HIGH)).all()
-    assert (found[:, 0] > 0.97).all()
-    assert found[:, 1].abs().max() < 0.1
-
-
-@pytest.mark.parametrize(("edge", "most"), [(0.8, 0.03), (1.0, 0.35)], ids=["inside", "at the bounds"])
-def test_the_default_search_comes_near_the_optimum(edge, most):
-    """Fifteen actions in [-1, 1], mean distance over ten seeds; three iterations leave 0.14 and 0.59."""
-    low, optimum = -torch.ones(1), torch.linspace(-edge, edge, 15)[:, None]
-    if edge == 1.0:
-        optimum = optimum.sign() + (optimum == 0)
-    gaps = [
-        (
-            cem(
-                lambda plans: (plans - optimum).square().sum((1, 2)),
-                torch.zeros(15, 1),
-                low,
-                -low,
-                CEMConfig(),
-                generator=torch.Generator().manual_seed(seed),
-            )
-            - optimum
-        )
-        .abs()
-        .mean()
-        for seed in range(10)
-    ]
-    assert sum(gaps) / 10 < most
-
-
-@pytest.mark.parametrize("mean", [MIDDLE, MIDDLE + torch.tensor([0.9, -2.0])], ids=["middle", "near a bound"])
-def test_mean_and_variance_follow_the_elites_as_in_the_paper(mean):
-    """The second population tells what mean and variance became after the first."""
-    seen = []
-
-    def cost(plans):
-        seen.append(plans)
-        return plans[:, 0, 0]
-
-    found = search(cost, mean=mean, population=4000, elites=40, iterations=2, momentum=0.1)
-    first, second = seen
-    elites = first[first[:, 0, 0].argsort()[:40]]
-    between = 0.1 * mean + 0.9 * elites.mean(0)
-    torch.testing.assert_close(found, 0.1 * between + 0.9 * second[second[:, 0, 0].argsort()[:40]].mean(0))
-    var = 0.1 * ((HIGH - LOW) / 4).square() + 0.9 * elites.var(0, correction=0)
-    room = torch.minimum(between - LOW, HIGH - between) / 2
-    std = torch.minimum(var.sqrt(), room)
-    # Within two standard deviations a normal law has 0.8796 of its own.
-    torch.testing.assert_close(second.std(0) / std, torch.full((4, 2), 0.8796), rtol=0, atol=0.03)
-    assert ((second - between).abs() <= 2 * std + 1e-5).all()
-    torch.testing.assert_close(first.std(0) / 0.8796, first_std(mean), rtol=0.05, atol=0)
-
-
-def first_std(mean):
-    return torch.minimum((HIGH - LOW) / 4, torch.minimum(mean - LOW, HIGH - mean) / 2)
-
-
-def test_a_truncated_normal_law():
-    z = truncated_normal((100_000,), torch.Generator().manual_seed(0))
-    assert z.abs().max() <= 2
-    inside = 0.95450  # of a normal law within two standard deviations
-    assert abs(float((z.abs() < 1).float().mean()) - 0.68269 / inside) < 5 * math.sqrt(0.2 / 100_000)
-
-
-def test_nan_is_never_chosen():
-    def cost(plans):
-        costs = plans[:, 0, 0].square()
-        return torch.where(plans[:, 0, 1] > 0, torch.nan, costs)
-
-    found = search(cost, iterations=10)
-    assert found.isfinite().all()
-    assert found[0, 1] < 0
+LOW, HIGH = torch.tensor([-1.0]), torch.tensor([1.0])
+SEARCHES = {"cem": CEMConfig(population=100, elites=10, iterations=5), "icem": ICEMConfig(population=40)}
 
 
 class Mass:
@@ -118,42 +17,72 @@ class Mass:
         return states + 0.5 * actions, torch.full_like(states, 1e-4)
 
 
-def planner(horizon=4, seed=0, **settings):
-    def reward(states, actions):
-        return -(states[..., 0] - 1.0).square() - 1e-3 * actions[..., 0].square()
-
-    cfg = PlannerConfig(horizon=horizon, num_particles=4, cem=CEMConfig(population=100, elites=10, **settings))
-    low, high = torch.tensor([-1.0]), torch.tensor([1.0])
-    return Planner(Mass(), reward, low, high, cfg, generator=torch.Generator().manual_seed(seed))
+def reward(before, actions, after):
+    return -(after[..., 0] - 1.0).square() - 1e-3 * actions[..., 0].square()
 
 
-def test_planning_reaches_the_goal_and_stays():
-    controller, state = planner(iterations=5), torch.tensor([-1.0])
+def returns(cfg, seed=0, reward=reward, ended=None):
+    return ModelReturns(Mass(), reward, cfg, generator=torch.Generator().manual_seed(seed), ended=ended)
+
+
+def planner(horizon=4, seed=0, search="cem"):
+    cfg = PlannerConfig(horizon=horizon, num_particles=4, search=SEARCHES[search])
+    return Planner(returns(cfg, seed), LOW, HIGH, cfg, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_planning_reaches_the_goal_and_stays(search):
+    controller, state = planner(search=search), torch.tensor([-1.0])
     for _ in range(12):
         state = state + 0.5 * controller.act(state)
     assert abs(float(state) - 1.0) < 0.1
 
 
 def test_the_next_search_begins_from_what_is_left_of_the_plan():
-    controller = planner(iterations=3)
+    controller = planner()
     controller.act(torch.tensor([-1.0]))
-    left = controller.plan.clone()
+    left = controller.search.plan.clone()
     assert left[0] > 0.3  # still to be accelerated
     assert left[-1] == 0  # of the end nothing is known
     controller.reset()
-    assert controller.plan.abs().max() == 0
+    assert controller.search.plan.abs().max() == 0
 
 
-def test_the_cost_is_the_mean_over_particles_of_the_summed_rewards():
-    controller = planner(horizon=2)
+def test_a_return_is_the_mean_over_particles_of_the_summed_rewards():
     plans = torch.tensor([[[1.0], [1.0]], [[0.0], [0.0]]])
     # Speeds 0.5, 1.0 and 0, 0; process noise adds the variance of the sum of t draws.
-    expected = torch.tensor([0.25 + 0.0 + 2e-3, 2.0])
-    torch.testing.assert_close(controller.cost(torch.zeros(1), plans), expected, rtol=0, atol=0.05)
+    expected = -torch.tensor([0.25 + 0.0 + 2e-3, 2.0])
+    found = returns(PlannerConfig(num_particles=4))(torch.zeros(1), plans)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.05)
 
 
-def test_the_same_seed_gives_the_same_actions():
-    actions = [planner(seed=seed).act(torch.tensor([0.2])) for seed in (1, 1, 2)]
+def test_a_reward_is_of_what_was_before_what_was_done_and_what_came():
+    """Speeds 0, 0.5, 1.0, 0.5 under actions 1, 1, -1."""
+    plans = torch.tensor([[[1.0], [1.0], [-1.0]]])
+
+    def reward(before, actions, after):
+        return 100 * before[..., 0] + 10 * actions[..., 0] + after[..., 0]
+
+    found = returns(PlannerConfig(num_particles=4), reward=reward)(torch.zeros(1), plans)
+    assert float(found) == pytest.approx(100 * 1.5 + 10 * 1 + 2.0, abs=5)
+
+
+def test_rewards_after_the_end_count_nothing():
+    """Each step brings 1; the speed is beyond 0.8 after the second step of the first plan, never in the other."""
+    plans = torch.tensor([[[1.0]] * 5, [[0.0]] * 5])
+    asked = returns(
+        PlannerConfig(num_particles=4),
+        reward=lambda before, actions, after: torch.ones_like(after[..., 0]),
+        ended=lambda before, actions, after: after[..., 0] > 0.8,
+    )
+    assert asked(torch.zeros(1), plans).tolist() == [2.0, 5.0]
+    ended = torch.tensor([[False, True], [True, False], [False, False], [True, False]])
+    assert going_on(ended).tolist() == [[True, True], [True, False], [False, False], [False, False]]
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_same_seed_gives_the_same_actions(search):
+    actions = [planner(seed=seed, search=search).act(torch.tensor([0.2])) for seed in (1, 1, 2)]
     assert torch.equal(actions[0], actions[1])
     assert not torch.equal(actions[0], actions[2])
 
@@ -161,10 +90,14 @@ def test_the_same_seed_gives_the_same_actions():
 @pytest.mark.parametrize(
     ("config", "settings", "message"),
     [
-        (CEMConfig, {"elites": 300}, r"elites 300 must be in 1\.\.population 200"),
-        (CEMConfig, {"iterations": 0}, "iterations 0 must be at least 1"),
-        (CEMConfig, {"momentum": 1.0}, r"momentum 1\.0 in \[0, 1\)"),
-        (PlannerConfig, {"horizon": 0}, "horizon 0 must be at least 1"),
+        (CEMConfig, {"elites": 300}, r"`search.elites` 300 must be in 1\.\.`search.population` 200"),
+        (CEMConfig, {"iterations": 0}, "`search.iterations` 0 must be at least 1"),
+        (CEMConfig, {"momentum": 1.0}, r"`search.momentum` 1\.0 must be in \[0, 1\)"),
+        (ICEMConfig, {"beta": -1.0}, r"`search.beta` -1\.0 must be at least 0"),
+        (ICEMConfig, {"keep": 1.5}, r"`search.keep` 1\.5 must be in \[0, 1\]"),
+        (ICEMConfig, {"decay": 0.5}, r"`search.decay` 0\.5 must be at least 1"),
+        (ICEMConfig, {"elites": 300}, r"`search.elites` 300 must be in 1\.\.`search.population` 60"),
+        (PlannerConfig, {"horizon": 0}, "`horizon` 0 must be at least 1"),
     ],
 )
 def test_a_wrong_configuration_is_refused(config, settings, message):
@@ -173,7 +106,5 @@ def test_a_wrong_configuration_is_refused(config, settings, message):
 
 
 def test_uneven_particles_are_refused():
-    low, high, cfg = torch.tensor([-1.0]), torch.tensor([1.0]), PlannerConfig(num_particles=3)
-    controller = Planner(Mass(), lambda s, a: s[..., 0], low, high, cfg, generator=torch.Generator())
     with pytest.raises(ValueError, match="num_particles 3 must be a multiple of the 2 members"):
-        controller.act(torch.zeros(1))
+        returns(PlannerConfig(num_particles=3))(torch.zeros(1), torch.zeros(2, 15, 1))

@@ -1,0 +1,119 @@
+"""Small environments to plan in, registered by this module."""
+
+import gymnasium as gym
+import numpy as np
+
+
+class Point(gym.Env):
+    """A point is pushed along a line; being away from 1 costs the square of the distance."""
+
+    observation_space = gym.spaces.Box(-9, 9, (2,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = np.array([self.np_random.uniform(-0.2, 0.2), 0.0])
+        return self.obs(), {}
+
+    def step(self, action):
+        speed = 0.5 * self.at[1] + 0.5 * float(action[0])
+        self.at = np.array([self.at[0] + 0.3 * speed, speed])
+        return self.obs(), -float((self.at[0] - 1) ** 2), False, False, {}
+
+    def obs(self):
+        return self.at.astype(np.float32)
+
+
+class Settable(Point):
+    """Its state can be taken and set; what it shows is half of it."""
+
+    observation_space = gym.spaces.Dict({"place": gym.spaces.Box(-9, 9, (1,), np.float32)})
+
+    def obs(self):
+        return {"place": self.at[:1].astype(np.float32)}
+
+    def get_state(self):
+        return self.at.copy()
+
+    def set_state(self, state):
+        self.at = state.copy()
+
+
+class Forgetful(Settable):
+    """It says that its state can be set, and forgets the speed."""
+
+    def set_state(self, state):
+        self.at = np.array([state[0], 0.0])
+
+
+class Mortal(Point):
+    """It ends, unpaid, where it is pushed beyond 0.5; until then each step is paid."""
+
+    def step(self, action):
+        obs, _, _, _, info = super().step(action)
+        over = bool(self.at[0] > 0.5)
+        return obs, 0.0 if over else 1.0, over, False, info
+
+
+class Pictures(gym.Env):
+    """It shows numbers in an order of their own, and a picture."""
+
+    observation_space = gym.spaces.Dict(
+        {
+            "b": gym.spaces.Box(-9, 9, (2, 1), np.float32),
+            "a": gym.spaces.Box(-9, 9, (1,), np.float32),
+            "image": gym.spaces.Box(0, 255, (8, 8, 3), np.uint8),
+        }
+    )
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 0.0
+        return self.obs(), {}
+
+    def step(self, action):
+        self.count += 1
+        return self.obs(), 0.0, False, False, {}
+
+    def obs(self):
+        numbers = {"b": np.array([[self.count], [5]], np.float32), "a": np.array([-self.count], np.float32)}
+        return numbers | {"image": np.zeros((8, 8, 3), np.uint8)}
+
+
+class Unbounded(Point):
+    action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+
+
+class Breaking(Point):
+    """It fails in the ninth step after the module was told to."""
+
+    countdown = -1
+
+    def step(self, action):
+        type(self).countdown -= 1
+        if self.countdown == 0:
+            raise KeyboardInterrupt
+        return super().step(action)
+
+
+for cls in (Point, Settable, Forgetful, Mortal, Pictures, Unbounded, Breaking):
+    gym.register(f"test/{cls.__name__}-v0", cls, max_episode_steps=15)
+
+
+def paid(before, action, after):
+    """The reward of Point, as a function of transitions."""
+    return -((after[..., 0] - 1) ** 2)
+
+
+def over(before, action, after):
+    """Where Mortal ends."""
+    return after[..., 0] > 0.5
+
+
+def flat(before, action, after):
+    return 1.0
+
+
+def failing(before, action, after):
+    raise RuntimeError("no reward today")
