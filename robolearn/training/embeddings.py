@@ -33,7 +33,8 @@ def embed_demonstrations(
     Raises:
         UserError: The data cannot be opened, or have changed since.
     """
-    _, windows, _, _ = load_data(cfg, open_demos(cfg), ensemble.device, Kept(data, step=0))
+    kept, images = Kept(data, step=0), ensemble.cfg.images
+    _, windows, _, _ = load_data(cfg, open_demos(cfg), ensemble.device, kept, images)
     generator = torch.Generator(ensemble.device).manual_seed(cfg.seed)
     order = torch.randperm(len(windows), generator=generator, device=ensemble.device)[:count]
     embeddings, chunks = [], []
