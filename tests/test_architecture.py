@@ -35,6 +35,7 @@ ALLOWED = {
     "trust/scores": ("trust/conformal", "policies", "nets", "data"),
     "perception": ("nets", "data"),
     "dynamics": ("nets", "data"),
+    "representation": ("training", "nets", "data"),
     "report": ("rollout", "trust", "stats"),
     "training": ("policies", "nets", "data", "rollout"),
     "generation": ("rollout", "data"),
@@ -45,6 +46,7 @@ ALLOWED = {
     "doctor": ("training", "report", "rollout", "data"),
     "commands": (
         "verify",
+        "representation",
         "generation",
         "doctor",
         "evaluation",

@@ -43,8 +43,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
     given: Any = tyro.cli(make_options(method), args=arguments, prog=prog, description=__doc__)
     flat = values(*(getattr(given, name) for name in GROUPS))
     cfg = PretrainConfig(given.store, method=build(given.how), vision=build(given.vision), **flat)
-    from robolearn.representation.pretrain import pretrain
     from robolearn.representation.picture import PICTURE
+    from robolearn.representation.pretrain import pretrain
 
     with progress(cfg.steps) as (show, records):
         run = pretrain(cfg, show)

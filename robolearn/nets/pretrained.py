@@ -18,7 +18,7 @@ from robolearn.nets.imagenet import MEAN, imagenet_trunk
 from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import build_with_weights, save_weights
 
-CONFIG_FILE, WEIGHTS_FILE = "cameras.json", "cameras.safetensors"
+CAMERAS_FILE, CAMERAS_WEIGHTS = "cameras.json", "cameras.safetensors"
 FILE_SUFFIX = ".safetensors"  # of what is no run but ImageNet weights
 IMAGENET = "resnet18_imagenet"
 
@@ -63,8 +63,8 @@ class CameraNets(nn.Module):
 
     def save(self, directory: Path) -> None:
         """Write ``cameras.json`` and ``cameras.safetensors`` into a directory; never pickle."""
-        write_json(directory / CONFIG_FILE, to_json(self.cfg, {}))
-        save_weights(self, directory / WEIGHTS_FILE)
+        write_json(directory / CAMERAS_FILE, to_json(self.cfg, {}))
+        save_weights(self, directory / CAMERAS_WEIGHTS)
 
     @classmethod
     def load(cls, directory: Path, *, device: torch.device | str = "cpu") -> CameraNets:
@@ -74,11 +74,11 @@ class CameraNets(nn.Module):
             UserError: A file is missing, damaged or does not fit.
         """
         finish_replacing(directory)
-        path = directory / CONFIG_FILE
+        path = directory / CAMERAS_FILE
         if not path.exists():
-            raise UserError(f"{directory} is no run of `pretrain`: it has no {CONFIG_FILE}")
+            raise UserError(f"{directory} is no run of `pretrain`: it has no {CAMERAS_FILE}")
         cfg = from_json(CamerasConfig, read_json(path), {}, str(path))
-        return build_with_weights(lambda: cls(cfg), directory / WEIGHTS_FILE).to(device).eval()
+        return build_with_weights(lambda: cls(cfg), directory / CAMERAS_WEIGHTS).to(device).eval()
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,11 @@ def _from_file(vision: VisionConfig, path: Path, shapes: Shapes) -> Start:
         raise UserError(f"`vision.init` {path}: its vision.width is 64, here it is {width}")
     for camera, shape in shapes.items():
         if shape[-1] != len(MEAN):
-            raise UserError(f"`vision.init` {path}: it sees {len(MEAN)} channels, the camera {camera!r} has {shape[-1]}")
+            raise UserError(
+                f"`vision.init` {path}: it sees {len(MEAN)} channels, the camera {camera!r} has {shape[-1]}"
+            )
     trunk = imagenet_trunk(path)
-    return Start({camera: trunk for camera in shapes}, {})
+    return Start(dict.fromkeys(shapes, trunk), {})
 
 
 def is_file(vision: VisionConfig) -> bool:

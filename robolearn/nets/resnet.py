@@ -1,6 +1,6 @@
-"""ResNet-18 without its head (He et al. 2016, table 1): with GroupNorm (Wu & He 2018), or as torchvision's weights need.
+"""ResNet-18 without its head (He et al. 2016, table 1), with GroupNorm (Wu & He 2018) or as torchvision's weights need.
 
-Those weights belong to batch normalization with the statistics of ImageNet. Under other statistics, such as an image's
+Those belong to batch normalization with the statistics of ImageNet. Under other statistics, such as an image's
 own, they are those of another function. With fixed statistics a normalization is a scale and an offset per channel.
 """
 

@@ -74,9 +74,7 @@ class Contrastive(Method):
         return {f"nearest {rank + 1}": gallery[nearest[:, rank]] for rank in range(nearest.shape[1])}
 
 
-def info_nce(
-    views: Float[Tensor, "m d"], near: Bool[Tensor, "m m"], temperature: float
-) -> Float[Tensor, ""]:
+def info_nce(views: Float[Tensor, "m d"], near: Bool[Tensor, "m m"], temperature: float) -> Float[Tensor, ""]:
     """Mean over all views of -log of the softmax that a view gives its partner, which lies beside it.
 
     Args:

@@ -56,7 +56,7 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
     demos = Demos.open(cfg.paths, cfg.keymap)
     shapes = camera_shapes(cfg, demos)
     start = read_start(cfg.vision, shapes)
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # what does not fit is said before data are read
         Representation(cfg, CamerasConfig(cfg.vision, shapes))
     parts = split(cfg, demos)
     directory = Path(cfg.out) if cfg.out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-pretrain"
@@ -175,7 +175,9 @@ def fit(
     return records
 
 
-def batch_loss(representation: Representation, cfg: PretrainConfig, frames: Frames, generator: torch.Generator) -> Tensor:
+def batch_loss(
+    representation: Representation, cfg: PretrainConfig, frames: Frames, generator: torch.Generator
+) -> Tensor:
     """Loss of a random batch, varied as the images of a policy are in training."""
     index = frames.draw(cfg.batch_size, cfg.method.apart, generator)
     images = frames.varied(index, cfg.vision, generator)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from robolearn.errors import UserError
 
-Rows = Float[np.ndarray, "n d"]
+Rows = Float[np.ndarray, "_ _"]
 
 
 def linear_probe(

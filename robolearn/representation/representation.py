@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.errors import UserError
 from robolearn.files import StrPath, finish_replacing
-from robolearn.nets.pretrained import CameraNets, CamerasConfig
-from robolearn.nets.pretrained import CONFIG_FILE as CAMERAS_FILE
-from robolearn.nets.pretrained import WEIGHTS_FILE as CAMERAS_WEIGHTS
+from robolearn.nets.pretrained import CAMERAS_FILE, CAMERAS_WEIGHTS, CameraNets, CamerasConfig
 from robolearn.nets.weights import build_with_weights, save_weights
 from robolearn.representation.config import PretrainConfig
+from robolearn.representation.method import Method
 from robolearn.representation.registry import METHODS
 
 RUN_FILE, METHOD_WEIGHTS = "pretrain.json", "method.safetensors"
@@ -53,22 +52,23 @@ class Representation(nn.Module):
         self, images: Mapping[str, Tensor], near: Bool[Tensor, "m m"], generator: torch.Generator
     ) -> Float[Tensor, ""]:
         """Mean of the cameras' losses; see Method.loss."""
-        pairs = zip(self.cameras.by_name().items(), self.methods, strict=True)
-        losses = [method.loss(network, images[camera], near, generator) for (camera, network), method in pairs]
+        losses = [method.loss(net, images[camera], near, generator) for camera, net, method in self.by_camera()]
         return torch.stack(losses).mean()
+
+    def by_camera(self) -> Iterator[tuple[str, nn.Module, Method]]:
+        """Each camera, its network, and what is trained beside it."""
+        for (camera, network), method in zip(self.cameras.by_name().items(), self.methods, strict=True):
+            assert isinstance(method, Method)
+            yield camera, network, method
 
     @torch.no_grad()
     def show(
         self, frames: Mapping[str, Tensor], gallery: Mapping[str, Tensor], generator: torch.Generator
     ) -> dict[str, dict[str, Tensor]]:
         """Camera -> name -> images: the frames, and what there is to be looked at of them; see Method.show."""
-        pairs = zip(self.cameras.by_name().items(), self.methods, strict=True)
         return {
-            camera: {
-                "held out": frames[camera],
-                **method.show(network, frames[camera], gallery[camera], generator),
-            }
-            for (camera, network), method in pairs
+            camera: {"held out": frames[camera], **method.show(network, frames[camera], gallery[camera], generator)}
+            for camera, network, method in self.by_camera()
         }
 
     def save(self, directory: Path, facts: PretrainFacts) -> None:
