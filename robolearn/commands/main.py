@@ -27,7 +27,15 @@ VERBS = {
     "bench": ("bench", "compare the families on tasks or on a store of your own"),
 }
 PATHS = (  # flags of all verbs that take the path of a file or folder
-    *("--out", "--resume", "--dataset.path", "--dataset.cache-dir", "--vision.init", "--record-interventions"),
+    *(
+        "--out",
+        "--resume",
+        "--dataset.path",
+        "--dataset.cache-dir",
+        "--cache-dir",
+        "--vision.init",
+        "--record-interventions",
+    ),
     *("--html", "--check", "--data", "--runs", "--kept", "--property"),
 )
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robolearn.errors import UserError
 from robolearn.nets.vision import VisionConfig
-from robolearn.representation.method import Method, MethodConfig, Shape
+from robolearn.representation.method import Method, MethodConfig, Pairs, Shape
 
 HIDDEN, PROJECTED = 128, 64  # channels of the head
 NEAREST = 3  # frames that are shown
@@ -26,17 +26,22 @@ class ContrastiveConfig(MethodConfig):
     that are near in time."""
     temperature: float = 0.1
     """Of the softmax over similarities, which are in [-1, 1]."""
+    episodes: int = 4
+    """Episodes that the frames of a batch are from. Frames of few differ in what moves; what stays as it is in an
+    episode tells nothing of them, though it would tell frames of many apart."""
 
     def __post_init__(self) -> None:
         if self.within < 0:
             raise UserError(f"`within` {self.within} must be at least 0")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise UserError(f"`temperature` {self.temperature:g} must be above 0")
+        if self.episodes < 1:
+            raise UserError(f"`episodes` {self.episodes} must be at least 1")
 
     @property
-    def apart(self) -> int | None:
+    def pairs(self) -> Pairs | None:
         """See MethodConfig."""
-        return self.within
+        return Pairs(self.within, self.episodes)
 
     def build(self, vision: VisionConfig, shape: Shape) -> Method:
         """See MethodConfig."""

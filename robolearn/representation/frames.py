@@ -12,6 +12,7 @@ from torch import Tensor
 from robolearn.data.augment import augment, augment_draws
 from robolearn.data.windows import Windows
 from robolearn.nets.vision import VisionConfig
+from robolearn.representation.method import Pairs
 
 
 class Frames:
@@ -32,28 +33,38 @@ class Frames:
     def __len__(self) -> int:
         return len(self.windows)
 
-    def draw(self, count: int, apart: int | None, generator: torch.Generator) -> Int[Tensor, " m"]:
+    def draw(self, count: int, pairs: Pairs | None, generator: torch.Generator) -> Int[Tensor, " m"]:
         """Draw frames, each as likely, with repetition.
 
         Args:
             count: Frames.
-            apart: With a number, each is followed by a frame of the same episode at most so many steps away, each as
-                likely: by itself with 0.
+            pairs: Each is followed by another one, as this says; by default there are no others.
             generator: On the device of the windows.
         """
-        index = torch.randint(len(self), (count,), generator=generator, device=self.windows.device)
-        if apart is None:
-            return index
-        low = (index - apart).clamp(min=self.starts[index])
-        others = (index + apart + 1).clamp(max=self.ends[index]) - low - 1
-        drawn = torch.rand(count, generator=generator, device=index.device, dtype=torch.float64)
-        partner = low + (drawn * others).long()
-        partner += (partner >= index) & (others > 0)  # itself only where there is no other
+        if pairs is None:
+            return self._any(count, generator)
+        # An episode is as likely as it is long, so that all of its frames are as likely as others.
+        some = self._any(pairs.episodes, generator).repeat(-(-count // pairs.episodes))[:count]
+        index = self._between(self.starts[some], self.ends[some], generator)
+        low, high = (index - pairs.apart).clamp(min=self.starts[some]), index + pairs.apart + 1
+        high = high.clamp(max=self.ends[some])
+        partner = self._between(low, (high - 1).clamp(min=low + 1), generator)
+        partner += (partner >= index) & (high - low > 1)  # itself only where there is no other
         return torch.stack([index, partner], dim=1).flatten()
 
-    def near(self, index: Int[Tensor, " m"], apart: int | None) -> Bool[Tensor, "m m"]:
-        """Which of these frames are of one episode and at most `apart` steps away from each other; by default 0."""
-        close = (index[:, None] - index).abs() <= (apart or 0)
+    def _any(self, count: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+        return torch.randint(len(self), (count,), generator=generator, device=self.windows.device)
+
+    def _between(
+        self, low: Int[Tensor, " n"], high: Int[Tensor, " n"], generator: torch.Generator
+    ) -> Int[Tensor, " n"]:
+        """Numbers in low .. high - 1, each as likely."""
+        drawn = torch.rand(len(low), generator=generator, device=low.device, dtype=torch.float64)
+        return low + (drawn * (high - low)).long()
+
+    def near(self, index: Int[Tensor, " m"], pairs: Pairs | None) -> Bool[Tensor, "m m"]:
+        """Which of these frames are of one episode, and no further apart than a pair; without pairs, the same."""
+        close = (index[:, None] - index).abs() <= (0 if pairs is None else pairs.apart)
         return close & (self.starts[index][:, None] == self.starts[index])
 
     def images(self, index: Int[Tensor, " m"]) -> dict[str, Tensor]:

@@ -16,12 +16,25 @@ GRAY = 127.5  # the level that a network sees as 0
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """How frames are drawn in pairs.
+
+    Attributes:
+        apart: Steps at most from a frame to the second one of its episode; 0 for the same frame.
+        episodes: From how many episodes, drawn at random, the frames of a batch are.
+    """
+
+    apart: int
+    episodes: int
+
+
+@dataclass(frozen=True)
 class MethodConfig(ABC):
     """A method and its options; one class per method."""
 
     @property
-    def apart(self) -> int | None:
-        """Steps by which a second view of a frame may lie from it; None for methods that see one view of each."""
+    def pairs(self) -> Pairs | None:
+        """How two views of each frame are drawn; None for methods that see one view of each."""
         return None
 
     @abstractmethod

@@ -24,6 +24,7 @@ from robolearn.representation.config import PretrainConfig
 from robolearn.representation.frames import Frames
 from robolearn.representation.picture import PICTURE, draw_picture
 from robolearn.representation.representation import FILES, RUN_FILE, PretrainFacts, Representation
+from robolearn.training.config import absolute_paths
 from robolearn.training.device import autocast, choose_device
 from robolearn.types import is_image
 
@@ -67,7 +68,7 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
         representation = build(cfg, cameras, start).to(device)
         records = fit(representation, cfg, training, heldout, on_record)
         facts = PretrainFacts(
-            config=dataclasses.replace(cfg, path=tuple(path.absolute() for path in cfg.paths), out=directory),
+            config=absolute_paths(dataclasses.replace(cfg, out=directory)),
             content_hash=demos.content_hash(list(shapes)),
             training_episodes=tuple(parts["train"].tolist()),
             validation_episodes=tuple(parts["validation"].tolist()),
@@ -179,10 +180,10 @@ def batch_loss(
     representation: Representation, cfg: PretrainConfig, frames: Frames, generator: torch.Generator
 ) -> Tensor:
     """Loss of a random batch, varied as the images of a policy are in training."""
-    index = frames.draw(cfg.batch_size, cfg.method.apart, generator)
+    index = frames.draw(cfg.batch_size, cfg.method.pairs, generator)
     images = frames.varied(index, cfg.vision, generator)
     with autocast(frames.windows.device, cfg.amp):
-        return representation.loss(images, frames.near(index, cfg.method.apart), generator)
+        return representation.loss(images, frames.near(index, cfg.method.pairs), generator)
 
 
 @torch.no_grad()

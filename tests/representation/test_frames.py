@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from robolearn.data.windows import Windows
 from robolearn.nets.vision import VisionConfig
 from robolearn.representation.frames import Frames
+from robolearn.representation.method import Pairs
 
 
 def frames(lengths, episodes=None):
@@ -34,7 +35,8 @@ def places(drawn, index):
 def test_partners_are_near_and_of_the_same_episode(lengths, apart, seed, random):
     episodes = sorted(random.sample(range(len(lengths)), random.randint(1, len(lengths))))
     drawn = frames(lengths, episodes)
-    index = drawn.draw(15, apart, torch.Generator().manual_seed(seed))
+    pairs = Pairs(apart, random.randint(1, 20))
+    index = drawn.draw(15, pairs, torch.Generator().manual_seed(seed))
     episode, step = (value.unflatten(0, (15, 2)) for value in places(drawn, index))
     distance = (step[:, 0] - step[:, 1]).abs()
     assert torch.equal(episode[:, 0], episode[:, 1])
@@ -42,7 +44,8 @@ def test_partners_are_near_and_of_the_same_episode(lengths, apart, seed, random)
     assert (distance <= apart).all()
     has_others = torch.tensor(lengths)[episode[:, 0]] > 1
     assert (distance[has_others] > 0).all() or not apart
-    near = drawn.near(index, apart)
+    assert len(episode[:, 0].unique()) <= pairs.episodes
+    near = drawn.near(index, pairs)
     naive = [[e == f and abs(s - t) <= apart for f, t in zip(*places(drawn, index), strict=True)]
              for e, s in zip(*places(drawn, index), strict=True)]  # fmt: skip
     assert torch.equal(near, torch.tensor(naive))
@@ -51,11 +54,18 @@ def test_partners_are_near_and_of_the_same_episode(lengths, apart, seed, random)
 def test_every_partner_is_as_likely():
     """Six of them, 6000 draws: 5 standard deviations are 145."""
     drawn = frames([4, 20, 4])
-    index = drawn.draw(60_000, 3, torch.Generator().manual_seed(0)).unflatten(0, (-1, 2))
+    index = drawn.draw(60_000, Pairs(3, 1000), torch.Generator().manual_seed(0)).unflatten(0, (-1, 2))
     offsets = (index[:, 1] - index[:, 0])[index[:, 0] == 14]
     counts = torch.stack([(offsets == k).sum() for k in (-3, -2, -1, 1, 2, 3)])
     assert counts.sum() == len(offsets)
     assert (counts - len(offsets) / 6).abs().max() < 5 * (len(offsets) / 6) ** 0.5
+
+
+def test_every_frame_is_as_likely_in_pairs():
+    """Of 2000 batches from two episodes of three; 5 standard deviations of a frame's count are about 0.15 of it."""
+    drawn, generator = frames([3, 6, 11]), torch.Generator().manual_seed(0)
+    counts = sum(drawn.draw(4, Pairs(2, 2), generator)[::2].bincount(minlength=20) for _ in range(2000))
+    assert (counts / 400 - 1).abs().max() < 0.25
 
 
 def test_one_view_is_every_frame_as_likely():

@@ -175,6 +175,7 @@ def test_the_nearest_frames_are_the_nearest():
     [
         (lambda: VAEConfig(kl_weight=-1.0), "`kl_weight` -1 must be a number, at least 0"),
         (lambda: ContrastiveConfig(within=-1), "`within` -1 must be at least 0"),
+        (lambda: ContrastiveConfig(episodes=0), "`episodes` 0 must be at least 1"),
         (lambda: ContrastiveConfig(temperature=0.0), "`temperature` 0 must be above 0"),
         (lambda: MaskedConfig(patch=0), "`patch` 0 must be at least 1"),
         (lambda: MaskedConfig(hidden=1.0), r"`hidden` 1 must be in \(0, 1\)"),
