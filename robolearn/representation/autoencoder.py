@@ -31,7 +31,7 @@ class Autoencoder(Method):
         super().__init__()
         self.decoder = Decoder(vision.features, shape)
 
-    def loss(self, network: nn.Module, images: Tensor, near: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, network: nn.Module, images: Tensor, left_out: Tensor, generator: torch.Generator) -> Tensor:
         """See Method."""
         return nn.functional.mse_loss(self.decoder(network(images)).float(), pixels(images))
 

@@ -1,4 +1,4 @@
-"""Random frames of some episodes, and which of them lie near each other in time."""
+"""Random frames of some episodes, and which of them are to be told apart."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class Frames:
         if pairs is None:
             return self._any(count, generator)
         # An episode is as likely as it is long, so that all of its frames are as likely as others.
-        some = self._any(pairs.episodes, generator).repeat(-(-count // pairs.episodes))[:count]
+        episodes = pairs.episodes or count
+        some = self._any(episodes, generator).repeat(-(-count // episodes))[:count]
         index = self._between(self.starts[some], self.ends[some], generator)
         low, high = (index - pairs.apart).clamp(min=self.starts[some]), index + pairs.apart + 1
         high = high.clamp(max=self.ends[some])
@@ -62,10 +63,11 @@ class Frames:
         drawn = torch.rand(len(low), generator=generator, device=low.device, dtype=torch.float64)
         return low + (drawn * (high - low)).long()
 
-    def near(self, index: Int[Tensor, " m"], pairs: Pairs | None) -> Bool[Tensor, "m m"]:
-        """Which of these frames are of one episode, and no further apart than a pair; without pairs, the same."""
-        close = (index[:, None] - index).abs() <= (0 if pairs is None else pairs.apart)
-        return close & (self.starts[index][:, None] == self.starts[index])
+    def left_out(self, index: Int[Tensor, " m"], pairs: Pairs | None) -> Bool[Tensor, "m m"]:
+        """Which pairs of these frames are not to be told apart: near ones, and where so asked those of two episodes."""
+        near = (index[:, None] - index).abs() <= (0 if pairs is None else pairs.apart)
+        same = self.starts[index][:, None] == self.starts[index]
+        return near & same if pairs is None or pairs.episodes is None else near | ~same
 
     def images(self, index: Int[Tensor, " m"]) -> dict[str, Tensor]:
         """Camera -> its images [m, h, w, c], as they were recorded."""

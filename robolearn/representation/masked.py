@@ -54,7 +54,7 @@ class Masked(Method):
             raise UserError(f"`patch` {cfg.patch} makes one patch of an image of {shape[0]}x{shape[1]}; choose less")
         self.num_hidden = min(max(1, round(cfg.hidden * count)), count - 1)
 
-    def loss(self, network: nn.Module, images: Tensor, near: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, network: nn.Module, images: Tensor, left_out: Tensor, generator: torch.Generator) -> Tensor:
         """See Method."""
         hidden = self.hide(len(images), generator)
         error = self.decoder(network(covered(images, hidden))).float() - pixels(images)

@@ -21,11 +21,12 @@ class Pairs:
 
     Attributes:
         apart: Steps at most from a frame to the second one of its episode; 0 for the same frame.
-        episodes: From how many episodes, drawn at random, the frames of a batch are.
+        episodes: From how many episodes the frames of a batch are, of which those of the same one are told apart; None
+            for frames from anywhere, which are all told apart.
     """
 
     apart: int
-    episodes: int
+    episodes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Method(nn.Module, ABC):
         self,
         network: nn.Module,
         images: UInt8[Tensor, "m h w c"],
-        near: Bool[Tensor, "m m"],
+        left_out: Bool[Tensor, "m m"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
         """Loss of a batch.
@@ -66,7 +67,7 @@ class Method(nn.Module, ABC):
         Args:
             network: From images, 0 .. 255 of any type, to features [m, f].
             images: As they are shown in training; two views of a frame lie side by side.
-            near: Which of them show frames that lie no further apart than two views of one.
+            left_out: Which pairs of them are not to be told apart; each with itself is not.
             generator: Draws all that is random, on the device of the images.
         """
 

@@ -45,7 +45,7 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
 
     Args:
         cfg: How, on which images, and where the run goes.
-        on_record: Called with the numbers of every ``log_every`` steps, and with those before the first.
+        on_record: Called with the numbers of ``log_every`` steps, and before the first.
 
     Returns:
         The run.
@@ -57,8 +57,7 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
     demos = Demos.open(cfg.paths, cfg.keymap)
     shapes = camera_shapes(cfg, demos)
     start = read_start(cfg.vision, shapes)
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # what does not fit is said before data are read
-        Representation(cfg, CamerasConfig(cfg.vision, shapes))
+    check_fits(cfg, shapes)
     parts = split(cfg, demos)
     directory = Path(cfg.out) if cfg.out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-pretrain"
     with hold(directory):
@@ -67,17 +66,21 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
         cameras = CamerasConfig(cfg.vision.built(), shapes, training.windows.cameras)
         representation = build(cfg, cameras, start).to(device)
         records = fit(representation, cfg, training, heldout, on_record)
+        episodes = (tuple(parts[name].tolist()) for name in ("train", "validation"))
         facts = PretrainFacts(
-            config=absolute_paths(dataclasses.replace(cfg, out=directory)),
-            content_hash=demos.content_hash(list(shapes)),
-            training_episodes=tuple(parts["train"].tolist()),
-            validation_episodes=tuple(parts["validation"].tolist()),
+            absolute_paths(dataclasses.replace(cfg, out=directory)), demos.content_hash(list(shapes)), *episodes
         )
         with replacing_all(directory, (*FILES, METRICS, PICTURE)) as folder:
             representation.save(folder, facts)
             (folder / METRICS).write_text("".join(f"{json.dumps(record)}\n" for record in records))
             draw_picture(folder / PICTURE, look(representation, cfg, training, heldout))
     return directory
+
+
+def check_fits(cfg: PretrainConfig, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Build without memory, so that what a method refuses is said before the data are read."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        Representation(cfg, CamerasConfig(cfg.vision, shapes))
 
 
 def camera_shapes(cfg: PretrainConfig, demos: Demos) -> dict[str, tuple[int, ...]]:
@@ -183,7 +186,7 @@ def batch_loss(
     index = frames.draw(cfg.batch_size, cfg.method.pairs, generator)
     images = frames.varied(index, cfg.vision, generator)
     with autocast(frames.windows.device, cfg.amp):
-        return representation.loss(images, frames.near(index, cfg.method.pairs), generator)
+        return representation.loss(images, frames.left_out(index, cfg.method.pairs), generator)
 
 
 @torch.no_grad()

@@ -49,10 +49,10 @@ class Representation(nn.Module):
         self.methods = nn.ModuleList(cfg.method.build(cfg.vision, shape) for shape in cameras.shapes.values())
 
     def loss(
-        self, images: Mapping[str, Tensor], near: Bool[Tensor, "m m"], generator: torch.Generator
+        self, images: Mapping[str, Tensor], left_out: Bool[Tensor, "m m"], generator: torch.Generator
     ) -> Float[Tensor, ""]:
         """Mean of the cameras' losses; see Method.loss."""
-        losses = [method.loss(net, images[camera], near, generator) for camera, net, method in self.by_camera()]
+        losses = [method.loss(net, images[camera], left_out, generator) for camera, net, method in self.by_camera()]
         return torch.stack(losses).mean()
 
     def by_camera(self) -> Iterator[tuple[str, nn.Module, Method]]:

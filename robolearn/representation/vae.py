@@ -49,7 +49,7 @@ class VAE(Method):
         self.log_variance = nn.Linear(vision.features, vision.features)
         self.kl_weight = kl_weight
 
-    def loss(self, network: nn.Module, images: Tensor, near: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, network: nn.Module, images: Tensor, left_out: Tensor, generator: torch.Generator) -> Tensor:
         """See Method."""
         mean = network(images)
         log_variance = self.spread(mean)

@@ -91,12 +91,7 @@ def load_data(
 ) -> tuple[TrainConfig, Windows, Windows | None, DataFacts]:
     """Split the demonstrations, or take the split that a run was begun with; others than those in it are not read.
 
-    Args:
-        cfg: Of the run.
-        demos: Its demonstrations.
-        device: Where batches are made.
-        kept: What it was begun with, if it goes on.
-        images: Camera -> how its images are recorded, where that is known; by default it is measured.
+    How images are recorded is measured where it is not given.
 
     Returns:
         The configuration with the stores' environment and keys filled in, training and held-out windows, and facts.

@@ -9,7 +9,7 @@ from torch import nn
 from robolearn.representation.contrastive import ContrastiveConfig, info_nce
 from robolearn.representation.decoder import Decoder
 from robolearn.representation.masked import MaskedConfig, covered
-from robolearn.representation.method import levels, pixels
+from robolearn.representation.method import Pairs, levels, pixels
 from robolearn.representation.registry import METHODS, find_method
 from robolearn.representation.vae import VAEConfig, divergence, draw
 from tests.representation.conftest import SMALL
@@ -175,7 +175,6 @@ def test_the_nearest_frames_are_the_nearest():
     [
         (lambda: VAEConfig(kl_weight=-1.0), "`kl_weight` -1 must be a number, at least 0"),
         (lambda: ContrastiveConfig(within=-1), "`within` -1 must be at least 0"),
-        (lambda: ContrastiveConfig(episodes=0), "`episodes` 0 must be at least 1"),
         (lambda: ContrastiveConfig(temperature=0.0), "`temperature` 0 must be above 0"),
         (lambda: MaskedConfig(patch=0), "`patch` 0 must be at least 1"),
         (lambda: MaskedConfig(hidden=1.0), r"`hidden` 1 must be in \(0, 1\)"),
@@ -193,3 +192,8 @@ def test_two_views_that_are_the_same_are_refused():
     with pytest.raises(ValueError, match="two views of a frame are the same"):
         ContrastiveConfig().build(still, SHAPE)
     ContrastiveConfig(within=2).build(still, SHAPE)
+
+
+def test_frames_near_in_time_are_told_from_others_of_their_episode():
+    assert ContrastiveConfig(within=2).pairs == Pairs(2, 4)
+    assert ContrastiveConfig().pairs == Pairs(0)
