@@ -59,6 +59,11 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.policies.registry import FAMILIES as FAMILIES
     from robolearn.report.comparison import Comparison as Comparison
     from robolearn.report.page import Report as Report
+    from robolearn.representation.config import PretrainConfig as PretrainConfig
+    from robolearn.representation.pretrain import pretrain as pretrain
+    from robolearn.representation.probe import linear_probe as linear_probe
+    from robolearn.representation.registry import METHODS as METHODS
+    from robolearn.representation.representation import Representation as Representation
     from robolearn.rollout.env_config import EnvConfig as EnvConfig
     from robolearn.rollout.execution import Execution as Execution
     from robolearn.training.config import DatasetConfig as DatasetConfig
@@ -105,9 +110,12 @@ HOMES = {
     "KeyMap": "keymap",
     "PlanConfig": "planning.config",
     "PlanRun": "planning.directory",
+    "METHODS": "representation.registry",
     "Policy": "policies.policy",
+    "PretrainConfig": "representation.config",
     "Recording": "formats.format",
     "Report": "report.page",
+    "Representation": "representation.representation",
     "Requirement": "verify.loop.system",
     "Run": "training.run",
     "SCORES": "trust.scores.registry",
@@ -132,8 +140,10 @@ HOMES = {
     "export_demos": "formats.transfer",
     "generate": "generation.generate",
     "import_demos": "formats.transfer",
+    "linear_probe": "representation.probe",
     "load_policy": "evaluation.acting",
     "plan": "planning.plan",
+    "pretrain": "representation.pretrain",
     "register_score": "trust.scores.registry",
     "train": "training.train",
     "verify_loop": "verify.loop.proof",

@@ -36,6 +36,7 @@ ALLOWED = {
     "perception": ("nets", "data"),
     "dynamics": ("nets", "data"),
     "planning": ("dynamics", "rollout", "nets", "data"),
+    "representation": ("training", "nets", "data"),
     "report": ("rollout", "trust", "stats"),
     "training": ("policies", "nets", "data", "rollout"),
     "generation": ("rollout", "data"),
@@ -46,6 +47,7 @@ ALLOWED = {
     "doctor": ("training", "report", "rollout", "data"),
     "commands": (
         "verify",
+        "representation",
         "generation",
         "planning",
         "dynamics",

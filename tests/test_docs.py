@@ -51,6 +51,17 @@ data = rl.DatasetConfig((Path("demos.zarr"),))
 run = rl.train(rl.TrainConfig(dataset=data, steps=2, wandb=False, device="cpu", batch_size=8, out=Path("run")))
 rl.deploy_run(run, rl.DeployConfig(out=Path("robot")))
 """,
+    "docs/how-to/pretrain.md": """
+import torch
+from robolearn.representation.config import PretrainConfig
+from robolearn.representation.representation import PretrainFacts, Representation
+from robolearn.nets.pretrained import CamerasConfig
+images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8))
+states, cfg = np.random.default_rng(0).standard_normal((40, 2)), PretrainConfig("demos.zarr")
+Path("runs/eyes").mkdir(parents=True)
+eyes = Representation(cfg, CamerasConfig(cfg.vision, {"image": (16, 16, 3)}))
+eyes.save(Path("runs/eyes"), PretrainFacts(cfg, "", (0,), (1,)))
+""",
     "docs/how-to/network.md": """
 import onnx
 from onnx import helper, numpy_helper
@@ -271,6 +282,7 @@ def only_parse(monkeypatch):
         "robolearn.data.collect.collect",
         "robolearn.generation.generate.generate",
         "robolearn.planning.plan.plan",
+        "robolearn.representation.pretrain.pretrain",
         "robolearn.doctor.account.inspect",
         "robolearn.commands.import_.import_demos",
         "robolearn.commands.export.export_demos",

@@ -16,6 +16,7 @@ VERBS = {
     "inspect": ("inspect", "show what is in a store and what looks wrong"),
     "import": ("import_", "turn another project's demonstrations into a store"),
     "export": ("export", "write a store in another project's format"),
+    "pretrain": ("pretrain", "train the networks of cameras on images alone, for policies to begin with"),
     "train": ("train", "train a policy from demonstrations"),
     "eval": ("eval", "roll a trained policy out and measure it"),
     "heldout": ("heldout", "compare a policy with the demonstrations that were held out"),
@@ -27,7 +28,15 @@ VERBS = {
     "bench": ("bench", "compare the families on tasks or on a store of your own"),
 }
 PATHS = (  # flags of all verbs that take the path of a file or folder
-    *("--out", "--resume", "--dataset.path", "--dataset.cache-dir", "--record-interventions"),
+    *(
+        "--out",
+        "--resume",
+        "--dataset.path",
+        "--dataset.cache-dir",
+        "--cache-dir",
+        "--vision.init",
+        "--record-interventions",
+    ),
     *("--html", "--check", "--data", "--runs", "--kept", "--property"),
 )
 

@@ -209,7 +209,7 @@ class _Evaluation:
         if data.num_steps > MOST_COMPARED:
             return f"More than {MOST_COMPARED:,} demonstrated steps are not compared."
         try:
-            windows = training_windows(self.trained, data, policy.device)
+            windows = training_windows(self.trained, data, policy)
             return find_departures(windows, Ensemble([policy]), counted)
         except UserError as error:
             return f"Not compared: {error}."

@@ -27,13 +27,19 @@ class FitConfig:
             raise UserError(f"fit: steps {self.steps}, batch_size {self.batch_size} and lr {self.lr} must be positive")
 
 
-def descend(parameters: Iterable[nn.Parameter], draw_loss: Callable[[], Tensor], fit: FitConfig) -> float:
+def descend(
+    parameters: Iterable[nn.Parameter],
+    draw_loss: Callable[[], Tensor],
+    fit: FitConfig,
+    on_step: Callable[[int, Tensor], None] = lambda step, loss: None,
+) -> float:
     """Minimize a loss.
 
     Args:
         parameters: What is moved.
         draw_loss: The loss of a batch that it draws.
         fit: How.
+        on_step: Called after each step with its number, from 1, and its loss, still on the device.
 
     Returns:
         The last loss.
@@ -41,10 +47,11 @@ def descend(parameters: Iterable[nn.Parameter], draw_loss: Callable[[], Tensor],
     optimizer = torch.optim.AdamW(parameters, fit.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, fit.lr, fit.steps + 1, pct_start=0.1)
     loss = torch.zeros(())
-    for _ in range(fit.steps):
+    for step in range(1, fit.steps + 1):
         loss = draw_loss()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         schedule.step()
+        on_step(step, loss.detach())
     return float(loss.detach())

@@ -38,10 +38,14 @@ class ObsEncoder(nn.Module):
         self.networks = nn.ModuleList(vision.build(shapes[key][-1]) for key in self.cameras)
         self.cond_dim = self.state.cond_dim + len(self.cameras) * vision.features
 
+    def by_camera(self) -> dict[str, nn.Module]:
+        """Camera -> its network."""
+        return dict(zip(self.cameras, self.networks, strict=True))
+
     def forward(self, normalized: dict[str, Tensor], obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
         """Encode observations: images as they are, the others given normalized and in physical units."""
         tokens = [self.state(normalized, obs)] if self.state.keys else []
-        for key, network in zip(self.cameras, self.networks, strict=True):
+        for key, network in self.by_camera().items():
             tokens.append(network(obs[key].flatten(0, 1)).unflatten(0, obs[key].shape[:2]))
         return torch.cat(tokens, dim=2)
 

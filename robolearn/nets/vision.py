@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -10,7 +12,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from robolearn.errors import UserError
-from robolearn.nets.resnet import GROUP, norm, resnet18
+from robolearn.files import take_paths
+from robolearn.nets.resnet import GROUP, norm, resnet18, resnet18_imagenet
 from robolearn.nets.sizes import check_sizes
 
 
@@ -18,10 +21,11 @@ from robolearn.nets.sizes import check_sizes
 class VisionConfig:
     """How camera images become features; of no effect without images."""
 
-    network: Literal["lenet", "resnet18"] = "lenet"
-    """lenet (three convolutions) or resnet18; trained from random weights, one network per camera."""
+    network: Literal["lenet", "resnet18", "resnet18_imagenet"] = "lenet"
+    """lenet (three convolutions), resnet18, or resnet18_imagenet, which is torchvision's and takes its weights; one
+    network per camera."""
     width: int | None = None
-    """Channels of the first convolution, a multiple of 8; by default 16 for lenet and 64 for resnet18."""
+    """Channels of the first convolution, a multiple of 8; by default 16 for lenet and 64 for the others."""
     num_keypoints: int = 32
     """Points that the spatial softmax finds in an image."""
     features: int = 64
@@ -30,8 +34,14 @@ class VisionConfig:
     """Training images are shifted at random by up to so many pixels, all images of a window alike; 0 for none."""
     jitter: float = 0.1
     """Strength of the random brightness, contrast and color of training images, in [0, 1); 0 for none."""
+    init: Path | str | None = None
+    """Weights to begin training with: a run of `pretrain`, or torchvision's ImageNet weights as a .safetensors file; by
+    default random ones."""
+    freeze: bool = False
+    """Train none of the weights that init gives."""
 
     def __post_init__(self) -> None:
+        take_paths(self, "init")
         if self.network not in TRUNKS:
             raise UserError(f"vision: network {self.network!r} is unknown; choose from {', '.join(TRUNKS)}")
         if self.width is not None and (self.width < GROUP or self.width % GROUP):
@@ -42,6 +52,18 @@ class VisionConfig:
             )
         if self.shift < 0 or not 0 <= self.jitter < 1:
             raise UserError(f"vision: shift {self.shift} must not be negative, jitter {self.jitter} in [0, 1)")
+        if self.freeze and self.init is None:
+            raise UserError("`vision.freeze` keeps the weights of `vision.init`; give that too")
+
+    def built(self) -> VisionConfig:
+        """What networks and their training images are, however their training began."""
+        return dataclasses.replace(self, init=None, freeze=False)
+
+    def structure(self) -> dict[str, str | int]:
+        """Field -> value of what decides the shapes of the weights."""
+        width = self.width or TRUNKS[self.network][1]
+        same = {"num_keypoints": self.num_keypoints, "features": self.features}
+        return {"network": self.network, "width": width, **same}
 
     def build(self, channels: int) -> CameraNet:
         """Build the network of one camera."""
@@ -81,7 +103,7 @@ def lenet(channels: int, width: int) -> tuple[nn.Sequential, int]:
 
 
 # Network -> how it is built, and channels of its first convolution.
-TRUNKS = {"lenet": (lenet, 16), "resnet18": (resnet18, 64)}
+TRUNKS = {"lenet": (lenet, 16), "resnet18": (resnet18, 64), "resnet18_imagenet": (resnet18_imagenet, 64)}
 
 
 def spatial_softmax(maps: Float[Tensor, "n k h w"]) -> Float[Tensor, "n k 2"]:

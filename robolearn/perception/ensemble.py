@@ -45,6 +45,8 @@ class PerceptionConfig:
         check_sizes("ensemble", num_values=self.num_values, hidden=self.hidden, num_members=self.num_members)
         if self.num_members < 2:
             raise UserError(f"ensemble: num_members {self.num_members} must be at least 2; one cannot disagree")
+        if self.vision.init is not None:
+            raise UserError(f"ensemble: vision.init {self.vision.init} must be left out; members begin at random")
         if self.vision.shift:
             raise UserError(f"ensemble: vision.shift {self.vision.shift} must be 0; a shifted image shows other places")
 

@@ -19,6 +19,7 @@ from robolearn.data.timing import Timing
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout
+from robolearn.nets.pretrained import Start, begin, freeze, read_start
 from robolearn.policies.chunk_frame import NUM_EXAMPLES, RelativeFrame
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
@@ -30,6 +31,7 @@ from robolearn.training.fit import random_batches
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState, collecting
 from robolearn.training.teacher import take_teacher
+from robolearn.types import is_image
 
 DEFAULT_CONTROL_DT = 0.1  # [s], the 10 Hz of the human Push-T set, which does not say
 
@@ -41,6 +43,7 @@ def assemble(
     *,
     resumes: bool = False,
     kept: Kept | None = None,
+    images: Mapping[str, ImageLayout] | None = None,
 ) -> tuple[TrainConfig, TrainState, Windows, Windows | None, DataFacts]:
     """Load the data and build a training at its first step.
 
@@ -48,25 +51,47 @@ def assemble(
         cfg: What is trained, and on what.
         demos: That, from `open_demos`.
         device: Where.
-        resumes: A checkpoint will be restored, so that a teacher need not be at hand any more.
+        resumes: A checkpoint will be restored, so that a teacher and what cameras began with need not be at hand any
+            more.
         kept: What the run was begun with, if it goes on.
+        images: Camera -> how its images are recorded, as the checkpoint says.
 
     Returns:
         The configuration as `load_data` completes it, the state, training and held-out windows, and facts.
     """
     check_policy(cfg, demos, resumes=resumes)
-    cfg, windows, validation, facts = load_data(cfg, demos, device, kept)
+    start = Start({}, dict(images or {})) if resumes else find_start(cfg, demos)
+    cfg, windows, validation, facts = load_data(cfg, demos, device, kept, start.images)
     torch.manual_seed(cfg.seed)
     policy = make_policy(cfg, windows)
+    begin(policy.encoder.by_camera(), start)
     if not resumes and isinstance(cfg.family, MixtureConfig) and cfg.family.teacher_run is not None:
         take_teacher(policy, cfg.family.teacher_run)
     return cfg, TrainState(policy, cfg), windows, validation, facts
 
 
+def find_start(cfg: TrainConfig, demos: Demos) -> Start:
+    """What the networks of the cameras begin with.
+
+    Raises:
+        UserError: It does not fit the cameras that are observed, or a teacher's networks are to be taken too.
+    """
+    if cfg.vision.init is not None and isinstance(cfg.family, MixtureConfig) and cfg.family.teacher_run is not None:
+        raise UserError("`vision.init`: with `family.teacher_run` the networks are the teacher's; give one of them")
+    shapes, _ = policy_shapes(cfg, demos)
+    return read_start(cfg.vision, {key: shape for key, shape in shapes.items() if is_image(shape)})
+
+
 def load_data(
-    cfg: TrainConfig, demos: Demos, device: Any, kept: Kept | None = None
+    cfg: TrainConfig,
+    demos: Demos,
+    device: Any,
+    kept: Kept | None = None,
+    images: Mapping[str, ImageLayout] | None = None,
 ) -> tuple[TrainConfig, Windows, Windows | None, DataFacts]:
     """Split the demonstrations, or take the split that a run was begun with; others than those in it are not read.
+
+    How images are recorded is measured where it is not given.
 
     Returns:
         The configuration with the stores' environment and keys filled in, training and held-out windows, and facts.
@@ -78,7 +103,7 @@ def load_data(
         content_hash = demos.part(needed_episodes(demos, cfg, parts)).content_hash([*keys, "action"])
     else:
         parts, content_hash = keep_episodes(demos, cfg, [*keys, "action"], kept)
-    train = read_windows(cfg, demos.part(needed_episodes(demos, cfg, parts)), keys, parts["train"], device)
+    train = read_windows(cfg, demos.part(needed_episodes(demos, cfg, parts)), keys, parts["train"], device, images)
     validation = train.for_episodes(parts["validation"]) if "validation" in parts else None
     actions = train.arrays()["action"].double()
     facts = DataFacts(
@@ -171,6 +196,7 @@ def make_policy(cfg: TrainConfig, windows: Windows) -> Policy:
     modes: dict[str, Mode] = {key: "minmax" if key == "action" else cfg.dataset.normalization for key in arrays}
     policy_cfg = make_policy_config(cfg, windows.obs_shapes, arrays["action"].shape[1], windows.cameras)
     policy = Policy(policy_cfg, Normalizer.fit(arrays, modes)).to(windows.device)
+    freeze(policy.encoder.by_camera(), cfg.vision)
     if isinstance(policy.frame, RelativeFrame):
         fit_frame(policy, policy.frame, windows, torch.Generator(windows.device).manual_seed(cfg.seed))
     return policy
@@ -191,6 +217,7 @@ def make_policy_config(
 ) -> PolicyConfig:
     """What a policy is built of."""
     same: dict[str, Any] = {name: getattr(cfg, name) for name in POLICY_OPTIONS}
+    same["vision"] = cfg.vision.built()
     same["symmetry"] = None if cfg.symmetry == "ignore" else find_symmetry(cfg.env, tuple(obs_shapes))
     return PolicyConfig(
         **same,

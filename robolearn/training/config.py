@@ -175,7 +175,7 @@ class TrainConfig:
 
     def anchored(self) -> TrainConfig:
         """The same with absolute paths, so that it means the same in any working directory."""
-        return _anchored(self)
+        return absolute_paths(self)
 
     def check_resumes(self, before: TrainConfig) -> None:
         """Refuse options that would make another run of one that goes on.
@@ -241,12 +241,12 @@ POLICY_OPTIONS = tuple(f.name for f in fields(PolicyConfig) if f.name in {f.name
 """Options that decide what network is trained on what of a window, by the names they have in both configurations."""
 
 
-def _anchored(value: Any) -> Any:
+def absolute_paths(value: Any) -> Any:
     """A value whose paths, at any depth of its fields and tuples, are absolute."""
     if isinstance(value, Path):
         return value.absolute()
     if isinstance(value, tuple):
-        return tuple(map(_anchored, value))
+        return tuple(map(absolute_paths, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.replace(value, **{f.name: _anchored(getattr(value, f.name)) for f in fields(value)})
+        return dataclasses.replace(value, **{f.name: absolute_paths(getattr(value, f.name)) for f in fields(value)})
     return value

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from robolearn.data.windows import Windows
 from robolearn.policies.ensemble import Ensemble
+from robolearn.policies.policy import Policy
 from robolearn.training.assemble import load_data, open_demos
 from robolearn.training.config import TrainConfig
 from robolearn.training.episodes import Kept
@@ -16,18 +17,18 @@ from robolearn.training.run import DataFacts
 GROUP = 1024
 
 
-def training_windows(cfg: TrainConfig, data: DataFacts, device: torch.device) -> Windows:
+def training_windows(cfg: TrainConfig, data: DataFacts, policy: Policy) -> Windows:
     """Windows of the episodes that a run was trained on.
 
     Args:
         cfg: Of the run; its data must be at hand.
         data: What the run was trained on.
-        device: Where batches are made.
+        policy: That it trained, on the device where batches are made.
 
     Raises:
         UserError: The data cannot be opened, or have changed since.
     """
-    return load_data(cfg, open_demos(cfg), device, Kept(data, step=0))[1]
+    return load_data(cfg, open_demos(cfg), policy.device, Kept(data, step=0), policy.cfg.images)[1]
 
 
 @torch.inference_mode()
@@ -48,7 +49,7 @@ def embed_demonstrations(
     Raises:
         UserError: The data cannot be opened, or have changed since.
     """
-    windows = training_windows(cfg, data, ensemble.device)
+    windows = training_windows(cfg, data, ensemble.members[0])
     generator = torch.Generator(ensemble.device).manual_seed(cfg.seed)
     order = torch.randperm(len(windows), generator=generator, device=ensemble.device)[:count]
     embeddings, chunks = [], []

@@ -28,7 +28,8 @@ from robolearn.errors import UserError
 from robolearn.files import BEGUN, StrPath, finish_replacing, flush, remove, replacing_all
 from robolearn.locks import LOCK_FILE
 from robolearn.nets.weights import load_tensors, save_tensors
-from robolearn.policies.policy import Policy
+from robolearn.policies.policy import CONFIG_FILE as POLICY_FILE
+from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import REGISTRY
 from robolearn.training.config import LARGEST, TrainConfig
 from robolearn.training.overwrite import clear_run
@@ -205,11 +206,16 @@ class Run:
             content = {**content, **self._old_model(version)}
         return from_json(TrainConfig, content, REGISTRY, str(path))
 
+    def policy_config(self) -> PolicyConfig:
+        """What the policy of the last checkpoint is built of."""
+        path = self.checkpoint("last") / POLICY_FILE
+        return from_json(PolicyConfig, read_json(path), REGISTRY, str(path))
+
     def _old_model(self, version: int | None) -> dict[str, Any]:
         """What config.json did not say before it had a version, from run.json or the last checkpoint."""
         there = {} if version is None else read_json(self.directory / OLD_FILE)
         if there.get("family") is None or there.get("backbone") is None:
-            there |= {k: v for k, v in read_json(self.checkpoint("last") / "policy.json").items() if k in MODEL}
+            there |= {k: v for k, v in read_json(self.checkpoint("last") / POLICY_FILE).items() if k in MODEL}
         return {name: there[name] for name in (*MODEL, "wandb_id") if name in there}
 
     def data(self) -> DataFacts:

@@ -47,9 +47,9 @@ class TrainState:
         )
 
     def _parameters(self, player: Player) -> list[torch.nn.Parameter]:
-        """What a player trains."""
+        """What a player trains; frozen weights of cameras are not among it."""
         encoder = self.policy.encoder.parameters() if player.trains_encoder else ()
-        return [*player.module.parameters(), *encoder]
+        return [*player.module.parameters(), *(parameter for parameter in encoder if parameter.requires_grad)]
 
     def _starts(self) -> dict[torch.nn.Parameter, int]:
         """Parameter -> first step that trains it, of those that a player trains."""

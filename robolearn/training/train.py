@@ -97,7 +97,10 @@ def _train(
     run = Run(cfg.out)
     step = run.last_step() if resume else None
     kept = Kept(run.data(), step or 0, changed_data) if resume else None
-    cfg, state, windows, validation, data = assemble(cfg, demos, device, resumes=step is not None, kept=kept)
+    images = None if step is None else run.policy_config().images
+    cfg, state, windows, validation, data = assemble(
+        cfg, demos, device, resumes=step is not None, kept=kept, images=images
+    )
     if step is not None:
         run.restore(state)
     if cfg.rollout_every and (problem := clip_problem(cfg.env, data.action_low, data.action_high)):

@@ -110,9 +110,10 @@ def test_images_beside_numbers(make_policy, tmp_path):
     assert np.ptp(first) > 0
 
 
-def test_a_resnet(make_policy, tmp_path):
+@pytest.mark.parametrize("network", ["resnet18", "resnet18_imagenet"])
+def test_a_resnet(make_policy, tmp_path, network):
     policy = make_policy(RegressionConfig(), obs_shapes={"camera": (40, 40, 3)})
-    cfg = dataclasses.replace(policy.cfg, vision=VisionConfig("resnet18", width=8, num_keypoints=2, features=4))
+    cfg = dataclasses.replace(policy.cfg, vision=VisionConfig(network, width=8, num_keypoints=2, features=4))
     torch.manual_seed(0)
     assert norm(8).num_groups == 1
     assert_same(Policy(cfg, policy.normalizer).eval(), tmp_path)

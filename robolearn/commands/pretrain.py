@@ -1,0 +1,104 @@
+"""Train the networks of cameras on the images of a store, without looking at actions.
+
+A policy then begins with them: train.py --vision.init RUN. A run appears when it is complete; Ctrl-C leaves nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from robolearn.commands.parsing import build, mirror, sibling, values
+from robolearn.nets.vision import VisionConfig
+from robolearn.representation.config import PretrainConfig
+from robolearn.representation.registry import METHODS, find_method
+
+if TYPE_CHECKING:
+    from robolearn.representation.pretrain import Record
+
+GROUPS = {
+    "run": ("out", "steps", "seed", "overwrite", "device", "threads"),
+    "data": ("cameras", "obs", "validation_fraction", "cache_dir"),
+    "optimizer": ("batch_size", "lr", "amp", "log_every"),
+}
+DOCS = {
+    "run": "How long, and where the result goes.",
+    "data": "Which images.",
+    "optimizer": "How the weights are found.",
+}
+QUIET = 20  # [s] between lines where there is no terminal
+
+
+def main(arguments: Sequence[str], prog: str) -> None:
+    """Parse, train, and say where the run is and what to do with it."""
+    method = find_method(chosen(arguments))
+    given: Any = tyro.cli(make_options(method), args=arguments, prog=prog, description=__doc__)
+    flat = values(*(getattr(given, name) for name in GROUPS))
+    cfg = PretrainConfig(given.store, method=build(given.how), vision=build(given.vision), **flat)
+    from robolearn.representation.picture import PICTURE
+    from robolearn.representation.pretrain import pretrain
+
+    with progress(cfg.steps) as (show, records):
+        run = pretrain(cfg, show)
+    before, after = (records[end]["validation_loss"] for end in (0, -1))
+    print(f"trained to step {cfg.steps:,}: {run}")
+    print(f"held-out loss {before:.4g} at first, {after:.4g} now; look at {run / PICTURE}")
+    print(f"next: {sibling(prog, 'train')} --vision.init {run}")
+
+
+def chosen(arguments: Sequence[str]) -> str:
+    """The method, which decides which flags there are."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--method", nargs="?", default="autoencoder")
+    return parser.parse_known_args(arguments)[0].method or ""
+
+
+def make_options(method: type) -> type:
+    """The class of the flags: those of every pre-training, and those of one method."""
+    name = next(name for name, cls in METHODS.items() if cls is method)
+    store = Annotated[Positional[tuple[Path, ...]], arg(metavar="STORE", help="The demonstrations, one or several.")]
+    choice = Annotated[Literal[tuple(METHODS)], arg(help="How; --method NAME --help shows the options of a method.")]  # pyright: ignore
+    fields: list[Any] = [("store", store), ("method", choice, name)]
+    fields.append(("how", OmitArgPrefixes[made := mirror(method)], dataclasses.field(default_factory=made)))
+    for group, names in GROUPS.items():
+        made = mirror(PretrainConfig, names, doc=DOCS[group])
+        fields.append((group, OmitArgPrefixes[made], dataclasses.field(default_factory=made)))
+    vision = mirror(VisionConfig, tuple(f.name for f in dataclasses.fields(VisionConfig) if f.name != "freeze"))
+    fields.append(("vision", vision, dataclasses.field(default_factory=vision)))
+    return dataclasses.make_dataclass("Options", fields, frozen=True)
+
+
+@contextmanager
+def progress(steps: int) -> Iterator[tuple[Callable[[Record], None], list[Record]]]:
+    """A bar with both losses; where there is no terminal, a line now and then. Gives the records too."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console, records, printed = Console(), [], time.monotonic()
+    done, pace = TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"), TextColumn("{task.fields[pace]}")
+    columns = (done, BarColumn(), pace, TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("pretrain", total=steps, pace="")
+
+        def show(record: Record) -> None:
+            nonlocal printed
+            records.append(record)
+            losses = "  ".join(f"{name} {record[key]:.4g}" for name, key in LOSSES.items() if key in record)
+            rate = f"  {record['steps_per_s']:.0f} steps/s" if "steps_per_s" in record else ""
+            bar.update(task, completed=record["step"], pace=losses + rate)
+            if not console.is_terminal and time.monotonic() - printed > QUIET:
+                printed = time.monotonic()
+                console.print(f"step {record['step']:,.0f}/{steps:,}  {losses}{rate}")
+
+        yield show, records
+
+
+LOSSES = {"loss": "loss", "held out": "validation_loss"}

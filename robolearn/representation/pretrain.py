@@ -1,0 +1,208 @@
+"""Train the networks of cameras on images alone: what `pretrain` does, as a function."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robolearn.data.demos import Demos
+from robolearn.data.splits import split_episodes
+from robolearn.data.windows import Windows
+from robolearn.errors import UserError
+from robolearn.files import BEGUN, replacing_all
+from robolearn.locks import LOCK_FILE, hold
+from robolearn.nets.descent import descend
+from robolearn.nets.pretrained import CamerasConfig, Start, begin, read_start
+from robolearn.representation.config import PretrainConfig
+from robolearn.representation.frames import Frames
+from robolearn.representation.picture import PICTURE, draw_picture
+from robolearn.representation.representation import FILES, RUN_FILE, PretrainFacts, Representation
+from robolearn.training.config import absolute_paths
+from robolearn.training.device import autocast, choose_device
+from robolearn.types import is_image
+
+METRICS = "metrics.jsonl"
+VALIDATION_BATCHES = 4
+SHOWN, GALLERY = 8, 512  # held-out frames in the picture, and frames among which their neighbors are found
+
+Record = dict[str, int | float]
+
+
+def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda record: None) -> Path:
+    """Train a network for each camera of a store, without looking at actions.
+
+        run = pretrain(PretrainConfig("datasets/avoid_pixels.zarr", method=VAEConfig(), out="runs/pretrained"))
+        train(TrainConfig(dataset=..., vision=VisionConfig(init=run)))
+
+    The run appears when all is done: weights, configuration, metrics and a picture. What is stopped leaves nothing.
+
+    Args:
+        cfg: How, on which images, and where the run goes.
+        on_record: Called with the numbers of ``log_every`` steps, and before the first.
+
+    Returns:
+        The run.
+
+    Raises:
+        UserError: An option or the demonstrations do not fit, the directory is taken, or the training diverged.
+    """
+    device = choose_device(cfg.device, threads=cfg.threads)
+    demos = Demos.open(cfg.paths, cfg.keymap)
+    shapes = camera_shapes(cfg, demos)
+    start = read_start(cfg.vision, shapes)
+    check_fits(cfg, shapes)
+    parts = split(cfg, demos)
+    directory = Path(cfg.out) if cfg.out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-pretrain"
+    with hold(directory):
+        check_free(directory, overwrite=cfg.overwrite)
+        training, heldout = read_frames(cfg, demos, tuple(shapes), parts, device, start)
+        cameras = CamerasConfig(cfg.vision.built(), shapes, training.windows.cameras)
+        representation = build(cfg, cameras, start).to(device)
+        records = fit(representation, cfg, training, heldout, on_record)
+        episodes = (tuple(parts[name].tolist()) for name in ("train", "validation"))
+        facts = PretrainFacts(
+            absolute_paths(dataclasses.replace(cfg, out=directory)), demos.content_hash(list(shapes)), *episodes
+        )
+        with replacing_all(directory, (*FILES, METRICS, PICTURE)) as folder:
+            representation.save(folder, facts)
+            (folder / METRICS).write_text("".join(f"{json.dumps(record)}\n" for record in records))
+            draw_picture(folder / PICTURE, look(representation, cfg, training, heldout))
+    return directory
+
+
+def check_fits(cfg: PretrainConfig, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Build without memory, so that what a method refuses is said before the data are read."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        Representation(cfg, CamerasConfig(cfg.vision, shapes))
+
+
+def camera_shapes(cfg: PretrainConfig, demos: Demos) -> dict[str, tuple[int, ...]]:
+    """Camera -> shape of its images as its network sees them.
+
+    Raises:
+        UserError: The stores have no images, or one that was asked for is none.
+    """
+    there = {key: demos.shape(key) for key in demos.keys}
+    there = {key: shape for key, shape in there.items() if is_image(shape)}
+    if not there:
+        raise UserError(f"{demos.name}: has no images; its keys are {', '.join(demos.keys)}")
+    for camera in cfg.cameras or ():
+        if camera not in there:
+            raise UserError(f"`cameras` {camera}: {demos.name} has the cameras {', '.join(there)}")
+    return {camera: there[camera] for camera in cfg.cameras or there}
+
+
+def split(cfg: PretrainConfig, demos: Demos) -> dict[str, np.ndarray]:
+    """Episodes to train on and to hold out: with the same share and seed the same as `train` does."""
+    fractions = {"train": 1 - cfg.validation_fraction, "validation": cfg.validation_fraction}
+    return split_episodes(len(demos.episode_ends), fractions, cfg.seed)
+
+
+def check_free(directory: Path, *, overwrite: bool) -> None:
+    """Refuse a directory that a new run would spoil.
+
+    Raises:
+        UserError: It holds something already, and that is no pre-training, or is not to be overwritten.
+    """
+    if {path.name for path in directory.iterdir()} <= {LOCK_FILE, BEGUN}:
+        return
+    if not (directory / RUN_FILE).exists():
+        raise UserError(f"{directory} exists and is no run of `pretrain`; choose another `out`")
+    if not overwrite:
+        raise UserError(f"{directory} exists, and no pre-training goes on; choose another `out`, or give `overwrite`")
+
+
+def read_frames(
+    cfg: PretrainConfig,
+    demos: Demos,
+    cameras: tuple[str, ...],
+    parts: dict[str, np.ndarray],
+    device: torch.device,
+    start: Start,
+) -> tuple[Frames, Frames]:
+    """Frames to train on, and those that are held out."""
+    windows = Windows.from_store(
+        demos, cameras, 1, 1, parts["train"], device, cfg.cache_dir, padding="held", cameras=start.images
+    )
+    lengths = np.diff(demos.episode_ends, prepend=0)
+    heldout = windows.for_episodes(parts["validation"])
+    return Frames(windows, lengths[parts["train"]]), Frames(heldout, lengths[parts["validation"]])
+
+
+def build(cfg: PretrainConfig, cameras: CamerasConfig, start: Start) -> Representation:
+    """Networks as the seed makes them, or with the weights that they are to begin with."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cfg.seed)
+        representation = Representation(cfg, cameras)
+    begin(representation.cameras.by_name(), start)
+    return representation
+
+
+def fit(
+    representation: Representation,
+    cfg: PretrainConfig,
+    training: Frames,
+    heldout: Frames,
+    on_record: Callable[[Record], None],
+) -> list[Record]:
+    """Train; returns the records, the first of which is of the weights at the beginning."""
+    generator = torch.Generator(training.windows.device).manual_seed(cfg.seed)
+    records, losses, started = list[Record](), list[Tensor](), time.perf_counter()
+
+    def note(record: Record) -> None:
+        records.append(record)
+        on_record(record)
+
+    def on_step(step: int, loss: Tensor) -> None:
+        losses.append(loss)
+        if step % cfg.log_every and step < cfg.steps:
+            return
+        mean = float(torch.stack(losses).mean())
+        losses.clear()
+        if not np.isfinite(mean):
+            raise UserError(f"step {step}: the loss is not finite; a lower `lr` may help")
+        validation = validation_loss(representation, cfg, heldout)
+        rate = step / (time.perf_counter() - started)
+        note({"step": step, "loss": mean, "validation_loss": validation, "steps_per_s": rate})
+
+    note({"step": 0, "validation_loss": validation_loss(representation, cfg, heldout)})
+    representation.train()
+    descend(representation.parameters(), lambda: batch_loss(representation, cfg, training, generator), cfg.fit, on_step)
+    representation.eval()
+    return records
+
+
+def batch_loss(
+    representation: Representation, cfg: PretrainConfig, frames: Frames, generator: torch.Generator
+) -> Tensor:
+    """Loss of a random batch, varied as the images of a policy are in training."""
+    index = frames.draw(cfg.batch_size, cfg.method.pairs, generator)
+    images = frames.varied(index, cfg.vision, generator)
+    with autocast(frames.windows.device, cfg.amp):
+        return representation.loss(images, frames.left_out(index, cfg.method.pairs), generator)
+
+
+@torch.no_grad()
+def validation_loss(representation: Representation, cfg: PretrainConfig, heldout: Frames) -> float:
+    """Loss of held-out frames, always of the same batches with the same draws."""
+    generator = torch.Generator(heldout.windows.device).manual_seed(cfg.seed)
+    losses = [batch_loss(representation, cfg, heldout, generator) for _ in range(VALIDATION_BATCHES)]
+    return float(torch.stack(losses).mean())
+
+
+def look(
+    representation: Representation, cfg: PretrainConfig, training: Frames, heldout: Frames
+) -> dict[str, dict[str, Tensor]]:
+    """What the picture shows, camera by camera: frames from all over the held-out episodes, and what became of them."""
+    generator = torch.Generator(training.windows.device).manual_seed(cfg.seed)
+    count = min(SHOWN, len(heldout))
+    index = (torch.arange(count) * 2 + 1) * len(heldout) // (2 * count)
+    gallery = training.draw(GALLERY, None, generator)
+    return representation.show(heldout.images(index), training.images(gallery), generator)

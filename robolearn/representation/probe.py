@@ -1,0 +1,43 @@
+"""How much of some numbers a linear function of embeddings tells: the usual measure of a representation."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from robolearn.errors import UserError
+
+Rows = Float[np.ndarray, "_ _"]
+
+
+def linear_probe(
+    training: tuple[Rows, Rows], heldout: tuple[Rows, Rows], *, ridge: float = 1e-3
+) -> Float[np.ndarray, " d"]:
+    """Fit a ridge regression from embeddings to numbers, and measure it on held-out rows.
+
+        explained = linear_probe((features, states), (heldout_features, heldout_states))
+
+    Args:
+        training: Embeddings [n, f] and numbers [n, d], in any units; each column is standardized.
+        heldout: The same of other episodes.
+        ridge: Weight of the squared coefficients beside the mean squared error, in standardized units.
+
+    Returns:
+        Share of each number's variance on the held-out rows that is explained, R^2: 1 at best, 0 for who says the mean
+        of the held-out rows, below 0 for worse.
+
+    Raises:
+        UserError: There are no rows, they do not fit together, or a number is the same in all held-out rows.
+    """
+    (x, y), (x_new, y_new) = training, heldout
+    if not (0 < len(x) == len(y) and 0 < len(x_new) == len(y_new) and x.shape[1:] == x_new.shape[1:]):
+        raise UserError(f"probe: rows do not fit together: {x.shape}, {y.shape}, {x_new.shape}, {y_new.shape}")
+    if (constant := np.flatnonzero(np.ptp(y_new, axis=0) == 0)).size:
+        raise UserError(f"probe: number {constant[0]} is the same in all held-out rows, so there is nothing to tell")
+    center, scale = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1.0)
+    x, x_new, mean = (x - center) / scale, (x_new - center) / scale, y.mean(0)
+    spread = np.where(y.std(0) > 0, y.std(0), 1.0)
+    gram = x.T @ x / len(x) + ridge * np.eye(x.shape[1])
+    weights = np.linalg.solve(gram, x.T @ ((y - mean) / spread) / len(x))
+    errors = y_new - (mean + spread * (x_new @ weights))
+    return 1 - np.square(errors).sum(0) / np.square(y_new - y_new.mean(0)).sum(0)

@@ -1,0 +1,216 @@
+"""From a store to a run, and what is in it."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from robolearn.commands.main import main
+from robolearn.data.demos import Demos
+from robolearn.data.store import DemoStore
+from robolearn.nets.pretrained import CameraNets, CamerasConfig, Start
+from robolearn.nets.vision import VisionConfig
+from robolearn.representation.config import PretrainConfig
+from robolearn.representation.contrastive import ContrastiveConfig
+from robolearn.representation.pretrain import build, camera_shapes, pretrain, split
+from robolearn.representation.probe import linear_probe
+from robolearn.representation.registry import METHODS
+from robolearn.representation.representation import Representation, read_facts
+from robolearn.training.config import DatasetConfig, TrainConfig
+from robolearn.training.episodes import choose_episodes
+from tests.representation.conftest import SMALL, write_squares
+
+TINY = {"vision": SMALL, "steps": 4, "batch_size": 8, "log_every": 2, "amp": "off", "device": "cpu", "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def two_cameras(tmp_path_factory):
+    """A store with two cameras, and what was learned of it."""
+    folder = tmp_path_factory.mktemp("two")
+    store = write_squares(folder / "two.zarr", cameras=("wrist", "left.eye"), channels=3)
+    return store, pretrain(PretrainConfig(store, out=folder / "run", validation_fraction=0.2, **TINY))
+
+
+def weights(run):
+    return CameraNets.load(run).state_dict()
+
+
+def probed(nets, store, parts):
+    """How much a linear function of the features tells of where the square is, on held-out episodes."""
+    rows = {}
+    for name, episodes in parts.items():
+        some = [store.episode(int(i)) for i in episodes]
+        seen = torch.from_numpy(np.concatenate([episode.obs["camera"] for episode in some]))
+        with torch.no_grad():
+            features = nets({"camera": seen}).double().numpy()
+        rows[name] = features, np.concatenate([episode.obs["state"] for episode in some]).astype(float)
+    return linear_probe(rows["train"], rows["validation"]).mean()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("autoencoder", {}), ("vae", {}), ("contrastive", {}), ("contrastive", {"within": 2}), ("masked", {})],
+)
+def test_what_was_learned_tells_more_than_what_was_drawn(tmp_path, squares_store, name, options):
+    """Of where the square is, on held-out episodes; and their loss falls. Few features are no chance find."""
+    vision, records = dataclasses.replace(SMALL, num_keypoints=2, features=4), []
+    cfg = PretrainConfig(
+        squares_store,
+        METHODS[name](**options),
+        **(TINY | {"vision": vision, "steps": 100, "batch_size": 16, "log_every": 100, "lr": 1e-2}),
+        out=tmp_path / "run",
+        validation_fraction=0.2,
+    )
+    nets = CameraNets.load(pretrain(cfg, records.append))
+    store, parts = DemoStore.open(squares_store), split(cfg, Demos.open(squares_store))
+    drawn = build(cfg, nets.cfg, Start({}, {})).cameras.eval()
+    assert records[-1]["validation_loss"] < 0.7 * records[0]["validation_loss"]
+    assert probed(nets, store, parts) > probed(drawn, store, parts) + 0.2
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_run_is_complete_and_loads(tmp_path, squares_store, method):
+    cfg = PretrainConfig(squares_store, method(), out=tmp_path / "run", validation_fraction=0.1, **TINY)
+    run = pretrain(cfg)
+    assert sorted(path.name for path in run.iterdir()) == [
+        *("cameras.json", "cameras.safetensors", "frames.png"),
+        *("method.safetensors", "metrics.jsonl", "pretrain.json"),
+    ]
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [0, 2, 4]
+    assert all(np.isfinite(record["validation_loss"]) for record in records)
+    facts, loaded = read_facts(run), Representation.load(run)
+    assert facts.config == dataclasses.replace(cfg, path=(squares_store.absolute(),))
+    assert facts.content_hash == DemoStore.open(squares_store).content_hash(["camera"])
+    assert len(facts.validation_episodes) == 2
+    assert not loaded.training
+    seen = {"camera": torch.zeros(2, 24, 24, 1, dtype=torch.uint8)}
+    shown = loaded.show(seen, seen, torch.Generator())
+    assert list(shown) == ["camera"]
+    assert imread(run / "frames.png").std() > 0.1
+
+
+def test_the_seed_fixes_the_run_and_leaves_the_global_stream_alone(tmp_path, squares_store):
+    torch.manual_seed(11)
+    before = torch.random.get_rng_state()
+    cfg = PretrainConfig(squares_store, ContrastiveConfig(within=1), out=tmp_path / "a", **TINY)
+    runs = [
+        pretrain(dataclasses.replace(cfg, out=tmp_path / name, seed=seed))
+        for name, seed in (("a", 3), ("b", 3), ("c", 4))
+    ]
+    assert torch.equal(torch.random.get_rng_state(), before)
+    one, again, other = map(weights, runs)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_each_camera_has_a_network_by_its_name(two_cameras):
+    _, run = two_cameras
+    nets = CameraNets.load(run)
+    assert list(nets.by_name()) == ["left.eye", "wrist"]
+    assert nets.cfg.shapes == {"left.eye": (24, 24, 3), "wrist": (24, 24, 3)}
+    seen = {camera: torch.zeros(2, 24, 24, 3, dtype=torch.uint8) for camera in nets.by_name()}
+    features = nets(seen)
+    assert torch.equal(features[:, :8], nets.by_name()["left.eye"](seen["left.eye"]))
+    assert not torch.equal(features[:, :8], features[:, 8:])
+
+
+def test_cameras_can_be_chosen(two_cameras):
+    store, run = two_cameras
+    demos, cfg = Demos.open(store), read_facts(run).config
+    assert list(camera_shapes(dataclasses.replace(cfg, cameras=("wrist",)), demos)) == ["wrist"]
+    with pytest.raises(ValueError, match=r"`cameras` state: .*two.zarr has the cameras left.eye, wrist"):
+        camera_shapes(dataclasses.replace(cfg, cameras=("state",)), demos)
+
+
+def test_pretraining_goes_on_from_another(two_cameras, tmp_path):
+    store, run = two_cameras
+    cfg = dataclasses.replace(read_facts(run).config, vision=dataclasses.replace(SMALL, init=run), out=tmp_path / "on")
+    shapes = camera_shapes(cfg, Demos.open(store))
+    on = pretrain(dataclasses.replace(cfg, steps=1, lr=1e-9))
+    for name, value in weights(run).items():
+        torch.testing.assert_close(weights(on)[name], value, atol=1e-6, rtol=0)
+    assert CameraNets.load(on).cfg == CamerasConfig(SMALL, shapes)
+
+
+def test_the_same_episodes_are_held_out_as_in_training(squares_store):
+    demos = Demos.open(squares_store)
+    ours = split(PretrainConfig(squares_store, validation_fraction=0.2, seed=5), demos)
+    dataset = DatasetConfig(squares_store, validation_fraction=0.2)
+    theirs = choose_episodes(demos, TrainConfig(dataset=dataset, seed=5, action_horizon=4, exec_horizon=1))
+    assert {name: part.tolist() for name, part in ours.items()} == {
+        name: part.tolist() for name, part in theirs.items()
+    }
+
+
+def test_a_run_is_replaced_only_if_asked(two_cameras, tmp_path):
+    store, before = two_cameras
+    run = shutil.copytree(before, tmp_path / "run")
+    cfg = dataclasses.replace(read_facts(run).config, out=run, cameras=("wrist",), steps=1, log_every=1)
+    with pytest.raises(ValueError, match="exists, and no pre-training goes on; choose another `out`, or give `overw"):
+        pretrain(cfg)
+    (run / "notes.txt").write_text("mine")
+    pretrain(dataclasses.replace(cfg, overwrite=True))
+    assert list(CameraNets.load(run).by_name()) == ["wrist"]
+    assert (run / "notes.txt").read_text() == "mine"
+    with pytest.raises(ValueError, match="exists and is no run of `pretrain`"):
+        pretrain(dataclasses.replace(cfg, out=store, overwrite=True))
+
+
+def test_what_is_stopped_leaves_nothing(tmp_path, squares_store):
+    def stop(record):
+        if record["step"]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(PretrainConfig(squares_store, out=tmp_path / "run", **TINY), stop)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_diverges_is_one_line(tmp_path, squares_store):
+    with pytest.raises(ValueError, match=r"step 2: the loss is not finite; a lower `lr` may help"):
+        pretrain(PretrainConfig(squares_store, out=tmp_path / "run", **(TINY | {"lr": 1e30})))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"path": ()}, "name a store"),
+        ({"steps": 0}, "`steps` 0 must be at least 1"),
+        ({"validation_fraction": 0.0}, "`validation_fraction` 0 must be in"),
+        ({"lr": 0.0}, "`lr` 0 must be above 0"),
+        ({"cameras": ("a", "a")}, "`cameras` a a: one is given twice"),
+        ({"vision": VisionConfig(init="run", freeze=True)}, "`vision.freeze`: nothing would be learned"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        PretrainConfig(**{"path": "demos.zarr", **change})
+
+
+def test_a_store_without_images_is_refused(demos, tmp_path):
+    with pytest.raises(ValueError, match="has no images; its keys are action, state"):
+        pretrain(PretrainConfig(demos, out=tmp_path / "run"))
+
+
+def test_the_command(tmp_path, squares_store, capsys):
+    """A method's own options stand beside those of all."""
+    out = tmp_path / "run"
+    flags = ["--batch-size", "8", "--steps", "2", "--amp", "off", "--device", "cpu", "--threads", "1"]
+    flags += ["--vision.width", "8", "--vision.features", "4", "--out", str(out)]
+    main(["pretrain", str(squares_store), "--method", "masked", "--hidden", "0.25", "--patch", "6", *flags])
+    said = capsys.readouterr().out
+    assert f"trained to step 2: {out}" in said
+    assert "held-out loss" in said
+    assert f"next: robolearn train --vision.init {out}" in said
+    assert read_facts(out).config.method == METHODS["masked"](patch=6, hidden=0.25)
+    with pytest.raises(SystemExit):
+        main(["pretrain", str(squares_store), "--method", "vae", "--hidden", "0.25"])
+    with pytest.raises(SystemExit):
+        main(["pretrain", str(squares_store), "--method", "jepa"])
+    assert "`method`" not in (error := capsys.readouterr().err)
+    assert "--method jepa: choose from autoencoder, vae, contrastive, masked" in error
