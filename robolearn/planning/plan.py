@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from robolearn.dynamics.plan import ModelReturns, Planner, Returns
 from robolearn.errors import UserError
 from robolearn.locks import hold
 from robolearn.nets.descent import FitConfig
+from robolearn.nets.threads import one_thread
 from robolearn.planning.actor import Decide, Deciding
 from robolearn.planning.config import PlanConfig
 from robolearn.planning.directory import PlanRun, Steps, TrialResult
@@ -65,17 +66,6 @@ def plan(cfg: PlanConfig, *, on_trial: Callable[[TrialResult], None] = lambda _:
             run = PlanRun.begin_or_go_on(cfg)
             trials.go_on(run, envs, simulator, on_trial)
     return run
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: sums are then rounded alike everywhere, and small networks gain from no more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Trials:

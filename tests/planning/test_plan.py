@@ -14,9 +14,10 @@ from robolearn.dynamics.config import CEMConfig, ICEMConfig
 from robolearn.dynamics.ensemble import DynamicsEnsemble
 from robolearn.dynamics.fit import Transitions, prediction_error
 from robolearn.errors import UserError
+from robolearn.nets.threads import one_thread
 from robolearn.planning.config import PlanConfig
 from robolearn.planning.directory import PlanRun
-from robolearn.planning.plan import one_thread, plan
+from robolearn.planning.plan import plan
 from robolearn.rollout.env_config import EnvConfig
 from tests.planning import point_envs
 

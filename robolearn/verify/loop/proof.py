@@ -5,8 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from robolearn.errors import UserError
+from robolearn.nets.threads import one_thread
 from robolearn.verify.loop.simulation import worst_start
 from robolearn.verify.loop.system import ClosedLoop, Requirement
 from robolearn.verify.loop.tube import Effort, Tubes, check_functions, num_steps, tubes
@@ -116,17 +116,6 @@ def verify_loop(
         while search.open and witness is None and not search.is_over:
             witness = search.advance()
     return search.verdict(witness, time.perf_counter() - started)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch work in one thread: the tensors of a tube are small, and more threads would mostly wait."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, eq=False)

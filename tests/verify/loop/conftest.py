@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from robolearn.nets.threads import one_thread
 from robolearn.verify.loop.basis import Basis
-from robolearn.verify.loop.proof import one_thread
 from robolearn.verify.loop.taylor import TaylorModel
 from robolearn.verify.network import Network
 
