@@ -34,6 +34,7 @@ DOCS = {
     "data": "Which images.",
     "optimizer": "How the weights are found.",
 }
+LOSSES = {"loss": "loss", "held out": "validation_loss"}
 QUIET = 20  # [s] between lines where there is no terminal
 
 
@@ -99,6 +100,3 @@ def progress(steps: int) -> Iterator[tuple[Callable[[Record], None], list[Record
                 console.print(f"step {record['step']:,.0f}/{steps:,}  {losses}{rate}")
 
         yield show, records
-
-
-LOSSES = {"loss": "loss", "held out": "validation_loss"}

@@ -37,6 +37,8 @@ from robolearn.trust.guard import Guard
 from robolearn.trust.interventions import check_recordable, record_interventions
 from robolearn.types import Trajectory, is_image
 
+MOST_COMPARED = 1_000_000  # demonstrated steps: they have to be read again
+
 
 def evaluate(
     run: Run | StrPath,
@@ -74,9 +76,6 @@ def evaluate(
     out = Path(cfg.out or run.directory / "eval")
     with hold(out):
         return _Evaluation(run, cfg, out, console or Console(quiet=True)).report(command)
-
-
-MOST_COMPARED = 1_000_000  # demonstrated steps: they have to be read again
 
 
 class _Evaluation:
