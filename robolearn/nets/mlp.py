@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robolearn.config import since
 from robolearn.errors import UserError
 from robolearn.nets.backbone import BackboneConfig, FiLM, Shapes, TimeEmbedding
-from robolearn.nets.dropout import check_dropout
+from robolearn.nets.dropout import Dropout, check_dropout
 from robolearn.nets.interval import Interval
 from robolearn.nets.sizes import check_sizes
 
@@ -120,7 +120,7 @@ class Block(nn.Module):
         self.film = FiLM(width, width)
         self.up = nn.Linear(width, width)
         self.activation = ACTIVATIONS[activation]()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.down = nn.Linear(width, width)
 
     def forward(self, h: Float[Tensor, "b w"], c: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:
@@ -135,7 +135,7 @@ class PlainBlock(nn.Module):
         super().__init__()
         self.up = nn.Linear(width, width)
         self.activation = ACTIVATIONS[activation]()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.down = nn.Linear(width, width)
 
     def forward(self, h: Float[Tensor, "b w"], c: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from robolearn.config import since
 from robolearn.errors import UserError
 from robolearn.nets.backbone import BackboneConfig, Shapes, TimeEmbedding
-from robolearn.nets.dropout import check_dropout
+from robolearn.nets.dropout import check_dropout, replace_dropout
 from robolearn.nets.sizes import check_sizes
 
 
@@ -74,6 +74,7 @@ class Transformer(nn.Module):
         self.decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**layer), cfg.decoder_depth)
         self.norm = nn.LayerNorm(cfg.width)
         self.out = nn.Linear(cfg.width, shapes.dim_out)
+        replace_dropout(self)
 
     def forward(
         self,

@@ -6,7 +6,7 @@ from torch import nn
 
 from robolearn.config import from_json
 from robolearn.nets.backbone import Shapes
-from robolearn.nets.dropout import fixed_dropout
+from robolearn.nets.dropout import Dropout, fixed_dropout
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.transformer import TransformerConfig
 from robolearn.policies.cvae import CVAEConfig
@@ -35,6 +35,52 @@ def inputs(rows=6):
 @pytest.fixture(params=["mlp", "transformer"])
 def net(request, tiny_backbones):
     return build(dataclasses.replace(tiny_backbones[request.param], dropout=0.5)).eval()
+
+
+@pytest.mark.parametrize("share", [0.003, 0.1, 0.5, 0.97])
+@pytest.mark.parametrize("shape", [(1000, 999), (7, 1000, 141)])
+def test_the_share_that_is_asked_for_is_dropped_in_every_column_and_the_rest_is_scaled(share, shape):
+    """Within five standard deviations, of all channels and of each remainder by four, since a word serves four."""
+    torch.manual_seed(0)
+    x = torch.full(shape, 2.0, requires_grad=True)
+    y = Dropout(share).train()(x)
+    y.sum().backward()
+    kept = (y != 0).flatten()
+    assert torch.allclose(y.detach().flatten()[kept], torch.tensor(2 / (1 - share)))
+    assert torch.equal(x.grad, y.detach() / 2)
+    for part in (kept, *(kept[k::4] for k in range(4))):
+        deviation = (share * (1 - share) / len(part)) ** 0.5
+        assert abs((~part).double().mean() - share) < 5 * deviation
+
+
+def test_neighbors_are_dropped_independently():
+    torch.manual_seed(0)
+    kept = (Dropout(0.5).train()(torch.ones(400_000)) != 0).double()
+    for distance in range(1, 9):
+        correlation = torch.corrcoef(torch.stack([kept[distance:], kept[:-distance]]))[0, 1]
+        assert abs(correlation) < 5 / len(kept) ** 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_dropout_keeps_the_type_and_follows_the_seed(dtype):
+    layer, x = Dropout(0.3).train(), torch.ones(5, 3, dtype=dtype).expand(4, 5, 3)
+    drawn = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        drawn.append(layer(x))
+    assert drawn[0].dtype == dtype
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_no_slow_dropout_is_left(net):
+    layers = [module for module in net.modules() if isinstance(module, nn.Dropout)]
+    assert layers
+    assert all(isinstance(layer, Dropout) and layer.p == 0.5 for layer in layers)
+
+
+def test_nearly_everything_may_be_dropped():
+    assert (Dropout(1 - 1e-9).train()(torch.ones(1000)) == 0).sum() >= 990
 
 
 def test_no_dropout_changes_nothing():
