@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +17,7 @@ from robolearn.data.windows import Windows
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import BackboneConfig, FamilyConfig
-from robolearn.report.facts import machine_facts
+from robolearn.report.facts import command_facts
 
 ACTION, OBS_HORIZON, ACTION_HORIZON = 2, 2, 16
 CPU = torch.device("cpu")
@@ -36,14 +34,14 @@ def options(doc: str | None, **out: Any) -> argparse.ArgumentParser:
 def keep(out: Path | None, results: Mapping[str, Any], *, compact: bool = False) -> None:
     """Write numbers with how and where they were measured, if they are wanted; compact where they are many."""
     if out:
-        facts = {"command": shlex.join(["python", *sys.orig_argv[1:]]), **machine_facts("cpu")}
+        facts = command_facts("cpu")
         write_json(out, {**results, **facts}, compact=compact)
 
 
 def keep_part(out: Path | None, part: str, results: Mapping[str, Any]) -> None:
     """The same for a part of a file that several measurements write to, each with its own command and commit."""
     if out:
-        facts = {"command": shlex.join(["python", *sys.orig_argv[1:]]), **machine_facts("cpu")}
+        facts = command_facts("cpu")
         write_json(out, {**(read_json(out) if out.exists() else {}), part: {**results, **facts}})
 
 

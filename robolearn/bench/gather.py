@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from robolearn.bench.breaker import FORWARD, Rival, Verdict, judge
+from robolearn.bench.cost import cost_name
 from robolearn.bench.expert import expert_rounds
-from robolearn.bench.kept import NOTHING, Kept
+from robolearn.bench.kept import NOTHING, Kept, find
 from robolearn.bench.rows import BUDGETS, REFERENCE, Row, Task
 from robolearn.bench.summary import Measured, Numbers, entropies, per_state, summarize_trainings
 from robolearn.bench.unit import Unit
@@ -56,7 +57,8 @@ class Entry:
         seeds: Training seeds that were measured.
         steps: Optimizer steps.
         cpu_s, wall_s: Training time, mean over seeds [s].
-        relative_compute: CPU time of the training in that of the reference row's, over common seeds; None without.
+        relative_compute: CPU time of the training in that of the reference row's: what `bench cost` measured of a step
+            times the steps; where it did not, what the trainings took over common seeds; None without.
         trained_parameters: All parameters, with teacher, critic and encoder of actions.
         settings: Every setting.
         chosen: Index of the best setting by merit; the fewest evaluations among equals.
@@ -120,9 +122,10 @@ def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path, kept: Kept = 
     groups = []
     for task in tasks:
         rounds = expert_rounds(task, runs, kept)
+        costs = {row.name: find(cost_name(task.name, row.name), runs, kept) for row in rows}
         for budget in BUDGETS:
             found = {row.name: _results(Unit(task, row, budget, 0, runs, kept)) for row in rows}
-            group = _group(task, budget, rows, found, rounds)
+            group = _group(task, budget, rows, found, rounds, costs)
             if group.entries:
                 groups.append(group)
     return groups
@@ -138,12 +141,17 @@ def _results(unit: Unit) -> Results:
 
 
 def _group(
-    task: Task, budget: str, rows: Sequence[Row], found: dict[str, Results], rounds: Sequence[Measured]
+    task: Task,
+    budget: str,
+    rows: Sequence[Row],
+    found: dict[str, Results],
+    rounds: Sequence[Measured],
+    costs: dict[str, Any],
 ) -> Group:
     failed = {f"{name} seed {s}": r["failed"] for name, rs in found.items() for s, r in rs.items() if "failed" in r}
     measured = {row.name: {s: r for s, r in found[row.name].items() if "failed" not in r} for row in rows}
     rows = [row for row in rows if measured[row.name]]
-    entries = [_entry(task, budget, row, measured[row.name], measured.get(REFERENCE, {}), rounds) for row in rows]
+    entries = [_entry(task, budget, row, measured, rounds, costs[row.name]) for row in rows]
     many_step = [entry for entry in entries if entry.best.nfe >= MANY_STEPS]
     baseline = max(many_step, key=lambda entry: entry.best.merit) if many_step else None
     verdicts = ()
@@ -180,8 +188,14 @@ def _verdicts(entries: Sequence[Entry], measured: dict[str, Results]) -> tuple[V
 
 
 def _entry(
-    task: Task, budget: str, row: Row, results: Results, reference: Results, rounds: Sequence[Measured]
+    task: Task,
+    budget: str,
+    row: Row,
+    measured: dict[str, Results],
+    rounds: Sequence[Measured],
+    cost: dict[str, Any] | None,
 ) -> Entry:
+    results = measured[row.name]
     settings = _settings(row, list(results.values()), rounds)
     episodes = settings[0].numbers.success.n // len(results)
     first, trainings = next(iter(results.values())), [result["training"] for result in results.values()]
@@ -193,7 +207,7 @@ def _entry(
         steps=trainings[0]["steps"],
         cpu_s=float(np.mean([t["cpu_s"] for t in trainings])),
         wall_s=float(np.mean([t["wall_s"] for t in trainings])),
-        relative_compute=_relative_compute(results, reference),
+        relative_compute=_relative_compute(task, budget, results, measured.get(REFERENCE, {}), cost),
         trained_parameters=first["settings"][row.settings[0].name]["parameters"],
         settings=settings,
         chosen=min(range(len(settings)), key=lambda i: (-settings[i].merit, settings[i].nfe)),
@@ -250,7 +264,12 @@ def _differences(first: dict[int, Measured], second: dict[int, Measured]) -> dic
     return found
 
 
-def _relative_compute(results: Results, reference: Results) -> float | None:
+def _relative_compute(
+    task: Task, budget: str, results: Results, reference: Results, cost: dict[str, Any] | None
+) -> float | None:
+    if cost is not None:
+        steps = next(iter(results.values()))["training"]["steps"]
+        return (cost["cost"]["start"] + cost["cost"]["step"] * steps) / (BUDGETS[budget] * task.train.steps)
     common = results.keys() & reference.keys()
     if not common:
         return None

@@ -16,7 +16,7 @@ from robolearn.files import replacing
 Kept = Mapping[str, Any]
 """Path below RUNS -> what that file holds; it counts where RUNS has no such file."""
 NOTHING: Kept = MappingProxyType({})
-FILES = ("*/expert.json", "*/*/*/*/request.json", "*/*/*/*/result.json")
+FILES = ("*/expert.json", "*/*/cost.json", "*/*/*/*/request.json", "*/*/*/*/result.json")
 
 
 def read_kept(path: Path) -> Kept:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from robolearn.bench.summary import summarize_trainings
 from robolearn.bench.training import DivergedError, train_unit, training_facts
 from robolearn.bench.unit import Unit
 from robolearn.errors import UserError
-from robolearn.report.facts import machine_facts
+from robolearn.report.facts import command_facts
 from robolearn.training.run import Run
 
 TRAINING_SHARE = 0.8  # of the bar of a unit; the rest is measuring
@@ -91,28 +90,24 @@ def work(units: Sequence[Unit], data: Path, device: torch.device) -> list[Unit]:
 
 def complete(unit: Unit, data: Path, device: torch.device, advance: Callable[[float], Any]) -> str:
     """Train a claimed unit and measure the settings that are missing; return a line that says what came out."""
-    steps = unit.request().steps
+    steps, facts = unit.request().steps, command_facts(str(device))
     try:
         if not train_unit(unit, data, device, lambda step: advance(TRAINING_SHARE * step / steps)):
             raise KeyboardInterrupt
     except DivergedError as error:
-        unit.write({"failed": str(error), **_provenance(device)})
+        unit.write({"failed": str(error), "facts": facts})
         return f"{unit.name}: failed: {error}"
     run, missing = Run.open(unit.directory / "run"), unit.missing()
     result = {**unit.result(), "training": training_facts(unit), "modes": demonstrated_modes(run)}
     held_out = HeldOut.from_run(run, device)
     for number, setting in enumerate(unit.row.settings):
         if setting.name in missing:
-            measured = measure(unit.task, run, setting, held_out, device) | _provenance(device)
+            measured = measure(unit.task, run, setting, held_out, device) | {"facts": facts}
             # One setting after the other: what was measured stays if the next one is stopped.
             result["settings"] = {**result.get("settings", {}), setting.name: measured}
             unit.write(result)
         advance(TRAINING_SHARE + (1 - TRAINING_SHARE) * (number + 1) / len(unit.row.settings))
     return _line(unit, result)
-
-
-def _provenance(device: torch.device) -> dict[str, Any]:
-    return {"facts": {**machine_facts(str(device)), "command": " ".join(["python", *sys.orig_argv[1:]])}}
 
 
 def _line(unit: Unit, result: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from robolearn.bench.comparison import Comparison, is_store, own, published
-from robolearn.bench.cost import measure_cost
+from robolearn.bench.cost import keep_cost
 from robolearn.bench.expert import ask_expert
 from robolearn.bench.kept import NOTHING, Kept, pack, read_kept
 from robolearn.bench.latency import measure_again
@@ -35,8 +35,8 @@ class Options:
     """Options of a comparison."""
 
     what: Annotated[Positional[What], arg(metavar="{triangle,latency,cost,pack}")]
-    """triangle trains and measures; latency measures that of finished rows again, for a quiet machine; cost prints what
-    a training step of each row costs; pack puts what is finished into one file, KEPT."""
+    """triangle trains and measures; latency measures that of finished rows again, for a quiet machine; cost measures
+    what a training step of each row costs; pack puts what is finished into one file, KEPT."""
     task: tuple[str, ...] = ("avoid",)
     """Tasks, such as avoid."""
     rows: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     device = choose_device(given.device, threads=given.threads)
     if given.what == "cost":
         for task, row in ((task, row) for task in comparison.tasks for row in rows):
-            print(task.name, measure_cost(task, row, comparison.data, device), flush=True)
+            print(keep_cost(task, row, comparison.data, comparison.runs, device), flush=True)
     elif given.what == "pack":
         if comparison.kept is None:
             raise UserError("pack needs a file to write, `kept` FILE")

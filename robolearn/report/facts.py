@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -20,6 +22,11 @@ def machine_facts(device: str) -> dict[str, str]:
         "commit": commit(),
         "hardware": f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores, {device}",
     }
+
+
+def command_facts(device: str) -> dict[str, str]:
+    """The same, and the command that runs."""
+    return {"command": shlex.join(["python", *sys.orig_argv[1:]]), **machine_facts(device)}
 
 
 def commit() -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from robolearn.bench.comparison import KEPT, OUT
+from robolearn.bench.gather import gather
 from robolearn.bench.kept import read_kept
 from robolearn.bench.results import write_results
 from robolearn.bench.rows import ROWS, TASKS
@@ -14,3 +15,11 @@ def test_page_and_numbers_are_made_of_the_raw_numbers(tmp_path):
     write_results(tmp_path / OUT.name, TASKS, ROWS, tmp_path / "no runs", read_kept(ROOT / KEPT))
     for ending in (".md", ".json"):
         assert (tmp_path / OUT.name).with_suffix(ending).read_text() == (ROOT / OUT).with_suffix(ending).read_text()
+
+
+def test_where_costs_are_kept_compute_is_equal_within_three_percent(tmp_path):
+    kept = read_kept(ROOT / KEPT)
+    for group in gather(TASKS, ROWS, tmp_path, kept):
+        for entry in group.entries:
+            if f"{entry.task}/{entry.row}/cost.json" in kept:
+                assert 0.97 < entry.relative_compute < 1.03, f"{entry.task} {entry.row}"

@@ -11,6 +11,7 @@ from robolearn.bench.plot import color_of
 from robolearn.bench.results import write_results
 from robolearn.bench.rows import Row, Setting
 from robolearn.bench.unit import Unit
+from robolearn.config import write_json
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.gmm import GMMConfig
 from robolearn.stats.bootstrap import grouped_mean
@@ -84,6 +85,8 @@ def test_numbers_are_over_all_seeds(tmp_path, put):
     assert entry.best.numbers.success.n == 24
     assert (entry.best.numbers.success.low, entry.best.numbers.success.high) == (0, 1)  # the seeds disagree
     assert entry.relative_compute == 0.5  # over seed 0, the common one
+    write_json(tmp_path / "runs" / "tiny" / "regression" / "cost.json", {"cost": {"step": 0.0002, "start": 1.2}})
+    assert entries(tmp_path)[1]["regression"].relative_compute == pytest.approx(0.8)  # (1.2 + 18000 x 0.0002) of 6
     assert entry.best.numbers.divergence is None  # one seed has no success
     assert entry.best.numbers.expert_entropy == expected_mode_entropy(np.array([0.5, 0.5]), 6)
 
