@@ -12,7 +12,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -233,3 +233,10 @@ def write_json(path: Path, data: Any, *, compact: bool = False) -> None:
     layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
     with replacing(path) as part:
         part.write_text(json.dumps(data, **layout) + "\n")
+
+
+def check_counts(options: Any, names: Iterable[str]) -> None:
+    """Raise a UserError unless each of these fields is at least 1."""
+    for name in names:
+        if (count := getattr(options, name)) < 1:
+            raise UserError(f"`{name}` {count} must be at least 1")

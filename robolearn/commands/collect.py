@@ -6,21 +6,18 @@ Physics runs on all cores. Ctrl-C keeps the finished episodes; the same command 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 from tyro.conf import Positional, arg
 
 from robolearn import seeds
+from robolearn.commands.episodes_bar import episodes_bar
 from robolearn.commands.parsing import JsonValue
 from robolearn.errors import exit_status
-
-if TYPE_CHECKING:
-    from robolearn.data.collect import Collected
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     from robolearn.data.collect import collect
 
     try:
-        with progress(given.episodes) as show:
+        with episodes_bar(given.episodes, lambda now: f"{now.dropped} dropped") as show:
             how = (given.seed, given.num_envs, given.keep_failures, show, given.env_kwargs)
             done = collect(given.env, given.episodes, given.out, *how)
             show(done)
@@ -61,26 +58,3 @@ def main(arguments: Sequence[str], prog: str) -> None:
         sys.exit(exit_status(stop))
     earlier = f", {done.before} of them there before" if done.before else ""
     print(f"{given.out}: {done.stored} episodes{earlier}; {done.dropped} attempts of the expert dropped")
-
-
-@contextmanager
-def progress(episodes: int) -> Iterator[Callable[[Collected], None]]:
-    """A bar of the episodes that are in the store, with their rate and the attempts that were dropped."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("episodes"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}  {task.fields[dropped]} dropped  eta"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as bar:
-        task = bar.add_task("episodes", total=episodes, rate="", dropped=0)
-
-        def show(now: Collected) -> None:
-            elapsed = bar.tasks[0].elapsed or 0.0
-            rate = f"{(now.stored - now.before) / elapsed:.0f}/s" if elapsed else ""
-            bar.update(task, completed=now.stored, rate=rate, dropped=now.dropped)
-
-        yield show

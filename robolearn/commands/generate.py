@@ -8,22 +8,19 @@ from there.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from robolearn.commands.episodes_bar import episodes_bar
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, values
 from robolearn.errors import exit_status
 from robolearn.generation.config import GenerateConfig, SceneConfig
 from robolearn.rollout.env_config import EnvConfig
-
-if TYPE_CHECKING:
-    from robolearn.generation.generate import Generated
 
 How = mirror(GenerateConfig, ("sources", "tries", "noise", "seed", "num_envs", "obs_keys", "obs"))
 Scene, Env = mirror(SceneConfig), mirror(EnvConfig)
@@ -53,7 +50,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     from robolearn.generation.generate import generate
 
     try:
-        with progress(given.episodes) as show:
+        with episodes_bar(given.episodes, lambda now: f"{now.attempts} attempts") as show:
             done = generate(given.store, given.episodes, given.out, cfg, on_episode=show)
             show(done)
     except KeyboardInterrupt as stop:
@@ -62,18 +59,3 @@ def main(arguments: Sequence[str], prog: str) -> None:
     earlier = f", {done.before} of them there before" if done.before else ""
     print(f"{given.out}: {done.stored} episodes{earlier}, from {done.sources} demonstrations")
     print(f"attempts: {done.attempts}; starts at which none succeeded: {done.unsolved}")
-
-
-@contextmanager
-def progress(episodes: int) -> Iterator[Callable[[Generated], None]]:
-    """A bar of the episodes that are in the store, with the attempts so far."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    told = TextColumn("{task.fields[attempts]} attempts  eta")
-    with Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), told, TimeRemainingColumn()) as bar:
-        task = bar.add_task("episodes", total=episodes, attempts=0)
-
-        def show(now: Generated) -> None:
-            bar.update(task, completed=now.stored, attempts=now.attempts)
-
-        yield show

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from robolearn import seeds
+from robolearn.config import check_counts
 from robolearn.dynamics.config import ICEMConfig, PlannerConfig, Propagation, SearchConfig
 from robolearn.errors import UserError
 from robolearn.files import take_paths
@@ -73,9 +74,7 @@ class PlanConfig:
 
     def __post_init__(self) -> None:
         take_paths(self, "out")
-        for name in COUNTS:
-            if getattr(self, name) < 1:
-                raise UserError(f"`{name}` {getattr(self, name)} must be at least 1")
+        check_counts(self, COUNTS)
         if self.trials < 0 or self.seed < 0:
             raise UserError(f"`trials` {self.trials} and `seed` {self.seed} must be at least 0")
         if not (math.isfinite(self.lr) and self.lr > 0):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -20,13 +17,12 @@ class Frames:
 
     Args:
         windows: Of these episodes, each of one step.
-        lengths: Steps of each of them [e].
     """
 
-    def __init__(self, windows: Windows, lengths: np.ndarray | Sequence[int]):
+    def __init__(self, windows: Windows):
         self.windows = windows
-        steps, ends = torch.as_tensor(lengths), torch.as_tensor(lengths).cumsum(0)
-        assert ends[-1] == len(windows), "a window per step"
+        _, steps = torch.from_numpy(windows.episode_of).unique_consecutive(return_counts=True)
+        ends = steps.cumsum(0)
         self.ends = ends.repeat_interleave(steps).to(windows.device)  # of the episode of each frame, exclusive
         self.starts = (ends - steps).repeat_interleave(steps).to(windows.device)
 

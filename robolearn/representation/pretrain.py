@@ -131,9 +131,7 @@ def read_frames(
     windows = Windows.from_store(
         demos, cameras, 1, 1, parts["train"], device, cfg.cache_dir, padding="held", cameras=start.images
     )
-    lengths = np.diff(demos.episode_ends, prepend=0)
-    heldout = windows.for_episodes(parts["validation"])
-    return Frames(windows, lengths[parts["train"]]), Frames(heldout, lengths[parts["validation"]])
+    return Frames(windows), Frames(windows.for_episodes(parts["validation"]))
 
 
 def build(cfg: PretrainConfig, cameras: CamerasConfig, start: Start) -> Representation:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robolearn import seeds
-from robolearn.config import since
+from robolearn.config import check_counts, since
 from robolearn.data.normalizer import Mode
 from robolearn.data.splits import Padding, ShortEpisodes
 from robolearn.data.symmetry import SymmetryUse
@@ -199,18 +199,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         take_paths(self, "out")
-        for name in (
-            "obs_horizon",
-            "action_horizon",
-            "exec_horizon",
-            "steps",
-            "num_members",
-            "batch_size",
-            "log_every",
-            "checkpoint_every",
-        ):
-            if getattr(self, name) < 1:
-                raise UserError(f"`{name}` {getattr(self, name)} must be at least 1")
+        horizons = ("obs_horizon", "action_horizon", "exec_horizon")
+        check_counts(self, (*horizons, "steps", "num_members", "batch_size", "log_every", "checkpoint_every"))
         if self.exec_horizon > self.action_horizon:
             raise UserError(
                 f"`exec_horizon` {self.exec_horizon} must be at most `action_horizon` {self.action_horizon}"

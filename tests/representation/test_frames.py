@@ -19,7 +19,7 @@ def frames(lengths, episodes=None):
     camera[..., 0] = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))[:, None, None]
     camera[..., 1] = torch.cat([torch.arange(length) for length in lengths])[:, None, None]
     windows = Windows({"camera": camera}, torch.zeros(len(camera), 1), np.cumsum(lengths), 1, 1, list(episodes))
-    return Frames(windows, [lengths[i] for i in episodes])
+    return Frames(windows)
 
 
 def places(drawn, index):
