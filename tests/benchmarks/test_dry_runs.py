@@ -50,6 +50,7 @@ BENCHMARKS: dict[str, str] = {
     "verify/policies.py": "--runs runs/verify --out out.json",
     "verify/closed_loop.py": "SHARED/verification/closed_loop --seconds 20 --out out.json --picture out.png",
     "world": "",
+    "views.py": "--dataset datasets/avoid_pixels.zarr --out out.json",
     "world/aloha.py": "--out out.json",
     "world/g1.py": "SHARED/lerobot/v21_g1 --out out.json",
     "world/hdf5.py": "--out out.json",
@@ -61,6 +62,7 @@ PACKAGES = {"human.py": "gym_pusht", "world/aloha.py": "gym_aloha", "world/metaw
 CAMPAIGNS = ("tests/campaigns/broken_inputs", "tests/campaigns/kills")
 # What they share.
 COMMON = (
+    "avoid_read.py",
     "common.py",
     "tables.py",
     "trainings.py",
