@@ -29,7 +29,7 @@ class StreamedImages:
     def __init__(self, parts: Sequence[tuple[StoredVideos, np.ndarray]], max_bytes: int) -> None:
         before = np.cumsum([0, *(len(videos.paths) for videos, _ in parts)])
         self._places = np.concatenate(
-            [places + [first, 0] for first, (_, places) in zip(before[:-1], parts, strict=True)]
+            [places + np.array([first, 0]) for first, (_, places) in zip(before[:-1], parts, strict=True)]
         )
         first = parts[0][0].facts.shape
         self._reader = VideoReader([path for videos, _ in parts for path in videos.paths], first)

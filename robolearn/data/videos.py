@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,7 @@ class StoredVideos:
         """Hash of what is shown at these places [n, 2], whatever files are called and however they are numbered."""
         digest = hashlib.sha256(f"{self.facts.shape}".encode())
         edges = [0, *(np.flatnonzero(np.diff(places[:, 0])) + 1).tolist(), len(places)]
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in pairwise(edges):
             digest.update(self.facts.files[int(places[start, 0])].sha256.encode())
             digest.update(np.ascontiguousarray(places[start:stop, 1], dtype="<i8").data)
         return digest.hexdigest()

@@ -93,10 +93,8 @@ class Windows:
         rank, step = _steps(lengths := ends[chosen] - starts)
         self._idle, self._rows = idle, torch.from_numpy(starts[rank] + step)  # of each window in the recording
         home = self.device if resident else torch.device("cpu")
-        whole = {k: rows for k, rows in obs.items() if isinstance(rows, Tensor)}
-        by_row = {k: rows.to(home) for k, rows in whole.items() if not resident or is_image(tuple(rows.shape[1:]))}
-        self._streamed = {key: rows for key, rows in obs.items() if not isinstance(rows, Tensor)}
-        self._by_row, self._recording = by_row, {**obs, **by_row, "action": actions}
+        self._by_row = {key: _moved(rows, home) for key, rows in obs.items() if not resident or _are_images(rows)}
+        self._recording = {**obs, **self._by_row, "action": actions}
         self._episode_ends, self._resident = ends, resident
         self._mask = torch.from_numpy(_mask(lengths[rank] - step, action_horizon, padding)).to(self.device)
         self._action_start = self._runs(rank, action_horizon)
@@ -104,9 +102,9 @@ class Windows:
         self._actions = _strided(actions[padded].to(self.device), action_horizon)
         self._obs_start = self._runs(rank, obs_horizon)
         padded = torch.from_numpy(_padded_rows(starts, lengths, obs_horizon - 1, 0))
-        whole = {key: rows for key, rows in whole.items() if key not in by_row}
-        self._obs = {key: _strided(rows[padded].to(self.device), obs_horizon) for key, rows in whole.items()}
-        if by_row or self._streamed:
+        runs = {key: rows for key, rows in obs.items() if key not in self._by_row and isinstance(rows, Tensor)}
+        self._obs = {key: _strided(rows[padded].to(self.device), obs_horizon) for key, rows in runs.items()}
+        if self._by_row:
             past = np.arange(1 - obs_horizon, 1)
             self._obs_rows = torch.from_numpy(starts[rank][:, None] + np.maximum(step[:, None] + past, 0)).to(home)
 
@@ -146,10 +144,8 @@ class Windows:
         demos = store if isinstance(store, Demos) else Demos([store])
         obs, measured, resident = decode.decode_all(demos, obs_keys, cache_dir, max_resident_bytes, cameras or {})
         actions, ends = decode.decode(demos, "action", ()), demos.episode_ends
-        arrays = {key: rows for key, rows in obs.items() if isinstance(rows, np.ndarray)}
-        idle = timing.idle([*(rows for rows in arrays.values() if rows.ndim < 4), actions], ends)
-        tensors = {k: torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows for k, rows in obs.items()}
-        data = (tensors, torch.from_numpy(timing.now(actions, ends)), ends)
+        idle = timing.idle([*_numbers(obs), actions], ends)
+        data = (_tensors(obs), torch.from_numpy(timing.now(actions, ends)), ends)
         windows = cls(*data, obs_horizon, action_horizon, episodes, device, resident, padding, idle, demos.numbers)
         windows.cameras = measured
         return windows
@@ -166,11 +162,11 @@ class Windows:
         local = index.to(self.device)
         start = self._obs_start.index_select(0, local)
         obs = {key: view.index_select(0, start) for key, view in self._obs.items()}
-        if self._by_row or self._streamed:
+        if self._by_row:
             rows = self._obs_rows.index_select(0, index.to(self._obs_rows.device))
-            flat = {key: recording.index_select(0, rows.reshape(-1)) for key, recording in self._by_row.items()}
-            flat |= {key: images.take(rows.reshape(-1)) for key, images in self._streamed.items()}
-            obs |= {key: images.to(self.device).unflatten(0, rows.shape) for key, images in flat.items()}
+            for key, recording in self._by_row.items():
+                flat = _select(recording, rows.reshape(-1)).to(self.device)
+                obs[key] = flat.unflatten(0, rows.shape)
         actions = self._actions.index_select(0, self._action_start.index_select(0, local))
         return Batch(obs=obs, actions=actions, mask=self._mask.index_select(0, local))
 
@@ -210,14 +206,14 @@ class Windows:
         return {
             key: rows.index_select(0, self._rows)
             for key, rows in self._recording.items()
-            if isinstance(rows, Tensor) and not is_image(tuple(rows.shape[1:]))
+            if isinstance(rows, Tensor) and not _are_images(rows)
         }
 
     def _runs(self, rank: np.ndarray, horizon: int) -> Tensor:
         """Where the run of each window begins in rows that are padded for a horizon."""
         return torch.from_numpy(np.arange(len(rank)) + rank * (horizon - 1)).to(self.device)
 
-    def _validate(self, obs: Mapping[str, Tensor], actions: Tensor, ends: np.ndarray) -> None:
+    def _validate(self, obs: Mapping[str, Tensor | StreamedImages], actions: Tensor, ends: np.ndarray) -> None:
         if self.obs_horizon < 1 or self.action_horizon < 1:
             raise UserError(f"horizons must be at least 1, got obs {self.obs_horizon}, action {self.action_horizon}")
         problem = ends_problem(ends)
@@ -233,6 +229,29 @@ class Windows:
         for key, rows in {**obs, "action": actions}.items():
             if len(rows) != ends[-1]:
                 raise UserError(f"data/{key} has {len(rows)} rows but the last episode ends at {ends[-1]}")
+
+
+def _numbers(obs: Mapping[str, np.ndarray | StreamedImages]) -> list[np.ndarray]:
+    """What is no image."""
+    return [rows for rows in obs.values() if isinstance(rows, np.ndarray) and rows.ndim < 4]
+
+
+def _tensors(obs: Mapping[str, np.ndarray | StreamedImages]) -> dict[str, Tensor | StreamedImages]:
+    return {key: torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows for key, rows in obs.items()}
+
+
+def _are_images(rows: Tensor | StreamedImages) -> bool:
+    return is_image(tuple(rows.shape[1:]))
+
+
+def _moved(rows: Tensor | StreamedImages, home: torch.device) -> Tensor | StreamedImages:
+    """Rows in the memory of a device, but for those that stay in videos."""
+    return rows.to(home) if isinstance(rows, Tensor) else rows
+
+
+def _select(recording: Tensor | StreamedImages, rows: Tensor) -> Tensor:
+    """Rows [n] of a recording [time, ...]."""
+    return recording.index_select(0, rows) if isinstance(recording, Tensor) else recording.take(rows)
 
 
 def _starts(ends: np.ndarray, idle: np.ndarray | None) -> np.ndarray:
