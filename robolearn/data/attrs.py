@@ -11,6 +11,7 @@ from robolearn.data.keys import key_problem
 from robolearn.errors import UserError
 
 SCHEMA_VERSION = 1
+VIDEO_VERSION = 2  # of a store with keys that lie in videos: who does not know of them takes places for observations
 MIN_DT, MAX_DT = 1e-6, 3600.0  # [s] what may be a control step
 
 
@@ -39,6 +40,7 @@ class StoreAttrs:
         robot: Which robot it was.
         names: Key -> a name for each of its dimensions.
         splits: Name of a part -> its episodes.
+        videos: Keys whose rows are places of frames in videos; see `videos.py`.
     """
 
     schema_version: int | None = SCHEMA_VERSION
@@ -54,6 +56,7 @@ class StoreAttrs:
     robot: str = ""
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     splits: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    videos: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.control_dt is not None:

@@ -63,6 +63,19 @@ class Container:
             raise UserError(f"{self.path}: {folder} holds {len(found)} folders; at most {MAX_CHILDREN} are read")
         return sorted(found)
 
+    def locate(self, name: str) -> Path:
+        """Where a file is, or would be, for those who read it themselves.
+
+        Raises:
+            UserError: It lies in a zip, or outside of the store.
+        """
+        if self._zip is not None:
+            raise UserError(f"{self.path}: {name} lies in a zip, where videos cannot be decoded; unpack it")
+        file = os.path.join(self._root, name)
+        if not self._is_inside(os.path.dirname(file)) or (os.path.islink(file) and not self._is_inside(file)):
+            raise UserError(f"{self.path}: {name} is a link out of the store")
+        return Path(file)
+
     def sizes(self, folder: str) -> dict[str, int]:
         """Name -> bytes of all files below a folder."""
         if self._zip is not None:

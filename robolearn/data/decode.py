@@ -15,6 +15,7 @@ from robolearn.data.checks import color_problem, finite_problem, rows_problem, s
 from robolearn.data.demos import Demos
 from robolearn.data.glitches import squeezed
 from robolearn.data.store import DemoStore
+from robolearn.data.streamed import StreamedImages
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout, ImageRange, axes_of
 from robolearn.types import is_image
@@ -35,8 +36,8 @@ def decode_all(
     cache_dir: str | Path | None,
     max_resident_bytes: int,
     cameras: Mapping[str, ImageLayout],
-) -> tuple[dict[str, np.ndarray], dict[str, ImageLayout], bool]:
-    """Decode observations: into memory if they fit, else into copies that are mapped.
+) -> tuple[dict[str, np.ndarray | StreamedImages], dict[str, ImageLayout], bool]:
+    """Decode observations: into memory if they fit; else videos when they are asked for, and others into copies.
 
     Args:
         demos: Where.
@@ -46,15 +47,26 @@ def decode_all(
         cameras: Layouts of images that are known; others are measured.
 
     Returns:
-        Key -> rows; layouts of the images that are not seen as they were recorded; whether all is in memory.
+        Key -> rows; layouts of the images that are not seen as they were recorded; whether all is in memory that does
+        not stay in videos. What is no array stays in them.
 
     Raises:
         UserError: As `image_layouts` and `decode`.
     """
-    resident = sum(decoded_bytes(demos, key) for key in keys) <= max_resident_bytes
+    sizes = {key: decoded_bytes(demos, key) for key in keys}
+    fits = sum(sizes.values()) <= max_resident_bytes
+    streamed = {} if fits else {key: parts for key in keys if (parts := demos.video(key)) is not None}
+    rest = sum(size for key, size in sizes.items() if key not in streamed)
+    resident = rest <= max_resident_bytes
     folder = None if resident else Path(cache_dir) if cache_dir else default_cache_dir()
     layouts = {key: image_layouts(demos, key, cameras.get(key)) for key in keys}
-    rows = {key: decode(demos, key, layouts[key], folder) for key in keys}
+    rows: dict[str, np.ndarray | StreamedImages] = {}
+    left = max_resident_bytes - (rest if resident else 0)
+    for key in keys:
+        if key in streamed:
+            rows[key] = StreamedImages(streamed[key], left * sizes[key] // (sum(sizes.values()) - rest))
+        else:
+            rows[key] = decode(demos, key, layouts[key], folder)
     return rows, {key: one for key in keys for one in layouts[key] if not one.is_plain}, resident
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.mapped import open_mapped
 from robolearn.data.store import DemoStore, wanted_runs
+from robolearn.data.videos import StoredVideos
 from robolearn.errors import UserError
 from robolearn.files import StrPath
 from robolearn.images import seen_shape
@@ -123,6 +124,20 @@ class Demos:
                     f"in {first.path} {first.shapes[key]}; stores that are mixed must agree"
                 )
         return shape
+
+    def video(self, key: str) -> tuple[tuple[StoredVideos, np.ndarray], ...] | None:
+        """Videos of each store that hold a key, and the places of the episodes' rows; None if one has it in arrays.
+
+        Raises:
+            UserError: A store cannot read the key.
+        """
+        parts = []
+        for store, wanted in zip(self.stores, self._wanted, strict=True):
+            if (found := store.video(key)) is None:
+                return None
+            videos, places = found
+            parts.append((videos, places if wanted is None else places[wanted]))
+        return tuple(parts)
 
     def episode_attr(self, name: str) -> np.ndarray | None:
         """One number per episode [e]; None where a store does not have it."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore, wanted_runs
+from robolearn.data.videos import StoredVideos
 from robolearn.errors import UserError
 from robolearn.keyentry import Entry
 from robolearn.keymap import KeyMap
@@ -71,6 +72,14 @@ class MappedStore(DemoStore):
     def fault(self, key: str) -> str | None:
         """See DemoStore; of a key that is made, what is wrong with those that it is made of."""
         return next(filter(None, map(super().fault, self._recorded([key]))), None)
+
+    def video(self, key: str) -> tuple[StoredVideos, np.ndarray] | None:
+        """See DemoStore; a key that is made of a video is only decoded as a whole, unless it is renamed alone."""
+        entry = self._made.get(key)
+        if entry is None:
+            return super().video(key)
+        is_name = entry.dtype is None and len(entry.sources) == 1 and not entry.sources[0].picks
+        return super().video(entry.sources[0].key) if is_name else None
 
     def absent(self, key: str) -> int:
         """See DemoStore."""

@@ -24,12 +24,13 @@ from numcodecs.errors import UnknownCodecError
 from zarr.abc.store import Store
 from zarr.storage import MemoryStore, StorePath
 
-from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
+from robolearn.data.attrs import SCHEMA_VERSION, VIDEO_VERSION, StoreAttrs
 from robolearn.data.checks import ends_checksum, ends_problem, image_problem, shape_problem
 from robolearn.data.chunks import ChunkReader
 from robolearn.data.codecs import absent_codec
 from robolearn.data.container import Container
 from robolearn.data.metadata import Layout, read_layout
+from robolearn.data.videos import StoredVideos
 from robolearn.errors import UserError
 from robolearn.types import Episode
 
@@ -71,6 +72,8 @@ class DemoStore:
         self._data: dict[str, zarr.Array] = {}
         self._meta: dict[str, zarr.Array] = {}
         self._make_arrays(layout, files or MemoryStore())
+        self._videos, self._whole = dict[str, StoredVideos](), set[str]()
+        self._find_videos(container)
         self.episode_ends = np.zeros(0, np.int64)
         ends = self._meta.get("episode_ends")
         if ends is not None and ends.ndim:
@@ -92,6 +95,15 @@ class DemoStore:
                 self.refused[name] = absent_codec(facts.metadata.get("compressor"))
             except Exception as error:  # zarr raises what it likes at odd values
                 self.refused[name] = f"damaged zarr metadata ({type(error).__name__}: {error})"
+
+    def _find_videos(self, container: Container) -> None:
+        """Find the videos of the keys that lie in some, and note why others cannot be read."""
+        for key in self._data.keys() & set(self.attrs.videos):
+            try:
+                self._videos[key] = StoredVideos(container, key)
+            except (UserError, OSError) as error:
+                del self._data[key]
+                self.refused[f"data/{key}"] = str(error).removeprefix(f"{self.path}: ")
 
     # ---- opening
 
@@ -127,12 +139,18 @@ class DemoStore:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Key -> shape of one step."""
-        return {key: tuple(array.shape[1:]) for key, array in self._data.items()}
+        return {key: self._step(key)[0] for key in self._data}
 
     @property
     def dtypes(self) -> dict[str, np.dtype]:
-        """Key -> type on disk."""
-        return {key: array.dtype for key, array in self._data.items()}
+        """Key -> type on disk; of what lies in videos, that of a decoded image."""
+        return {key: self._step(key)[1] for key in self._data}
+
+    def _step(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of one step of what was recorded."""
+        if key in self._videos:
+            return self._videos[key].facts.shape, np.dtype(np.uint8)
+        return tuple(self._data[key].shape[1:]), self._data[key].dtype
 
     @property
     def encoding(self) -> str:
@@ -161,8 +179,9 @@ class DemoStore:
         Raises:
             UserError: The key does not exist, or a chunk is missing or damaged.
         """
-        array = self._array(key)
-        whole = np.empty((self.num_steps, *array.shape[1:]), array.dtype)
+        self.check_key(key)
+        shape, dtype = self._step(key)
+        whole = np.empty((self.num_steps, *shape), dtype)
         for start, slab in self.slabs(key):
             whole[start : start + len(slab)] = slab
         return whole
@@ -175,11 +194,12 @@ class DemoStore:
             wanted: Rows that are needed, bool [time]; chunks that hold none of them are not decoded. None for all.
         """
         array, chunk = self._array(key), self._chunks.facts(f"data/{key}").chunk
-        row_bytes = max(1, array.dtype.itemsize * math.prod(array.shape[1:]))
+        shape, dtype = self._step(key)
+        first, row_bytes = 1 if key in self._videos else chunk[0], max(1, dtype.itemsize * math.prod(shape))
         beside = math.prod(-(-size // step) for size, step in zip(array.shape[1:], chunk[1:], strict=True))
-        rows = max(1, min(SLAB_BYTES // (row_bytes * chunk[0]), SLAB_CHUNKS // beside)) * chunk[0]
-        for start, stop in _runs(wanted, self.num_steps, chunk[0], rows):
-            yield start, self._chunks.rows(f"data/{key}", array, start, stop)
+        rows = max(1, min(SLAB_BYTES // (row_bytes * first), SLAB_CHUNKS // beside)) * first
+        for start, stop in _runs(wanted, self.num_steps, first, rows):
+            yield start, self._rows(key, start, stop)
 
     def rows(self, key: str, start: int, stop: int) -> np.ndarray:
         """Rows of a key from `start` up to `stop` [rows, ...]; whole chunks are decoded for them.
@@ -187,12 +207,29 @@ class DemoStore:
         Raises:
             UserError: The key does not exist, or a chunk is missing or damaged.
         """
-        return self._chunks.rows(f"data/{key}", self._array(key), start, stop)
+        self.check_key(key)
+        return self._rows(key, start, stop)
+
+    def _rows(self, key: str, start: int, stop: int) -> np.ndarray:
+        rows = self._chunks.rows(f"data/{key}", self._data[key], start, stop)
+        return self._videos[key].reader.read(rows) if key in self._videos else rows
 
     def chunk_rows(self, key: str) -> int:
-        """Rows that a chunk of a key holds."""
+        """Rows that a chunk of a key holds; of what lies in videos any may be read alone."""
         self.check_key(key)
-        return self._chunks.facts(f"data/{key}").chunk[0]
+        return 1 if key in self._videos else self._chunks.facts(f"data/{key}").chunk[0]
+
+    def video(self, key: str) -> tuple[StoredVideos, np.ndarray] | None:
+        """Videos that hold a key, and the place in them of each row [time, 2]; None where it lies in arrays.
+
+        Raises:
+            UserError: The key cannot be read.
+        """
+        self.check_key(key)
+        return (self._videos[key], self._places(key)) if key in self._videos else None
+
+    def _places(self, key: str) -> np.ndarray:
+        return self._chunks.rows(f"data/{key}", self._data[key], 0, self.num_steps)
 
     def absent(self, key: str) -> int:
         """How many chunks of those read so far were absent and filled, as zarr fills them."""
@@ -205,16 +242,19 @@ class DemoStore:
         start = int(self.episode_ends[index - 1]) if index else 0
         stop = int(self.episode_ends[index])
         keys = [key for key in self._data if self.fault(key) is None]
-        rows = {key: self._chunks.rows(f"data/{key}", self._data[key], start, stop) for key in keys}
+        rows = {key: self._rows(key, start, stop) for key in keys}
         attrs = {name: values[index].item() for name, values in self.episode_attrs.items()}
         return Episode(obs=rows, actions=rows.pop("action"), attrs=attrs)
 
     def content_hash(self, keys: Sequence[str] | None = None, wanted: np.ndarray | None = None) -> str:
-        """sha256 over the decoded keys and the episode ends, however they are encoded.
+        """sha256 over the decoded keys and the episode ends, however they are encoded; videos count as they are.
 
         Args:
             keys: Which; all when None.
             wanted: Rows of whole episodes, bool [time]: then as if there were no others. None for all.
+
+        Raises:
+            UserError: A key cannot be read, or a video is not what was kept.
         """
         ends = self.episode_ends
         if wanted is not None:
@@ -222,6 +262,9 @@ class DemoStore:
         digest = hashlib.sha256(np.ascontiguousarray(ends, dtype="<i8").tobytes())
         for key in sorted(self.keys if keys is None else keys):
             array = self._array(key)
+            if key in self._videos:
+                digest.update(f"{key} {self._video_digest(key, wanted)}".encode())
+                continue
             little = array.dtype.newbyteorder("<")
             digest.update(f"{key} {little.str} {self.shapes[key]}".encode())
             for start, slab in self.slabs(key, wanted):
@@ -229,10 +272,26 @@ class DemoStore:
                     digest.update(np.ascontiguousarray(rows, dtype=little).data)
         return digest.hexdigest()
 
+    def _video_digest(self, key: str, wanted: np.ndarray | None) -> str:
+        videos, places = self._videos[key], self._places(key)
+        places = places if wanted is None else places[wanted]
+        changed = videos.changed(np.unique(places[:, 0]).tolist())
+        if changed is not None:
+            raise UserError(f"{self.path}: {self._of_episodes(key, changed)} is not what was kept; import it again")
+        return videos.digest(places)
+
+    def _of_episodes(self, key: str, number: int) -> str:
+        """A video, and which episodes it shows."""
+        steps = np.flatnonzero(self._places(key)[:, 0] == number)
+        shown = np.unique(np.searchsorted(self.episode_ends, steps, side="right"))
+        which = f"episode {shown[0]}" if len(shown) == 1 else f"episodes {shown[0]} .. {shown[-1]}"
+        return f"{self._videos[key].names[number]}, of {which if len(shown) else 'no episode'},"
+
     def fingerprint(self, key: str) -> str:
         """Hash of names, sizes and modification times of the files that hold `key`: cheap, for caches."""
         folder = self.path / "data" / key if self.path.is_dir() else self.path
         files = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
+        files += self._videos[key].paths if key in self._videos else []
         stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         return hashlib.sha256(repr((key, self.num_steps, stats)).encode()).hexdigest()[:32]
 
@@ -251,8 +310,9 @@ class DemoStore:
 
         An observation whose codec is not there is none to those who observe others; `check_key` refuses it.
         """
-        if self.attrs.schema_version not in (None, SCHEMA_VERSION):
-            yield f"{self.path}: unknown schema version {self.attrs.schema_version} (known: {SCHEMA_VERSION})"
+        if self.attrs.schema_version not in (None, SCHEMA_VERSION, VIDEO_VERSION):
+            known = f"{SCHEMA_VERSION}, {VIDEO_VERSION}"
+            yield f"{self.path}: unknown schema version {self.attrs.schema_version} (known: {known})"
         needed = self._needed
         for key in needed:
             if key != "action" and f"data/{key}" in self._uncoded:
@@ -313,6 +373,20 @@ class DemoStore:
         # Our own stores may carry the rows of an episode that was being written when the writer died.
         if length < self.num_steps or (length > self.num_steps and self.attrs.schema_version is None):
             return f"data/{key} has {length} rows but the last of {self.num_episodes} episodes ends at {self.num_steps}"
+        return self._video_fault(key) if key in self._videos else None
+
+    def _video_fault(self, key: str) -> str | None:
+        """Say what is missing of the videos of a key; looked at once, but not while there is something."""
+        if key not in self._whole:
+            try:
+                misplaced = self._videos[key].misplaced(self._places(key))
+            except UserError as error:
+                misplaced = str(error).removeprefix(f"{self.path}: ")
+            if misplaced:
+                return f"data/{key} {misplaced}"
+            if (lack := self._videos[key].lack()) is not None:
+                return f"{self._of_episodes(key, lack[0])} {lack[1]}"
+            self._whole.add(key)
         return None
 
     def _meta_fault(self, name: str) -> str | None:

@@ -15,7 +15,7 @@ Each episode is kept with its padding in place (o-1 copies of the first observat
 action). A window is then a run of neighboring rows, and a strided view [rows, o, ...] of the same memory
 hands whole windows to index_select: one copy per window, not one per row. Images are gathered row by row (a row
 is long enough), so that they lie in memory once, for training and validation together; so are recordings that do
-not fit into memory, from a memory map.
+not fit into memory, from a memory map or out of videos.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from robolearn.data.demos import Demos
 from robolearn.data.keys import observed_problem
 from robolearn.data.splits import Padding
 from robolearn.data.store import DemoStore
+from robolearn.data.streamed import StreamedImages
 from robolearn.data.timing import AS_RECORDED, Timing
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout
@@ -45,7 +46,7 @@ class Windows:
     """All windows of some episodes, numbered 0 .. len - 1 in the order of the steps; never across episodes.
 
     Args:
-        obs: Key -> [time, ...], all episodes one after the other.
+        obs: Key -> [time, ...], all episodes one after the other; images may be streamed.
         actions: [time, a].
         episode_ends: Cumulative, exclusive ends [e].
         obs_horizon: Past observations, now included; at least 1.
@@ -68,7 +69,7 @@ class Windows:
 
     def __init__(
         self,
-        obs: Mapping[str, Tensor],
+        obs: Mapping[str, Tensor | StreamedImages],
         actions: Tensor,
         episode_ends: np.ndarray | Sequence[int],
         obs_horizon: int,
@@ -92,7 +93,7 @@ class Windows:
         rank, step = _steps(lengths := ends[chosen] - starts)
         self._idle, self._rows = idle, torch.from_numpy(starts[rank] + step)  # of each window in the recording
         home = self.device if resident else torch.device("cpu")
-        self._by_row = {k: rows.to(home) for k, rows in obs.items() if not resident or is_image(tuple(rows.shape[1:]))}
+        self._by_row = {key: _moved(rows, home) for key, rows in obs.items() if not resident or _are_images(rows)}
         self._recording = {**obs, **self._by_row, "action": actions}
         self._episode_ends, self._resident = ends, resident
         self._mask = torch.from_numpy(_mask(lengths[rank] - step, action_horizon, padding)).to(self.device)
@@ -101,8 +102,8 @@ class Windows:
         self._actions = _strided(actions[padded].to(self.device), action_horizon)
         self._obs_start = self._runs(rank, obs_horizon)
         padded = torch.from_numpy(_padded_rows(starts, lengths, obs_horizon - 1, 0))
-        whole = {key: rows for key, rows in obs.items() if key not in self._by_row}
-        self._obs = {key: _strided(rows[padded].to(self.device), obs_horizon) for key, rows in whole.items()}
+        runs = {key: rows for key, rows in obs.items() if key not in self._by_row and isinstance(rows, Tensor)}
+        self._obs = {key: _strided(rows[padded].to(self.device), obs_horizon) for key, rows in runs.items()}
         if self._by_row:
             past = np.arange(1 - obs_horizon, 1)
             self._obs_rows = torch.from_numpy(starts[rank][:, None] + np.maximum(step[:, None] + past, 0)).to(home)
@@ -122,7 +123,7 @@ class Windows:
         timing: Timing = AS_RECORDED,
         cameras: Mapping[str, ImageLayout] | None = None,
     ) -> Windows:
-        """Read stores: into memory if it fits, else through a memory-mapped copy that is decoded once.
+        """Read stores: into memory if it fits, else videos as they are, others through a copy that is decoded once.
 
         Args:
             store: Demonstrations, of one store or several.
@@ -132,7 +133,7 @@ class Windows:
             episodes: Numbers of the episodes to use, as in the whole of which `store` may be a part; all when None.
             device: Where batches are made.
             cache_dir: Where decoded copies are kept; robolearn's folder in the user's cache when None.
-            max_resident_bytes: Observations that take more, decoded, are memory-mapped.
+            max_resident_bytes: Observations that take more, decoded, are streamed from videos or memory-mapped.
             padding: As for the class.
             timing: What is mended of when things happen.
             cameras: Key -> how images are recorded, where a policy has learned that already; by default measured.
@@ -143,8 +144,8 @@ class Windows:
         demos = store if isinstance(store, Demos) else Demos([store])
         obs, measured, resident = decode.decode_all(demos, obs_keys, cache_dir, max_resident_bytes, cameras or {})
         actions, ends = decode.decode(demos, "action", ()), demos.episode_ends
-        idle = timing.idle([*(rows for rows in obs.values() if rows.ndim < 4), actions], ends)
-        data = ({k: torch.from_numpy(v) for k, v in obs.items()}, torch.from_numpy(timing.now(actions, ends)), ends)
+        idle = timing.idle([*_numbers(obs), actions], ends)
+        data = (_tensors(obs), torch.from_numpy(timing.now(actions, ends)), ends)
         windows = cls(*data, obs_horizon, action_horizon, episodes, device, resident, padding, idle, demos.numbers)
         windows.cameras = measured
         return windows
@@ -164,17 +165,19 @@ class Windows:
         if self._by_row:
             rows = self._obs_rows.index_select(0, index.to(self._obs_rows.device))
             for key, recording in self._by_row.items():
-                flat = recording.index_select(0, rows.reshape(-1)).to(self.device)
+                flat = _select(recording, rows.reshape(-1)).to(self.device)
                 obs[key] = flat.unflatten(0, rows.shape)
         actions = self._actions.index_select(0, self._action_start.index_select(0, local))
         return Batch(obs=obs, actions=actions, mask=self._mask.index_select(0, local))
 
     def for_episodes(self, episodes: np.ndarray | Sequence[int]) -> Windows:
         """Windows of other episodes of the same recording; they share the memory of its images."""
-        obs = {key: rows for key, rows in self._recording.items() if key != "action"}
+        obs = dict(self._recording)
+        actions = obs.pop("action")
+        assert isinstance(actions, Tensor)
         windows = Windows(
             obs,
-            self._recording["action"],
+            actions,
             self._episode_ends,
             self.obs_horizon,
             self.action_horizon,
@@ -203,14 +206,14 @@ class Windows:
         return {
             key: rows.index_select(0, self._rows)
             for key, rows in self._recording.items()
-            if not is_image(tuple(rows.shape[1:]))
+            if isinstance(rows, Tensor) and not _are_images(rows)
         }
 
     def _runs(self, rank: np.ndarray, horizon: int) -> Tensor:
         """Where the run of each window begins in rows that are padded for a horizon."""
         return torch.from_numpy(np.arange(len(rank)) + rank * (horizon - 1)).to(self.device)
 
-    def _validate(self, obs: Mapping[str, Tensor], actions: Tensor, ends: np.ndarray) -> None:
+    def _validate(self, obs: Mapping[str, Tensor | StreamedImages], actions: Tensor, ends: np.ndarray) -> None:
         if self.obs_horizon < 1 or self.action_horizon < 1:
             raise UserError(f"horizons must be at least 1, got obs {self.obs_horizon}, action {self.action_horizon}")
         problem = ends_problem(ends)
@@ -226,6 +229,29 @@ class Windows:
         for key, rows in {**obs, "action": actions}.items():
             if len(rows) != ends[-1]:
                 raise UserError(f"data/{key} has {len(rows)} rows but the last episode ends at {ends[-1]}")
+
+
+def _numbers(obs: Mapping[str, np.ndarray | StreamedImages]) -> list[np.ndarray]:
+    """What is no image."""
+    return [rows for rows in obs.values() if isinstance(rows, np.ndarray) and rows.ndim < 4]
+
+
+def _tensors(obs: Mapping[str, np.ndarray | StreamedImages]) -> dict[str, Tensor | StreamedImages]:
+    return {key: torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows for key, rows in obs.items()}
+
+
+def _are_images(rows: Tensor | StreamedImages) -> bool:
+    return is_image(tuple(rows.shape[1:]))
+
+
+def _moved(rows: Tensor | StreamedImages, home: torch.device) -> Tensor | StreamedImages:
+    """Rows in the memory of a device, but for those that stay in videos."""
+    return rows.to(home) if isinstance(rows, Tensor) else rows
+
+
+def _select(recording: Tensor | StreamedImages, rows: Tensor) -> Tensor:
+    """Rows [n] of a recording [time, ...]."""
+    return recording.index_select(0, rows) if isinstance(recording, Tensor) else recording.take(rows)
 
 
 def _starts(ends: np.ndarray, idle: np.ndarray | None) -> np.ndarray:

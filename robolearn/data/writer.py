@@ -143,6 +143,8 @@ class DemoWriter(DemoStore):
     @classmethod
     def _open(cls, path: Path) -> DemoWriter:
         there = cls.open_unchecked(path)
+        if there.attrs.videos:
+            raise UserError(f"{path}: nothing can be appended to a store with videos; import all episodes at once")
         if there.attrs.schema_version != SCHEMA_VERSION:
             raise UserError(f"{path}: only a directory written by robolearn can be appended to; import it first")
         broken = [*(f"{name}: {reason}" for name, reason in there.refused.items()), *there.faults()]

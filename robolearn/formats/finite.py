@@ -39,6 +39,7 @@ def without_keys(recording: Recording, keys: Collection[str], where: str) -> Rec
     return replace(
         recording,
         episodes=_without(recording.episodes, keys, where),
+        videos={key: kept for key, kept in recording.videos.items() if key not in keys},
         attrs=replace(
             attrs,
             obs_keys=tuple(key for key in attrs.obs_keys or () if key not in keys) or None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.data.keys import file_problem
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
+from robolearn.formats.kept import KeptVideos
 from robolearn.keymap import KeyMap
 from robolearn.types import Episode
 
@@ -30,6 +31,8 @@ class ImportOptions:
     """Cameras to read, by the names of the source or of the store; the word none for no images, by default all."""
     image_size: tuple[int, int] | None = None
     """Height and width in pixels that images are scaled to; by default their own."""
+    video: Literal["decode", "keep"] = "decode"
+    """Decode videos to images once, or keep them as they are: frames are then decoded when they are asked for."""
     env_id: str | None = None
     """Environment that they were recorded in, as gymnasium names it; by default what the source says."""
     obs: tuple[str, ...] = ()
@@ -85,6 +88,8 @@ class Recording:
         lost: What the source has and a store cannot hold, a sentence each.
         num_episodes: How many there are going to be, for a bar; None where that is only known at the end.
         names: What the source calls the episodes; by default their numbers are named.
+        videos: Keys whose rows in the episodes are places of frames in videos that are kept; complete once the
+            episodes have been read.
     """
 
     attrs: StoreAttrs
@@ -92,6 +97,7 @@ class Recording:
     lost: tuple[str, ...] = ()
     num_episodes: int | None = None
     names: Sequence[str] = ()
+    videos: Mapping[str, KeptVideos] = field(default_factory=dict)
 
     def name_of(self, number: int) -> str:
         """What an episode is called."""

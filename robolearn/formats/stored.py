@@ -101,6 +101,7 @@ class Demonstrations:
         self.attrs = replace(
             store.attrs,
             schema_version=1,
+            videos=(),
             control_dt=1 / options.fps if options.fps else store.attrs.control_dt,
             tasks=(options.task,) if options.task else store.attrs.tasks,
             splits={part: these for part, these in splits.items() if these},

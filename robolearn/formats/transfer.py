@@ -16,6 +16,7 @@ from robolearn.errors import UserError
 from robolearn.files import remove
 from robolearn.formats.finite import FiniteEpisodes, without_keys
 from robolearn.formats.format import ExportOptions, ImportOptions, Recording
+from robolearn.formats.kept import keep_videos
 from robolearn.formats.mapping import map_recording
 from robolearn.formats.registry import AUTO, find_format, readable, recognize, writable
 from robolearn.locks import LOCK_FILE, hold
@@ -78,11 +79,22 @@ def import_demos(
     if not source.exists():
         raise UserError(f"{source}: no such file or directory")
     with _appearing(out) as part:
-        recording = _chosen(entry.read(source, chosen), chosen, str(source))
+        recording = _chosen(_with_videos(entry.read(source, chosen), chosen, str(source)), chosen, str(source))
         finite = FiniteEpisodes(recording, chosen.drop_nan, str(source))
         store = write_store(replace(recording, episodes=finite), part / "store", show)
         finite.settle(store)
+        keep_videos(store, recording.videos)
     return Transfer(out, name, store.num_episodes, store.num_steps, (*recording.lost, *finite.lost()))
+
+
+def _with_videos(recording: Recording, chosen: ImportOptions, where: str) -> Recording:
+    """A recording whose videos can be kept, where they are to be."""
+    if chosen.video == "keep" and not recording.videos:
+        raise UserError(f"`video` keep: {where} has no videos that could be kept; LeRobot data sets have some")
+    for key in chosen.keymap.sources:
+        if key in recording.videos:
+            raise UserError(f"`obs`: nothing is made of {key}, whose videos are kept; give `dataset.obs` in training")
+    return recording
 
 
 def _chosen(recording: Recording, chosen: ImportOptions, where: str) -> Recording:

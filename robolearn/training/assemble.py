@@ -139,6 +139,7 @@ def read_windows(
         episodes,
         device,
         cfg.dataset.cache_dir,
+        int(cfg.dataset.memory_gib * 2**30),
         padding=cfg.dataset.padding,
         timing=Timing(cfg.dataset.trim_idle, cfg.dataset.action_lag),
         cameras=cameras,

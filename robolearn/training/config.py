@@ -28,6 +28,8 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.swag import SwagConfig
 
 LARGEST, MAX_LAG = 1 << 32, 1000  # a count or seed must be below; steps
+MAX_MEMORY_GIB = 1 << 16
+PLACES = ("path", "cache_dir", "memory_gib")  # where data are, of no effect on what is learned
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,9 @@ class DatasetConfig:
     obs: tuple[str, ...] = ()
     """Keys made of those of the stores: NEW=SOURCE, as in img=pixels agent_pos=state[:2] state=qpos+qvel action=act;
     the policy then sees these unless obs_keys names others."""
+    memory_gib: float = 8.0
+    """GiB of decoded observations that stay in memory; of a store with more, frames are decoded out of kept videos as
+    they are needed, and what has no videos is decoded to cache_dir."""
 
     def __post_init__(self) -> None:
         KeyMap.parse(self.obs, "dataset.obs")
@@ -77,6 +82,8 @@ class DatasetConfig:
         take_paths(self, "cache_dir")
         if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
             raise UserError(f"`dataset.obs_keys` {' '.join(self.obs_keys)}: a key is given twice")
+        if not 0 <= self.memory_gib <= MAX_MEMORY_GIB:
+            raise UserError(f"`dataset.memory_gib` {self.memory_gib:g} must be in 0..{MAX_MEMORY_GIB}")
         if not 0 <= self.action_lag <= MAX_LAG:
             raise UserError(f"`dataset.action_lag` {self.action_lag} must be in 0..{MAX_LAG}")
 
@@ -188,7 +195,7 @@ class TrainConfig:
         """
         if (self.family, self.backbone, self.vision) != (before.family, before.backbone, before.vision):
             raise UserError("family, backbone and vision cannot change when resuming; start a new run")
-        names = [f.name for f in dataclasses.fields(DatasetConfig) if f.name not in ("path", "cache_dir")]
+        names = [f.name for f in dataclasses.fields(DatasetConfig) if f.name not in PLACES]
         pairs = {f"dataset.{name}": (getattr(self.dataset, name), getattr(before.dataset, name)) for name in names}
         pairs |= {name: (getattr(self, name), getattr(before, name)) for name in (*POLICY_OPTIONS, "seed")}
         swag = [f.name for f in dataclasses.fields(SwagConfig)]

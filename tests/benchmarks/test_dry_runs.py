@@ -49,6 +49,7 @@ BENCHMARKS: dict[str, str] = {
     "verify/soundness.py": "--out out.json",
     "verify/policies.py": "--runs runs/verify --out out.json",
     "verify/closed_loop.py": "SHARED/verification/closed_loop --seconds 20 --out out.json --picture out.png",
+    "video.py": "--out out.json",
     "world": "",
     "views.py": "--dataset datasets/avoid_pixels.zarr --out out.json",
     "world/aloha.py": "--out out.json",

@@ -176,7 +176,7 @@ def test_not_finite(path, key, value):
 
 def test_unknown_schema_version(path):
     zarr.open_group(path, mode="r+").attrs["schema_version"] = 99
-    refused(path, "unknown schema version 99 (known: 1)")
+    refused(path, "unknown schema version 99 (known: 1, 2)")
 
 
 def test_arguments_that_no_configuration_holds(path):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from robolearn.data.video import Video
 from robolearn.errors import UserError
 from robolearn.formats.lerobot.episodes import Said
 from robolearn.formats.lerobot.files import match_files
 from robolearn.formats.lerobot.info import Info
-from robolearn.formats.lerobot.video import Video, match_frames
 from robolearn.formats.pointers import is_pointer
 
 VIDEOS = (
@@ -103,8 +103,8 @@ class ClipReader:
         self._camera, self._channels, self._size, self._period = camera, channels, size, period
         self._video: Video | None = None
 
-    def read(self, place: Place, times: np.ndarray | None, steps: int, episode: int) -> np.ndarray:
-        """The frames [t, h, w, c] of an episode.
+    def find(self, place: Place, times: np.ndarray | None, steps: int, episode: int) -> tuple[Video, np.ndarray]:
+        """The video of an episode, and which of its frames are those of the steps [t].
 
         Frames are found by the times of the steps. Where those fit no frames, as when recording began late, an episode
         that has as many frames as steps has them in their order.
@@ -132,10 +132,30 @@ class ClipReader:
                     f"{place.path}: episode {episode} has {steps} steps, and {len(wanted)} frames of {self._camera} "
                     "at other times; leave the camera out by `cameras`, or remove this video to leave the episode out"
                 )
-        return self._video.frames(wanted)
+        return self._video, wanted
 
     def close(self) -> None:
         """Close the file that is open."""
         if self._video is not None:
             self._video.close()
         self._video = None
+
+
+def match_frames(times: np.ndarray, wanted: np.ndarray, period: float) -> np.ndarray | None:
+    """Which frame is shown at each step; None where one has no frame of its own.
+
+    A frame is a step's if it is the nearest and less than half a period away.
+
+    Args:
+        times: Of the frames, increasing [f] in s.
+        wanted: Of the steps [t] in s.
+        period: Between two steps [s].
+    """
+    if len(times) == 0:
+        return None
+    right = np.searchsorted(times, wanted).clip(1, max(1, len(times) - 1))
+    left = right - 1
+    right = right.clip(max=len(times) - 1)
+    nearest = np.where(np.abs(times[left] - wanted) <= np.abs(times[right] - wanted), left, right)
+    fits = np.abs(times[nearest] - wanted) < 0.5 * period
+    return nearest if fits.all() and (np.diff(nearest) > 0).all() else None

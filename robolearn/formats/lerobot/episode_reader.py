@@ -13,6 +13,7 @@ import pyarrow as pa
 from robolearn.data.checks import image_problem
 from robolearn.errors import UserError
 from robolearn.formats.format import TASK
+from robolearn.formats.kept import KeptVideos
 from robolearn.formats.lerobot.clips import ClipReader, Clips
 from robolearn.formats.lerobot.facts import Tasks
 from robolearn.formats.lerobot.info import Info
@@ -37,6 +38,7 @@ class EpisodeReader:
         numbers: Name -> number of an episode -> a fact of it.
         period: Between two steps [s]; None where it is not known.
         image_size: Height and width in pixels that images are scaled to; None for their own.
+        kept: Key -> videos that are kept as they are; the others are decoded.
     """
 
     root: Path
@@ -48,6 +50,7 @@ class EpisodeReader:
     numbers: Mapping[str, Mapping[int, Scalar]]
     period: float | None
     image_size: tuple[int, int] | None
+    kept: Mapping[str, KeptVideos]
 
     def read(self, numbers: Sequence[int]) -> Iterator[Episode]:
         """The episodes of these numbers, each read when it is asked for.
@@ -69,7 +72,7 @@ class EpisodeReader:
         return ClipReader(camera, self.info.features[camera].channels, self.image_size, self.period)
 
     def _images(self, number: int, table: pa.Table, cameras: Mapping[str, ClipReader]) -> dict[str, Array]:
-        """Key -> images [time, h, w, c]."""
+        """Key -> images [time, h, w, c], or the places [time, 2] of those that are kept in videos."""
         where = f"{self.tables.episodes[number][0].path}: episode {number}"
         images = {
             key: decode_pictures(table[column], self.root, self.image_size, f"{where}, {column}")
@@ -79,7 +82,9 @@ class EpisodeReader:
             place = self.clips.find(camera, number)
             assert place is not None, "episodes without their videos are not asked for"
             times = to_array(table[TIMES], f"{where}, {TIMES}").reshape(-1) if TIMES in self.keys.facts else None
-            images[self.keys.videos[camera]] = reader.read(place, times, table.num_rows, number)
+            video, wanted = reader.find(place, times, table.num_rows, number)
+            key = self.keys.videos[camera]
+            images[key] = self.kept[key].add(video, wanted, where) if key in self.kept else video.frames(wanted)
         return images
 
     def _episode(self, number: int, table: pa.Table, images: dict[str, Array]) -> Episode:

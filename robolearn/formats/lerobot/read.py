@@ -13,6 +13,7 @@ import pyarrow as pa
 from robolearn.data.attrs import StoreAttrs
 from robolearn.errors import UserError
 from robolearn.formats.format import TASK, ImportOptions, Recording
+from robolearn.formats.kept import KeptVideos
 from robolearn.formats.lerobot.clips import Clips
 from robolearn.formats.lerobot.episode_reader import EpisodeReader
 from robolearn.formats.lerobot.episodes import read_episodes, read_tasks
@@ -51,9 +52,10 @@ def read_lerobot(source: Path, options: ImportOptions) -> Recording:
     attrs = replace(_attrs(source, info, keys, note), control_dt=period, tasks=tasks.texts or note.attrs.tasks)
     attrs = replace(attrs, splits=splits_of(info, numbers) if note.attrs.splits or not info.note else {})
     lost = [contradiction, left_out, *_not_kept(info, tables, numbers), *keys.dropped]
-    reader = EpisodeReader(source, info, tables, keys, clips, tasks, facts, period, options.image_size)
+    kept = {key: KeptVideos() for key in keys.videos.values()} if options.video == "keep" else {}
+    reader = EpisodeReader(source, info, tables, keys, clips, tasks, facts, period, options.image_size, kept)
     names = tuple(f"episode {number}" for number in numbers)
-    return Recording(attrs, reader.read(numbers), tuple(text for text in lost if text), len(numbers), names)
+    return Recording(attrs, reader.read(numbers), tuple(text for text in lost if text), len(numbers), names, kept)
 
 
 def _attrs(source: Path, info: Info, keys: Keys, note: Note) -> StoreAttrs:
