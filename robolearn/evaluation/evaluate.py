@@ -11,6 +11,7 @@ from robolearn.errors import UserError, warn, warned
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.claims import proofs_of
 from robolearn.evaluation.config import EvalConfig
+from robolearn.evaluation.recorded import check_recordable_episodes, record_episodes
 from robolearn.files import StrPath
 from robolearn.locks import hold
 from robolearn.policies.ensemble import Ensemble
@@ -89,6 +90,8 @@ class _Evaluation:
         if cfg.record_interventions is not None:
             sees_images = any(map(is_image, self.acting.policy.cfg.obs_shapes.values()))
             check_recordable(Path(cfg.record_interventions), cfg.acting_fallback, sees_images)
+        if cfg.record_episodes is not None:
+            check_recordable_episodes(Path(cfg.record_episodes), self.acting.policy.cfg.obs_shapes)
 
     def report(self, command: str) -> Report:
         """Everything in order: what must be kept before what may fail."""
@@ -105,6 +108,9 @@ class _Evaluation:
         counted = judged(trajectories)
         if cfg.record_interventions is not None:
             self._record_interventions(Path(cfg.record_interventions), counted)
+        if cfg.record_episodes is not None:
+            recorded = record_episodes(cfg.record_episodes, counted, self.env, self.data.control_dt)
+            self.console.print(f"episodes: {recorded} in {cfg.record_episodes}", soft_wrap=True)
         latency = measure_latency(self.acting.policy, counted[0], candidates=execution.candidates)
         gate = None
         if guard is not None:
