@@ -106,11 +106,7 @@ class _Evaluation:
         summary = self._summarize(trajectories)
         write_results(self.out, trajectories, summary)
         counted = judged(trajectories)
-        if cfg.record_interventions is not None:
-            self._record_interventions(Path(cfg.record_interventions), counted)
-        if cfg.record_episodes is not None:
-            recorded = record_episodes(cfg.record_episodes, counted, self.env, self.data.control_dt)
-            self.console.print(f"episodes: {recorded} in {cfg.record_episodes}", soft_wrap=True)
+        self._record(counted)
         latency = measure_latency(self.acting.policy, counted[0], candidates=execution.candidates)
         gate = None
         if guard is not None:
@@ -199,6 +195,15 @@ class _Evaluation:
         summary = self._summarize(finished)
         write_results(directory, finished, summary, asked=asked)
         warn(f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in {directory}")
+
+    def _record(self, counted: list[Trajectory]) -> None:
+        """Write what is to be learned from."""
+        cfg = self.cfg
+        if cfg.record_interventions is not None:
+            self._record_interventions(Path(cfg.record_interventions), counted)
+        if cfg.record_episodes is not None:
+            recorded = record_episodes(cfg.record_episodes, counted, self.env, self.data.control_dt)
+            self.console.print(f"episodes: {recorded} in {cfg.record_episodes}", soft_wrap=True)
 
     def _record_interventions(self, store: Path, counted: list[Trajectory]) -> None:
         period = self.acting.execution.period

@@ -122,9 +122,10 @@ class ScaledFrame(RelativeFrame):
         Rare ways are not cut: what hardly ever changes would have no spread, and then be far beyond it.
         """
         self.bias.copy_(actions[mask].mean(0))
-        away = (actions - self.bias).masked_fill(~mask[:, :, None], torch.nan)
+        away = torch.where(mask[:, :, None], actions - self.bias, torch.nan)
         spread = away.square().nanmean(dim=0).sqrt()
-        self.reach.copy_(torch.where(spread.isnan(), spread[:1], spread).clamp(min=LEAST_REACH))
+        never = spread.isnan()  # where all recordings are shorter than a chunk
+        self.reach.copy_(torch.where(never, spread[:1], spread).clamp(min=LEAST_REACH))
 
 
 FRAMES: dict[ChunkFrameKind, type[RelativeFrame]] = {"relative": RelativeFrame, "scaled": ScaledFrame}

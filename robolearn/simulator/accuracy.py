@@ -36,6 +36,7 @@ from robolearn.stats.value import Estimate
 from robolearn.types import Array
 
 FILE = "accuracy.json"
+BLOCK = 256  # starts that are predicted from at once
 SIMULATOR, ENSEMBLE, PERSISTENCE = "simulator", "ensemble", "persistence"
 Paths = Callable[[Array, Array], Array]
 """Histories [b, o, s] and actions [b, t, a] -> sampled states [b, n, t, s]."""
@@ -94,6 +95,8 @@ def measure_accuracy(simulator: LearnedSimulator | StrPath, cfg: AccuracyConfig 
     cfg = cfg or AccuracyConfig()
     simulator = simulator if isinstance(simulator, LearnedSimulator) else LearnedSimulator.open(simulator)
     learned, held_out = simulator.learned_from(), simulator.held_out()
+    if max(len(actions) for _, actions in held_out) < min(cfg.horizons):
+        raise UserError(f"`horizons`: no held-out episode goes on for {min(cfg.horizons)} steps")
     scale = np.concatenate([states for states, _ in learned]).std(0)
     generator = torch.Generator().manual_seed(cfg.seed)
     who = {
@@ -115,36 +118,41 @@ def score_paths(
 ) -> Accuracy:
     """Energy scores of everyone's paths from the same starts.
 
-    Raises:
-        UserError: No episode is as long as the first horizon.
+    Args:
+        who: Name -> who predicts.
+        episodes: States [t + 1, s] and actions [t, a], one at least as long as the first horizon.
+        scale: Unit of each number of a state.
+        history: States that are shown.
+        cfg: How many starts, and how far ahead.
     """
-    numbers, scores = [], {name: [] for name in who}
+    numbers, past, steps, truth = [], [], [], []
     for number, (states, actions) in enumerate(episodes):
         first = len(actions) - min(cfg.horizons)  # the last step from which there is something to compare with
         if first < 0:
             continue
         starts = np.unique(np.linspace(0, first, cfg.starts).round().astype(int))
-        past = np.maximum(starts[:, None] + np.arange(1 - history, 1), 0)
-        steps = np.minimum(starts[:, None] + np.arange(max(cfg.horizons)), len(actions) - 1)
-        for name, paths in who.items():
-            drawn = paths(states[past], actions[steps])
-            scores[name].append(_scores_of(drawn, states, starts, scale, cfg.horizons))
+        past.append(states[np.maximum(starts[:, None] + np.arange(1 - history, 1), 0)])
+        steps.append(actions[np.minimum(starts[:, None] + np.arange(max(cfg.horizons)), len(actions) - 1)])
+        ahead = starts[:, None] + np.array(cfg.horizons)
+        known = (ahead < len(states))[..., None]
+        truth.append(np.where(known, states[np.minimum(ahead, len(states) - 1)], np.nan) / scale)
         numbers += [number] * len(starts)
-    if not numbers:
-        raise UserError(f"no held-out episode has {min(cfg.horizons) + 1} steps")
-    return Accuracy(cfg.horizons, np.array(numbers), {name: np.concatenate(rows) for name, rows in scores.items()})
+    seen, done, wanted = (np.concatenate(rows) for rows in (past, steps, truth))
+    at = np.array(cfg.horizons) - 1
+    scores = {}
+    for name, paths in who.items():
+        blocks = [paths(seen[i : i + BLOCK], done[i : i + BLOCK])[:, :, at] for i in range(0, len(seen), BLOCK)]
+        scores[name] = _scores_of(np.concatenate(blocks) / scale, wanted)
+    return Accuracy(cfg.horizons, np.array(numbers), scores)
 
 
-def _scores_of(
-    paths: Float[np.ndarray, "b n t s"], states: Array, starts: Array, scale: Array, horizons: tuple[int, ...]
-) -> Float[np.ndarray, "b h"]:
-    """Energy scores from each start of an episode; NaN behind its end."""
-    found = np.full((len(starts), len(horizons)), np.nan)
-    for column, horizon in enumerate(horizons):
-        there = starts + horizon < len(states)
-        if there.any():
-            truth = states[starts[there] + horizon] / scale
-            found[there, column] = chunk_energy(paths[there, :, horizon - 1] / scale, truth) / 2
+def _scores_of(paths: Float[np.ndarray, "b n h s"], truth: Float[np.ndarray, "b h s"]) -> Float[np.ndarray, "b h"]:
+    """Energy scores of each start and horizon; NaN where the truth is, behind the end of an episode."""
+    found = np.full(truth.shape[:2], np.nan)
+    for column in range(truth.shape[1]):
+        known = ~np.isnan(truth[:, column, 0])
+        if known.any():
+            found[known, column] = chunk_energy(paths[known, :, column], truth[known, column]) / 2
     return found
 
 

@@ -17,8 +17,8 @@ SMALL = {"horizon": 4, "history": 1, "batch_size": 128, "threads": 1, "device": 
 
 
 def config(stores, out, **changes):
-    nets = {"family": FlowConfig(steps=10), "backbone": MLPConfig(width=64, depth=2)}
-    return SimulatorConfig(stores, out, **{"steps": 2500, "ending_steps": 1500, **SMALL, **nets, **changes})
+    nets = {"family": FlowConfig(steps=5), "backbone": MLPConfig(width=64, depth=2)}
+    return SimulatorConfig(stores, out, **{"steps": 1500, "ending_steps": 1000, **SMALL, **nets, **changes})
 
 
 @pytest.fixture(scope="session")

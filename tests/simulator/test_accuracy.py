@@ -62,7 +62,7 @@ def test_a_learned_simulator_knows_more_than_others(simulator):
 
 
 def test_episodes_that_are_too_short_are_refused(simulator):
-    with pytest.raises(UserError, match="no held-out episode has 1001 steps"):
+    with pytest.raises(UserError, match="no held-out episode goes on for 1000 steps"):
         measure_accuracy(simulator, AccuracyConfig(horizons=(1000,)))
 
 

@@ -10,6 +10,7 @@ from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.gmm import GMMConfig
 from robolearn.simulator.learn import learn_simulator
 from robolearn.simulator.model import FACTS_FILE, LearnedSimulator
+from robolearn.training.run import Run
 from tests.simulator import point
 from tests.simulator.conftest import config
 
@@ -48,8 +49,6 @@ def test_it_goes_on_where_it_was_stopped(store, tmp_path, monkeypatch):
 
 
 def test_a_training_that_is_stopped_is_no_simulator(store, tmp_path, monkeypatch):
-    from robolearn.training.run import Run
-
     with monkeypatch.context() as patch:
         patch.setattr(Run, "is_complete", lambda run: False)
         assert learn_simulator(config((store,), tmp_path / "part", **TINY)) is None

@@ -41,7 +41,7 @@ def evaluated(runs, folder, shares):
 def test_policies_of_different_worth_are_told_apart(simulator, runs):
     """One reaches the goal from everywhere, one stays in between, one goes to where it fails."""
     found = rank_runs(simulator.directory, [runs["left"], runs["nowhere"], runs["right"]], CFG)
-    assert [one.name for one in found.entries][0] == str(runs["right"])
+    assert found.entries[0].name == str(runs["right"])
     assert found.entries[0].predicted.value > 0.9
     assert max(one.predicted.value for one in found.entries[1:]) < 0.1
     assert found.tau is None
@@ -67,6 +67,18 @@ def test_episodes_begin_where_held_out_ones_do(simulator, runs):
         np.testing.assert_array_equal(t.obs["state"][0], starts[t.episode % len(starts)])
 
 
+def test_a_ranking_begins_where_held_out_episodes_do(simulator, runs, monkeypatch):
+    begun = []
+
+    def predict(one, simulator, starts, *_):
+        begun.append(starts)
+        return wilson_share(0.0, 1, 1)
+
+    monkeypatch.setattr("robolearn.simulator.rank.predict", predict)
+    rank_runs(simulator, [runs["right"]], CFG)
+    np.testing.assert_array_equal(begun[0], np.stack([states[0] for states, _ in simulator.held_out()]))
+
+
 def test_an_episode_is_cut_where_that_is_asked_for(simulator, runs):
     found = rollouts(simulator, runs["nowhere"], RankConfig(episodes=10, max_episode_steps=6))
     assert {len(t) for t in found} == {6}
@@ -75,7 +87,9 @@ def test_an_episode_is_cut_where_that_is_asked_for(simulator, runs):
 def test_evaluations_stand_beside_predictions(simulator, runs, tmp_path):
     known = evaluated(runs, tmp_path, {"right": 0.9, "nowhere": 0.0, "left": 0.1})
     found = rank_runs(simulator, known, CFG)
-    assert {one.name: one.real.value for one in found.entries} == dict(zip(map(str, known), (0.9, 0.0, 0.1)))
+    assert {one.name: one.real.value for one in found.entries} == {
+        str(run): share for run, share in zip(known, (0.9, 0.0, 0.1), strict=True)
+    }
     assert found.tau.n == 3
     assert not found.tau.has_interval
     assert found.to_json()["tau"]["value"] == found.tau.value > 0.3
