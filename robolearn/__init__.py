@@ -66,6 +66,13 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.representation.representation import Representation as Representation
     from robolearn.rollout.env_config import EnvConfig as EnvConfig
     from robolearn.rollout.execution import Execution as Execution
+    from robolearn.simulator.accuracy import measure_accuracy as measure_accuracy
+    from robolearn.simulator.config import AccuracyConfig as AccuracyConfig
+    from robolearn.simulator.config import RankConfig as RankConfig
+    from robolearn.simulator.config import SimulatorConfig as SimulatorConfig
+    from robolearn.simulator.learn import learn_simulator as learn_simulator
+    from robolearn.simulator.model import LearnedSimulator as LearnedSimulator
+    from robolearn.simulator.rank import rank_runs as rank_runs
     from robolearn.training.config import DatasetConfig as DatasetConfig
     from robolearn.training.config import TrainConfig as TrainConfig
     from robolearn.training.run import Run as Run
@@ -84,6 +91,7 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
 __version__ = "0.1.0"
 
 HOMES = {
+    "AccuracyConfig": "simulator.config",
     "ActConfig": "evaluation.config",
     "Agent": "evaluation.agent",
     "BACKBONES": "policies.registry",
@@ -110,9 +118,11 @@ HOMES = {
     "KeyMap": "keymap",
     "PlanConfig": "planning.config",
     "PlanRun": "planning.directory",
+    "LearnedSimulator": "simulator.model",
     "METHODS": "representation.registry",
     "Policy": "policies.policy",
     "PretrainConfig": "representation.config",
+    "RankConfig": "simulator.config",
     "Recording": "formats.format",
     "Report": "report.page",
     "Representation": "representation.representation",
@@ -123,6 +133,7 @@ HOMES = {
     "SceneConfig": "generation.config",
     "Score": "trust.scores.score",
     "SideConfig": "evaluation.config",
+    "SimulatorConfig": "simulator.config",
     "StoreAttrs": "data.attrs",
     "SwagConfig": "training.swag",
     "TrainConfig": "training.config",
@@ -140,10 +151,13 @@ HOMES = {
     "export_demos": "formats.transfer",
     "generate": "generation.generate",
     "import_demos": "formats.transfer",
+    "learn_simulator": "simulator.learn",
     "linear_probe": "representation.probe",
     "load_policy": "evaluation.acting",
+    "measure_accuracy": "simulator.accuracy",
     "plan": "planning.plan",
     "pretrain": "representation.pretrain",
+    "rank_runs": "simulator.rank",
     "register_score": "trust.scores.registry",
     "train": "training.train",
     "verify_loop": "verify.loop.proof",

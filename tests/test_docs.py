@@ -72,6 +72,21 @@ onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], 
 declared = "".join(f"(declare-const {name} Real)" for name in ("X_0", "X_1", "Y_0", "Y_1"))
 Path("P.vnnlib").write_text(declared + "(assert (and (<= 0 X_0 1) (<= 0 X_1 1) (>= Y_0 2)))")
 """,
+    "docs/simulator.md": DEMOS
+    + """
+import dataclasses, torch, robolearn as rl
+episodes = [rl.Episode(e.obs, e.actions, {"success": i % 2 == 0, "ended": True}) for i, e in enumerate(episodes * 20)]
+for name in ("datasets/avoid.zarr", "a.zarr"):
+    DemoWriter.create(Path(name), attrs=attrs).extend(episodes)
+tiny = rl.TrainConfig(
+    dataset=rl.DatasetConfig((Path("a.zarr"),)), steps=1, wandb=False, device="cpu", batch_size=8
+)
+for name in ("a", "b"):
+    rl.train(dataclasses.replace(tiny, out=Path("runs") / name))
+generator, state = torch.Generator().manual_seed(0), torch.zeros(4)
+low, high = -torch.ones(2), torch.ones(2)
+reward = lambda before, actions, after: -after.square().sum(-1)
+""",
     "docs/perception.md": """
 import torch
 rng, folder = np.random.default_rng(0), Path("ensemble")
@@ -104,6 +119,9 @@ scores, lengths, success = rng.random((20, 9)), np.full(20, 9), np.arange(20) < 
 # What makes it short.
 SHORTER = {
     "PlannerConfig()": "PlannerConfig(horizon=2)",
+    'avoid", history=1)': 'avoid", history=1, steps=2, ending_steps=2, batch_size=8)',
+    "AccuracyConfig(horizons=(1, 10))": "AccuracyConfig(horizons=(1, 10), ensemble_steps=2, samples=2)",
+    "RankConfig(episodes=100)": "RankConfig(episodes=2, max_episode_steps=9)",
     "FitConfig(steps=1000)": "FitConfig(steps=2)",
     'PlanConfig(rl.EnvConfig("Pendulum-v1"), "runs/pendulum", trials=5)': (
         'PlanConfig(rl.EnvConfig("Pendulum-v1", max_episode_steps=3), "runs/pendulum", trials=1, fit_steps=2)'
@@ -283,6 +301,9 @@ def only_parse(monkeypatch):
         "robolearn.generation.generate.generate",
         "robolearn.planning.plan.plan",
         "robolearn.representation.pretrain.pretrain",
+        "robolearn.simulator.learn.learn_simulator",
+        "robolearn.simulator.accuracy.measure_accuracy",
+        "robolearn.simulator.rank.rank_runs",
         "robolearn.doctor.account.inspect",
         "robolearn.commands.import_.import_demos",
         "robolearn.commands.export.export_demos",

@@ -26,6 +26,7 @@ Rollout = mirror(
         "num_envs",
         "out",
         "videos",
+        "record_episodes",
         "device",
         "threads",
     ),

@@ -25,6 +25,7 @@ VERBS = {
     "deploy": ("deploy", "write a trained policy as a directory that acts without torch"),
     "verify": ("verify", "prove what a network can never do, or find an input with which it does"),
     "plan": ("plan", "learn to act in a handful of trials, by planning in a learned model"),
+    "simulator": ("simulator", "learn a simulator from recordings, and rank policies in it"),
     "bench": ("bench", "compare the families on tasks or on a store of your own"),
 }
 PATHS = (  # flags of all verbs that take the path of a file or folder
@@ -36,6 +37,8 @@ PATHS = (  # flags of all verbs that take the path of a file or folder
         "--cache-dir",
         "--vision.init",
         "--record-interventions",
+        "--record-episodes",
+        "--stores",
     ),
     *("--html", "--check", "--data", "--runs", "--kept", "--property"),
 )

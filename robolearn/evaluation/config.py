@@ -154,9 +154,11 @@ class EvalConfig(ActConfig):
     """Videos of successes, and as many of failures."""
     out: Path | str | None = None
     """Where the results go; by default RUN/eval."""
+    record_episodes: Path | str | None = None
+    """Write all episodes as a store, failures too: for a simulator to learn from; see docs/simulator.md."""
 
     def __post_init__(self) -> None:
-        take_paths(self, "out", "record_interventions")
+        take_paths(self, "out", "record_interventions", "record_episodes")
         if not (1 <= self.episodes <= MAX_EPISODES and self.num_envs >= 1):
             raise UserError(
                 f"`episodes` {self.episodes} must be in 1..{MAX_EPISODES}, `num_envs` {self.num_envs} at least 1"

@@ -11,6 +11,7 @@ from robolearn.errors import UserError, warn, warned
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.claims import proofs_of
 from robolearn.evaluation.config import EvalConfig
+from robolearn.evaluation.recorded import check_recordable_episodes, record_episodes
 from robolearn.files import StrPath
 from robolearn.locks import hold
 from robolearn.policies.ensemble import Ensemble
@@ -89,6 +90,8 @@ class _Evaluation:
         if cfg.record_interventions is not None:
             sees_images = any(map(is_image, self.acting.policy.cfg.obs_shapes.values()))
             check_recordable(Path(cfg.record_interventions), cfg.acting_fallback, sees_images)
+        if cfg.record_episodes is not None:
+            check_recordable_episodes(Path(cfg.record_episodes), self.acting.policy.cfg.obs_shapes)
 
     def report(self, command: str) -> Report:
         """Everything in order: what must be kept before what may fail."""
@@ -103,8 +106,7 @@ class _Evaluation:
         summary = self._summarize(trajectories)
         write_results(self.out, trajectories, summary)
         counted = judged(trajectories)
-        if cfg.record_interventions is not None:
-            self._record_interventions(Path(cfg.record_interventions), counted)
+        self._record(counted)
         latency = measure_latency(self.acting.policy, counted[0], candidates=execution.candidates)
         gate = None
         if guard is not None:
@@ -193,6 +195,15 @@ class _Evaluation:
         summary = self._summarize(finished)
         write_results(directory, finished, summary, asked=asked)
         warn(f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in {directory}")
+
+    def _record(self, counted: list[Trajectory]) -> None:
+        """Write what is to be learned from."""
+        cfg = self.cfg
+        if cfg.record_interventions is not None:
+            self._record_interventions(Path(cfg.record_interventions), counted)
+        if cfg.record_episodes is not None:
+            recorded = record_episodes(cfg.record_episodes, counted, self.env, self.data.control_dt)
+            self.console.print(f"episodes: {recorded} in {cfg.record_episodes}", soft_wrap=True)
 
     def _record_interventions(self, store: Path, counted: list[Trajectory]) -> None:
         period = self.acting.execution.period

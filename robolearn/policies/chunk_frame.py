@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from robolearn.policies.anchor import predict_first
 
-ChunkFrameKind = Literal["absolute", "relative"]
+ChunkFrameKind = Literal["absolute", "relative", "scaled"]
 NUM_EXAMPLES = 20_000  # windows from which a frame is found
 RARE = 1e-3  # share of the longest ways, which are cut to the longest of the others: a single jerk is no reach
 LEAST_REACH = 1e-3  # normalized actions; what never changes is not blown up
@@ -106,3 +106,26 @@ class RelativeFrame(ChunkFrame):
     def leave(self, chunks: Float[Tensor, "b t a"], start: Float[Tensor, "b 1 a"]) -> Float[Tensor, "b t a"]:
         """Normalized actions of the family's chunks."""
         return start + self.reach * chunks
+
+
+class ScaledFrame(RelativeFrame):
+    """Chunks relative to their mean, in units of how far each of their steps spreads from it.
+
+    For numbers that are a change already, such as velocities, and whose observations hang together: a linear start is
+    then a sum of large parts that cancel, and far off as soon as one observation is a little beside the others.
+    """
+
+    @torch.no_grad()
+    def fit(self, state: Float[Tensor, "n d"], actions: Float[Tensor, "n t a"], mask: Bool[Tensor, "n t"]) -> None:
+        """Find mean and spread of the steps that were recorded; see RelativeFrame, also for the arguments.
+
+        Rare ways are not cut: what hardly ever changes would have no spread, and then be far beyond it.
+        """
+        self.bias.copy_(actions[mask].mean(0))
+        away = torch.where(mask[:, :, None], actions - self.bias, torch.nan)
+        spread = away.square().nanmean(dim=0).sqrt()
+        never = spread.isnan()  # where all recordings are shorter than a chunk
+        self.reach.copy_(torch.where(never, spread[:1], spread).clamp(min=LEAST_REACH))
+
+
+FRAMES: dict[ChunkFrameKind, type[RelativeFrame]] = {"relative": RelativeFrame, "scaled": ScaledFrame}

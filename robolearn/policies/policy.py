@@ -22,7 +22,7 @@ from robolearn.nets.backbone import Backbone, Head, Shapes
 from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import build_with_weights, save_weights
-from robolearn.policies.chunk_frame import ChunkFrame, ChunkFrameKind, RelativeFrame
+from robolearn.policies.chunk_frame import FRAMES, ChunkFrame, ChunkFrameKind
 from robolearn.policies.draws import Draws
 from robolearn.policies.family import Chunks, Loss
 from robolearn.policies.obs_noise import NOISE, obs_noise_draws, with_noise
@@ -63,7 +63,8 @@ class PolicyConfig:
     obs_noise: float = 0.0
     """Standard deviation of the noise on observations in training, in normalized units; images have none."""
     chunk_frame: ChunkFrameKind = "absolute"
-    """What the family learns: normalized actions as they are, or relative to where their chunk starts."""
+    """What the family learns: normalized actions as they are, relative to where their chunk starts, or in units of
+    their spread."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,8 @@ class Policy(nn.Module):
         cond_dim = self.encoder.cond_dim + prefix_dim(cfg.prefix_horizon, cfg.action_dim)
         self.family = cfg.family.build(Nets(cfg, cond_dim), cfg.action_horizon, cfg.action_dim)
         self.frame = ChunkFrame()
-        if cfg.chunk_frame == "relative":
-            self.frame = RelativeFrame(self.encoder.state.cond_dim, self.family.chunk_shape)
+        if cfg.chunk_frame in FRAMES:
+            self.frame = FRAMES[cfg.chunk_frame](self.encoder.state.cond_dim, self.family.chunk_shape)
         self.family.limit = self.frame.limit
 
     def encode(self, obs: dict[str, Tensor], prefix: Prefix | None = None) -> Float[Tensor, "b o c"]:

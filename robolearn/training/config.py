@@ -120,7 +120,7 @@ class TrainConfig:
     a policy from copying its own motion."""
     chunk_frame: ChunkFrameKind = since("relative", before="absolute")
     """What the family learns of actions: relative to where their chunk starts and in units of how far its steps go from
-    there; or absolute, as they are."""
+    there; absolute, as they are; or scaled, in units of their own spread, for actions that are velocities."""
 
     symmetry: SymmetryUse = "ignore"
     """Use of the environment's symmetry: augment turns demonstrations; canonical makes policies exactly equivariant."""

@@ -38,6 +38,7 @@ BENCHMARKS: dict[str, str] = {
     "replanning.py": "units/avoid-plain/flow/compute/99/run --settings euler-1 --out out.json",
     "rollout.py": "--out out.json",
     "safety": "run --workers 2",
+    "simulator.py": "avoid datasets/avoid.zarr --out out.json",
     "stacked_seeds.py": "--seeds 2 --batch 2",
     "symmetry.py": "--seeds 0 --out out.json",
     "take_over.py": "",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.mlp import MLPConfig
-from robolearn.policies.chunk_frame import RelativeFrame
+from robolearn.policies.chunk_frame import RelativeFrame, ScaledFrame
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import Policy, PolicyConfig
@@ -190,3 +190,39 @@ def test_diffusion_clips_where_chunks_end(make_policy):
         family.net.forward = lambda x, cond, level: 1e3 * torch.ones_like(x)
         chunks = family.denoise(torch.zeros(1, 4, 2), torch.zeros(1, 2, 4), 50)
         assert torch.equal(chunks, limit * torch.ones_like(chunks))
+
+
+def scaled(actions, mask=None):
+    frame = ScaledFrame(3, tuple(actions.shape[1:]))
+    mask = torch.ones(actions.shape[:2], dtype=torch.bool) if mask is None else mask
+    frame.fit(torch.randn(len(actions), 3, generator=torch.Generator().manual_seed(0)), actions, mask)
+    return frame
+
+
+def test_a_scaled_frame_knows_mean_and_spread_alone():
+    generator = torch.Generator().manual_seed(0)
+    actions = 0.3 + torch.tensor([0.01, 0.2]) * torch.randn(4000, STEPS, 2, generator=generator)
+    frame = scaled(actions)
+    one, other = (frame.start(torch.full((1, 3), value)) for value in (0.0, 9.0))
+    assert torch.equal(one, other)
+    inside = frame.enter(actions, one.expand(4000, 1, 2))
+    torch.testing.assert_close(inside.mean((0, 1)), torch.zeros(2), atol=0.01, rtol=0)
+    torch.testing.assert_close(inside.std(0), torch.ones(STEPS, 2), atol=0.05, rtol=0)
+
+
+def test_a_scaled_frame_does_not_look_at_padding():
+    actions = torch.zeros(10, STEPS, 1)
+    actions[:5, 0], actions[:, 1:] = 1.0, 100.0
+    mask = torch.zeros(10, STEPS, dtype=torch.bool)
+    mask[:, 0] = True
+    frame = scaled(actions, mask)
+    torch.testing.assert_close(frame.bias, torch.tensor([0.5]))
+    torch.testing.assert_close(frame.reach, torch.full((STEPS, 1), 0.5))
+
+
+def test_what_rarely_changes_keeps_its_spread():
+    """One step in 2000 is a jump; in units of the other steps it would be beyond all that a family can learn."""
+    actions = torch.zeros(4000, STEPS, 1)
+    actions[::2000] = 1.0
+    frame = scaled(actions)
+    assert frame.enter(actions, frame.start(torch.zeros(4000, 3))).abs().max() < 50

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from robolearn.stats.ranks import rank_correlation, rank_correlation_estimate, ranks, roc_auc
+from robolearn.stats.ranks import (
+    FEW,
+    kendall,
+    kendall_estimate,
+    rank_correlation,
+    rank_correlation_estimate,
+    ranks,
+    roc_auc,
+)
 
 
 @pytest.mark.parametrize("levels", [3, 10, 10_000])
@@ -46,3 +54,38 @@ def test_the_interval_is_over_episodes():
 def test_an_area_needs_two_classes(positive):
     with pytest.raises(ValueError, match=f"two classes, got {sum(positive)} positives of 2"):
         roc_auc(np.zeros(2), np.array(positive))
+
+
+@pytest.mark.parametrize("levels", [3, 10, 10_000])
+def test_tau_is_scipys_with_and_without_ties(levels):
+    rng = np.random.default_rng(levels)
+    x = rng.integers(levels, size=(4, 30)).astype(float)
+    y = x + levels * rng.random((4, 30)).round(1)
+    expected = [stats.kendalltau(a, b, variant="b").statistic for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(kendall(x, y), expected)
+    assert kendall(x[0], -x[0]) == pytest.approx(-1.0)
+
+
+def test_the_interval_of_tau_covers_the_tau_of_all_things():
+    """95 % intervals of 12 of many things; at 12 a percentile interval covers less than it says, in 0.9 or so."""
+    rng, covered = np.random.default_rng(0), []
+    x = rng.normal(size=2000)
+    y = x + rng.normal(size=2000)
+    truth = stats.kendalltau(x, y).statistic
+    for _ in range(200):
+        drawn = rng.choice(2000, 12, replace=False)
+        found = kendall_estimate(x[drawn], y[drawn], num_resamples=200)
+        assert found.value == pytest.approx(kendall(x[drawn], y[drawn]))
+        covered.append(found.low <= truth <= found.high)
+    assert np.mean(covered) > 0.84
+
+
+def test_few_things_have_no_interval():
+    few, enough = (kendall_estimate(np.arange(n * 1.0), np.arange(n * 1.0)) for n in (FEW - 1, FEW))
+    assert (few.value, few.has_interval) == (1.0, False)
+    assert enough.has_interval
+
+
+def test_what_is_all_alike_has_no_order():
+    with pytest.raises(ValueError, match="got 5 that do not"):
+        kendall_estimate(np.zeros(5), np.arange(5.0))

@@ -1,0 +1,148 @@
+"""Learn a simulator, see how good it is, and rank policies in it:
+
+simulator learn [FAMILY] [BACKBONE] --stores STORE... --out DIRECTORY
+simulator accuracy DIRECTORY
+simulator rank DIRECTORY RUN...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, subcommands, values
+from robolearn.config import finite, write_json
+from robolearn.errors import UserError
+from robolearn.policies.registry import BACKBONES, FAMILIES
+from robolearn.simulator.config import AccuracyConfig, RankConfig, SimulatorConfig
+
+if TYPE_CHECKING:
+    from robolearn.simulator.accuracy import Accuracy
+    from robolearn.simulator.rank import Ranking
+
+Learned = mirror(
+    SimulatorConfig,
+    tuple(f.name for f in dataclasses.fields(SimulatorConfig) if f.name not in ("family", "backbone")),
+    doc="From what, how long, and where the result goes.",
+)
+Measured = mirror(AccuracyConfig, doc="What is compared.")
+Ranks = mirror(RankConfig, doc="What is rolled out.")
+Directory = Annotated[Positional[Path], arg(metavar="DIRECTORY", help="The simulator, from simulator learn.")]
+
+
+def learn_options() -> type:
+    """The class of the flags of learning: the registered families and backbones, and those of the configuration."""
+    default = SimulatorConfig(("-",), "-")
+    fields: list[Any] = []
+    for name, registry in (("family", FAMILIES), ("backbone", BACKBONES)):
+        chosen = getattr(default, name)
+        mirrors = {key: mirror(cls, default=chosen if type(chosen) is cls else None) for key, cls in registry.items()}
+        first = next(made for made in mirrors.values() if made.mirrored is type(chosen))  # pyright: ignore
+        fields.append((name, subcommands(mirrors), field(default_factory=first)))
+    fields.append(("learned", OmitArgPrefixes[Learned]))
+    fields.append(("plugin", Plugins, ()))
+    return dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True)
+
+
+@dataclass(frozen=True)
+class AccuracyOptions:
+    """Options of a comparison with recorded episodes."""
+
+    directory: Directory
+    measured: OmitArgPrefixes[Measured] = field(default_factory=Measured)
+    plugin: Plugins = ()
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """Options of a ranking."""
+
+    directory: Directory
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")]
+    """Run directories that train.py wrote."""
+    ranks: OmitArgPrefixes[Ranks] = field(default_factory=Ranks)
+    out: Path | None = None
+    """JSON file for the ranking."""
+    plugin: Plugins = ()
+
+
+def main(arguments: Sequence[str], prog: str) -> None:
+    """Do what the first argument says."""
+    what = next(iter(arguments), "--help")
+    if what in ("-h", "--help"):
+        print(f"usage: {prog} {{{','.join(ACTIONS)}}} [flags]\n\n{__doc__}")
+    elif what not in ACTIONS:
+        raise UserError(f"{prog} knows no {what!r}; choose from {', '.join(ACTIONS)}")
+    else:
+        import_plugins(arguments)
+        ACTIONS[what](arguments[1:], f"{prog} {what}")
+
+
+def learn(arguments: Sequence[str], prog: str) -> None:
+    """Learn a simulator, and say where it is."""
+    cascade = (tyro.conf.CascadeSubcommandArgs,)
+    given: Any = tyro.cli(learn_options(), args=arguments, prog=prog, description="Learn a simulator.", config=cascade)
+    cfg = SimulatorConfig(**values(given.learned), family=build(given.family), backbone=build(given.backbone))
+    from robolearn.simulator.learn import learn_simulator
+
+    if learn_simulator(cfg) is None:
+        print(f"stopped; the same command goes on with {cfg.out}")
+        return
+    print(f"learned: {cfg.out}\nnext: {prog.removesuffix('learn')}accuracy {cfg.out}")
+
+
+def accuracy(arguments: Sequence[str], prog: str) -> None:
+    """Compare a simulator with recorded episodes, and print a line per horizon."""
+    given: Any = tyro.cli(AccuracyOptions, args=arguments, prog=prog, description="Compare it with recorded episodes.")
+    from robolearn.simulator.accuracy import FILE, measure_accuracy
+
+    found = measure_accuracy(given.directory, build(given.measured))
+    print("energy score of the state so many steps ahead, in standard deviations of the states; less is better:")
+    for line in accuracy_lines(found):
+        print(line)
+    print(f"all numbers are in {given.directory / FILE}")
+
+
+def rank(arguments: Sequence[str], prog: str) -> None:
+    """Rank policies, and print a line for each."""
+    given: Any = tyro.cli(RankOptions, args=arguments, prog=prog, description="Rank policies without simulation.")
+    if not given.runs:
+        raise UserError("`runs`: name the runs that are to be ranked")
+    from robolearn.simulator.rank import rank_runs
+
+    found = rank_runs(given.directory, given.runs, build(given.ranks))
+    for line in rank_lines(found):
+        print(line)
+    if given.out is not None:
+        write_json(given.out, finite(found.to_json()))
+
+
+def accuracy_lines(found: Accuracy) -> list[str]:
+    """A table, a line per horizon that an episode goes on for."""
+    lines = ["  ".join([f"{'steps':>6}", *(f"{who:<24}" for who in found.scores)])]
+    for horizon in found.horizons:
+        cells = [found.score(who, horizon) for who in found.scores]
+        if None not in cells:
+            lines.append("  ".join([f"{horizon:>6}", *(f"{f'{cell:.3f}':<24}" for cell in cells)]))
+    return lines
+
+
+def rank_lines(found: Ranking) -> list[str]:
+    """A table, a line per policy, best first, and how the order agrees with evaluations."""
+    width = max(len(one.name) for one in found.entries)
+    lines = [f"{'policy':<{width}}  {'predicted success':<22}  evaluated"]
+    for one in found.entries:
+        real = "" if one.real is None else f"{one.real:.3f}"
+        lines.append(f"{one.name:<{width}}  {f'{one.predicted:.3f}':<22}  {real}".rstrip())
+    if found.tau is not None:
+        lines.append(f"Kendall's tau over {found.tau.n} evaluated policies: {found.tau:.2f}")
+    return lines
+
+
+ACTIONS: dict[str, Callable[[Sequence[str], str], None]] = {"learn": learn, "accuracy": accuracy, "rank": rank}

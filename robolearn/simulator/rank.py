@@ -1,0 +1,189 @@
+"""Which of several policies is best, by rolling them out in a learned simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from robolearn.config import from_json, read_json
+from robolearn.errors import UserError
+from robolearn.files import StrPath
+from robolearn.policies.policy import Policy
+from robolearn.report.results import SUMMARY_FILE
+from robolearn.rollout.controller import Controller
+from robolearn.rollout.engine import run_episodes
+from robolearn.rollout.execution import Execution
+from robolearn.rollout.metrics import summarize
+from robolearn.simulator.config import RankConfig
+from robolearn.simulator.envs import SimulatedEnvs
+from robolearn.simulator.model import LearnedSimulator
+from robolearn.stats.ranks import kendall_estimate
+from robolearn.stats.value import Estimate
+from robolearn.training.device import choose_device
+from robolearn.training.run import Run
+from robolearn.types import Trajectory, is_image
+
+ALL = "all"  # checkpoints of a run
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A policy that is ranked.
+
+    Attributes:
+        run: Its run.
+        checkpoint: Name of the checkpoint.
+    """
+
+    run: Run
+    checkpoint: str
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return str(self.run.directory) if self.checkpoint == "last" else f"{self.run.directory} {self.checkpoint}"
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What is known of a policy.
+
+    Attributes:
+        name: Of its run, and of its checkpoint where that is not the last.
+        predicted: Success in the simulator. The interval is that of its episodes; how wrong the simulator is, is not
+            in it.
+        real: Success in the environment, where the run was evaluated.
+    """
+
+    name: str
+    predicted: Estimate
+    real: Estimate | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Policies, best first.
+
+    Attributes:
+        entries: One per policy.
+    """
+
+    entries: tuple[Ranked, ...]
+
+    @property
+    def tau(self) -> Estimate | None:
+        """Kendall's tau-b between predicted and real success, with an interval over policies.
+
+        None with fewer than three evaluated policies, and where all of them are alike, predicted or real.
+        """
+        known = [(one.predicted.value, one.real.value) for one in self.entries if one.real is not None]
+        if len(known) < 3 or any(len(set(numbers)) == 1 for numbers in zip(*known, strict=True)):
+            return None
+        return kendall_estimate(*np.array(known).T)
+
+    def to_json(self) -> dict[str, Any]:
+        """All numbers."""
+        tau = self.tau
+        return {"tau": None if tau is None else asdict(tau), "policies": [asdict(one) for one in self.entries]}
+
+
+def rank_runs(simulator: LearnedSimulator | StrPath, runs: Sequence[StrPath], cfg: RankConfig | None = None) -> Ranking:
+    """Roll policies out in a learned simulator, and sort them by how often they succeed there.
+
+        ranking = rank_runs("simulators/push", ["runs/a", "runs/b", "runs/c"])
+        print(ranking.entries[0].name, ranking.tau)
+
+    Where RUN/eval holds an evaluation of a run, its success stands beside the prediction.
+
+    Raises:
+        UserError: There is no such run or checkpoint, a policy sees what the simulator does not predict, or acts in
+            another space.
+    """
+    cfg = cfg or RankConfig()
+    device = choose_device(cfg.device, threads=cfg.threads)
+    if not isinstance(simulator, LearnedSimulator):
+        simulator = LearnedSimulator.open(simulator, device=device)
+    candidates = [one for run in runs for one in find_candidates(Run.open(run), cfg.checkpoint)]
+    for one in candidates:
+        check_sees(one, simulator)
+    starts = np.stack([states[0] for states, _ in simulator.held_out()])
+    found = [Ranked(one.name, predict(one, simulator, starts, cfg, device), real_success(one)) for one in candidates]
+    return Ranking(tuple(sorted(found, key=lambda one: -one.predicted.value)))
+
+
+def find_candidates(run: Run, checkpoint: str) -> list[Candidate]:
+    """The checkpoint of a run, or all that it keeps, in the order of their steps.
+
+    Raises:
+        UserError: There is no such checkpoint.
+    """
+    if checkpoint != ALL:
+        run.checkpoint(checkpoint)
+        return [Candidate(run, checkpoint)]
+    steps = sorted(int(path.name) for path in run.checkpoints.iterdir() if path.name.isdigit())
+    return [Candidate(run, "last" if step == run.last_step() else str(step)) for step in steps]
+
+
+def check_sees(one: Candidate, simulator: LearnedSimulator) -> None:
+    """Refuse a policy that the simulator cannot show what it looks at.
+
+    Raises:
+        UserError: It sees images.
+    """
+    shapes = Policy.load(one.run.checkpoint(one.checkpoint)).cfg.obs_shapes
+    if seen := [key for key, shape in shapes.items() if is_image(shape)]:
+        raise UserError(
+            f"{one.name}: the policy sees images ({', '.join(seen)}), which {simulator.directory} cannot draw"
+        )
+
+
+def predict(
+    one: Candidate,
+    simulator: LearnedSimulator,
+    starts: Float[np.ndarray, "m s"],
+    cfg: RankConfig,
+    device: torch.device,
+) -> Estimate:
+    """Success of a policy in the simulator."""
+    summary = summarize(roll_out_in(one, simulator, starts, cfg, device), num_modes=None, control_dt=1.0)
+    assert summary.success is not None, "the simulator tells of success"
+    return summary.success
+
+
+def roll_out_in(
+    one: Candidate,
+    simulator: LearnedSimulator,
+    starts: Float[np.ndarray, "m s"],
+    cfg: RankConfig,
+    device: torch.device,
+) -> list[Trajectory]:
+    """Episodes of a policy in the simulator.
+
+    Raises:
+        UserError: It sees or does what the simulator does not know.
+    """
+    policy, trained = Policy.load(one.run.checkpoint(one.checkpoint), device=device), one.run.config()
+    num_envs, execution = min(cfg.num_envs, cfg.episodes), Execution().with_defaults(trained.exec_horizon)
+    controller = Controller(policy, num_envs, execution, seed=cfg.seed)
+    keys = tuple(policy.cfg.obs_shapes)
+    envs = SimulatedEnvs(simulator, num_envs, starts, keys, obs=trained.env.obs, max_steps=cfg.max_episode_steps)
+    envs.fit(policy.cfg.obs_shapes, policy.cfg.action_dim, policy.cfg.images)
+    return run_episodes(envs, controller, range(cfg.episodes))
+
+
+def real_success(one: Candidate) -> Estimate | None:
+    """What an evaluation of the last checkpoint, RUN/eval, found."""
+    path: Path = one.run.directory / "eval" / SUMMARY_FILE
+    if one.checkpoint != "last" or not path.exists():
+        return None
+    content: Any = read_json(path)
+    success = content.get("summary", {}).get("success") if isinstance(content, dict) else None
+    if success is None or "partial" in content:
+        return None
+    return from_json(Estimate, success, {}, str(path))

@@ -1,0 +1,114 @@
+"""Learning a simulator, again and from where it was."""
+
+import numpy as np
+import pytest
+import torch
+
+from robolearn.commands.main import main
+from robolearn.errors import UserError
+from robolearn.nets.mlp import MLPConfig
+from robolearn.policies.gmm import GMMConfig
+from robolearn.simulator.learn import learn_simulator
+from robolearn.simulator.model import FACTS_FILE, LearnedSimulator
+from robolearn.training.run import Run
+from tests.simulator import point
+from tests.simulator.conftest import config
+
+TINY = {"steps": 3, "ending_steps": 3, "batch_size": 8, "backbone": MLPConfig(width=16, depth=1)}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return point.write(tmp_path / "store.zarr", 20, targets=(None, 1.0, -1.0))
+
+
+def weights(simulator):
+    state = {**simulator.policy.state_dict(), **{f"ending.{k}": v for k, v in simulator.ending.state_dict().items()}}
+    return {name: value.numpy() for name, value in state.items()}
+
+
+def test_the_same_seed_learns_the_same(store, tmp_path):
+    one, same, other = (
+        learn_simulator(config((store,), tmp_path / name, seed=seed, **TINY))
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert all(np.array_equal(value, weights(same)[name]) for name, value in weights(one).items())
+    assert not all(np.array_equal(value, weights(other)[name]) for name, value in weights(one).items())
+
+
+def test_it_goes_on_where_it_was_stopped(store, tmp_path, monkeypatch):
+    whole = learn_simulator(config((store,), tmp_path / "whole", **TINY))
+    with monkeypatch.context() as patch:
+        patch.setattr("robolearn.simulator.learn.fit_ending", lambda *a, **k: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            learn_simulator(config((store,), tmp_path / "part", **TINY))
+    with pytest.raises(UserError, match="holds no complete learned simulator"):
+        LearnedSimulator.open(tmp_path / "part")
+    part = learn_simulator(config((store,), tmp_path / "part", **TINY))
+    assert all(np.array_equal(value, weights(part)[name]) for name, value in weights(whole).items())
+
+
+def test_a_training_that_is_stopped_is_no_simulator(store, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "is_complete", lambda run: False)
+        assert learn_simulator(config((store,), tmp_path / "part", **TINY)) is None
+    assert not (tmp_path / "part" / FACTS_FILE).exists()
+
+
+def test_other_settings_are_refused(store, tmp_path):
+    learn_simulator(config((store,), tmp_path / "a", **TINY))
+    with pytest.raises(UserError, match="was begun with `history` 1, not 2"):
+        learn_simulator(config((store,), tmp_path / "a", history=2, **TINY))
+
+
+def test_a_folder_of_something_else_is_refused(store, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/thesis.txt").write_text("")
+    with pytest.raises(UserError, match="is no learned simulator; choose another `out`"):
+        learn_simulator(config((store,), tmp_path / "a", **TINY))
+
+
+def test_too_few_episodes_are_refused(tmp_path):
+    store = point.write(tmp_path / "store.zarr", 5, targets=(1.0,))
+    with pytest.raises(UserError, match=r"`held_out` 0.1 of 5 episodes is no episode"):
+        learn_simulator(config((store,), tmp_path / "a", **TINY))
+
+
+@pytest.mark.parametrize(("history", "family"), [(3, GMMConfig(num_components=2)), (2, None)])
+def test_any_family_and_history(store, tmp_path, history, family):
+    chosen = {} if family is None else {"family": family}
+    simulator = learn_simulator(config((store,), tmp_path / "a", history=history, **TINY, **chosen))
+    noise = simulator.noise(2, 5, generator=torch.Generator().manual_seed(0))
+    history_of_both = torch.zeros(2, history, 1)
+    states = simulator.unroll(history_of_both, torch.zeros(2, 5, 1), noise)
+    assert states.shape == (2, 5, 1)
+    assert simulator.endings(history_of_both, torch.zeros(2, 5, 1), states, torch.zeros(2, 5)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"horizon": 0}, "`horizon` 0"), ({"held_out": 1.0}, "`held_out` 1.0"), ({"lr": -1.0}, "`lr` -1.0")],
+)
+def test_impossible_settings_are_refused(changes, said):
+    with pytest.raises(UserError, match=said):
+        config(("a",), "b", **changes)
+
+
+def test_the_command_learns(store, tmp_path, capsys):
+    flags = [
+        "--steps",
+        "2",
+        "--ending-steps",
+        "2",
+        "--batch-size",
+        "8",
+        "--threads",
+        "1",
+        "--backbone.width",
+        "16",
+        "--horizon",
+        "2",
+    ]
+    main(["simulator", "learn", "gmm", "mlp", "--stores", str(store), "--out", str(tmp_path / "a"), *flags])
+    assert f"learned: {tmp_path / 'a'}" in capsys.readouterr().out
+    assert LearnedSimulator.open(tmp_path / "a").facts.horizon == 2
