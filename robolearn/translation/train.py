@@ -246,10 +246,9 @@ class _Training:
     def save(self) -> None:
         """Write all files, which take their places together."""
         facts = dataclasses.replace(self.facts, step=self.state.step)
-        translator = Translator(facts)
-        for mine, method in zip(translator.generators, self.state.cameras.values(), strict=True):
-            mine.load_state_dict(method.generators.state_dict())
-        translator.to(self.state.random.device).eval()
+        with torch.device("meta"):  # its own weights would be drawn from the global stream, and are not needed
+            translator = Translator(facts)
+        translator.generators = torch.nn.ModuleList(method.generators for method in self.state.cameras.values())
         with replacing_all(Path(self.cfg.out), FILES) as folder:
             translator.save(folder)
             save_tensors(self.state.tensors(), folder / STATE_FILE)
