@@ -69,8 +69,8 @@ from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.cyclegan import CycleGANConfig
 from robolearn.translation.translator import Translator, TranslatorFacts
 labels.STEPS, rng = 2, np.random.default_rng(0)  # what is read is of no interest here
-plain_images, real_images, heldout_images = rng.integers(0, 256, (3, 40, 32, 32, 3), dtype=np.uint8)
-plain_places, real_places, heldout_places = rng.standard_normal((3, 40, 3))
+plain_images, real_images, heldout_images = rng.integers(0, 256, (3, 9, 32, 32, 3), dtype=np.uint8)
+plain_places, real_places, heldout_places = rng.standard_normal((3, 9, 3))
 cfg = TranslatorConfig("plain.zarr", "real.zarr", "runs/real", CycleGANConfig("dcgan", 8))
 Path("runs/real").mkdir(parents=True)
 Translator(TranslatorFacts(cfg, {"image": (32, 32, 3)}, {}, 1)).save(Path("runs/real"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -59,15 +59,20 @@ def translate(
     source, model = DemoStore.open(store), Translator.load(translator, device=choose_device(device, threads=threads))
     cameras = translated_cameras(source, model, to)
     with DemoWriter.begin_or_go_on(Path(out), attrs_of(source, Path(translator), to), "translated otherwise") as writer:
-        waiting = list[Episode]()
-        for index in range(writer.num_episodes, source.num_episodes):
-            waiting.append(translated(source.episode(index), model, cameras, to))
-            last = index == source.num_episodes - 1
-            if last or sum(map(len, waiting)) >= STEPS_AT_ONCE:
-                writer.extend(waiting)
-                waiting = []
-                on_episode(writer.num_episodes, source.num_episodes)
+        for episodes in together(source, writer.num_episodes):
+            writer.extend([translated(episode, model, cameras, to) for episode in episodes])
+            on_episode(writer.num_episodes, source.num_episodes)
     return writer
+
+
+def together(store: DemoStore, first: int) -> Iterator[list[Episode]]:
+    """The episodes from `first` on, as many at once as are written together."""
+    waiting = list[Episode]()
+    for index in range(first, store.num_episodes):
+        waiting.append(store.episode(index))
+        if index == store.num_episodes - 1 or sum(map(len, waiting)) >= STEPS_AT_ONCE:
+            yield waiting
+            waiting = []
 
 
 def translated_cameras(store: DemoStore, translator: Translator, to: Side) -> tuple[str, ...]:
