@@ -27,6 +27,9 @@ DRY: dict[str, Any] = {"steps": 2, "batch_size": 8, "backbone": MLPConfig(width=
 Number = Callable[[Trajectory], bool | float]
 """What of an episode is told."""
 
+Change = Callable[[int, Policy], object]
+"""What is done with the policy of a training, by its number, before it is rolled out."""
+
 NUMBERS: dict[str, Number] = {
     "success": lambda t: t.success,
     "score": lambda t: t.max_score,
@@ -42,13 +45,30 @@ def train_once(name: str, cfg: TrainConfig, seed: int, data: Path, runs: Path, *
     return train(dataclasses.replace(cfg, **DRY) if dry else cfg, resume=run.last_step() is not None)
 
 
+def unchanged(number: int, policy: Policy) -> None:
+    """Do nothing."""
+
+
 def measure(
-    runs: Sequence[Run], env: EnvConfig, episodes: range, numbers: Mapping[str, Number] = NUMBERS
+    runs: Sequence[Run],
+    env: EnvConfig,
+    episodes: range,
+    numbers: Mapping[str, Number] = NUMBERS,
+    change: Change = unchanged,
 ) -> dict[str, Any]:
-    """Roll the last checkpoints out: numbers over trainings and starts, and those of every episode [s, c]."""
+    """Roll the last checkpoints out: numbers over trainings and starts, and those of every episode [s, c].
+
+    Args:
+        runs: The trainings.
+        env: Where.
+        episodes: Seeds of the episodes.
+        numbers: What of an episode is told.
+        change: Of each policy.
+    """
     rolled = []
-    for run in runs:
+    for number, run in enumerate(runs):
         policy, execution = Policy.load(run.checkpoint("last")), Execution(run.config().exec_horizon)
+        change(number, policy)
         rolled.append(roll_out(policy, env, range(len(episodes)), execution=execution, seed=episodes.start))
     return {"env": env.id, **summarize(rolled, numbers)}
 

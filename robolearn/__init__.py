@@ -78,6 +78,13 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.training.run import Run as Run
     from robolearn.training.swag import SwagConfig as SwagConfig
     from robolearn.training.train import train as train
+    from robolearn.translation.apply import translate as translate
+    from robolearn.translation.config import TranslatorConfig as TranslatorConfig
+    from robolearn.translation.labels import LabelProbe as LabelProbe
+    from robolearn.translation.labels import probe_labels as probe_labels
+    from robolearn.translation.registry import TRANSLATIONS as TRANSLATIONS
+    from robolearn.translation.train import train_translator as train_translator
+    from robolearn.translation.translator import Translator as Translator
     from robolearn.trust.certificate import Certificate as Certificate
     from robolearn.trust.scores.registry import SCORES as SCORES
     from robolearn.trust.scores.registry import register_score as register_score
@@ -116,6 +123,7 @@ HOMES = {
     "GenerateConfig": "generation.config",
     "ImportOptions": "formats.format",
     "KeyMap": "keymap",
+    "LabelProbe": "translation.labels",
     "PlanConfig": "planning.config",
     "PlanRun": "planning.directory",
     "LearnedSimulator": "simulator.model",
@@ -136,8 +144,11 @@ HOMES = {
     "SimulatorConfig": "simulator.config",
     "StoreAttrs": "data.attrs",
     "SwagConfig": "training.swag",
+    "TRANSLATIONS": "translation.registry",
     "TrainConfig": "training.config",
     "Trajectory": "types",
+    "Translator": "translation.translator",
+    "TranslatorConfig": "translation.config",
     "UserError": "errors",
     "VerifyConfig": "evaluation.config",
     "calibrate": "evaluation.calibrate",
@@ -157,9 +168,12 @@ HOMES = {
     "measure_accuracy": "simulator.accuracy",
     "plan": "planning.plan",
     "pretrain": "representation.pretrain",
+    "probe_labels": "translation.labels",
     "rank_runs": "simulator.rank",
     "register_score": "trust.scores.registry",
     "train": "training.train",
+    "train_translator": "translation.train",
+    "translate": "translation.apply",
     "verify_loop": "verify.loop.proof",
     "verify_network": "evaluation.verify",
     "verify_run": "evaluation.claims",

@@ -62,6 +62,19 @@ Path("runs/eyes").mkdir(parents=True)
 eyes = Representation(cfg, CamerasConfig(cfg.vision, {"image": (16, 16, 3)}))
 eyes.save(Path("runs/eyes"), PretrainFacts(cfg, "", (0,), (1,)))
 """,
+    "docs/how-to/translate.md": """
+import torch
+from robolearn.translation import labels
+from robolearn.translation.config import TranslatorConfig
+from robolearn.translation.cyclegan import CycleGANConfig
+from robolearn.translation.translator import Translator, TranslatorFacts
+labels.STEPS, rng = 2, np.random.default_rng(0)  # what is read is of no interest here
+plain_images, real_images, heldout_images = rng.integers(0, 256, (3, 9, 32, 32, 3), dtype=np.uint8)
+plain_places, real_places, heldout_places = rng.standard_normal((3, 9, 3))
+cfg = TranslatorConfig("plain.zarr", "real.zarr", "runs/real", CycleGANConfig("dcgan", 8))
+Path("runs/real").mkdir(parents=True)
+Translator(TranslatorFacts(cfg, {"image": (32, 32, 3)}, {}, 1)).save(Path("runs/real"))
+""",
     "docs/how-to/network.md": """
 import onnx
 from onnx import helper, numpy_helper
@@ -304,6 +317,8 @@ def only_parse(monkeypatch):
         "robolearn.simulator.learn.learn_simulator",
         "robolearn.simulator.accuracy.measure_accuracy",
         "robolearn.simulator.rank.rank_runs",
+        "robolearn.translation.train.train_translator",
+        "robolearn.translation.apply.translate",
         "robolearn.doctor.account.inspect",
         "robolearn.commands.import_.import_demos",
         "robolearn.commands.export.export_demos",

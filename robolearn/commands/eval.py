@@ -22,6 +22,8 @@ Rollout = mirror(
         "episodes",
         "checkpoint",
         *CHOICES,
+        "translator",
+        "translate_to",
         "seed",
         "num_envs",
         "out",

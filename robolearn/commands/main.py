@@ -17,6 +17,8 @@ VERBS = {
     "import": ("import_", "turn another project's demonstrations into a store"),
     "export": ("export", "write a store in another project's format"),
     "pretrain": ("pretrain", "train the networks of cameras on images alone, for policies to begin with"),
+    "translator": ("translator", "learn to translate images of one look into those of another, without pairs"),
+    "translate": ("translate", "write a store with translated images"),
     "train": ("train", "train a policy from demonstrations"),
     "eval": ("eval", "roll a trained policy out and measure it"),
     "heldout": ("heldout", "compare a policy with the demonstrations that were held out"),
@@ -36,6 +38,7 @@ PATHS = (  # flags of all verbs that take the path of a file or folder
         "--dataset.cache-dir",
         "--cache-dir",
         "--vision.init",
+        "--translator",
         "--record-interventions",
         "--record-episodes",
         "--stores",
@@ -85,5 +88,5 @@ def refuse_empty_paths(arguments: Sequence[str]) -> None:
 def usage(prog: str) -> str:
     """What there is, a line each."""
     what = "Train a generative policy from demonstrations and know when to trust it."
-    verbs = [f"  {verb:<10}{does}" for verb, (_, does) in VERBS.items()]
+    verbs = [f"  {verb:<12}{does}" for verb, (_, does) in VERBS.items()]
     return "\n".join([f"usage: {prog} VERB [flags]", "", what, "", *verbs, "", f"{prog} VERB --help shows the flags."])

@@ -166,6 +166,13 @@ def import_plugins(arguments: Sequence[str]) -> None:
             raise UserError(f"`plugin` {name}: there is no such module where Python looks for modules") from None
 
 
+def chosen(arguments: Sequence[str], flag: str, default: str) -> str:
+    """The value of a flag which decides which other flags there are."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(f"--{flag}", nargs="?", default=default)
+    return getattr(parser.parse_known_args(arguments)[0], flag) or ""
+
+
 def known(arguments: Sequence[str]) -> argparse.Namespace:
     """The flags that decide which flags there are, and what their defaults are: resume, recipe and plugin."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

@@ -5,24 +5,19 @@ A policy then begins with them: train.py --vision.init RUN. A run appears when i
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from robolearn.commands.parsing import build, mirror, sibling, values
+from robolearn.commands.parsing import build, chosen, mirror, sibling, values
+from robolearn.commands.progress import training_progress
 from robolearn.nets.vision import VisionConfig
 from robolearn.representation.config import PretrainConfig
 from robolearn.representation.registry import METHODS, find_method
-
-if TYPE_CHECKING:
-    from robolearn.representation.pretrain import Record
 
 GROUPS = {
     "run": ("out", "steps", "seed", "overwrite", "device", "threads"),
@@ -35,31 +30,23 @@ DOCS = {
     "optimizer": "How the weights are found.",
 }
 LOSSES = {"loss": "loss", "held out": "validation_loss"}
-QUIET = 20  # [s] between lines where there is no terminal
 
 
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, train, and say where the run is and what to do with it."""
-    method = find_method(chosen(arguments))
+    method = find_method(chosen(arguments, "method", "autoencoder"))
     given: Any = tyro.cli(make_options(method), args=arguments, prog=prog, description=__doc__)
     flat = values(*(getattr(given, name) for name in GROUPS))
     cfg = PretrainConfig(given.store, method=build(given.how), vision=build(given.vision), **flat)
     from robolearn.representation.picture import PICTURE
     from robolearn.representation.pretrain import pretrain
 
-    with progress(cfg.steps) as (show, records):
+    with training_progress(cfg.steps, LOSSES) as (show, records):
         run = pretrain(cfg, show)
     before, after = (records[end]["validation_loss"] for end in (0, -1))
     print(f"trained to step {cfg.steps:,}: {run}")
     print(f"held-out loss {before:.4g} at first, {after:.4g} now; look at {run / PICTURE}")
     print(f"next: {sibling(prog, 'train')} --vision.init {run}")
-
-
-def chosen(arguments: Sequence[str]) -> str:
-    """The method, which decides which flags there are."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--method", nargs="?", default="autoencoder")
-    return parser.parse_known_args(arguments)[0].method or ""
 
 
 def make_options(method: type) -> type:
@@ -75,28 +62,3 @@ def make_options(method: type) -> type:
     vision = mirror(VisionConfig, tuple(f.name for f in dataclasses.fields(VisionConfig) if f.name != "freeze"))
     fields.append(("vision", vision, dataclasses.field(default_factory=vision)))
     return dataclasses.make_dataclass("Options", fields, frozen=True)
-
-
-@contextmanager
-def progress(steps: int) -> Iterator[tuple[Callable[[Record], None], list[Record]]]:
-    """A bar with both losses; where there is no terminal, a line now and then. Gives the records too."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console, records, printed = Console(), [], time.monotonic()
-    done, pace = TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"), TextColumn("{task.fields[pace]}")
-    columns = (done, BarColumn(), pace, TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("pretrain", total=steps, pace="")
-
-        def show(record: Record) -> None:
-            nonlocal printed
-            records.append(record)
-            losses = "  ".join(f"{name} {record[key]:.4g}" for name, key in LOSSES.items() if key in record)
-            rate = f"  {record['steps_per_s']:.0f} steps/s" if "steps_per_s" in record else ""
-            bar.update(task, completed=record["step"], pace=losses + rate)
-            if not console.is_terminal and time.monotonic() - printed > QUIET:
-                printed = time.monotonic()
-                console.print(f"step {record['step']:,.0f}/{steps:,}  {losses}{rate}")
-
-        yield show, records

@@ -15,6 +15,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.training.device import choose_device
 from robolearn.training.run import Run
+from robolearn.translation.translator import Translator
 from robolearn.trust.files import describe_source
 from robolearn.trust.guard import Guard
 
@@ -46,11 +47,13 @@ class Acting:
             episodes: How many are acted in, whose seeds must not be those of the calibration.
 
         Raises:
-            UserError: There is no such checkpoint, gate or set, or it does not fit.
+            UserError: There is no such checkpoint, translator, gate or set, or it does not fit.
         """
         device = choose_device(cfg.device, threads=cfg.threads)
         checkpoint, sampling = run.checkpoint(cfg.checkpoint), cfg.sampling
         policy = Policy.load(checkpoint, device=device, **sampling)
+        if cfg.translator is not None:
+            Translator.load(cfg.translator, device=device).put_before(policy.encoder, cfg.translate_to or "source")
         execution = cfg.execution.with_defaults(run.config().exec_horizon)
         if not cfg.is_watched:
             return cls(policy, execution, None, checkpoint)

@@ -104,9 +104,18 @@ class ActConfig(PolicyChoice, Watch):
 
     seed: int = seeds.EVALUATION.start
     """The noise of episode i depends on (seed, i) only."""
+    translator: Path | str | None = field(default=None, kw_only=True)
+    """Translator before the policy's cameras; see python -m robolearn translator."""
+    translate_to: Literal["source", "target"] | None = field(default=None, kw_only=True)
+    """Side of the translator that the policy was trained on; by default source."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        take_paths(self, "translator")
+        if self.translate_to is not None and self.translator is None:
+            raise UserError("`translate_to` is for a `translator`")
+        if self.translator is not None and self.is_watched:
+            raise UserError("`translator`: gates and safety sets are calibrated without one; leave either out")
         if self.seed < 0:
             raise UserError(f"`seed` {self.seed} must not be negative")
 
@@ -132,6 +141,8 @@ class DeployConfig(ActConfig):
             what = "`gate`: a gate" if self.gate else "`safety_set`: a safety set"
             raise UserError(f"{what} is not deployed, as it asks scores that need torch; let an agent act on the run")
         super().__post_init__()
+        if self.translator is not None:
+            raise UserError("`translator` is not deployed, as it needs torch; let an agent act on the run")
         if any(not 1 <= count <= MAX_SAMPLES for count in self.samples):
             raise UserError(f"`samples` {' '.join(map(str, self.samples))}: each must be in 1..{MAX_SAMPLES}")
 
@@ -169,6 +180,7 @@ class EvalConfig(ActConfig):
             self.record_interventions or self.fallback or self.budgets or self.budget is not None
         ):
             raise UserError("`fallback`, `budget`(s) and `record_interventions` need `gate` or `safety_set`")
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ def find_deployed(run: Run, cfg: ActConfig, acting: Acting, *, required: bool = 
     directory, problem = run.directory / DEPLOYED, None
     if not (directory / runtime.MANIFEST).exists():
         problem = f"{run.directory} has not been deployed; python -m robolearn deploy {run.directory}"
+    elif cfg.translator is not None:
+        problem = "a translator acts with torch alone"
     elif acting.guard is not None:
         problem = "a gate or a safety set acts with torch alone"
     elif find_spec("onnxruntime") is None:

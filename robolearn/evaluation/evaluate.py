@@ -227,9 +227,11 @@ class _Evaluation:
     def _facts(self) -> dict[str, str]:
         """What has to be known to do it again."""
         data, policy = self.data, self.acting.policy
+        translator = {"translator": f"{self.cfg.translator}, to its {self.cfg.translate_to or 'source'}"}
         return {
             "checkpoint": self.acting.checkpoint.resolve().name,
             "policy": f"{policy.cfg.family}, {policy.cfg.backbone}",
+            **(translator if self.cfg.translator else {}),
             "execution": str(self.acting.execution),
             "dataset": f"{data.path}, {data.num_episodes} episodes, {data.num_steps} steps, "
             f"sha256 {data.content_hash[:16]}",

@@ -32,12 +32,21 @@ def linear_probe(
     (x, y), (x_new, y_new) = training, heldout
     if not (0 < len(x) == len(y) and 0 < len(x_new) == len(y_new) and x.shape[1:] == x_new.shape[1:]):
         raise UserError(f"probe: rows do not fit together: {x.shape}, {y.shape}, {x_new.shape}, {y_new.shape}")
-    if (constant := np.flatnonzero(np.ptp(y_new, axis=0) == 0)).size:
-        raise UserError(f"probe: number {constant[0]} is the same in all held-out rows, so there is nothing to tell")
+    check_varied(y_new)
     center, scale = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1.0)
     x, x_new, mean = (x - center) / scale, (x_new - center) / scale, y.mean(0)
     spread = np.where(y.std(0) > 0, y.std(0), 1.0)
     gram = x.T @ x / len(x) + ridge * np.eye(x.shape[1])
     weights = np.linalg.solve(gram, x.T @ ((y - mean) / spread) / len(x))
-    errors = y_new - (mean + spread * (x_new @ weights))
-    return 1 - np.square(errors).sum(0) / np.square(y_new - y_new.mean(0)).sum(0)
+    return explained(mean + spread * (x_new @ weights), y_new)
+
+
+def explained(predicted: Rows, numbers: Rows) -> Float[np.ndarray, " d"]:
+    """Share of each number's variance that predictions explain, R^2."""
+    return 1 - np.square(numbers - predicted).sum(0) / np.square(numbers - numbers.mean(0)).sum(0)
+
+
+def check_varied(numbers: Rows) -> None:
+    """Raise a UserError if one is the same in all rows."""
+    if (constant := np.flatnonzero(np.ptp(numbers, axis=0) == 0)).size:
+        raise UserError(f"probe: number {constant[0]} is the same in all held-out rows, so there is nothing to tell")
