@@ -24,14 +24,14 @@ STEPS = 40  # of the expert, until it is pictured
 
 def frames_per_second(num_states: int, rounds: int) -> dict[str, float]:
     """Images of 96 x 96 per second of processor time, each of another episode; the best round."""
-    task, cameras = AvoidPixels(), {"none": Camera(AvoidPixels(), 96, 96)}
-    cameras |= {look: Camera(AvoidPixels(Disturbance(look=look)), 96, 96) for look in LOOKS}
-    rng = np.random.default_rng(seeds.FIXED)
+    tasks = {"none": AvoidPixels(), **{look: AvoidPixels(Disturbance(look=look)) for look in LOOKS}}
+    cameras = {name: Camera(task, 96, 96) for name, task in tasks.items()}
+    rng, task = np.random.default_rng(seeds.FIXED), tasks["none"]
     physics, _ = task.initial_state(np.stack([task.sample_start(rng) for _ in range(num_states)]))
 
     def draw(name: str) -> None:
         for key, state in enumerate(physics):
-            cameras[name].image(state, key)
+            cameras[name].image(state, key, tasks[name].model)
 
     seconds = in_turn({name: lambda name=name: draw(name) for name in cameras}, rounds)
     for camera in cameras.values():

@@ -7,7 +7,7 @@ see it. All textures are in it from the start, so that another look is a few num
 from __future__ import annotations
 
 import copy
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import mujoco
@@ -18,14 +18,14 @@ from envs.patterns import PATTERNS, SIZE, pattern
 from robolearn.contract import Array
 
 
-def load_model(path: Path, look: str | None) -> mujoco.MjModel:
-    """The model of an MJCF; for a look, with a material per geom that nothing wears yet, and a lamp as its only light.
+def load_spec(path: Path, look: str | None) -> mujoco.MjSpec:
+    """What an MJCF says; for a look, with a material per geom that nothing wears yet, and a lamp as its only light.
 
     The physics is the same in either.
     """
-    if look is None:
-        return mujoco.MjModel.from_xml_path(str(path))
     spec = mujoco.MjSpec.from_file(str(path))
+    if look is None:
+        return spec
     kind, flat = mujoco.mjtTexture.mjTEXTURE_2D, mujoco.mjtBuiltin.mjBUILTIN_FLAT
     for name in PATTERNS:
         spec.add_texture(name=name, type=kind, builtin=flat, width=SIZE, height=SIZE, nchannel=3)
@@ -35,36 +35,55 @@ def load_model(path: Path, look: str | None) -> mujoco.MjModel:
         spec.delete(light)
     spec.worldbody.add_light(name="lamp", castshadow=False, cutoff=90.0, exponent=0.0, specular=[0.0] * 3)
     spec.visual.headlight.active = False
+    return spec
+
+
+def compiled(spec: mujoco.MjSpec) -> mujoco.MjModel:
+    """The model of what `load_spec` returned, or of an edited copy of it."""
     model = spec.compile()
-    model.tex_data[:] = np.concatenate([pattern(name).ravel() for name in PATTERNS])
+    if model.ntex:
+        model.tex_data[:] = _tiles()
     return model
+
+
+@cache
+def _tiles() -> Array:
+    """All textures, one after the other."""
+    return np.concatenate([pattern(name).ravel() for name in PATTERNS])
 
 
 class Appearance:
     """Puts looks on a copy of a model.
 
     Args:
-        model: A model made by `load_model` for a look; it stays as it is.
+        model: A model made by `load_spec` for a look; it stays as it is.
         look: A key of `LOOKS`.
         camera: Name of the camera that will be looked through.
 
     Attributes:
-        model: The copy.
+        model: The copy, of this model or of that of the last episode.
     """
 
     def __init__(self, model: mujoco.MjModel, look: str, camera: str) -> None:
-        self.model, self._draw, self._camera = copy.copy(model), LOOKS[look], model.camera(camera).id
-        self.model.geom_matid[:] = np.arange(model.ngeom)
+        self._draw, self._camera = LOOKS[look], model.camera(camera).id
+        self._copy(model)
         self._plain, self._surface = surfaces(model)
         self._top, self._seen = _View(model, "top"), _View(model, camera)
         self._look_of = lru_cache(maxsize=1024)(self._drawn)
 
-    def wear(self, key: int) -> Look:
-        """Make the copy look as the number `key` of an episode says."""
+    def wear(self, key: int, model: mujoco.MjModel) -> Look:
+        """Make a copy of an episode's model look as the episode's number `key` says."""
+        if model is not self._copied:
+            self._copy(model)
         look, numbers = self._look_of(key)
         for name, value in numbers.items():
             getattr(self.model, name)[...] = value
         return look
+
+    def _copy(self, model: mujoco.MjModel) -> None:
+        """Make the copy one of this model, each geom with its material."""
+        self._copied, self.model = model, copy.copy(model)
+        self.model.geom_matid[:] = np.arange(model.ngeom)
 
     def _drawn(self, key: int) -> tuple[Look, dict[str, Array]]:
         """The look of an episode, and what it makes of the model's arrays."""

@@ -20,6 +20,7 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.disturbance import Disturbance
+from envs.paths import ahead, resample
 from envs.task import Array, Outcome, Task
 
 ROD_RADIUS = 0.01
@@ -226,27 +227,15 @@ class Avoid(Task):
 
     def expert(self, physics: Array, memory: Array, plan: Array) -> Array:
         """The point of the path that lies `ADVANCE` ahead of the path's point nearest to the rod."""
-        offset = plan - self.qpos(physics)[:, None, :2]
-        nearest = (np.square(offset[..., 0]) + np.square(offset[..., 1])).argmin(axis=1)
-        step = plan[:, 1] - plan[:, 0]
-        spacing = np.sqrt(np.square(step[:, 0]) + np.square(step[:, 1]))
-        ahead = np.minimum(nearest + np.rint(ADVANCE / spacing).astype(np.int64), NUM_POINTS - 1)
-        return plan[np.arange(len(plan)), ahead]
+        return ahead(plan, self.qpos(physics)[:, :2], ADVANCE)
 
 
 def _smooth(corners: Array) -> Array:
     """Points [NUM_POINTS, 2], evenly spaced, of the line through `corners` [k, 2], its corners rounded."""
-    points = _resample(corners)
+    points = resample(corners, NUM_POINTS)
     length = np.linalg.norm(np.diff(points, axis=0), axis=1).sum()
     width = 2 * round(ROUNDING / length * NUM_POINTS / 2) + 1
     for _ in range(2):  # twice a moving average: a continuous curvature
         padded = np.pad(points, ((width // 2, width // 2), (0, 0)), mode="edge")
         points = np.stack([np.convolve(padded[:, i], np.full(width, 1 / width), "valid") for i in range(2)], axis=1)
-    return _resample(points)
-
-
-def _resample(points: Array) -> Array:
-    """NUM_POINTS points at even arc length along the polyline `points` [k, 2]."""
-    length = np.concatenate([[0.0], np.linalg.norm(np.diff(points, axis=0), axis=1).cumsum()])
-    even = np.linspace(0.0, length[-1], NUM_POINTS)
-    return np.stack([np.interp(even, length, points[:, i]) for i in range(2)], axis=1)
+    return resample(points, NUM_POINTS)

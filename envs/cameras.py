@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import mujoco
 import numpy as np
 
 from envs.appearance import Appearance
@@ -30,13 +33,14 @@ class Camera:
         model = task.model if self._appearance is None else self._appearance.model
         self._renderer = Renderer(model, width, height, name)
 
-    def image(self, physics: Array, key: int) -> Array:
-        """Image [height, width, 3], uint8, of one physics state [nstate] of the episode with this number."""
+    def image(self, physics: Array, key: int, model: mujoco.MjModel) -> Array:
+        """Image [height, width, 3], uint8, of one physics state [nstate] of the episode with this number and model."""
         if self._appearance is None:
-            return self._renderer.image(physics)
-        look = self._appearance.wear(key)
+            return self._renderer.image(physics, model)
+        look = self._appearance.wear(key, model)
+        image = self._renderer.image(physics, self._appearance.model)
         step = round(physics[0] / self._control_dt)
-        return noisy(self._renderer.image(physics), look.noise, np.random.default_rng([key, self._index, step]))
+        return noisy(image, look.noise, np.random.default_rng([key, self._index, step]))
 
     def close(self) -> None:
         """Free the GL context."""
@@ -55,11 +59,11 @@ class Cameras:
         self._task = task
         self._cameras: dict[str, Camera] = {}
         # What was drawn last: many states are asked for again, as those of environments that stand still.
-        self._drawn: list[tuple[int, Array] | None] = [None] * num_envs
+        self._drawn: list[tuple[mujoco.MjModel, int, Array] | None] = [None] * num_envs
         shapes = {key: (num_envs, *task.observation_space[key].shape) for key in task.cameras}  # pyright: ignore
         self._images = {key: np.zeros(shape, np.uint8) for key, shape in shapes.items()}
 
-    def draw(self, physics: Array, looks: Array) -> dict[str, Array]:
+    def draw(self, physics: Array, looks: Array, models: Sequence[mujoco.MjModel]) -> dict[str, Array]:
         """Draw the states [n, k, nstate] of episodes with the numbers [n]: key -> images [n, k, h, w, 3], uint8.
 
         Raises:
@@ -67,7 +71,7 @@ class Cameras:
         """
         result = {key: np.empty((*physics.shape[:2], *last.shape[1:]), np.uint8) for key, last in self._images.items()}
         for i, k in np.ndindex(*physics.shape[:2]):
-            self._draw(i, physics[i, k], int(looks[i]))
+            self._draw(i, physics[i, k], int(looks[i]), models[i])
             for key, images in self._images.items():
                 result[key][i, k] = images[i]
         return result
@@ -78,14 +82,14 @@ class Cameras:
             camera.close()
         self._cameras.clear()
 
-    def _draw(self, index: int, physics: Array, look: int) -> None:
+    def _draw(self, index: int, physics: Array, look: int, model: mujoco.MjModel) -> None:
         """Draw a state of environment `index`, unless it was drawn last."""
         last = self._drawn[index]
-        if last is not None and last[0] == look and np.array_equal(last[1], physics):
+        if last is not None and last[0] is model and last[1] == look and np.array_equal(last[2], physics):
             return
         for key, images in self._images.items():
-            images[index] = self._camera(key).image(physics, look)
-        self._drawn[index] = look, physics.copy()
+            images[index] = self._camera(key).image(physics, look, model)
+        self._drawn[index] = model, look, physics.copy()
 
     def _camera(self, key: str) -> Camera:
         """The camera of a key, made when the first image is asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -50,8 +51,12 @@ class Disturbance:
 UNDISTURBED = Disturbance()
 
 
-def disturbance_of(kwargs: dict[str, Any]) -> Disturbance:
+def disturbance_of(kwargs: dict[str, Any], options: Sequence[str] = ()) -> Disturbance:
     """The disturbance that keyword arguments describe.
+
+    Args:
+        kwargs: The arguments.
+        options: What else the task takes, for the message.
 
     Raises:
         TypeError: There is no such argument, as with any other function.
@@ -60,5 +65,6 @@ def disturbance_of(kwargs: dict[str, Any]) -> Disturbance:
     names = [field.name for field in fields(Disturbance)]
     unknown = sorted(set(kwargs) - set(names))
     if unknown:
-        raise TypeError(f"unknown argument {unknown[0]!r}; a task is disturbed by {', '.join(names)}")
+        takes = f"; this one also takes {', '.join(options)}" if options else ""
+        raise TypeError(f"unknown argument {unknown[0]!r}; a task is disturbed by {', '.join(names)}{takes}")
     return Disturbance(**kwargs)

@@ -31,7 +31,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
         width: Image width [px].
         height: Image height [px].
         views: Names of the task's further cameras, separated by commas; each adds the observation `image_<name>`.
-        disturbance: How a task that is given by name is disturbed: the entries of `Disturbance`.
+        kwargs: Of a task that is given by name: the entries of `Disturbance`, and its own `options`.
     """
 
     metadata = {"render_modes": RENDER_MODES}  # noqa: RUF012 (gymnasium reads it from the class)
@@ -43,9 +43,9 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
         width: int = 256,
         height: int = 256,
         views: str = "",
-        **disturbance: float | str | None,
+        **kwargs: Any,
     ) -> None:
-        self.task = _load(task, views, disturbance)
+        self.task = _load(task, views, kwargs)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
         self.render_mode = check_render_mode(render_mode)
         self.observation_space: spaces.Space[Any] = self.task.observation_space
@@ -97,7 +97,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
 
     def render(self) -> Array | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Image [height, width, 3], uint8; None without a render mode."""
-        return self._images.image(self._episodes.state, 0) if self.render_mode else None
+        return self._images.image(self._episodes, 0) if self.render_mode else None
 
     def close(self) -> None:
         """Free the renderer."""
@@ -118,7 +118,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         num_frames: `step_chunk` draws image observations of the last so many steps only; None draws all, 0 leaves
             images out of the observations.
         views: Names of the task's further cameras, separated by commas; each adds the observation `image_<name>`.
-        disturbance: How a task that is given by name is disturbed: the entries of `Disturbance`.
+        kwargs: Of a task that is given by name: the entries of `Disturbance`, and its own `options`.
     """
 
     metadata = {"render_modes": RENDER_MODES, "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
@@ -133,13 +133,13 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         height: int = 256,
         num_frames: int | None = None,
         views: str = "",
-        **disturbance: float | str | None,
+        **kwargs: Any,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         if num_frames is not None and num_frames < 0:
             raise ValueError(f"num_frames must not be negative, got {num_frames}")
-        self.task = _load(task, views, disturbance)
+        self.task = _load(task, views, kwargs)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_dt)}
         self.num_envs, self.render_mode = num_envs, check_render_mode(render_mode)
         left_out = self.task.cameras if num_frames == 0 else ()
@@ -238,8 +238,8 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         if self.render_mode is None:
             return None
         if index is not None:
-            return self._images.image(self._episodes.state, index)
-        return tuple(self._images.image(self._episodes.state, i) for i in range(self.num_envs))
+            return self._images.image(self._episodes, index)
+        return tuple(self._images.image(self._episodes, i) for i in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stop the threads and free the renderer."""
@@ -254,10 +254,11 @@ class _Images:
         self._task, self._size = task, (width, height)
         self._camera: Camera | None = None
 
-    def image(self, state: EnvState, index: int) -> Array:
+    def image(self, episodes: Episodes, index: int) -> Array:
         if self._camera is None:
             self._camera = Camera(self._task, *self._size)
-        return self._camera.image(np.nan_to_num(state.physics[index]), int(state.look[index]))
+        physics, look = np.nan_to_num(episodes.state.physics[index]), int(episodes.state.look[index])
+        return self._camera.image(physics, look, episodes.models[index])
 
     def close(self) -> None:
         if self._camera is not None:
@@ -265,11 +266,14 @@ class _Images:
             self._camera = None
 
 
-def _load(task: Task | str, views: str, disturbance: dict[str, float | str | None]) -> Task:
-    assert not disturbance or isinstance(task, str), "a task that is made already has its disturbance"
+def _load(task: Task | str, views: str, kwargs: dict[str, Any]) -> Task:
+    assert not kwargs or isinstance(task, str), "a task that is made already has its disturbance and options"
     loaded: Any = task
     if isinstance(task, str):
-        loaded = load_env_creator(task)(disturbance=disturbance_of(disturbance))
+        creator: Any = load_env_creator(task)
+        own = {name: value for name, value in kwargs.items() if name in creator.options}
+        disturbance = {name: value for name, value in kwargs.items() if name not in own}
+        loaded = creator(disturbance=disturbance_of(disturbance, creator.options), **own)
     return loaded.with_views(views.split(",") if views else [])
 
 

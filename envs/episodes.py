@@ -35,6 +35,10 @@ class Episodes:
         num_envs: How many.
         num_threads: Size of the pool that steps them; 0 for the calling thread.
         num_frames: Of each chunk, only the last so many images are drawn; None for all, 0 for no images at all.
+
+    Attributes:
+        state: What the environments are.
+        models: The model of each one's episode, a function of its memory.
     """
 
     def __init__(self, task: Task, num_envs: int, num_threads: int, num_frames: int | None = None) -> None:
@@ -56,6 +60,7 @@ class Episodes:
             look=np.zeros(num_envs, np.int64),
             past=np.zeros((num_envs, task.disturbance.latency, physics.shape[1] + memory.shape[1])),
         )
+        self.models = [task.model] * num_envs
         self._ended = np.zeros(num_envs, bool)
 
     def start(self, index: int, seed: int, start: Array | None) -> None:
@@ -66,6 +71,7 @@ class Episodes:
         physics, memory = self.task.initial_state(start[None])
         state.physics[index], state.memory[index], state.num_steps[index] = physics[0], memory[0], 0
         state.past[index] = _joined(physics[0], memory[0])
+        self.models[index] = self._model_of(memory[0])
         state.look[index] = look_rng.integers(2**63)
         if self.task.has_expert:
             state.plan[index] = self.task.plan(expert_rng, physics[0], memory[0])
@@ -84,6 +90,7 @@ class Episodes:
             if found != expected:
                 raise ValueError(f"{self.task.name}: state.{field.name} has shape {found}, expected {expected}")
         self.state = state.copy()
+        self.models = [self._model_of(memory) for memory in state.memory]
         result = self._stand()
         self._ended = (result.terminated | result.truncated)[:, 0]
 
@@ -123,6 +130,12 @@ class Episodes:
         self._pool.close()
         self._cameras.close()
 
+    def _model_of(self, memory: Array) -> mujoco.MjModel:
+        """The model of an episode, which the data that were made for the task's own must fit."""
+        model = self.task.model_of(memory)
+        assert model.signature == self.task.model.signature, f"{self.task.name}: a scene with other elements"
+        return model
+
     def _task_with_expert(self) -> Task:
         if not self.task.has_expert:
             raise ValueError(f"{self.task.name} has no scripted expert")
@@ -143,7 +156,7 @@ class Episodes:
         count = min(self.num_frames or horizon, horizon)
         steps = np.maximum(result.num_steps - count, 0)[:, None] + np.arange(count)
         seen = np.take_along_axis(result.seen, steps[..., None], axis=1)
-        images = self._cameras.draw(seen, self.state.look)
+        images = self._cameras.draw(seen, self.state.look, self.models)
         return replace(result, obs={**result.obs, **images})
 
     def _advance(self, index: Array, actions: Array) -> Steps:
@@ -151,7 +164,7 @@ class Episodes:
         state, rows, horizon = self.state, np.arange(len(index)), actions.shape[1]
         latency = self.task.disturbance.latency
         present = _joined(state.physics[index], state.memory[index])[:, None]
-        substates = self._simulate(state.physics[index], actions)
+        substates = self._simulate([self.models[i] for i in index], state.physics[index], actions)
         physics = substates[:, :, -1]
         memory = self.task.update(state.memory[index], substates)
         num_steps = state.num_steps[index, None] + np.arange(1, horizon + 1)
@@ -168,7 +181,7 @@ class Episodes:
             hold(result, last)
         return result
 
-    def _simulate(self, physics: Array, actions: Array) -> Array:
+    def _simulate(self, models: list[mujoco.MjModel], physics: Array, actions: Array) -> Array:
         """Physics [m, h, num_substeps, nstate] after every substep; NaN from a diverging step on."""
         task = self.task
         (m, horizon), substeps = actions.shape[:2], task.num_substeps
@@ -178,7 +191,7 @@ class Episodes:
         substates = np.empty((m, horizon * substeps, physics.shape[1]))
         with _quiet():
             self._pool.rollout(
-                [task.model] * m,
+                models,
                 self._data,
                 physics,
                 control,

@@ -21,7 +21,7 @@ class Renderer:
     """Draws what a camera of the MJCF sees.
 
     Args:
-        model: The model.
+        model: The model, or one of as many elements and with the same textures as those that will be drawn.
         width: Image width [px].
         height: Image height [px].
         camera: Name of the camera.
@@ -34,7 +34,7 @@ class Renderer:
         self._gl = _gl_context(width, height)
         self._gl.make_current()
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
-        self._model, self._data = model, mujoco.MjData(model)
+        self._data = mujoco.MjData(model)
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
@@ -46,9 +46,9 @@ class Renderer:
         self._options, self._rect = mujoco.MjvOption(), mujoco.MjrRect(0, 0, width, height)
         self._upside_down = np.empty((height, width, 3), np.uint8)
 
-    def image(self, physics: Array) -> Array:
-        """Image [height, width, 3], uint8, of one physics state [nstate]."""
-        model, data = self._model, self._data
+    def image(self, physics: Array, model: mujoco.MjModel) -> Array:
+        """Image [height, width, 3], uint8, of one physics state [nstate] of a model."""
+        data = self._data
         mujoco.mj_setState(model, data, physics, mujoco.mjtState.mjSTATE_FULLPHYSICS.value)
         mujoco.mj_kinematics(model, data)
         mujoco.mj_camlight(model, data)

@@ -4,7 +4,8 @@ A task holds no episode. The drivers keep the arrays and hand them in, with lead
 `...` below: environments n, often also control steps h):
 
     physics  [..., nstate]  MuJoCo's full physics state: time, qpos, qvel (and act)
-    memory   [..., m]       what the task has to remember of the path; m = memory_dim, often 0
+    memory   [..., m]       what the task has to remember of the path, and the numbers of a scene that differs from
+                            episode to episode; m = memory_dim, often 0
     plan     [n, *p]        what the scripted expert decided at the start of the episode, or when it took over
 
 Every function depends on its arguments alone and treats rows independently, so that an episode depends on its
@@ -25,7 +26,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from envs.appearance import load_model
+from envs.appearance import compiled, load_spec
 from envs.disturbance import UNDISTURBED, Disturbance
 from robolearn.contract import Array, Facts, Scene
 
@@ -72,6 +73,7 @@ class Task(ABC):
         observation_space: Finite bounds of every observation key.
         cameras: Observation key of an image [h, w, 3] -> the MJCF's camera that takes it; the drivers draw them.
         views: Names of further cameras of the MJCF, which are drawn for those who ask; see `with_views`.
+        options: Names of further arguments of the subclass, which `gymnasium.make` takes as well.
         start_space: Bounds of the numbers that fix an initial state: `reset(options={"start": ...})`. They are
             the same under every disturbance.
         moved_range: `Disturbance.moved` lies between these [m].
@@ -88,6 +90,7 @@ class Task(ABC):
     expert_noise: ClassVar[float] = 0.0
     cameras: ClassVar[dict[str, str]] = {}
     views: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = ()
     symmetry: dict[str, Any] | None = None
     scene: ClassVar[Scene | None] = None
     score: ClassVar[str]
@@ -99,7 +102,8 @@ class Task(ABC):
 
     def __init__(self, disturbance: Disturbance = UNDISTURBED) -> None:
         self.disturbance = disturbance
-        self.model = load_model(ASSETS / self.xml, disturbance.look)
+        self.spec = load_spec(ASSETS / self.xml, disturbance.look)
+        self.model = compiled(self.spec)
         self.num_substeps = round(self.control_dt / self.model.opt.timestep)
         flags = self.model.opt.disableflags
         assert np.isclose(self.num_substeps * self.model.opt.timestep, self.control_dt), self.xml
@@ -168,6 +172,14 @@ class Task(ABC):
         physics = np.zeros((*qpos.shape[:-1], num_state))
         self.qpos(physics)[...] = qpos
         return physics
+
+    def model_of(self, memory: Array) -> mujoco.MjModel:
+        """The model of an episode with this memory [m]: here the one of all.
+
+        A task whose scene differs from episode to episode compiles an edited copy of `spec`, of as many elements as
+        `model` has. What it reads of the memory must stay as it is from the episode's first step to its last.
+        """
+        return self.model
 
     # What a task implements
 

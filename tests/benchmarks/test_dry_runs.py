@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robolearn.config import read_json, write_json
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
@@ -25,6 +26,7 @@ BENCHMARKS: dict[str, str] = {
     "ensembles.py": "--out out.json",
     "exact_scores.py": "--out out.json",
     "execution.py": "runs/avoid --out execution.json",
+    "field.py": "--seeds 0 --out out.json --work field",
     "generation.py": "push datasets/push.zarr --out out.json",
     "gpu.py": "--device cpu",
     "human.py": "pusht pusht.zarr --out out.json",
@@ -158,6 +160,20 @@ def test_dry_runs(name, prepared):
     (prepared / "out.json").unlink(missing_ok=True)  # of another benchmark, which is not to be gone on with
     run(name, f"{BENCHMARKS.get(name, '').replace('SHARED', str(SHARED))} --dry-run", prepared)
     assert {path: path.stat().st_mtime_ns for path in (ROOT / "docs" / "results").iterdir()} == before
+
+
+@pytest.mark.slow
+def test_a_study_that_is_complete_is_not_done_again(tmp_path):
+    """The same numbers from the same runs; what is missing of them is measured again, without another training."""
+    command = f"{BENCHMARKS['field.py']} --dry-run"
+    run("field.py", command, tmp_path)
+    kept = read_json(tmp_path / "out.json")
+    weights = [(path, path.stat().st_mtime_ns) for path in sorted(tmp_path.rglob("*.safetensors"))]
+    write_json(tmp_path / "out.json", {name: part for name, part in kept.items() if not name.endswith("dense")})
+    run("field.py", command, tmp_path)
+    again = read_json(tmp_path / "out.json")
+    assert {name: part["episodes"] for name, part in again.items()} == {n: p["episodes"] for n, p in kept.items()}
+    assert [(path, path.stat().st_mtime_ns) for path in sorted(tmp_path.rglob("*.safetensors"))] == weights
 
 
 @pytest.mark.slow

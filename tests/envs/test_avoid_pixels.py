@@ -179,7 +179,7 @@ def test_views_are_drawn_only_when_asked_for(make, monkeypatch):
     """The default has its one image, drawn once; a view adds a key and leaves that image as it is."""
     drawn = []
     original = rendering.Renderer.image
-    monkeypatch.setattr(rendering.Renderer, "image", lambda self, p: drawn.append(p) or original(self, p))
+    monkeypatch.setattr(rendering.Renderer, "image", lambda self, *state: drawn.append(state) or original(self, *state))
     plain, _ = make(2).reset(seed=0)
     assert set(plain) == {"image", "state"}
     assert len(drawn) == 2
@@ -288,7 +288,7 @@ def test_an_image_is_drawn_once(make, monkeypatch):
     """Standing environments and repeated entries cost nothing."""
     drawn = []
     original = rendering.Renderer.image
-    monkeypatch.setattr(rendering.Renderer, "image", lambda self, p: drawn.append(p) or original(self, p))
+    monkeypatch.setattr(rendering.Renderer, "image", lambda self, *state: drawn.append(state) or original(self, *state))
     env = make(3)
     env.reset(seed=0)
     assert len(drawn) == 3

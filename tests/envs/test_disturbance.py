@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from envs import avoid, insert, push, pusht, rendering
 from envs.avoid import CENTERS, RADII, ROD_RADIUS, Avoid
+from envs.avoid_field import AvoidField, AvoidFieldPixels
 from envs.avoid_pixels import AvoidPixels
 from envs.disturbance import UNDISTURBED, Disturbance
 from envs.drivers import TaskEnv, TaskVectorEnv
@@ -19,7 +20,7 @@ from envs.push import Push
 from envs.pusht import PushT
 from envs.task import ASSETS
 
-TASKS = (Avoid, AvoidPixels, Insert, Push, PushT)
+TASKS = (Avoid, AvoidField, AvoidPixels, Insert, Push, PushT)
 DISTURBED = {
     "moved": Disturbance(moved=0.01),
     "mass": Disturbance(mass=1.7),
@@ -115,7 +116,7 @@ def test_neutral_arguments_change_nothing(task):
 
 
 @pytest.mark.parametrize("name", DISTURBED)
-@pytest.mark.parametrize("task", [Avoid, Insert, Push, PushT])
+@pytest.mark.parametrize("task", [Avoid, AvoidField, Insert, Push, PushT])
 def test_plain_and_vector_environments_are_disturbed_alike(task, name):
     actions = targets(task)
     vector = roll(make(task, DISTURBED[name]), actions)
@@ -133,7 +134,7 @@ def test_plain_and_vector_environments_are_disturbed_alike(task, name):
 
 
 @pytest.mark.parametrize("name", DISTURBED)
-@pytest.mark.parametrize("task", [Avoid, Insert, Push, PushT])
+@pytest.mark.parametrize("task", [Avoid, AvoidField, Insert, Push, PushT])
 def test_every_disturbance_changes_what_is_seen(task, name):
     actions = targets(task)
     one, other = roll(make(task), actions), roll(make(task, DISTURBED[name]), actions)
@@ -160,7 +161,7 @@ def test_latency_does_not_mind_the_grouping(task, sizes, latency):
     np.testing.assert_array_equal(late["physics"], now["physics"])
 
 
-@pytest.mark.parametrize("task", [Avoid, Insert, Push])
+@pytest.mark.parametrize("task", [Avoid, AvoidField, Insert, Push])
 def test_a_restored_state_continues_exactly_although_it_lags(task):
     env, other = (make(task, DISTURBED["all"]) for _ in range(2))
     actions = targets(task)
@@ -199,6 +200,7 @@ def test_bias_is_added_to_positions_alone():
     """The amount, key by key; the state behind the observation has none of it."""
     for task, seen in (
         (Avoid, {"state": [0.01] * 2 + [0] * 2}),
+        (AvoidField, {"state": [0.01] * 2 + [0] * 2, "field": [0] * 24}),
         (Insert, {"state": [0.01, 0.01, 0, 0, -0.01, -0.01, 0.01, 0, 0, 0, 0]}),
         (Push, {"state": [0.01] * 4 + [0, 0] + [0.01] * 2 + [0, 0]}),
         (PushT, {"state": [10] * 4 + [0], "keypoint": np.full((9, 2), 10)}),
@@ -340,6 +342,10 @@ def test_the_expert_walks_around_the_moved_cylinder(moved):
         ("Avoid", {"moved": 0.1}, r"Avoid: moved=0.1 is not between -0.1 and 0.1 m"),
         ("AvoidPixels", {"moved": -0.2}, r"AvoidPixels: moved=-0.2 is not between -0.1 and 0.1 m"),
         ("Push", {"moved": 0.07}, r"Push: moved=0.07 is not between -0.1 and 0.06 m"),
+        ("AvoidField", {"moved": 0.1}, r"AvoidField: moved=0.1 is not between -0.1 and 0.1 m"),
+        ("AvoidField", {"field": "denser"}, "field='denser' is unknown; choose from usual, dense, thick"),
+        ("AvoidField", {"field": ["dense"]}, r"field=\['dense'\] is unknown; choose from usual, dense, thick"),
+        ("AvoidField", {"field": None}, "field=None is unknown; choose from usual, dense, thick"),
         ("PushT", {"friction": 1.2}, "PushT: friction=1.2 is above mass=1.0"),
     ],
 )
@@ -355,6 +361,10 @@ def test_an_unknown_argument_is_named_with_the_valid_ones():
         TypeError, match="unknown argument 'weight'; a task is disturbed by moved, mass, friction, bias"
     ):
         gymnasium.make_vec("envs:robolearn/Avoid-v0", num_envs=1, weight=2.0)
+    with pytest.raises(TypeError, match="unknown argument 'field'; a task is disturbed by .*latency, look was raised"):
+        gymnasium.make("envs:robolearn/Avoid-v0", field="dense")
+    with pytest.raises(TypeError, match="unknown argument 'density'; .*latency, look; this one also takes field was"):
+        gymnasium.make("envs:robolearn/AvoidField-v0", density="dense")
 
 
 # Clearance
@@ -368,7 +378,7 @@ def test_clearance_is_found_on_both_drivers_where_there_is_a_keep_out_set():
         distance = env.facts.clearance(xy)
         assert distance.shape == (1, 2)
         np.testing.assert_allclose(distance, [[-0.035, 0.14]])
-    for task in (AvoidPixels, Insert, Push, PushT):
+    for task in (AvoidField, AvoidFieldPixels, AvoidPixels, Insert, Push, PushT):
         assert TaskVectorEnv(1, task(), num_frames=0).facts.clearance is None
         assert TaskEnv(task()).facts.clearance is None
     vector.close()

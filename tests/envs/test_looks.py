@@ -89,7 +89,7 @@ def test_without_a_look_images_are_those_of_the_mjcf(task):
     rng = np.random.default_rng(0)
     for key in range(3):
         physics, _ = task().initial_state(task().sample_start(rng)[None])
-        np.testing.assert_array_equal(camera.image(physics[0], key), plain.image(physics[0]))
+        np.testing.assert_array_equal(camera.image(physics[0], key, model), plain.image(physics[0], model))
     plain.close()
     camera.close()
 
@@ -117,7 +117,7 @@ def test_the_model_that_is_stepped_never_wears_a_look(task):
     looking = task(Disturbance(look="random"))
     before = buffer(looking.model)
     camera = Camera(looking, 32, 32)
-    camera.image(looking.physics_at(np.zeros(looking.model.nq)), 7)
+    camera.image(looking.physics_at(np.zeros(looking.model.nq)), 7, looking.model)
     camera.close()
     after = buffer(looking.model)
     np.testing.assert_array_equal(before, after)
@@ -238,7 +238,7 @@ def test_every_camera_is_displaced_a_little(make):
     for name in ("top", *AvoidPixels.views):
         appearance, camera = Appearance(task.model, "random", name), task.model.camera(name)
         for key in range(20):
-            appearance.wear(key)
+            appearance.wear(key, task.model)
             quat = appearance.model.camera(name).quat
             angle = 2 * np.rad2deg(np.arccos(np.clip(abs(quat @ camera.quat), 0, 1)))
             assert 0.1 < angle < 9.0  # 5 degrees about each of three axes

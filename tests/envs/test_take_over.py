@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from envs.avoid import BESIDE, ROWS, WALLS, Avoid
+from envs.avoid_field import AvoidField
 from envs.avoid_pixels import AvoidPixels
 from envs.disturbance import UNDISTURBED, Disturbance
 from envs.drivers import TaskVectorEnv
@@ -11,7 +12,7 @@ from envs.insert import Insert
 from envs.push import START, Push
 from envs.pusht import PushT
 
-TASKS = (Avoid, AvoidPixels, Insert, Push)
+TASKS = (Avoid, AvoidField, AvoidPixels, Insert, Push)
 
 
 def make(task, num_envs, disturbance=UNDISTURBED):
@@ -178,7 +179,7 @@ def test_insert_goes_on_searching_the_same_way():
 
 
 @pytest.mark.parametrize("disturbance", [UNDISTURBED, Disturbance(moved=0.01, mass=2.0, friction=0.7, latency=2)])
-@pytest.mark.parametrize("task", [AvoidPixels, Insert, Push])
+@pytest.mark.parametrize("task", [AvoidField, AvoidPixels, Insert, Push])
 def test_the_expert_succeeds_after_a_policy_s_wandering(task, disturbance):
     env = make(task, 60, disturbance)
     env.reset(seed=5)
