@@ -1,11 +1,11 @@
 """A way through a field: straight ahead, and around whatever disc is in the way, on a side that is drawn.
 
-    o goal       Discs do not meet, so the arc around one crosses no other, and straight pieces cross none: the way
-    |            is clear whatever the sides are. Then it is tightened like a band that discs hold apart.
-    /-\\
+o goal       Discs do not meet, so the arc around one crosses no other, and straight pieces cross none: the way
+|            is clear whatever the sides are. Then it is tightened like a band that discs hold apart.
+/-\\
     (*) |        * a cylinder with the room that the rod's axis keeps from it
-    \\-/
-    o start
+\\-/
+o start
 """
 
 from __future__ import annotations

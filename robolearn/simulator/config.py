@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from robolearn import seeds
+from robolearn.config import check_counts
 from robolearn.errors import UserError
 from robolearn.files import take_paths
 from robolearn.nets.backbone import BackboneConfig
@@ -59,9 +60,7 @@ class SimulatorConfig:
         take_paths(self, "out")
         if not self.stores:
             raise UserError("`stores` needs at least one store")
-        for name in ("horizon", "history", "steps", "batch_size", "ending_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"`{name}` {getattr(self, name)} must be at least 1")
+        check_counts(self, ("horizon", "history", "steps", "batch_size", "ending_steps"))
         if not 0 < self.held_out < 1:
             raise UserError(f"`held_out` {self.held_out} must be in (0, 1)")
         if not (math.isfinite(self.lr) and self.lr > 0):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from robolearn import seeds
+from robolearn.config import check_counts
 from robolearn.errors import UserError
 from robolearn.files import take_paths
 from robolearn.translation.cyclegan import CycleGANConfig
@@ -59,9 +60,7 @@ class TranslatorConfig:
         take_paths(self, "source", "target", "out", "cache_dir")
         if not 0 < self.validation_fraction < 1:
             raise UserError(f"`validation_fraction` {self.validation_fraction:g} must be in (0, 1)")
-        for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"`{name}` {getattr(self, name)} must be at least 1")
+        check_counts(self, ("steps", "batch_size", "log_every", "checkpoint_every"))
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise UserError(f"`lr` {self.lr:g} must be above 0")
         if not 0 <= self.decay <= 1:

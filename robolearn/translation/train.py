@@ -167,9 +167,7 @@ def read_frames(
     """Frames to train on, and those that are held out."""
     demos = Demos([store])
     windows = Windows.from_store(demos, cameras, 1, 1, parts["train"], device, cfg.cache_dir, padding="held")
-    lengths = np.diff(demos.episode_ends, prepend=0)
-    heldout = windows.for_episodes(parts["validation"])
-    return Frames(windows, lengths[parts["train"]]), Frames(heldout, lengths[parts["validation"]])
+    return Frames(windows), Frames(windows.for_episodes(parts["validation"]))
 
 
 class _Training:
