@@ -39,7 +39,7 @@ from robolearn.formats.transfer import export_demos, import_demos
 from robolearn.types import Episode
 
 SIZE, DRY_SIZE = (480, 640), (48, 64)
-NUM_EPISODES, LENGTH, BATCH = 4, 200, 32
+NUM_EPISODES, LENGTH, BATCH = 4, 60, 32
 
 
 def make_set(folder: Path, size: tuple[int, int], episodes: int, length: int) -> Path:
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, nargs=2, help="height and width that frames are scaled to")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    size, episodes, length, rounds = (DRY_SIZE, 2, 20, 1) if args.dry_run else (SIZE, NUM_EPISODES, LENGTH, 5)
+    size, episodes, length, rounds = (DRY_SIZE, 2, 20, 1) if args.dry_run else (SIZE, NUM_EPISODES, LENGTH, 3)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = args.set or make_set(folder, size, episodes, length)

@@ -113,11 +113,10 @@ def test_more_videos_than_are_open_at_once(tmp_path, monkeypatch):
         assert len(reader._open) <= 2
 
 
-def test_what_is_no_video_is_not_opened(tmp_path):
-    secret = tmp_path / "secret.mp4"
-    write_video(secret, noise(3))
+def test_a_list_of_other_videos_is_not_followed(tmp_path):
+    write_video(tmp_path / "secret.mp4", noise(3))
     playlist = tmp_path / "list.mp4"
-    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n")
+    playlist.write_text("ffconcat version 1.0\nfile secret.mp4\n")
     with pytest.raises(UserError, match=r"list\.mp4 is no video, or a damaged one"):
         Video(playlist, 3, None)
 

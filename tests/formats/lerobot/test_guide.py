@@ -28,6 +28,7 @@ def test_the_commands_of_the_guide(make_set, kit, tmp_path, monkeypatch):
     assert back["features"]["observation.images.wrist"]["dtype"] == "image"
     keys = {name: DemoStore.open(f"{name}.zarr").attrs.obs_keys for name in ("my_set", "low_dim", "small")}
     assert keys == {"my_set": ("state", "top", "wrist"), "low_dim": ("state",), "small": ("state", "top")}
+    assert DemoStore.open("kept.zarr").attrs.videos == ("top", "wrist")
     assert DemoStore.open("small.zarr").shapes["top"] == (96, 96, 3)
     np.testing.assert_array_equal(
         DemoStore.open("my_set.zarr").read("state"), DemoStore.open("low_dim.zarr").read("state")
