@@ -10,9 +10,11 @@ from robolearn.data.store import DemoStore
 from robolearn.dynamics.config import CEMConfig, PlannerConfig
 from robolearn.dynamics.plan import Planner
 from robolearn.errors import UserError
+from robolearn.nets.descent import FitConfig
+from robolearn.simulator.ending import fit_ending
 from robolearn.simulator.model import LearnedSimulator
 from robolearn.simulator.returns import LearnedReturns
-from robolearn.simulator.transitions import Ends
+from robolearn.simulator.transitions import Ends, Recording
 from tests.simulator import point
 
 SAMPLES = 500
@@ -58,13 +60,20 @@ def test_endings_are_where_they_were(simulator):
     assert ends[:, 0].tolist() == [Ends.FAILURE, Ends.NOTHING, Ends.NOTHING, Ends.SUCCESS]
 
 
-def test_ends_are_as_rare_as_they_were(simulator):
-    """They are drawn as often as all else in training; probabilities are those of recordings nevertheless."""
-    states = torch.linspace(-0.55, 0.55, 101)[:, None]
-    seen = torch.cat([states, torch.zeros(101, 1)], dim=1)
+def test_ends_are_as_rare_as_they_were():
+    """They are drawn as often as all else in training; probabilities are those of recordings nevertheless.
+
+    Nothing tells when an episode of 20 steps ends here, so that each of its actions does in 1 of 20 cases.
+    """
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(100, 2, 20, 1)).astype(np.float32)
+    ending = fit_ending([Recording(*pair, Ends.SUCCESS) for pair in rows], 1, FitConfig(300, 64, 1e-3), seed=0)
+    seen = torch.from_numpy(rng.normal(size=(1000, 2))).float()
     with torch.no_grad():
-        probability = simulator.ending(seen).softmax(1)
-    assert probability[:, 1:].sum(1).mean() < 0.02
+        nothing, success, failure = ending(seen).softmax(1).mean(0)
+    assert success == pytest.approx(0.05, abs=0.02)
+    assert failure < 0.02
+    assert nothing > 0.9
 
 
 def test_an_end_is_judged_in_the_state_in_which_the_action_is_taken(simulator):
