@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from robolearn.commands.main import PATHS, VERBS, main
+from robolearn.commands.simulator import ACTIONS
 from robolearn.data.store import DemoStore
 
 ROOT = Path(__file__).parents[1]
@@ -78,13 +79,17 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, capsys, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("verb", VERBS)
+# What shows flags: all verbs but the one that does several things.
+HELPED = [*(verb for verb in VERBS if verb != "simulator"), *(f"simulator {name}" for name in ACTIONS)]
+
+
+@pytest.mark.parametrize("verb", HELPED)
 def test_every_flag_that_takes_a_path_is_known(verb, capsys):
     with pytest.raises(SystemExit):
-        main([verb, "--help"])
+        main([*verb.split(), "--help"])
     flags = re.findall(r"(--[a-z.-]+) (?:\{None\}\|)?\[?PATH", capsys.readouterr().out)
     assert set(flags) <= set(PATHS)
-    assert flags or verb in ("calibrate", "heldout")
+    assert flags or verb in ("calibrate", "heldout", "simulator accuracy")
 
 
 def test_inspect_of_a_damaged_store_exits_1(tmp_path, capsys):
@@ -109,11 +114,11 @@ def test_bench_lists_the_choices(tmp_path, capsys, flags, choices):
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", HELPED)
 def test_help_is_for_people(verb, capsys):
     """A comment for a type checker behind a field is no help."""
     with pytest.raises(SystemExit):
-        main([verb, "--help"])
+        main([*verb.split(), "--help"])
     assert not re.search("pyright|noqa", capsys.readouterr().out)
 
 
