@@ -47,7 +47,9 @@ def study(args: Any) -> None:
     known = read_json(args.out) if args.out and args.out.exists() else {}
     for size in sizes:
         cfg = recipe(size, args.threads, args.dry_run)
-        runs = [train_once(f"field-{size}", cfg, seed, demonstrations, args.work, dry=args.dry_run) for seed in args.seeds]
+        runs = [
+            train_once(f"field-{size}", cfg, seed, demonstrations, args.work, dry=args.dry_run) for seed in args.seeds
+        ]
         for kind in KINDS:
             part = f"field/{size}/{kind}"
             measured: dict[str, Any] = known.get(part, {})

@@ -133,7 +133,8 @@ def draw(seeds: np.ndarray, states: np.ndarray) -> Frames:
     shifts = np.stack([task.sample_start(streams_of(int(seed))[0])[2:] for seed in seeds])
     rows = np.broadcast_to(shifts[:, None], (*states.shape[:2], 3))
     cameras = Cameras(task, len(seeds))
-    images = cameras.draw(task.physics_at(np.concatenate([states[..., :2], rows], axis=-1)), seeds)
+    physics = task.physics_at(np.concatenate([states[..., :2], rows], axis=-1))
+    images = cameras.draw(physics, seeds, [task.model] * len(seeds))
     cameras.close()
     return Frames({view: images[key] for view, key in VIEWS.items()}, shifts)
 
