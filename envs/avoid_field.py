@@ -23,7 +23,7 @@ from envs.appearance import compiled
 from envs.avoid import ADVANCE, FINISH_Y, NUM_POINTS, ROD_RADIUS, START_Y, WALLS
 from envs.detours import detour
 from envs.disturbance import UNDISTURBED, Disturbance
-from envs.fields import BOTTOM, KINDS, MARGIN, MAX_CYLINDERS, MAX_RADIUS, clearance, sample_field
+from envs.fields import BOTTOM, KINDS, MARGIN, MAX_CYLINDERS, MAX_RADIUS, SIDE, clearance, sample_field
 from envs.paths import ahead
 from envs.task import Array, Outcome, Task
 
@@ -42,7 +42,8 @@ class AvoidField(Task):
     was given explicitly and has fewer, places that are left are 0, 0, 0.
     Start: x, y [m], factors on mass and damping of the rod, and x, y, radius [m] of MAX_CYLINDERS cylinders, of which
     those of radius 0 are not there. Memory: 1 after a contact, and the start's numbers from the factors on.
-    Disturbances: `moved` the whole field, `mass` of the rod, `friction` the damping of its actuators, `bias` of x and y.
+    Disturbances: `moved` the whole field, `mass` of the rod, `friction` the damping of its actuators, `bias` of x and
+    y.
 
     Args:
         disturbance: How it departs from the task that was demonstrated.
@@ -76,8 +77,8 @@ class AvoidField(Task):
         }
     )
     start_space = spaces.Box(
-        np.array([-0.32, -0.32, *[HAND[0]] * 2, *[-0.32, BOTTOM, 0.0] * MAX_CYLINDERS]),
-        np.array([0.32, -0.26, *[HAND[1]] * 2, *[0.32, FINISH_Y, MAX_RADIUS] * MAX_CYLINDERS]),
+        np.array([-0.32, -0.32, *[HAND[0]] * 2, *[-SIDE, BOTTOM, 0.0] * MAX_CYLINDERS]),
+        np.array([0.32, -0.26, *[HAND[1]] * 2, *[SIDE, FINISH_Y, MAX_RADIUS] * MAX_CYLINDERS]),
         dtype=np.float64,
     )
     moved_range = (-0.1, 0.1)

@@ -1,11 +1,13 @@
 """A way through a field: straight ahead, and around whatever disc is in the way, on a side that is drawn.
 
-o goal       Discs do not meet, so the arc around one crosses no other, and straight pieces cross none: the way
-|            is clear whatever the sides are. Then it is tightened like a band that discs hold apart.
-/-\\
-    (*) |        * a cylinder with the room that the rod's axis keeps from it
-\\-/
-o start
+    goal o
+         |
+     ( * )    * a cylinder, in the disc that the rod's axis keeps out of
+         |
+         o start
+
+Discs do not meet, so that the arc around one enters no other, and the straight pieces enter none: the way is clear
+whatever the sides are. Then it is tightened like a band that the discs hold apart.
 """
 
 from __future__ import annotations

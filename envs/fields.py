@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.avoid import FINISH_Y, ROD_RADIUS, WALLS
+from envs.avoid import FINISH_Y, ROD_RADIUS
 from robolearn.contract import Array
 
 MARGIN = 0.015  # between the rod and a cylinder that it walks around [m]
 PASSAGE = 2 * (ROD_RADIUS + MARGIN)  # least gap between two cylinders [m]
 BOTTOM = -0.25  # the discs lie between this height, above every start, and the finish line [m]
+SIDE = 0.35  # cylinders stand at x in +- this [m], in the walls too: the way along them is no freer than any other
 MAX_CYLINDERS = 20
 MAX_RADIUS = 0.05  # [m]
 TRIES = 32  # places that are drawn for a cylinder before the field is begun anew
@@ -39,7 +40,7 @@ KINDS = {
 
 def sample_field(rng: np.random.Generator, kind: FieldKind) -> Array:
     """Draw a field [MAX_CYLINDERS, 3]: cylinders one after the other, each where there is room, the thickest first."""
-    count = rng.integers(kind.counts[0], kind.counts[1] + 1)
+    count = int(rng.integers(kind.counts[0], kind.counts[1] + 1))
     radii = np.sort(rng.uniform(*kind.radii, count))[::-1]
     field = None
     while field is None:
@@ -52,7 +53,7 @@ def _placed(rng: np.random.Generator, radii: Array) -> Array | None:
     field = np.empty((0, 3))
     for radius in radii:
         disc = radius + ROD_RADIUS + MARGIN
-        low, high = (WALLS[0, 0], BOTTOM + disc), (WALLS[1, 0], FINISH_Y - disc)
+        low, high = (-SIDE, BOTTOM + disc), (SIDE, FINISH_Y - disc)
         places = rng.uniform(low, high, (TRIES, 2))
         x, y = places[:, :1] - field[:, 0], places[:, 1:] - field[:, 1]
         gaps = np.sqrt(np.square(x) + np.square(y)) - field[:, 2] - radius

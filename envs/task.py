@@ -177,7 +177,8 @@ class Task(ABC):
         """The model of an episode with this memory [m]: here the one of all.
 
         A task whose scene differs from episode to episode compiles an edited copy of `spec`, of as many elements as
-        `model` has. What it reads of the memory must stay as it is from the episode's first step to its last.
+        `model` has; what `disturb` did to `model` is not in it. What is read of the memory must stay as it is from the
+        episode's first step to its last.
         """
         return self.model
 

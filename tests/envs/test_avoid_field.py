@@ -16,6 +16,7 @@ from robolearn import seeds
 
 ENV_ID = "envs:robolearn/AvoidField-v0"
 EXPERT_EPISODES = 400
+BEGIN = np.array([0.0, START_Y])
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +67,13 @@ def field(*cylinders):
 def test_cylinders_stand_where_the_start_says_and_are_judged_there(seed, moved):
     task = AvoidField(Disturbance(moved=moved))
     start = start_of(task, seed)
-    physics, memory = task.initial_state(start[None])
+    _, memory = task.initial_state(start[None])
     model = task.model_of(memory[0])
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     geoms = [g for g in range(model.ngeom) if model.geom(g).name.startswith("cylinder")]
     stand = np.array([[*data.geom_xpos[g, :2], model.geom_size[g, 0]] for g in geoms if data.geom_xpos[g, 2] == 0.0])
-    expected = start[4:].reshape(-1, 3) + [moved, 0.0, 0.0]
+    expected = start[4:].reshape(-1, 3) + np.array([moved, 0.0, 0.0])
     expected = expected[expected[:, 2] > 0]
     np.testing.assert_allclose(stand, expected, atol=1e-12)
     hidden = [g for g in geoms if data.geom_xpos[g, 2] != 0.0]
@@ -153,7 +154,7 @@ def test_neighbors_of_other_masses_change_nothing(task, make):
 def test_the_field_that_is_seen_is_the_same_in_both_drivers(make):
     vector, single = make(4, num_threads=2), TaskEnv(AvoidField())
     first, _ = vector.reset(seed=50)
-    actions = np.cumsum(np.full((4, 30, 2), [0.001, 0.01]), axis=1) + [0.0, START_Y]
+    actions = np.cumsum(np.full((4, 30, 2), [0.001, 0.01]), axis=1) + BEGIN
     seen = vector.step_chunk(actions)
     for i in range(4):
         np.testing.assert_array_equal(single.reset(seed=50 + i)[0]["field"], first["field"][i])
@@ -307,11 +308,11 @@ def red(image):
 
 
 def expected_red(field, size=96, scale=0.779):
-    """Which pixels of an image from above lie inside a cylinder by more, and by less, than 12 mm."""
+    """Which pixels between the walls, from above, lie inside a cylinder by 12 mm, and which as far outside."""
     column, row = np.meshgrid(np.arange(size), np.arange(size))
     xy = np.stack([(column + 0.5) / size - 0.5, 0.5 - (row + 0.5) / size], axis=-1) * scale + [0.0, 0.04]
-    distance = clearance(xy, field) + ROD_RADIUS
-    return distance < -0.012, distance > 0.012
+    distance, between = clearance(xy, field) + ROD_RADIUS, np.abs(xy[..., 0]) < 0.32
+    return (distance < -0.012) & between, (distance > 0.012) & between
 
 
 @pytest.mark.usefixtures("gl")
@@ -328,7 +329,7 @@ def test_images_show_the_field_of_each_episode(make):
 @pytest.mark.usefixtures("gl")
 @pytest.mark.parametrize("look", [None, "random"])
 def test_images_do_not_mind_neighbors(make, look):
-    disturbance, actions = Disturbance(look=look), np.zeros((3, 6, 2)) + [0.0, START_Y]
+    disturbance, actions = Disturbance(look=look), np.tile(BEGIN, (3, 6, 1))
     vector = make(3, AvoidFieldPixels, disturbance, num_threads=2)
     first, seen = vector.reset(seed=30)[0]["image"], vector.step_chunk(actions).obs["image"]
     for i in (2, 0, 1):
@@ -340,14 +341,19 @@ def test_images_do_not_mind_neighbors(make, look):
 
 
 @pytest.mark.usefixtures("gl")
-def test_an_image_of_the_same_place_is_drawn_anew_for_another_field(task, make):
-    env = make(1, AvoidFieldPixels)
-    seen = []
-    for cylinders in (field((0.1, 0.1, 0.05)), field((-0.1, 0.1, 0.05))):
-        start = start_of(task, x=0.0, y=START_Y, field=cylinders)
-        seen.append(red(env.reset(seed=1, options={"start": start[None]})[0]["image"][0]))
-    assert seen[0].sum() > 50
-    assert not (seen[0] & seen[1]).any()
+@pytest.mark.parametrize("look", [None, "real"])
+def test_an_image_of_the_same_place_is_drawn_anew_for_another_field(task, make, look):
+    """It changes where a cylinder was and where one is, and nowhere else."""
+    env, seen, fields = make(1, AvoidFieldPixels, Disturbance(look=look)), [], []
+    for x in (0.1, -0.1):
+        fields.append(field((x, 0.1, 0.05)))
+        start = start_of(task, x=0.0, y=START_Y, field=fields[-1])
+        seen.append(env.reset(seed=1, options={"start": start[None]})[0]["image"][0].astype(int))
+    changed = np.abs(seen[0] - seen[1]).mean(axis=-1)
+    for cylinders in fields:
+        assert np.median(changed[expected_red(cylinders)[0]]) > 30
+    elsewhere = expected_red(fields[0])[1] & expected_red(fields[1])[1]
+    assert np.median(changed[elsewhere]) < 10
 
 
 @pytest.mark.usefixtures("gl")

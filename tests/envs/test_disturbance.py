@@ -361,9 +361,9 @@ def test_an_unknown_argument_is_named_with_the_valid_ones():
         TypeError, match="unknown argument 'weight'; a task is disturbed by moved, mass, friction, bias"
     ):
         gymnasium.make_vec("envs:robolearn/Avoid-v0", num_envs=1, weight=2.0)
-    with pytest.raises(TypeError, match="unknown argument 'field'; a task is disturbed by .*latency, look was raised"):
+    with pytest.raises(TypeError, match=r"unknown argument 'field'; a task is disturbed by .*latency, look was raised"):
         gymnasium.make("envs:robolearn/Avoid-v0", field="dense")
-    with pytest.raises(TypeError, match="unknown argument 'density'; .*latency, look; this one also takes field was"):
+    with pytest.raises(TypeError, match=r"unknown argument 'density'; .*latency, look; this one also takes field was"):
         gymnasium.make("envs:robolearn/AvoidField-v0", density="dense")
 
 
