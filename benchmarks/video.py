@@ -81,7 +81,8 @@ def make_cases(kept: DemoStore, decoded: DemoStore) -> tuple[dict[str, Callable[
         store = decoded if name == "memory" else kept
         windows = Windows.from_store(store, keys, OBS_HORIZON, ACTION_HORIZON, max_resident_bytes=room)
         if name == "kept half":
-            for index in torch.randperm(len(windows), generator=torch.Generator().manual_seed(seeds.FIXED)).split(BATCH):
+            order = torch.Generator().manual_seed(seeds.FIXED)
+            for index in torch.randperm(len(windows), generator=order).split(BATCH):
                 windows.batch(index)
         cases[name] = _drawn(windows, rng)
     cases["sequential"] = lambda: [kept.read(key) for key in cameras]
