@@ -104,7 +104,8 @@ def _keys_table(store: DemoStore, report: Examination) -> Table:
         size = store.num_steps * int(np.prod(shape)) * dtype.itemsize / 1e6
         count = report.not_finite.get(key, 0)
         bad = f"[red]{count}[/red]" if count else "0"
-        table.add_row(escape(key), " x ".join(map(str, shape)) or "scalar", str(dtype), f"{size:.2f}", bad)
+        kind = f"{dtype}, in videos" if key in store.attrs.videos else str(dtype)
+        table.add_row(escape(key), " x ".join(map(str, shape)) or "scalar", kind, f"{size:.2f}", bad)
     return table
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from robolearn.commands.inspect import main as inspect_main
 from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
@@ -117,6 +119,14 @@ def test_a_renamed_camera_streams_and_a_cut_one_is_decoded(root, tmp_path):
         windows = Windows.from_store(demos, ("img",), 1, 4, cache_dir=tmp_path / "cache", max_resident_bytes=100)
         expected = kept.read("top")[:, : windows.obs_shapes["img"][0]]
         np.testing.assert_array_equal(windows.batch(torch.arange(len(windows))).obs["img"][:, 0], expected)
+
+
+def test_inspect_says_which_cameras_lie_in_videos(root, capsys):
+    for store, said in zip(both(root), (["uint8,", "in", "videos"], ["uint8"]), strict=True):
+        with suppress(SystemExit):  # a training of such short episodes needs options
+            inspect_main([str(store.path)], "inspect")
+        (line,) = (line.split() for line in capsys.readouterr().out.splitlines() if " x 3 " in line)
+        assert (line[0], line[6:-2]) == ("top", said)
 
 
 def test_other_ways_to_read_a_store(root, tmp_path):
