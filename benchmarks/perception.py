@@ -129,14 +129,19 @@ def some(states: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
 
 def draw(seeds: np.ndarray, states: np.ndarray) -> Frames:
     """What all cameras see with the rod as in `states` [e, f, 4] and the rows where the seeds [e] have them."""
-    task = AvoidPixels().with_views(AvoidPixels.views)
-    shifts = np.stack([task.sample_start(streams_of(int(seed))[0])[2:] for seed in seeds])
+    task, shifts = AvoidPixels().with_views(AvoidPixels.views), shifts_of(seeds)
     rows = np.broadcast_to(shifts[:, None], (*states.shape[:2], 3))
     cameras = Cameras(task, len(seeds))
     physics = task.physics_at(np.concatenate([states[..., :2], rows], axis=-1))
     images = cameras.draw(physics, seeds, [task.model] * len(seeds))
     cameras.close()
     return Frames({view: images[key] for view, key in VIEWS.items()}, shifts)
+
+
+def shifts_of(seeds: np.ndarray) -> np.ndarray:
+    """Where the rows stand [e, 3], in m, in the episodes of seeds [e]."""
+    task = AvoidPixels()
+    return np.stack([task.sample_start(streams_of(int(seed))[0])[2:] for seed in seeds])
 
 
 def under(condition: str, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import keep_part, options
+from benchmarks.trainings import train_once
 from robolearn import (
     AccuracyConfig,
     DatasetConfig,
@@ -34,7 +35,6 @@ from robolearn import (
     measure_accuracy,
     rank_runs,
     seeds,
-    train,
 )
 from robolearn.errors import user_errors
 from robolearn.nets.mlp import MLPConfig
@@ -106,27 +106,19 @@ def main() -> None:
 
 def trainings(data: Path, work: Path, size: Size, seed: int) -> list[Run]:
     """Policies of different worth: those that are ranked, seed 0, or those that are learned from."""
-    found = []
-    for (name, family), steps in product(FAMILIES.items(), size.others if seed else size.steps):
-        out = work / "runs" / f"{name}-{steps}-{seed}"
-        run = Run(out)
-        if not (run.exists() and run.is_complete()):
-            few: dict[str, Any] = {"backbone": DRY} if size.small else {}
-            cfg = TrainConfig(
-                family=family,
-                dataset=DatasetConfig((data,)),
-                steps=steps,
-                warmup_steps=min(100, steps // 2),
-                seed=seeds.TRAININGS[seed],
-                out=out,
-                overwrite=True,
-                threads=1,
-                wandb=False,
-                **few,
-            )
-            run = train(cfg)
-        found.append(run)
-    return found
+    few: dict[str, Any] = {"backbone": DRY} if size.small else {}
+    shared = {"dataset": DatasetConfig((data,)), "threads": 1, **few}
+    return [
+        train_once(
+            f"{name}-{steps}",
+            TrainConfig(family=family, steps=steps, warmup_steps=min(100, steps // 2), **shared),
+            seeds.TRAININGS[seed],
+            data,
+            work / "runs",
+            dry=False,
+        )
+        for (name, family), steps in product(FAMILIES.items(), size.others if seed else size.steps)
+    ]
 
 
 def record(run: Run, number: int, work: Path, size: Size) -> Path:

@@ -29,9 +29,8 @@ import numpy as np
 import torch
 
 from benchmarks.common import keep_part, options
+from benchmarks.perception import shifts_of
 from benchmarks.trainings import Change, line, mean, measure, train_once, unchanged
-from envs.avoid_pixels import AvoidPixels
-from envs.episodes import streams_of
 from robolearn import DemoStore, seeds
 from robolearn.config import read_json
 from robolearn.data.collect import collect
@@ -186,14 +185,13 @@ def probed(study: Study, home: Shown, away: Shown, runs: Sequence[Path], to: Sid
 
 def frames(path: Path, dry: bool) -> Shown:
     """Frames of a store's episodes, and where the rows stand in them, which follows from the seed."""
-    store, images, rows = DemoStore.open(path), [], []
-    for index in range(min(6 if dry else PROBED, store.num_episodes)):
+    store, images = DemoStore.open(path), []
+    count = min(6 if dry else PROBED, store.num_episodes)
+    for index in range(count):
         episode = store.episode(index)
         some = np.linspace(0, len(episode) - 1, FRAMES).astype(int)
         images.append(episode.obs[CAMERA][some])
-        shifts = AvoidPixels().sample_start(streams_of(int(episode.attrs["seed"]))[0])[2:]
-        rows.append(np.tile(shifts, (FRAMES, 1)))
-    return np.concatenate(images), np.concatenate(rows)
+    return np.concatenate(images), shifts_of(store.episode_attrs["seed"][:count]).repeat(FRAMES, axis=0)
 
 
 def contrasts(study: Study, rows: Mapping[str, Mapping[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from robolearn.errors import UserError
-from robolearn.files import replacing
+from robolearn.files import finish_replacing, replacing
 
 T = TypeVar("T")
 Registry = Mapping[str, type]
@@ -233,6 +233,37 @@ def write_json(path: Path, data: Any, *, compact: bool = False) -> None:
     layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
     with replacing(path) as part:
         part.write_text(json.dumps(data, **layout) + "\n")
+
+
+def read_together(cls: type[T], directory: Path, name: str, registry: Registry, what: str) -> T:
+    """Read a configuration that was written together with other files; see `replacing_all`.
+
+    Args:
+        cls: Of the configuration.
+        directory: Where.
+        name: Of the file.
+        registry: See `from_json`.
+        what: What the directory is without that file, for the message: "no translator".
+
+    Raises:
+        UserError: There is no such file, or it is damaged.
+    """
+    finish_replacing(directory)
+    path = directory / name
+    if not path.exists():
+        raise UserError(f"{directory} is {what}: it has no {name}")
+    return from_json(cls, read_json(path), registry, str(path))
+
+
+def find(option: str, name: str, among: Mapping[str, T]) -> T:
+    """What an option names.
+
+    Raises:
+        UserError: There is nothing of this name.
+    """
+    if name not in among:
+        raise UserError(f"`{option}` {name}: choose from {', '.join(among)}")
+    return among[name]
 
 
 def check_counts(options: Any, names: Iterable[str]) -> None:

@@ -145,6 +145,14 @@ def subcommands(mirrors: Mapping[str, type]) -> Any:
     return typing.Union[tuple(members)]  # noqa: UP007 (the members are only known here)
 
 
+def registered(name: str, registry: Mapping[str, type], defaults: Any) -> tuple[str, Any, Any]:
+    """A field for `make_dataclass`: the choice among registered classes, with the one in the defaults first."""
+    chosen = getattr(defaults, name)
+    mirrors = {key: mirror(cls, default=chosen if type(chosen) is cls else None) for key, cls in registry.items()}
+    first = next(made for made in mirrors.values() if made.mirrored is type(chosen))  # pyright: ignore
+    return name, subcommands(mirrors), dataclasses.field(default_factory=first)
+
+
 def sibling(prog: str, verb: str) -> str:
     """How another command is called by who called this one so: python train.py, robolearn train."""
     *before, last = prog.split()

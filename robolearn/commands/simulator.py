@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, subcommands, values
+from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, registered, values
 from robolearn.config import finite, write_json
 from robolearn.errors import UserError
 from robolearn.policies.registry import BACKBONES, FAMILIES
@@ -38,13 +38,8 @@ Directory = Annotated[Positional[Path], arg(metavar="DIRECTORY", help="The simul
 
 def learn_options() -> type:
     """The class of the flags of learning: the registered families and backbones, and those of the configuration."""
-    default = SimulatorConfig(("-",), "-")
-    fields: list[Any] = []
-    for name, registry in (("family", FAMILIES), ("backbone", BACKBONES)):
-        chosen = getattr(default, name)
-        mirrors = {key: mirror(cls, default=chosen if type(chosen) is cls else None) for key, cls in registry.items()}
-        first = next(made for made in mirrors.values() if made.mirrored is type(chosen))  # pyright: ignore
-        fields.append((name, subcommands(mirrors), field(default_factory=first)))
+    default, registries = SimulatorConfig(("-",), "-"), {"family": FAMILIES, "backbone": BACKBONES}
+    fields: list[Any] = [registered(name, registry, default) for name, registry in registries.items()]
     fields.append(("learned", OmitArgPrefixes[Learned]))
     fields.append(("plugin", Plugins, ()))
     return dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from robolearn.commands.parsing import (
     import_plugins,
     known,
     mirror,
+    registered,
     sibling,
-    subcommands,
     values,
 )
 from robolearn.errors import UserError
@@ -125,12 +125,8 @@ class Code:
 
 def make_options(defaults: TrainConfig) -> type:
     """The class of the flags: what is registered as subcommands, and the fields of TrainConfig in groups."""
-    fields: list[Any] = []
-    for name, registry in (("family", FAMILIES), ("backbone", BACKBONES)):
-        chosen = getattr(defaults, name)
-        mirrors = {key: mirror(cls, default=chosen if type(chosen) is cls else None) for key, cls in registry.items()}
-        default = next(made for made in mirrors.values() if made.mirrored is type(chosen))  # pyright: ignore
-        fields.append((name, subcommands(mirrors), dataclasses.field(default_factory=default)))
+    registries = {"family": FAMILIES, "backbone": BACKBONES}
+    fields: list[Any] = [registered(name, registry, defaults) for name, registry in registries.items()]
     fields.append(("begin", OmitArgPrefixes[Begin], dataclasses.field(default_factory=Begin)))
     groups = {name: mirror(TrainConfig, names, default=defaults, doc=DOCS[name]) for name, names in GROUPS.items()}
     nested = {

@@ -18,14 +18,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from robolearn.config import from_json, parse_json
 from robolearn.data.container import Container
-from robolearn.data.video import Video, VideoIndex, damaged
 from robolearn.errors import UserError
 from robolearn.images import CHANNELS, MIN_SIDE
+
+if TYPE_CHECKING:  # PyAV is imported with the first video that is opened, as most stores have none
+    from robolearn.data.video import Video, VideoIndex
 
 FILES = "files.json"
 MAX_FILES_JSON = 64 << 20
@@ -197,6 +200,8 @@ class VideoReader:
 
     def _video(self, number: int) -> Video:
         """A video, opened; by one thread at a time, since each has videos of its own."""
+        from robolearn.data.video import Video, damaged
+
         if number not in self._open:
             height, width, channels = self.shape
             path, index = self.paths[number], self._indices.get(number)

@@ -53,7 +53,7 @@ class Acting:
         checkpoint, sampling = run.checkpoint(cfg.checkpoint), cfg.sampling
         policy = Policy.load(checkpoint, device=device, **sampling)
         if cfg.translator is not None:
-            Translator.load(cfg.translator, device=device).put_before(policy.encoder, cfg.translate_to or "source")
+            Translator.load(cfg.translator, device=device).put_before(policy.encoder, cfg.trained_side)
         execution = cfg.execution.with_defaults(run.config().exec_horizon)
         if not cfg.is_watched:
             return cls(policy, execution, None, checkpoint)

@@ -109,6 +109,11 @@ class ActConfig(PolicyChoice, Watch):
     translate_to: Literal["source", "target"] | None = field(default=None, kw_only=True)
     """Side of the translator that the policy was trained on; by default source."""
 
+    @property
+    def trained_side(self) -> Literal["source", "target"]:
+        """The same, with its default."""
+        return self.translate_to or "source"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         take_paths(self, "translator")

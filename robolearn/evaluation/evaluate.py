@@ -7,11 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from robolearn.data.recorded import check_recording
 from robolearn.errors import UserError, warn, warned
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.claims import proofs_of
 from robolearn.evaluation.config import EvalConfig
-from robolearn.evaluation.recorded import check_recordable_episodes, record_episodes
+from robolearn.evaluation.recorded import record_episodes
 from robolearn.files import StrPath
 from robolearn.locks import hold
 from robolearn.policies.ensemble import Ensemble
@@ -87,11 +88,11 @@ class _Evaluation:
         self.trained, self.data = run.config(), run.data()
         self.env = cfg.env.with_defaults(self.trained.env)
         self.acting = Acting.open(run, cfg, self.env, cfg.episodes)
+        sees_images = any(map(is_image, self.acting.policy.cfg.obs_shapes.values()))
         if cfg.record_interventions is not None:
-            sees_images = any(map(is_image, self.acting.policy.cfg.obs_shapes.values()))
             check_recordable(Path(cfg.record_interventions), cfg.acting_fallback, sees_images)
         if cfg.record_episodes is not None:
-            check_recordable_episodes(Path(cfg.record_episodes), self.acting.policy.cfg.obs_shapes)
+            check_recording("record_episodes", Path(cfg.record_episodes), sees_images=sees_images)
 
     def report(self, command: str) -> Report:
         """Everything in order: what must be kept before what may fail."""
@@ -226,12 +227,13 @@ class _Evaluation:
 
     def _facts(self) -> dict[str, str]:
         """What has to be known to do it again."""
-        data, policy = self.data, self.acting.policy
-        translator = {"translator": f"{self.cfg.translator}, to its {self.cfg.translate_to or 'source'}"}
+        data, policy, translator = self.data, self.acting.policy, {}
+        if self.cfg.translator is not None:
+            translator = {"translator": f"{self.cfg.translator}, to its {self.cfg.trained_side}"}
         return {
             "checkpoint": self.acting.checkpoint.resolve().name,
             "policy": f"{policy.cfg.family}, {policy.cfg.backbone}",
-            **(translator if self.cfg.translator else {}),
+            **translator,
             "execution": str(self.acting.execution),
             "dataset": f"{data.path}, {data.num_episodes} episodes, {data.num_steps} steps, "
             f"sha256 {data.content_hash[:16]}",

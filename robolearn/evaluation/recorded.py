@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from robolearn.data.attrs import StoreAttrs
-from robolearn.data.writer import DemoWriter, is_unbegun
-from robolearn.errors import UserError
+from robolearn.data.recorded import write_recorded
 from robolearn.files import StrPath
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.starts import judged
-from robolearn.types import Episode, Trajectory, is_image
+from robolearn.types import Episode, Trajectory
 
 GOES_ON = ("time", "stopped")  # reasons for which an episode ends that lie outside of it
-
-
-def check_recordable_episodes(path: Path, obs_shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse, before anything is rolled out, to record what cannot be.
-
-    Raises:
-        UserError: One line that says why.
-    """
-    if any(map(is_image, obs_shapes.values())):
-        raise UserError("`record_episodes`: images are not kept during a rollout; use a policy without cameras")
-    if not is_unbegun(path):
-        raise UserError(f"{path} exists; choose another `record_episodes`")
 
 
 def record_episodes(path: StrPath, trajectories: Sequence[Trajectory], env: EnvConfig, control_dt: float) -> int:
@@ -52,14 +38,6 @@ def record_episodes(path: StrPath, trajectories: Sequence[Trajectory], env: EnvC
         for t in judged(trajectories)
         if len(t)
     ]
-    attrs = StoreAttrs(
-        env_id=env.id,
-        env_kwargs=env.kwargs,
-        control_dt=control_dt,
-        obs_keys=tuple(episodes[0].obs),
-        expert="none: a policy",
-        source="recorded by robolearn, episodes of an evaluation, failures kept",
-    )
-    with DemoWriter.begin(Path(path), attrs=attrs) as store:
-        store.extend(episodes)
+    said = {"expert": "none: a policy", "source": "episodes of an evaluation, failures kept"}
+    write_recorded(Path(path), episodes, env.id, env.kwargs, control_dt, **said)
     return len(episodes)

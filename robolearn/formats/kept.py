@@ -24,7 +24,7 @@ class KeptVideos:
 
     def __init__(self) -> None:
         self._shape: tuple[int, ...] = ()
-        self._counts: dict[Path, int] = {}
+        self._files: dict[Path, tuple[int, int]] = {}  # number, and frames that it shows
 
     def add(self, video: Video, wanted: Array, where: str) -> Array:
         """Take the frames of an episode.
@@ -49,15 +49,14 @@ class KeptVideos:
             video.check(wanted)
         except UserError as error:
             raise UserError(f"{where}: {error}") from error
-        self._counts.setdefault(video.path, len(video.times))
-        number = list(self._counts).index(video.path)
+        number, _ = self._files.setdefault(video.path, (len(self._files), len(video.times)))
         return np.stack([np.full(len(wanted), number), wanted], axis=1).astype(np.int64)
 
     def write(self, folder: Path) -> None:
         """Put the videos and what is said of them into a folder, linked where the disk can and else copied."""
         folder.mkdir(parents=True)
         files = []
-        for number, (path, count) in enumerate(self._counts.items()):
+        for path, (number, count) in self._files.items():
             target = folder / f"{number:06d}{path.suffix}"
             real = os.path.realpath(path)
             try:

@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.config import read_together, to_json, write_json
 from robolearn.errors import UserError
-from robolearn.files import finish_replacing
 from robolearn.images import ImageLayout
 from robolearn.nets.imagenet import MEAN, imagenet_trunk
 from robolearn.nets.vision import VisionConfig
@@ -73,11 +72,7 @@ class CameraNets(nn.Module):
         Raises:
             UserError: A file is missing, damaged or does not fit.
         """
-        finish_replacing(directory)
-        path = directory / CAMERAS_FILE
-        if not path.exists():
-            raise UserError(f"{directory} is no run of `pretrain`: it has no {CAMERAS_FILE}")
-        cfg = from_json(CamerasConfig, read_json(path), {}, str(path))
+        cfg = read_together(CamerasConfig, directory, CAMERAS_FILE, {}, "no run of `pretrain`")
         return build_with_weights(lambda: cls(cfg), directory / CAMERAS_WEIGHTS).to(device).eval()
 
 

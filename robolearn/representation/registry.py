@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robolearn.errors import UserError
+from robolearn.config import find
 from robolearn.representation.autoencoder import AutoencoderConfig
 from robolearn.representation.contrastive import ContrastiveConfig
 from robolearn.representation.masked import MaskedConfig
@@ -23,6 +23,4 @@ def find_method(name: str) -> type[MethodConfig]:
     Raises:
         UserError: There is none of this name.
     """
-    if name not in METHODS:
-        raise UserError(f"`method` {name}: choose from {', '.join(METHODS)}")
-    return METHODS[name]
+    return find("method", name, METHODS)

@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from robolearn.config import from_json, read_json, to_json, write_json
-from robolearn.errors import UserError
-from robolearn.files import StrPath, finish_replacing
+from robolearn.config import read_together, to_json, write_json
+from robolearn.files import StrPath
 from robolearn.nets.pretrained import CAMERAS_FILE, CAMERAS_WEIGHTS, CameraNets, CamerasConfig
 from robolearn.nets.weights import build_with_weights, save_weights
 from robolearn.representation.config import PretrainConfig
@@ -106,8 +105,4 @@ def read_facts(directory: Path) -> PretrainFacts:
     Raises:
         UserError: The directory is none, or the file is damaged.
     """
-    finish_replacing(directory)
-    path = directory / RUN_FILE
-    if not path.exists():
-        raise UserError(f"{directory} is no run of `pretrain`: it has no {RUN_FILE}")
-    return from_json(PretrainFacts, read_json(path), METHODS, str(path))
+    return read_together(PretrainFacts, directory, RUN_FILE, METHODS, "no run of `pretrain`")

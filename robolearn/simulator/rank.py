@@ -136,7 +136,7 @@ def check_sees(one: Candidate, simulator: LearnedSimulator) -> None:
     Raises:
         UserError: It sees images.
     """
-    shapes = Policy.load(one.run.checkpoint(one.checkpoint)).cfg.obs_shapes
+    shapes = one.run.policy_config().obs_shapes
     if seen := [key for key, shape in shapes.items() if is_image(shape)]:
         raise UserError(
             f"{one.name}: the policy sees images ({', '.join(seen)}), which {simulator.directory} cannot draw"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from robolearn.errors import UserError
+from robolearn.config import find
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.tokens import TokensConfig
@@ -61,6 +61,4 @@ def find_recipe(name: str) -> TrainConfig:
     Raises:
         UserError: There is no such recipe.
     """
-    if name not in RECIPES:
-        raise UserError(f"`recipe` {name}: choose from {', '.join(RECIPES)}")
-    return RECIPES[name]
+    return find("recipe", name, RECIPES)

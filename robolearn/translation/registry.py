@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robolearn.errors import UserError
+from robolearn.config import find
 from robolearn.translation.cut import CutConfig
 from robolearn.translation.cyclegan import CycleGANConfig
 from robolearn.translation.method import MethodConfig
@@ -16,6 +16,4 @@ def find_translation(name: str) -> type[MethodConfig]:
     Raises:
         UserError: There is none of this name.
     """
-    if name not in TRANSLATIONS:
-        raise UserError(f"`method` {name}: choose from {', '.join(TRANSLATIONS)}")
-    return TRANSLATIONS[name]
+    return find("method", name, TRANSLATIONS)

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robolearn.data.demos import Demos
 from robolearn.data.splits import split_episodes
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
@@ -165,8 +164,7 @@ def read_frames(
     device: torch.device,
 ) -> tuple[Frames, Frames]:
     """Frames to train on, and those that are held out."""
-    demos = Demos([store])
-    windows = Windows.from_store(demos, cameras, 1, 1, parts["train"], device, cfg.cache_dir, padding="held")
+    windows = Windows.from_store(store, cameras, 1, 1, parts["train"], device, cfg.cache_dir, padding="held")
     return Frames(windows), Frames(windows.for_episodes(parts["validation"]))
 
 

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor, nn
 
-from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.config import read_together, to_json, write_json
 from robolearn.errors import UserError
-from robolearn.files import StrPath, finish_replacing
+from robolearn.files import StrPath
 from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.weights import build_with_weights, save_weights
 from robolearn.translation.config import TranslatorConfig
@@ -149,8 +149,4 @@ def read_facts(directory: Path) -> TranslatorFacts:
     Raises:
         UserError: The directory is none, or the file is damaged.
     """
-    finish_replacing(directory)
-    path = directory / FACTS_FILE
-    if not path.exists():
-        raise UserError(f"{directory} is no translator: it has no {FACTS_FILE}")
-    return from_json(TranslatorFacts, read_json(path), TRANSLATIONS, str(path))
+    return read_together(TranslatorFacts, directory, FACTS_FILE, TRANSLATIONS, "no translator")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robolearn.data.attrs import StoreAttrs
-from robolearn.data.writer import DemoWriter, is_unbegun
+from robolearn.data.recorded import check_recording, write_recorded
 from robolearn.errors import UserError
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.types import INTERVENING, Episode, Trajectory
@@ -39,10 +38,7 @@ def check_recordable(path: Path, fallback: str, sees_images: bool) -> None:
     """
     if fallback != "expert":
         raise UserError(f"`record_interventions` needs `fallback` expert: {fallback} shows nothing worth learning")
-    if sees_images:
-        raise UserError("`record_interventions`: images are not kept during a rollout; use a policy without cameras")
-    if not is_unbegun(path):
-        raise UserError(f"{path} exists; choose another `record_interventions`")
+    check_recording("record_interventions", path, sees_images=sees_images)
 
 
 def record_interventions(
@@ -59,14 +55,6 @@ def record_interventions(
     """
     episodes = [segment for t in trajectories if t.success for segment in segments(t, period)]
     if episodes:
-        attrs = StoreAttrs(
-            env_id=env.id,
-            env_kwargs=env.kwargs,
-            control_dt=control_dt,
-            obs_keys=tuple(episodes[0].obs),
-            expert="scripted, taking over from a policy",
-            source="recorded by robolearn, interventions of a gate",
-        )
-        with DemoWriter.begin(path, attrs=attrs) as store:
-            store.extend(episodes)
+        said = {"expert": "scripted, taking over from a policy", "source": "interventions of a gate"}
+        write_recorded(path, episodes, env.id, env.kwargs, control_dt, **said)
     return len(episodes)

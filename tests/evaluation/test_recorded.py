@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from robolearn.data.recorded import check_recording
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
 from robolearn.evaluation.config import EvalConfig
 from robolearn.evaluation.evaluate import evaluate
-from robolearn.evaluation.recorded import check_recordable_episodes, record_episodes
+from robolearn.evaluation.recorded import record_episodes
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.types import Trajectory
 
@@ -44,4 +45,4 @@ def test_an_evaluation_records_its_episodes(trained_pair, tmp_path):
 
 def test_images_cannot_be_recorded(tmp_path):
     with pytest.raises(UserError, match="`record_episodes`: images are not kept"):
-        check_recordable_episodes(tmp_path / "a.zarr", {"camera": (16, 16, 3)})
+        check_recording("record_episodes", tmp_path / "a.zarr", sees_images=True)
