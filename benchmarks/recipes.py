@@ -60,7 +60,7 @@ class Recipe:
         plain: Any = task.train.backbone
         backbone = dataclasses.replace(plain, **PLAIN_BACKBONE | dict(self.backbone))
         train = dataclasses.replace(task.train, backbone=backbone, **PLAIN | dict(self.train))
-        return dataclasses.replace(task, name=f"{task.name}-{self.name}", train=train, own={}, own_family={})
+        return dataclasses.replace(task, name=f"{task.name}-{self.name}", train=train, own={})
 
     def row(self, row: Row) -> Row:
         """The row with the family's options."""

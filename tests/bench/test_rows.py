@@ -34,20 +34,14 @@ def test_the_reference_row_has_the_steps_of_the_task():
     reference = choose("row", [REFERENCE], ROWS)[0]
     for task in TASKS:
         assert reference.num_steps(task, "compute") == task.train.steps
-        assert set(task.costs) | set(task.own) | set(task.own_family) <= {row.name for row in ROWS}
+        assert set(task.costs) | set(task.own) <= {row.name for row in ROWS}
 
 
-def test_a_row_may_have_training_options_of_its_own():
-    own, family = {"flow": {"obs_noise": 0.25, "lr": 0.5}}, {"flow": {"draws_per_window": 8}}
-    task = dataclasses.replace(TASK, own=own, own_family=family)
-    assert task.options(FLOW) == dataclasses.replace(
-        TASK.train, family=FlowConfig(draws_per_window=8), obs_noise=0.25, lr=0.5
-    )
+def test_a_row_may_have_options_of_its_own():
+    task = dataclasses.replace(TASK, own={"flow": {"draws_per_window": 8}})
+    assert task.options(FLOW) == dataclasses.replace(TASK.train, family=FlowConfig(draws_per_window=8))
     assert task.options(TOKENS) == dataclasses.replace(TASK.train, family=TOKENS.family)
-    request = Unit(task, FLOW, "compute", 0, Path("runs")).request()
-    assert request.family == FlowConfig(draws_per_window=8)
-    assert (request.obs_noise, request.lr) == (0.25, 0.5)
-    assert Unit(task, TOKENS, "compute", 0, Path("runs")).request().obs_noise == 0
+    assert Unit(task, FLOW, "compute", 0, Path("runs")).request().family == FlowConfig(draws_per_window=8)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
