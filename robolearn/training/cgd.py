@@ -42,20 +42,33 @@ class CompetitiveGradient(torch.optim.Optimizer):
         groups = [{"params": list(descending)}, {"params": list(ascending)}]
         super().__init__(groups, {"lr": lr, "beta": beta, "eps": eps})
 
-    def move(self, value: Float[Tensor, ""]) -> Float[Tensor, ""]:
-        """Make one step of both players; return the norm of the joint gradient.
+    def differentiate(self, value: Float[Tensor, ""]) -> None:
+        """Find the step of both players.
 
         Args:
             value: With its graph, twice differentiable.
         """
-        x, y = (group["params"] for group in self.param_groups)
+        x, y = self._sides()
         grad_x, grad_y = gradient(value, x), gradient(value, y)
         rate_x, rate_y = (self._rates(*of) for of in zip(self.param_groups, (grad_x, grad_y), strict=True))
-        steps = competitive_steps(x, y, grad_x, grad_y, rate_x, rate_y)
-        with torch.no_grad():
-            for parameters, step in zip((x, y), steps, strict=True):
-                torch._foreach_add_(parameters, split(step, parameters))
-        return torch.cat([grad_x, grad_y]).detach().norm()
+        self._steps = competitive_steps(x, y, grad_x, grad_y, rate_x, rate_y)
+        self._norm = torch.cat([grad_x, grad_y]).detach().norm()
+
+    @torch.no_grad()
+    def move(self) -> Float[Tensor, ""]:
+        """Make the step that was found; return the norm of the joint gradient."""
+        for parameters, step in zip(self._sides(), self._steps, strict=True):
+            torch._foreach_add_(parameters, split(step, parameters))
+        return self._norm
+
+    @property
+    def shapes(self) -> list[torch.Size]:
+        """Of all parameters, in the order in which a checkpoint numbers them."""
+        return [parameter.shape for side in self._sides() for parameter in side]
+
+    def _sides(self) -> tuple[list[Tensor], list[Tensor]]:
+        x, y = (group["params"] for group in self.param_groups)
+        return x, y
 
     @torch.no_grad()
     def _rates(self, group: dict[str, Any], grad: Float[Tensor, " p"]) -> Float[Tensor, " p"]:

@@ -43,8 +43,12 @@ def autocast(device: torch.device, choice: str) -> AbstractContextManager[object
         device: Where.
         choice: on, off, or auto: where it is faster.
     """
-    enabled = gains_by_bfloat16(device) if choice == "auto" else choice == "on"
-    return torch.autocast(device.type, torch.bfloat16) if enabled else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16) if is_bfloat16(device, choice) else nullcontext()
+
+
+def is_bfloat16(device: torch.device, choice: str) -> bool:
+    """What such a choice means."""
+    return gains_by_bfloat16(device) if choice == "auto" else choice == "on"
 
 
 def gains_by_bfloat16(device: torch.device) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robolearn.errors import UserError
+from robolearn.training.flat import Flat
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -24,30 +25,26 @@ class EMA(Generic[Module]):
     Args:
         module: Followed.
         decay: Ceiling, in [0, 1).
-        starts: Parameter -> first step that trains it; 0 for those that are not named.
+        starts: Parameters that are trained -> the first step that trains them. All else is taken over as it is, such
+            as the bins that a family found in the data.
     """
 
-    def __init__(self, module: Module, decay: float, starts: Mapping[nn.Parameter, int] | None = None):
+    def __init__(self, module: Module, decay: float, starts: Mapping[Flat, int]):
         if not 0 <= decay < 1:
             raise UserError(f"`ema_decay` {decay} must be in [0, 1)")
         self.module: Module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay = decay
-        starts = starts or {}
-        self._groups: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
-        for shadow, followed in zip(self.module.parameters(), module.parameters(), strict=True):
-            group = self._groups.setdefault(starts.get(followed, 0), ([], []))
-            group[0].append(shadow)
-            group[1].append(followed)
-        self._buffers = list(self.module.buffers()), list(module.buffers())
+        shadows = dict(zip(module.parameters(), self.module.parameters(), strict=True))
+        self._trained = [
+            (start, Flat([shadows.pop(p) for p in flat.parameters]), flat) for flat, start in starts.items()
+        ]
+        self._others = [*shadows.values(), *self.module.buffers()], [*shadows, *module.buffers()]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Follow the module after optimizer step number ``step`` (from 0).
-
-        What is not trained is taken over as it is, such as the bins that a family found in the data.
-        """
-        for start, (shadow, followed) in self._groups.items():
+        """Follow the module after optimizer step number ``step`` (from 0)."""
+        for start, shadow, followed in self._trained:
             decay = min(self.decay, 1 - (1 + max(0, step - start)) ** -0.75)
-            torch._foreach_lerp_(shadow, followed, 1 - decay)
-        if self._buffers[0]:
-            torch._foreach_copy_(*self._buffers)
+            shadow.data.lerp_(followed.data, 1 - decay)
+        if self._others[0]:
+            torch._foreach_copy_(*self._others)

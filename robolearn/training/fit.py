@@ -19,7 +19,6 @@ from robolearn.policies.draws import Draws
 from robolearn.policies.family import Chunks, Examples, Player
 from robolearn.policies.policy import Policy
 from robolearn.policies.prefix import prefix_draws
-from robolearn.training.cgd import CompetitiveGradient
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, autocast
 from robolearn.training.state import TrainState
@@ -235,25 +234,15 @@ def optimize(state: TrainState, loss_of: Callable[..., Any], batch: Batch, share
             state.cfg.batch_size, generator=state.generator, player=player, progress=state.progress(player)
         )
         shard = {name: value[share] for name, value in draws.items()}
-        with autocast(state.policy.device, state.cfg.amp):
-            loss, details = loss_of(batch, shard, player=player)
-        norm = move(optimizer, loss, state.cfg.grad_clip)
-        state.policy.zero_grad()  # all of it: the loss of one player may reach the weights of another
+        with state.differentiated():
+            with autocast(state.policy.device, state.cfg.amp):
+                loss, details = loss_of(batch, shard, player=player)
+            optimizer.differentiate(loss)
+        norm = optimizer.move()
         prefix = "" if player == "policy" else f"{player}_"
         numbers = {"loss": loss.detach(), "grad_norm": norm, "lr": torch.full_like(loss, rate), **details}
         logged |= {prefix + name: value for name, value in numbers.items()}
     return logged
-
-
-def move(optimizer: torch.optim.Optimizer, loss: Tensor, grad_clip: float) -> Tensor:
-    """One step of an optimizer; return the norm of the gradient before it was clipped."""
-    if isinstance(optimizer, CompetitiveGradient):  # differentiates for itself, and twice
-        return optimizer.move(loss)
-    loss.backward()
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip)
-    optimizer.step()
-    return norm
 
 
 def check_finite(records: list[dict[str, Tensor]], step: int, hooks: Hooks) -> None:

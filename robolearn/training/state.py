@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -12,9 +13,12 @@ from torch import Tensor
 from robolearn.errors import UserError, warn
 from robolearn.policies.family import Player
 from robolearn.policies.policy import Policy
+from robolearn.training.adamw import FlatAdamW
 from robolearn.training.cgd import CompetitiveGradient
 from robolearn.training.config import TrainConfig
+from robolearn.training.device import is_bfloat16, num_processes
 from robolearn.training.ema import EMA
+from robolearn.training.flat import Flat, lowerable
 from robolearn.training.swag import Swag
 
 
@@ -29,21 +33,24 @@ class TrainState:
     def __init__(self, policy: Policy, cfg: TrainConfig):
         self.policy, self.cfg, self.step = policy, cfg, 0
         self.players = policy.family.players()
-        self.ema = EMA(policy, cfg.ema_decay, self._starts())
-        self.optimizers = {name: self._optimizer(player) for name, player in self.players.items()}
+        self.flats = self._flats()
+        starts = {flat: min(self.span(name)[0] for name in players) for players, flat in self.flats.items()}
+        self.ema = EMA(policy, cfg.ema_decay, starts)
+        self.optimizers = {name: self._optimizer(name, player) for name, player in self.players.items()}
         self.generator = torch.Generator(policy.device).manual_seed(cfg.seed)
         self.swag = self._swag() if cfg.swag.share else None
 
-    def _optimizer(self, player: Player) -> torch.optim.Optimizer:
+    def _optimizer(self, name: str, player: Player) -> FlatAdamW | CompetitiveGradient:
         parameters, lr = self._parameters(player), player.lr or self.cfg.lr
         if player.opponent is not None:
             return CompetitiveGradient(parameters, player.opponent.parameters(), lr=lr)
-        return torch.optim.AdamW(
+        return FlatAdamW(
+            [flat for players, flat in self.flats.items() if name in players],
             parameters,
             lr=lr,
             betas=player.betas,
             weight_decay=self.cfg.weight_decay,
-            fused=True,
+            grad_clip=self.cfg.grad_clip,
         )
 
     def _parameters(self, player: Player) -> list[torch.nn.Parameter]:
@@ -51,13 +58,31 @@ class TrainState:
         encoder = self.policy.encoder.parameters() if player.trains_encoder else ()
         return [*player.module.parameters(), *(parameter for parameter in encoder if parameter.requires_grad)]
 
-    def _starts(self) -> dict[torch.nn.Parameter, int]:
-        """Parameter -> first step that trains it, of those that a player trains."""
-        starts: dict[torch.nn.Parameter, int] = {}
+    def _flats(self) -> dict[tuple[str, ...], Flat]:
+        """Players -> the parameters that just these train."""
+        trainers: dict[torch.nn.Parameter, tuple[str, ...]] = {}
         for name, player in self.players.items():
             for parameter in self._parameters(player):
-                starts[parameter] = min(self.span(name)[0], starts.get(parameter, self.cfg.steps))
-        return starts
+                trainers[parameter] = (*trainers.get(parameter, ()), name)
+        groups: dict[tuple[str, ...], list[torch.nn.Parameter]] = {}
+        for parameter, players in trainers.items():
+            groups.setdefault(players, []).append(parameter)
+        low = lowerable(self.policy) if self._is_lowered() else set[torch.nn.Parameter]()
+        return {players: Flat(parameters, low) for players, parameters in groups.items()}
+
+    def _is_lowered(self) -> bool:
+        """Whether steps use weights in bfloat16: not where others have to know of them, or differentiate twice."""
+        alone = num_processes() == 1 and not self.cfg.compile
+        twice = any(player.opponent is not None for player in self.players.values())
+        return alone and not twice and is_bfloat16(self.policy.device, self.cfg.amp)
+
+    @contextmanager
+    def differentiated(self) -> Iterator[None]:
+        """Meanwhile weights are as a step uses them and may gather gradients; behind it they have none."""
+        with ExitStack() as stack:
+            for flat in self.flats.values():
+                stack.enter_context(flat.lowered())
+            yield
 
     def _swag(self) -> Swag:
         """Of the players that move while moments are collected; see `collecting`."""
@@ -136,8 +161,7 @@ class TrainState:
                 continue
             player, index, slot = ("", "", *rest.rsplit(".", 2))[-3:]  # a family's players may be called anything
             slots.setdefault(f"{player}.{index}", set()).add(slot)
-            groups = self.optimizers[player].param_groups if player in self.optimizers else []
-            shapes = [parameter.shape for one in groups for parameter in one["params"]]
+            shapes = self.optimizers[player].shapes if player in self.optimizers else []
             if not index.isdigit() or int(index) >= len(shapes):
                 return f"{name} is of no parameter"
             if not value.is_floating_point() or value.shape not in ((), shapes[int(index)]):

@@ -12,6 +12,7 @@ from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import Policy
 from robolearn.policies.regression import RegressionConfig
 from robolearn.training.config import TrainConfig
+from robolearn.training.device import autocast
 from robolearn.training.state import TrainState
 from robolearn.types import Batch
 
@@ -120,7 +121,8 @@ def test_a_policy_saved_before_there_were_cameras_is_loaded(tmp_path, make_polic
 def test_an_optimizer_step_moves_every_parameter_of_the_cameras(make_policy):
     state = TrainState(make_policy(FlowConfig(), obs_shapes=SHAPES), TrainConfig())
     before = {name: p.detach().clone() for name, p in state.policy.named_parameters()}
-    state.policy.loss(make_batch(), draw(state.policy))[0].backward()
-    for optimizer in state.optimizers.values():
-        optimizer.step()
+    optimizer = state.optimizers["policy"]
+    with state.differentiated(), autocast(state.policy.device, state.cfg.amp):
+        optimizer.differentiate(state.policy.loss(make_batch(), draw(state.policy))[0])
+    optimizer.move()
     assert [name for name, p in state.policy.named_parameters() if torch.equal(p, before[name])] == []

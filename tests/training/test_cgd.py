@@ -90,7 +90,8 @@ def test_rates_follow_the_squared_gradient():
     optimizer, average = CompetitiveGradient([x], [y], lr=0.1, beta=0.9), torch.zeros(2)
     for step in (1, 2):
         before, grad = x.detach().clone(), 2 * x.detach()
-        norm = optimizer.move(x.square().sum() - y.square().sum())
+        optimizer.differentiate(x.square().sum() - y.square().sum())
+        norm = optimizer.move()
         average = 0.9 * average + 0.1 * grad.square()
         rate = 0.1 / ((average / (1 - 0.9**step)).sqrt() + 1e-5)
         torch.testing.assert_close(x.detach(), before - rate * grad)
@@ -113,7 +114,8 @@ def test_its_state_is_saved_and_restored(state):
         family = one.policy.family
         value = sum((p * noise).square().sum() for p in family.net.parameters())
         value = value * (1 + sum(p.square().sum() for p in family.critic.parameters()))
-        one.optimizers["policy"].move(value)
+        one.optimizers["policy"].differentiate(value)
+        one.optimizers["policy"].move()
 
     one, other = state(1), state(2)
     step(one)

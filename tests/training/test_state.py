@@ -9,12 +9,17 @@ from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.tokens import TokensConfig
 from robolearn.training.config import TrainConfig
 from robolearn.training.ema import EMA
+from robolearn.training.flat import Flat
 from robolearn.training.state import TrainState
+
+
+def averaged(module, decay, start=0):
+    return EMA(module, decay, {Flat(list(module.parameters())): start})
 
 
 def test_ema_follows_its_formula():
     module = nn.Linear(2, 2)
-    ema = EMA(module, 0.9)
+    ema = averaged(module, 0.9)
     expected = copy.deepcopy(module.weight.data)
     for step in range(50):
         module.weight.data += torch.randn(2, 2)
@@ -26,7 +31,7 @@ def test_ema_follows_its_formula():
 
 def test_ema_forgets_the_start():
     module = nn.Linear(2, 2)
-    ema = EMA(module, 0.999)
+    ema = averaged(module, 0.999)
     module.weight.data.fill_(3.0)
     ema.update(0)
     assert torch.equal(ema.module.weight.data, module.weight.data)
@@ -40,7 +45,7 @@ def test_ema_of_what_is_trained_late_forgets_the_start_as_well():
         torch.manual_seed(0)
         module = nn.Linear(2, 2)
         module.weight.data.fill_(100.0)
-        ema = EMA(module, 0.999, dict.fromkeys(module.parameters(), starts))
+        ema = averaged(module, 0.999, starts)
         for step in range(first + 100):
             if step >= first:
                 module.weight.data.fill_(1.0)
@@ -82,7 +87,7 @@ def test_a_player_moves_from_its_first_step_to_its_last(make_policy):
 
 def test_ema_takes_buffers_over():
     module = nn.BatchNorm1d(2)
-    ema = EMA(module, 0.999)
+    ema = averaged(module, 0.999)
     module.running_mean += 1
     module.num_batches_tracked += 3
     ema.update(100)
@@ -93,7 +98,7 @@ def test_ema_takes_buffers_over():
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_ema_decay_is_checked(decay):
     with pytest.raises(ValueError, match=r"`ema_decay` .* must be in \[0, 1\)"):
-        EMA(nn.Linear(1, 1), decay)
+        averaged(nn.Linear(1, 1), decay)
 
 
 def schedule(make_policy, **options):
@@ -130,10 +135,10 @@ def test_tensors_restore_everything(make_policy):
 
     def step(state):
         noise = torch.randn(1, generator=state.generator) + torch.randn(1)
-        sum((noise * p).square().sum() for p in state.policy.parameters()).backward()
-        for optimizer in state.optimizers.values():
-            optimizer.step()
-            optimizer.zero_grad()
+        with state.differentiated():
+            loss = sum((noise * p.float()).square().sum() for p in state.policy.parameters())
+            state.optimizers["policy"].differentiate(loss)
+        state.optimizers["policy"].move()
         state.ema.update(state.step)
         state.step += 1
 
