@@ -166,11 +166,12 @@ class Tokens(Family):
         """Logits of the first m = l + 1 codes, given l of them."""
         if isinstance(self.prior, CodeDecoder):
             return self.prior(features[:, 0], codes)
-        return self.prior(features[:, :1])
+        return self.prior(features[:, 0])[:, None]
 
     def tempered(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """Logits of the probabilities with which a level's codes are drawn, before rare ones are left out."""
-        return calibrated(logits, self.cfg.focal_gamma) / self.cfg.temperature
+        logits = calibrated(logits, self.cfg.focal_gamma)
+        return logits if self.cfg.temperature == 1 else logits / self.cfg.temperature
 
     def drawn(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """The same, -inf where a code is never drawn."""
