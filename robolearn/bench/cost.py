@@ -1,18 +1,17 @@
 """What training a row costs, in CPU time of the reference row: the numbers behind equal compute.
 
 A row trains for n steps in start + n * step seconds. `start` is what the family does when a player begins, such as
-sampling a teacher, and is timed by itself. A step is the slope between two short trainings of different length, which
-alternate with the reference row's, so that whatever else the machine does strikes both.
+sampling a teacher, and is timed by itself. The steps are those of a short training, which takes turns with the
+reference row's step by step, so that whatever else the machine does strikes both.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,13 +22,21 @@ from robolearn.config import write_json
 from robolearn.report.facts import command_facts
 from robolearn.training.assemble import assemble, open_demos
 from robolearn.training.device import Processes
-from robolearn.training.fit import Hooks, fit
+from robolearn.training.fit import advance, begin, joint_loss
 
-Seconds = tuple[float, float]
-"""At the beginnings of players, and in the steps."""
-STEPS = (150, 450)
-REPEATS = 5
+STEPS = 400
+REPEATS = 3
 COST = "cost.json"
+
+
+@dataclass
+class Seconds:
+    """Of a training, see `clock`."""
+
+    start: float = 0.0
+    """At the beginnings of players."""
+    steps: float = 0.0
+    """In its steps."""
 
 
 @dataclass(frozen=True)
@@ -40,27 +47,25 @@ class MeasuredCost:
         step_s: Seconds per optimizer step.
         start_s: Seconds beside the steps.
         cost: Both in steps of the reference row; what `rows.py` should say.
-        seconds: Row -> steps -> repetition -> seconds at the beginnings of players, and in the steps.
+        seconds: Row -> repetition -> what its training took.
     """
 
     step_s: float
     start_s: float
     cost: Cost
-    seconds: dict[str, dict[str, list[Seconds]]]
+    seconds: dict[str, list[Seconds]]
 
 
 def measure_cost(task: Task, row: Row, data: Path, device: torch.device) -> MeasuredCost:
     """Time short trainings of a row, each beside one of the reference row; medians over the repetitions."""
     reference = next(r for r in ROWS if r.name == REFERENCE)
-    seconds: dict[str, dict[str, list[Seconds]]] = {r.name: {str(n): [] for n in STEPS} for r in (row, reference)}
-    for _ in range(REPEATS):
-        for r, steps in itertools.product((row, reference), STEPS):
-            seconds[r.name][str(steps)].append(training_seconds(task, r, steps, data, device))
-    short, long = (np.median(times, axis=0) for times in seconds[row.name].values())
-    unit_short, unit_long = (np.median(times, axis=0) for times in seconds[REFERENCE].values())
-    step, unit = (float(b[1] - a[1]) / (STEPS[1] - STEPS[0]) for a, b in ((short, long), (unit_short, unit_long)))
-    start = float(short[0] + long[0] - unit_short[0] - unit_long[0]) / 2
-    return MeasuredCost(step, start, Cost(step / unit, start / unit), seconds)
+    pairs = [training_seconds(task, (row, reference), data, device) for _ in range(REPEATS)]
+    step, start = (float(np.median([getattr(ours, part) for ours, _ in pairs])) for part in ("steps", "start"))
+    ratio = float(np.median([ours.steps / theirs.steps for ours, theirs in pairs]))
+    unit = float(np.median([theirs.steps for _, theirs in pairs])) / STEPS
+    more = float(np.median([ours.start - theirs.start for ours, theirs in pairs]))
+    seconds = {r.name: [pair[i] for pair in pairs] for i, r in enumerate((row, reference))}
+    return MeasuredCost(step / STEPS, start, Cost(ratio, more / unit), seconds)
 
 
 def cost_name(task: str, row: str) -> str:
@@ -77,26 +82,35 @@ def keep_cost(task: Task, row: Row, data: Path, runs: Path, device: torch.device
     return f"{task.name} {row.name}: a step costs {step:.3f} of {REFERENCE}'s, the start {start:.0f} of them"
 
 
-def training_seconds(task: Task, row: Row, steps: int, data: Path, device: torch.device) -> Seconds:
-    """CPU time of a training of this many steps; wall time where another device does the work.
+def training_seconds(
+    task: Task, rows: Sequence[Row], data: Path, device: torch.device, num_steps: int = STEPS
+) -> tuple[Seconds, ...]:
+    """Time a training of so many steps of each row, all in turn."""
+    trainings = [_training(task, row, num_steps, data, device) for row in rows]
+    *_, found = zip(*trainings, strict=True)
+    return found
 
-    Raises:
-        KeyboardInterrupt: Ctrl-C or a termination, which the training takes for a request to save and stop.
-    """
-    cfg = dataclasses.replace(prepare(task.options(row), data), steps=steps, warmup_steps=1, checkpoint_every=steps)
+
+def _training(task: Task, row: Row, num_steps: int, data: Path, device: torch.device) -> Iterator[Seconds]:
+    """Make a step at a time, and say what all of them have taken."""
+    options, processes = prepare(task.options(row), data), Processes(device)
+    cfg = dataclasses.replace(options, steps=num_steps, warmup_steps=1)
     _, state, windows, _, _ = assemble(cfg, open_demos(cfg), device)
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    family: Any = state.policy.family
-    begin, beginning = family.begin, 0.0
+    loss_of, share = joint_loss(state, processes), processes.share(cfg.batch_size)
+    found = Seconds()
+    while state.step < num_steps:
+        before = clock(device)
+        begin(state, windows, resumed=False)
+        begun = clock(device)
+        advance(state, loss_of, windows, share)
+        found.start += begun - before
+        found.steps += clock(device) - begun
+        yield found
 
-    def timed(*args: Any, **kwargs: Any) -> None:
-        nonlocal beginning
-        started = clock()
-        begin(*args, **kwargs)
-        beginning += clock() - started
 
-    family.begin = timed
-    started = clock()
-    if not fit(state, windows, None, Processes(device), Hooks()):
-        raise KeyboardInterrupt
-    return beginning, clock() - started - beginning
+def clock(device: torch.device) -> float:
+    """CPU time; where another device does the work the time of day, once it is done [s]."""
+    if device.type == "cpu":
+        return time.process_time()
+    torch.accelerator.synchronize(device)
+    return time.perf_counter()
