@@ -102,17 +102,6 @@ def _erfc(n: Nodes, z: str) -> str:
     return n.add("Mul", t, n.add("Exp", exponent))
 
 
-def _erfc_of_any(n: Nodes, value: str) -> str:
-    """The same of any value in float64, by its mirror image where that is negative."""
-    tail, f64 = _erfc(n, n.add("Abs", value)), torch.float64
-    return n.add("Where", n.add("Less", value, n.of(0, f64)), n.add("Sub", n.of(2, f64), tail), tail)
-
-
-def _erfc_node(n: Nodes, out: Tensor, x: Tensor) -> str:
-    name = _erfc_of_any(n, n.of(x, torch.float64))
-    return name if out.dtype == torch.float64 else n.cast(name, out.dtype)
-
-
 def _erf(n: Nodes, out: Tensor, x: Tensor) -> str:
     """A node of onnxruntime in float32; it has none in float64."""
     name = n.of(x, out.dtype)
@@ -123,9 +112,12 @@ def _erf(n: Nodes, out: Tensor, x: Tensor) -> str:
 
 
 def _normal_cdf(n: Nodes, x: Tensor) -> str:
-    """Phi(x) in float64: in float32 nothing would be left of its distance to 1."""
+    """Phi(x) in float64: in float32 nothing would be left of its distance to 1, which races between codes rest on."""
     f64 = torch.float64
-    return n.add("Mul", n.of(0.5, f64), _erfc_of_any(n, n.add("Mul", n.of(x, f64), n.of(-math.sqrt(0.5), f64))))
+    value = n.of(x, f64)
+    z = n.add("Abs", n.add("Mul", value, n.of(math.sqrt(0.5), f64)))
+    tail = n.add("Mul", n.of(0.5, f64), _erfc(n, z))  # P(X > |x|)
+    return n.add("Where", n.add("Less", value, n.of(0, f64)), tail, n.add("Sub", n.of(1, f64), tail))
 
 
 def _ndtr(n: Nodes, out: Tensor, x: Tensor) -> str:
@@ -200,7 +192,6 @@ ARITHMETIC: dict[str, Callable[..., str]] = {
     "detach": _same,
     "div": partial(_binary, "Div"),
     "erf": _erf,
-    "erfc": _erfc_node,
     "expm1": _expm1,
     "gelu": _gelu,
     "leaky_relu": _leaky_relu,

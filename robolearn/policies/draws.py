@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -61,18 +60,8 @@ def likely(logits: Float[Tensor, "b k"], floor: float) -> Float[Tensor, "b k"]:
 
 
 def race(logits: Float[Tensor, "b k"], noise: Float[Tensor, "b k"]) -> Int[Tensor, " b"]:
-    """Draw from categorical distributions by the Gumbel-max trick.
+    """Draw from categorical distributions by the Gumbel-max trick, with -log(-log Phi(noise)) as Gumbel noise.
 
     A third of the time of ``draw_category``, which can do with one number per draw.
     """
-    return (logits + gumbel(noise)).argmax(1)
-
-
-def gumbel(noise: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-    """-log(-log Phi(noise)), Gumbel noise of normal noise.
-
-    Phi's distance to 1, by which races are won, keeps its digits; its distance to 0 does not, far below 0. By torch's
-    log_ndtr both do, which takes twice as long.
-    """
-    log_phi = (noise * math.sqrt(0.5)).erfc().mul(-0.5).log1p()
-    return -(-log_phi).log()
+    return (logits - (-torch.special.log_ndtr(noise)).log()).argmax(1)

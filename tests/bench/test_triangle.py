@@ -270,6 +270,6 @@ def test_latency_is_measured_in_turn_with_a_forward_pass_of_the_same_seed(tmp_pa
 
     monkeypatch.setattr(latency, "times_in_turn", in_turn)
     list(measure_again([finished], CPU))
-    assert asked == [(2, LATENCY_REPEATS)] * 2
+    assert asked == [(2, LATENCY_REPEATS), (2, latency.ONE_EVALUATION_REPEATS)]  # Euler-5 and Euler-1
     for measured in finished.result()["settings"].values():
         assert (measured["p50_ms"], measured["p99_ms"], measured["forward_ms"]) == (7.0, 9.0, 2.0)
