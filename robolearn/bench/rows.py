@@ -176,8 +176,8 @@ ROWS = (
         "tokens",
         TokensConfig(),
         cost=Cost(1.3),
-        note="changed after its first verdict; on Push-T and AvoidPixels it was measured again on the same seeds, on the "
-        "other tasks on new ones",
+        note="changed after its first verdict; on Push-T and AvoidPixels it was measured again on the same seeds, on "
+        "the other tasks on new ones",
     ),
     Row("tokens-vq", TokensConfig(variant="residual-vq", focal_gamma=2.0), cost=Cost(2.0)),  # the paper's loss
     Row("gan", GanConfig(), cost=Cost(5.0)),
