@@ -13,8 +13,9 @@ from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.claims import proofs_of
 from robolearn.evaluation.config import EvalConfig
 from robolearn.evaluation.recorded import record_episodes
-from robolearn.files import StrPath
+from robolearn.files import StrPath, remove
 from robolearn.locks import hold
+from robolearn.mapper import Mapper
 from robolearn.policies.ensemble import Ensemble
 from robolearn.report.counting import counting
 from robolearn.report.facts import machine_facts
@@ -23,12 +24,14 @@ from robolearn.report.results import PAGE_FILE, directory_for_partial, write_res
 from robolearn.report.terminal import format_table
 from robolearn.rollout.clip_remarks import clip_problem, clip_remark
 from robolearn.rollout.controller import Controller
+from robolearn.rollout.kept import KeptEpisodes
 from robolearn.rollout.known import check_known
 from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import Summary, summarize
 from robolearn.rollout.replay import record_videos
 from robolearn.rollout.roll_out import roll_out
+from robolearn.rollout.spread import Spread
 from robolearn.rollout.trial import opened_trial
 from robolearn.starts import judged
 from robolearn.training.embeddings import training_windows
@@ -39,6 +42,7 @@ from robolearn.trust.guard import Guard
 from robolearn.trust.interventions import check_recordable, record_interventions
 from robolearn.types import Trajectory, is_image
 
+PARTS = "parts"  # folder of the episodes that were rolled out elsewhere, until results are made of them
 MOST_COMPARED = 1_000_000  # demonstrated steps: they have to be read again
 
 
@@ -49,6 +53,7 @@ def evaluate(
     trust: bool = False,
     command: str = "robolearn.evaluate",
     console: Console | None = None,
+    mapper: Mapper | None = None,
 ) -> Report:
     """Roll a trained policy out and measure it.
 
@@ -64,6 +69,8 @@ def evaluate(
         trust: Make the environment that the run names, whatever module it is from.
         command: What the page says it was made by.
         console: Where progress and the table of results are shown; by default nowhere.
+        mapper: Where episodes are rolled out, see `open_cluster`; by default here. Those that had finished when it was
+            stopped or killed lie in OUT/parts, and are not rolled out again.
 
     Returns:
         What the page shows: the summary with its intervals, every episode, latency, what a gate did.
@@ -77,14 +84,14 @@ def evaluate(
         check_known(run.config().env, run.directory / "config.json", cfg.env)
     out = Path(cfg.out or run.directory / "eval")
     with hold(out):
-        return _Evaluation(run, cfg, out, console or Console(quiet=True)).report(command)
+        return _Evaluation(run, cfg, out, console or Console(quiet=True), mapper).report(command)
 
 
 class _Evaluation:
     """One evaluation, whose folder is held."""
 
-    def __init__(self, run: Run, cfg: EvalConfig, out: Path, console: Console):
-        self.run, self.cfg, self.out, self.console = run, cfg, out, console
+    def __init__(self, run: Run, cfg: EvalConfig, out: Path, console: Console, mapper: Mapper | None):
+        self.run, self.cfg, self.out, self.console, self.mapper = run, cfg, out, console, mapper
         self.trained, self.data = run.config(), run.data()
         self.env = cfg.env.with_defaults(self.trained.env)
         self.acting = Acting.open(run, cfg, self.env, cfg.episodes)
@@ -115,6 +122,7 @@ class _Evaluation:
             gate = guard.summarize(trajectories, execution.period, limited)
             latency |= guard.measure_latency(counted[0], execution.period)
         write_results(self.out, trajectories, summary, latency=latency, gate=gate)
+        remove(self.out / PARTS)
         report = Report(
             title=str(self.env.id),
             run=self.run.directory.name,
@@ -183,7 +191,14 @@ class _Evaluation:
                 num_envs=cfg.num_envs,
                 on_done=note,
                 make_controller=Controller if guard is None else guard.make_controller,
+                spread=None if self.mapper is None else Spread(self.mapper, self._kept(guard)),
             )
+
+    def _kept(self, guard: Guard | None) -> KeptEpisodes:
+        """Where episodes that finished elsewhere wait for the others."""
+        budget = None if guard is None else guard.budget
+        of = self.acting.describe(self.run, self.cfg, self.env, budget)
+        return KeptEpisodes(self.out / PARTS / ("all" if budget is None else f"budget-{budget}"), of)
 
     def _keep(self, finished: list[Trajectory]) -> None:
         """Write down the episodes of an evaluation that was stopped, marked as what they are."""
@@ -195,7 +210,11 @@ class _Evaluation:
         directory = directory_for_partial(self.out)
         summary = self._summarize(finished)
         write_results(directory, finished, summary, asked=asked)
-        warn(f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in {directory}")
+        goes_on = "" if self.mapper is None else "; the same command goes on from there"
+        warn(
+            f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in "
+            f"{directory}{goes_on}"
+        )
 
     def _record(self, counted: list[Trajectory]) -> None:
         """Write what is to be learned from."""

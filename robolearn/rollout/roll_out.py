@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from robolearn.errors import UserError, remark, warn
+from robolearn.nets.threads import needs_of
 from robolearn.policies.policy import Policy
 from robolearn.rollout.actor import Actor
 from robolearn.rollout.chunked import ChunkedEnvs
@@ -16,6 +19,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.making import opened_envs
 from robolearn.rollout.seeding import find_seed_fault
+from robolearn.rollout.spread import Spread
 from robolearn.starts import judged, num_starts
 from robolearn.types import Trajectory, is_image
 
@@ -32,6 +36,7 @@ def roll_out(
     on_done: Callable[[Trajectory], Any] | None = None,
     make_controller: Callable[..., Controller] = Controller,
     needs_seeds: bool = False,
+    spread: Spread | None = None,
 ) -> list[Trajectory]:
     """Roll out episodes; see run_episodes and Controller.
 
@@ -49,17 +54,69 @@ def roll_out(
         on_done: Called with every finished trajectory.
         make_controller: Takes what Controller takes; one with a gate, for example.
         needs_seeds: Whether to refuse an environment that ignores seeds, as its episodes may be the same again.
+        spread: Where groups of episodes are rolled out; None for here. Does not change the result.
 
     Raises:
         UserError: The environment is not one for this policy, or every episode broke.
     """
-    num_envs = max(1, min(num_envs, len(episodes)))
-    controller = make_controller(policy, num_envs, execution, seed=seed)
-    with attached_envs(env, num_envs, controller, needs_seeds) as envs:
-        limit = env.max_episode_steps
-        trajectories = run_episodes(envs, controller, episodes, repeats=repeats, max_steps=limit, on_done=on_done)
-    check_after(env, envs, trajectories)
+    rolled = Rolled(policy, env, execution, seed, repeats, max(1, min(num_envs, len(episodes))), make_controller)
+    if spread is None:
+        trajectories, info_keys = rolled.out(episodes, on_done, needs_seeds=needs_seeds)
+    else:
+        rolled.check(needs_seeds)
+        needs = needs_of(policy.device)
+        trajectories, info_keys = spread.out(rolled, episodes, rolled.num_envs, needs, on_done)
+    trajectories = agreeing(trajectories)
+    check_after(env, trajectories, info_keys)
     return trajectories
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """What is rolled out, but for the episodes; see roll_out. It can travel to another process."""
+
+    policy: Policy
+    env: EnvConfig
+    execution: Execution
+    seed: int
+    repeats: int
+    num_envs: int
+    make_controller: Callable[..., Controller]
+
+    def out(
+        self,
+        episodes: Sequence[int],
+        on_done: Callable[[Trajectory], Any] | None = None,
+        *,
+        needs_seeds: bool = False,
+        checked: bool = False,
+    ) -> tuple[list[Trajectory], tuple[str, ...]]:
+        """Episodes, and what info held; see attached_envs."""
+        num_envs = min(self.num_envs, len(episodes))
+        controller = self.make_controller(self.policy, num_envs, self.execution, seed=self.seed)
+        with attached_envs(self.env, num_envs, controller, needs_seeds, checked=checked) as envs:
+            limit, repeats = self.env.max_episode_steps, self.repeats
+            found = run_episodes(envs, controller, episodes, repeats=repeats, max_steps=limit, on_done=on_done)
+        return found, envs.info_keys
+
+    def check(self, needs_seeds: bool) -> None:
+        """Say here what is odd about the environment that will be made elsewhere."""
+        num_envs = min(self.num_envs, 2)  # which is what seeds are tried out with
+        controller = self.make_controller(self.policy, num_envs, self.execution, seed=self.seed)
+        with attached_envs(self.env, num_envs, controller, needs_seeds):
+            pass
+
+
+def agreeing(trajectories: list[Trajectory]) -> list[Trajectory]:
+    """The same, with one word on whether the environment tells of success.
+
+    Where it tells only now and then, an episode that ended before its first word, or on another machine, would else be
+    called otherwise than one that ended after it.
+    """
+    if len({t.tells_success for t in trajectories}) < 2:
+        return trajectories
+    fails = {"terminated": "failure"}
+    return [dataclasses.replace(t, tells_success=True, reason=fails.get(t.reason, t.reason)) for t in trajectories]
 
 
 @contextmanager
@@ -112,7 +169,7 @@ def check_before(env: EnvConfig, envs: ChunkedEnvs, seed: int, needs_seeds: bool
         )
 
 
-def check_after(env: EnvConfig, envs: ChunkedEnvs, trajectories: Sequence[Trajectory]) -> None:
+def check_after(env: EnvConfig, trajectories: Sequence[Trajectory], info_keys: Sequence[str]) -> None:
     """Say what is odd about the episodes that were rolled out.
 
     Raises:
@@ -131,10 +188,11 @@ def check_after(env: EnvConfig, envs: ChunkedEnvs, trajectories: Sequence[Trajec
             f"{len(counted)} episodes began from {num_starts(counted)} distinct starts: "
             "intervals are over these, not over episodes"
         )
-    if not envs.tells_success and env.success_key is not None:
-        held = ", ".join(envs.info_keys) or "nothing"
+    tells_success = any(t.tells_success for t in trajectories)
+    if not tells_success and env.success_key is not None:
+        held = ", ".join(info_keys) or "nothing"
         warn(f"environment {env.id}: info never holds {env.success_key} (`env.success_key`); it holds {held}")
-    elif not envs.tells_success:
+    elif not tells_success:
         warn(f"environment {env.id} tells of no success (success or is_success in info): none is counted")
 
 

@@ -6,8 +6,9 @@ import dataclasses
 import importlib.util
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ import torch
 from robolearn.data.demos import Demos
 from robolearn.errors import UserError, one_line, warn
 from robolearn.locks import hold
+from robolearn.mapper import Mapper
 from robolearn.modules import MissingError
 from robolearn.policies.registry import name_of
 from robolearn.rollout.clip_remarks import clip_problem
@@ -27,6 +29,7 @@ from robolearn.training.device import Processes, choose_device, num_processes, r
 from robolearn.training.drawn import draw_members
 from robolearn.training.episodes import Kept
 from robolearn.training.fit import Hooks, fit
+from robolearn.training.member_jobs import MemberJobs
 from robolearn.training.members import Members, num_parallel
 from robolearn.training.run import Run
 from robolearn.training.session import Session
@@ -34,7 +37,13 @@ from robolearn.types import is_image
 
 
 def train(
-    cfg: TrainConfig, *, resume: bool = False, changed_data: bool = False, trust: bool = False, env_given: bool = False
+    cfg: TrainConfig,
+    *,
+    resume: bool = False,
+    changed_data: bool = False,
+    trust: bool = False,
+    env_given: bool = False,
+    mapper: Mapper | None = None,
 ) -> Run:
     """Train a policy from demonstrations, or go on with a run that was stopped.
 
@@ -50,6 +59,7 @@ def train(
         changed_data: Go on although the demonstrations have changed since; data.json keeps both hashes.
         trust: Make the environment that the demonstrations name, whatever module it is from.
         env_given: Whether ``cfg.env`` was chosen by whoever asks, so that its module may run; not read from a file.
+        mapper: Where members but the first are trained, see `open_cluster`; by default in processes here.
 
     Returns:
         The run.
@@ -69,7 +79,10 @@ def train(
     with hold(directory) if processes.is_first else nullcontext():
         if not resume and processes.is_first:
             Run.check_free(directory, overwrite=cfg.overwrite)
-        _train(cfg, demos, device, processes, films, resume=resume, changed_data=changed_data)
+        members = partial(Members, parallel=num_parallel(device))
+        if mapper is not None:
+            members = partial(MemberJobs, device=device, mapper=mapper)
+        _train(cfg, demos, device, processes, films, members, resume=resume, changed_data=changed_data)
     processes.close()
     return Run(directory)
 
@@ -88,6 +101,7 @@ def _train(
     device: torch.device,
     processes: Processes,
     films: bool,
+    make_members: Callable[..., Members | MemberJobs],
     *,
     resume: bool,
     changed_data: bool,
@@ -113,7 +127,7 @@ def _train(
         run.write(cfg, data)
     else:
         Run.create(run.directory, cfg, data)
-    with Members(cfg, num_parallel(device), changed_data) as members:
+    with make_members(cfg, changed_data=changed_data) as members:
         with Session(run, state, data, films=films) as session:
             complete = fit(state, windows, validation, processes, session)
         if not complete:
