@@ -128,15 +128,16 @@ def test_balancing_gives_every_code_its_share_and_every_chunk_one_code():
 def test_codes_survive_where_chunks_lie_close_together(policy):
     """Temperatures that are not in units of the variance, or unbalanced winners, leave few codes in use.
 
-    Means of three first weights: about 11 of 16 are in use, without those units about 5, without balance 1. A single
-    training has 7 to 14, and comes out differently on another machine.
+    Means of twelve first weights: 9.4 of 16 are in use, with a standard error of 1; without those units 5.7 with one
+    of 0.3, without balance 1.3. A single training has 3 to 13, and comes out differently after any change of rounding:
+    then one in a hundred such means lies below 7.
     """
     used = []
-    for seed in range(3):
+    for seed in range(12):
         family = policy(dataclasses.replace(SMALL, num_codes=16), seed).family
         family.teacher.integrate = lambda cond, noise: 0.3 * cond[:, :1, :1] + 0.03 * noise[:, :1, :1].expand_as(noise)
-        used.append(train(family, "codes", 600)["codes_used"])
-    assert torch.stack(used).mean() > 8
+        used.append(train(family, "codes", 600, lr=1e-3)["codes_used"])
+    assert torch.stack(used).mean() > 7
 
 
 def test_winner_takes_all_hardens_with_time(policy):
