@@ -40,11 +40,9 @@ NUMBERS: dict[str, Number] = {
 def train_once(name: str, cfg: TrainConfig, seed: int, data: Path, runs: Path, *, dry: bool) -> Run:
     """Train a recipe on a store, or go on where a run was stopped; one that is complete is not trained again."""
     run = Run(runs / f"{name}-{seed}")
-    begun = run.last_step() is not None
-    keys = run.config().dataset.obs_keys if begun else cfg.dataset.obs_keys  # a run says those of its store
-    dataset = dataclasses.replace(cfg.dataset, path=(data,), obs_keys=keys)
+    dataset = dataclasses.replace(cfg.dataset, path=(data,))
     cfg = dataclasses.replace(cfg, dataset=dataset, seed=seed, out=run.directory, wandb=False)
-    return train(dataclasses.replace(cfg, **DRY) if dry else cfg, resume=begun)
+    return train(dataclasses.replace(cfg, **DRY) if dry else cfg, resume=run.last_step() is not None)
 
 
 def unchanged(number: int, policy: Policy) -> None:

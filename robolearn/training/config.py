@@ -193,13 +193,14 @@ class TrainConfig:
         Raises:
             UserError: One of those changed that decide what is learned from which episodes.
         """
-        if (self.family, self.backbone, self.vision) != (before.family, before.backbone, before.vision):
+        after, before = self.anchored(), before.anchored()  # runs name files absolutely
+        if (after.family, after.backbone, after.vision) != (before.family, before.backbone, before.vision):
             raise UserError("family, backbone and vision cannot change when resuming; start a new run")
         names = [f.name for f in dataclasses.fields(DatasetConfig) if f.name not in PLACES]
-        pairs = {f"dataset.{name}": (getattr(self.dataset, name), getattr(before.dataset, name)) for name in names}
-        pairs |= {name: (getattr(self, name), getattr(before, name)) for name in (*POLICY_OPTIONS, "seed")}
+        pairs = {f"dataset.{name}": (getattr(after.dataset, name), getattr(before.dataset, name)) for name in names}
+        pairs |= {name: (getattr(after, name), getattr(before, name)) for name in (*POLICY_OPTIONS, "seed")}
         swag = [f.name for f in dataclasses.fields(SwagConfig)]
-        pairs |= {f"swag.{name}": (getattr(self.swag, name), getattr(before.swag, name)) for name in swag}
+        pairs |= {f"swag.{name}": (getattr(after.swag, name), getattr(before.swag, name)) for name in swag}
         for name, (now, then) in pairs.items():
             if now != then:
                 raise UserError(f"`{name}` {now} cannot change when resuming, it was {then}; start a new run")

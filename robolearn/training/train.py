@@ -58,7 +58,9 @@ def train(
         UserError: An option, the demonstrations or the environment do not fit, or the directory is taken.
         OSError: The disk refuses; the last checkpoint stays.
     """
-    _check_options(cfg, resume)
+    if cfg.num_trained > 1 and num_processes() > 1:
+        raise UserError(f"`num_members` {cfg.num_members} starts its own processes; run it without torchrun")
+    cfg = _going_on(cfg) if resume else cfg
     device = choose_device(cfg.device, threads=cfg.threads)
     demos = open_demos(cfg)
     cfg, films = prepare_env(cfg, demos, trust=trust, env_given=env_given)
@@ -74,12 +76,15 @@ def train(
     return Run(directory)
 
 
-def _check_options(cfg: TrainConfig, resume: bool) -> None:
-    if resume:
-        assert cfg.out is not None, "a run that goes on is somewhere"
-        cfg.check_resumes(Run.open(cfg.out).config())
-    if cfg.num_trained > 1 and num_processes() > 1:
-        raise UserError(f"`num_members` {cfg.num_members} starts its own processes; run it without torchrun")
+def _going_on(cfg: TrainConfig) -> TrainConfig:
+    """The options with what the run has found out for itself, where they leave it open."""
+    assert cfg.out is not None, "a run that goes on is somewhere"
+    before = Run.open(cfg.out).config()
+    keys = before.dataset.obs_keys if cfg.dataset.obs_keys is None else cfg.dataset.obs_keys
+    dataset, wandb_id = dataclasses.replace(cfg.dataset, obs_keys=keys), cfg.wandb_id or before.wandb_id
+    cfg = dataclasses.replace(cfg, dataset=dataset, wandb_id=wandb_id)
+    cfg.check_resumes(before)
+    return cfg
 
 
 def _train(

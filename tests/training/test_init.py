@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 import torch
 
+from robolearn import train as train_function
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
 from robolearn.images import ImageLayout
+from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.pretrained import CameraNets, CamerasConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import load_tensors
 from robolearn.policies.policy import Policy
+from robolearn.policies.regression import RegressionConfig
+from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.run import Run
 from robolearn.types import Episode
 from tests.training.test_resume import assert_same_state, cut_at
@@ -118,6 +122,23 @@ def test_a_run_goes_on_without_the_pretraining(train, train_main, pretrained, tm
     assert Policy.load(Run(half).checkpoint()).cfg.vision == VISION
     with pytest.raises(ValueError, match="family, backbone and vision cannot change when resuming"):
         train_main(["--resume", str(half), "--vision.init", str(tmp_path), "--steps", "5"])
+
+
+def test_a_configuration_goes_on_with_its_own_run(store, pretrained, tmp_path, monkeypatch):
+    """Though the run has found out what the store declares, and names the same files from anywhere."""
+    monkeypatch.chdir(tmp_path)
+    small = {"backbone": MLPConfig(width=16, depth=1), "vision": dataclasses.replace(VISION, init="eyes")}
+    few = {"obs_horizon": 1, "action_horizon": 2, "exec_horizon": 1, "steps": 2, "batch_size": 8, "threads": 1}
+    dataset = DatasetConfig(store, validation_fraction=0.0)
+    cfg = TrainConfig(RegressionConfig(), dataset=dataset, out="run", wandb=False, **small, **few)
+    before = train_function(cfg).config()
+    assert before.dataset.obs_keys == ("wrist.eye", "left") != cfg.dataset.obs_keys
+    after = train_function(dataclasses.replace(cfg, steps=3), resume=True)
+    assert (after.is_complete(), after.last_step()) == (True, 3)
+    assert after.config() == dataclasses.replace(before, steps=3)
+    others = dataclasses.replace(dataset, obs_keys=("left",))
+    with pytest.raises(ValueError, match=r"`dataset.obs_keys` \('left',\) cannot change when resuming"):
+        train_function(dataclasses.replace(cfg, dataset=others), resume=True)
 
 
 @pytest.mark.slow
