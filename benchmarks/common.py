@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from robolearn import seeds
-from robolearn.config import read_json, write_json
+from robolearn.bench.kept import read_kept, write_kept
+from robolearn.config import read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
+from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.policy import Policy, PolicyConfig
@@ -21,6 +24,7 @@ from robolearn.report.facts import command_facts
 
 ACTION, OBS_HORIZON, ACTION_HORIZON = 2, 2, 16
 CPU = torch.device("cpu")
+PACKED = ".xz"
 
 
 def options(doc: str | None, **out: Any) -> argparse.ArgumentParser:
@@ -38,11 +42,38 @@ def keep(out: Path | None, results: Mapping[str, Any], *, compact: bool = False)
         write_json(out, {**results, **facts}, compact=compact)
 
 
+def kept_parts(out: Path | None) -> dict[str, Any]:
+    """Part -> what a file of several holds of it, packed where its name ends in .xz; nothing where there is none."""
+    if out is None or not out.exists():
+        return {}
+    return dict(read_kept(out)) if out.suffix == PACKED else read_json(out)
+
+
 def keep_part(out: Path | None, part: str, results: Mapping[str, Any]) -> None:
-    """The same for a part of a file that several measurements write to, each with its own command and commit."""
+    """Write a part of a file that several measurements write to, each with its own command and commit."""
     if out:
-        facts = command_facts("cpu")
-        write_json(out, {**(read_json(out) if out.exists() else {}), part: {**results, **facts}})
+        write = write_kept if out.suffix == PACKED else write_json
+        write(out, {**kept_parts(out), part: to_json({**results, **command_facts("cpu")}, {})})
+
+
+def part(
+    out: Path | None, name: str, make: Callable[[], Mapping[str, Any]], asked: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A part of a file: as it was kept, if that was for the same; else made, and kept at once.
+
+    Args:
+        out: The file, if any.
+        name: Of the part.
+        make: Measures it.
+        asked: What was asked for, which stands in the part too: with other seeds it is another one.
+    """
+    facts: dict[str, Any] = to_json(asked or {}, {})
+    there = kept_parts(out).get(name)
+    if there is not None and all(there.get(key) == value for key, value in facts.items()):
+        return there
+    made = {**facts, **make()}
+    keep_part(out, name, made)
+    return made
 
 
 def untrained_policy(
@@ -62,6 +93,17 @@ def make_windows(state: int = 4, *, episodes: int = 50, length: int = 100, devic
     actions = torch.rand(episodes * length, ACTION, generator=generator) * 2 - 1
     ends = list(range(length, episodes * length + 1, length))
     return Windows({"state": obs}, actions, ends, OBS_HORIZON, ACTION_HORIZON, device=device)
+
+
+def spaced_frames(store: DemoStore, keys: Sequence[str], episodes: int, each: int) -> dict[str, np.ndarray]:
+    """Key -> rows [episodes * each, ...] at equal distances of the first episodes of a store."""
+    found: dict[str, list[np.ndarray]] = {key: [] for key in keys}
+    for index in range(episodes):
+        episode = store.episode(index)
+        some = np.linspace(0, len(episode) - 1, each).astype(int)
+        for key in keys:
+            found[key].append(episode.obs[key][some])
+    return {key: np.concatenate(rows) for key, rows in found.items()}
 
 
 def in_turn(

@@ -10,19 +10,19 @@ fields. What is there is neither trained nor measured again, and a training that
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import keep_part, options
+from benchmarks.common import options, part
 from benchmarks.trainings import line, measure, train_once
 from envs.avoid_field import AvoidField
 from envs.drivers import TaskEnv
 from envs.fields import KINDS
 from robolearn import EnvConfig, collect, seeds
-from robolearn.config import read_json
 from robolearn.errors import user_errors
 from robolearn.training.config import DatasetConfig, TrainConfig
 
@@ -44,20 +44,18 @@ def study(args: Any) -> None:
     sizes, store, episodes = (DRY_SIZES, DRY_STORE, DRY_EPISODES) if args.dry_run else (args.sizes, STORE, EPISODES)
     demonstrations = args.work / "demonstrations.zarr"
     collect(ENV, store, demonstrations, env_kwargs={"field": DEMONSTRATED})
-    known = read_json(args.out) if args.out and args.out.exists() else {}
     for size in sizes:
         cfg = recipe(size, args.threads, args.dry_run)
         runs = [
             train_once(f"field-{size}", cfg, seed, demonstrations, args.work, dry=args.dry_run) for seed in args.seeds
         ]
+        asked = {"demonstrations": size, "seeds": args.seeds, "steps": runs[0].config().steps}
         for kind in KINDS:
-            part = f"field/{size}/{kind}"
-            measured: dict[str, Any] = known.get(part, {})
-            if measured.get("seeds") != args.seeds:
-                env = EnvConfig(ENV, {"field": kind})
-                measured = measure(runs, env, seeds.EVALUATION[:episodes])
-                facts = {"demonstrations": size, "field": kind, "seeds": args.seeds, "steps": runs[0].config().steps}
-                keep_part(args.out, part, {**facts, "starts_from": seeds.EVALUATION.start, **measured})
+            env = EnvConfig(ENV, {"field": kind})
+            same = {**asked, "field": kind, "starts_from": seeds.EVALUATION.start}
+            measured = part(
+                args.out, f"field/{size}/{kind}", partial(measure, runs, env, seeds.EVALUATION[:episodes]), same
+            )
             print(f"{size} demonstrations, {kind} fields:", line(measured), flush=True)
 
 

@@ -28,11 +28,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import keep_part, options
+from benchmarks.common import keep_part, options, part, spaced_frames
 from benchmarks.perception import shifts_of
 from benchmarks.trainings import Change, line, mean, measure, train_once, unchanged
 from robolearn import DemoStore, seeds
-from robolearn.config import read_json
 from robolearn.data.collect import collect
 from robolearn.errors import user_errors
 from robolearn.nets.descent import FitConfig
@@ -82,12 +81,8 @@ class Study:
         return seeds.EVALUATION[: 2 if self.dry else EPISODES]
 
     def part(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """A part of the results: as it was kept, or made and kept."""
-        there = read_json(self.out) if self.out is not None and self.out.exists() else {}
-        if f"{PART}/{name}" not in there:
-            keep_part(self.out, f"{PART}/{name}", made := make())
-            return made
-        return there[f"{PART}/{name}"]
+        """A part of the results; see `common.part`."""
+        return part(self.out, f"{PART}/{name}", make)
 
     def trained(self, name: str, stores: Sequence[Path], cfg: TrainConfig = RECIPE) -> list[Run]:
         """A policy of each store."""
@@ -185,13 +180,10 @@ def probed(study: Study, home: Shown, away: Shown, runs: Sequence[Path], to: Sid
 
 def frames(path: Path, dry: bool) -> Shown:
     """Frames of a store's episodes, and where the rows stand in them, which follows from the seed."""
-    store, images = DemoStore.open(path), []
+    store = DemoStore.open(path)
     count = min(6 if dry else PROBED, store.num_episodes)
-    for index in range(count):
-        episode = store.episode(index)
-        some = np.linspace(0, len(episode) - 1, FRAMES).astype(int)
-        images.append(episode.obs[CAMERA][some])
-    return np.concatenate(images), shifts_of(store.episode_attrs["seed"][:count]).repeat(FRAMES, axis=0)
+    images = spaced_frames(store, (CAMERA,), count, FRAMES)[CAMERA]
+    return images, shifts_of(store.episode_attrs["seed"][:count]).repeat(FRAMES, axis=0)
 
 
 def contrasts(study: Study, rows: Mapping[str, Mapping[str, Any]]) -> None:

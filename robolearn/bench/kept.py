@@ -42,8 +42,13 @@ def pack(path: Path, runs: Path, kept: Kept) -> int:
     """Write everything that is finished, in RUNS or kept before; return how many files that are."""
     names = {str(file.relative_to(runs)) for pattern in FILES for file in runs.glob(pattern)}
     found = {name: find(name, runs, kept) for name in sorted({*names, *kept})}
-    text = json.dumps(found, separators=(",", ":"), allow_nan=False)
+    write_kept(path, found)
+    return len(found)
+
+
+def write_kept(path: Path, kept: Kept) -> None:
+    """Write such a file."""
+    text = json.dumps(kept, separators=(",", ":"), allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         part.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
-    return len(found)

@@ -21,7 +21,7 @@ from robolearn.representation.registry import METHODS, find_method
 
 GROUPS = {
     "run": ("out", "steps", "seed", "overwrite", "device", "threads"),
-    "data": ("cameras", "obs", "validation_fraction", "cache_dir"),
+    "data": ("cameras", "obs", "num_episodes", "validation_fraction", "cache_dir"),
     "optimizer": ("batch_size", "lr", "amp", "log_every"),
 }
 DOCS = {

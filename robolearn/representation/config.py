@@ -33,6 +33,8 @@ class PretrainConfig:
     """Keys made of those of the stores: NEW=SOURCE, as in img=pixels."""
     validation_fraction: float = 0.05
     """Share of the episodes held out for the validation loss and the picture, in (0, 1)."""
+    num_episodes: int | None = None
+    """Learn from a random subset of this many episodes, the one that `train` takes with the same number and seed."""
     cache_dir: Path | str | None = None
     """Where stores larger than memory are decoded to; by default robolearn's folder in the user's cache."""
 

@@ -60,6 +60,7 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
     check_fits(cfg, shapes)
     parts = split(cfg, demos)
     directory = Path(cfg.out) if cfg.out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-pretrain"
+    demos = demos.part(np.concatenate(list(parts.values())))
     with hold(directory):
         check_free(directory, overwrite=cfg.overwrite)
         training, heldout = read_frames(cfg, demos, tuple(shapes), parts, device, start)
@@ -100,9 +101,18 @@ def camera_shapes(cfg: PretrainConfig, demos: Demos) -> dict[str, tuple[int, ...
 
 
 def split(cfg: PretrainConfig, demos: Demos) -> dict[str, np.ndarray]:
-    """Episodes to train on and to hold out: with the same share and seed the same as `train` does."""
-    fractions = {"train": 1 - cfg.validation_fraction, "validation": cfg.validation_fraction}
-    return split_episodes(len(demos.episode_ends), fractions, cfg.seed)
+    """Episodes to train on and to hold out: with the same number, share and seed the same as `train` does.
+
+    Raises:
+        UserError: There are not as many, or too few to hold one out.
+    """
+    count = len(demos.episode_ends)
+    wanted = count if cfg.num_episodes is None else cfg.num_episodes
+    if not 1 <= wanted <= count:
+        raise UserError(f"`num_episodes` {wanted}: {demos.name} has {count} episodes")
+    held_out = cfg.validation_fraction
+    fractions = {"train": (1 - held_out) * wanted / count, "validation": held_out * wanted / count}
+    return split_episodes(count, fractions, cfg.seed)
 
 
 def check_free(directory: Path, *, overwrite: bool) -> None:

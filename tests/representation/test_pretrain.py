@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from robolearn.commands.main import main
 from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
+from robolearn.data.writer import DemoWriter
 from robolearn.nets.pretrained import CameraNets, CamerasConfig, Start
 from robolearn.nets.vision import VisionConfig
 from robolearn.representation.config import PretrainConfig
@@ -137,14 +138,28 @@ def test_pretraining_goes_on_from_another(two_cameras, tmp_path):
     assert CameraNets.load(on).cfg == CamerasConfig(SMALL, shapes)
 
 
-def test_the_same_episodes_are_held_out_as_in_training(squares_store):
+@pytest.mark.parametrize("count", [None, 8])
+def test_the_same_episodes_are_held_out_as_in_training(squares_store, count):
     demos = Demos.open(squares_store)
-    ours = split(PretrainConfig(squares_store, validation_fraction=0.2, seed=5), demos)
-    dataset = DatasetConfig(squares_store, validation_fraction=0.2)
+    ours = split(PretrainConfig(squares_store, validation_fraction=0.2, seed=5, num_episodes=count), demos)
+    dataset = DatasetConfig(squares_store, validation_fraction=0.2, num_episodes=count)
     theirs = choose_episodes(demos, TrainConfig(dataset=dataset, seed=5, action_horizon=4, exec_horizon=1))
     assert {name: part.tolist() for name, part in ours.items()} == {
         name: part.tolist() for name, part in theirs.items()
     }
+
+
+def test_of_other_episodes_nothing_is_learned(squares_store, tmp_path):
+    """The run says which they were, and has their hash."""
+    cfg = PretrainConfig(squares_store, out=tmp_path / "run", validation_fraction=0.4, num_episodes=5, **TINY)
+    facts = read_facts(pretrain(cfg))
+    assert (len(facts.training_episodes), len(facts.validation_episodes)) == (3, 2)
+    store, few = DemoStore.open(squares_store), tmp_path / "few.zarr"
+    chosen = sorted((*facts.training_episodes, *facts.validation_episodes))
+    DemoWriter.create(few, attrs=store.attrs).extend([store.episode(index) for index in chosen])
+    assert facts.content_hash == Demos.open(few).content_hash(["camera"])
+    with pytest.raises(ValueError, match=r"`num_episodes` 21: .* has 20 episodes"):
+        pretrain(dataclasses.replace(cfg, num_episodes=21, overwrite=True))
 
 
 def test_a_run_is_replaced_only_if_asked(two_cameras, tmp_path):
