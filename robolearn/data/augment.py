@@ -6,8 +6,10 @@ All images that one camera contributes to a window get the same change, so that 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
+
+from robolearn.data.view import AS_RECORDED, View
 
 SHIFT, COLOR = "augment.shift", "augment.color"
 MAX_CHANNELS = 4
@@ -19,7 +21,7 @@ def augment_draws(batch: int, num_cameras: int, shift: int, *, generator: torch.
     Args:
         batch: Windows.
         num_cameras: Cameras, each with draws of its own.
-        shift: Largest shift [px].
+        shift: Largest shift [px of what the network sees].
         generator: On the device of the images.
 
     Returns:
@@ -36,31 +38,29 @@ def augment_draws(batch: int, num_cameras: int, shift: int, *, generator: torch.
 
 
 def augment(
-    obs: dict[str, Tensor], cameras: tuple[str, ...], draws: dict[str, Tensor], jitter: float
+    obs: dict[str, Tensor],
+    cameras: tuple[str, ...],
+    draws: dict[str, Tensor],
+    jitter: float,
+    view: View = AS_RECORDED,
 ) -> dict[str, Tensor]:
-    """Shift and recolor the images of a batch; other observations stay as they are.
+    """Shift the images of a batch, bring them to what a network sees, and recolor them; the rest stays as it is.
+
+    A shift moves what is cropped, so that it shows what was recorded there; where there is no more, and without a crop,
+    the edge is repeated (Yarats et al. 2021, DrQ).
 
     Args:
         obs: Key -> [b, o, ...], images uint8 [b, o, h, w, c].
         cameras: Keys of the images, in the order of the draws.
         draws: From `augment_draws`.
         jitter: Strength of the color changes in [0, 1); see `recolor`.
+        view: What the network sees of an image.
     """
     changed = {}
     for i, key in enumerate(cameras):
-        images = shift_images(obs[key], draws[SHIFT][:, i])
+        images = view.of(obs[key], draws[SHIFT][:, i])
         changed[key] = recolor(images, jitter * draws[COLOR][:, i]) if jitter else images
     return {**obs, **changed}
-
-
-def shift_images(images: UInt8[Tensor, "b o h w c"], shift: Int[Tensor, "b 2"]) -> UInt8[Tensor, "b o h w c"]:
-    """Move images down and to the right by whole pixels, the edge repeated: pad and crop (Yarats et al. 2021, DrQ)."""
-    b, o, h, w, c = images.shape
-    rows = (torch.arange(h, device=images.device) - shift[:, :1]).clamp(0, h - 1)  # [b, h]
-    columns = (torch.arange(w, device=images.device) - shift[:, 1:]).clamp(0, w - 1)
-    first = h * torch.arange(b * o, device=images.device).view(b, o, 1)
-    pixels = (w * (first + rows[:, None]))[..., None] + columns[:, None, None]  # [b, o, h, w]
-    return images.reshape(-1, c).index_select(0, pixels.flatten()).view(images.shape)
 
 
 def recolor(images: UInt8[Tensor, "b o h w c"], amount: Float[Tensor, "b d"]) -> UInt8[Tensor, "b o h w c"]:

@@ -21,7 +21,8 @@ class ObsEncoder(nn.Module):
         quaternions: See StateEncoder.
 
     Raises:
-        UserError: An observation is neither low-dimensional nor an image, or an angle is not a dimension of its key.
+        UserError: An observation is neither low-dimensional nor an image, an angle is not a dimension of its key, or
+            an image is too small to be seen so.
     """
 
     def __init__(
@@ -35,6 +36,8 @@ class ObsEncoder(nn.Module):
         self.cameras = tuple(key for key, shape in shapes.items() if is_image(shape))
         numbers = {key: shape for key, shape in shapes.items() if key not in self.cameras}
         self.state = StateEncoder(numbers, angles, quaternions)
+        for camera in self.cameras:
+            vision.view.seen(shapes[camera])  # refuses what does not fit
         self.networks = nn.ModuleList(vision.build(shapes[key][-1]) for key in self.cameras)
         self.cond_dim = self.state.cond_dim + len(self.cameras) * vision.features
 

@@ -31,7 +31,7 @@ class CamerasConfig:
 
     vision: VisionConfig
     shapes: dict[str, tuple[int, ...]]
-    """Camera -> shape of an image as its network sees it, [h, w, c]."""
+    """Camera -> shape of an image [h, w, c], before it is cropped and resized."""
     images: dict[str, ImageLayout] = field(default_factory=dict)
     """Camera -> how images were recorded that are not uint8 [h, w, c]."""
 
@@ -46,6 +46,7 @@ class CameraNets(nn.Module):
     def __init__(self, cfg: CamerasConfig):
         super().__init__()
         self.cfg = cfg
+        self.seen = {camera: cfg.vision.view.seen(shape) for camera, shape in cfg.shapes.items()}
         self.networks = nn.ModuleList(cfg.vision.build(shape[-1]) for shape in cfg.shapes.values())
 
     def by_name(self) -> dict[str, nn.Module]:
@@ -56,7 +57,7 @@ class CameraNets(nn.Module):
         """Features of all cameras in a row.
 
         Args:
-            obs: Camera -> images [n, h, w, c], 0 .. 255; other keys are ignored.
+            obs: Camera -> images [n, h, w, c], uint8; other keys are ignored.
         """
         return torch.cat([network(obs[camera]) for camera, network in self.by_name().items()], dim=1)
 
@@ -94,7 +95,7 @@ def read_start(vision: VisionConfig, shapes: Shapes) -> Start:
 
     Args:
         vision: Of the networks that are to have them.
-        shapes: Camera -> shape of an image as its network sees it, [h, w, c].
+        shapes: Camera -> shape of an image [h, w, c], before it is cropped and resized.
 
     Raises:
         UserError: There are no weights to begin with though the network needs some, or they do not fit: another
@@ -117,8 +118,8 @@ def read_start(vision: VisionConfig, shapes: Shapes) -> Start:
     for camera, shape in shapes.items():
         if camera not in nets.cfg.shapes:
             raise UserError(f"`vision.init` {path}: no camera {camera!r}; it has {', '.join(nets.cfg.shapes)}")
-        if nets.cfg.shapes[camera] != tuple(shape):
-            there, here = ("x".join(map(str, one)) for one in (nets.cfg.shapes[camera], shape))
+        if nets.seen[camera] != (sees := vision.view.seen(shape)):
+            there, here = ("x".join(map(str, one)) for one in (nets.seen[camera], sees))
             raise UserError(f"`vision.init` {path}: its images of {camera!r} are {there}, here they are {here}")
     weights = {camera: net.state_dict() for camera, net in nets.by_name().items() if camera in shapes}
     return Start(weights, {camera: layout for camera, layout in nets.cfg.images.items() if camera in shapes})

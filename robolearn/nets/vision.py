@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from robolearn.data.view import View
 from robolearn.errors import UserError
 from robolearn.files import take_paths
+from robolearn.images import MIN_SIDE
 from robolearn.nets.resnet import GROUP, norm, resnet18, resnet18_imagenet
 from robolearn.nets.sizes import check_sizes
 
@@ -39,6 +41,10 @@ class VisionConfig:
     default random ones."""
     freeze: bool = False
     """Train none of the weights that init gives."""
+    crop: tuple[int, int] | None = None
+    """Height and width in pixels of the middle of an image that the network sees; by default all of it."""
+    resize: tuple[int, int] | None = None
+    """Height and width in pixels that images, once cropped, are made smaller to; by default they stay."""
 
     def __post_init__(self) -> None:
         take_paths(self, "init")
@@ -54,10 +60,18 @@ class VisionConfig:
             raise UserError(f"vision: shift {self.shift} must not be negative, jitter {self.jitter} in [0, 1)")
         if self.freeze and self.init is None:
             raise UserError("`vision.freeze` keeps the weights of `vision.init`; give that too")
+        for name, size in (("crop", self.crop), ("resize", self.resize)):
+            if size is not None and min(size) < MIN_SIDE:
+                raise UserError(f"`vision.{name}` {size[0]} x {size[1]} must be at least {MIN_SIDE} x {MIN_SIDE}")
 
     def built(self) -> VisionConfig:
         """What networks and their training images are, however their training began."""
         return dataclasses.replace(self, init=None, freeze=False)
+
+    @property
+    def view(self) -> View:
+        """What of an image the network sees."""
+        return View(self.crop, self.resize)
 
     def structure(self) -> dict[str, str | int]:
         """Field -> value of what decides the shapes of the weights."""
@@ -72,18 +86,19 @@ class VisionConfig:
 
 
 class CameraNet(nn.Module):
-    """Images -> maps -> keypoints -> features."""
+    """Images -> what is seen of them -> maps -> keypoints -> features."""
 
     def __init__(self, cfg: VisionConfig, channels: int):
         super().__init__()
+        self.view = cfg.view
         build, width = TRUNKS[cfg.network]
         self.trunk, dim = build(channels, cfg.width or width)
         self.maps = nn.Conv2d(dim, cfg.num_keypoints, 1)
         self.head = nn.Linear(2 * cfg.num_keypoints, cfg.features)
 
     def forward(self, images: Shaped[Tensor, "n h w c"]) -> Float[Tensor, "n f"]:
-        """Map images, 0 .. 255 of any type, to features; each image by itself."""
-        x = images.movedim(3, 1).contiguous().float() / 127.5 - 1
+        """Map images, as they were recorded or as they are seen, 0 .. 255 of any type, to features; each by itself."""
+        x = self.view.of(images).movedim(3, 1).contiguous().float() / 127.5 - 1
         return self.head(spatial_softmax(self.maps(self.trunk(x))).flatten(1))
 
 

@@ -49,6 +49,7 @@ class PerceptionConfig:
             raise UserError(f"ensemble: vision.init {self.vision.init} must be left out; members begin at random")
         if self.vision.shift:
             raise UserError(f"ensemble: vision.shift {self.vision.shift} must be 0; a shifted image shows other places")
+        self.vision.view.seen(self.image_shape)
 
 
 class PerceptionEnsemble(nn.Module):

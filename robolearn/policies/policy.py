@@ -201,7 +201,8 @@ class Policy(nn.Module):
         """
         batch = self.turned(batch, draws)
         if SHIFT in draws:
-            obs = augment(batch.obs, self.encoder.cameras, draws, self.cfg.vision.jitter)
+            vision = self.cfg.vision
+            obs = augment(batch.obs, self.encoder.cameras, draws, vision.jitter, vision.view)
             batch = dataclasses.replace(batch, obs=obs)
         data = self.chunks(batch, draws)
         if not self.family.players()[player].trains_encoder:

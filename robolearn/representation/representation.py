@@ -45,7 +45,8 @@ class Representation(nn.Module):
     def __init__(self, cfg: PretrainConfig, cameras: CamerasConfig):
         super().__init__()
         self.cameras = CameraNets(cameras)
-        self.methods = nn.ModuleList(cfg.method.build(cfg.vision, shape) for shape in cameras.shapes.values())
+        self.view, seen = cfg.vision.view, self.cameras.seen.values()
+        self.methods = nn.ModuleList(cfg.method.build(cfg.vision, shape) for shape in seen)
 
     def loss(
         self, images: Mapping[str, Tensor], left_out: Bool[Tensor, "m m"], generator: torch.Generator
@@ -65,10 +66,11 @@ class Representation(nn.Module):
         self, frames: Mapping[str, Tensor], gallery: Mapping[str, Tensor], generator: torch.Generator
     ) -> dict[str, dict[str, Tensor]]:
         """Camera -> name -> images: the frames, and what there is to be looked at of them; see Method.show."""
-        return {
-            camera: {"held out": frames[camera], **method.show(network, frames[camera], gallery[camera], generator)}
-            for camera, network, method in self.by_camera()
-        }
+        shown = {}
+        for camera, network, method in self.by_camera():
+            some, others = self.view.of(frames[camera]), self.view.of(gallery[camera])
+            shown[camera] = {"held out": some, **method.show(network, some, others, generator)}
+        return shown
 
     def save(self, directory: Path, facts: PretrainFacts) -> None:
         """Write JSON and safetensors into a directory; never pickle."""
@@ -89,7 +91,7 @@ class Representation(nn.Module):
         directory = Path(directory)
         facts = read_facts(directory)
         cameras = CameraNets.load(directory, device=device)
-        cfg, shapes = facts.config, cameras.cfg.shapes.values()
+        cfg, shapes = facts.config, cameras.seen.values()
         with torch.device("meta"):
             representation = cls(cfg, cameras.cfg)
         representation.cameras = cameras

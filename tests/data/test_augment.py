@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robolearn.data.augment import COLOR, SHIFT, augment, augment_draws, recolor, shift_images
+from robolearn.data.augment import COLOR, SHIFT, augment, augment_draws, recolor
+from robolearn.data.view import View
 
 
 def images(b=3, o=2, h=6, w=5, c=3, seed=0):
@@ -25,7 +26,7 @@ def images(b=3, o=2, h=6, w=5, c=3, seed=0):
 def test_shift_matches_the_naive_reference(b, o, h, w, c, data):
     batch = images(b, o, h, w, c)
     shift = [data.draw(st.tuples(st.integers(-4, 4), st.integers(-4, 4))) for _ in range(b)]
-    shifted = shift_images(batch, torch.tensor(shift))
+    shifted = View().of(batch, torch.tensor(shift))
     assert shifted.dtype == torch.uint8
     for i, (down, right) in enumerate(shift):
         for y in range(h):
@@ -37,12 +38,12 @@ def test_shift_matches_the_naive_reference(b, o, h, w, c, data):
 def test_shift_leaves_rows_that_are_not_contiguous_right():
     batch = images(4)[::2]
     shift = torch.tensor([[1, 0], [0, -1]])
-    assert torch.equal(shift_images(batch, shift), shift_images(batch.contiguous(), shift))
+    assert torch.equal(View().of(batch, shift), View().of(batch.contiguous(), shift))
 
 
 def test_zero_is_the_identity():
     batch = images()
-    assert torch.equal(shift_images(batch, torch.zeros(3, 2, dtype=torch.int64)), batch)
+    assert torch.equal(View().of(batch, torch.zeros(3, 2, dtype=torch.int64)), batch)
     assert torch.equal(recolor(batch, torch.zeros(3, 6)), batch)
 
 

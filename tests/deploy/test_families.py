@@ -110,6 +110,14 @@ def test_images_beside_numbers(make_policy, tmp_path):
     assert np.ptp(first) > 0
 
 
+def test_images_that_are_cropped_and_made_smaller(make_policy, tmp_path):
+    """By the network in the file: it takes what was recorded."""
+    policy = make_policy(RegressionConfig(), obs_shapes={"camera": (60, 90, 3)})
+    cfg = dataclasses.replace(policy.cfg, vision=dataclasses.replace(policy.cfg.vision, crop=(50, 66), resize=(20, 33)))
+    first = assert_same(Policy(cfg, policy.normalizer).eval(), tmp_path)
+    assert np.ptp(first) > 0
+
+
 @pytest.mark.parametrize("network", ["resnet18", "resnet18_imagenet"])
 def test_a_resnet(make_policy, tmp_path, network):
     policy = make_policy(RegressionConfig(), obs_shapes={"camera": (40, 40, 3)})

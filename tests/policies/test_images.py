@@ -1,11 +1,13 @@
 """Policies that see: images vary in training only, and every family and backbone learns its cameras too."""
 
+import dataclasses
 import json
 
 import pytest
 import torch
 
 from robolearn.data.augment import COLOR, SHIFT
+from robolearn.data.view import resize_images
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
@@ -56,6 +58,41 @@ def test_every_family_on_every_backbone_learns_from_state_and_two_cameras(make_p
     for key in SHAPES:
         changed = {**make_obs(), key: make_obs(seed=1)[key]}
         assert not torch.equal(act(policy, changed), chunks)
+
+
+def cropped(policy, **sizes):
+    """The same policy, which sees less."""
+    vision = dataclasses.replace(policy.cfg.vision, **sizes)
+    made = Policy(dataclasses.replace(policy.cfg, vision=vision), policy.normalizer)
+    made.load_state_dict(policy.state_dict())
+    return made.eval()
+
+
+def test_training_and_acting_see_the_same_part_of_an_image(make_policy, tmp_path):
+    """What is cut off matters to neither, and a saved policy crops as it did."""
+    whole = make_policy(RegressionConfig(), obs_shapes={"front": (16, 16, 3), "state": (4,)})
+    policy = cropped(whole, crop=(12, 10), resize=(6, 5), shift=0, jitter=0.0)
+    batch, obs = make_batch(), make_obs()
+    small = {**obs, "front": resize_images(obs["front"][:, :, 2:14, 3:13], (6, 5))}
+    assert torch.equal(act(policy, obs), act(whole, small))
+    assert torch.equal(act(policy, obs), act(policy, small))
+    outside = obs["front"].clone()
+    outside[:, :, :2], outside[:, :, :, 13:] = 0, 255
+    changed = dataclasses.replace(batch, obs={**batch.obs, "front": outside})
+    assert torch.equal(act(policy, changed.obs), act(policy, obs))
+    assert torch.equal(policy.loss(changed, draw(policy))[0], policy.loss(batch, draw(policy))[0])
+    kept = {name: value for name, value in draw(policy).items() if name not in (SHIFT, COLOR)}
+    assert torch.equal(policy.loss(batch, draw(policy))[0], policy.loss(batch, kept)[0])
+    policy.save(tmp_path)
+    assert torch.equal(act(Policy.load(tmp_path), obs), act(policy, obs))
+
+
+def test_a_crop_that_is_no_part_of_the_image_is_refused(make_policy):
+    policy = make_policy(RegressionConfig(), obs_shapes=SHAPES)
+    with pytest.raises(ValueError, match=r"`vision.crop` 14 x 14: the images are 12 x 16"):  # of the wrist
+        cropped(policy, crop=(14, 14))
+    with pytest.raises(ValueError, match=r"`vision.crop` 1 x 9 must be at least 2 x 2"):
+        VisionConfig(crop=(1, 9))
 
 
 def test_the_loss_is_a_function_of_all_draws(make_policy):

@@ -13,7 +13,7 @@ from robolearn.commands.main import main
 from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter
-from robolearn.nets.pretrained import CameraNets, CamerasConfig, Start
+from robolearn.nets.pretrained import CameraNets, CamerasConfig, Start, read_start
 from robolearn.nets.vision import VisionConfig
 from robolearn.representation.config import PretrainConfig
 from robolearn.representation.contrastive import ContrastiveConfig
@@ -147,6 +147,22 @@ def test_the_same_episodes_are_held_out_as_in_training(squares_store, count):
     assert {name: part.tolist() for name, part in ours.items()} == {
         name: part.tolist() for name, part in theirs.items()
     }
+
+
+@pytest.mark.parametrize("method", ["autoencoder", "masked"])
+def test_what_is_learned_is_what_networks_see(squares_store, tmp_path, method):
+    """Decoders and the picture are of the smaller image, and a policy takes the networks of the same view."""
+    vision = dataclasses.replace(SMALL, crop=(20, 20), resize=(12, 16))
+    options = {"patch": 4} if method == "masked" else {}
+    cfg = PretrainConfig(squares_store, METHODS[method](**options), out=tmp_path / "run", **(TINY | {"vision": vision}))
+    run = pretrain(dataclasses.replace(cfg, validation_fraction=0.2))
+    again, frames = Representation.load(run), torch.from_numpy(DemoStore.open(squares_store).episode(0).obs["camera"])
+    shown = again.show({"camera": frames}, {"camera": frames}, torch.Generator().manual_seed(0))["camera"]
+    assert {tuple(images.shape) for images in shown.values()} == {(12, 12, 16, 1)}
+    shapes = {"camera": (24, 24, 1)}
+    assert "camera" in read_start(dataclasses.replace(vision, init=run), shapes).weights
+    with pytest.raises(ValueError, match=r"its images of 'camera' are 12x16x1, here they are 24x24x1"):
+        read_start(dataclasses.replace(SMALL, init=run), shapes)
 
 
 def test_of_other_episodes_nothing_is_learned(squares_store, tmp_path):
