@@ -19,6 +19,7 @@ import torch
 from robolearn.bench.rows import REFERENCE, ROWS, Cost, Row, Task
 from robolearn.bench.training import prepare
 from robolearn.config import write_json
+from robolearn.data.ahead import Ahead
 from robolearn.report.facts import command_facts
 from robolearn.training.assemble import assemble, open_demos
 from robolearn.training.device import Processes
@@ -98,14 +99,15 @@ def _training(task: Task, row: Row, num_steps: int, data: Path, device: torch.de
     _, state, windows, _, _ = assemble(cfg, open_demos(cfg), device)
     loss_of, share = joint_loss(state, processes), processes.share(cfg.batch_size)
     found = Seconds()
-    while state.step < num_steps:
-        before = clock(device)
-        begin(state, windows, resumed=False)
-        begun = clock(device)
-        advance(state, loss_of, windows, share)
-        found.start += begun - before
-        found.steps += clock(device) - begun
-        yield found
+    with Ahead(windows) as ahead:
+        while state.step < num_steps:
+            before = clock(device)
+            begin(state, windows, resumed=False)
+            begun = clock(device)
+            advance(state, loss_of, ahead, share)
+            found.start += begun - before
+            found.steps += clock(device) - begun
+            yield found
 
 
 def clock(device: torch.device) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from threading import Lock
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from robolearn.data.videos import StoredVideos, VideoReader
 
 
 class StreamedImages:
-    """Images uint8 [time, h, w, c] of one camera, of one store or several.
+    """Images uint8 [time, h, w, c] of one camera, of one store or several; threads may share them.
 
     The first images that are asked for stay in memory until it is full, and none gives way to a later one. Windows
     come in random order: of frames that are asked for once per pass, those that came last are asked for again last.
@@ -37,6 +38,7 @@ class StreamedImages:
         room = min(len(self._places), max_bytes // math.prod(first))
         self._kept = np.empty((room, *first), np.uint8)  # memory is taken as it is filled
         self._slot, self._count = np.full(len(self._places), -1), 0
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -48,11 +50,13 @@ class StreamedImages:
             UserError: A video is damaged.
         """
         distinct, back = np.unique(rows.numpy(force=True), return_inverse=True)
-        images, slot = np.empty((len(distinct), *self.shape[1:]), np.uint8), self._slot[distinct]
-        there = slot >= 0
-        images[there] = self._kept[slot[there]]
-        images[~there] = decoded = self._reader.read(self._places[distinct[~there]])
-        self._keep(distinct[~there], decoded)
+        images = np.empty((len(distinct), *self.shape[1:]), np.uint8)
+        with self._lock:  # a video is decoded by one at a time
+            slot = self._slot[distinct]
+            there = slot >= 0
+            images[there] = self._kept[slot[there]]
+            images[~there] = decoded = self._reader.read(self._places[distinct[~there]])
+            self._keep(distinct[~there], decoded)
         return torch.from_numpy(images).index_select(0, torch.from_numpy(back))
 
     def _keep(self, rows: np.ndarray, images: np.ndarray) -> None:

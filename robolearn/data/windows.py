@@ -170,6 +170,11 @@ class Windows:
         actions = self._actions.index_select(0, self._action_start.index_select(0, local))
         return Batch(obs=obs, actions=actions, mask=self._mask.index_select(0, local))
 
+    @property
+    def resident(self) -> bool:
+        """Whether all observations are in memory; otherwise a batch is read from disk or decoded."""
+        return self._resident
+
     def for_episodes(self, episodes: np.ndarray | Sequence[int]) -> Windows:
         """Windows of other episodes of the same recording; they share the memory of its images."""
         obs = dict(self._recording)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from robolearn.data.ahead import Ahead
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.policies.draws import Draws
@@ -68,12 +69,12 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
     cfg, first_step, device = state.cfg, state.step, state.policy.device
     share, loss_of = processes.share(cfg.batch_size), joint_loss(state, processes)
     meter = Meter(first_step)
-    with stop_signal() as stopped:
+    with stop_signal() as stopped, Ahead(windows) as ahead:
         if processes.is_first:
             hooks.begin(state)
         while state.step < cfg.steps:
             begin(state, windows, resumed=state.step == first_step)
-            meter.logged.append(advance(state, loss_of, windows, share))
+            meter.logged.append(advance(state, loss_of, ahead, share))
             due = Due.after(state.step, cfg)
             stop = processes.any(stopped(), device, now=due.record or due.checkpoint)
             if due.record or due.checkpoint or stop:
@@ -150,16 +151,36 @@ def joint_loss(state: TrainState, processes: Processes) -> Callable[..., Any]:
     return compiled(loss_of, state.players) if state.cfg.compile else loss_of
 
 
-def advance(state: TrainState, loss_of: Callable[..., Any], windows: Windows, share: slice) -> dict[str, Tensor]:
+def advance(state: TrainState, loss_of: Callable[..., Any], windows: Ahead, share: slice) -> dict[str, Tensor]:
     """One step on a batch of random windows; return what is worth logging."""
-    size, device = state.cfg.batch_size, state.policy.device
-    index = torch.randint(len(windows), (size,), generator=state.generator, device=device)
-    logged = optimize(state, loss_of, windows.batch(index[share]), share)
+    batch = windows.batch(draw_index(state, len(windows), state.generator)[share])
+    draws = draw_all(state)
+    if windows.waits and state.step + 1 < state.cfg.steps:
+        # What is drawn next, from a stream of its own: a checkpoint of this step knows nothing of it yet.
+        following = torch.Generator(state.policy.device)
+        following.set_state(state.generator.get_state())
+        windows.begin(draw_index(state, len(windows), following)[share])
+    logged = optimize(state, loss_of, batch, share, draws)
     state.ema.update(state.step)
     state.step += 1
     if state.swag is not None:
         state.swag.follow(state.policy, state.step)
     return logged
+
+
+def draw_index(state: TrainState, count: int, generator: torch.Generator) -> Tensor:
+    """Random windows of a step, of so many, int64 [b]."""
+    return torch.randint(count, (state.cfg.batch_size,), generator=generator, device=state.policy.device)
+
+
+def draw_all(state: TrainState) -> dict[str, Draws]:
+    """All else that is random in a step, of every player that moves in it."""
+    return {
+        player: state.policy.draws(
+            state.cfg.batch_size, generator=state.generator, player=player, progress=state.progress(player)
+        )
+        for player in state.moving()
+    }
 
 
 def save(state: TrainState, validation: Windows | None, hooks: Hooks) -> None:
@@ -223,17 +244,24 @@ def random_batches(policy: Policy, windows: Windows, n: int, generator: torch.Ge
         yield policy.turned(windows.batch(index), policy.turn_draws(len(index), generator=generator))
 
 
-def optimize(state: TrainState, loss_of: Callable[..., Any], batch: Batch, share: slice) -> dict[str, Tensor]:
-    """One step of every player that moves now; return what is worth logging, still on the device."""
+def optimize(
+    state: TrainState, loss_of: Callable[..., Any], batch: Batch, share: slice, draws: dict[str, Draws] | None = None
+) -> dict[str, Tensor]:
+    """One step of every player that moves now; return what is worth logging, still on the device.
+
+    Args:
+        state: What is trained.
+        loss_of: The policy's loss.
+        batch: This process's share of the windows.
+        share: Which that is.
+        draws: Of each of these players, for all processes; by default drawn here.
+    """
     logged: dict[str, Tensor] = {}
-    for player in state.moving():
+    for player, drawn in (draw_all(state) if draws is None else draws).items():
         optimizer, rate = state.optimizers[player], state.learning_rate(player)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        draws = state.policy.draws(
-            state.cfg.batch_size, generator=state.generator, player=player, progress=state.progress(player)
-        )
-        shard = {name: value[share] for name, value in draws.items()}
+        shard = {name: value[share] for name, value in drawn.items()}
         with state.differentiated():
             with autocast(state.policy.device, state.cfg.amp):
                 loss, details = loss_of(batch, shard, player=player)

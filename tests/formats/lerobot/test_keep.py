@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from robolearn.commands.inspect import main as inspect_main
 from robolearn.data.demos import Demos
@@ -28,6 +27,7 @@ from robolearn.policies.flow import FlowConfig
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.train import train
 from tests.formats.lerobot.conftest import frames_of
+from tests.training.test_resume import assert_same_state, cut_at
 
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED", Path(__file__).parents[4] / "shared"))
 G1 = SHARED / "data" / "lerobot" / "v21_g1"
@@ -177,10 +177,10 @@ def test_a_lost_video_is_named_before_training_begins(root, tmp_path, harm, mess
     assert not list((tmp_path / "run").glob("*.safetensors"))
 
 
-def config(path, out, steps=2):
+def config(path, out, steps=2, memory_gib=1e-6, validation_fraction=0.0):
     return TrainConfig(
         FlowConfig(),
-        dataset=DatasetConfig(path, ("state", "top"), validation_fraction=0.0, memory_gib=1e-6),
+        dataset=DatasetConfig(path, ("state", "top"), validation_fraction=validation_fraction, memory_gib=memory_gib),
         vision=VisionConfig(width=8, num_keypoints=4, features=8),
         obs_horizon=2,
         action_horizon=2,
@@ -196,10 +196,24 @@ def config(path, out, steps=2):
 
 
 def test_a_run_is_the_same_whether_it_streams_or_not(root, tmp_path):
+    """Ahead of its steps out of videos and from a memory map; with all in memory there is nothing to begin ahead."""
     kept, decoded = both(root)
-    runs = [train(config(store.path, tmp_path / store.path.stem)) for store in (kept, decoded)]
-    ours, theirs = (load_file(run.checkpoint() / "policy.safetensors") for run in runs)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    rooms = {"streamed": (kept, 1e-6), "mapped": (decoded, 1e-6), "resident": (decoded, 1.0)}
+    runs = [
+        train(config(store.path, tmp_path / name, steps=5, memory_gib=room)) for name, (store, room) in rooms.items()
+    ]
+    for run in runs[:2]:
+        assert_same_state(run.directory, runs[2].directory)
+
+
+def test_a_run_that_streams_goes_on_bit_for_bit(root, tmp_path):
+    """What it had begun ahead when it was saved is drawn again; held-out frames come out of the same videos."""
+    kept, _ = both(root)
+    cfg = config(kept.path, tmp_path / "whole", steps=4, validation_fraction=0.34)
+    whole = train(replace(cfg, checkpoint_every=2, keep_every=2)).directory
+    half = cut_at(whole, 2, tmp_path / "half")
+    train(replace(cfg, checkpoint_every=2, keep_every=2, out=half), resume=True)
+    assert_same_state(half, whole)
 
 
 def test_places_that_lead_nowhere_are_refused(root):
