@@ -88,15 +88,17 @@ def _lag(recording: Recording, matches: list[Match]) -> Iterator[Finding]:
             "action",
             dims,
         )
-    if best > 0 or left[MAX_LAG + 1 :].min() - left.min() < CLEAR:
+    is_state = best == 0 and _is_same(recording, matches, 0)
+    if best > 0 or (best == 0 and not is_state) or left[MAX_LAG + 1 :].min() - left.min() < CLEAR:
         # Where the state follows late by itself, its first response shows that the actions are later still. That may
-        # come a step before the action, as a demonstrator reacts to the state.
+        # come a step before the action, as a demonstrator reacts to the state; what follows from where the robot is,
+        # such as a point ahead of it on its way, fits the state of the same step best, however early it is.
         sharp = [match.response for match in matches if match.response.max() >= CHANGES]
         left = _unexplained(sharp) if sharp else left
         best = int(left.argmin()) - MAX_LAG + 1
         if not sharp or best > -1 or left[MAX_LAG - 1 :].min() - left.min() < CLEAR:
             return
-    if best == 0 and _is_same(recording, matches, 0):
+    if is_state:
         sentence = "data/action equals the state of the same step: it tells to stay"
     else:
         sentence = f"data/action comes late: it fits the state of {-best} steps before best, and none after it as well"

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.doctor.faults import FAULTS, is_found, smooth
 from robolearn.data.attrs import StoreAttrs
-from robolearn.doctor.actions import is_switched
+from robolearn.doctor.actions import follows, is_switched
 from robolearn.doctor.camera import Camera
 from robolearn.doctor.cameras import black_images, frozen_images, layouts, ranges
 from robolearn.doctor.recording import Recording, columns_of
@@ -45,6 +45,32 @@ def test_a_planted_fault_is_found(clean, name):
     for seed in range(3):
         planted = FAULTS[name].plant(clean, 0.05, np.random.default_rng(seed))
         assert is_found(FAULTS[name], planted), f"seed {seed}"
+
+
+def crossing(seed, late, episodes=40):
+    """A rod that is led along a curve: the action is a point of it, so far ahead of where the rod is."""
+    rng, rows = np.random.default_rng(seed), []
+    lengths = rng.integers(45, 60, episodes)
+    for length in lengths:
+        bend, phase, gain = rng.uniform(0.05, 0.15), rng.uniform(0, 6), rng.uniform(0.2, 0.25)
+        at, told, states = np.array([bend * np.sin(phase), 0.0]), [], []
+        for _ in range(length):
+            states.append(at)
+            way = at[1] + 0.06
+            told.append(np.array([bend * np.sin(9 * way + phase), way]))
+            at = at + gain * (told[-1] - at) + 1e-3 * rng.normal(size=2)
+        told = [told[max(step - late, 0)] for step in range(length)]
+        rows.append(np.concatenate([states, told], axis=1))
+    whole = np.concatenate(rows).astype(np.float32)
+    return Recording(np.cumsum(lengths), {"state": whole[:, :2], "action": whole[:, 2:]})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_action_that_follows_from_the_state_is_not_late(seed):
+    """It fits the state of the same step best; where it is recorded late it fits none but earlier ones."""
+    findings = {late: [f for f in follows(crossing(seed, late)) if f.check == "lagging actions"] for late in (0, 3)}
+    assert findings[0] == []
+    assert "comes late: it fits the state of 3 steps before" in str(findings[3])
 
 
 def test_the_option_that_mends_it_is_named(clean):
