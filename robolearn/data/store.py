@@ -30,6 +30,7 @@ from robolearn.data.chunks import ChunkReader
 from robolearn.data.codecs import absent_codec
 from robolearn.data.container import Container
 from robolearn.data.metadata import Layout, read_layout
+from robolearn.data.video_keys import VideoKeys
 from robolearn.data.videos import StoredVideos
 from robolearn.errors import UserError
 from robolearn.types import Episode
@@ -72,8 +73,10 @@ class DemoStore:
         self._data: dict[str, zarr.Array] = {}
         self._meta: dict[str, zarr.Array] = {}
         self._make_arrays(layout, files or MemoryStore())
-        self._videos, self._whole = dict[str, StoredVideos](), set[str]()
-        self._find_videos(container)
+        self._videos = VideoKeys(path, self._places, lambda: self.episode_ends)
+        for key, reason in self._videos.find(container, self._data.keys() & set(self.attrs.videos)).items():
+            del self._data[key]
+            self.refused[f"data/{key}"] = reason
         self.episode_ends = np.zeros(0, np.int64)
         ends = self._meta.get("episode_ends")
         if ends is not None and ends.ndim:
@@ -95,15 +98,6 @@ class DemoStore:
                 self.refused[name] = absent_codec(facts.metadata.get("compressor"))
             except Exception as error:  # zarr raises what it likes at odd values
                 self.refused[name] = f"damaged zarr metadata ({type(error).__name__}: {error})"
-
-    def _find_videos(self, container: Container) -> None:
-        """Find the videos of the keys that lie in some, and note why others cannot be read."""
-        for key in self._data.keys() & set(self.attrs.videos):
-            try:
-                self._videos[key] = StoredVideos(container, key)
-            except (UserError, OSError) as error:
-                del self._data[key]
-                self.refused[f"data/{key}"] = str(error).removeprefix(f"{self.path}: ")
 
     # ---- opening
 
@@ -263,7 +257,7 @@ class DemoStore:
         for key in sorted(self.keys if keys is None else keys):
             array = self._array(key)
             if key in self._videos:
-                digest.update(f"{key} {self._video_digest(key, wanted)}".encode())
+                digest.update(f"{key} {self._videos.digest(key, wanted)}".encode())
                 continue
             little = array.dtype.newbyteorder("<")
             digest.update(f"{key} {little.str} {self.shapes[key]}".encode())
@@ -271,21 +265,6 @@ class DemoStore:
                 for _, rows in wanted_runs(start, slab, wanted):
                     digest.update(np.ascontiguousarray(rows, dtype=little).data)
         return digest.hexdigest()
-
-    def _video_digest(self, key: str, wanted: np.ndarray | None) -> str:
-        videos, places = self._videos[key], self._places(key)
-        places = places if wanted is None else places[wanted]
-        changed = videos.changed(np.unique(places[:, 0]).tolist())
-        if changed is not None:
-            raise UserError(f"{self.path}: {self._of_episodes(key, changed)} is not what was kept; import it again")
-        return videos.digest(places)
-
-    def _of_episodes(self, key: str, number: int) -> str:
-        """A video, and which episodes it shows."""
-        steps = np.flatnonzero(self._places(key)[:, 0] == number)
-        shown = np.unique(np.searchsorted(self.episode_ends, steps, side="right"))
-        which = f"episode {shown[0]}" if len(shown) == 1 else f"episodes {shown[0]} .. {shown[-1]}"
-        return f"{self._videos[key].names[number]}, of {which if len(shown) else 'no episode'},"
 
     def fingerprint(self, key: str) -> str:
         """Hash of names, sizes and modification times of the files that hold `key`: cheap, for caches."""
@@ -373,21 +352,7 @@ class DemoStore:
         # Our own stores may carry the rows of an episode that was being written when the writer died.
         if length < self.num_steps or (length > self.num_steps and self.attrs.schema_version is None):
             return f"data/{key} has {length} rows but the last of {self.num_episodes} episodes ends at {self.num_steps}"
-        return self._video_fault(key) if key in self._videos else None
-
-    def _video_fault(self, key: str) -> str | None:
-        """Say what is missing of the videos of a key; looked at once, but not while there is something."""
-        if key not in self._whole:
-            try:
-                misplaced = self._videos[key].misplaced(self._places(key))
-            except UserError as error:
-                misplaced = str(error).removeprefix(f"{self.path}: ")
-            if misplaced:
-                return f"data/{key} {misplaced}"
-            if (lack := self._videos[key].lack()) is not None:
-                return f"{self._of_episodes(key, lack[0])} {lack[1]}"
-            self._whole.add(key)
-        return None
+        return self._videos.fault(key) if key in self._videos else None
 
     def _meta_fault(self, name: str) -> str | None:
         """Say why an array does not hold one number per episode."""
