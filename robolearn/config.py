@@ -271,3 +271,10 @@ def check_counts(options: Any, names: Iterable[str]) -> None:
     for name in names:
         if (count := getattr(options, name)) < 1:
             raise UserError(f"`{name}` {count} must be at least 1")
+
+
+def check_above_zero(options: Any, *names: str, spec: str = "") -> None:
+    """Raise a UserError, with the number in this format, unless each of these fields is finite and above 0."""
+    for name in names:
+        if not (math.isfinite(number := getattr(options, name)) and number > 0):
+            raise UserError(f"`{name}` {number:{spec}} must be above 0")

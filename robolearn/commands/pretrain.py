@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import Positional, arg
 
-from robolearn.commands.parsing import build, chosen, mirror, sibling, values
+from robolearn.commands.methods import flat_values, method_options
+from robolearn.commands.parsing import build, chosen, mirror, sibling
 from robolearn.commands.progress import training_progress
 from robolearn.nets.vision import VisionConfig
 from robolearn.representation.config import PretrainConfig
@@ -24,11 +25,6 @@ GROUPS = {
     "data": ("cameras", "obs", "num_episodes", "validation_fraction", "cache_dir"),
     "optimizer": ("batch_size", "lr", "amp", "log_every"),
 }
-DOCS = {
-    "run": "How long, and where the result goes.",
-    "data": "Which images.",
-    "optimizer": "How the weights are found.",
-}
 LOSSES = {"loss": "loss", "held out": "validation_loss"}
 
 
@@ -36,7 +32,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, train, and say where the run is and what to do with it."""
     method = find_method(chosen(arguments, "method", "autoencoder"))
     given: Any = tyro.cli(make_options(method), args=arguments, prog=prog, description=__doc__)
-    flat = values(*(getattr(given, name) for name in GROUPS))
+    flat = flat_values(given, GROUPS)
     cfg = PretrainConfig(given.store, method=build(given.how), vision=build(given.vision), **flat)
     from robolearn.representation.picture import PICTURE
     from robolearn.representation.pretrain import pretrain
@@ -50,15 +46,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
 
 
 def make_options(method: type) -> type:
-    """The class of the flags: those of every pre-training, and those of one method."""
-    name = next(name for name, cls in METHODS.items() if cls is method)
+    """The class of the flags."""
     store = Annotated[Positional[tuple[Path, ...]], arg(metavar="STORE", help="The demonstrations, one or several.")]
-    choice = Annotated[Literal[tuple(METHODS)], arg(help="How; --method NAME --help shows the options of a method.")]  # pyright: ignore
-    fields: list[Any] = [("store", store), ("method", choice, name)]
-    fields.append(("how", OmitArgPrefixes[made := mirror(method)], dataclasses.field(default_factory=made)))
-    for group, names in GROUPS.items():
-        made = mirror(PretrainConfig, names, doc=DOCS[group])
-        fields.append((group, OmitArgPrefixes[made], dataclasses.field(default_factory=made)))
     vision = mirror(VisionConfig, tuple(f.name for f in dataclasses.fields(VisionConfig) if f.name != "freeze"))
-    fields.append(("vision", vision, dataclasses.field(default_factory=vision)))
-    return dataclasses.make_dataclass("Options", fields, frozen=True)
+    return method_options({"store": store}, METHODS, method, PretrainConfig, GROUPS, {"vision": vision})

@@ -6,8 +6,7 @@ Ctrl-C keeps the finished episodes; the same command goes on from there.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +14,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
+from robolearn.commands.episodes_bar import episodes_bar
 from robolearn.errors import exit_status
 
 
@@ -39,23 +39,14 @@ class Options:
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, translate, and say what the store holds."""
     given = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    from robolearn.data.store import DemoStore
     from robolearn.translation.apply import translate
 
     try:
-        with progress() as show:
+        with episodes_bar(DemoStore.open(given.store).num_episodes, lambda now: "") as show:
             options = {"to": given.to, "device": given.device, "threads": given.threads}
             store = translate(given.store, given.translator, given.out, **options, on_episode=show)
     except KeyboardInterrupt as stop:
         print(f"\nstopped; finished episodes are in {given.out}, the same command goes on from there", file=sys.stderr)
         sys.exit(exit_status(stop))
     print(f"{given.out}: {store.num_episodes} episodes, {store.num_steps} steps")
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar of the episodes that are in the store."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    with Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task("episodes", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

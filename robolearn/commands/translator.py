@@ -6,15 +6,15 @@ saves; the same command goes on from there.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import Positional, arg
 
-from robolearn.commands.parsing import build, chosen, mirror, sibling, values
+from robolearn.commands.methods import flat_values, method_options
+from robolearn.commands.parsing import build, chosen, sibling
 from robolearn.commands.progress import training_progress
 from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.registry import TRANSLATIONS, find_translation
@@ -24,11 +24,6 @@ GROUPS = {
     "data": ("cameras", "validation_fraction", "cache_dir"),
     "optimizer": ("batch_size", "lr", "decay", "log_every"),
 }
-DOCS = {
-    "run": "How long, and where the result goes.",
-    "data": "Which images.",
-    "optimizer": "How the weights are found.",
-}
 LOSSES = {"generators": "loss", "critics": "critic_loss"}
 
 
@@ -36,7 +31,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, train, and say where the run is and what to do with it."""
     method = find_translation(chosen(arguments, "method", "cyclegan"))
     given: Any = tyro.cli(make_options(method), args=arguments, prog=prog, description=__doc__)
-    flat = values(*(getattr(given, name) for name in GROUPS))
+    flat = flat_values(given, GROUPS)
     cfg = TranslatorConfig(given.source, given.target, method=build(given.how), **flat)
     from robolearn.translation.train import PICTURE, train_translator
     from robolearn.translation.translator import read_facts
@@ -53,20 +48,10 @@ def main(arguments: Sequence[str], prog: str) -> None:
 
 
 def make_options(method: type) -> type:
-    """The class of the flags: those of every translator, and those of one method."""
-    name = next(name for name, cls in TRANSLATIONS.items() if cls is method)
+    """The class of the flags."""
     help_of = {
         "source": "Store with images of one look, such as those of a simulation.",
         "target": "Store with images of the other look.",
     }
-    fields: list[Any] = [
-        (side, Annotated[Positional[Path], arg(metavar=side.upper(), help=text)]) for side, text in help_of.items()
-    ]
-    choice = Annotated[Literal[tuple(TRANSLATIONS)], arg(help="How; --method NAME --help shows the options.")]  # pyright: ignore
-    fields.append(("method", choice, name))
-    fields.append(("how", OmitArgPrefixes[made := mirror(method)], dataclasses.field(default_factory=made)))
-    for group, names in GROUPS.items():
-        made = mirror(TranslatorConfig, names, doc=DOCS[group])
-        kept = dataclasses.field() if group == "run" else dataclasses.field(default_factory=made)  # --out is required
-        fields.append((group, OmitArgPrefixes[made], kept))
-    return dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True)
+    places = {side: Annotated[Positional[Path], arg(metavar=side.upper(), help=text)] for side, text in help_of.items()}
+    return method_options(places, TRANSLATIONS, method, TranslatorConfig, GROUPS)

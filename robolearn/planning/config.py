@@ -5,13 +5,12 @@ The names are those of `DynamicsConfig`, `FitConfig` and `PlannerConfig`, which 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from robolearn import seeds
-from robolearn.config import check_counts
+from robolearn.config import check_above_zero, check_counts
 from robolearn.dynamics.config import ICEMConfig, PlannerConfig, Propagation, SearchConfig
 from robolearn.errors import UserError
 from robolearn.files import take_paths
@@ -77,8 +76,7 @@ class PlanConfig:
         check_counts(self, COUNTS)
         if self.trials < 0 or self.seed < 0:
             raise UserError(f"`trials` {self.trials} and `seed` {self.seed} must be at least 0")
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise UserError(f"`lr` {self.lr} must be above 0")
+        check_above_zero(self, "lr")
         if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
             raise UserError(f"`obs_keys` {' '.join(self.obs_keys)}: a key is given twice")
         if self.num_particles < 1 or self.num_particles % self.num_members:

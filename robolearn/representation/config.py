@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from robolearn import seeds
-from robolearn.config import check_counts
+from robolearn.config import check_above_zero, check_counts
 from robolearn.errors import UserError
 from robolearn.files import take_paths
 from robolearn.keymap import KeyMap
@@ -71,8 +70,7 @@ class PretrainConfig:
         if not 0 < self.validation_fraction < 1:
             raise UserError(f"`validation_fraction` {self.validation_fraction:g} must be in (0, 1)")
         check_counts(self, ("steps", "batch_size", "log_every"))
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise UserError(f"`lr` {self.lr:g} must be above 0")
+        check_above_zero(self, "lr", spec="g")
         if self.seed < 0:
             raise UserError(f"`seed` {self.seed} must be at least 0")
         if self.cameras is not None and len(set(self.cameras)) < len(self.cameras):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from robolearn.config import check_above_zero
 from robolearn.errors import UserError
 from robolearn.nets.vision import VisionConfig
 from robolearn.representation.method import Method, MethodConfig, Pairs, Shape
@@ -31,8 +31,7 @@ class ContrastiveConfig(MethodConfig):
     def __post_init__(self) -> None:
         if self.within < 0:
             raise UserError(f"`within` {self.within} must be at least 0")
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise UserError(f"`temperature` {self.temperature:g} must be above 0")
+        check_above_zero(self, "temperature", spec="g")
 
     @property
     def pairs(self) -> Pairs | None:

@@ -16,8 +16,8 @@ from robolearn.data.demos import Demos
 from robolearn.data.splits import split_episodes
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
-from robolearn.files import BEGUN, replacing_all
-from robolearn.locks import LOCK_FILE, hold
+from robolearn.files import replacing_all
+from robolearn.locks import hold
 from robolearn.nets.descent import descend
 from robolearn.nets.pretrained import CamerasConfig, Start, begin, read_start
 from robolearn.representation.config import PretrainConfig
@@ -26,6 +26,7 @@ from robolearn.representation.picture import PICTURE, draw_picture
 from robolearn.representation.representation import FILES, RUN_FILE, PretrainFacts, Representation
 from robolearn.training.config import absolute_paths
 from robolearn.training.device import autocast, choose_device
+from robolearn.training.overwrite import holds_run
 from robolearn.types import is_image
 
 METRICS = "metrics.jsonl"
@@ -58,9 +59,8 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
     shapes = camera_shapes(cfg, demos)
     start = read_start(cfg.vision, shapes)
     check_fits(cfg, shapes)
-    parts = split(cfg, demos)
+    demos = demos.part(np.concatenate(list((parts := split(cfg, demos)).values())))
     directory = Path(cfg.out) if cfg.out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-pretrain"
-    demos = demos.part(np.concatenate(list(parts.values())))
     with hold(directory):
         check_free(directory, overwrite=cfg.overwrite)
         training, heldout = read_frames(cfg, demos, tuple(shapes), parts, device, start)
@@ -121,11 +121,7 @@ def check_free(directory: Path, *, overwrite: bool) -> None:
     Raises:
         UserError: It holds something already, and that is no pre-training, or is not to be overwritten.
     """
-    if {path.name for path in directory.iterdir()} <= {LOCK_FILE, BEGUN}:
-        return
-    if not (directory / RUN_FILE).exists():
-        raise UserError(f"{directory} exists and is no run of `pretrain`; choose another `out`")
-    if not overwrite:
+    if holds_run(directory, RUN_FILE, "no run of `pretrain`") and not overwrite:
         raise UserError(f"{directory} exists, and no pre-training goes on; choose another `out`, or give `overwrite`")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from robolearn import seeds
-from robolearn.config import check_counts
+from robolearn.config import check_above_zero, check_counts
 from robolearn.errors import UserError
 from robolearn.files import take_paths
 from robolearn.nets.backbone import BackboneConfig
@@ -63,8 +62,7 @@ class SimulatorConfig:
         check_counts(self, ("horizon", "history", "steps", "batch_size", "ending_steps"))
         if not 0 < self.held_out < 1:
             raise UserError(f"`held_out` {self.held_out} must be in (0, 1)")
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise UserError(f"`lr` {self.lr} must be above 0")
+        check_above_zero(self, "lr")
 
 
 @dataclass(frozen=True)

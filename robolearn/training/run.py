@@ -25,14 +25,13 @@ from typing import Any
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.attrs import check_control_dt
 from robolearn.errors import UserError
-from robolearn.files import BEGUN, StrPath, finish_replacing, flush, remove, replacing_all
-from robolearn.locks import LOCK_FILE
+from robolearn.files import StrPath, finish_replacing, flush, remove, replacing_all
 from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.policies.policy import CONFIG_FILE as POLICY_FILE
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import REGISTRY
 from robolearn.training.config import LARGEST, TrainConfig
-from robolearn.training.overwrite import clear_run
+from robolearn.training.overwrite import clear_run, is_unused
 from robolearn.training.state import TrainState
 
 VERSION_FIELD, VERSION = "run_version", 2  # of this layout
@@ -126,7 +125,7 @@ class Run:
             UserError: It holds something already, and that is not a run, or is not to be overwritten.
         """
         run, directory = cls(directory), Path(directory)
-        if not directory.exists() or {path.name for path in directory.iterdir()} <= {LOCK_FILE, BEGUN}:
+        if is_unused(directory):
             return
         if not overwrite:
             resume = f", or give `overwrite`, or `resume` {directory}" if run.exists() else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from robolearn.training.config import TrainConfig
 from robolearn.training.device import is_bfloat16, num_processes
 from robolearn.training.ema import EMA
 from robolearn.training.flat import Flat, lowerable
+from robolearn.training.moments import optimizer_tensors, restore_optimizer
 from robolearn.training.swag import Swag
 
 
@@ -130,8 +130,7 @@ class TrainState:
         tensors = {f"policy.{k}": v for k, v in self.policy.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.module.state_dict().items()}
         for player, optimizer in self.optimizers.items():
-            for index, slots in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{player}.{index}.{slot}": value for slot, value in slots.items()}
+            tensors |= optimizer_tensors(optimizer, f"optimizer.{player}")
         if self.swag is not None:
             tensors |= self.swag.tensors()
         tensors["random.train"] = self.generator.get_state()
@@ -184,13 +183,8 @@ class TrainState:
             groups.setdefault(group, {})[rest] = value
         self.policy.load_state_dict(groups["policy"])
         self.ema.module.load_state_dict(groups["ema"])
-        slots: dict[str, dict[int, dict[str, Tensor]]] = {player: {} for player in self.optimizers}
-        for name, value in groups.get("optimizer", {}).items():
-            player, index, slot = name.rsplit(".", 2)
-            slots[player].setdefault(int(index), {})[slot] = value
         for player, optimizer in self.optimizers.items():
-            state: dict[str, Any] = optimizer.state_dict()
-            optimizer.load_state_dict({"state": slots[player], "param_groups": state["param_groups"]})
+            restore_optimizer(optimizer, f"optimizer.{player}", tensors)
         if self.swag is not None:
             self.swag.restore(groups["swag"])
         random, is_cuda = groups["random"], self.policy.device.type == "cuda"

@@ -58,9 +58,7 @@ def train(
         UserError: An option, the demonstrations or the environment do not fit, or the directory is taken.
         OSError: The disk refuses; the last checkpoint stays.
     """
-    if cfg.num_trained > 1 and num_processes() > 1:
-        raise UserError(f"`num_members` {cfg.num_members} starts its own processes; run it without torchrun")
-    cfg = _going_on(cfg) if resume else cfg
+    cfg = _checked(cfg, resume)
     device = choose_device(cfg.device, threads=cfg.threads)
     demos = open_demos(cfg)
     cfg, films = prepare_env(cfg, demos, trust=trust, env_given=env_given)
@@ -74,6 +72,12 @@ def train(
         _train(cfg, demos, device, processes, films, resume=resume, changed_data=changed_data)
     processes.close()
     return Run(directory)
+
+
+def _checked(cfg: TrainConfig, resume: bool) -> TrainConfig:
+    if cfg.num_trained > 1 and num_processes() > 1:
+        raise UserError(f"`num_members` {cfg.num_members} starts its own processes; run it without torchrun")
+    return _going_on(cfg) if resume else cfg
 
 
 def _going_on(cfg: TrainConfig) -> TrainConfig:

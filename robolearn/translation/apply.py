@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,19 @@ from robolearn.types import Episode
 STEPS_AT_ONCE = 2048  # of several episodes, which are written together
 
 
+@dataclass(frozen=True)
+class Translated:
+    """How far a translation is.
+
+    Attributes:
+        stored: Episodes in the store.
+        before: Those of them that an earlier call made.
+    """
+
+    stored: int
+    before: int
+
+
 def translate(
     store: StrPath,
     translator: StrPath,
@@ -32,7 +46,7 @@ def translate(
     to: Side = "target",
     device: str = "auto",
     threads: int | None = None,
-    on_episode: Callable[[int, int], None] = lambda done, total: None,
+    on_episode: Callable[[Translated], None] = lambda now: None,
 ) -> DemoWriter:
     """Write a store with translated images; states, actions, episodes, their attributes and seeds are equal.
 
@@ -47,7 +61,7 @@ def translate(
         to: Side that the images shall look like.
         device: auto, cpu or cuda.
         threads: CPU threads.
-        on_episode: Called with the episodes that are written, and those there are.
+        on_episode: Called when episodes were written.
 
     Returns:
         The store.
@@ -59,9 +73,10 @@ def translate(
     source, model = DemoStore.open(store), Translator.load(translator, device=choose_device(device, threads=threads))
     cameras = translated_cameras(source, model, to)
     with DemoWriter.begin_or_go_on(Path(out), attrs_of(source, Path(translator), to), "translated otherwise") as writer:
-        for episodes in together(source, writer.num_episodes):
+        before = writer.num_episodes
+        for episodes in together(source, before):
             writer.extend([translated(episode, model, cameras, to) for episode in episodes])
-            on_episode(writer.num_episodes, source.num_episodes)
+            on_episode(Translated(writer.num_episodes, before))
     return writer
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from robolearn import seeds
-from robolearn.config import check_counts
+from robolearn.config import check_above_zero, check_counts
 from robolearn.errors import UserError
 from robolearn.files import take_paths
 from robolearn.translation.cyclegan import CycleGANConfig
@@ -61,8 +60,7 @@ class TranslatorConfig:
         if not 0 < self.validation_fraction < 1:
             raise UserError(f"`validation_fraction` {self.validation_fraction:g} must be in (0, 1)")
         check_counts(self, ("steps", "batch_size", "log_every", "checkpoint_every"))
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise UserError(f"`lr` {self.lr:g} must be above 0")
+        check_above_zero(self, "lr", spec="g")
         if not 0 <= self.decay <= 1:
             raise UserError(f"`decay` {self.decay:g} must be in [0, 1]")
         if self.seed < 0:

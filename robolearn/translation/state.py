@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from robolearn.training.moments import optimizer_tensors, restore_optimizer
 from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.method import Method
 
@@ -48,8 +48,7 @@ class TranslatorState:
         """Every tensor of the state by name, for a file."""
         tensors = {f"methods.{name}": value for name, value in self.methods.state_dict().items()}
         for name, optimizer in self.optimizers.items():
-            for index, slots in optimizer.state_dict()["state"].items():
-                tensors |= {f"{name}.{index}.{slot}": value for slot, value in slots.items()}
+            tensors |= optimizer_tensors(optimizer, name)
         return tensors | {"random": self.random.get_state()}
 
     def fits(self, tensors: Mapping[str, Tensor]) -> bool:
@@ -64,17 +63,9 @@ class TranslatorState:
 
     def restore(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Take over what ``tensors`` returned at ``step``, where it fits."""
-        groups: dict[str, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            group, _, rest = name.partition(".")
-            groups.setdefault(group, {})[rest] = value
-        self.methods.load_state_dict(groups["methods"])
+        own = {name.removeprefix("methods."): tensors[name] for name in tensors if name.startswith("methods.")}
+        self.methods.load_state_dict(own)
         for name, optimizer in self.optimizers.items():
-            slots: dict[int, dict[str, Tensor]] = {}
-            for place, value in groups[name].items():
-                index, _, slot = place.partition(".")
-                slots.setdefault(int(index), {})[slot] = value
-            whole: dict[str, Any] = optimizer.state_dict()
-            optimizer.load_state_dict({"state": slots, "param_groups": whole["param_groups"]})
+            restore_optimizer(optimizer, name, tensors)
         self.random.set_state(tensors["random"])
         self.step = step

@@ -16,8 +16,8 @@ from robolearn.data.splits import split_episodes
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
-from robolearn.files import BEGUN, replacing_all
-from robolearn.locks import LOCK_FILE, hold
+from robolearn.files import replacing_all
+from robolearn.locks import hold
 from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.representation.frames import Frames
 from robolearn.representation.picture import draw_picture
@@ -25,6 +25,7 @@ from robolearn.training.config import absolute_paths
 from robolearn.training.device import choose_device
 from robolearn.training.fit import stop_signal
 from robolearn.training.logger import read_records
+from robolearn.training.overwrite import holds_run
 from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.method import Side, check_shape
 from robolearn.translation.networks import seen
@@ -131,11 +132,9 @@ def check_free(cfg: TranslatorConfig) -> None:
             overwritten.
     """
     directory = Path(cfg.out)
-    if {path.name for path in directory.iterdir()} <= {LOCK_FILE, BEGUN}:
+    if not holds_run(directory, FACTS_FILE, "no translator") or cfg.overwrite:
         return
-    if not (directory / FACTS_FILE).exists():
-        raise UserError(f"{directory} exists and is no translator; choose another `out`")
-    if not cfg.overwrite and read_facts(directory).config.same_training() != cfg.same_training():
+    if read_facts(directory).config.same_training() != cfg.same_training():
         raise UserError(f"{directory} was trained with other options; choose another `out`, or give `overwrite`")
 
 

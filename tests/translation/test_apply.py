@@ -9,7 +9,7 @@ import torch
 
 from robolearn.data.store import DemoStore
 from robolearn.translation import apply
-from robolearn.translation.apply import translate
+from robolearn.translation.apply import Translated, translate
 from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.train import train_translator
 from robolearn.translation.translator import Translator
@@ -47,8 +47,8 @@ def test_images_are_translated_and_all_else_is_equal(tmp_path, looks, run, to):
 def test_it_goes_on_where_it_was_stopped(tmp_path, looks, run, monkeypatch):
     monkeypatch.setattr(apply, "STEPS_AT_ONCE", 10)
 
-    def stop(done, total):
-        if done >= 4:
+    def stop(now):
+        if now.stored >= 4:
             raise KeyboardInterrupt
 
     out = tmp_path / "made.zarr"
@@ -56,8 +56,8 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, looks, run, monkeypatch):
         translate(looks[0], run, out, **CPU, on_episode=stop)
     assert DemoStore.open(out).num_episodes == 4
     told = []
-    translate(looks[0], run, out, **CPU, on_episode=lambda *counts: told.append(counts))
-    assert told == [(6, 8), (8, 8)]
+    translate(looks[0], run, out, **CPU, on_episode=told.append)
+    assert told == [Translated(6, before=4), Translated(8, before=4)]
     translate(looks[0], run, tmp_path / "whole.zarr", **CPU)
     assert DemoStore.open(out).content_hash() == DemoStore.open(tmp_path / "whole.zarr").content_hash()
 
