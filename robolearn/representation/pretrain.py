@@ -59,7 +59,8 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
     shapes = camera_shapes(cfg, demos)
     start = read_start(cfg.vision, shapes)
     check_fits(cfg, shapes)
-    demos = demos.part(np.concatenate(list((parts := split(cfg, demos)).values())))
+    parts = split(cfg, demos)
+    demos = demos.part(np.concatenate(list(parts.values())))
     directory = Path(cfg.out) if cfg.out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-pretrain"
     with hold(directory):
         check_free(directory, overwrite=cfg.overwrite)
