@@ -69,9 +69,8 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
         representation = build(cfg, cameras, start).to(device)
         records = fit(representation, cfg, training, heldout, on_record)
         episodes = (tuple(parts[name].tolist()) for name in ("train", "validation"))
-        facts = PretrainFacts(
-            absolute_paths(dataclasses.replace(cfg, out=directory)), demos.content_hash(list(shapes)), *episodes
-        )
+        kept = absolute_paths(dataclasses.replace(cfg, out=directory))
+        facts = PretrainFacts(kept, demos.content_hash(list(shapes)), *episodes)
         with replacing_all(directory, (*FILES, METRICS, PICTURE)) as folder:
             representation.save(folder, facts)
             (folder / METRICS).write_text("".join(f"{json.dumps(record)}\n" for record in records))

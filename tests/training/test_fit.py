@@ -1,13 +1,12 @@
 """The loop: what it records, several processes, and periodic rollouts."""
 
+import contextlib
 import dataclasses
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +23,7 @@ from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.device import Processes, choose_device
 from robolearn.training.fit import stop_signal
 from robolearn.training.run import Run
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import PATIENCE, ROOT, running
 
 
 @pytest.mark.parametrize("model", [["regression", "mlp"], ["diffusion", "unet"], ["flow", "transformer"]])
@@ -166,21 +164,14 @@ def train_with_processes(arguments, count):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    processes = []
-    for rank in range(count):
-        env = {
-            **os.environ,
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(count),
-            "GLOO_SOCKET_IFNAME": "lo",
-        }
-        command = [sys.executable, str(ROOT / "train.py"), *arguments]
-        pipe = subprocess.PIPE
-        processes.append(subprocess.Popen(command, cwd=ROOT, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True))
-    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    command = [sys.executable, str(ROOT / "train.py"), *arguments]
+    everywhere = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for rank in map(str, range(count)):
+            numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(count)}
+            processes.append(stack.enter_context(running(command, **everywhere, **numbers)))
+        outputs = [process.communicate(timeout=PATIENCE)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * count, "\n".join(outputs)
     return outputs
 

@@ -3,10 +3,7 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,8 +15,7 @@ from robolearn.training.assemble import choose_episodes
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.members import member_config, num_parallel
 from robolearn.training.run import Run
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import PATIENCE, ROOT, running, wait_for
 
 
 @pytest.fixture
@@ -80,14 +76,6 @@ def test_a_run_becomes_an_ensemble_and_a_failing_member_is_named(tmp_path, train
     assert [path.resolve().name for path in run.members()] == ["00000003"] * 2
 
 
-def wait_until(condition):
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise TimeoutError
-
-
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="members train one after the other on one core")
 @pytest.mark.parametrize(
     ("kind", "started"),
@@ -97,17 +85,13 @@ def test_stopping_the_command_stops_and_saves_every_member(tmp_path, flags, kind
     """Also where one has not begun to train, and where the first is killed and cannot tell the others."""
     run = Run(tmp_path / "run")
     endless = [*flags, "--num-members", "2", "--steps", "1000000", "--checkpoint-every", "1000000"]
-    command = [sys.executable, str(ROOT / "train.py"), *endless]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
     metrics = [directory / "metrics.jsonl" for directory in (run.directory, run.member(1))]
-    wait_until(lambda: all(path.exists() and path.read_text().count("\n") > 3 for path in metrics[:started]))
-    os.killpg(process.pid, kind)  # as a terminal does
-    output, _ = process.communicate(timeout=120)
+    with running([sys.executable, str(ROOT / "train.py"), *endless]) as process:
+        wait_for(lambda: all(path.exists() and path.read_text().count("\n") > 3 for path in metrics[:started]), process)
+        os.killpg(process.pid, kind)  # as a terminal does
+        output, _ = process.communicate(timeout=PATIENCE)
     if kind == signal.SIGKILL:
-        wait_until((run.member(1) / "checkpoints" / "last").exists)
+        wait_for((run.member(1) / "checkpoints" / "last").exists)
         assert not (run.checkpoints / "last").exists()
         return
     assert process.returncode == 0, output

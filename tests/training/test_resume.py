@@ -4,18 +4,16 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
 from robolearn.policies.policy import Policy
 from robolearn.training.run import Run
+from tests.processes import PATIENCE, ROOT, running, wait_for
 
-ROOT = Path(__file__).parents[2]
 STEPS = ["--steps", "12", "--checkpoint-every", "6", "--keep-every", "6"]
 
 
@@ -123,29 +121,18 @@ def test_a_finished_run_has_nothing_to_do(tmp_path, train_main, tiny_flags, demo
 
 
 def start(arguments):
-    command = [sys.executable, str(ROOT / "train.py"), *arguments]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=subprocess.STDOUT, text=True)
-
-
-def wait_for(process, condition):
-    for _ in range(6000):
-        if condition():
-            return
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
-    raise TimeoutError
+    return running([sys.executable, str(ROOT / "train.py"), *arguments])
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_ends_well(tmp_path, train_main, tiny_flags, demos, read_metrics, kind):
     out = tmp_path / "run"
     flags = [*tiny_flags, "--dataset.path", str(demos)]
-    process = start([*flags, "--steps", "1000000", "--checkpoint-every", "1000000", "--out", str(out)])
     metrics = out / "metrics.jsonl"
-    wait_for(process, lambda: metrics.exists() and metrics.read_text().count("\n") > 3)
-    process.send_signal(kind)
-    output, _ = process.communicate(timeout=120)
+    with start([*flags, "--steps", "1000000", "--checkpoint-every", "1000000", "--out", str(out)]) as process:
+        wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") > 3, process)
+        process.send_signal(kind)
+        output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     assert "go on: python train.py --resume" in output
     stopped = int(Run.open(out).checkpoint().resolve().name)
@@ -163,12 +150,10 @@ def test_a_kill_leaves_a_loadable_checkpoint(tmp_path, train_main, tiny_flags, d
     flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "1000000", "--checkpoint-every", "1"]
     last, newest = out / "checkpoints" / "last", -1
     for delay in delays:
-        process = start(["--resume", str(out)] if last.exists() else [*flags, "--out", str(out)])
         before = os.readlink(last) if last.exists() else ""
-        wait_for(process, lambda before=before: last.is_symlink() and os.readlink(last) != before)
-        time.sleep(delay)
-        process.kill()
-        process.communicate(timeout=60)
+        with start(["--resume", str(out)] if last.exists() else [*flags, "--out", str(out)]) as process:
+            wait_for(lambda before=before: last.is_symlink() and os.readlink(last) != before, process)
+            time.sleep(delay)
         Policy.load(Run.open(out).checkpoint())
         with contextlib.suppress(ValueError):  # none was the best yet
             Policy.load(Run.open(out).checkpoint("best"))
