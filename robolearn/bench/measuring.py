@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from robolearn.bench.heldout import HeldOut
 from robolearn.bench.rows import Setting, Task
 from robolearn.data.demos import Demos
 from robolearn.errors import UserError
+from robolearn.nets.tape import Touched
+from robolearn.nets.unet_rows import whole_convolutions
 from robolearn.policies.policy import Policy
 from robolearn.rollout.execution import Execution
-from robolearn.rollout.latency import measure_latency
+from robolearn.rollout.latency import measure_latency, planning
 from robolearn.rollout.making import facts_of
 from robolearn.rollout.roll_out import roll_out
 from robolearn.training.run import Run
@@ -56,13 +57,10 @@ def demonstrated_modes(run: Run) -> list[int] | None:
 
 
 def used_parameters(policy: Policy, trajectory: Trajectory) -> int:
-    """Parameters of the modules that sampling calls: without a teacher, a critic or an encoder of actions."""
-    called: set[nn.Module] = set()
-    handles = [m.register_forward_pre_hook(lambda module, _: called.add(module)) for m in policy.modules()]
-    measure_latency(policy, trajectory, repeats=1)
-    for handle in handles:
-        handle.remove()
-    return sum(p.numel() for module in called for p in module.parameters(recurse=False))
+    """Parameters that sampling uses: without a teacher, a critic or an encoder of actions."""
+    with torch.no_grad(), whole_convolutions(), Touched() as touched:
+        planning(policy, trajectory)()
+    return sum(parameter.numel() for parameter in policy.parameters() if parameter in touched)
 
 
 def roll_out_from(states: range, policy: Policy, run: Run, num_repeats: int, exec_horizon: int) -> list[Trajectory]:

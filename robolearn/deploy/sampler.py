@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from robolearn.errors import UserError
 from robolearn.nets.transformer import plain_attention
+from robolearn.nets.unet_rows import whole_convolutions
 from robolearn.policies.policy import Policy
 from robolearn.policies.prefix import Prefix
 from robolearn.policies.registry import name_of
@@ -80,7 +81,7 @@ def _write_onnx(sampler: Sampler, path: Path) -> None:
 
 
 def _write_torch(sampler: Sampler, path: Path) -> None:
-    with plain_attention(), torch.no_grad():
+    with plain_attention(), whole_convolutions(), torch.no_grad():
         program = torch.export.export(sampler, (sampler.inputs,))
     program.example_inputs = None  # they would be pickled
     torch.export.save(program, path)

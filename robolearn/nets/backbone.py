@@ -2,18 +2,33 @@
 
 A backbone maps a chunk and a condition to a chunk. It does not know which family calls it: a family passes
 the noised actions and one time, several times (flow maps) or none (regression).
+
+A sampler asks its backbone many times about one observation, at times that are known before. `condition` shows it the
+observations and all times once, and what comes back is asked for chunk after chunk:
+
+    denoise = condition(net, cond, times)  # [b, o, c] and [s, k]
+    for step in range(len(times)):
+        x = ... denoise(x, step) ...
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+ROWS_AHEAD = 512
+"""Observations times evaluations for which a backbone prepares at once: more would be a matter of memory alone."""
+
+T = TypeVar("T")
+Conditioned = Callable[[Tensor, int], Tensor]  # a chunk [b, t, d_in] and the number of a time -> [b, t, d_out]
+Factors = tuple[Tensor, Tensor]  # FiLM's scale, about one, and shift [..., d]
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,54 @@ class Backbone(Protocol):
     ) -> Float[Tensor, "b t d_out"]:
         """Map a chunk, observation tokens and times in [0, 1] to a chunk."""
         ...
+
+
+@runtime_checkable
+class Conditionable(Protocol):
+    """A backbone that says which part of its work the chunk does not take part in."""
+
+    def condition(self, cond: Float[Tensor, "b o c"], times: Float[Tensor, "s k"]) -> Conditioned:
+        """See `condition`."""
+        ...
+
+
+def condition(net: Backbone, cond: Float[Tensor, "b o c"], times: Float[Tensor, "s k"]) -> Conditioned:
+    """Show a backbone the observations and the times of all evaluations to come.
+
+    Args:
+        net: Does here what depends on these alone, if it has a method of this name; else it is asked as in training.
+        cond: Observation tokens.
+        times: Of each evaluation, the same for all rows.
+
+    Returns:
+        What maps a chunk, and the number of a time, to a chunk.
+    """
+    if isinstance(net, Conditionable):
+        return net.condition(cond, times)
+    return lambda x, step: net(x, cond, times[step].expand(len(x), -1))
+
+
+def ahead(make: Callable[[Tensor], Sequence[T]], times: Float[Tensor, "s k"], rows: int) -> Callable[[int], T]:
+    """What evaluations need, made for several at once: the weights are then read once for all of them.
+
+    Args:
+        make: Times [n, k] -> what each of the n evaluations needs.
+        times: Of all evaluations.
+        rows: Observations, for each of which it is made.
+
+    Returns:
+        Number of a time -> what was made for it; numbers that come one after the other cost least.
+    """
+    count, kept = max(1, ROWS_AHEAD // rows), dict[int, Sequence[T]]()
+
+    def at(step: int) -> T:
+        first = step - step % count
+        if first not in kept:
+            kept.clear()
+            kept[first] = make(times[first : first + count])
+        return kept[first][step - first]
+
+    return at
 
 
 class BackboneConfig(ABC):
@@ -101,12 +164,27 @@ class FiLM(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, x: Float[Tensor, "b d *n"], cond: Float[Tensor, "b c"]) -> Float[Tensor, "b d *n"]:
-        """Modulate the channels, axis 1 of ``x``."""
-        scale, shift = self.linear(cond).chunk(2, dim=-1)
-        trailing = (1,) * (x.dim() - 2)
-        scale, shift = (s.view(*s.shape, *trailing) for s in (scale, shift))
-        return torch.addcmul(x + shift, x, scale)
+    def forward(self, cond: Float[Tensor, "*n c"]) -> Factors:
+        """Scale and shift of the channels, [*n, d] each."""
+        return as_factors(self.linear(cond))
+
+
+def as_factors(scale_and_shift: Float[Tensor, "*n d2"]) -> Factors:
+    """Scale and shift from what FiLM's layer gives."""
+    scale, shift = scale_and_shift.chunk(2, dim=-1)
+    return scale, shift
+
+
+def modulate(x: Float[Tensor, "b d *n"], factors: Factors) -> Float[Tensor, "b d *n"]:
+    """Modulate the channels, axis 1 of ``x``, with factors [b, d]."""
+    trailing = (1,) * (x.dim() - 2)
+    scale, shift = (one.view(*one.shape, *trailing) for one in factors)
+    return torch.addcmul(x + shift, x, scale)
+
+
+def by_step(films: Sequence[Factors]) -> list[tuple[Factors, ...]]:
+    """Factors [n, b, d] of several layers as those [b, d] of each of n evaluations, layer by layer."""
+    return list(zip(*(zip(scale.unbind(), shift.unbind(), strict=True) for scale, shift in films), strict=True))
 
 
 class Head(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robolearn.nets.backbone import BackboneConfig, Shapes, TimeEmbedding
+from robolearn.nets.backbone import BackboneConfig, Conditioned, Shapes, TimeEmbedding
 from robolearn.nets.sizes import check_sizes
 
 State = tuple[Tensor, Tensor]  # hidden and cell [b, w]
@@ -57,13 +57,27 @@ class LSTM(nn.Module):
         time: Float[Tensor, "b k"] | None = None,
     ) -> Float[Tensor, "b t d_out"]:
         """See Backbone. Any horizon works."""
+        seen, states = self._observe(cond)
+        return self._act(x, seen + self.time(time, len(x)), states)
+
+    def condition(self, cond: Float[Tensor, "b o c"], times: Float[Tensor, "s k"]) -> Conditioned:
+        """See `backbone.condition`: the observations are read once."""
+        seen, states = self._observe(cond)
+        moments = self.time(times, len(times))
+        return lambda x, step: self._act(x, seen + moments[step], states)
+
+    def _observe(self, cond: Float[Tensor, "b o c"]) -> tuple[Float[Tensor, "b w"], list[State]]:
+        """What the last observation came to, and the layers' states after it."""
         seen, states = self.cond(cond), []
         for layer in self.observe:
             update, state = layer(seen, None)
             seen = seen + update
             states.append(state)
+        return seen[:, -1], states
+
+    def _act(self, x: Float[Tensor, "b t d_in"], seen: Float[Tensor, "b w"], states: list[State]) -> Tensor:
         # Observations and time enter at every step, too: a state forgets.
-        h = self.embed(x) + (seen[:, -1] + self.time(time, len(x)))[:, None]
+        h = self.embed(x) + seen[:, None]
         for layer, state in zip(self.act, states, strict=True):
             h = h + layer(h, state)[0]
         return self.out(self.norm(h))

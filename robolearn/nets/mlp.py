@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from itertools import zip_longest
+from typing import Any, Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from robolearn.config import since
 from robolearn.errors import UserError
-from robolearn.nets.backbone import BackboneConfig, FiLM, Shapes, TimeEmbedding
+from robolearn.nets.backbone import (
+    BackboneConfig,
+    Conditioned,
+    Factors,
+    FiLM,
+    Shapes,
+    TimeEmbedding,
+    ahead,
+    by_step,
+    modulate,
+)
 from robolearn.nets.dropout import Dropout, check_dropout
 from robolearn.nets.interval import Interval
 from robolearn.nets.sizes import check_sizes
@@ -83,16 +95,38 @@ class MLP(nn.Module):
         time: Float[Tensor, "b k"] | None = None,
     ) -> Float[Tensor, "b t d_out"]:
         """See Backbone."""
-        c = self.cond(cond.flatten(1))
+        seen, moment = self.cond(cond.flatten(1)), self.time(time, len(x))
+        return self._evaluate(x, seen, moment, self._films(seen + moment))
+
+    def condition(self, cond: Float[Tensor, "b o c"], times: Float[Tensor, "s k"]) -> Conditioned:
+        """See `backbone.condition`: FiLM's products are taken for all evaluations at once."""
+        seen = self.cond(cond.flatten(1))
+
+        def prepare(times: Tensor) -> list[tuple[Tensor, Sequence[Factors]]]:
+            moments = self.time(times, len(times))[:, None]  # [n, 1, w]
+            films = by_step(self._films(seen + moments)) or [()] * len(times)
+            return list(zip(moments.unbind(), films, strict=True))
+
+        at = ahead(prepare, times, len(cond))
+        return lambda x, step: self._evaluate(x, seen, *at(step))
+
+    def _films(self, c: Float[Tensor, "*n w"]) -> list[Factors]:
+        """How each block is modulated; plain ones are not."""
+        if self.plain:
+            return []
+        c = nn.functional.silu(c)
+        blocks: Any = self.blocks
+        return [block.film(c) for block in blocks]
+
+    def _evaluate(
+        self, x: Float[Tensor, "b t d_in"], seen: Tensor, moment: Tensor, films: Sequence[Factors]
+    ) -> Float[Tensor, "b t d_out"]:
         # The condition also enters the stream itself: FiLM alone starts as the identity.
-        h = self.embed(x.flatten(1)) + c
-        moment = self.time(time, len(x))
+        h = self.embed(x.flatten(1)) + seen
         if self.plain:
             h = h + moment
-        else:
-            c = nn.functional.silu(c + moment)
-        for block in self.blocks:
-            h = block(h, c)
+        for block, film in zip_longest(self.blocks, films):
+            h = block(h, film)
         return self.out(self.norm(h)).view(len(x), self.shapes.action_horizon, self.shapes.dim_out)
 
     def interval(self, cond: Interval) -> Interval:
@@ -123,9 +157,9 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
         self.down = nn.Linear(width, width)
 
-    def forward(self, h: Float[Tensor, "b w"], c: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:
+    def forward(self, h: Float[Tensor, "b w"], film: Factors) -> Float[Tensor, "b w"]:
         """Add the block's update to the stream."""
-        return h + self.down(self.dropout(self.activation(self.up(self.film(self.norm(h), c)))))
+        return h + self.down(self.dropout(self.activation(self.up(modulate(self.norm(h), film)))))
 
 
 class PlainBlock(nn.Module):
@@ -138,7 +172,7 @@ class PlainBlock(nn.Module):
         self.dropout = Dropout(dropout)
         self.down = nn.Linear(width, width)
 
-    def forward(self, h: Float[Tensor, "b w"], c: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:
+    def forward(self, h: Float[Tensor, "b w"], film: None = None) -> Float[Tensor, "b w"]:
         """Add the block's update to the stream."""
         return h + self.down(self.dropout(self.activation(self.up(h))))
 

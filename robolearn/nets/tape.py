@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from robolearn.errors import UserError
+from robolearn.nets.unet_rows import whole_convolutions
 
 # What these return depends on the shape of what they are given, not on its numbers.
 SHAPE_ALONE = ("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided")
@@ -87,6 +88,29 @@ class Tape(TorchDispatchMode):
         return result
 
 
+class Touched(TorchDispatchMode):
+    """Notes which tensors a computation uses, however it comes by them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._touched: dict[int, Tensor] = {}  # kept, so that no other gets their ids
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """See Tape."""
+        return False
+
+    def __contains__(self, value: Tensor) -> bool:
+        return id(value) in self._touched
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Compute."""
+        self._touched |= {id(value): value for value in tensors((args, kwargs or {}))}
+        return func(*args, **(kwargs or {}))
+
+
 def tensors(values: Any, *, others: bool = False) -> Iterator[Any]:
     """The tensors among nested values; with ``others`` also what is none."""
     if isinstance(values, tuple | list):
@@ -107,5 +131,5 @@ def record(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]) -> tup
     Raises:
         UserError: It cannot be a graph of operations; see Tape.
     """
-    with torch.no_grad(), Tape(inputs) as tape:
+    with torch.no_grad(), whole_convolutions(), Tape(inputs) as tape:
         return tape, function(**inputs)

@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from robolearn.config import since
 from robolearn.errors import UserError
-from robolearn.nets.backbone import BackboneConfig, Shapes, TimeEmbedding
+from robolearn.nets.backbone import BackboneConfig, Conditioned, Shapes, TimeEmbedding, ahead
 from robolearn.nets.dropout import check_dropout, replace_dropout
 from robolearn.nets.sizes import check_sizes
 
@@ -87,12 +87,32 @@ class Transformer(nn.Module):
         time: Float[Tensor, "b k"] | None = None,
     ) -> Float[Tensor, "b t d_out"]:
         """See Backbone."""
-        observations = self.cond(cond) + self.cond_position
-        tokens = self.embed(x) + self.action_position
         plain = self.training and x.device.type == "cpu" and x.shape[1] <= LONGEST_PLAIN
         with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
-            memory = self.encoder(torch.cat([observations, self.time(time, len(x))[:, None]], dim=1))
-            return self.out(self.norm(self.decoder(tokens, memory)))
+            return self._decode(x, self._remember(self._tokens(cond), self.time(time, len(x))))
+
+    def condition(self, cond: Float[Tensor, "b o c"], times: Float[Tensor, "s k"]) -> Conditioned:
+        """See `backbone.condition`: the encoder sees the observations with all times at once."""
+        observations = self._tokens(cond)
+
+        def prepare(times: Tensor) -> tuple[Tensor, ...]:
+            pairs = len(times), len(cond)
+            moments = self.time(times, len(times)).repeat_interleave(len(cond), dim=0)
+            memory = self._remember(observations.expand(len(times), -1, -1, -1).flatten(0, 1), moments)
+            return memory.unflatten(0, pairs).unbind()
+
+        at = ahead(prepare, times, len(cond))
+        return lambda x, step: self._decode(x, at(step))
+
+    def _tokens(self, cond: Float[Tensor, "b o c"]) -> Float[Tensor, "b o w"]:
+        return self.cond(cond) + self.cond_position
+
+    def _remember(self, observations: Float[Tensor, "b o w"], moment: Float[Tensor, "b w"]) -> Tensor:
+        """The encoder's memory [b, o + 1, w]."""
+        return self.encoder(torch.cat([observations, moment[:, None]], dim=1))
+
+    def _decode(self, x: Float[Tensor, "b t d_in"], memory: Tensor) -> Float[Tensor, "b t d_out"]:
+        return self.out(self.norm(self.decoder(self.embed(x) + self.action_position, memory)))
 
 
 @contextmanager

@@ -5,16 +5,30 @@ Source: Chi et al. 2023, section 4.1; Janner et al. 2022.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from robolearn.errors import UserError
-from robolearn.nets.backbone import BackboneConfig, FiLM, Shapes, TimeEmbedding
+from robolearn.nets.backbone import (
+    BackboneConfig,
+    Conditioned,
+    Factors,
+    FiLM,
+    Shapes,
+    TimeEmbedding,
+    ahead,
+    as_factors,
+    by_step,
+    modulate,
+)
 from robolearn.nets.sizes import check_sizes
+from robolearn.nets.unet_rows import Remembered, RowUNet, is_single
 
 
 @dataclass(frozen=True)
@@ -47,9 +61,11 @@ class UNetConfig(BackboneConfig):
 class UNet(nn.Module):
     """Two residual blocks per resolution down, two at the bottom, two per resolution up."""
 
+    time_axis: ClassVar[int] = 2
+
     def __init__(self, cfg: UNetConfig, shapes: Shapes):
         super().__init__()
-        self.stride = 2 ** (len(cfg.widths) - 1)
+        self._rows = Remembered()
         self.time = TimeEmbedding(shapes.num_times, cfg.time_dim)
         cond_dim = cfg.time_dim + shapes.obs_horizon * shapes.cond_dim
         fine, bottom = cfg.widths[0], cfg.widths[-1]
@@ -75,27 +91,69 @@ class UNet(nn.Module):
         time: Float[Tensor, "b k"] | None = None,
     ) -> Float[Tensor, "b t d_out"]:
         """See Backbone. Any horizon works: it is padded to a multiple of the total stride and cut again."""
-        horizon = x.shape[1]
-        h = nn.functional.pad(x.transpose(1, 2), (0, -horizon % self.stride))  # [b, d_in, t]
         c = nn.functional.silu(torch.cat([self.time(time, len(x)), cond.flatten(1)], dim=1))
-        skips: list[Tensor] = []
-        for level, blocks in enumerate(self.down):
-            h = run(blocks, h, c)
-            if level < len(self.shrink):
-                skips.append(h)
-                h = self.shrink[level](h)
-        h = run(self.middle, h, c)
-        for blocks in self.up:
-            h = h.repeat_interleave(2, dim=2)
-            h = run(blocks, torch.cat([h, skips.pop()], dim=1), c)
-        return self.out(self.head(h))[:, :, :horizon].transpose(1, 2)
+        return evaluate(self._parts(x), x, [block.film(c) for block in self._blocks()])
+
+    def condition(self, cond: Float[Tensor, "b o c"], times: Float[Tensor, "s k"]) -> Conditioned:
+        """See `backbone.condition`: FiLM's layers are sums of a product with the time and one with the observations."""
+        layers = [block.film.linear for block in self._blocks()]
+        widths = self.time.width, cond[0].numel()
+        weights = [layer.weight.split(widths, dim=1) for layer in layers]  # of the time, of the observations
+        c = nn.functional.silu(cond.flatten(1))
+        of_obs = [linear(c, of, layer.bias) for (_, of), layer in zip(weights, layers, strict=True)]  # [b, 2 d]
+
+        def prepare(times: Tensor) -> list[tuple[Factors, ...]]:
+            c = nn.functional.silu(self.time(times, len(times)))
+            of_time = [linear(c, of)[:, None] for of, _ in weights]  # [n, 1, 2 d]
+            return by_step([as_factors(one + other) for one, other in zip(of_time, of_obs, strict=True)])
+
+        at, parts = ahead(prepare, times, len(cond)), self._parts(cond)
+        return lambda x, step: evaluate(parts, x, at(step))
+
+    def _blocks(self) -> list[ResidualBlock]:
+        """In the order in which a chunk passes them."""
+        pairs: Any = (*self.down, self.middle, *self.up)
+        return [block for pair in pairs for block in pair]
+
+    def _parts(self, like: Tensor) -> UNet | RowUNet:
+        """What chunks pass through: this, or for a chunk alone, as ``like`` is, its weights laid out for products."""
+        is_counted = not self.out.weight.is_inference()  # torch counts no changes of what inference mode made
+        return self._rows.get(self) if is_counted and is_single(self, like) else self
+
+    def train(self, mode: bool = True) -> UNet:
+        """See torch."""
+        self._rows.forget()
+        return super().train(mode)
 
 
-def run(blocks: Any, h: Tensor, c: Tensor) -> Tensor:
-    """Apply the blocks in turn."""
-    for block in blocks:
-        h = block(h, c)
-    return h
+def evaluate(parts: UNet | RowUNet, x: Float[Tensor, "b t d_in"], films: Sequence[Factors]) -> Tensor:
+    """Chunks [b, t, d_out] of a whole network, with a pair of factors for each block."""
+    horizon = x.shape[1]
+    x = nn.functional.pad(x, (0, 0, 0, -horizon % 2 ** len(parts.shrink)))
+    if isinstance(parts, RowUNet):
+        return pass_through(parts, x[0], films)[None, :horizon]
+    return pass_through(parts, x.transpose(1, 2), films)[:, :, :horizon].transpose(1, 2)
+
+
+def pass_through(parts: Any, h: Tensor, films: Sequence[Factors]) -> Tensor:
+    """Down, along the bottom, and up with what was there on the way down; axis 1 are the channels."""
+    skips, factors = list[Tensor](), iter(films)
+
+    def run(blocks: Any, h: Tensor) -> Tensor:
+        for block in blocks:
+            h = block(h, next(factors))
+        return h
+
+    for level, blocks in enumerate(parts.down):
+        h = run(blocks, h)
+        if level < len(parts.shrink):
+            skips.append(h)
+            h = parts.shrink[level](h)
+    h = run(parts.middle, h)
+    for blocks in parts.up:
+        h = torch.cat([h.repeat_interleave(2, dim=parts.time_axis), skips.pop()], dim=1)
+        h = run(blocks, h)
+    return parts.out(parts.head(h))
 
 
 def conv_norm_silu(dim_in: int, dim_out: int, kernel_size: int, num_groups: int) -> nn.Sequential:
@@ -114,6 +172,6 @@ class ResidualBlock(nn.Module):
         self.second = conv_norm_silu(dim_out, dim_out, kernel_size, num_groups)
         self.skip = nn.Conv1d(dim_in, dim_out, 1) if dim_in != dim_out else nn.Identity()
 
-    def forward(self, x: Float[Tensor, "b d_in t"], c: Float[Tensor, "b c"]) -> Float[Tensor, "b d_out t"]:
+    def forward(self, x: Float[Tensor, "b d_in t"], film: Factors) -> Float[Tensor, "b d_out t"]:
         """Residual update at one resolution."""
-        return self.skip(x) + self.second(self.film(self.first(x), c))
+        return self.skip(x) + self.second(modulate(self.first(x), film))

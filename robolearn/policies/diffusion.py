@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.errors import UserError
+from robolearn.nets.backbone import Conditioned, condition
 from robolearn.policies.denoiser import Denoiser, DenoiserConfig
 from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Loss, MakeNet
@@ -89,7 +90,8 @@ class Diffusion(Denoiser):
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Run the chosen sampler over levels from K down to 0."""
         samplers = {"ddpm": self.ddpm, "ddim": self.ddim, "dpm++": self.dpm_solver}
-        return samplers[self.cfg.sampler](cond, noise, self.levels())
+        levels = self.levels()
+        return samplers[self.cfg.sampler](self.denoiser(cond, levels[:-1]), noise, levels)
 
     def levels(self) -> list[int]:
         """Those that sampling goes through, from K down to 0, each once.
@@ -109,23 +111,28 @@ class Diffusion(Denoiser):
             )
         return [*torch.linspace(most, last, steps).round().long().tolist(), 0]
 
-    def denoise(self, x: Tensor, cond: Tensor, level: int) -> Float[Tensor, "b t a"]:
-        """Predict the clean chunk, clipped to where chunks are."""
-        output = self.net(x, cond, x.new_full((len(x), 1), level / self.cfg.train_steps))
-        signal, sigma = self.scales(level)
-        clean = {
-            "eps": lambda: (x - sigma * output) / signal,
-            "x0": lambda: output,
-            "v": lambda: signal * x - sigma * output,
-        }[self.cfg.prediction]()
-        return clean.clamp(-self.limit, self.limit)
+    def denoiser(self, cond: Float[Tensor, "b o c"], levels: list[int]) -> Conditioned:
+        """What predicts the clean chunk from one at the i-th of these levels, clipped to where chunks are."""
+        times = self.alpha_bar.new_tensor([[level / self.cfg.train_steps] for level in levels])
+        predict, scales = condition(self.net, cond, times), self.scales(levels)
 
-    def scales(self, level: int) -> tuple[Tensor, Tensor]:
-        """(sqrt(abar), sqrt(1 - abar)) at a level."""
-        abar = self.alpha_bar[level]
-        return abar.sqrt(), (1 - abar).sqrt()
+        def denoise(x: Tensor, i: int) -> Tensor:
+            output, (signal, sigma) = predict(x, i), scales[i]
+            clean = {
+                "eps": lambda: (x - sigma * output) / signal,
+                "x0": lambda: output,
+                "v": lambda: signal * x - sigma * output,
+            }[self.cfg.prediction]()
+            return clean.clamp(-self.limit, self.limit)
 
-    def ddpm(self, cond: Tensor, noise: Tensor, levels: list[int]) -> Tensor:
+        return denoise
+
+    def scales(self, levels: list[int]) -> list[tuple[Tensor, Tensor]]:
+        """(sqrt(abar), sqrt(1 - abar)) at each level."""
+        abar = self.alpha_bar[levels]
+        return list(zip(abar.sqrt().unbind(), (1 - abar).sqrt().unbind(), strict=True))
+
+    def ddpm(self, denoise: Conditioned, noise: Tensor, levels: list[int]) -> Tensor:
         """Ancestral sampling (Ho et al. 2020, eq. 6-7), over any subsequence of levels.
 
         The variance of a step lies between beta (1 - abar') / (1 - abar), right for data that are one point, and beta,
@@ -137,7 +144,7 @@ class Diffusion(Denoiser):
         """
         x = noise[:, 0]
         for i, (level, following) in enumerate(pairwise(levels)):
-            clean = self.denoise(x, cond, level)
+            clean = denoise(x, i)
             abar, abar_next = self.alpha_bar[level], self.alpha_bar[following]
             alpha = abar / abar_next
             mean = (abar_next.sqrt() * (1 - alpha) * clean + alpha.sqrt() * (1 - abar_next) * x) / (1 - abar)
@@ -148,23 +155,21 @@ class Diffusion(Denoiser):
             x = mean + variance.sqrt() * noise[:, i + 1]
         raise AssertionError("levels end at 0")
 
-    def ddim(self, cond: Tensor, noise: Tensor, levels: list[int]) -> Tensor:
+    def ddim(self, denoise: Conditioned, noise: Tensor, levels: list[int]) -> Tensor:
         """Deterministic sampling (Song et al. 2021, eq. 12 with sigma = 0)."""
         x = noise[:, 0]
-        for level, following in pairwise(levels):
-            clean = self.denoise(x, cond, level)
-            (signal, sigma), (signal_next, sigma_next) = self.scales(level), self.scales(following)
+        for i, ((signal, sigma), (signal_next, sigma_next)) in enumerate(pairwise(self.scales(levels))):
+            clean = denoise(x, i)
             x = signal_next * clean + sigma_next * (x - signal * clean) / sigma
         return x
 
-    def dpm_solver(self, cond: Tensor, noise: Tensor, levels: list[int]) -> Tensor:
+    def dpm_solver(self, denoise: Conditioned, noise: Tensor, levels: list[int]) -> Tensor:
         """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2); first and last step first order."""
         x, previous, h_previous = noise[:, 0], None, None
-        for level, following in pairwise(levels):
-            clean = self.denoise(x, cond, level)
-            if following == 0:  # the log signal-to-noise ratio is infinite there, and the first-order step is exact
+        for i, ((signal, sigma), (signal_next, sigma_next)) in enumerate(pairwise(self.scales(levels))):
+            clean = denoise(x, i)
+            if i == len(levels) - 2:  # log signal-to-noise ratio is infinite there, and the first-order step is exact
                 return clean
-            (signal, sigma), (signal_next, sigma_next) = self.scales(level), self.scales(following)
             h = (signal_next / sigma_next).log() - (signal / sigma).log()
             slope = clean
             if previous is not None and h_previous is not None:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robolearn.nets.backbone import condition
 from robolearn.policies.denoiser import Denoiser, DenoiserConfig
 from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Loss, MakeNet
@@ -75,13 +76,14 @@ class Flow(Denoiser):
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Integrate dx/dt = v."""
-        x, steps = noise, self.spans()
-        for i, (time, dt) in enumerate(steps):
-            velocity = self.velocity(x, time, cond)
+        x, spans = noise, self.spans()
+        velocity = condition(self.net, cond, x.new_tensor([[time] for time, _ in spans]))
+        for i, (_, dt) in enumerate(spans):
+            slope = velocity(x, i)
             # The last step stays Euler: training hardly sees t = 1, where Heun would evaluate.
-            if self.cfg.sampler == "heun" and i < len(steps) - 1:
-                velocity = 0.5 * (velocity + self.velocity(x + dt * velocity, steps[i + 1][0], cond))
-            x = x + dt * velocity
+            if self.cfg.sampler == "heun" and i < len(spans) - 1:
+                slope = 0.5 * (slope + velocity(x + dt * slope, i + 1))
+            x = x + dt * slope
         return x
 
     def spans(self) -> list[tuple[float, float]]:
@@ -91,10 +93,6 @@ class Flow(Denoiser):
         last = 1 / (1 + self.cfg.last_noise)
         dt = last / (self.cfg.steps - 1)
         return [*((i * dt, dt) for i in range(self.cfg.steps - 1)), (last, 1 - last)]
-
-    def velocity(self, x: Float[Tensor, "b t a"], time: float, cond: Float[Tensor, "b o c"]) -> Float[Tensor, "b t a"]:
-        """v(x, t, o) at one time for the whole batch."""
-        return self.net(x, cond, x.new_full((len(x), 1), time))
 
     @property
     def nfe(self) -> int:

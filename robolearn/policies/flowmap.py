@@ -15,6 +15,7 @@ from torch import Tensor
 
 from robolearn.config import since
 from robolearn.errors import UserError
+from robolearn.nets.backbone import condition
 from robolearn.nets.transformer import plain_attention
 from robolearn.policies.denoiser import Denoiser, DenoiserConfig
 from robolearn.policies.draws import Draws, DrawSource
@@ -137,8 +138,10 @@ class FlowMap(Denoiser):
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Cross from t = 0 to 1 in equal steps."""
         x, step = noise, 1.0 / self.cfg.steps
+        times = TIME_SCALE * x.new_tensor([[i * step, step] for i in range(self.cfg.steps)])
+        average = condition(self.net, cond, times)
         for i in range(self.cfg.steps):
-            x = x + step * self.average(x, x.new_full((len(x),), i * step), x.new_full((len(x),), step), cond)
+            x = x + step * average(x, i)
         return x
 
     @property

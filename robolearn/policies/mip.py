@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.errors import UserError
+from robolearn.nets.backbone import condition
 from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import BY_HEART, Chunks, Family, FamilyConfig, Loss, MakeNet
 from robolearn.policies.losses import masked_mean
@@ -50,22 +51,15 @@ class MIP(Family):
     def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """Weighted squared errors of the guess and of the refinement; the two share one call."""
         t, actions = self.cfg.refine_time, data.actions
-        guess, refined = self.predict(
+        guess, refined = self.net(
             torch.cat([torch.zeros_like(actions), actions + (1 - t) * draws["noise"]]),
             torch.cat([data.cond, data.cond]),
-            torch.cat([actions.new_zeros(len(actions)), actions.new_full((len(actions),), t)]),
+            torch.cat([actions.new_zeros(len(actions), 1), actions.new_full((len(actions), 1), t)]),
         ).chunk(2)
         guess_loss, refined_loss = (masked_mean((x - actions).square(), data.mask) for x in (guess, refined))
         return guess_loss / t**2 + refined_loss / (1 - t) ** 2, {"guess": guess_loss, "refined": refined_loss}
 
-    def predict(
-        self, x: Float[Tensor, "b t a"], cond: Float[Tensor, "b o c"], time: Float[Tensor, " b"]
-    ) -> Float[Tensor, "b t a"]:
-        """The clean chunk, from a chunk ``x`` of cleanness ``time``."""
-        return self.net(x, cond, time[:, None])
-
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Guess, then refine once, without noise."""
-        zeros = cond.new_zeros(len(cond), *self.chunk_shape)
-        guess = self.predict(zeros, cond, cond.new_zeros(len(cond)))
-        return self.predict(guess, cond, cond.new_full((len(cond),), self.cfg.refine_time))
+        predict = condition(self.net, cond, cond.new_tensor([[0.0], [self.cfg.refine_time]]))
+        return predict(predict(cond.new_zeros(len(cond), *self.chunk_shape), 0), 1)

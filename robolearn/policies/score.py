@@ -6,6 +6,7 @@ Sources: Karras et al. 2022 (EDM); Song and Ermon 2019 (NCSN).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
@@ -15,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.errors import UserError
+from robolearn.nets.backbone import Conditioned, condition
 from robolearn.policies.denoiser import Denoiser, DenoiserConfig
 from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Examples, Loss, MakeNet
@@ -132,19 +134,32 @@ class Score(Denoiser):
         cfg = self.cfg
         sigma = (cfg.log_sigma_mean + cfg.log_sigma_std * draws["level"]).exp()
         sigma = sigma.clamp(cfg.sigma_min, cfg.sigma_max)
-        denoised = self.denoise(data.actions + sigma[:, None, None] * draws["noise"], sigma, data.cond)
+        denoised = self.denoise(
+            lambda x: self.net(x, data.cond, self.time(sigma)),
+            data.actions + sigma[:, None, None] * draws["noise"],
+            sigma,
+        )
         weight = (sigma.square() + self.sigma_data.square()) / (sigma * self.sigma_data).square()
         return masked_mean(weight[:, None, None] * (denoised - data.actions).square(), data.mask), {}
 
     def denoise(
-        self, x: Float[Tensor, "b t a"], sigma: Float[Tensor, " b"], cond: Float[Tensor, "b o c"]
+        self, net: Callable[[Tensor], Tensor], x: Float[Tensor, "b t a"], sigma: Float[Tensor, " s"]
     ) -> Float[Tensor, "b t a"]:
-        """D(x; sigma, o) (EDM, eq. 7)."""
-        low, high = math.log(self.cfg.sigma_min), math.log(self.cfg.sigma_max)
-        time = (sigma.log() - low) / (high - low)
+        """D(x; sigma, o) (EDM, eq. 7), for a level per row or one for all; ``net`` is F at these levels."""
         total = (sigma.square() + self.sigma_data.square())[:, None, None]
         s, data = sigma[:, None, None], self.sigma_data
-        return (data**2 / total) * x + (s * data / total.sqrt()) * self.net(x / total.sqrt(), cond, time[:, None])
+        return (data**2 / total) * x + (s * data / total.sqrt()) * net(x / total.sqrt())
+
+    def denoiser(self, cond: Float[Tensor, "b o c"], levels: list[float]) -> Conditioned:
+        """D(x; sigma, o) at the i-th of these levels."""
+        sigma = self.sigma_data.new_tensor(levels)
+        net = condition(self.net, cond, self.time(sigma))
+        return lambda x, i: self.denoise(lambda scaled: net(scaled, i), x, sigma[i : i + 1])
+
+    def time(self, sigma: Float[Tensor, " s"]) -> Float[Tensor, "s 1"]:
+        """What the network sees of noise levels: where ln sigma lies, in [0, 1]."""
+        low, high = math.log(self.cfg.sigma_min), math.log(self.cfg.sigma_max)
+        return ((sigma.log() - low) / (high - low))[:, None]
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -160,12 +175,13 @@ class Score(Denoiser):
         """dx/ds = (x - D(x; s)) / s from sigma_max to 0 (EDM, algorithm 1 without churn)."""
         low, high = self.cfg.least_noise ** (1 / RHO), self.cfg.sigma_max ** (1 / RHO)
         levels = [*(torch.linspace(high, low, self.cfg.steps, dtype=torch.float64) ** RHO).tolist(), 0.0]
+        denoise = self.denoiser(cond, levels[:-1])
         x = self.cfg.sigma_max * noise
-        for sigma, following in pairwise(levels):
-            slope = (x - self._denoise(x, sigma, cond)) / sigma
+        for i, (sigma, following) in enumerate(pairwise(levels)):
+            slope = (x - denoise(x, i)) / sigma
             end = x + (following - sigma) * slope
             if following > 0 and self.cfg.sampler == "heun":
-                slope = 0.5 * (slope + (end - self._denoise(end, following, cond)) / following)
+                slope = 0.5 * (slope + (end - denoise(end, i + 1)) / following)
                 end = x + (following - sigma) * slope
             x = end
         return x
@@ -174,16 +190,15 @@ class Score(Denoiser):
         """Annealed Langevin dynamics (Song and Ermon 2019, algorithm 1), and a last step without noise."""
         cfg = self.cfg
         exponents = torch.linspace(math.log(cfg.sigma_max), math.log(cfg.least_noise), cfg.steps, dtype=torch.float64)
+        levels = exponents.exp().tolist()
+        denoise = self.denoiser(cond, [*levels, cfg.least_noise])
         x = cfg.sigma_max * noise[:, 0]
         draws = iter(noise[:, 1:].unbind(1))
-        for sigma in exponents.exp().tolist():
+        for i, sigma in enumerate(levels):
             for _ in range(cfg.langevin_repeats):
-                drift = cfg.langevin_step * (self._denoise(x, sigma, cond) - x)  # step sigma^2 score
+                drift = cfg.langevin_step * (denoise(x, i) - x)  # step sigma^2 score
                 x = x + drift + math.sqrt(2 * cfg.langevin_step) * sigma * next(draws)
-        return self._denoise(x, cfg.least_noise, cond)
-
-    def _denoise(self, x: Tensor, sigma: float, cond: Tensor) -> Tensor:
-        return self.denoise(x, x.new_full((len(x),), sigma), cond)
+        return denoise(x, len(levels))
 
     @property
     def nfe(self) -> int:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -71,8 +73,11 @@ def test_numbers_are_per_held_out_episode(runs):
     assert numbers["energy"] == pytest.approx([20, 0], abs=1e-3)
 
 
-def test_parameters_of_a_teacher_do_not_count(runs):
+@pytest.mark.parametrize("backbone", ["mlp", "unet", "transformer", "lstm"])
+def test_parameters_of_a_teacher_do_not_count(runs, tiny_backbones, backbone):
+    """Those of the network all do, however a plan gets at them."""
     policy = Policy.load(runs[0].checkpoint("last"))
+    policy = Policy(dataclasses.replace(policy.cfg, backbone=tiny_backbones[backbone]), policy.normalizer).eval()
     trajectory = roll_out(policy, runs[0].config().env, [0], execution=Execution(2), seed=0)[0]
     before = used_parameters(policy, trajectory)
     assert before == sum(p.numel() for p in policy.parameters())

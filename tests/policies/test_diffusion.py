@@ -94,8 +94,9 @@ def test_ddpm_over_all_levels_takes_the_small_variance(exact_family):
     family = exact_family(levels=10, sampler="ddpm", steps=10)
     noise = family.noise(50, generator=torch.Generator().manual_seed(0))
     x, abar = noise[:, 0], family.alpha_bar
+    denoise = family.denoiser(COND.expand(50, 1, 1), list(range(10, 0, -1)))
     for i, k in enumerate(range(10, 0, -1)):
-        clean, beta = family.denoise(x, COND.expand(50, 1, 1), k), 1 - abar[k] / abar[k - 1]
+        clean, beta = denoise(x, i), 1 - abar[k] / abar[k - 1]
         mean = (abar[k - 1].sqrt() * beta * clean + (1 - beta).sqrt() * (1 - abar[k - 1]) * x) / (1 - abar[k])
         x = mean if k == 1 else mean + (beta * (1 - abar[k - 1]) / (1 - abar[k])).sqrt() * noise[:, i + 1]
     torch.testing.assert_close(family.sample(COND.expand(50, 1, 1), noise), x)

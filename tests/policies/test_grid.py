@@ -7,6 +7,10 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
+from robolearn.nets.lstm import LSTM
+from robolearn.nets.mlp import MLP
+from robolearn.nets.transformer import Transformer
+from robolearn.nets.unet import UNet
 from robolearn.policies import mixture
 from robolearn.policies.cvae import CVAEConfig
 from robolearn.policies.diffusion import DiffusionConfig
@@ -163,8 +167,8 @@ def test_nfe_counts_calls_of_networks(make_policy, family, backbone):
     policy = make_policy(FAMILIES[family], backbone)
     calls = []
     for module in policy.modules():
-        if type(module).__name__ in ("MLP", "UNet", "Transformer", "LSTM"):
-            module.register_forward_hook(lambda *_: calls.append(1))
+        if isinstance(module, MLP | UNet | Transformer | LSTM):  # its last layer is called at every evaluation
+            module.out.register_forward_hook(lambda *_: calls.append(1))
     policy.sample({"state": torch.zeros(1, 2, 4)}, 1, generator=torch.Generator().manual_seed(0))
     assert len(calls) == policy.family.nfe
 

@@ -81,13 +81,13 @@ def two_modes(nets_giving):
     def make(**choices):
         family = Score(ScoreConfig(**choices), nets_giving(lambda x, cond, time: x), 1, 1)
 
-        def denoise(x, sigma, cond):
-            var = NARROW**2 + sigma.square()[:, None, None]
+        def denoise(x, sigma):
+            var = NARROW**2 + sigma**2
             share = (2 * MODES * x / var).sigmoid()  # of the upper mode
             clean = [(NARROW**2 * x + (var - NARROW**2) * mean) / var for mean in (-MODES, MODES)]
             return (1 - share) * clean[0] + share * clean[1]
 
-        family.denoise = denoise
+        family.denoiser = lambda cond, levels: lambda x, i: denoise(x, levels[i])
         return family
 
     return make
@@ -128,7 +128,11 @@ def test_langevin_s_noise_has_the_fixed_point_of_its_docstring(nets_giving):
     """Data that are one point: variance u sigma^2 at the end of every level but the first few."""
     family = Score(ScoreConfig(sampler="langevin", langevin_step=0.3), nets_giving(lambda x, cond, time: x), 1, 1)
     seen = []
-    family.denoise = lambda x, sigma, cond: seen.append((x.std().item(), sigma[0].item())) or torch.zeros_like(x)
+
+    def denoiser(cond, levels):
+        return lambda x, i: seen.append((x.std().item(), levels[i])) or torch.zeros_like(x)
+
+    family.denoiser = denoiser
     sample(family)
     q, ratio = 0.7**10, 1000 ** (2 / 9)
     u = 2 * (1 - q) / 1.7 / (1 - q * ratio)
