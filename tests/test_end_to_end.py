@@ -1,6 +1,7 @@
 """The two commands, as a user types them: the shortest way through, and what can go wrong on it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,9 @@ def test_from_demonstrations_to_a_report(trained):
     summary = json.loads((out / "summary.json").read_text())
     assert summary["summary"]["success"]["value"] == sum(row["success"] for row in rows) / 4
     assert summary["latency"]["nfe"] == FlowConfig().steps
+    assert summary["latency"]["cpu_ms"] > 0
+    assert {"policy", "physics", "bookkeeping", "preparing", "latency"} <= set(summary["spent_s"])
+    assert re.search(r"^time: [0-9.]+ s: policy [0-9.]+ s \([0-9]+%\), physics .*, page ", done.stdout, re.MULTILINE)
     page = (out / "report.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")
     assert f"python eval.py {trained}" in page

@@ -16,6 +16,7 @@ from robolearn.bench.kept import NOTHING, Kept, find
 from robolearn.bench.rows import BUDGETS, REFERENCE, Row, Task
 from robolearn.bench.summary import Measured, Numbers, entropies, per_state, summarize_trainings
 from robolearn.bench.unit import Unit
+from robolearn.rollout.busy import busy_remark
 from robolearn.stats.differences import paired_difference
 from robolearn.stats.value import Estimate
 
@@ -199,6 +200,7 @@ def _entry(
     settings = _settings(row, list(results.values()), rounds)
     episodes = settings[0].numbers.success.n // len(results)
     first, trainings = next(iter(results.values())), [result["training"] for result in results.values()]
+    chosen = min(range(len(settings)), key=lambda i: (-settings[i].merit, settings[i].nfe))
     return Entry(
         task=task.name,
         budget=budget,
@@ -210,11 +212,16 @@ def _entry(
         relative_compute=_relative_compute(task, budget, results, measured.get(REFERENCE, {}), cost),
         trained_parameters=first["settings"][row.settings[0].name]["parameters"],
         settings=settings,
-        chosen=min(range(len(settings)), key=lambda i: (-settings[i].merit, settings[i].nfe)),
+        chosen=chosen,
         episodes=episodes,
         sized_down=_sized_down(task, len(results), episodes),
-        note=row.note,
+        note="; ".join(filter(None, (row.note, _busy(results, settings[chosen])))),
     )
+
+
+def _busy(results: Results, chosen: Measurement) -> str | None:
+    """What is said of times of a busy machine: those of the training seed that waited most for a core."""
+    return busy_remark(max(_in_setting(results, chosen).values(), key=lambda measured: measured.get("waited", 0.0)))
 
 
 def _in_setting(results: Results, chosen: Measurement) -> dict[int, Measured]:

@@ -21,6 +21,7 @@ from robolearn.bench.training import DivergedError, train_unit, training_facts
 from robolearn.bench.unit import Unit
 from robolearn.errors import UserError
 from robolearn.report.facts import command_facts
+from robolearn.rollout.busy import busy_remark
 from robolearn.training.run import Run
 
 TRAINING_SHARE = 0.8  # of the bar of a unit; the rest is measuring
@@ -119,4 +120,6 @@ def _line(unit: Unit, result: dict[str, Any]) -> str:
             f"{name} (nfe {measured['nfe']}, {measured['p50_ms']:.1f} ms): success {numbers.success.value:.3f}"
             f"{entropy}, score {numbers.score.value:.3f}"
         )
+        if busy := busy_remark(measured):
+            parts.append(busy)
     return "\n  ".join(parts)

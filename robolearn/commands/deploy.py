@@ -69,8 +69,12 @@ def main(arguments: Sequence[str], prog: str) -> None:
         raise UserError("give the run to deploy, or `check` and a directory that was deployed")
     else:
         directory, check = deploy_run(given.run, cfg, tolerance=given.tolerance)
-    times = f"{check.runtime_ms:.3f} ms" + ("" if check.torch_ms is None else f", with torch {check.torch_ms:.3f} ms")
+    times = _time(check.runtime_ms, check.runtime_cpu_ms)
+    if check.torch_ms is not None:
+        times += f", with torch {_time(check.torch_ms, check.torch_cpu_ms)}"
     print(f"{directory}: a plan takes {times} on one thread")
+    if check.busy_remark is not None:
+        print(check.busy_remark)
     print(
         f"largest difference of {check.actions} actions on {check.observed}, beside {check.compared_with}: "
         f"{check.largest_difference:.2g} of the normalized action"
@@ -78,3 +82,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
     if not check.is_equal:
         print(f"error: {check.actions_above} actions differ by more than {check.tolerance:g}", file=sys.stderr)
         sys.exit(1)
+
+
+def _time(wall: float, cpu: float | None) -> str:
+    """By the clock and of the processor."""
+    return f"{wall:.3f} ms" + ("" if cpu is None else f" ({cpu:.3f} ms of CPU time)")

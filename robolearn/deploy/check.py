@@ -10,7 +10,8 @@ import numpy as np
 
 from robolearn.config import from_json, read_json, write_json
 from robolearn.deploy import runtime
-from robolearn.rollout.latency import time_calls
+from robolearn.rollout.busy import busy_remark
+from robolearn.rollout.latency import times_in_turn
 from robolearn.types import Array
 
 CHECK_FILE = "check.json"
@@ -40,6 +41,12 @@ class Check:
     """Median time of a plan, with one thread [ms]."""
     torch_ms: float | None
     """The same of the trained run; None where it is not there."""
+    runtime_cpu_ms: float | None = None
+    """CPU time of a plan; None in a check of before it was measured."""
+    torch_cpu_ms: float | None = None
+    """The same of the trained run."""
+    waited: float | None = None
+    """Share of the time that they waited for a core; None where that is not known."""
 
     @property
     def is_equal(self) -> bool:
@@ -50,6 +57,11 @@ class Check:
     def is_faster(self) -> bool:
         """Whether a plan took less time than with torch, if that is known."""
         return self.torch_ms is not None and self.runtime_ms < self.torch_ms
+
+    @property
+    def busy_remark(self) -> str | None:
+        """A sentence where the times were measured on a busy machine."""
+        return busy_remark({"p50_ms": self.runtime_ms, "cpu_ms": self.runtime_cpu_ms, "waited": self.waited})
 
     def write(self, directory: Path) -> None:
         """Keep it beside what was checked."""
@@ -87,7 +99,9 @@ def compare(
     """
     gaps = runtime.difference(policy, expected)
     window, noise = _example(policy)
-    times = [time_calls(lambda ask=ask: ask(window, noise), TIMED)["p50_ms"] for ask in (policy.chunks, plan) if ask]
+    asked = [policy.chunks] if plan is None else [policy.chunks, plan]
+    here, *there = times_in_turn([lambda ask=ask: ask(window, noise) for ask in asked], TIMED)
+    other: dict[str, float] = there[0] if there else {}
     return Check(
         largest_difference=float(gaps.max()),
         tolerance=tolerance,
@@ -95,8 +109,11 @@ def compare(
         actions_above=int((~(gaps <= tolerance)).sum()),  # NaN is not below
         observed=policy.facts["observed"],
         compared_with=compared_with,
-        runtime_ms=times[0],
-        torch_ms=None if plan is None else times[1],
+        runtime_ms=here["p50_ms"],
+        torch_ms=other.get("p50_ms"),
+        runtime_cpu_ms=here["cpu_ms"],
+        torch_cpu_ms=other.get("cpu_ms"),
+        waited=here.get("waited"),
     )
 
 

@@ -18,7 +18,7 @@ from robolearn.locks import hold
 from robolearn.policies.ensemble import Ensemble
 from robolearn.report.counting import counting
 from robolearn.report.facts import machine_facts
-from robolearn.report.page import Report, write_report
+from robolearn.report.page import Report, busy_remarks, write_report
 from robolearn.report.results import PAGE_FILE, directory_for_partial, write_results
 from robolearn.report.terminal import format_table
 from robolearn.rollout.clip_remarks import clip_problem, clip_remark
@@ -29,6 +29,7 @@ from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import Summary, summarize
 from robolearn.rollout.replay import record_videos
 from robolearn.rollout.roll_out import roll_out
+from robolearn.rollout.spent import TimeSpent, spent_line
 from robolearn.rollout.trial import opened_trial
 from robolearn.starts import judged
 from robolearn.training.embeddings import training_windows
@@ -85,6 +86,12 @@ class _Evaluation:
 
     def __init__(self, run: Run, cfg: EvalConfig, out: Path, console: Console):
         self.run, self.cfg, self.out, self.console = run, cfg, out, console
+        self.spent = TimeSpent()
+        with self.spent.on("preparing"):
+            self._open()
+
+    def _open(self) -> None:
+        run, cfg = self.run, self.cfg
         self.trained, self.data = run.config(), run.data()
         self.env = cfg.env.with_defaults(self.trained.env)
         self.acting = Acting.open(run, cfg, self.env, cfg.episodes)
@@ -98,7 +105,8 @@ class _Evaluation:
         """Everything in order: what must be kept before what may fail."""
         cfg, guard, execution = self.cfg, self.acting.guard, self.acting.execution
         finished: list[Trajectory] = []
-        num_videos = self._check()
+        with self.spent.on("preparing"):
+            num_videos = self._check()
         try:
             trajectories = self._roll_out(guard, finished)
         except KeyboardInterrupt:
@@ -108,13 +116,16 @@ class _Evaluation:
         write_results(self.out, trajectories, summary)
         counted = judged(trajectories)
         self._record(counted)
-        latency = measure_latency(self.acting.policy, counted[0], candidates=execution.candidates)
+        with self.spent.on("latency"):
+            latency = measure_latency(self.acting.policy, counted[0], candidates=execution.candidates)
         gate = None
         if guard is not None:
             limited = {b: self._roll_out(dataclasses.replace(guard, budget=b), []) for b in sorted(set(cfg.budgets))}
             gate = guard.summarize(trajectories, execution.period, limited)
-            latency |= guard.measure_latency(counted[0], execution.period)
-        write_results(self.out, trajectories, summary, latency=latency, gate=gate)
+            with self.spent.on("latency"):
+                latency |= guard.measure_latency(counted[0], execution.period)
+        spent = dict(self.spent.seconds)
+        write_results(self.out, trajectories, summary, latency=latency, gate=gate, spent=spent)
         report = Report(
             title=str(self.env.id),
             run=self.run.directory.name,
@@ -124,13 +135,15 @@ class _Evaluation:
             control_dt=self.data.control_dt,
             latency=latency,
             gate=gate,
-            facts=self._facts(),
+            facts=self._facts() | {"time": spent_line(spent)},
             proofs=proofs_of(self.run, cfg.checkpoint),
             departures=self._departures(counted),
             training_curve=list(read_records(self.run.directory / "metrics.jsonl")),
         )
         self._warn(summary)
         self.console.print(format_table(summary, latency, gate))
+        for line in busy_remarks(latency):
+            self.console.print(line, soft_wrap=True)
         return self._illustrate(report, counted, num_videos)
 
     def _check(self) -> int:
@@ -182,6 +195,7 @@ class _Evaluation:
                 seed=cfg.seed,
                 num_envs=cfg.num_envs,
                 on_done=note,
+                spent=self.spent,
                 make_controller=Controller if guard is None else guard.make_controller,
             )
 
@@ -214,6 +228,10 @@ class _Evaluation:
 
     def _departures(self, counted: list[Trajectory]) -> Departures | str:
         """Where episodes leave what the policy was trained on, or why that is not known."""
+        with self.spent.on("page"):
+            return self._compare(counted)
+
+    def _compare(self, counted: list[Trajectory]) -> Departures | str:
         policy, data = self.acting.policy, self.data
         if any(map(is_image, policy.cfg.obs_shapes.values())):
             return "The policy sees images, which are not kept of episodes."
@@ -244,11 +262,13 @@ class _Evaluation:
     def _illustrate(self, report: Report, counted: list[Trajectory], num_videos: int) -> Report:
         """Make videos and the page, on which nothing else depends."""
         folder = self.out / "videos"
-        videos, failures = record_videos(self.env, counted, num_videos, folder, 1 / self.data.control_dt)
-        for line in failures:
-            warn(line)
-        report = dataclasses.replace(report, videos=videos)
-        with warned(f"the page is left out, the results are in {self.out}: it"):
-            write_report(self.out / PAGE_FILE, report)
-            self.console.print(f"report: {self.out / PAGE_FILE}", soft_wrap=True)
+        with self.spent.on("page"):
+            videos, failures = record_videos(self.env, counted, num_videos, folder, 1 / self.data.control_dt)
+            for line in failures:
+                warn(line)
+            report = dataclasses.replace(report, videos=videos)
+            with warned(f"the page is left out, the results are in {self.out}: it"):
+                write_report(self.out / PAGE_FILE, report)
+                self.console.print(f"report: {self.out / PAGE_FILE}", soft_wrap=True)
+        self.console.print(f"time: {spent_line(self.spent.seconds)}", soft_wrap=True)
         return report

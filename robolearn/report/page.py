@@ -15,6 +15,7 @@ from robolearn.files import replacing
 from robolearn.report import plots
 from robolearn.report.departures import drawings, failures, sentence
 from robolearn.report.proofs import Proof, drawn
+from robolearn.rollout.busy import busy_remark
 from robolearn.rollout.clipping import named
 from robolearn.rollout.metrics import Summary
 from robolearn.starts import judged
@@ -43,7 +44,7 @@ class Report:
         trajectories: The episodes that they come from.
         command: The exact command line.
         control_dt: Seconds per action.
-        latency: Of choosing actions at batch 1: label -> number: "p50_ms", "p99_ms", "nfe", "parameters".
+        latency: Of choosing actions at batch 1: label -> number, as `measure_latency` gives them.
         gate: What the gate did, where there was one.
         facts: Label -> text: versions, commit, hardware, dataset with hash, seed, checkpoint.
         training_curve: Rows of metrics.jsonl: "step" with any `...loss` and `...success`; None if absent.
@@ -99,6 +100,7 @@ def write_report(path: Path, report: Report) -> None:
         cards=_cards(report),
         gate=_gate_cards(report.gate) if report.gate is not None else [],
         latency=[latency_text(key, value) for key, value in report.latency.items()],
+        busy=busy_remarks(report.latency),
         plots=_plots(report),
         radii=[Plot(title, Markup(svg), note) for title, svg, note in drawn(report.proofs)],
         departures=_departures(report.departures, report.control_dt),
@@ -117,9 +119,18 @@ def interval_text(estimate: Estimate, spec: str) -> str:
 
 def latency_text(key: str, value: int | float) -> tuple[str, str]:
     """Label a number: ("p50_ms", 1.234) becomes ("p50", "1.23 ms"), ("nfe", 10) stays ("nfe", "10")."""
+    if key.endswith("waited"):
+        return key.replace("_", " ") + " for a core", f"{value:.0%}"
+    key = key.replace("cpu_ms", "CPU time_ms")
     if key.endswith("_ms"):
         return key.removesuffix("_ms").replace("_", " "), f"{value:.2f} ms"
     return key.replace("_", " "), f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3g}"
+
+
+def busy_remarks(latency: Mapping[str, int | float]) -> list[str]:
+    """Sentences about times that were measured on a busy machine."""
+    remarks = busy_remark(latency), busy_remark(latency, "the gate", "gate_")
+    return [remark for remark in remarks if remark is not None]
 
 
 def _cards(report: Report) -> list[Card]:

@@ -27,6 +27,7 @@ def write_results(
     *,
     latency: Mapping[str, int | float] | None = None,
     gate: GateSummary | None = None,
+    spent: Mapping[str, float] | None = None,
     asked: int | None = None,
 ) -> None:
     """Write episodes.jsonl and summary.json together, and take the page of earlier results away.
@@ -37,6 +38,7 @@ def write_results(
         summary: Their numbers.
         latency: Of choosing actions, once it is measured.
         gate: What the gate did, where there was one.
+        spent: Where the time went, part by part [s].
         asked: How many episodes were asked for, if the evaluation was stopped before all of them had finished.
     """
     content: dict[str, Any] = {"summary": to_json(summary, {})}
@@ -46,6 +48,8 @@ def write_results(
         content["latency"] = dict(latency)
     if gate is not None:
         content["gate"] = to_json(gate, {})
+    if spent is not None:
+        content["spent_s"] = {part: round(seconds, 3) for part, seconds in spent.items()}
     with replacing_all(directory, (EPISODES_FILE, SUMMARY_FILE, PAGE_FILE)) as folder:
         write_episodes(folder / EPISODES_FILE, trajectories)
         write_json(folder / SUMMARY_FILE, finite(content))

@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from robolearn.contract import ChunkResult
 from robolearn.rollout.actor import Actor
 from robolearn.rollout.chunked import ChunkedEnvs, reset_some
+from robolearn.rollout.spent import TimeSpent
 from robolearn.types import Array, Trajectory, is_image
 
 
@@ -23,6 +24,7 @@ def run_episodes(
     repeats: int = 1,
     max_steps: int | None = None,
     on_done: Callable[[Trajectory], Any] | None = None,
+    spent: TimeSpent | None = None,
 ) -> list[Trajectory]:
     """Run episodes; a free environment takes the next one at the next replanning.
 
@@ -33,24 +35,18 @@ def run_episodes(
         repeats: Episodes that share an initial state, each with its own noise.
         max_steps: Cut an episode there; by default only where the environment does.
         on_done: Called with every finished trajectory, in the order in which they finish.
+        spent: Takes down what goes to the policy, to physics and to bookkeeping.
 
     Returns:
         Trajectories in the order of ``episodes``. One depends on (controller.seed, its index) alone.
     """
-    waiting, slots = list(episodes)[::-1], Slots(envs, controller, max_steps, on_done)
-    while waiting or slots.recorders:
-        slots.begin(waiting, repeats)
-        active = slots.active
-        if not active.any():
-            continue
-        actions = controller.act(active)
-        for slot in np.flatnonzero(active & controller.stopped).tolist():
-            slots.finish(slot, "stopped")
-        active &= ~controller.stopped
-        actions, chunk = controller.step(envs, actions, active)
-        controller.observe(chunk.obs, chunk.num_steps)
-        for slot in np.flatnonzero(active).tolist():
-            slots.record(slot, actions[slot], chunk)
+    spent = spent or TimeSpent()
+    waiting, slots = list(episodes)[::-1], Slots(envs, controller, max_steps, on_done, spent)
+    with spent.on("bookkeeping"):
+        while waiting or slots.recorders:
+            slots.begin(waiting, repeats)
+            if slots.active.any():
+                slots.advance()
     return [slots.done[episode] for episode in episodes]
 
 
@@ -63,6 +59,7 @@ class Slots:
         controller: Drives them.
         max_steps: See run_episodes.
         on_done: See run_episodes.
+        spent: See run_episodes.
         recorders: Slot -> the episode that runs in it.
         done: Episode -> trajectory.
     """
@@ -71,6 +68,7 @@ class Slots:
     controller: Actor
     max_steps: int | None
     on_done: Callable[[Trajectory], Any] | None
+    spent: TimeSpent
     recorders: dict[int, Recorder] = field(default_factory=dict)
     done: dict[int, Trajectory] = field(default_factory=dict)
 
@@ -87,7 +85,8 @@ class Slots:
         begun = [waiting.pop() for _ in slots]
         controller, cfg = self.controller, self.controller.cfg
         seeds = {slot: controller.seed + episode // repeats for slot, episode in zip(slots, begun, strict=True)}
-        obs, starts = reset_some(self.envs, seeds)
+        with self.spent.on("physics"):
+            obs, starts = reset_some(self.envs, seeds)
         controller.reset(slots, begun, obs)
         # Images would fill the memory, and a replay shows them again.
         kept = [key for key, shape in cfg.obs_shapes.items() if not is_image(shape)]
@@ -98,6 +97,20 @@ class Slots:
         for slot in slots:
             if self.envs.faults[slot]:
                 self.finish(slot)
+
+    def advance(self) -> None:
+        """Plan for all that run, and execute it."""
+        controller, active = self.controller, self.active
+        with self.spent.on("policy"):
+            actions = controller.act(active)
+        for slot in np.flatnonzero(active & controller.stopped).tolist():
+            self.finish(slot, "stopped")
+        active &= ~controller.stopped
+        with self.spent.on("physics"):
+            actions, chunk = controller.step(self.envs, actions, active)
+        controller.observe(chunk.obs, chunk.num_steps)
+        for slot in np.flatnonzero(active).tolist():
+            self.record(slot, actions[slot], chunk)
 
     def record(self, slot: int, actions: Array, chunk: ChunkResult) -> None:
         """Take over what a chunk led to in a slot, whose episode may be done with it."""

@@ -10,7 +10,10 @@ import torch
 
 from robolearn import seeds
 from robolearn.policies.policy import Policy
+from robolearn.rollout.busy import CoreWait
 from robolearn.types import Trajectory, is_image
+
+WARM_UP = 10  # calls
 
 
 @torch.inference_mode()
@@ -26,7 +29,7 @@ def measure_latency(
         candidates: Chunks per call.
 
     Returns:
-        p50_ms, p99_ms, nfe (network evaluations per chunk) and parameters.
+        What time_calls says, nfe (network evaluations per chunk) and parameters.
     """
     times = time_calls(planning(policy, trajectory, candidates), repeats)
     parameters = sum(p.numel() for p in policy.parameters())
@@ -43,17 +46,31 @@ def planning(policy: Policy, trajectory: Trajectory, candidates: int = 1) -> Cal
 
 
 def time_calls(call: Callable[[], object], repeats: int) -> dict[str, float]:
-    """p50_ms and p99_ms of a call, after ten more to warm up."""
+    """How long a call takes, after ten more to warm up.
+
+    Returns:
+        p50_ms and p99_ms by the clock; cpu_ms, the median CPU time of all threads; and where the system tells it
+        waited, the share of the time without a core (see busy.py).
+    """
     return times_in_turn([call], repeats)[0]
 
 
 def times_in_turn(calls: Sequence[Callable[[], object]], repeats: int) -> list[dict[str, float]]:
-    """p50_ms and p99_ms of each call. They take turns, so that whatever else the machine does strikes all alike."""
-    seconds = np.zeros((repeats + 10, len(calls)))
-    for row in seconds:
-        for number, call in enumerate(calls):
-            started = time.perf_counter()
+    """The same of each call. They take turns, so that whatever else the machine does strikes all alike."""
+    clocks = time.perf_counter, time.process_time
+    seconds = np.zeros((WARM_UP + repeats, len(calls), len(clocks)))
+    wait = CoreWait()
+    for number, row in enumerate(seconds):
+        if number == WARM_UP:
+            wait = CoreWait()
+        for one, call in zip(row, calls, strict=True):
+            started = [clock() for clock in clocks]
             call()
-            row[number] = time.perf_counter() - started
-    p50, p99 = np.percentile(seconds[10:], [50, 99], axis=0) * 1e3
-    return [{"p50_ms": float(half), "p99_ms": float(most)} for half, most in zip(p50, p99, strict=True)]
+            one[:] = [clock() - begun for clock, begun in zip(clocks, started, strict=True)]
+    share = wait.share()
+    waited = {} if share is None else {"waited": share}
+    (p50, cpu), (p99, _) = (np.percentile(seconds[WARM_UP:], [50, 99], axis=0) * 1e3).swapaxes(1, 2)
+    return [
+        {"p50_ms": float(half), "p99_ms": float(most), "cpu_ms": float(of_cpu), **waited}
+        for half, most, of_cpu in zip(p50, p99, cpu, strict=True)
+    ]

@@ -16,6 +16,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.making import opened_envs
 from robolearn.rollout.seeding import find_seed_fault
+from robolearn.rollout.spent import TimeSpent
 from robolearn.starts import judged, num_starts
 from robolearn.types import Trajectory, is_image
 
@@ -32,6 +33,7 @@ def roll_out(
     on_done: Callable[[Trajectory], Any] | None = None,
     make_controller: Callable[..., Controller] = Controller,
     needs_seeds: bool = False,
+    spent: TimeSpent | None = None,
 ) -> list[Trajectory]:
     """Roll out episodes; see run_episodes and Controller.
 
@@ -49,15 +51,19 @@ def roll_out(
         on_done: Called with every finished trajectory.
         make_controller: Takes what Controller takes; one with a gate, for example.
         needs_seeds: Whether to refuse an environment that ignores seeds, as its episodes may be the same again.
+        spent: Takes down where the time goes.
 
     Raises:
         UserError: The environment is not one for this policy, or every episode broke.
     """
     num_envs = max(1, min(num_envs, len(episodes)))
-    controller = make_controller(policy, num_envs, execution, seed=seed)
-    with attached_envs(env, num_envs, controller, needs_seeds) as envs:
-        limit = env.max_episode_steps
-        trajectories = run_episodes(envs, controller, episodes, repeats=repeats, max_steps=limit, on_done=on_done)
+    spent, limit = spent or TimeSpent(), env.max_episode_steps
+    with spent.on("preparing"):
+        controller = make_controller(policy, num_envs, execution, seed=seed)
+        with attached_envs(env, num_envs, controller, needs_seeds) as envs:
+            trajectories = run_episodes(
+                envs, controller, episodes, repeats=repeats, max_steps=limit, on_done=on_done, spent=spent
+            )
     check_after(env, envs, trajectories)
     return trajectories
 

@@ -162,7 +162,7 @@ class Guard:
         """Time that score and gate take at a replanning of one environment, beside the policy's own.
 
         Returns:
-            gate_p50_ms and gate_p99_ms; nothing without a gate.
+            What time_calls says, with gate_ in front; nothing without a gate.
         """
         if self.gate is None:
             return {}
@@ -173,7 +173,7 @@ class Guard:
 def time_gate(
     gate: Gate, ensemble: Ensemble, fitted: Mapping[str, nn.Module], trajectory: Trajectory, period: int, repeats: int
 ) -> dict[str, float]:
-    """p50_ms and p99_ms of a gate with its score, at a replanning of one environment.
+    """What time_calls says of a gate with its score, at a replanning of one environment.
 
     Args:
         gate: With its score.

@@ -238,6 +238,16 @@ def test_one_slow_training_seed_does_not_move_the_latency(tmp_path, put):
     assert (best.p50_ms, best.p99_ms) == (2, 3)
 
 
+def test_a_row_says_that_a_seed_of_it_was_measured_on_a_busy_machine(tmp_path, put):
+    """Of several the seed that waited most; of results from before that was counted nothing is said."""
+    put(REGRESSION, 0, {"default": measured(ALL)})
+    assert entries(tmp_path)[1]["regression"].note == ""
+    put(REGRESSION, 1, {"default": measured(ALL) | {"p50_ms": 208.0, "cpu_ms": 7.0, "waited": 0.9}})
+    put(REGRESSION, 2, {"default": measured(ALL) | {"p50_ms": 9.0, "cpu_ms": 7.0, "waited": 0.2}})
+    note = entries(tmp_path)[1]["regression"].note
+    assert note.startswith("measured on a busy machine: planning took 208 ms by the clock, 7 ms of CPU time")
+
+
 def test_as_many_seeds_as_the_task_asks_for_are_enough(tmp_path, put):
     for seed in range(TASK.num_seeds):
         put(REGRESSION, seed, {"default": measured(ALL)})

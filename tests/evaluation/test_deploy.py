@@ -33,7 +33,11 @@ def without_page_and_times(monkeypatch):
     monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", lambda *_: None)
     monkeypatch.setattr("robolearn.rollout.latency.time_calls", lambda call, repeats: QUICK)
     times = iter(range(1, 10_000))  # the runtime is asked first, and so is faster
-    monkeypatch.setattr("robolearn.deploy.check.time_calls", lambda call, repeats: {"p50_ms": float(next(times))})
+
+    def in_turn(calls, repeats):
+        return [{"p50_ms": float(next(times)), "cpu_ms": 0.5, "waited": 0.0} for _ in calls]
+
+    monkeypatch.setattr("robolearn.deploy.check.times_in_turn", in_turn)
 
 
 @pytest.fixture
@@ -296,6 +300,21 @@ def test_a_check_compares_with_the_run_and_says_what_it_found(run, deployed, cap
     check = Check.read(deployed)
     assert check.compared_with == str(run)
     assert check.torch_ms is not None
+
+
+def test_a_check_says_that_the_machine_was_busy(run, deployed, capsys, monkeypatch):
+    times = {"p50_ms": 208.0, "cpu_ms": 7.0, "waited": 0.9}
+    monkeypatch.setattr("robolearn.deploy.check.times_in_turn", lambda calls, _: [times] * len(calls))
+    main(["deploy", "--check", str(deployed)])
+    out = capsys.readouterr().out
+    assert "a plan takes 208.000 ms (7.000 ms of CPU time), with torch 208.000 ms" in out
+    assert "measured on a busy machine: planning took 208 ms by the clock, 7 ms of CPU time" in out
+    assert Check.read(deployed).waited == 0.9
+    before = json.loads((deployed / "check.json").read_text())
+    for name in ("runtime_cpu_ms", "torch_cpu_ms", "waited"):
+        del before[name]
+    (deployed / "check.json").write_text(json.dumps(before))
+    assert Check.read(deployed).busy_remark is None  # of a check before it was measured nothing is known
 
 
 def test_a_check_without_the_run_takes_what_it_did(run, deployed, tmp_path):

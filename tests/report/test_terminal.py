@@ -25,12 +25,14 @@ def trajectory(episode, success, reason="success", mode=-1):
 def test_numbers_stand_beside_their_intervals_within_80_columns():
     runs = [trajectory(i, i < 8, "success" if i < 8 else "failure", i % 4 if i < 8 else -1) for i in range(10)]
     summary = summarize(runs, num_modes=24, control_dt=0.1)
-    lines = rendered(format_table(summary, {"p50_ms": 1.5, "nfe": 10})).splitlines()
+    lines = rendered(format_table(summary, {"p50_ms": 1.5, "cpu_ms": 1.2, "waited": 0.3, "nfe": 10})).splitlines()
     assert max(map(len, lines)) <= 80
     rows = {line.split("  ")[1].strip(): " ".join(line.split()) for line in lines if line.startswith("  ")}
     assert rows["success"] == "success 0.800 0.490 to 0.943"
     assert rows["mode entropy"].endswith("4 of 24 modes")
     assert rows["p50"] == "p50 1.50 ms"
+    assert rows["CPU time"] == "CPU time 1.20 ms"
+    assert rows["waited for a core"] == "waited for a core 30%"
     assert "ended by: success 8, failure 2" in lines[-1]
 
 

@@ -15,7 +15,7 @@ def test_latency_is_the_median_of_the_calls_behind_the_warm_up(monkeypatch):
     def call():
         now[0] += next(durations)
 
-    monkeypatch.setattr(latency, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(latency, "time", types.SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: 0.0))
     times = latency.time_calls(call, 100)
     assert times["p50_ms"] == pytest.approx(1, rel=1e-3)
     assert times["p99_ms"] == pytest.approx(51, rel=0.02)  # numpy's between the last two: 1 + 0.01 * 4999
@@ -30,7 +30,7 @@ def test_calls_take_turns(monkeypatch):
         calls.append(name)
         now[0] += seconds * (1 if len(calls) <= 30 else 2)
 
-    monkeypatch.setattr(latency, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(latency, "time", types.SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: 0.0))
     slow, fast = latency.times_in_turn([lambda: call("slow", 0.003), lambda: call("fast", 0.001)], 20)
     assert calls == ["slow", "fast"] * 30
     assert slow["p50_ms"] / fast["p50_ms"] == pytest.approx(3)
