@@ -11,6 +11,7 @@ import pytest
 from robolearn.data.store import DemoStore
 from robolearn.errors import user_errors
 from robolearn.policies.flow import FlowConfig
+from robolearn.rollout.spent import PARTS
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,7 +51,8 @@ def test_from_demonstrations_to_a_report(trained):
     assert summary["latency"]["nfe"] == FlowConfig().steps
     assert summary["latency"]["cpu_ms"] > 0
     assert {"policy", "physics", "bookkeeping", "preparing", "latency"} <= set(summary["spent_s"])
-    assert re.search(r"^time: [0-9.]+ s: policy [0-9.]+ s \([0-9]+%\), physics .*, page ", done.stdout, re.MULTILINE)
+    spent = done.stdout[done.stdout.index("where the time went") :]
+    assert re.findall(r"^ *([a-z]+) +[0-9.]+(?: +[0-9]+%)?", spent, re.MULTILINE) == [*PARTS, "all"]
     page = (out / "report.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")
     assert f"python eval.py {trained}" in page

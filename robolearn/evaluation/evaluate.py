@@ -20,7 +20,7 @@ from robolearn.report.counting import counting
 from robolearn.report.facts import machine_facts
 from robolearn.report.page import Report, busy_remarks, write_report
 from robolearn.report.results import PAGE_FILE, directory_for_partial, write_results
-from robolearn.report.terminal import format_table
+from robolearn.report.terminal import format_spent, format_table
 from robolearn.rollout.clip_remarks import clip_problem, clip_remark
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.known import check_known
@@ -78,7 +78,11 @@ def evaluate(
         check_known(run.config().env, run.directory / "config.json", cfg.env)
     out = Path(cfg.out or run.directory / "eval")
     with hold(out):
-        return _Evaluation(run, cfg, out, console or Console(quiet=True)).report(command)
+        evaluation = _Evaluation(run, cfg, out, console or Console(quiet=True))
+        with evaluation.spent.on("bookkeeping"):  # what no part within claims
+            report = evaluation.report(command)
+        evaluation.console.print(format_spent(evaluation.spent.seconds))
+        return report
 
 
 class _Evaluation:
@@ -270,5 +274,4 @@ class _Evaluation:
             with warned(f"the page is left out, the results are in {self.out}: it"):
                 write_report(self.out / PAGE_FILE, report)
                 self.console.print(f"report: {self.out / PAGE_FILE}", soft_wrap=True)
-        self.console.print(f"time: {spent_line(self.spent.seconds)}", soft_wrap=True)
         return report

@@ -11,6 +11,7 @@ from rich.text import Text
 from robolearn.errors import printable
 from robolearn.report.page import interval_text, latency_text, starts_text
 from robolearn.rollout.metrics import Summary
+from robolearn.rollout.spent import shares
 from robolearn.stats.value import Estimate
 from robolearn.trust.summary import GateSummary, Promise
 
@@ -49,6 +50,17 @@ def format_table(
     # Text, not markup, and printable: a reason may hold a stranger's error message.
     ended = printable(", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()))
     table.caption, table.caption_justify = Text("ended by: ").append(ended, style="dim"), "left"
+    return table
+
+
+def format_spent(seconds: Mapping[str, float]) -> Table:
+    """Lay out where the time of a call went: part, seconds, share."""
+    table = Table(box=box.SIMPLE_HEAD, title="where the time went", title_justify="left", show_footer=True)
+    table.add_column("", "all", style="bold")
+    table.add_column("s", f"{sum(seconds.values()):.1f}", justify="right")
+    table.add_column("share", justify="right")
+    for part, share in shares(seconds).items():
+        table.add_row(part, f"{seconds[part]:.1f}", f"{share:.0%}")
     return table
 
 

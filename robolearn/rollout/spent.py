@@ -9,7 +9,7 @@ from contextlib import contextmanager
 PARTS = {
     "policy": "choosing actions, with scores and gate where there are some",
     "physics": "resets and steps of environments, with their observations and images",
-    "bookkeeping": "what is remembered and kept of episodes, and their count on the screen",
+    "bookkeeping": "what is remembered and kept of episodes, and their numbers",
     "preparing": "opening the run, making, checking and closing environments",
     "latency": "timing single plans",
     "page": "comparing with demonstrations, videos, the page",
@@ -48,9 +48,13 @@ class TimeSpent:
         self._since = now
 
 
+def shares(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Part -> its share of all, in the order of PARTS."""
+    total = sum(seconds.values()) or 1.0
+    return {part: seconds[part] / total for part in PARTS if part in seconds}
+
+
 def spent_line(seconds: Mapping[str, float]) -> str:
     """In a line, in the order of PARTS: "20.0 s: policy 15.0 s (75%), physics 5.0 s (25%)"."""
-    total = sum(seconds.values())
-    ordered = [part for part in PARTS if part in seconds]
-    shares = (f"{part} {seconds[part]:.1f} s ({seconds[part] / (total or 1):.0%})" for part in ordered)
-    return f"{total:.1f} s: " + ", ".join(shares)
+    parts = (f"{part} {seconds[part]:.1f} s ({share:.0%})" for part, share in shares(seconds).items())
+    return f"{sum(seconds.values()):.1f} s: " + ", ".join(parts)

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import torch
 from torch import nn
+from torch.autograd.graph import increment_version
 
 from robolearn.errors import UserError
 from robolearn.training.flat import Flat
@@ -46,5 +47,6 @@ class EMA(Generic[Module]):
         for start, shadow, followed in self._trained:
             decay = min(self.decay, 1 - (1 + max(0, step - start)) ** -0.75)
             shadow.data.lerp_(followed.data, 1 - decay)
+            increment_version(shadow.parameters)  # views of the buffer do not notice; a U-Net keeps copies (unet_rows)
         if self._others[0]:
             torch._foreach_copy_(*self._others)

@@ -3,7 +3,7 @@ import io
 import numpy as np
 from rich.console import Console
 
-from robolearn.report.terminal import format_table
+from robolearn.report.terminal import format_spent, format_table
 from robolearn.rollout.metrics import summarize
 from robolearn.types import Trajectory
 
@@ -49,3 +49,15 @@ def test_one_episode_has_no_interval_and_a_reason_is_no_markup():
     assert "no interval from one episode" in text
     assert "[bold]boom[/nonsense]" in text
     assert "mode entropy" not in text
+
+
+def test_the_time_of_a_call_is_a_table():
+    lines = rendered(format_spent({"page": 0.0, "physics": 5.0, "policy": 15.04})).splitlines()
+    rows = [line.split() for line in lines if line.strip(" ─")]
+    assert rows[1:] == [
+        ["s", "share"],
+        ["policy", "15.0", "75%"],
+        ["physics", "5.0", "25%"],
+        ["page", "0.0", "0%"],
+        ["all", "20.0"],
+    ]

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from robolearn.nets.backbone import Shapes
+from robolearn.nets.unet_rows import whole_convolutions
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.tokens import TokensConfig
@@ -27,6 +29,19 @@ def test_ema_follows_its_formula():
         decay = min(0.9, 1 - (1 + step) ** -0.75)
         expected = decay * expected + (1 - decay) * module.weight.data
     torch.testing.assert_close(ema.module.weight.data, expected)
+
+
+def test_a_plan_with_the_average_follows_it(tiny_backbones):
+    """The weights are views of a buffer, which do not notice; one chunk's are laid out anew nevertheless."""
+    net = tiny_backbones["unet"].build(Shapes(3, 2, 6, 2, 5, 1))
+    ema, inputs = averaged(net, 0.9), (torch.randn(1, 6, 3), torch.randn(1, 2, 5), torch.zeros(1, 1))
+    with torch.no_grad():
+        ema.module(*inputs)
+        net.out.bias.fill_(7.0)
+        ema.update(0)
+        alone = ema.module(*inputs)
+        with whole_convolutions():
+            torch.testing.assert_close(alone, ema.module(*inputs))
 
 
 def test_ema_forgets_the_start():

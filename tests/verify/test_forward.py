@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from robolearn.nets.backbone import FiLM
+from robolearn.nets.backbone import FiLM, modulate
 from robolearn.verify.crown import intervals, relax
 from robolearn.verify.forward import box_form, forward, parallel
 from robolearn.verify.lowering import lower
@@ -24,7 +24,7 @@ class Residual(nn.Module):
         h = self.put(x)
         y = self.up(self.activation(h))
         if self.film is not None:
-            y = self.film(y, h)
+            y = modulate(y, self.film(h))
         return self.down(h + self.activation(y))
 
 

@@ -36,7 +36,7 @@ class Conditioned(nn.Module):
     def forward(self, x):
         h = c = self.put(x)
         for block in self.blocks:
-            h = block(h, c)
+            h = block(h, block.film(c))
         return self.out(h)
 
 
