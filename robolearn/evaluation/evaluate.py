@@ -38,6 +38,7 @@ from robolearn.training.run import Run
 from robolearn.trust.departures import Departures, find_departures
 from robolearn.trust.guard import Guard
 from robolearn.trust.interventions import check_recordable, record_interventions
+from robolearn.trust.summary import GateSummary
 from robolearn.types import Trajectory, is_image
 
 MOST_COMPARED = 1_000_000  # demonstrated steps: they have to be read again
@@ -107,12 +108,11 @@ class _Evaluation:
 
     def report(self, command: str) -> Report:
         """Everything in order: what must be kept before what may fail."""
-        cfg, guard, execution = self.cfg, self.acting.guard, self.acting.execution
         finished: list[Trajectory] = []
         with self.spent.on("preparing"):
             num_videos = self._check()
         try:
-            trajectories = self._roll_out(guard, finished)
+            trajectories = self._roll_out(self.acting.guard, finished)
         except KeyboardInterrupt:
             self._keep(finished)
             raise
@@ -120,14 +120,7 @@ class _Evaluation:
         write_results(self.out, trajectories, summary)
         counted = judged(trajectories)
         self._record(counted)
-        with self.spent.on("latency"):
-            latency = measure_latency(self.acting.policy, counted[0], candidates=execution.candidates)
-        gate = None
-        if guard is not None:
-            limited = {b: self._roll_out(dataclasses.replace(guard, budget=b), []) for b in sorted(set(cfg.budgets))}
-            gate = guard.summarize(trajectories, execution.period, limited)
-            with self.spent.on("latency"):
-                latency |= guard.measure_latency(counted[0], execution.period)
+        gate, latency = self._summarize_gate(trajectories), self._time_plans(counted[0])
         spent = dict(self.spent.seconds)
         write_results(self.out, trajectories, summary, latency=latency, gate=gate, spent=spent)
         report = Report(
@@ -140,7 +133,7 @@ class _Evaluation:
             latency=latency,
             gate=gate,
             facts=self._facts() | {"time": spent_line(spent)},
-            proofs=proofs_of(self.run, cfg.checkpoint),
+            proofs=proofs_of(self.run, self.cfg.checkpoint),
             departures=self._departures(counted),
             training_curve=list(read_records(self.run.directory / "metrics.jsonl")),
         )
@@ -173,6 +166,21 @@ class _Evaluation:
             return_range=self.env.return_range,
         )
 
+    def _summarize_gate(self, trajectories: list[Trajectory]) -> GateSummary | None:
+        """What the gate did, if there is one, and what it would do with other budgets."""
+        guard, budgets = self.acting.guard, sorted(set(self.cfg.budgets))
+        if guard is None:
+            return None
+        limited = {budget: self._roll_out(dataclasses.replace(guard, budget=budget), []) for budget in budgets}
+        return guard.summarize(trajectories, self.acting.execution.period, limited)
+
+    def _time_plans(self, start: Trajectory) -> dict[str, int | float]:
+        """Latency of choosing actions, and of a gate beside it."""
+        acting, guard = self.acting, self.acting.guard
+        with self.spent.on("latency"):
+            latency = measure_latency(acting.policy, start, candidates=acting.execution.candidates)
+            return latency if guard is None else latency | guard.measure_latency(start, acting.execution.period)
+
     def _warn(self, summary: Summary) -> None:
         """Say what is odd about how the policy acted."""
         if remark := clip_remark(self.env, summary.clipped):
@@ -185,7 +193,7 @@ class _Evaluation:
     def _roll_out(self, guard: Guard | None, finished: list[Trajectory]) -> list[Trajectory]:
         """All episodes, each noted in ``finished`` as soon as it ends."""
         cfg, acting = self.cfg, self.acting
-        with counting(cfg.episodes, "rolling out", self.console) as count:
+        with self.spent.on("preparing"), counting(cfg.episodes, "rolling out", self.console) as count:
 
             def note(trajectory: Trajectory) -> None:
                 finished.append(trajectory)

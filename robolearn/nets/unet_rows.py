@@ -20,24 +20,24 @@ from torch._C._functorch import peek_interpreter_stack
 if TYPE_CHECKING:
     from robolearn.nets.backbone import Factors
 
-_noted = False
+_whole = False
 
 
 @contextmanager
 def whole_convolutions() -> Iterator[None]:
     """Convolutions as one operation each also for a single chunk, for graphs that others compute."""
-    global _noted
-    before, _noted = _noted, True
+    global _whole
+    before, _whole = _whole, True
     try:
         yield
     finally:
-        _noted = before
+        _whole = before
 
 
 def is_single(net: nn.Module, x: Tensor) -> bool:
     """Whether a chunk is alone and on a CPU, and nothing is to be learned from it or derived of it."""
     is_transformed = peek_interpreter_stack() is not None  # in torch.func's vmap, jvp, ...
-    is_plan = not (net.training or torch.is_grad_enabled() or is_transformed or _noted)
+    is_plan = not (net.training or torch.is_grad_enabled() or is_transformed or _whole)
     return is_plan and len(x) == 1 and x.device.type == "cpu" and x.dtype == torch.float32
 
 

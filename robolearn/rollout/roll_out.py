@@ -48,24 +48,19 @@ def roll_out(
         seed: Episode i starts from ``reset(seed=seed + i // repeats)``.
         repeats: Episodes that share an initial state; each has its own noise, which depends on (seed, i) only.
         num_envs: Environments side by side; does not change the result.
-        on_done: Called with every finished trajectory.
         make_controller: Takes what Controller takes; one with a gate, for example.
         needs_seeds: Whether to refuse an environment that ignores seeds, as its episodes may be the same again.
-        spent: Takes down where the time goes.
+        on_done, spent: See run_episodes.
 
     Raises:
         UserError: The environment is not one for this policy, or every episode broke.
     """
-    num_envs = max(1, min(num_envs, len(episodes)))
-    spent, limit = spent or TimeSpent(), env.max_episode_steps
-    with spent.on("preparing"):
-        controller = make_controller(policy, num_envs, execution, seed=seed)
-        with attached_envs(env, num_envs, controller, needs_seeds) as envs:
-            trajectories = run_episodes(
-                envs, controller, episodes, repeats=repeats, max_steps=limit, on_done=on_done, spent=spent
-            )
-    check_after(env, envs, trajectories)
-    return trajectories
+    num_envs, limit = max(1, min(num_envs, len(episodes))), env.max_episode_steps
+    controller = make_controller(policy, num_envs, execution, seed=seed)
+    with attached_envs(env, num_envs, controller, needs_seeds) as envs:
+        done = run_episodes(envs, controller, episodes, repeats=repeats, max_steps=limit, on_done=on_done, spent=spent)
+    check_after(env, envs, done)
+    return done
 
 
 @contextmanager

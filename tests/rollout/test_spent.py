@@ -71,17 +71,18 @@ def test_rollouts_tell_the_policy_from_physics(clock, make_policy, monkeypatch):
 
     slow(plans, 1, Slow, "_sample")
     env, found = EnvConfig("envs:robolearn/Avoid-v0", max_episode_steps=8), TimeSpent()
-    roll_out(
-        make_policy(FlowConfig(steps=1)),
-        env,
-        range(3),
-        execution=Execution(4),
-        seed=0,
-        num_envs=2,
-        on_done=lambda _: clock(1000),
-        make_controller=Slow,
-        spent=found,
-    )
+    with found.on("preparing"):
+        roll_out(
+            make_policy(FlowConfig(steps=1)),
+            env,
+            range(3),
+            execution=Execution(4),
+            seed=0,
+            num_envs=2,
+            on_done=lambda _: clock(1000),
+            make_controller=Slow,
+            spent=found,
+        )
     assert set(found.seconds) <= set(PARTS)
     assert found.seconds["policy"] == sum(plans) > 0
     assert found.seconds["bookkeeping"] == 3000
