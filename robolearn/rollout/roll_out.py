@@ -37,8 +37,7 @@ def roll_out(
 ) -> list[Trajectory]:
     """Roll out episodes; see run_episodes and Controller.
 
-    The environment is checked first (see interface.py and seeding.py), and what is odd is said on stderr. Episodes in
-    which it failed are among those returned, marked as broken; they say nothing of the policy.
+    The environment is checked first, and what is odd is said on stderr. Episodes in which it fails come back as broken.
 
     Args:
         policy: In evaluation mode.
@@ -48,9 +47,10 @@ def roll_out(
         seed: Episode i starts from ``reset(seed=seed + i // repeats)``.
         repeats: Episodes that share an initial state; each has its own noise, which depends on (seed, i) only.
         num_envs: Environments side by side; does not change the result.
+        on_done: Called with every finished trajectory.
         make_controller: Takes what Controller takes; one with a gate, for example.
         needs_seeds: Whether to refuse an environment that ignores seeds, as its episodes may be the same again.
-        on_done, spent: See run_episodes.
+        spent: See run_episodes.
 
     Raises:
         UserError: The environment is not one for this policy, or every episode broke.
