@@ -50,6 +50,16 @@ def test_observations_are_read_in_order():
     assert (net(x, cond, time) - net(x, swapped, time)).abs().max() > 1e-4
 
 
+def test_beside_the_states_the_last_observation_alone_enters():
+    net, (x, cond, time) = build(), inputs()
+    for parameter in net.observe.parameters():
+        nn.init.zeros_(parameter)  # states and updates are 0, so that an observation enters by itself
+    for step, enters in enumerate((False, False, False, True)):
+        other = cond.clone()
+        other[:, step] += 1
+        assert torch.equal(net(x, cond, time), net(x, other, time)) != enters
+
+
 def test_second_derivatives():
     """What gradient penalties need."""
     net, (x, cond, time) = build(), inputs()
