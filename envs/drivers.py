@@ -278,6 +278,9 @@ def _load(task: Task | str, views: str, kwargs: dict[str, Any]) -> Task:
 
 
 def _num_cores() -> int:
+    """Cores of this process; who shares them with other processes says by ROBOLEARN_CORES how many are its own."""
+    if told := os.environ.get("ROBOLEARN_CORES"):
+        return max(1, int(told))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run time
+    from robolearn.cluster import open_cluster as open_cluster
     from robolearn.contract import Scene as Scene
     from robolearn.data.attrs import StoreAttrs as StoreAttrs
     from robolearn.data.collect import collect as collect
@@ -34,11 +35,13 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.evaluation.config import DeployConfig as DeployConfig
     from robolearn.evaluation.config import EvalConfig as EvalConfig
     from robolearn.evaluation.config import SideConfig as SideConfig
+    from robolearn.evaluation.config import SweepConfig as SweepConfig
     from robolearn.evaluation.config import VerifyConfig as VerifyConfig
     from robolearn.evaluation.deploy import check_deployed as check_deployed
     from robolearn.evaluation.deploy import deploy_run as deploy_run
     from robolearn.evaluation.evaluate import evaluate as evaluate
     from robolearn.evaluation.heldout import compare_with_heldout as compare_with_heldout
+    from robolearn.evaluation.sweep import sweep as sweep
     from robolearn.evaluation.verify import verify_network as verify_network
     from robolearn.formats.format import ExportOptions as ExportOptions
     from robolearn.formats.format import Format as Format
@@ -144,6 +147,7 @@ HOMES = {
     "SimulatorConfig": "simulator.config",
     "StoreAttrs": "data.attrs",
     "SwagConfig": "training.swag",
+    "SweepConfig": "evaluation.config",
     "TRANSLATIONS": "translation.registry",
     "TrainConfig": "training.config",
     "Trajectory": "types",
@@ -166,11 +170,13 @@ HOMES = {
     "linear_probe": "representation.probe",
     "load_policy": "evaluation.acting",
     "measure_accuracy": "simulator.accuracy",
+    "open_cluster": "cluster",
     "plan": "planning.plan",
     "pretrain": "representation.pretrain",
     "probe_labels": "translation.labels",
     "rank_runs": "simulator.rank",
     "register_score": "trust.scores.registry",
+    "sweep": "evaluation.sweep",
     "train": "training.train",
     "train_translator": "translation.train",
     "translate": "translation.apply",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from robolearn.bench.summary import summarize_trainings
 from robolearn.bench.training import DivergedError, train_unit, training_facts
 from robolearn.bench.unit import Unit
 from robolearn.errors import UserError
+from robolearn.mapper import Mapper
+from robolearn.nets.threads import needs_of
 from robolearn.report.facts import command_facts
 from robolearn.rollout.busy import busy_remark
 from robolearn.training.run import Run
@@ -52,21 +55,39 @@ def make_units(
     ]
 
 
-def work(units: Sequence[Unit], data: Path, device: torch.device) -> list[Unit]:
-    """Do whatever is missing, one unit after the other.
+def work(units: Sequence[Unit], data: Path, device: torch.device, mapper: Mapper | None = None) -> list[Unit]:
+    """Do whatever is missing, one unit after the other, or as many at once as there is room for elsewhere.
 
     Args:
         units: All of the grid.
         data: Folder that holds the demonstrations.
         device: Where to train and sample.
+        mapper: Where units are done, see `open_cluster`; by default here. All see the same folders.
 
     Returns:
         Units that another process is working on.
 
     Raises:
+        UserError: A unit fails, or a machine does not see the folders.
         KeyboardInterrupt: Ctrl-C or a termination; finished units and the last checkpoint are kept.
     """
     todo, busy = [unit for unit in units if unit.missing()], []
+    before = len(units) - len(todo)
+    with _progress() as bar:
+        shown = bar.add_task("", total=len(units), completed=before)
+        show = lambda done, name: bar.update(shown, completed=before + done, description=name)  # noqa: E731
+        here = _work_here(todo, data, device, show)
+        with closing(here if mapper is None else _work_elsewhere(todo, data, device, mapper)) as lines:
+            for number, (unit, line) in enumerate(lines, start=before + 1):
+                if line is None:
+                    busy.append(unit)
+                elif line:
+                    bar.console.print(line, highlight=False, soft_wrap=True)
+                bar.update(shown, completed=number)
+    return busy
+
+
+def _progress() -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -75,18 +96,42 @@ def work(units: Sequence[Unit], data: Path, device: torch.device) -> list[Unit]:
         TextColumn("eta"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=Console(), speed_estimate_period=600) as bar:
-        shown = bar.add_task("", total=len(units), completed=len(units) - len(todo))
-        for done, unit in enumerate(todo, start=len(units) - len(todo)):
-            bar.update(shown, description=unit.name, completed=done)
-            with unit.claim() as is_mine:
-                if not is_mine:
-                    busy.append(unit)
-                elif unit.missing():  # it may have been finished since the list was made
-                    advance = lambda share, done=done: bar.update(shown, completed=done + share)  # noqa: E731
-                    bar.console.print(complete(unit, data, device, advance), highlight=False, soft_wrap=True)
-        bar.update(shown, completed=len(units))
-    return busy
+    return Progress(*columns, console=Console(), speed_estimate_period=600)
+
+
+Lines = Generator[tuple[Unit, str | None]]
+"""A unit, and what came out: nothing where it was finished before, None where another process works on it."""
+
+
+def _work_here(todo: Sequence[Unit], data: Path, device: torch.device, show: Callable[[float, str], Any]) -> Lines:
+    for done, unit in enumerate(todo):
+        show(done, unit.name)
+        yield unit, claimed(unit, data, device, lambda share, done=done, unit=unit: show(done + share, unit.name))
+
+
+def _work_elsewhere(todo: Sequence[Unit], data: Path, device: torch.device, mapper: Mapper) -> Lines:
+    if not todo:
+        return
+    stores = {data / path for unit in todo for path in unit.task.train.dataset.paths}
+    for runs in {unit.runs for unit in todo}:
+        mapper.check_shared(runs, stores)
+    with closing(mapper.map(_claimed, (data, str(device)), [unit.alone() for unit in todo], needs_of(device))) as jobs:
+        for number, line in jobs:
+            yield todo[number], line
+
+
+def _claimed(common: tuple[Path, str], unit: Unit) -> str | None:
+    data, device = common
+    return claimed(unit, data, torch.device(device), lambda _: None)
+
+
+def claimed(unit: Unit, data: Path, device: torch.device, advance: Callable[[float], Any]) -> str | None:
+    """`complete` a unit unless another process works on it, then None; or it is finished, then nothing."""
+    with unit.claim() as is_mine:
+        if not is_mine:
+            return None
+        # It may have been finished since the list was made.
+        return complete(unit, data, device, advance) if unit.missing() else ""
 
 
 def complete(unit: Unit, data: Path, device: torch.device, advance: Callable[[float], Any]) -> str:

@@ -61,6 +61,11 @@ class Unit:
         """Where everything of this unit is."""
         return self.runs / self.path
 
+    def alone(self) -> Unit:
+        """The same without the results of other units, to travel."""
+        own = (f"{self.path}/{name}.json" for name in ("request", "result"))
+        return dataclasses.replace(self, kept={name: self.kept[name] for name in own if name in self.kept})
+
     def beside(self, row: str) -> str:
         """Below RUNS, of the unit of another row with the same task, budget and seed."""
         return f"{self.task.name}/{row}/{self.budget}/{self.seed}"

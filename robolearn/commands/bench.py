@@ -24,7 +24,10 @@ from robolearn.bench.results import write_results
 from robolearn.bench.rows import ROWS, choose
 from robolearn.bench.triangle import make_units, work
 from robolearn.bench.unit import Unit
+from robolearn.cluster import open_cluster
+from robolearn.commands.parsing import Cluster
 from robolearn.errors import UserError, exit_status
+from robolearn.mapper import Mapper
 from robolearn.training.device import choose_device
 
 What = Literal["triangle", "latency", "cost", "pack"]
@@ -63,6 +66,7 @@ class Options:
     """Where to train and sample; auto takes the GPU if there is one."""
     threads: int = 1
     """CPU threads; a process per core does more than a thread per core."""
+    cluster: Cluster = None
 
     def comparison(self) -> Comparison:
         """Tasks and places: those of a store of one's own, or the published ones.
@@ -86,6 +90,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
         kept = read_kept(comparison.kept)
     units = make_units(comparison.tasks, rows, given.budget, given.seeds, comparison.runs, kept)
     device = choose_device(given.device, threads=given.threads)
+    if given.cluster is not None and given.what != "triangle":
+        raise UserError("`cluster` is for triangle; the others measure times on this machine, or only write")
     if given.what == "cost":
         for task, row in ((task, row) for task in comparison.tasks for row in rows):
             print(keep_cost(task, row, comparison.data, comparison.runs, device), flush=True)
@@ -94,10 +100,18 @@ def main(arguments: Sequence[str], prog: str) -> None:
             raise UserError("pack needs a file to write, `kept` FILE")
         print(f"{comparison.kept}: {pack(comparison.kept, comparison.runs, kept)} files")
     else:
-        compare(given.what, comparison, units, kept, device)
+        with open_cluster(given.cluster) as mapper:
+            compare(given.what, comparison, units, kept, device, mapper)
 
 
-def compare(what: What, comparison: Comparison, units: Sequence[Unit], kept: Kept, device: torch.device) -> None:
+def compare(
+    what: What,
+    comparison: Comparison,
+    units: Sequence[Unit],
+    kept: Kept,
+    device: torch.device,
+    mapper: Mapper | None = None,
+) -> None:
     """Train and measure, or measure latency again; then write the results."""
     busy: Sequence[Unit] = []
     try:
@@ -107,7 +121,7 @@ def compare(what: What, comparison: Comparison, units: Sequence[Unit], kept: Kep
         else:
             for task in comparison.tasks:
                 ask_expert(task, comparison.data, comparison.runs, kept)
-            busy = work(units, comparison.data, device)
+            busy = work(units, comparison.data, device, mapper)
     except KeyboardInterrupt as stop:
         print(
             f"\nstopped; finished rows are in {comparison.runs}, the same command goes on from there", file=sys.stderr

@@ -15,7 +15,7 @@ from typing import Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from robolearn.commands.parsing import Plugins, Trust, build, import_plugins, mirror, sibling, values
+from robolearn.commands.parsing import Cluster, Plugins, Trust, build, import_plugins, mirror, sibling, values
 from robolearn.evaluation.config import CHOICES, CalibrateConfig
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
@@ -50,6 +50,7 @@ class Options:
     policy: OmitArgPrefixes[Choice] = dataclasses.field(default_factory=Choice)
     execution: OmitArgPrefixes[Chunks] = dataclasses.field(default_factory=Chunks)
     env: Env = dataclasses.field(default_factory=Env)
+    cluster: Cluster = None
     plugin: Plugins = ()
     trust: Trust = False
 
@@ -63,10 +64,13 @@ def main(arguments: Sequence[str], prog: str) -> None:
     )
     from rich.console import Console
 
+    from robolearn.cluster import open_cluster
     from robolearn.evaluation.calibrate import calibrate
     from robolearn.trust.calibrate import describe
 
-    print("\n".join(describe(calibrate(given.run, cfg, trust=given.trust, console=Console()))))
+    with open_cluster(given.cluster) as mapper:
+        certificate = calibrate(given.run, cfg, trust=given.trust, console=Console(), mapper=mapper)
+    print("\n".join(describe(certificate)))
     flags = ["--gate"] * (not cfg.safety_set) + ["--safety-set"] * (cfg.safety_set or cfg.within_set)
     flags += [f"--candidates {cfg.execution.candidates}"] * (cfg.execution.candidates > 1)
     print(f"next: {sibling(prog, 'eval')} {given.run} {' '.join(flags)}")

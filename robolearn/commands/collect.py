@@ -16,7 +16,7 @@ from tyro.conf import Positional, arg
 
 from robolearn import seeds
 from robolearn.commands.episodes_bar import episodes_bar
-from robolearn.commands.parsing import JsonValue
+from robolearn.commands.parsing import Cluster, JsonValue
 from robolearn.errors import exit_status
 
 
@@ -38,16 +38,19 @@ class Options:
     """Also keep episodes in which the expert failed."""
     env_kwargs: Annotated[dict[str, JsonValue], arg(name="env.kwargs")] = field(default_factory=dict)
     """Keyword arguments of gymnasium.make, values as in JSON: look random; the store keeps them."""
+    cluster: Cluster = None
 
 
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, record, and say what the store holds."""
     given = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    from robolearn.cluster import open_cluster
     from robolearn.data.collect import collect
 
+    bar = episodes_bar(given.episodes, lambda now: f"{now.dropped} dropped")
     try:
-        with episodes_bar(given.episodes, lambda now: f"{now.dropped} dropped") as show:
-            how = (given.seed, given.num_envs, given.keep_failures, show, given.env_kwargs)
+        with open_cluster(given.cluster) as mapper, bar as show:
+            how = (given.seed, given.num_envs, given.keep_failures, show, given.env_kwargs, mapper)
             done = collect(given.env, given.episodes, given.out, *how)
             show(done)
     except KeyboardInterrupt as stop:

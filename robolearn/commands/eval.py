@@ -11,7 +11,7 @@ from typing import Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from robolearn.commands.parsing import Plugins, Trust, build, import_plugins, mirror, values
+from robolearn.commands.parsing import Cluster, Plugins, Trust, build, import_plugins, mirror, values
 from robolearn.evaluation.config import CHOICES, EvalConfig
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
@@ -52,6 +52,7 @@ class Options:
     execution: OmitArgPrefixes[Chunks] = dataclasses.field(default_factory=Chunks)
     watch: OmitArgPrefixes[Watch] = dataclasses.field(default_factory=Watch)
     env: Env = dataclasses.field(default_factory=Env)
+    cluster: Cluster = None
     plugin: Plugins = ()
     trust: Trust = False
 
@@ -63,7 +64,9 @@ def main(arguments: Sequence[str], prog: str) -> None:
     cfg = EvalConfig(**values(given.rollout, given.watch), execution=build(given.execution), env=build(given.env))
     from rich.console import Console
 
+    from robolearn.cluster import open_cluster
     from robolearn.evaluation.evaluate import evaluate
 
     command = shlex.join([*prog.split(), *arguments])
-    evaluate(given.run, cfg, trust=given.trust, command=command, console=Console())
+    with open_cluster(given.cluster) as mapper:
+        evaluate(given.run, cfg, trust=given.trust, command=command, console=Console(), mapper=mapper)

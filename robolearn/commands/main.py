@@ -28,6 +28,7 @@ VERBS = {
     "verify": ("verify", "prove what a network can never do, or find an input with which it does"),
     "plan": ("plan", "learn to act in a handful of trials, by planning in a learned model"),
     "simulator": ("simulator", "learn a simulator from recordings, and rank policies in it"),
+    "sweep": ("sweep", "train recipes with several seeds each, and compare what they reach"),
     "bench": ("bench", "compare the families on tasks or on a store of your own"),
 }
 PATHS = (  # flags of all verbs that take the path of a file or folder

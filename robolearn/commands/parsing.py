@@ -29,8 +29,13 @@ PLUGIN_HELP = (
     "Module of your own to import first, which registers families, backbones, scores, formats; may be repeated."
 )
 TRUST_HELP = "Make the environment that the run names also where that imports a module other than the known ones."
+CLUSTER_HELP = (
+    "Ray cluster whose nodes share the work: auto for the one that this machine belongs to, HOST:PORT of a head node, "
+    "local for a new one here. Does not change the result."
+)
 Plugins = Annotated[tuple[str, ...], tyro.conf.arg(help=PLUGIN_HELP), tyro.conf.UseAppendAction]
 Trust = Annotated[bool, tyro.conf.arg(help=TRUST_HELP)]
+Cluster = Annotated[str | None, tyro.conf.arg(help=CLUSTER_HELP, metavar="{auto,local,HOST:PORT}")]
 
 
 def read_value(text: str) -> Any:

@@ -11,6 +11,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, arg
 
 from robolearn.commands.parsing import (
+    Cluster,
     Plugins,
     build,
     import_plugins,
@@ -58,11 +59,14 @@ DOCS = {
 
 def main(arguments: Sequence[str], prog: str) -> None:
     """Train a new run or go on with one, and say where it is."""
-    cfg, resume, changed_data, trust, env_given = parse(arguments, prog)
+    cfg, resume, changed_data, trust, env_given, cluster = parse(arguments, prog)
+    from robolearn.cluster import open_cluster
     from robolearn.training.device import rank
     from robolearn.training.train import train
 
-    run = train(cfg, resume=resume, changed_data=changed_data, trust=trust, env_given=env_given)
+    how = {"resume": resume, "changed_data": changed_data, "trust": trust, "env_given": env_given}
+    with open_cluster(cluster) as mapper:
+        run = train(cfg, **how, mapper=mapper)
     if rank():
         return
     complete = run.is_complete()
@@ -71,8 +75,10 @@ def main(arguments: Sequence[str], prog: str) -> None:
     print(after if complete else f"go on: {prog} --resume {run.directory}")
 
 
-def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool, bool, bool]:
-    """What to train, whether that is going on, with changed data, in an environment that is trusted, or was given."""
+def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool, bool, bool, str | None]:
+    """What to train; whether that is going on, with changed data, in an environment that is trusted, or was given; and
+    on which cluster the members are trained.
+    """
     import_plugins(arguments)
     defaults, resume = read_defaults(arguments)
     cascade = (tyro.conf.CascadeSubcommandArgs,)
@@ -83,7 +89,9 @@ def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool,
     if resume is not None:
         cfg = dataclasses.replace(cfg, out=resume)
     names_environment = any(argument.partition("=")[0] == "--env.id" for argument in arguments)
-    return cfg, resume is not None, given.begin.changed_data, given.code.trust, names_environment
+    if given.code.cluster is not None and cfg.num_trained == 1:
+        raise UserError("`cluster` is for the members of an ensemble, `num_members` of 2 or more; torchrun trains one")
+    return cfg, resume is not None, given.begin.changed_data, given.code.trust, names_environment, given.code.cluster
 
 
 def read_defaults(arguments: Sequence[str]) -> tuple[TrainConfig, Path | None]:
@@ -116,8 +124,9 @@ class Begin:
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """Code of others that may run."""
+    """Code of others that may run, and where members are trained."""
 
+    cluster: Cluster = None
     plugin: Plugins = ()
     trust: bool = False
     """For rollouts and symmetry, make the environment that the data or the run name, whatever it imports."""

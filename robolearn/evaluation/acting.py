@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from robolearn.evaluation.config import ActConfig
 from robolearn.files import StrPath
@@ -16,7 +19,8 @@ from robolearn.rollout.execution import Execution
 from robolearn.training.device import choose_device
 from robolearn.training.run import Run
 from robolearn.translation.translator import Translator
-from robolearn.trust.files import describe_source
+from robolearn.trust.certificate import hash_json
+from robolearn.trust.files import describe_source, hash_file, hash_files
 from robolearn.trust.guard import Guard
 
 
@@ -70,6 +74,25 @@ class Acting:
             budget=cfg.budget,
         )
         return cls(policy, execution, guard, checkpoint)
+
+    def describe(self, run: Run, cfg: ActConfig, env: EnvConfig, budget: int | None) -> str:
+        """What an episode depends on beside its index, as a hash; see Acting.open.
+
+        Args:
+            run: What was trained.
+            cfg: How it acts.
+            env: Where.
+            budget: Of the guard, if there is one.
+        """
+        checkpoints = run.members(cfg.checkpoint) if cfg.is_watched else [self.checkpoint]
+        calibrated = [run.directory / name for name, on in (("gate", cfg.gate), ("tube", cfg.safety_set)) if on]
+        translator = [] if cfg.translator is None else [cfg.trained_side]
+        for path in sorted(Path(cfg.translator).rglob("*")) if cfg.translator is not None else ():
+            translator += [hash_file(path)] if path.is_file() else []
+        watch = [cfg.acting_fallback, budget, *(hash_files(folder) for folder in calibrated)]
+        source = dataclasses.asdict(describe_source(checkpoints, env, self.execution, cfg.sampling))
+        computed = [self.policy.device.type, torch.get_num_threads()]
+        return hash_json([source, cfg.seed, env.timeout, translator, watch if cfg.is_watched else [], computed])
 
     def make_controller(self, num_envs: int, *, seed: int) -> Controller:
         """What turns observations of so many environments into actions."""

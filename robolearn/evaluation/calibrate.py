@@ -10,8 +10,9 @@ from torch import nn
 
 from robolearn.errors import warn
 from robolearn.evaluation.config import CalibrateConfig
-from robolearn.files import StrPath
+from robolearn.files import StrPath, remove
 from robolearn.locks import hold
+from robolearn.mapper import Mapper
 from robolearn.policies.ensemble import Ensemble
 from robolearn.report.counting import counting
 from robolearn.report.results import write_partial
@@ -32,6 +33,8 @@ from robolearn.trust.scores.registry import find_score
 from robolearn.trust.sets import SafetySet
 from robolearn.types import Trajectory
 
+PARTS = "parts"  # folder of the episodes that were rolled out elsewhere, until a certificate is made of them
+
 
 def calibrate(
     run: Run | StrPath,
@@ -39,6 +42,7 @@ def calibrate(
     *,
     trust: bool = False,
     console: Console | None = None,
+    mapper: Mapper | None = None,
 ) -> Certificate:
     """Roll episodes out and set the threshold above which a run's policy is not trusted.
 
@@ -54,6 +58,8 @@ def calibrate(
         cfg: What is calibrated, on which episodes, how the policy acts.
         trust: Make the environment that the run names, whatever module it is from.
         console: Where progress is shown; by default nowhere.
+        mapper: Where episodes are rolled out, see `open_cluster`; by default here. Those that had finished when it was
+            stopped or killed are not rolled out again.
 
     Returns:
         What the certificate says: the claim, the episodes behind it, and the conditions under which it holds.
@@ -65,7 +71,7 @@ def calibrate(
     run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or CalibrateConfig()
     if not trust:
         check_known(run.config().env, run.directory / "config.json", cfg.env)
-    return _Calibration(run, cfg).certify(console or Console(quiet=True))
+    return _Calibration(run, cfg).certify(console or Console(quiet=True), mapper)
 
 
 class _Calibration:
@@ -93,7 +99,7 @@ class _Calibration:
             if problem := clip_problem(self.env, data.action_low, data.action_high):
                 warn(problem)
 
-    def certify(self, console: Console) -> Certificate:
+    def certify(self, console: Console, mapper: Mapper | None) -> Certificate:
         """Roll out, calibrate and write, or keep what had finished."""
         cfg, finished = self.cfg, []
         directory = self.run.directory / ("tube" if cfg.safety_set else "gate")
@@ -113,6 +119,8 @@ class _Calibration:
                 cfg.num_envs,
                 cfg.fallback,
                 note,
+                mapper,
+                directory / PARTS,
             )
             try:
                 certificate = (self._save_set if cfg.safety_set else self._save_gate)(directory, rollouts)
@@ -120,6 +128,7 @@ class _Calibration:
                 write_partial(directory, finished, cfg.num_rollouts)
                 warn(f"stopped: {len(finished)} of {cfg.num_rollouts} episodes had finished; {directory} is as before")
                 raise
+            remove(directory / PARTS)
         if remark := clip_remark(self.env, Clipped.of(judged(finished))):
             warn(remark)
         return certificate

@@ -13,8 +13,9 @@ from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.claims import proofs_of
 from robolearn.evaluation.config import EvalConfig
 from robolearn.evaluation.recorded import record_episodes
-from robolearn.files import StrPath
+from robolearn.files import StrPath, remove
 from robolearn.locks import hold
+from robolearn.mapper import Mapper
 from robolearn.policies.ensemble import Ensemble
 from robolearn.report.counting import counting
 from robolearn.report.facts import machine_facts
@@ -23,6 +24,7 @@ from robolearn.report.results import PAGE_FILE, directory_for_partial, write_res
 from robolearn.report.terminal import format_spent, format_table
 from robolearn.rollout.clip_remarks import clip_problem, clip_remark
 from robolearn.rollout.controller import Controller
+from robolearn.rollout.kept import KeptEpisodes
 from robolearn.rollout.known import check_known
 from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.making import facts_of
@@ -30,6 +32,7 @@ from robolearn.rollout.metrics import Summary, summarize
 from robolearn.rollout.replay import record_videos
 from robolearn.rollout.roll_out import roll_out
 from robolearn.rollout.spent import TimeSpent, spent_line
+from robolearn.rollout.spread import Spread
 from robolearn.rollout.trial import opened_trial
 from robolearn.starts import judged
 from robolearn.training.embeddings import training_windows
@@ -41,6 +44,7 @@ from robolearn.trust.interventions import check_recordable, record_interventions
 from robolearn.trust.summary import GateSummary
 from robolearn.types import Trajectory, is_image
 
+PARTS = "parts"  # folder of the episodes that were rolled out elsewhere, until results are made of them
 MOST_COMPARED = 1_000_000  # demonstrated steps: they have to be read again
 
 
@@ -51,6 +55,7 @@ def evaluate(
     trust: bool = False,
     command: str = "robolearn.evaluate",
     console: Console | None = None,
+    mapper: Mapper | None = None,
 ) -> Report:
     """Roll a trained policy out and measure it.
 
@@ -66,6 +71,8 @@ def evaluate(
         trust: Make the environment that the run names, whatever module it is from.
         command: What the page says it was made by.
         console: Where progress and the table of results are shown; by default nowhere.
+        mapper: Where episodes are rolled out, see `open_cluster`; by default here. Those that had finished when it was
+            stopped or killed lie in OUT/parts, and are not rolled out again.
 
     Returns:
         What the page shows: the summary with its intervals, every episode, latency, what a gate did.
@@ -79,7 +86,7 @@ def evaluate(
         check_known(run.config().env, run.directory / "config.json", cfg.env)
     out = Path(cfg.out or run.directory / "eval")
     with hold(out):
-        evaluation = _Evaluation(run, cfg, out, console or Console(quiet=True))
+        evaluation = _Evaluation(run, cfg, out, console or Console(quiet=True), mapper)
         with evaluation.spent.on("bookkeeping"):  # what no part within claims
             report = evaluation.report(command)
         evaluation.console.print(format_spent(evaluation.spent.seconds))
@@ -89,8 +96,8 @@ def evaluate(
 class _Evaluation:
     """One evaluation, whose folder is held."""
 
-    def __init__(self, run: Run, cfg: EvalConfig, out: Path, console: Console):
-        self.run, self.cfg, self.out, self.console = run, cfg, out, console
+    def __init__(self, run: Run, cfg: EvalConfig, out: Path, console: Console, mapper: Mapper | None):
+        self.run, self.cfg, self.out, self.console, self.mapper = run, cfg, out, console, mapper
         self.spent = TimeSpent()
         with self.spent.on("preparing"):
             self._open()
@@ -123,6 +130,7 @@ class _Evaluation:
         gate, latency = self._summarize_gate(trajectories), self._time_plans(counted[0])
         spent = dict(self.spent.seconds)
         write_results(self.out, trajectories, summary, latency=latency, gate=gate, spent=spent)
+        remove(self.out / PARTS)
         report = Report(
             title=str(self.env.id),
             run=self.run.directory.name,
@@ -193,7 +201,8 @@ class _Evaluation:
     def _roll_out(self, guard: Guard | None, finished: list[Trajectory]) -> list[Trajectory]:
         """All episodes, each noted in ``finished`` as soon as it ends."""
         cfg, acting = self.cfg, self.acting
-        with self.spent.on("preparing"), counting(cfg.episodes, "rolling out", self.console) as count:
+        part = "preparing" if self.mapper is None else "elsewhere"
+        with self.spent.on(part), counting(cfg.episodes, "rolling out", self.console) as count:
 
             def note(trajectory: Trajectory) -> None:
                 finished.append(trajectory)
@@ -209,7 +218,14 @@ class _Evaluation:
                 on_done=note,
                 spent=self.spent,
                 make_controller=Controller if guard is None else guard.make_controller,
+                spread=None if self.mapper is None else Spread(self.mapper, self._kept(guard)),
             )
+
+    def _kept(self, guard: Guard | None) -> KeptEpisodes:
+        """Where episodes that finished elsewhere wait for the others."""
+        budget = None if guard is None else guard.budget
+        of = self.acting.describe(self.run, self.cfg, self.env, budget)
+        return KeptEpisodes(self.out / PARTS / ("all" if budget is None else f"budget-{budget}"), of)
 
     def _keep(self, finished: list[Trajectory]) -> None:
         """Write down the episodes of an evaluation that was stopped, marked as what they are."""
@@ -221,7 +237,11 @@ class _Evaluation:
         directory = directory_for_partial(self.out)
         summary = self._summarize(finished)
         write_results(directory, finished, summary, asked=asked)
-        warn(f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in {directory}")
+        goes_on = "" if self.mapper is None else "; the same command goes on from there"
+        warn(
+            f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in "
+            f"{directory}{goes_on}"
+        )
 
     def _record(self, counted: list[Trajectory]) -> None:
         """Write what is to be learned from."""

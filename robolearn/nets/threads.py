@@ -7,6 +7,13 @@ from contextlib import contextmanager
 
 import torch
 
+from robolearn.mapper import Needs
+
+
+def needs_of(device: torch.device) -> Needs:
+    """What a job takes that computes as this process does, so that it rounds as this process does."""
+    return Needs(torch.get_num_threads(), device.type == "cuda")
+
 
 @contextmanager
 def one_thread() -> Iterator[None]:

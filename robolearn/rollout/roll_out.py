@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from robolearn.errors import UserError, remark, warn
+from robolearn.mapper import Needs
+from robolearn.nets.threads import needs_of
 from robolearn.policies.policy import Policy
 from robolearn.rollout.actor import Actor
 from robolearn.rollout.chunked import ChunkedEnvs
@@ -17,6 +22,7 @@ from robolearn.rollout.execution import Execution
 from robolearn.rollout.making import opened_envs
 from robolearn.rollout.seeding import find_seed_fault
 from robolearn.rollout.spent import TimeSpent
+from robolearn.rollout.spread import Spread
 from robolearn.starts import judged, num_starts
 from robolearn.types import Trajectory, is_image
 
@@ -33,6 +39,7 @@ def roll_out(
     on_done: Callable[[Trajectory], Any] | None = None,
     make_controller: Callable[..., Controller] = Controller,
     needs_seeds: bool = False,
+    spread: Spread | None = None,
     spent: TimeSpent | None = None,
 ) -> list[Trajectory]:
     """Roll out episodes; see run_episodes and Controller.
@@ -50,17 +57,74 @@ def roll_out(
         on_done: Called with every finished trajectory.
         make_controller: Takes what Controller takes; one with a gate, for example.
         needs_seeds: Whether to refuse an environment that ignores seeds, as its episodes may be the same again.
-        spent: See run_episodes.
+        spread: Where groups of episodes are rolled out; None for here. Does not change the result.
+        spent: See run_episodes; of what is rolled out elsewhere it takes nothing down.
 
     Raises:
         UserError: The environment is not one for this policy, or every episode broke.
     """
-    num_envs, limit = max(1, min(num_envs, len(episodes))), env.max_episode_steps
-    controller = make_controller(policy, num_envs, execution, seed=seed)
-    with attached_envs(env, num_envs, controller, needs_seeds) as envs:
-        done = run_episodes(envs, controller, episodes, repeats=repeats, max_steps=limit, on_done=on_done, spent=spent)
-    check_after(env, envs, done)
-    return done
+    rolled = Rolled(policy, env, execution, seed, repeats, max(1, min(num_envs, len(episodes))), make_controller)
+    out = partial(rolled.out, spent=spent) if spread is None else partial(spread.out, rolled)
+    found, info_keys = out(episodes, on_done, needs_seeds=needs_seeds)
+    trajectories = agreeing(found)
+    check_after(env, trajectories, info_keys)
+    return trajectories
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """What is rolled out, but for the episodes; see roll_out. It can travel to another process."""
+
+    policy: Policy
+    env: EnvConfig
+    execution: Execution
+    seed: int
+    repeats: int
+    num_envs: int
+    make_controller: Callable[..., Controller]
+
+    @property
+    def needs(self) -> Needs:
+        """What a group of episodes takes."""
+        return needs_of(self.policy.device)
+
+    def out(
+        self,
+        episodes: Sequence[int],
+        on_done: Callable[[Trajectory], Any] | None = None,
+        *,
+        needs_seeds: bool = False,
+        checked: bool = False,
+        spent: TimeSpent | None = None,
+    ) -> tuple[list[Trajectory], tuple[str, ...]]:
+        """Episodes, and what info held; see attached_envs."""
+        num_envs = min(self.num_envs, len(episodes))
+        controller = self.make_controller(self.policy, num_envs, self.execution, seed=self.seed)
+        with attached_envs(self.env, num_envs, controller, needs_seeds, checked=checked) as envs:
+            limit, repeats = self.env.max_episode_steps, self.repeats
+            found = run_episodes(
+                envs, controller, episodes, repeats=repeats, max_steps=limit, on_done=on_done, spent=spent
+            )
+        return found, envs.info_keys
+
+    def check(self, needs_seeds: bool) -> None:
+        """Say here what is odd about the environment that will be made elsewhere."""
+        num_envs = min(self.num_envs, 2)  # which is what seeds are tried out with
+        controller = self.make_controller(self.policy, num_envs, self.execution, seed=self.seed)
+        with attached_envs(self.env, num_envs, controller, needs_seeds):
+            pass
+
+
+def agreeing(trajectories: list[Trajectory]) -> list[Trajectory]:
+    """The same, with one word on whether the environment tells of success.
+
+    Where it tells only now and then, an episode that ended before its first word, or on another machine, would else be
+    called otherwise than one that ended after it.
+    """
+    if len({t.tells_success for t in trajectories}) < 2:
+        return trajectories
+    fails = {"terminated": "failure"}
+    return [dataclasses.replace(t, tells_success=True, reason=fails.get(t.reason, t.reason)) for t in trajectories]
 
 
 @contextmanager
@@ -113,7 +177,7 @@ def check_before(env: EnvConfig, envs: ChunkedEnvs, seed: int, needs_seeds: bool
         )
 
 
-def check_after(env: EnvConfig, envs: ChunkedEnvs, trajectories: Sequence[Trajectory]) -> None:
+def check_after(env: EnvConfig, trajectories: Sequence[Trajectory], info_keys: Sequence[str]) -> None:
     """Say what is odd about the episodes that were rolled out.
 
     Raises:
@@ -132,10 +196,11 @@ def check_after(env: EnvConfig, envs: ChunkedEnvs, trajectories: Sequence[Trajec
             f"{len(counted)} episodes began from {num_starts(counted)} distinct starts: "
             "intervals are over these, not over episodes"
         )
-    if not envs.tells_success and env.success_key is not None:
-        held = ", ".join(envs.info_keys) or "nothing"
+    tells_success = any(t.tells_success for t in trajectories)
+    if not tells_success and env.success_key is not None:
+        held = ", ".join(info_keys) or "nothing"
         warn(f"environment {env.id}: info never holds {env.success_key} (`env.success_key`); it holds {held}")
-    elif not envs.tells_success:
+    elif not tells_success:
         warn(f"environment {env.id} tells of no success (success or is_success in info): none is counted")
 
 

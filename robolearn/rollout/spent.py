@@ -10,6 +10,7 @@ PARTS = {
     "policy": "choosing actions, with scores and gate where there are some",
     "physics": "resets and steps of environments, with their observations and images",
     "bookkeeping": "what is remembered and kept of episodes, and their numbers",
+    "elsewhere": "waiting for episodes that a cluster rolls out",
     "preparing": "opening the run, making, checking and closing environments",
     "latency": "timing single plans",
     "page": "comparing with demonstrations, videos, the page",

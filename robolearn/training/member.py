@@ -25,14 +25,20 @@ def stop_with_the_input() -> None:
 
 
 def main() -> int:
-    """Go on from the last checkpoint of the member's run, or begin it; returns the exit status."""
-    cfg, changed_data = read_order(sys.stdin.readline())
-    assert cfg.out is not None, "a member is told where to be"
+    """Train the member that the input names; returns the exit status."""
+    order = sys.stdin.readline()
     threading.Thread(target=stop_with_the_input, daemon=True).start()
+    return 0 if train_member(order) else STOPPED
+
+
+def train_member(order: str) -> bool:
+    """Go on from the last checkpoint of a member's run, or begin it; returns whether it is complete."""
+    cfg, changed_data = read_order(order)
+    assert cfg.out is not None, "a member is told where to be"
     run = Run(cfg.out)
     run.clear_unfinished()
     train(cfg, resume=run.exists(), changed_data=changed_data, trust=True)  # who started it has checked the environment
-    return 0 if run.is_complete() else STOPPED
+    return run.is_complete()
 
 
 if __name__ == "__main__":

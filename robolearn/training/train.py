@@ -15,6 +15,7 @@ import torch
 from robolearn.data.demos import Demos
 from robolearn.errors import UserError, one_line, warn
 from robolearn.locks import hold
+from robolearn.mapper import Mapper
 from robolearn.modules import MissingError
 from robolearn.policies.registry import name_of
 from robolearn.rollout.clip_remarks import clip_problem
@@ -27,6 +28,7 @@ from robolearn.training.device import Processes, choose_device, num_processes, r
 from robolearn.training.drawn import draw_members
 from robolearn.training.episodes import Kept
 from robolearn.training.fit import Hooks, fit
+from robolearn.training.member_jobs import MemberJobs
 from robolearn.training.members import Members, num_parallel
 from robolearn.training.run import Run
 from robolearn.training.session import Session
@@ -34,7 +36,13 @@ from robolearn.types import is_image
 
 
 def train(
-    cfg: TrainConfig, *, resume: bool = False, changed_data: bool = False, trust: bool = False, env_given: bool = False
+    cfg: TrainConfig,
+    *,
+    resume: bool = False,
+    changed_data: bool = False,
+    trust: bool = False,
+    env_given: bool = False,
+    mapper: Mapper | None = None,
 ) -> Run:
     """Train a policy from demonstrations, or go on with a run that was stopped.
 
@@ -50,28 +58,28 @@ def train(
         changed_data: Go on although the demonstrations have changed since; data.json keeps both hashes.
         trust: Make the environment that the demonstrations name, whatever module it is from.
         env_given: Whether ``cfg.env`` was chosen by whoever asks, so that its module may run; not read from a file.
-
-    Returns:
-        The run.
+        mapper: Where members but the first are trained, see `open_cluster`; by default in processes here.
 
     Raises:
         UserError: An option, the demonstrations or the environment do not fit, or the directory is taken.
         OSError: The disk refuses; the last checkpoint stays.
     """
     cfg = _checked(cfg, resume)
-    device = choose_device(cfg.device, threads=cfg.threads)
-    demos = open_demos(cfg)
+    device, demos = choose_device(cfg.device, threads=cfg.threads), open_demos(cfg)
     cfg, films = prepare_env(cfg, demos, trust=trust, env_given=env_given)
-    processes = Processes(device)
-    names = name_of(cfg.family), name_of(cfg.backbone)
-    directory = Path(cfg.out) if cfg.out else Path("runs") / "-".join((time.strftime("%Y%m%d-%H%M%S"), *names))
+    processes, directory = Processes(device), _directory(cfg)
     cfg = dataclasses.replace(cfg, out=directory)
     with hold(directory) if processes.is_first else nullcontext():
         if not resume and processes.is_first:
             Run.check_free(directory, overwrite=cfg.overwrite)
-        _train(cfg, demos, device, processes, films, resume=resume, changed_data=changed_data)
+        _train(cfg, demos, device, processes, films, mapper, resume=resume, changed_data=changed_data)
     processes.close()
     return Run(directory)
+
+
+def _directory(cfg: TrainConfig) -> Path:
+    names = name_of(cfg.family), name_of(cfg.backbone)
+    return Path(cfg.out) if cfg.out else Path("runs") / "-".join((time.strftime("%Y%m%d-%H%M%S"), *names))
 
 
 def _checked(cfg: TrainConfig, resume: bool) -> TrainConfig:
@@ -97,6 +105,7 @@ def _train(
     device: torch.device,
     processes: Processes,
     films: bool,
+    mapper: Mapper | None,
     *,
     resume: bool,
     changed_data: bool,
@@ -122,7 +131,7 @@ def _train(
         run.write(cfg, data)
     else:
         Run.create(run.directory, cfg, data)
-    with Members(cfg, num_parallel(device), changed_data) as members:
+    with _members(cfg, device, mapper, changed_data) as members:
         with Session(run, state, data, films=films) as session:
             complete = fit(state, windows, validation, processes, session)
         if not complete:
@@ -130,6 +139,12 @@ def _train(
         members.finish()
     if complete and state.swag is not None:
         draw_members(run, state)
+
+
+def _members(cfg: TrainConfig, device: torch.device, mapper: Mapper | None, changed_data: bool) -> Members | MemberJobs:
+    if mapper is None:
+        return Members(cfg, num_parallel(device), changed_data)
+    return MemberJobs(cfg, device, mapper, changed_data)
 
 
 def prepare_env(cfg: TrainConfig, demos: Demos, *, trust: bool, env_given: bool = False) -> tuple[TrainConfig, bool]:

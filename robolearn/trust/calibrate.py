@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from robolearn.errors import printable
+from robolearn.mapper import Mapper
 from robolearn.policies.ensemble import Ensemble
 from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.expert import Expert
+from robolearn.rollout.kept import KeptEpisodes
 from robolearn.rollout.roll_out import roll_out
+from robolearn.rollout.spread import Spread
 from robolearn.starts import one_per_start
 from robolearn.trust.calibrated_gate import BandCalibration, GateCalibration, ThresholdCalibration
 from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set, choosing
-from robolearn.trust.certificate import Certificate, Source
+from robolearn.trust.certificate import Certificate, Source, hash_json
 from robolearn.trust.fallback import Fallback
 from robolearn.trust.guarded import clearance, make_guarded
 from robolearn.trust.sets import SafetySet
@@ -38,6 +44,7 @@ def watch(
     num_envs: int = 32,
     fitted: Mapping[str, nn.Module] | None = None,
     on_done: Callable[[Trajectory], Any] | None = None,
+    spread: Spread | None = None,
     **choices: Any,
 ) -> list[Trajectory]:
     """Roll the first member out and note scores at each replanning, without a gate; see roll_out, GuardedController."""
@@ -53,6 +60,7 @@ def watch(
             make_guarded, ensemble=ensemble, names=names, num_samples=num_samples, fitted=fitted, **choices
         ),
         needs_seeds=True,
+        spread=spread,
     )
 
 
@@ -93,6 +101,8 @@ class Rollouts:
         num_envs: Side by side.
         fallback: What is done where a safety set acts and nothing is admissible.
         on_done: Called with every finished trajectory.
+        mapper: Where episodes are rolled out; None for here.
+        parts: Folder of those that were rolled out elsewhere.
     """
 
     ensemble: Ensemble
@@ -104,6 +114,8 @@ class Rollouts:
     num_envs: int
     fallback: Fallback
     on_done: Callable[[Trajectory], Any] | None = None
+    mapper: Mapper | None = None
+    parts: Path | None = None
 
     def roll_out(
         self,
@@ -132,9 +144,21 @@ class Rollouts:
             num_envs=self.num_envs,
             fitted=fitted,
             on_done=self.on_done,
+            spread=self._spread(first, names, num_samples, safety_set),
             **choices,
         )
         return one_per_start(found)
+
+    def _spread(
+        self, first: int, names: Sequence[str], num_samples: int, safety_set: SafetySet | None
+    ) -> Spread | None:
+        """Where episodes are rolled out that are not rolled out here."""
+        if self.mapper is None or self.parts is None:
+            return None
+        source = self.source if safety_set is None else choosing(self.source, safety_set, self.fallback)
+        computed = [self.ensemble.device.type, torch.get_num_threads(), self.env.timeout]
+        of = hash_json([dataclasses.asdict(source), self.seed + first, list(names), num_samples, computed])
+        return Spread(self.mapper, KeptEpisodes(self.parts / str(first), of))
 
     def calibrate_gate(
         self,

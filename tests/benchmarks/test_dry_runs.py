@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED", ROOT.parent / "shared")) / "data"
 # File or package -> what its dry run needs beside --dry-run, in the folder that `prepared` makes.
 BENCHMARKS: dict[str, str] = {
+    "cluster.py": "--run runs/avoid --out out.json",
     "compare.py": "--out out.json",
     "conformal.py": "--out out.json",
     "deploy.py": "--out out.json",
@@ -64,7 +65,12 @@ BENCHMARKS: dict[str, str] = {
     "world/metaworld.py": "--out out.json",
     "world/trips.py": "--out out.json",
 }
-PACKAGES = {"human.py": "gym_pusht", "world/aloha.py": "gym_aloha", "world/metaworld.py": "metaworld"}
+PACKAGES = {
+    "cluster.py": "ray",
+    "human.py": "gym_pusht",
+    "world/aloha.py": "gym_aloha",
+    "world/metaworld.py": "metaworld",
+}
 CAMPAIGNS = ("tests/campaigns/broken_inputs", "tests/campaigns/kills")
 # What they share.
 COMMON = (

@@ -1,0 +1,91 @@
+"""Finished episodes in files, so that what was rolled out before a kill is not rolled out again.
+
+PARTS/0000064.safetensors    the trajectories of a group, named after the first; of what, as a hash, in its header
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from robolearn.files import remove, replacing
+from robolearn.types import Array, Trajectory
+
+ARRAYS, GROUPS = ("actions", "rewards", "scores", "clipped"), ("obs", "signals")
+NUMBERS = ("episode", "seed", "success", "mode", "reason", "start", "broken", "tells_success")
+
+
+class KeptEpisodes:
+    """A folder of finished episodes.
+
+    Args:
+        directory: Whoever writes results beside it holds the lock.
+        of: What they depend on beside their index, as a hash; others are none of these.
+
+    Attributes:
+        info_keys: What info held in the last group.
+    """
+
+    def __init__(self, directory: Path, of: str):
+        self.directory, self.of, self.info_keys = directory, of, ()
+
+    def load(self) -> list[Trajectory]:
+        """Those that are there; a file of something else, or a damaged one, is taken away."""
+        found: list[Trajectory] = []
+        for path in sorted(self.directory.glob("*.safetensors")):
+            try:
+                found += self._read(path)
+            except (SafetensorError, KeyError, ValueError):
+                path.unlink()
+        return found
+
+    def add(self, trajectories: Sequence[Trajectory], info_keys: Sequence[str]) -> None:
+        """Keep a group."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        arrays: dict[str, Array] = {}
+        for number, trajectory in enumerate(trajectories):
+            arrays |= {f"{number}/{name}": np.ascontiguousarray(value) for name, value in arrays_of(trajectory).items()}
+        rows = [{name: plain(getattr(trajectory, name)) for name in NUMBERS} for trajectory in trajectories]
+        header = {"of": self.of, "episodes": json.dumps(rows), "info_keys": json.dumps(list(info_keys))}
+        with replacing(self.directory / f"{trajectories[0].episode:07}.safetensors") as path:
+            save_file(arrays, path, header)
+
+    def clear(self) -> None:
+        """Take all away: what is made of them is written."""
+        remove(self.directory)
+
+    def _read(self, path: Path) -> list[Trajectory]:
+        with safe_open(path, "np") as file:
+            header = file.metadata()
+            if header["of"] != self.of:
+                raise ValueError("of something else")
+            fields: list[dict[str, Any]] = json.loads(header["episodes"])
+            for row in fields:
+                row.update({group: {} for group in GROUPS})
+            for name in file.keys():  # noqa: SIM118 (it is no dict)
+                number, field, *key = name.split("/", 2)
+                row = fields[int(number)]
+                (row[field] if key else row)[key[0] if key else field] = file.get_tensor(name)
+        self.info_keys = tuple(json.loads(header["info_keys"]))
+        return [Trajectory(**row) for row in fields]
+
+
+def arrays_of(trajectory: Trajectory) -> dict[str, Array]:
+    """Field, or field/key -> array."""
+    grouped = {f"{group}/{key}": value for group in GROUPS for key, value in getattr(trajectory, group).items()}
+    return {name: getattr(trajectory, name) for name in ARRAYS} | grouped
+
+
+def plain(value: Any) -> Any:
+    """A number as JSON has it."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+assert {*ARRAYS, *GROUPS, *NUMBERS} == {f.name for f in dataclasses.fields(Trajectory)}  # nothing is left behind
