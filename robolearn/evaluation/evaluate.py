@@ -86,11 +86,7 @@ def evaluate(
         check_known(run.config().env, run.directory / "config.json", cfg.env)
     out = Path(cfg.out or run.directory / "eval")
     with hold(out):
-        evaluation = _Evaluation(run, cfg, out, console or Console(quiet=True), mapper)
-        with evaluation.spent.on("bookkeeping"):  # what no part within claims
-            report = evaluation.report(command)
-        evaluation.console.print(format_spent(evaluation.spent.seconds))
-        return report
+        return _Evaluation(run, cfg, out, console or Console(quiet=True), mapper).timed_report(command)
 
 
 class _Evaluation:
@@ -112,6 +108,13 @@ class _Evaluation:
             check_recordable(Path(cfg.record_interventions), cfg.acting_fallback, sees_images)
         if cfg.record_episodes is not None:
             check_recording("record_episodes", Path(cfg.record_episodes), sees_images=sees_images)
+
+    def timed_report(self, command: str) -> Report:
+        """The report, and shown below it where the time went."""
+        with self.spent.on("bookkeeping"):  # what no part within claims
+            report = self.report(command)
+        self.console.print(format_spent(self.spent.seconds))
+        return report
 
     def report(self, command: str) -> Report:
         """Everything in order: what must be kept before what may fail."""

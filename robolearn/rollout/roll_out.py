@@ -42,13 +42,11 @@ def roll_out(
     spread: Spread | None = None,
     spent: TimeSpent | None = None,
 ) -> list[Trajectory]:
-    """Roll out episodes; see run_episodes and Controller.
-
-    The environment is checked first, and what is odd is said on stderr. Episodes in which it fails come back as broken.
+    """Roll out episodes in an environment that is checked first; where it fails they come back as broken.
 
     Args:
-        policy: In evaluation mode.
-        env: Where.
+        policy: In evaluation mode; see Controller.
+        env: Where; what is odd about it is said on stderr.
         episodes: Indices.
         execution: How chunks are executed, with an exec_horizon.
         seed: Episode i starts from ``reset(seed=seed + i // repeats)``.
@@ -65,10 +63,9 @@ def roll_out(
     """
     rolled = Rolled(policy, env, execution, seed, repeats, max(1, min(num_envs, len(episodes))), make_controller)
     out = partial(rolled.out, spent=spent) if spread is None else partial(spread.out, rolled)
-    found, info_keys = out(episodes, on_done, needs_seeds=needs_seeds)
-    trajectories = agreeing(found)
+    trajectories, info_keys = out(episodes, on_done, needs_seeds=needs_seeds)
     check_after(env, trajectories, info_keys)
-    return trajectories
+    return agreeing(trajectories)
 
 
 @dataclass(frozen=True)
