@@ -129,7 +129,7 @@ class Diffusion(Denoiser):
 
     def scales(self, levels: list[int]) -> list[tuple[Tensor, Tensor]]:
         """(sqrt(abar), sqrt(1 - abar)) at each level."""
-        abar = self.alpha_bar[levels]
+        abar = torch.stack([self.alpha_bar[level] for level in levels])  # an index would be copied to the device
         return list(zip(abar.sqrt().unbind(), (1 - abar).sqrt().unbind(), strict=True))
 
     def ddpm(self, denoise: Conditioned, noise: Tensor, levels: list[int]) -> Tensor:

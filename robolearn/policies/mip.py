@@ -61,5 +61,6 @@ class MIP(Family):
 
     def sample(self, cond: Float[Tensor, "b o c"], noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b t a"]:
         """Guess, then refine once, without noise."""
-        predict = condition(self.net, cond, cond.new_tensor([[0.0], [self.cfg.refine_time]]))
+        times = torch.stack([cond.new_zeros(1), cond.new_full((1,), self.cfg.refine_time)])  # made on the device
+        predict = condition(self.net, cond, times)
         return predict(predict(cond.new_zeros(len(cond), *self.chunk_shape), 0), 1)

@@ -120,7 +120,7 @@ def interval_text(estimate: Estimate, spec: str) -> str:
 def latency_text(key: str, value: int | float) -> tuple[str, str]:
     """Label a number: ("p50_ms", 1.234) becomes ("p50", "1.23 ms"), ("nfe", 10) stays ("nfe", "10")."""
     if key.endswith("waited"):
-        return key.replace("_", " ") + " for a core", f"{value:.0%}"
+        return key.replace("_", " "), f"{value:.0%}"
     key = key.replace("cpu_ms", "CPU time_ms")
     if key.endswith("_ms"):
         return key.removesuffix("_ms").replace("_", " "), f"{value:.2f} ms"

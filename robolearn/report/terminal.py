@@ -46,7 +46,7 @@ def format_table(
     if gate is not None:
         _add_gate(table, gate)
     for label, value in (latency_text(*item) for item in (latency or {}).items()):
-        table.add_row(label, value)
+        table.add_row(label, value, "", "for a core" if label.endswith("waited") else "")
     # Text, not markup, and printable: a reason may hold a stranger's error message.
     ended = printable(", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()))
     table.caption, table.caption_justify = Text("ended by: ").append(ended, style="dim"), "left"

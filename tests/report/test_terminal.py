@@ -32,7 +32,7 @@ def test_numbers_stand_beside_their_intervals_within_80_columns():
     assert rows["mode entropy"].endswith("4 of 24 modes")
     assert rows["p50"] == "p50 1.50 ms"
     assert rows["CPU time"] == "CPU time 1.20 ms"
-    assert rows["waited for a core"] == "waited for a core 30%"
+    assert rows["waited"] == "waited 30% for a core"
     assert "ended by: success 8, failure 2" in lines[-1]
 
 
