@@ -321,6 +321,7 @@ def only_parse(monkeypatch):
         "robolearn.simulator.rank.rank_runs",
         "robolearn.translation.train.train_translator",
         "robolearn.translation.apply.translate",
+        "robolearn.data.store.DemoStore.open",  # whose episodes are counted for the bar
         "robolearn.doctor.account.inspect",
         "robolearn.commands.import_.import_demos",
         "robolearn.commands.export.export_demos",
