@@ -112,7 +112,7 @@ def test_the_unet_of_one_chunk_follows_its_weights(build):
             changed.down[0][0].first[0].weight.add_(0.1)
     assert torch.equal(single(net), single(other))
     for changed in (net, copy.deepcopy(other)):
-        changed.middle[1].second[0].weight.data += 0.1
+        changed.middle[1].second[0].weight.data.mul_(1.5).add_(0.1)
         changed.eval()
         results = single(changed)
         with whole_convolutions():
