@@ -35,13 +35,13 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.evaluation.config import DeployConfig as DeployConfig
     from robolearn.evaluation.config import EvalConfig as EvalConfig
     from robolearn.evaluation.config import SideConfig as SideConfig
-    from robolearn.evaluation.config import SweepConfig as SweepConfig
     from robolearn.evaluation.config import VerifyConfig as VerifyConfig
     from robolearn.evaluation.deploy import check_deployed as check_deployed
     from robolearn.evaluation.deploy import deploy_run as deploy_run
     from robolearn.evaluation.evaluate import evaluate as evaluate
     from robolearn.evaluation.heldout import compare_with_heldout as compare_with_heldout
     from robolearn.evaluation.sweep import sweep as sweep
+    from robolearn.evaluation.sweep_config import SweepConfig as SweepConfig
     from robolearn.evaluation.verify import verify_network as verify_network
     from robolearn.formats.format import ExportOptions as ExportOptions
     from robolearn.formats.format import Format as Format
@@ -147,7 +147,7 @@ HOMES = {
     "SimulatorConfig": "simulator.config",
     "StoreAttrs": "data.attrs",
     "SwagConfig": "training.swag",
-    "SweepConfig": "evaluation.config",
+    "SweepConfig": "evaluation.sweep_config",
     "TRANSLATIONS": "translation.registry",
     "TrainConfig": "training.config",
     "Trajectory": "types",

@@ -23,6 +23,7 @@ from robolearn.evaluation.config import EvalConfig
 from robolearn.evaluation.evaluate import evaluate
 from robolearn.mapper import Needs
 from robolearn.rollout.env_config import EnvConfig
+from tests.processes import wait_for
 
 ROOT = Path(__file__).parents[1]
 LINE = "tests.data.line_env:test/Line-v0"
@@ -110,13 +111,6 @@ def refused(_, job):
 def pause(folder, job):
     (folder / str(job)).touch()
     while True:
-        time.sleep(0.05)
-
-
-def wait_for(condition, seconds=120):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
         time.sleep(0.05)
 
 

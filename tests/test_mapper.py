@@ -16,9 +16,10 @@ from robolearn.data.collect import collect
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
 from robolearn.evaluation.calibrate import calibrate
-from robolearn.evaluation.config import CalibrateConfig, EvalConfig, SweepConfig
+from robolearn.evaluation.config import CalibrateConfig, EvalConfig
 from robolearn.evaluation.evaluate import evaluate
 from robolearn.evaluation.sweep import sweep
+from robolearn.evaluation.sweep_config import SweepConfig
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.kept import KeptEpisodes
 from robolearn.rollout.roll_out import agreeing

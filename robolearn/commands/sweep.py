@@ -16,7 +16,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robolearn.commands.parsing import Cluster, Plugins, Trust, import_plugins, mirror, values
 from robolearn.errors import exit_status
-from robolearn.evaluation.config import SweepConfig
+from robolearn.evaluation.sweep_config import SweepConfig
 
 if TYPE_CHECKING:
     from robolearn.evaluation.sweep import SweepRow
@@ -72,7 +72,7 @@ def lines(rows: Sequence[SweepRow]) -> list[str]:
         "  ".join(
             [
                 f"{row.recipe:<{width}}  {row.trainings} trainings",
-                *(f"{name} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" for name, one in row.numbers.items()),
+                *(f"{name} {one:.3f}" for name, one in row.numbers.items()),
             ]
         )
         for row in rows

@@ -18,6 +18,7 @@ from robolearn.report.counting import counting
 from robolearn.report.results import write_partial
 from robolearn.rollout.clip_remarks import clip_problem, clip_remark
 from robolearn.rollout.clipping import Clipped
+from robolearn.rollout.kept import PARTS
 from robolearn.rollout.known import check_known
 from robolearn.rollout.trial import opened_trial
 from robolearn.starts import judged
@@ -32,8 +33,6 @@ from robolearn.trust.scores.fitted import fit_scores
 from robolearn.trust.scores.registry import find_score
 from robolearn.trust.sets import SafetySet
 from robolearn.types import Trajectory
-
-PARTS = "parts"  # folder of the episodes that were rolled out elsewhere, until a certificate is made of them
 
 
 def calibrate(

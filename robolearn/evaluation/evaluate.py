@@ -24,7 +24,7 @@ from robolearn.report.results import PAGE_FILE, directory_for_partial, write_res
 from robolearn.report.terminal import format_spent, format_table
 from robolearn.rollout.clip_remarks import clip_problem, clip_remark
 from robolearn.rollout.controller import Controller
-from robolearn.rollout.kept import KeptEpisodes
+from robolearn.rollout.kept import PARTS, KeptEpisodes
 from robolearn.rollout.known import check_known
 from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.making import facts_of
@@ -44,7 +44,6 @@ from robolearn.trust.interventions import check_recordable, record_interventions
 from robolearn.trust.summary import GateSummary
 from robolearn.types import Trajectory, is_image
 
-PARTS = "parts"  # folder of the episodes that were rolled out elsewhere, until results are made of them
 MOST_COMPARED = 1_000_000  # demonstrated steps: they have to be read again
 
 

@@ -21,8 +21,9 @@ import torch
 
 from robolearn.config import finite, read_json, to_json, write_json
 from robolearn.errors import UserError
-from robolearn.evaluation.config import EvalConfig, SweepConfig
+from robolearn.evaluation.config import EvalConfig
 from robolearn.evaluation.evaluate import evaluate
+from robolearn.evaluation.sweep_config import SweepConfig
 from robolearn.files import finish_replacing
 from robolearn.mapper import Mapper, Needs
 from robolearn.report.results import EPISODES_FILE, SUMMARY_FILE

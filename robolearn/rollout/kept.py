@@ -15,9 +15,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from robolearn.files import remove, replacing
+from robolearn.files import replacing
 from robolearn.types import Array, Trajectory
 
+PARTS = "parts"
+"""Folder of the episodes that were rolled out elsewhere, until what is made of them is written."""
 ARRAYS, GROUPS = ("actions", "rewards", "scores", "clipped"), ("obs", "signals")
 NUMBERS = ("episode", "seed", "success", "mode", "reason", "start", "broken", "tells_success")
 
@@ -56,10 +58,6 @@ class KeptEpisodes:
         header = {"of": self.of, "episodes": json.dumps(rows), "info_keys": json.dumps(list(info_keys))}
         with replacing(self.directory / f"{trajectories[0].episode:07}.safetensors") as path:
             save_file(arrays, path, header)
-
-    def clear(self) -> None:
-        """Take all away: what is made of them is written."""
-        remove(self.directory)
 
     def _read(self, path: Path) -> list[Trajectory]:
         with safe_open(path, "np") as file:

@@ -11,7 +11,7 @@ from robolearn.errors import UserError
 from robolearn.mapper import Jobs, Mapper
 from robolearn.nets.threads import needs_of
 from robolearn.training.config import TrainConfig
-from robolearn.training.members import member_config, write_order
+from robolearn.training.members import check_none_failed, member_config, write_order
 
 
 class MemberJobs:
@@ -69,9 +69,7 @@ class MemberJobs:
         except KeyboardInterrupt:
             self.stop()
             return False
-        if failures:
-            reasons = "; ".join(f"member {index}: {reason}" for index, reason in sorted(failures.items()))
-            raise UserError(f"{reasons}; go on with `resume` {self.out}")
+        check_none_failed(failures, self.cfg)
         return complete == len(self._orders)
 
 

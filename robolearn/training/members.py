@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from typing import IO
 
 import torch
@@ -74,6 +75,17 @@ def read_order(line: str) -> tuple[TrainConfig, bool]:
     return from_json(TrainConfig, order["config"], REGISTRY), order["changed_data"]
 
 
+def check_none_failed(failures: Mapping[int, str], cfg: TrainConfig) -> None:
+    """Say of a run which members failed, and why.
+
+    Raises:
+        UserError: Some did.
+    """
+    if failures:
+        reasons = "; ".join(f"member {index}: {reason}" for index, reason in sorted(failures.items()))
+        raise UserError(f"{reasons}; go on with `resume` {cfg.out}")
+
+
 class Members:
     """The members of a run but the first, which its user trains meanwhile; leaving the context stops them.
 
@@ -125,9 +137,7 @@ class Members:
                     thread.join(0.2)
                     if stopped():
                         self.stop()
-        if self._failures:
-            reasons = "; ".join(f"member {index}: {reason}" for index, reason in sorted(self._failures.items()))
-            raise UserError(f"{reasons}; go on with `resume` {self.cfg.out}")
+        check_none_failed(self._failures, self.cfg)
         return len(self._trained) == len(self._threads)
 
     def _train(self, index: int) -> None:
