@@ -9,15 +9,12 @@ LeRobot installed and a script that prints its step as JSON lines with "cpu_ms";
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-from pathlib import Path
 
 import torch
 
 from benchmarks.common import in_turn, keep, make_windows, options, untrained_policy
+from benchmarks.peer import add_peer, median_ratio, open_peer
 from robolearn.nets.unet import UNetConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.training.config import TrainConfig
@@ -39,36 +36,29 @@ def our_cpu_ms(state: TrainState, steps: int) -> float:
     return 1e3 * statistics.median(in_turn({"": step}, steps)[""])
 
 
-def peer_cpu_ms(python: Path, script: Path, batch_size: int) -> float:
-    """The peer's own figure [ms]."""
-    command = [python, script, "--impl", "lerobot_dp", "--batch", str(batch_size), "--rounds", str(STEPS)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    output = subprocess.run(command, env=env, capture_output=True, text=True, check=True, cwd=script.parent).stdout
-    return json.loads(output.splitlines()[-1])["cpu_ms"]
-
-
 def main() -> None:
     """Measure in turn and print medians and the ratio."""
     parser = options(__doc__)
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--peer", type=Path, nargs=2, metavar=("PYTHON", "SCRIPT"))
+    add_peer(parser)
     args = parser.parse_args()
     batch, rounds, steps = (2, 1, 1) if args.dry_run else (args.batch, args.rounds, STEPS)
     torch.set_num_threads(1)
     policy = untrained_policy(DiffusionConfig(), UNetConfig(), state=STATE)
     state = TrainState(policy, TrainConfig(batch_size=batch))
+    peer = open_peer(args.peer, "--impl", "lerobot_dp", "--batch", str(batch), "--rounds", str(steps))
     ours, peers = [], []
     for _ in range(rounds):
         ours.append(our_cpu_ms(state, steps))
-        if args.peer:
-            peers.append(peer_cpu_ms(args.peer[0].absolute(), args.peer[1].resolve(), batch))
+        if peer:
+            peers.append(peer.cpu_ms())
     result = {"batch": batch, "rounds": rounds, "cpu_ms": statistics.median(ours)}
     result["parameters"] = sum(p.numel() for p in policy.parameters())
     print(f"robolearn  {result['cpu_ms']:7.1f} ms CPU per step, {result['parameters']:,} parameters")
     if peers:
         result["peer_cpu_ms"] = statistics.median(peers)
-        result["ratio"] = statistics.median(p / o for o, p in zip(ours, peers, strict=True))
+        result["ratio"] = median_ratio(peers, ours)
         print(f"LeRobot    {result['peer_cpu_ms']:7.1f} ms CPU per step\nratio      {result['ratio']:7.2f}")
     keep(args.out, result)
 

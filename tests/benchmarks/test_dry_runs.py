@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, str] = {
     "cluster.py": "--run runs/avoid --out out.json",
     "compare.py": "--out out.json",
     "conformal.py": "--out out.json",
+    "ddim_plan.py": "--out out.json",
     "deploy.py": "--out out.json",
     "doctor": "--out out.json",
     "dynamics.py": "--out out.json",
@@ -77,6 +78,7 @@ CAMPAIGNS = ("tests/campaigns/broken_inputs", "tests/campaigns/kills")
 COMMON = (
     "avoid_read.py",
     "common.py",
+    "peer.py",
     "tables.py",
     "trainings.py",
     "verify/avoid_drawing.py",
