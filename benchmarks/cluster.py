@@ -1,6 +1,6 @@
 """Evaluation and collection on two local nodes of Ray, beside two plain processes on the same cores.
 
-    python -m benchmarks.cluster [--run runs/avoid] [--out FILE.json]
+    python -m benchmarks.cluster [--run runs/avoid] [--out docs/results/speed.json]
 
 The two processes get the same jobs in the same way, but from a pool of Python's own: what they are faster is what Ray
 costs. Both compute one thread per job. The first round, which imports, is not counted. Rounds take turns, so that a
@@ -13,7 +13,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +24,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import keep, options, untrained_policy
+from benchmarks.common import keep_part, options, ratio, untrained_policy
 from robolearn import seeds
 from robolearn.cluster import AHEAD, CORES, open_cluster
 from robolearn.data.collect import collect
@@ -138,7 +137,7 @@ def main() -> None:
         results = {"connect_s": connect, **study.compare(processes, ray)}
         results["killed"] = study.kill(ray, lambda: cluster.remove_node(second, allow_graceful=False))
     print(f"connecting: {connect:.1f} s")
-    keep(args.out, results)
+    keep_part(args.out, "cluster", results)
 
 
 class Study:
@@ -185,9 +184,9 @@ class Study:
                     same &= task(mapper) == expected
                     if number:  # the first round imports and compiles
                         seconds[where].append(time.perf_counter() - started)
-            ratios = [one / other for one, other in zip(seconds["processes"], seconds["ray"], strict=True)]
-            numbers[name] = {"seconds": seconds, "speed": statistics.median(ratios), "same": same}
-            print(f"{name}: Ray at {statistics.median(ratios):.1%} of two processes; the same to the digit: {same}")
+            speed = ratio(seconds["processes"], seconds["ray"])
+            numbers[name] = {"seconds": seconds, "speed": speed, "same": same}
+            print(f"{name}: Ray at {speed:.2f} of two processes; the same to the digit: {same}")
         return numbers
 
     def kill(self, ray: Mapper, kill: Callable[[], None]) -> dict[str, bool]:

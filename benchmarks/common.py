@@ -21,6 +21,9 @@ from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import BackboneConfig, FamilyConfig
 from robolearn.report.facts import command_facts
+from robolearn.stats.bootstrap import Draws
+from robolearn.stats.differences import paired_ratio
+from robolearn.stats.value import Estimate
 
 ACTION, OBS_HORIZON, ACTION_HORIZON = 2, 2, 16
 CPU = torch.device("cpu")
@@ -133,3 +136,8 @@ def in_turn(
             if number:
                 seconds[name].append((clock() - started) / calls)
     return seconds
+
+
+def ratio(first: Sequence[float], second: Sequence[float]) -> Estimate:
+    """Median of first / second, of what took turns round by round, with an interval over the rounds."""
+    return paired_ratio(np.array(first), np.array(second), Draws.resample(len(first), 1)).estimate

@@ -1,6 +1,6 @@
 """CPU time of one plan of the (64, 128, 256) U-Net with ten DDIM steps, in torch and without, beside LeRobot's.
 
-    python -m benchmarks.ddim_plan [--peer PYTHON SCRIPT] [--out FILE.json]
+    python -m benchmarks.ddim_plan [--peer PYTHON SCRIPT] [--out docs/results/speed.json]
 
 One observation, one chunk, one thread, random weights: state 20, action 2, observation horizon 2, action horizon 16.
 The peer is a Python with LeRobot installed and a script that prints its plan as JSON lines with "cpu_ms"; it takes
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.common import in_turn, keep, options, untrained_policy
+from benchmarks.common import in_turn, keep_part, options, ratio, untrained_policy
 from benchmarks.deploy import as_plan, draw
-from benchmarks.peer import add_peer, median_ratio, open_peer
+from benchmarks.peer import add_peer, open_peer
 from robolearn import seeds
 from robolearn.deploy.runtime import load_onnx
 from robolearn.deploy.sampler import Sampler, write_network
@@ -51,17 +51,13 @@ def main() -> None:
             ours[name].append(1e3 * statistics.median(seconds))
         if peer:
             peers.append(peer.cpu_ms())
-    result = {"steps": steps, "rounds": rounds, "parameters": sum(p.numel() for p in policy.parameters())}
-    for name, ms in ours.items():
-        result[f"{name}_cpu_ms"] = statistics.median(ms)
+    result = {"steps": steps, "parameters": sum(p.numel() for p in policy.parameters()), "cpu_ms": ours}
+    for name, ms in {**ours, **({"LeRobot": peers} if peers else {})}.items():
         print(f"{name:9} {statistics.median(ms):7.2f} ms CPU per plan")
     if peers:
-        result["peer_cpu_ms"] = statistics.median(peers)
-        print(f"LeRobot   {statistics.median(peers):7.2f} ms CPU per plan")
-        for name, ms in ours.items():
-            result[f"{name}_ratio"] = median_ratio(peers, ms)
-            print(f"ratio of {name:8} {result[f'{name}_ratio']:6.2f}")
-    keep(args.out, result)
+        result |= {"peer_cpu_ms": peers, "ratio": (shares := {name: ratio(peers, ms) for name, ms in ours.items()})}
+        print("\n".join(f"LeRobot over {name:9} {share:.2f}" for name, share in shares.items()))
+    keep_part(args.out, "ddim_plan", result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast training gets its windows: a batch beside plain gathers, and a store from open to first batch.
 
-    python -m benchmarks.loader [--store X.zarr] [--out FILE.json]
+    python -m benchmarks.loader [--store X.zarr] [--out docs/results/speed.json]
 
 Batches: 256 windows of 2 observations and 16 actions from 200 episodes of 125 steps, state 20, action 2, one
 thread. The rivals gather as many rows at ready-made positions, without padding, mask or episodes. Rounds are
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import ACTION_HORIZON, OBS_HORIZON, in_turn, keep, make_windows, options
+from benchmarks.common import ACTION_HORIZON, OBS_HORIZON, in_turn, keep_part, make_windows, options, ratio
 from robolearn import seeds
 
 NUM_EPISODES, LENGTH, BATCH = 200, 125, 256
@@ -80,17 +80,17 @@ def main() -> None:
     torch.set_num_threads(1)
     times = in_turn(make_cases(), rounds, calls=calls, clock=time.perf_counter)
     micros = {name: 1e6 * statistics.median(values) for name, values in times.items()}
-    shares = {name: micros["np.take"] / value for name, value in micros.items()}
-    result: dict[str, Any] = {"microseconds_per_batch": micros, "relative_to_take": shares}
+    shares = {name: ratio(times["np.take"], values) for name, values in times.items()}
+    result: dict[str, Any] = {"seconds_per_batch": times, "relative_to_take": shares}
     for name, value in micros.items():
-        print(f"{name:16}{value:8.1f} us{BATCH / value * 1e6:14,.0f} windows/s{shares[name]:7.2f} of np.take")
+        print(f"{name:16}{value:8.1f} us{BATCH / value * 1e6:14,.0f} windows/s   {shares[name]:.2f} of np.take")
     if args.store.exists():
         opened = open_times(args.store, processes)
         result["open_to_first_batch_ms"] = {"median": statistics.median(opened), "all": opened}
         print(f"open to first batch: {statistics.median(opened):.0f} ms ({min(opened):.0f} .. {max(opened):.0f})")
     else:
         print(f"open to first batch: not measured, there is no {args.store} (see --store)")
-    keep(args.out, result)
+    keep_part(args.out, "loader", result)
 
 
 if __name__ == "__main__":

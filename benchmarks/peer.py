@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,8 +40,3 @@ def add_peer(parser: argparse.ArgumentParser) -> None:
 def open_peer(given: Sequence[Path] | None, *arguments: str) -> Peer | None:
     """The peer that was given, if any; its Python may be a link, which tells it where its packages are."""
     return Peer(given[0].absolute(), given[1].resolve(), arguments) if given else None
-
-
-def median_ratio(peers: Sequence[float], ours: Sequence[float]) -> float:
-    """The median of their times over ours, round by round."""
-    return statistics.median(p / o for p, o in zip(peers, ours, strict=True))

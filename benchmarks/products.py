@@ -1,6 +1,6 @@
 """CPU time of a whole training step over that of the matrix products in it, which no way to write the step can save.
 
-    python -m benchmarks.products [--cases flow/mlp tokens/mlp] [--out FILE.json]
+    python -m benchmarks.products [--cases flow/mlp tokens/mlp] [--out docs/results/speed.json]
 
 The step is the trainer's: windows drawn and gathered, loss, backward, clipping, AdamW and the moving average. Its
 products and convolutions are noted as they are called, and called again on random numbers of the same sizes, strides
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from benchmarks.common import CPU, in_turn, keep, make_windows, options, untrained_policy
+from benchmarks.common import CPU, in_turn, keep_part, make_windows, options, ratio, untrained_policy
 from robolearn.data.ahead import Ahead
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.transformer import TransformerConfig
@@ -81,8 +81,8 @@ def random_like(value: Any) -> Any:
     return torch.randn(span).to(value.dtype).as_strided(value.shape, value.stride())
 
 
-def measure(name: str, amp: Literal["on", "off"], rounds: int, calls: int) -> dict[str, float]:
-    """Median CPU time of a step and of its products [ms], and the median of their ratios."""
+def measure(name: str, amp: Literal["on", "off"], rounds: int, calls: int) -> dict[str, list[float]]:
+    """CPU time of a step and of its products in each round [s]."""
     family, backbone, batch = CASES[name]
     policy, windows = untrained_policy(family, backbone), make_windows()
     state = TrainState(policy, TrainConfig(batch_size=batch, amp=amp))
@@ -93,10 +93,7 @@ def measure(name: str, amp: Literal["on", "off"], rounds: int, calls: int) -> di
         with Products() as products:
             advance(state, policy, ahead, slice(None))
         step = {"step": lambda: advance(state, policy, ahead, slice(None)), "products": products.again}
-        seconds = in_turn(step, rounds, calls=calls)
-    ratios = [a / b for a, b in zip(seconds["step"], seconds["products"], strict=True)]
-    medians = {f"{case}_ms": 1e3 * statistics.median(times) for case, times in seconds.items()}
-    return {**medians, "ratio": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+        return in_turn(step, rounds, calls=calls)
 
 
 def main() -> None:
@@ -112,13 +109,12 @@ def main() -> None:
             if amp == "on" and not gains_by_bfloat16(CPU):
                 continue
             label = f"{name}, {precision}"
-            found = results[label] = measure(name, amp, rounds, calls)
-            print(
-                f"{label:28} step {found['step_ms']:7.2f} ms, products {found['products_ms']:7.2f} ms, "
-                f"ratio {found['ratio']:.2f} ({found['least']:.2f} to {found['most']:.2f})",
-                flush=True,
-            )
-    keep(args.out, {"cases": results})
+            seconds = measure(name, amp, rounds, calls)
+            share = ratio(seconds["step"], seconds["products"])
+            results[label] = {"seconds": seconds, "ratio": share}
+            step, products = (1e3 * statistics.median(seconds[case]) for case in ("step", "products"))
+            print(f"{label:28} step {step:7.2f} ms, products {products:7.2f} ms, ratio {share:.2f}", flush=True)
+    keep_part(args.out, "products", {"cases": results})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Env-steps per second of Avoid on all cores, beside raw C `mj_step` and gymnasium's vector environments.
 
-    python -m benchmarks.rollout [--out FILE.json]
+    python -m benchmarks.rollout [--out docs/results/speed.json]
 
 The bound is C's own loop: one thread per core, each stepping its own data through `mj_step` with no
 observation, no contact test and no Python in between. All cases take turns within each round, so that a busy
@@ -19,7 +19,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from benchmarks.common import in_turn, keep, options
+from benchmarks.common import in_turn, keep_part, options, ratio
 from envs.avoid import Avoid
 from envs.drivers import TaskVectorEnv
 from robolearn import seeds
@@ -59,14 +59,14 @@ def main() -> None:
         env.close()
 
     rates = {name: n * NUM_STEPS / statistics.median(times) for name, times in seconds.items()}
-    shares = {name: statistics.median(np.divide(seconds["raw C mj_step"], times)) for name, times in seconds.items()}
+    shares = {name: ratio(seconds["raw C mj_step"], times) for name, times in seconds.items()}
     frames = frames_per_second(num_frames)
     print(f"Avoid, {n} environments, {cores} cores: median of {rounds} interleaved rounds")
     for name, rate in rates.items():
-        print(f"  {name:16} {rate:10,.0f} env-steps/s   {shares[name]:6.1%} of raw")
+        print(f"  {name:16} {rate:10,.0f} env-steps/s   {shares[name]:.2f} of raw")
     print(f"  rendering, 96 px {frames:10,.0f} frames/s")
-    results = {"env_steps_per_s": rates, "share_of_raw": shares, "frames_per_s_96px": frames}
-    keep(args.out, {**results, "num_envs": n, "rounds": rounds})
+    results = {"seconds": seconds, "env_steps": n * NUM_STEPS, "share_of_raw": shares, "frames_per_s_96px": frames}
+    keep_part(args.out, "rollout", {**results, "num_envs": n})
 
 
 def expert_actions(env: TaskVectorEnv) -> np.ndarray:

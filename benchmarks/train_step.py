@@ -1,6 +1,6 @@
 """CPU time of one training step of the (64, 128, 256) U-Net, beside LeRobot's diffusion policy in the same run.
 
-    python -m benchmarks.train_step [--batch 64] [--peer PYTHON SCRIPT] [--out FILE.json]
+    python -m benchmarks.train_step [--batch 64] [--peer PYTHON SCRIPT] [--out docs/results/speed.json]
 
 One step is what the trainer does: loss, backward, gradient clipping, AdamW and, here, the moving average as well. One
 thread, random data in memory: state 20, action 2, observation horizon 2, action horizon 16. The peer is a Python with
@@ -13,8 +13,8 @@ import statistics
 
 import torch
 
-from benchmarks.common import in_turn, keep, make_windows, options, untrained_policy
-from benchmarks.peer import add_peer, median_ratio, open_peer
+from benchmarks.common import in_turn, keep_part, make_windows, options, ratio, untrained_policy
+from benchmarks.peer import add_peer, open_peer
 from robolearn.nets.unet import UNetConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.training.config import TrainConfig
@@ -53,14 +53,12 @@ def main() -> None:
         ours.append(our_cpu_ms(state, steps))
         if peer:
             peers.append(peer.cpu_ms())
-    result = {"batch": batch, "rounds": rounds, "cpu_ms": statistics.median(ours)}
-    result["parameters"] = sum(p.numel() for p in policy.parameters())
-    print(f"robolearn  {result['cpu_ms']:7.1f} ms CPU per step, {result['parameters']:,} parameters")
+    result = {"batch": batch, "cpu_ms": ours, "parameters": sum(p.numel() for p in policy.parameters())}
+    print(f"robolearn  {statistics.median(ours):7.1f} ms CPU per step, {result['parameters']:,} parameters")
     if peers:
-        result["peer_cpu_ms"] = statistics.median(peers)
-        result["ratio"] = median_ratio(peers, ours)
-        print(f"LeRobot    {result['peer_cpu_ms']:7.1f} ms CPU per step\nratio      {result['ratio']:7.2f}")
-    keep(args.out, result)
+        result |= {"peer_cpu_ms": peers, "ratio": (share := ratio(peers, ours))}
+        print(f"LeRobot    {statistics.median(peers):7.1f} ms CPU per step\nratio      {share:.2f}")
+    keep_part(args.out, f"train_step_{batch}", result)
 
 
 if __name__ == "__main__":
