@@ -81,19 +81,23 @@ def random_like(value: Any) -> Any:
     return torch.randn(span).to(value.dtype).as_strided(value.shape, value.stride())
 
 
-def measure(name: str, amp: Literal["on", "off"], rounds: int, calls: int) -> dict[str, list[float]]:
-    """CPU time of a step and of its products in each round [s]."""
+def make_step(name: str, amp: Literal["auto", "on", "off"]) -> Callable[[], object]:
+    """The step of a case, as the trainer makes it."""
     family, backbone, batch = CASES[name]
     policy, windows = untrained_policy(family, backbone), make_windows()
-    state = TrainState(policy, TrainConfig(batch_size=batch, amp=amp))
+    state, ahead = TrainState(policy, TrainConfig(batch_size=batch, amp=amp)), Ahead(windows)
     begin(state, windows, resumed=False)
-    with Ahead(windows) as ahead:
-        for _ in range(WARM):
-            advance(state, policy, ahead, slice(None))
-        with Products() as products:
-            advance(state, policy, ahead, slice(None))
-        step = {"step": lambda: advance(state, policy, ahead, slice(None)), "products": products.again}
-        return in_turn(step, rounds, calls=calls)
+    return lambda: advance(state, policy, ahead, slice(None))
+
+
+def measure(name: str, amp: Literal["on", "off"], rounds: int, calls: int) -> dict[str, list[float]]:
+    """CPU time of a step and of its products in each round [s]."""
+    step = make_step(name, amp)
+    for _ in range(WARM):
+        step()
+    with Products() as products:
+        step()
+    return in_turn({"step": step, "products": products.again}, rounds, calls=calls)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, str] = {
     "cluster.py": "--run runs/avoid --out out.json",
     "compare.py": "--out out.json",
     "conformal.py": "--out out.json",
+    "cores.py": "--cases flow/mlp --out out.json",
     "ddim_plan.py": "--out out.json",
     "deploy.py": "--out out.json",
     "doctor": "--out out.json",
