@@ -28,7 +28,7 @@ from robolearn.nets.backbone import (
     modulate,
 )
 from robolearn.nets.sizes import check_sizes
-from robolearn.nets.unet_rows import Remembered, RowUNet, is_single
+from robolearn.nets.unet_rows import Remembered, RowsConvolution, RowUNet, takes_rows
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class UNet(nn.Module):
     """Two residual blocks per resolution down, two at the bottom, two per resolution up."""
 
     time_axis: ClassVar[int] = 2
+    channel_axis: ClassVar[int] = 1
 
     def __init__(self, cfg: UNetConfig, shapes: Shapes):
         super().__init__()
@@ -116,9 +117,13 @@ class UNet(nn.Module):
         return [block for pair in pairs for block in pair]
 
     def _parts(self, like: Tensor) -> UNet | RowUNet:
-        """What chunks pass through: this, or for a chunk alone, as ``like`` is, its weights laid out for products."""
+        """What as many chunks as ``like`` has pass through; for one alone the weights are laid out and remembered."""
+        if not takes_rows(like):
+            return self
+        if torch.is_grad_enabled():
+            return RowUNet(self, RowsConvolution)
         is_counted = not self.out.weight.is_inference()  # torch counts no changes of what inference mode made
-        return self._rows.get(self) if is_counted and is_single(self, like) else self
+        return self._rows.get(self) if is_counted and len(like) == 1 and not self.training else self
 
     def train(self, mode: bool = True) -> UNet:
         """See torch."""
@@ -130,13 +135,15 @@ def evaluate(parts: UNet | RowUNet, x: Float[Tensor, "b t d_in"], films: Sequenc
     """Chunks [b, t, d_out] of a whole network, with a pair of factors for each block."""
     horizon = x.shape[1]
     x = nn.functional.pad(x, (0, 0, 0, -horizon % 2 ** len(parts.shrink)))
-    if isinstance(parts, RowUNet):
+    if isinstance(parts, RowUNet) and parts.is_single:
         return pass_through(parts, x[0], films)[None, :horizon]
+    if isinstance(parts, RowUNet):
+        return pass_through(parts, x, [(scale[:, None], shift[:, None]) for scale, shift in films])[:, :horizon]
     return pass_through(parts, x.transpose(1, 2), films)[:, :, :horizon].transpose(1, 2)
 
 
 def pass_through(parts: Any, h: Tensor, films: Sequence[Factors]) -> Tensor:
-    """Down, along the bottom, and up with what was there on the way down; axis 1 are the channels."""
+    """Down, along the bottom, and up with what was there on the way down."""
     skips, factors = list[Tensor](), iter(films)
 
     def run(blocks: Any, h: Tensor) -> Tensor:
@@ -151,7 +158,7 @@ def pass_through(parts: Any, h: Tensor, films: Sequence[Factors]) -> Tensor:
             h = parts.shrink[level](h)
     h = run(parts.middle, h)
     for blocks in parts.up:
-        h = torch.cat([h.repeat_interleave(2, dim=parts.time_axis), skips.pop()], dim=1)
+        h = torch.cat([h.repeat_interleave(2, dim=parts.time_axis), skips.pop()], dim=parts.channel_axis)
         h = run(blocks, h)
     return parts.out(parts.head(h))
 

@@ -93,7 +93,7 @@ def test_the_unet_of_one_chunk_is_the_unet(horizon, kernel_size):
     x, cond = inputs(1, horizon)
     alone = single(net, horizon)
     assert isinstance(net._rows._made, RowUNet)
-    torch.testing.assert_close(alone, net(x, cond, TIMES[:1]).detach())  # with gradients it is torch's
+    torch.testing.assert_close(alone, net(x, cond, TIMES[:1]).detach())  # with gradients it is another
     with whole_convolutions():
         torch.testing.assert_close(single(net, horizon), alone)
 
