@@ -6,12 +6,14 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 
 class Bucket(MemoryFileSystem):
-    """In memory; after `left` more writes it raises `error` in the middle of one. `before_get` is called once."""
+    """In memory; after `left` more writes it raises `error`, with `halves` in the middle of one, as a disk would, and
+    not an object store. `before_get` is called with the path of each file that is read.
+    """
 
     protocol = "bucket"
     store = {}  # noqa: RUF012 (as in its base: shared by all instances)
     pseudo_dirs = [""]  # noqa: RUF012
-    left, error, before_get, written = None, ConnectionError("unplugged"), None, []
+    left, error, halves, before_get = None, ConnectionError("unplugged"), True, None
 
     @classmethod
     def _strip_protocol(cls, path):
@@ -24,16 +26,15 @@ class Bucket(MemoryFileSystem):
     def pipe_file(self, path, value, **kwargs):
         cls = type(self)
         if cls.left == 0:
-            super().pipe_file(path, value[: len(value) // 2])
+            if cls.halves:
+                super().pipe_file(path, value[: len(value) // 2])
             raise cls.error
         cls.left = None if cls.left is None else cls.left - 1
-        cls.written.append(path)
         super().pipe_file(path, value)
 
     def get_file(self, rpath, lpath, **kwargs):
-        hook, type(self).before_get = type(self).before_get, None
-        if hook is not None:
-            hook()
+        if type(self).before_get is not None:
+            type(self).before_get(rpath)
         super().get_file(rpath, lpath, **kwargs)
 
 
@@ -41,8 +42,8 @@ class Bucket(MemoryFileSystem):
 def bucket():
     """The class, whose attributes a test sets; empty and in order again after it."""
     fsspec.register_implementation("bucket", Bucket, clobber=True)
-    Bucket.left, Bucket.error, Bucket.before_get = None, ConnectionError("unplugged"), None
-    Bucket.written, Bucket.pseudo_dirs = [], [""]
+    Bucket.left, Bucket.error, Bucket.halves, Bucket.before_get = None, ConnectionError("unplugged"), True, None
+    Bucket.pseudo_dirs = [""]
     Bucket.store.clear()
     yield Bucket
     Bucket.store.clear()

@@ -46,7 +46,7 @@ def test_a_run_is_trained_resumed_elsewhere_and_evaluated_on_a_third_machine(tra
     assert f"trained at step 6: {RUN}" in capsys.readouterr().out
     on_machine("third")
     command("eval", [RUN, *SMALL], "python eval.py")
-    assert json.loads(bucket.store["/b/runs/x/eval/summary.json"].getvalue())["num_episodes"] == 2
+    assert len(bucket.store["/b/runs/x/eval/episodes.jsonl"].getvalue().splitlines()) == 2
     assert f"python eval.py {RUN}" in bucket.store["/b/runs/x/eval/report.html"].getvalue().decode()
     on_machine("here")
     assert Run.open(RUN).last_step() == 6
@@ -130,6 +130,7 @@ def test_a_collection_goes_on_on_another_machine(bucket, on_machine, capsys):
 
 def test_an_append_that_is_cut_anywhere_leaves_the_episodes_before_readable(store, bucket, on_machine):
     episode = Episode(obs={"state": np.zeros((5, 4), np.float32)}, actions=np.zeros((5, 2), np.float32))
+    bucket.halves = False  # chunks are replaced in place; an object store does that whole
     for left in range(8):
         on_machine("here")
         writer = DemoWriter.append_to(STORE)
@@ -141,8 +142,8 @@ def test_an_append_that_is_cut_anywhere_leaves_the_episodes_before_readable(stor
             bucket.left = None
             on_machine(f"reader {left}")
             reader = DemoStore.open(STORE)
-            assert reader.num_episodes in (before, before + 1)
-            assert len(reader.read_all("action")) == reader.num_steps if hasattr(reader, "read_all") else True
+            assert reader.num_episodes == before
+            assert len(reader.content_hash(["state", "action"])) == 64  # every chunk is read
             on_machine("here")
             assert DemoStore.open(STORE).num_episodes == before + 1
         bucket.left = None

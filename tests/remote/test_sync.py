@@ -74,7 +74,7 @@ def test_an_upload_that_is_cut_anywhere_leaves_the_checkpoint_before_readable(ru
         step, before = left + 2, left + 1
         on_machine("here")
         save(run, step)
-        bucket.left, bucket.written = left, []
+        bucket.left = left
         try:
             send(run)
         except (RemoteError, KeyboardInterrupt):
@@ -151,16 +151,29 @@ def test_what_another_machine_removed_goes_here_too(run, on_machine):
     assert sorted(path.name for path in (fetched(URL) / "checkpoints").iterdir()) == ["00000002", "last"]
 
 
-def test_a_fetch_that_a_writer_overtakes_begins_again(run, bucket, on_machine):
-    def overtake():
+@pytest.mark.parametrize("removes", [False, True])
+def test_a_fetch_that_a_writer_overtakes_begins_again(run, bucket, on_machine, removes):
+    """When one file has been read: nothing of before is kept beside what is new, and what is gone is no error."""
+    (run / "a.txt").write_text("before")
+    (run / "b.txt").write_text("before")
+    send(run)
+
+    def overtake(path):
+        if not path.endswith("b.txt"):
+            return
+        bucket.before_get = None
         on_machine("here")
-        save(run, 2, size=99)
+        for name in ("a.txt", "b.txt"):
+            (run / name).write_text("after that")
+        if removes:
+            save(run, 2)
         send(run)
         on_machine("there")
 
     on_machine("there")
     bucket.before_get = overtake
     assert files(fetched(URL)) == files(run)
+    assert bucket.before_get is None
 
 
 def test_a_fetch_that_was_killed_is_done_again(run, on_machine, monkeypatch):
@@ -192,7 +205,7 @@ def test_who_reads_leaves_a_copy_alone_that_is_being_written(run, on_machine, bu
     with hold(run):
         save(run, 2)
         assert fetched(URL) == run
-        assert any("00000001" in name for name in bucket.store)
+        assert not any("00000002" in name for name in bucket.store)
         with hold(run / "eval"):
             (run / "eval" / "half.json").write_text("{}")
             send(run)
