@@ -57,12 +57,19 @@ def place_of(path: StrPath) -> Path:
 
 def is_copy(path: PurePath) -> bool:
     """Whether a path is in the copy of something remote; what is not finished, and will have another name, is not."""
-    return path.is_relative_to(copies_dir()) and not any(name.endswith(".part") for name in path.parts)
+    parts = _parts(path)
+    return bool(parts) and not any(name.endswith(".part") for name in parts)
 
 
 def url_of(path: PurePath) -> str:
     """Text for a path: the URL of a copy, and any other path as it is."""
-    if not path.is_relative_to(copies_dir()):
+    if not (parts := _parts(path)):
         return str(path)
-    protocol, host, *names = path.relative_to(copies_dir()).parts
+    protocol, host, *names = parts
     return f"{protocol}://{'/'.join(['' if host == NO_HOST else host, *names])}"
+
+
+def _parts(path: PurePath) -> tuple[str, ...]:
+    """Protocol, host and names of a copy; nothing of another path."""
+    parts = path.relative_to(copies_dir()).parts if path.is_relative_to(copies_dir()) else ()
+    return parts if len(parts) > 1 else ()

@@ -44,7 +44,7 @@ def find_differences(here: Mapping[str, str], there: Mapping[str, str], known: M
     for name in sorted({*here, *there, *known}, key=rank):
         now, original, before = here.get(name), there.get(name), known.get(name, NOTHING)
         changed_here = before.here == GONE if now is None else before.here not in (now, TAKING)
-        changed_there = before.there not in (original, SENDING)
+        changed_there = before.there != original and not (before.there or "").startswith(SENDING)
         if now is None and original is None:
             found.forget.append(name)
         elif changed_here and changed_there:

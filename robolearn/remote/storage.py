@@ -60,7 +60,11 @@ class Storage:
             except FileNotFoundError:
                 found = {}
             infos = {name: info or self._files.info(name) for name, info in found.items()}
-        files = {self._name(path): info for path, info in infos.items() if info.get("type") != "directory"}
+        files = {
+            self._name(path): info
+            for path, info in infos.items()
+            if info.get("type") != "directory" and f"{path}/".startswith(f"{self._root}/")  # x2 is no part of x
+        }
         return {name: "|".join(str(info.get(key)) for key in ("size", *STAMPS)) for name, info in files.items()}
 
     def _name(self, path: str) -> str:
@@ -78,6 +82,15 @@ class Storage:
         """
         with self._asked("cannot be fetched", FileNotFoundError):
             self._files.get(list(map(self._path, files)), list(map(str, files.values())))
+
+    def read(self, name: str) -> bytes:
+        """Content of a small file.
+
+        Raises:
+            RemoteError: It cannot be read.
+        """
+        with self._asked("cannot be read"):
+            return self._files.cat_file(self._path(name))
 
     def send(self, files: Mapping[str, Path]) -> None:
         """Copy files from paths here, several at once where the file system can; an object store replaces each whole.

@@ -23,7 +23,7 @@ from robolearn.errors import warn
 from robolearn.files import BEGUN, COMPLETE, remove
 from robolearn.locks import LOCK_FILE, is_held
 from robolearn.paths import StrPath, copies_dir, is_copy, place_of, url_of
-from robolearn.remote.differences import LINK, Differences, find_differences, rank
+from robolearn.remote.differences import LINK, NOTHING, Differences, find_differences, rank
 from robolearn.remote.ledger import GONE, SENDING, TAKING, Known, Ledger
 from robolearn.remote.storage import RemoteError, Storage, size_of
 
@@ -101,7 +101,25 @@ class _Copy:
         self.place, self.storage, self.ledger = place, storage, Ledger(place)
         self.here, held = _list(place)
         self.there = {name: stamp for name, stamp in storage.list().items() if not _is_left_alone(name, held)}
-        self.known = {name: known for name, known in self.ledger.read().items() if not _is_left_alone(name, held)}
+        noted = {name: known for name, known in self.ledger.read().items() if not _is_left_alone(name, held)}
+        self.known = {name: self._settled(name, known) for name, known in noted.items()}
+        self.ledger.note({name: known for name, known in self.known.items() if known != noted[name]})
+
+    def _settled(self, name: str, known: Known) -> Known:
+        """What is known of a file that makes others count, if a kill came while it was sent.
+
+        It arrives whole or not at all. So it is ours if it is the same as here; otherwise it is as it was, or another
+        machine's, which has gone on meanwhile.
+        """
+        if rank(name)[0] == 0 or not (known.there or "").startswith(SENDING):
+            return known
+        if name in self.here and name in self.there and self.storage.read(name) == self._content(name):
+            return Known(self.here[name], self.there[name])
+        return Known(known.here, (known.there or "").removeprefix(SENDING) or None)
+
+    def _content(self, name: str) -> bytes:
+        path = _path(self.place, name)
+        return os.readlink(path).encode() if _is_link(name) else path.read_bytes()
 
     def keep_same(self, *, removes: bool) -> None:
         if removes:
@@ -137,7 +155,7 @@ class _Copy:
             again = self.storage.list()
             if any(again.get(name) != self.there.get(name) for name in (*found.take, *found.remove_here)):
                 raise _MovedError
-            self.ledger.note({name: Known(TAKING, self._known_there(name)) for name in found.take})
+            self.ledger.note({name: Known(TAKING, self.known.get(name, NOTHING).there) for name in found.take})
             for name in found.remove_here:
                 self._drop(name)
             for name, file in files.items():
@@ -145,9 +163,6 @@ class _Copy:
         here, _ = _list(self.place)
         self.ledger.note({name: Known(here[name], self.there[name]) for name in found.take})
         self.ledger.note(dict.fromkeys(found.remove_here))
-
-    def _known_there(self, name: str) -> str | None:
-        return self.known[name].there if name in self.known else None
 
     def _drop(self, name: str) -> None:
         path = _path(self.place, name)
@@ -174,14 +189,13 @@ class _Copy:
         """Send what belongs together before what names it, and remove last."""
         for place, group in itertools.groupby(found.send, lambda name: rank(name)[0]):
             names = list(group)
-            known = {name: self.known[name].here if name in self.known else None for name in names}
-            self.ledger.note({name: Known(here, SENDING) for name, here in known.items()})
+            known = {name: self.known.get(name, NOTHING) for name in names}
+            self.ledger.note({name: Known(one.here, _sending(one.there)) for name, one in known.items()})
             if place == 0:
                 self.storage.send({name: _path(self.place, name) for name in names})
                 continue
             for name in names:  # few and small, and others go by them
-                path = _path(self.place, name)
-                self.storage.write(name, os.readlink(path).encode() if _is_link(name) else path.read_bytes())
+                self.storage.write(name, self._content(name))
         if found.send:
             self._check_sent(found.send)
         self.storage.remove(found.remove_there)
@@ -194,6 +208,10 @@ class _Copy:
             if name not in there or (is_same and not _is_link(name) and size_of(there[name]) != size_of(here[name])):
                 raise RemoteError(f"{self.storage.url}: {name or 'it'} did not arrive whole")
         self.ledger.note({name: Known(self.here[name], there[name]) for name in names})
+
+
+def _sending(there: str | None) -> str:
+    return there if there is not None and there.startswith(SENDING) else f"{SENDING}{there or ''}"
 
 
 def _is_link(name: str) -> bool:

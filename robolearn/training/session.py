@@ -101,8 +101,8 @@ class Session(Hooks):
             self._judge(state, self.validation_loss)
         try:
             send(self.run.directory)
-        except RemoteError as error:  # a network comes back; what fails in the end is an error
-            warn(f"step {state.step:,}: {error}")
+        except (RemoteError, OSError) as error:  # a network comes back; what fails in the end is an error
+            warn(f"step {state.step:,}: {one_line(error)}")
 
     def last_good(self) -> str:
         """The last checkpoint, if there is one."""

@@ -151,6 +151,17 @@ def test_an_append_that_is_cut_anywhere_leaves_the_episodes_before_readable(stor
     assert DemoStore.open(STORE).num_episodes == 6 + 8
 
 
+@pytest.mark.slow
+def test_the_members_of_an_ensemble_are_sent_by_their_processes(tmp_path, on_machine, write_demos, tiny_flags):
+    store, run = (f"file://{tmp_path}/bucket/{name}" for name in ("demos.zarr", "run"))
+    write_demos(store)
+    flags = [*tiny_flags, "--dataset.path", store, "--steps", "2", "--num-members", "2", "--out", run]
+    command("train", flags, "python train.py")
+    on_machine("there")
+    assert Run.open(run).is_complete()
+    assert len(Run.open(run).members()) == 2
+
+
 def test_functions_take_urls(store, on_machine, tiny_flags):
     cfg = rl.TrainConfig(
         rl.FAMILIES["flow"](),

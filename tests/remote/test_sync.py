@@ -120,6 +120,32 @@ def test_of_two_machines_that_write_the_second_is_told_and_writes_over_nothing(r
     assert {name: file.getvalue() for name, file in bucket.store.items()} == theirs
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_who_was_killed_when_all_was_sent_writes_over_nothing(run, bucket, on_machine, monkeypatch, goes_on):
+    """Before it was noted; another machine may have gone on from there, as where machines are taken away."""
+    save(run, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(sync._Copy, "_check_sent", lambda copy, names: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            send(run)
+    if not goes_on:
+        assert fetched(URL) == run
+        on_machine("there")
+        save(fetched(URL), 3)
+        send(place_of(URL))
+        on_machine("here")
+        assert files(fetched(URL))["checkpoints/last"] == "00000003"
+        return
+    on_machine("there")
+    save(fetched(URL), 3)
+    send(place_of(URL))
+    there = {name: file.getvalue() for name, file in bucket.store.items()}
+    on_machine("here")
+    with pytest.raises(RemoteError, match="by another machine"):
+        fetched(URL)
+    assert {name: file.getvalue() for name, file in bucket.store.items()} == there
+
+
 def test_two_machines_may_write_different_things(run, on_machine):
     on_machine("there")
     with hold(fetched(URL) / "gate"):
@@ -254,6 +280,17 @@ def test_a_single_file_has_a_copy_too(bucket, on_machine):
     file.write_bytes(b"4567")
     fetched("bucket://b/weights.safetensors")
     assert bucket.store["/b/weights.safetensors"].getvalue() == b"4567"
+
+
+def test_a_neighbor_whose_name_goes_on_is_no_part_of_it(run, bucket, on_machine, monkeypatch):
+    bucket().pipe_file("/b/runs/x2/config.json", b"{}")
+    listed = {
+        name: {"name": name, "size": file.size, "created": file.created.timestamp()}
+        for name, file in bucket.store.items()
+    }
+    monkeypatch.setattr(bucket, "find", lambda self, path, **_: listed)  # by prefix, as object stores do
+    on_machine("there")
+    assert files(fetched(URL)) == files(run)
 
 
 def test_a_folder_of_the_file_system_here(tmp_path, on_machine):
