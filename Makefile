@@ -49,7 +49,7 @@ $(INSTALLED_DOCS): $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable ".[dev,pusht,robotics,formats,deploy,cluster]" --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --editable ".[dev,pusht,robotics,formats,deploy,cluster,remote]" --constraint constraints.txt
 	touch $@
 
 clean:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from robolearn.errors import UserError
 from robolearn.files import finish_replacing, replacing
+from robolearn.paths import place_of, url_of
 
 T = TypeVar("T")
 Registry = Mapping[str, type]
@@ -54,7 +55,7 @@ def to_json(value: Any, registry: Registry) -> Any:
         return {key: to_json(item, registry) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [to_json(item, registry) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return url_of(value) if isinstance(value, Path) else value
 
 
 def finite(value: Any) -> Any:
@@ -106,7 +107,7 @@ def _build(annotation: Any, data: Any, registry: Registry, where: str) -> Any:
         return data
     if annotation is Path:
         _expect(isinstance(data, str), where, "a path", data)
-        return Path(data)
+        return place_of(data)
     if annotation is float and isinstance(data, int) and not isinstance(data, bool):
         _expect(abs(data) < 2**1023, where, "a number", data)
         return float(data)

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-StrPath = str | os.PathLike[str]
+from robolearn.paths import StrPath as StrPath
+from robolearn.paths import place_of
+
 BEGUN, COMPLETE, GONE = ".new.part", ".new", ".gone"
 
 
@@ -19,7 +21,7 @@ def take_paths(config: Any, *names: str) -> None:
     """Let text stand for a path in these fields of a frozen dataclass."""
     for name in names:
         if (value := getattr(config, name)) is not None:
-            object.__setattr__(config, name, Path(value))
+            object.__setattr__(config, name, place_of(value))
 
 
 @contextmanager

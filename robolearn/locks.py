@@ -2,6 +2,9 @@
 
 The lock is the operating system's, on a file in the directory. It ends with the process that holds it, however that
 ends, so a kill locks nobody out. Who only reads needs none: files appear whole or not at all.
+
+It is known on one machine, or as far as a shared file system carries it. Who holds that of a copy of something remote
+finds the copy up to date, and sends what was written in the end.
 """
 
 from __future__ import annotations
@@ -19,8 +22,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from robolearn.errors import UserError
+from robolearn.paths import is_copy
 
 LOCK_FILE = ".lock"
+GLANCE = 1.0  # [s]; who reads a copy takes its lock for a moment, to see whether somebody has it
 
 
 class HeldError(UserError):
@@ -42,7 +47,7 @@ class DirectoryLock:
         self._directory, self._made = directory, not directory.exists()
         directory.mkdir(parents=True, exist_ok=True)
         self._file = directory / LOCK_FILE
-        self._lock = FileLock(self._file, timeout=0, thread_local=False)
+        self._lock = FileLock(self._file, timeout=GLANCE if is_copy(directory) else 0, thread_local=False)
         try:
             self._lock.acquire()
         except Timeout:
@@ -74,9 +79,23 @@ class DirectoryLock:
 
 @contextmanager
 def hold(directory: Path) -> Iterator[None]:
-    """Hold the lock of a directory; see DirectoryLock."""
+    """Hold the lock of a directory, see DirectoryLock; that of a copy is kept the same as its original."""
+    from robolearn.remote.sync import kept_same  # which imports this
+
     lock = DirectoryLock(directory)
     try:
-        yield
+        with kept_same(directory):
+            yield
     finally:
         lock.release()
+
+
+def is_held(directory: Path) -> bool:
+    """Whether somebody here writes into a directory, this process or another."""
+    if not (directory / LOCK_FILE).exists():
+        return False
+    try:
+        with FileLock(directory / LOCK_FILE, timeout=0, thread_local=False):
+            return False
+    except Timeout:
+        return True

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from robolearn.commands.main import main
+from robolearn.paths import place_of
 from robolearn.policies.registry import FAMILIES
 
 ROOT = Path(__file__).parents[1]
@@ -300,6 +301,7 @@ def only_parse(monkeypatch):
 
         return parsed
 
+    monkeypatch.setattr("robolearn.remote.sync.fetched", place_of)
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop_after(argparse.ArgumentParser.parse_args))
     for work in (
         "robolearn.training.train.train",

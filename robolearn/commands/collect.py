@@ -18,6 +18,7 @@ from robolearn import seeds
 from robolearn.commands.episodes_bar import episodes_bar
 from robolearn.commands.parsing import Cluster, JsonValue
 from robolearn.errors import exit_status
+from robolearn.paths import url_of
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ def main(arguments: Sequence[str], prog: str) -> None:
             show(done)
     except KeyboardInterrupt as stop:
         print(
-            f"\nstopped; the finished episodes are in {given.out}, the same command goes on from there",
+            f"\nstopped; the finished episodes are in {url_of(given.out)}, the same command goes on from there",
             file=sys.stderr,
         )
         sys.exit(exit_status(stop))
     earlier = f", {done.before} of them there before" if done.before else ""
-    print(f"{given.out}: {done.stored} episodes{earlier}; {done.dropped} attempts of the expert dropped")
+    print(f"{url_of(given.out)}: {done.stored} episodes{earlier}; {done.dropped} attempts of the expert dropped")

@@ -12,7 +12,6 @@ command goes on.
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from robolearn.commands.copies import command_line
 from robolearn.commands.parsing import Plugins, Trust, build, import_plugins, mirror, values
 from robolearn.errors import DEFECT, UserError
 from robolearn.evaluation.config import CompareConfig, SideConfig
@@ -77,6 +77,6 @@ def _compare(arguments: Sequence[str], prog: str) -> int:
 
     from robolearn.evaluation.compare import compare
 
-    command = shlex.join([*prog.split(), *arguments])
+    command = command_line(prog, arguments)
     comparison = compare(given.run_a, given.run_b, cfg, trust=given.trust, command=command, console=Console())
     return comparison.verdict.exit_status

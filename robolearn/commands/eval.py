@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from robolearn.commands.copies import command_line
 from robolearn.commands.parsing import Cluster, Plugins, Trust, build, import_plugins, mirror, values
 from robolearn.evaluation.config import CHOICES, EvalConfig
 from robolearn.rollout.env_config import EnvConfig
@@ -67,6 +67,6 @@ def main(arguments: Sequence[str], prog: str) -> None:
     from robolearn.cluster import open_cluster
     from robolearn.evaluation.evaluate import evaluate
 
-    command = shlex.join([*prog.split(), *arguments])
+    command = command_line(prog, arguments)
     with open_cluster(given.cluster) as mapper:
         evaluate(given.run, cfg, trust=given.trust, command=command, console=Console(), mapper=mapper)

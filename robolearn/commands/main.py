@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise, takewhile
 
 from robolearn import __version__
+from robolearn.commands.copies import with_copies
 from robolearn.errors import UserError, user_errors
 
 VERBS = {
@@ -66,7 +67,8 @@ def run(verb: str, arguments: Sequence[str], prog: str) -> None:
         if verb not in VERBS:
             raise UserError(f"there is no verb {verb!r}; choose from {', '.join(VERBS)}")
         refuse_empty_paths(arguments)
-        importlib.import_module(f"robolearn.commands.{VERBS[verb][0]}").main(list(arguments), prog)
+        with with_copies(verb, arguments) as given:
+            importlib.import_module(f"robolearn.commands.{VERBS[verb][0]}").main(given, prog)
 
 
 def refuse_empty_paths(arguments: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from robolearn.commands.parsing import (
     values,
 )
 from robolearn.errors import UserError
+from robolearn.paths import url_of
 from robolearn.policies.registry import BACKBONES, FAMILIES
 from robolearn.training.config import TrainConfig
 from robolearn.training.recipes import RECIPES, find_recipe
@@ -70,9 +71,10 @@ def main(arguments: Sequence[str], prog: str) -> None:
     if rank():
         return
     complete = run.is_complete()
-    print(f"{'trained' if complete else 'stopped'} at step {run.last_step() or 0:,}: {run.directory}")
-    after = f"next: {sibling(prog, 'eval')} {run.directory}"
-    print(after if complete else f"go on: {prog} --resume {run.directory}")
+    where = url_of(run.directory)
+    print(f"{'trained' if complete else 'stopped'} at step {run.last_step() or 0:,}: {where}")
+    after = f"next: {sibling(prog, 'eval')} {where}"
+    print(after if complete else f"go on: {prog} --resume {where}")
 
 
 def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool, bool, bool, str | None]:

@@ -23,6 +23,7 @@ from robolearn.data.writer import DemoWriter
 from robolearn.errors import UserError
 from robolearn.files import StrPath
 from robolearn.mapper import Mapper, Needs
+from robolearn.remote.sync import fetched
 from robolearn.types import Array, Episode, Scalar
 
 MIN_ATTEMPTS, MIN_SUCCESS_RATE = 200, 0.1
@@ -83,7 +84,7 @@ def collect(
     with demonstrated.opened(demonstrated.num_envs if mapper is None else 1) as envs:
         envs.reset(list(range(envs.num_envs)), np.ones(envs.num_envs, bool))
         envs.act()  # an environment without an expert says so here, before anything is written
-        with _open(Path(out), envs, seed, keep_failures) as store:
+        with _open(fetched(out), envs, seed, keep_failures) as store:
             collector = _Collector(store, seed, num_episodes, on_episode)
             with closing(_attempts(demonstrated, envs, collector.next_stored, collector.missing, mapper)) as attempts:
                 return collector.take(attempts)

@@ -18,16 +18,12 @@ from robolearn.data.store import DemoStore
 from robolearn.data.streamed import StreamedImages
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout, ImageRange, axes_of
+from robolearn.paths import default_cache_dir
 from robolearn.types import is_image
 
 MAX_WORD = 80  # bytes of a store's or key's name in that of its decoded copy; the fingerprint tells them apart
 
 logger = logging.getLogger("robolearn")
-
-
-def default_cache_dir() -> Path:
-    """Where decoded copies go unless told otherwise."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "robolearn"
 
 
 def decode_all(

@@ -16,6 +16,7 @@ from robolearn.data.videos import StoredVideos
 from robolearn.errors import UserError
 from robolearn.keyentry import Entry
 from robolearn.keymap import KeyMap
+from robolearn.remote.sync import fetched
 
 
 class MappedStore(DemoStore):
@@ -199,7 +200,7 @@ def open_mapped(path: str | os.PathLike[str], keymap: KeyMap) -> DemoStore:
     """
     if not keymap.entries:
         return DemoStore.open(path)
-    store = MappedStore(Path(path), keymap)
+    store = MappedStore(fetched(path), keymap)
     store.check_intact()
     store.check_made()
     return store
@@ -213,6 +214,6 @@ def open_mapped_unchecked(path: str | os.PathLike[str], keymap: KeyMap) -> DemoS
     """
     if not keymap.entries:
         return DemoStore.open_unchecked(path)
-    store = MappedStore(Path(path), keymap)
+    store = MappedStore(fetched(path), keymap)
     store.check_made()
     return store

@@ -33,6 +33,7 @@ from robolearn.data.metadata import Layout, read_layout
 from robolearn.data.video_keys import VideoKeys
 from robolearn.data.videos import StoredVideos
 from robolearn.errors import UserError
+from robolearn.remote.sync import fetched
 from robolearn.types import Episode
 
 # Decoded at once: bounds the memory that reading needs beside its result.
@@ -108,14 +109,14 @@ class DemoStore:
         Raises:
             UserError: The path is no store, or the first of its `hindrances`.
         """
-        store = DemoStore(Path(path))
+        store = DemoStore(fetched(path))
         store.check_intact()
         return store
 
     @staticmethod
     def open_unchecked(path: str | os.PathLike[str]) -> DemoStore:
         """Open for reading what may be damaged, to look at it; see `problems`."""
-        return DemoStore(Path(path))
+        return DemoStore(fetched(path))
 
     def check_intact(self) -> None:
         """Raise a UserError, and say why, if it cannot be read."""

@@ -33,6 +33,7 @@ from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
 from robolearn.files import remove
 from robolearn.locks import LOCK_FILE, hold
+from robolearn.remote.sync import fetched
 from robolearn.types import Episode
 
 ENDS = "meta/episode_ends/zarr.json"
@@ -86,7 +87,7 @@ class DemoWriter(DemoStore):
         Raises:
             UserError: Something is there already, another process writes it, or the place cannot be written.
         """
-        path = Path(path)
+        path = fetched(path)
         if path.exists() and (path.is_file() or any(path.iterdir())):
             raise UserError(f"{path}: exists already; choose another path or append to it")
         return cls.begin(path, attrs=attrs)
@@ -98,7 +99,7 @@ class DemoWriter(DemoStore):
         Raises:
             UserError: As `create`.
         """
-        path = Path(path)
+        path = fetched(path)
         raw = _stated(attrs)
         with _writing(path):
             if not is_unbegun(path):
@@ -119,7 +120,7 @@ class DemoWriter(DemoStore):
         Raises:
             UserError: There is none, another process writes it, or the place cannot be written.
         """
-        path = Path(path)
+        path = fetched(path)
         if not path.is_dir():
             cls.open_unchecked(path)  # says what is wrong with it, unless it is a zip
             raise UserError(f"{path}: only a directory written by robolearn can be appended to; import it first")
@@ -127,12 +128,13 @@ class DemoWriter(DemoStore):
             return cls._open(path)
 
     @classmethod
-    def begin_or_go_on(cls, path: Path, attrs: StoreAttrs, otherwise: str) -> DemoWriter:
+    def begin_or_go_on(cls, path: str | os.PathLike[str], attrs: StoreAttrs, otherwise: str) -> DemoWriter:
         """Start a store, or append to the one that was started with the same attributes.
 
         Raises:
             UserError: As `begin` and `append_to`; or what is there has other attributes, was made `otherwise`.
         """
+        path = fetched(path)
         if is_unbegun(path):
             return cls.begin(path, attrs=attrs)
         writer = cls.append_to(path)
@@ -173,9 +175,9 @@ class DemoWriter(DemoStore):
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._held is not None:
-            self._held.close()
-        self._held = None
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
 
     def restate(self, attrs: StoreAttrs) -> None:
         """Put other facts in the place of those that were stated, all at once."""

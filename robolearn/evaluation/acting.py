@@ -13,6 +13,7 @@ from robolearn.evaluation.config import ActConfig
 from robolearn.files import StrPath
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
+from robolearn.remote.sync import fetched
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
@@ -115,5 +116,6 @@ def load_policy(path: StrPath, *, checkpoint: str = "last", device: str = "cpu",
     Raises:
         UserError: A file is missing, damaged or does not fit, or a run-time choice is not valid.
     """
+    path = fetched(path)
     run = Run(path)
     return Policy.load(run.checkpoint(checkpoint) if run.exists() else path, device=device, **runtime)

@@ -23,6 +23,7 @@ from robolearn.evaluation.deployed import DEPLOYED
 from robolearn.files import StrPath
 from robolearn.images import ImageLayout
 from robolearn.locks import hold
+from robolearn.paths import url_of
 from robolearn.policies.policy import Policy
 from robolearn.policies.prefix import Prefix
 from robolearn.rollout.execution import Execution
@@ -63,7 +64,7 @@ def deploy_run(
         "control_dt": run.data().control_dt,
         "units": {} if attrs is None else attrs.units,
         "seed": cfg.seed,
-        "run": str(run.directory.absolute()),
+        "run": url_of(run.directory.absolute()),
         "observed": "random observations" if attrs is None else "recorded observations",
     }
     samples = sorted({acting.execution.candidates, *cfg.samples})
@@ -113,7 +114,7 @@ def _follow(agent: Agent) -> Callable[[int, list[Recorded]], Array]:
 def _trained(policy: runtime.Policy, run: Run | StrPath | None) -> tuple[Run, Acting, Agent] | None:
     """The run that a directory is from, if it is there and has the same weights."""
     facts = policy.facts
-    home = run if isinstance(run, Run) else Run(Path(facts["run"] if run is None else run))
+    home = run if isinstance(run, Run) else Run(facts["run"] if run is None else run)
     if not home.exists():
         if run is not None:
             raise UserError(f"{home.directory} is no run")

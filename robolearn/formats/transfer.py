@@ -20,6 +20,8 @@ from robolearn.formats.kept import keep_videos
 from robolearn.formats.mapping import map_recording
 from robolearn.formats.registry import AUTO, find_format, readable, recognize, writable
 from robolearn.locks import LOCK_FILE, hold
+from robolearn.paths import place_of
+from robolearn.remote.sync import fetched
 from robolearn.types import Episode
 
 BATCH_BYTES = 64 << 20  # of episodes that are written together: few calls for short ones, bounded memory for long ones
@@ -70,7 +72,7 @@ def import_demos(
         UserError: The format is not known or a package is missing; the source is damaged; or `out` exists. Nothing
             is at `out` then.
     """
-    source, out, chosen = Path(source), Path(out), options or ImportOptions()
+    source, out, chosen = fetched(source), place_of(out), options or ImportOptions()
     name = recognize(source) if kind == AUTO else kind
     entry = find_format(name, readable())
     if entry.read is None:
@@ -122,7 +124,7 @@ def export_demos(store: str | Path, out: str | Path, kind: str, options: ExportO
         UserError: The format is not known or a package is missing; the store is damaged; the format cannot hold it; or
             `out` exists. Nothing is at `out` then.
     """
-    out, chosen = Path(out), options or ExportOptions()
+    out, chosen = place_of(out), options or ExportOptions()
     entry = find_format(kind, writable())
     if entry.write is None:
         raise UserError(f"format {kind} cannot be exported to; choose from {', '.join(writable())}")
@@ -141,7 +143,7 @@ def _appearing(out: Path) -> Iterator[Path]:
     A file or folder that is there already is refused before anything is read. What a killed transfer left is removed
     by the next one to the same place, and two at once are refused by the folder's lock.
     """
-    if not is_unbegun(out):
+    if not is_unbegun(fetched(out)):
         raise UserError(f"{out}: exists already; choose another path")
     part = out.with_name(f"{out.name}.part")
     try:
@@ -153,6 +155,7 @@ def _appearing(out: Path) -> Iterator[Path]:
                 yield part
                 remove(out)
                 (part / "store").rename(out)
+                fetched(out)  # which sends it, where out is the copy of something remote
             finally:
                 remove(part / "store")
     except OSError as error:

@@ -19,6 +19,7 @@ from robolearn.generation.config import GenerateConfig
 from robolearn.generation.places import scene_of
 from robolearn.generation.segments import cut
 from robolearn.keymap import KeyMap
+from robolearn.remote.sync import fetched
 from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.engine import run_episodes
 from robolearn.rollout.env_config import EnvConfig
@@ -76,7 +77,7 @@ def generate(
     cfg = cfg or GenerateConfig()
     if num_episodes < 1:
         raise UserError("generate: needs at least 1 episode")
-    out, store = Path(out), open_mapped(source, KeyMap.parse(cfg.obs))
+    out, store = fetched(out), open_mapped(source, KeyMap.parse(cfg.obs))
     env = cfg.env.with_defaults(EnvConfig(store.attrs.env_id, store.attrs.env_kwargs)).mapped_as(cfg.obs)
     keys = cfg.obs_keys or default_obs_keys(store)
     carrier = _carrier(store, keys, env, scene, cfg)

@@ -14,6 +14,7 @@ from robolearn.files import take_paths
 from robolearn.keymap import KeyMap
 from robolearn.nets.descent import FitConfig
 from robolearn.nets.vision import VisionConfig
+from robolearn.paths import place_of
 from robolearn.representation.autoencoder import AutoencoderConfig
 from robolearn.representation.method import MethodConfig
 
@@ -79,7 +80,7 @@ class PretrainConfig:
     @property
     def paths(self) -> tuple[Path, ...]:
         """The stores, one or several."""
-        return (Path(self.path),) if isinstance(self.path, str | os.PathLike) else tuple(map(Path, self.path))
+        return (place_of(self.path),) if isinstance(self.path, str | os.PathLike) else tuple(map(place_of, self.path))
 
     @property
     def keymap(self) -> KeyMap:

@@ -20,6 +20,7 @@ from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout
 from robolearn.nets.pretrained import Start, begin, freeze, read_start
+from robolearn.paths import url_of
 from robolearn.policies.chunk_frame import NUM_EXAMPLES, RelativeFrame
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
@@ -107,7 +108,7 @@ def load_data(
     validation = train.for_episodes(parts["validation"]) if "validation" in parts else None
     actions = train.arrays()["action"].double()
     facts = DataFacts(
-        path=" + ".join(str(store.path.absolute()) for store in demos.stores),
+        path=" + ".join(url_of(store.path.absolute()) for store in demos.stores),
         content_hash=content_hash,
         control_dt=demos.attrs.control_dt or DEFAULT_CONTROL_DT,
         num_episodes=len(parts["train"]),

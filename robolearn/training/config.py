@@ -20,6 +20,7 @@ from robolearn.keymap import KeyMap
 from robolearn.nets.backbone import BackboneConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.vision import VisionConfig
+from robolearn.paths import place_of
 from robolearn.policies.chunk_frame import ChunkFrameKind
 from robolearn.policies.family import FamilyConfig
 from robolearn.policies.policy import PolicyConfig
@@ -90,7 +91,7 @@ class DatasetConfig:
     @property
     def paths(self) -> tuple[Path, ...]:
         """The stores, one or several."""
-        return (Path(self.path),) if isinstance(self.path, str | os.PathLike) else tuple(map(Path, self.path))
+        return (place_of(self.path),) if isinstance(self.path, str | os.PathLike) else tuple(map(place_of, self.path))
 
     @property
     def keymap(self) -> KeyMap:

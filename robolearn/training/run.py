@@ -27,9 +27,11 @@ from robolearn.data.attrs import check_control_dt
 from robolearn.errors import UserError
 from robolearn.files import StrPath, finish_replacing, flush, remove, replacing_all
 from robolearn.nets.weights import load_tensors, save_tensors
+from robolearn.paths import place_of
 from robolearn.policies.policy import CONFIG_FILE as POLICY_FILE
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import REGISTRY
+from robolearn.remote.sync import fetched
 from robolearn.training.config import LARGEST, TrainConfig
 from robolearn.training.overwrite import clear_run, is_unused
 from robolearn.training.state import TrainState
@@ -99,7 +101,7 @@ class Run:
     """
 
     def __init__(self, directory: StrPath):
-        self.directory = Path(directory)
+        self.directory = place_of(directory)
         self.checkpoints = self.directory / "checkpoints"
 
     @classmethod
@@ -124,7 +126,7 @@ class Run:
         Raises:
             UserError: It holds something already, and that is not a run, or is not to be overwritten.
         """
-        run, directory = cls(directory), Path(directory)
+        run, directory = cls(directory), place_of(directory)
         if is_unused(directory):
             return
         if not overwrite:
@@ -145,7 +147,7 @@ class Run:
         Raises:
             UserError: The directory is no run.
         """
-        run = cls(directory)
+        run = cls(fetched(directory))
         if not run.exists():
             raise UserError(f"{directory} is no run: it has no {CONFIG_FILE}")
         return run

@@ -9,8 +9,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from robolearn import seeds
 from robolearn.config import to_json
-from robolearn.errors import one_line, warned
+from robolearn.errors import one_line, warn, warned
 from robolearn.policies.registry import REGISTRY
+from robolearn.remote.storage import RemoteError
+from robolearn.remote.sync import send
 from robolearn.rollout.clip_remarks import OFTEN
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.metrics import Summary, summarize
@@ -74,6 +76,7 @@ class Session(Hooks):
 
     def begin(self, state: TrainState) -> None:
         """Make up for a rollout that a kill prevented after its checkpoint was saved."""
+        send(self.run.directory)  # what stands in the way of that is said before the work
         if state.step and rolls_out(self.cfg, state.step) and not self.is_rolled_out:
             self.rollout(state)
 
@@ -96,6 +99,10 @@ class Session(Hooks):
         self.run.save(state)
         if not self.cfg.rollout_every:
             self._judge(state, self.validation_loss)
+        try:
+            send(self.run.directory)
+        except (RemoteError, OSError) as error:  # a network comes back; what fails in the end is an error
+            warn(f"step {state.step:,}: {one_line(error)}")
 
     def last_good(self) -> str:
         """The last checkpoint, if there is one."""

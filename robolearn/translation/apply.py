@@ -72,7 +72,7 @@ def translate(
     """
     source, model = DemoStore.open(store), Translator.load(translator, device=choose_device(device, threads=threads))
     cameras = translated_cameras(source, model, to)
-    with DemoWriter.begin_or_go_on(Path(out), attrs_of(source, Path(translator), to), "translated otherwise") as writer:
+    with DemoWriter.begin_or_go_on(out, attrs_of(source, Path(translator), to), "translated otherwise") as writer:
         before = writer.num_episodes
         for episodes in together(source, before):
             writer.extend([translated(episode, model, cameras, to) for episode in episodes])

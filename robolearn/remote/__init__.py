@@ -1,0 +1,1 @@
+"""Runs and stores on remote file systems, s3:// and others of fsspec: worked on as copies here, kept the same there."""

@@ -1,0 +1,258 @@
+"""Keeps a copy here and the remote original the same: run, store or any other file or folder.
+
+Work is done on the copy, whose contracts are those of any local folder. What was written here is sent when its writer
+says so, in an order in which a reader never finds half of something: files, what names them, links, and only then is
+removed what is not needed any more. There is no lock between machines. Instead nothing is sent over what another
+machine has written since both sides were last the same; see `ledger.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock
+
+from robolearn.errors import warn
+from robolearn.files import BEGUN, COMPLETE, remove
+from robolearn.locks import LOCK_FILE, is_held
+from robolearn.paths import StrPath, copies_dir, is_copy, place_of, url_of
+from robolearn.remote.differences import LINK, NOTHING, Differences, find_differences, rank
+from robolearn.remote.ledger import GONE, SENDING, TAKING, Known, Ledger
+from robolearn.remote.storage import RemoteError, Storage, size_of
+
+TRIES = 5  # to find a folder as one and the same before and after it was fetched
+
+
+class _MovedError(Exception):
+    """What was to be fetched has changed meanwhile."""
+
+
+def fetched(path: StrPath) -> Path:
+    """The path that text stands for, a copy of something remote brought up to date; what waits here is sent.
+
+    A copy that another process here writes into is left as it is: it is newer than what is there.
+
+    Raises:
+        RemoteError: The file system cannot be reached, or two machines have written.
+    """
+    place = place_of(path)
+    if is_copy(place):
+        _keep_same(place)
+    return place
+
+
+def send(place: Path) -> None:
+    """Send what who holds the lock of a folder has changed in it; of no effect on one that is no copy.
+
+    Raises:
+        RemoteError: As `fetched`; everything stays here.
+    """
+    if is_copy(place):
+        _keep_same(place, holds=True, removes=True)
+
+
+@contextmanager
+def kept_same(place: Path) -> Iterator[None]:
+    """Let who holds the lock of a folder find it up to date, and send what was written, also before an error.
+
+    Raises:
+        RemoteError: As `fetched`.
+    """
+    if not is_copy(place):
+        yield
+        return
+    _keep_same(place, holds=True)
+    try:
+        yield
+    except BaseException:
+        try:
+            send(place)
+        except RemoteError as error:
+            warn(str(error))
+        raise
+    send(place)
+
+
+def _keep_same(place: Path, *, holds: bool = False, removes: bool = False) -> None:
+    storage = Storage(url_of(place))
+    turns = copies_dir() / ".turns"
+    turns.mkdir(parents=True, exist_ok=True)
+    with FileLock(turns / hashlib.sha256(str(place).encode()).hexdigest()[:32]):  # one process here at a time
+        if not holds and is_held(place):
+            return
+        for _ in range(TRIES):
+            with suppress(_MovedError):
+                _Copy(place, storage).keep_same(removes=removes)
+                return
+    raise RemoteError(f"{storage.url}: it is being written all the time; try again later")
+
+
+class _Copy:
+    """A copy at one moment, and its original."""
+
+    def __init__(self, place: Path, storage: Storage):
+        self.place, self.storage, self.ledger = place, storage, Ledger(place)
+        self.here, held = _list(place)
+        self.there = {name: stamp for name, stamp in storage.list().items() if not _is_left_alone(name, held)}
+        noted = {name: known for name, known in self.ledger.read().items() if not _is_left_alone(name, held)}
+        self.known = {name: self._settled(name, known) for name, known in noted.items()}
+        self.ledger.note({name: known for name, known in self.known.items() if known != noted[name]})
+
+    def _settled(self, name: str, known: Known) -> Known:
+        """What is known of a file that makes others count, if a kill came while it was sent.
+
+        It arrives whole or not at all. So it is ours if it is the same as here; otherwise it is as it was, or another
+        machine's, which has gone on meanwhile.
+        """
+        if rank(name)[0] == 0 or not (known.there or "").startswith(SENDING):
+            return known
+        if name in self.here and name in self.there and self.storage.read(name) == self._content(name):
+            return Known(self.here[name], self.there[name])
+        return Known(known.here, (known.there or "").removeprefix(SENDING) or None)
+
+    def _content(self, name: str) -> bytes:
+        path = _path(self.place, name)
+        return os.readlink(path).encode() if _is_link(name) else path.read_bytes()
+
+    def keep_same(self, *, removes: bool) -> None:
+        if removes:
+            gone = {name: Known(GONE, known.there) for name, known in self.known.items() if name not in self.here}
+            self.ledger.note(gone)
+            self.known |= gone
+        found = find_differences(self.here, self.there, self.known)
+        if found.clash:
+            raise RemoteError(
+                f"{self.storage.url}: {found.clash[0] or 'it'} was written here and by another machine since both were "
+                f"the same; nothing was sent. Yours is {self.place}: move it elsewhere to go on with what is there"
+            )
+        self._take(found)
+        self.ledger.note(dict.fromkeys(found.forget))
+        try:
+            self._send(found)
+        except RemoteError as error:
+            raise RemoteError(f"{error}; all of it is in {self.place}, and is sent with the next use") from error
+
+    def _take(self, found: Differences) -> None:
+        """Copy all of it beside the copy, see that it belongs together, and put it into its places."""
+        if not found.take and not found.remove_here:
+            return
+        needed, free = sum(size_of(self.there[name]) for name in found.take), shutil.disk_usage(copies_dir()).free
+        if needed >= free:
+            raise RemoteError(f"{self.storage.url}: {needed} bytes are to be fetched, {copies_dir()} has {free}")
+        with tempfile.TemporaryDirectory(dir=copies_dir(), prefix=".fetching-") as folder:
+            files = {name: Path(folder, str(number)) for number, name in enumerate(found.take)}
+            try:
+                self.storage.fetch(files)
+            except FileNotFoundError:
+                raise _MovedError from None
+            again = self.storage.list()
+            if any(again.get(name) != self.there.get(name) for name in (*found.take, *found.remove_here)):
+                raise _MovedError
+            self.ledger.note({name: Known(TAKING, self.known.get(name, NOTHING).there) for name in found.take})
+            for name in found.remove_here:
+                self._drop(name)
+            for name, file in files.items():
+                self._put(name, file)
+        here, _ = _list(self.place)
+        self.ledger.note({name: Known(here[name], self.there[name]) for name in found.take})
+        self.ledger.note(dict.fromkeys(found.remove_here))
+
+    def _drop(self, name: str) -> None:
+        path = _path(self.place, name)
+        remove(path)
+        for folder in path.parents:
+            if folder == self.place or any(folder.iterdir()):
+                return
+            folder.rmdir()
+
+    def _put(self, name: str, file: Path) -> None:
+        path = _path(self.place, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir() or path.is_symlink():
+            remove(path)
+        if not name.endswith(LINK):
+            file.replace(path)
+            return
+        target = file.read_text(errors="replace")
+        if target != Path(target).name or target in ("", ".."):
+            raise RemoteError(f"{self.storage.url}: {name} leads to {target!r:.80}, which is not beside it")
+        path.symlink_to(target)
+
+    def _send(self, found: Differences) -> None:
+        """Send what belongs together before what names it, and remove last."""
+        for place, group in itertools.groupby(found.send, lambda name: rank(name)[0]):
+            names = list(group)
+            known = {name: self.known.get(name, NOTHING) for name in names}
+            self.ledger.note({name: Known(one.here, _sending(one.there)) for name, one in known.items()})
+            if place == 0:
+                self.storage.send({name: _path(self.place, name) for name in names})
+                continue
+            for name in names:  # few and small, and others go by them
+                self.storage.write(name, self._content(name))
+        if found.send:
+            self._check_sent(found.send)
+        self.storage.remove(found.remove_there)
+        self.ledger.note(dict.fromkeys(found.remove_there))
+
+    def _check_sent(self, names: list[str]) -> None:
+        there, (here, _) = self.storage.list(), _list(self.place)
+        for name in names:
+            is_same = here.get(name) == self.here[name]  # what was written to meanwhile is sent again
+            if name not in there or (is_same and not _is_link(name) and size_of(there[name]) != size_of(here[name])):
+                raise RemoteError(f"{self.storage.url}: {name or 'it'} did not arrive whole")
+        self.ledger.note({name: Known(self.here[name], there[name]) for name in names})
+
+
+def _sending(there: str | None) -> str:
+    return there if there is not None and there.startswith(SENDING) else f"{SENDING}{there or ''}"
+
+
+def _is_link(name: str) -> bool:
+    return name.endswith(LINK)
+
+
+def _path(place: Path, name: str) -> Path:
+    return place / name.removesuffix(LINK) if name else place
+
+
+def _list(place: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Files of a copy, name -> what changes with the content; and the folders in it that somebody writes into."""
+    if place.is_file():
+        return {"": _stamp(place)}, ()
+    files: dict[str, str] = {}
+    held: list[str] = []
+    for folder, folders, names in os.walk(place):
+        inside = Path(folder).relative_to(place)
+        if folder != str(place) and LOCK_FILE in names and is_held(Path(folder)):
+            held.append(f"{inside.as_posix()}/")
+            folders.clear()
+            continue
+        for name in (*folders, *names):
+            path, relative = Path(folder, name), (inside / name).as_posix()
+            if path.is_symlink():
+                target = os.readlink(path)
+                if target == Path(target).name and target != "..":  # others mean nothing elsewhere
+                    files[relative + LINK] = f"-> {target}"
+            elif name in names and not _is_left_alone(relative, ()):
+                with suppress(FileNotFoundError):
+                    files[relative] = _stamp(path)
+    return files, tuple(held)
+
+
+def _stamp(path: Path) -> str:
+    info = path.stat()
+    return f"{info.st_size}|{info.st_mtime_ns}"
+
+
+def _is_left_alone(name: str, held: tuple[str, ...]) -> bool:
+    """Whether a file is no part of the finished whole, or in a folder that somebody writes into."""
+    *folders, file = name.split("/")
+    hidden = any(folder in (BEGUN, COMPLETE) or (folder[:1] == "." and folder.endswith(".part")) for folder in folders)
+    return hidden or file == LOCK_FILE or file.endswith((".part", ".partial")) or name.startswith(held)
