@@ -4,8 +4,9 @@
     python -m benchmarks.gpu --device cpu --dry-run          # the same code in a minute, without a GPU
 
 Parts: what agrees with the CPU (grid), training that is saved and resumed (resume), bfloat16 and torch.compile
-(precision, compile), steps per second (speed), the time of one plan (latency), training from images and rolling out
-(images), and the tests marked gpu (tests). A part that fails says why, the others go on, and the command exits with 1.
+(precision, compile), steps per second (speed), the same of steps that are repeated from a recording, and whether they
+train alike (capture), the time of one plan (latency), training from images and rolling out (images), and the tests
+marked gpu (tests). A part that fails says why, the others go on, and the command exits with 1.
 The file is written after every part.
 """
 
@@ -285,6 +286,33 @@ def speed(device: torch.device, size: Size) -> Report:
     return report | {"passed": True}
 
 
+def capture(device: torch.device, size: Size) -> Report:
+    """Steps per second at batch 256 as they are asked for and repeated from a recording, and what both end with.
+
+    With torch.compile as well, whose results are others: there only the rates are compared.
+    """
+    report, differences = Report(), list[float]()
+    cases = {"flow/mlp": (FlowConfig(), MLPConfig()), "diffusion/unet": (DiffusionConfig(), UNetConfig())}
+    kinds = list(itertools.product(cases.items(), (False, True)))
+    for (name, (family, backbone)), compiles in kinds if device.type == "cuda" else kinds[:1]:  # nothing is recorded
+        weights, rates = list[torch.Tensor](), list[float]()
+        for captures in (False, True):
+            windows, log_every = windows_of(device), max(1, size.steps // 10)
+            cfg = TrainConfig(steps=size.steps, amp="off", compile=compiles, capture=captures, log_every=log_every)
+            state = TrainState(untrained_policy(family, backbone, state=STATE).to(device), cfg)
+            torch.compiler.reset()
+            rates.append(train(state, windows).steps_per_s())
+            weights.append(torch.cat([p.detach().flatten() for p in state.ema.module.parameters()]))
+        difference = float((weights[0] - weights[1]).abs().max())
+        differences += [] if compiles else [difference]
+        report[f"{name}{', compiled' if compiles else ''}"] = {
+            "steps_per_s": rates[0],
+            "captured_steps_per_s": rates[1],
+            "largest_difference": difference,
+        }
+    return report | {"bit_for_bit": max(differences) == 0, "passed": max(differences) < 1e-5}
+
+
 def image_speed(device: torch.device, size: Size) -> Report:
     """Training steps per second from images at batch 64, by both networks for cameras."""
     report: Report = {}
@@ -417,6 +445,7 @@ PARTS: dict[str, Callable[[torch.device, Size], Report]] = {
     "precision": precision,
     "compile": compiling,
     "speed": speed,
+    "capture": capture,
     "image_speed": image_speed,
     "latency": latency,
     "images": images,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from robolearn.errors import UserError
@@ -49,8 +48,11 @@ def draw_error(cfg: BoundedConfig, source: DrawSource) -> Draws:
     """How far observations are off at this moment of the training."""
     if not cfg.bound_weight:
         return {}
-    share = min(max((source.progress - RAMP[0]) / (RAMP[1] - RAMP[0]), 0.0), 1.0)
-    return {"bound_error": torch.full((source.batch,), cfg.bound_error * share, device=source.generator.device)}
+
+    def error(progress: float) -> float:
+        return cfg.bound_error * min(max((progress - RAMP[0]) / (RAMP[1] - RAMP[0]), 0.0), 1.0)
+
+    return {"bound_error": source.scheduled("bound_error", error)}
 
 
 def bounded_output(net: Any, cond: Tensor, draws: Draws) -> Interval:

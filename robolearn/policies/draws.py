@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 Draws = dict[str, Tensor]
+Schedule = Callable[[float], float]  # of the share in [0, 1) of a player's span that lies behind
 LEAST_SHARE = 1e-300  # of a cumulative sum
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """The share of a player's span that lies behind, in a step that is recorded: each repetition has another."""
+
+    def __call__(self, name: str, schedule: Schedule) -> Float[Tensor, ""]:
+        """What a schedule says of it, on the device; ``name`` is of no other schedule of this player."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -19,8 +31,8 @@ class DrawSource:
     batch: int
     generator: torch.Generator
     player: str = "policy"
-    progress: float = 0.0
-    """Share in [0, 1) of the player's span that lies behind, for schedules."""
+    progress: float | Progress = 0.0
+    """Share in [0, 1) of the player's span that lies behind; for `scheduled`."""
 
     def normal(self, *shape: int) -> Float[Tensor, "b ..."]:
         """From N(0, I)."""
@@ -29,6 +41,17 @@ class DrawSource:
     def uniform(self, *shape: int) -> Float[Tensor, "b ..."]:
         """From [0, 1)."""
         return torch.rand(self.batch, *shape, generator=self.generator, device=self.generator.device)
+
+    def scheduled(self, name: str, schedule: Schedule) -> Float[Tensor, " b"]:
+        """What changes in the course of a training, the same in each row.
+
+        Args:
+            name: Of no other schedule of this player.
+            schedule: The number, as a function of the share in [0, 1) of the player's span that lies behind.
+        """
+        if isinstance(self.progress, Progress):
+            return self.progress(name, schedule).float().expand(self.batch)
+        return torch.full((self.batch,), schedule(self.progress), device=self.generator.device)
 
     def integers(self, low: int, high: int) -> Int[Tensor, " b"]:
         """From low .. high - 1."""

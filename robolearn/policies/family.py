@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from robolearn.errors import UserError
 from robolearn.nets.backbone import Backbone, Head
-from robolearn.policies.draws import Draws, DrawSource, standard_normal
+from robolearn.policies.draws import Draws, DrawSource, Progress, standard_normal
 from robolearn.policies.losses import energy_score
 
 BY_HEART = 0.1
@@ -181,7 +181,14 @@ class Family(nn.Module, ABC):
         """How well held-out windows are explained."""
         return self.loss(data, draws)[0]
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+    def draws(
+        self,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        player: str = "policy",
+        progress: float | Progress = 0.0,
+    ) -> Draws:
         """What ``draw`` draws for so many rows; ``progress`` in [0, 1) is the share of the player's span behind it."""
         return self.draw(DrawSource(batch, generator, player, progress))
 

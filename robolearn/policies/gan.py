@@ -106,7 +106,7 @@ class Gan(SampledFamily):
         draws["place"] = source.uniform(1, 1)
         if self.cfg.objective != "hinge":
             start, end = self.cfg.gamma or GAMMA[self.cfg.objective]
-            draws["gamma"] = draws["place"].new_full((source.batch,), start * (end / start) ** source.progress)
+            draws["gamma"] = source.scheduled("gamma", lambda progress: start * (end / start) ** progress)
         return draws
 
     def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:

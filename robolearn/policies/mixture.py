@@ -166,8 +166,11 @@ class Mixture(SampledFamily):
         if source.player == "policy":
             return {"row": row, "pair": source.integers(0, self.cfg.pairs)}
         start, end = TEMPERATURES
-        temperature = end * (start / end) ** max(0.0, 1 - 2 * source.progress)
-        return {"row": row, "temperature": torch.full(row.shape, temperature, device=row.device)}
+
+        def temperature(progress: float) -> float:
+            return end * (start / end) ** max(0.0, 1 - 2 * progress)
+
+        return {"row": row, "temperature": source.scheduled("temperature", temperature)}
 
     def loss(self, data: Chunks, draws: Draws, *, player: str = "policy") -> Loss:
         """The teacher learns from the batch, codes and student from the teacher's samples."""

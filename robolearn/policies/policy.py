@@ -23,7 +23,7 @@ from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import build_with_weights, save_weights
 from robolearn.policies.chunk_frame import FRAMES, ChunkFrame, ChunkFrameKind
-from robolearn.policies.draws import Draws
+from robolearn.policies.draws import Draws, Progress
 from robolearn.policies.family import Chunks, Loss
 from robolearn.policies.obs_noise import NOISE, obs_noise_draws, with_noise
 from robolearn.policies.prefix import LENGTH, Prefix, prefix_dim, prefix_draws, prefix_features
@@ -131,7 +131,14 @@ class Policy(nn.Module):
         features = prefix_features(self.normalizer.normalize("action", prefix.actions), prefix.length)
         return torch.cat([cond, repeat(features.to(cond), "b d -> b o d", o=cond.shape[1])], dim=2)
 
-    def draws(self, batch: int, *, generator: torch.Generator, player: str = "policy", progress: float = 0.0) -> Draws:
+    def draws(
+        self,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        player: str = "policy",
+        progress: float | Progress = 0.0,
+    ) -> Draws:
         """Draw everything random that a training step needs: for the family, the observations and the prefix."""
         cameras, shift = len(self.encoder.cameras), self.cfg.vision.shift
         seen = self.cfg.obs_horizon, self.encoder.state.cond_dim

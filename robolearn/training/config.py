@@ -157,6 +157,8 @@ class TrainConfig:
     """bfloat16 autocast; auto: on CPUs that multiply bfloat16 (2 to 3 times faster there), not on GPUs."""
     compile: bool = False
     """torch.compile the loss; pays off on long runs."""
+    capture: bool = field(default=False, kw_only=True)
+    """On a GPU, record a step as a CUDA graph and repeat it; where that cannot be, a line says why."""
 
     log_every: int = 100
     """Steps between records in metrics.jsonl."""

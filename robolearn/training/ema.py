@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 
 from robolearn.errors import UserError
+from robolearn.training.course import Course, HostCourse
 from robolearn.training.flat import Flat
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -42,11 +44,21 @@ class EMA(Generic[Module]):
         self._others = [*shadows.values(), *self.module.buffers()], [*shadows, *module.buffers()]
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Follow the module after optimizer step number ``step`` (from 0)."""
-        for start, shadow, followed in self._trained:
-            decay = min(self.decay, 1 - (1 + max(0, step - start)) ** -0.75)
-            shadow.data.lerp_(followed.data, 1 - decay)
+    def update(self, step: int, course: Course | None = None) -> None:
+        """Follow the module after optimizer step number ``step`` (from 0).
+
+        Args:
+            step: Known to the host.
+            course: Where the weights of the new numbers are from; by default they are of this step.
+        """
+        for number, (start, shadow, followed) in enumerate(self._trained):
+            of_step = functools.partial(self._weight, start)
+            weight = (course or HostCourse(step, followed.data.device)).number(f"average {number}", of_step)
+            shadow.data.lerp_(followed.data, weight.to(shadow.data.dtype) if isinstance(weight, Tensor) else weight)
             increment_version(shadow.parameters)  # views of the buffer do not notice; a U-Net keeps copies (unet_rows)
         if self._others[0]:
             torch._foreach_copy_(*self._others)
+
+    def _weight(self, start: int, step: int) -> float:
+        """Of what the module is after a step, where it is trained from ``start`` on."""
+        return 1 - min(self.decay, 1 - (1 + max(0, step - start)) ** -0.75)

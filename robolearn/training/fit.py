@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,12 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from robolearn.data.ahead import Ahead
 from robolearn.data.windows import Windows
-from robolearn.errors import UserError
+from robolearn.errors import UserError, warn
 from robolearn.policies.draws import Draws
 from robolearn.policies.family import Chunks, Examples, Player
 from robolearn.policies.policy import Policy
 from robolearn.policies.prefix import prefix_draws
+from robolearn.training.capture import CudaRecorder, Repeated, capture_problem
 from robolearn.training.config import TrainConfig
+from robolearn.training.course import Course, HostCourse
 from robolearn.training.device import Processes, autocast
 from robolearn.training.state import TrainState
 from robolearn.types import Batch
@@ -67,14 +70,14 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
         Whether the run is complete; False after a signal.
     """
     cfg, first_step, device = state.cfg, state.step, state.policy.device
-    share, loss_of = processes.share(cfg.batch_size), joint_loss(state, processes)
     meter = Meter(first_step)
     with stop_signal() as stopped, Ahead(windows) as ahead:
+        step = make_step(state, ahead, processes)
         if processes.is_first:
             hooks.begin(state)
         while state.step < cfg.steps:
             begin(state, windows, resumed=state.step == first_step)
-            meter.logged.append(advance(state, loss_of, ahead, share))
+            meter.logged.append(step())
             due = Due.after(state.step, cfg)
             stop = processes.any(stopped(), device, now=due.record or due.checkpoint)
             if due.record or due.checkpoint or stop:
@@ -151,20 +154,39 @@ def joint_loss(state: TrainState, processes: Processes) -> Callable[..., Any]:
     return compiled(loss_of, state.players) if state.cfg.compile else loss_of
 
 
+def make_step(state: TrainState, windows: Ahead, processes: Processes) -> Callable[[], dict[str, Tensor]]:
+    """What makes a step and returns what is worth logging: `advance`, or a recording of it where that is asked for."""
+    share, loss_of = processes.share(state.cfg.batch_size), joint_loss(state, processes)
+    if state.cfg.capture:
+        problem = capture_problem(state, windows, processes)
+        if problem is None:
+            step = functools.partial(move, state, loss_of, windows, share)
+            return Repeated(state, step, CudaRecorder(state.policy.device, state.generator))
+        if processes.is_first:
+            warn(f"`capture`: {problem}; training goes on without")
+    return functools.partial(advance, state, loss_of, windows, share)
+
+
 def advance(state: TrainState, loss_of: Callable[..., Any], windows: Ahead, share: slice) -> dict[str, Tensor]:
     """One step on a batch of random windows; return what is worth logging."""
+    logged = move(state, loss_of, windows, share, HostCourse(state.step, state.policy.device))
+    state.passed()
+    return logged
+
+
+def move(
+    state: TrainState, loss_of: Callable[..., Any], windows: Ahead, share: slice, course: Course
+) -> dict[str, Tensor]:
+    """All of a step but its count: what changes from one to the next is random, or a number of the course."""
     batch = windows.batch(draw_index(state, len(windows), state.generator)[share])
-    draws = draw_all(state)
+    draws = draw_all(state, course)
     if windows.waits and state.step + 1 < state.cfg.steps:
         # What is drawn next, from a stream of its own: a checkpoint of this step knows nothing of it yet.
         following = torch.Generator(state.policy.device)
         following.set_state(state.generator.get_state())
         windows.begin(draw_index(state, len(windows), following)[share])
-    logged = optimize(state, loss_of, batch, share, draws)
-    state.ema.update(state.step)
-    state.step += 1
-    if state.swag is not None:
-        state.swag.follow(state.policy, state.step)
+    logged = optimize(state, loss_of, batch, share, draws, course)
+    state.ema.update(state.step, course)
     return logged
 
 
@@ -173,11 +195,14 @@ def draw_index(state: TrainState, count: int, generator: torch.Generator) -> Ten
     return torch.randint(count, (state.cfg.batch_size,), generator=generator, device=state.policy.device)
 
 
-def draw_all(state: TrainState) -> dict[str, Draws]:
+def draw_all(state: TrainState, course: Course) -> dict[str, Draws]:
     """All else that is random in a step, of every player that moves in it."""
     return {
         player: state.policy.draws(
-            state.cfg.batch_size, generator=state.generator, player=player, progress=state.progress(player)
+            state.cfg.batch_size,
+            generator=state.generator,
+            player=player,
+            progress=course.progress(player, functools.partial(state.progress, player)),
         )
         for player in state.moving()
     }
@@ -245,7 +270,12 @@ def random_batches(policy: Policy, windows: Windows, n: int, generator: torch.Ge
 
 
 def optimize(
-    state: TrainState, loss_of: Callable[..., Any], batch: Batch, share: slice, draws: dict[str, Draws] | None = None
+    state: TrainState,
+    loss_of: Callable[..., Any],
+    batch: Batch,
+    share: slice,
+    draws: dict[str, Draws] | None = None,
+    course: Course | None = None,
 ) -> dict[str, Tensor]:
     """One step of every player that moves now; return what is worth logging, still on the device.
 
@@ -255,10 +285,13 @@ def optimize(
         batch: This process's share of the windows.
         share: Which that is.
         draws: Of each of these players, for all processes; by default drawn here.
+        course: Where learning rates are from; by default they are of this step.
     """
     logged: dict[str, Tensor] = {}
-    for player, drawn in (draw_all(state) if draws is None else draws).items():
-        optimizer, rate = state.optimizers[player], state.learning_rate(player)
+    course = course or HostCourse(state.step, state.policy.device)
+    for player, drawn in (draw_all(state, course) if draws is None else draws).items():
+        optimizer = state.optimizers[player]
+        rate = course.number(f"{player}: rate", functools.partial(state.learning_rate, player))
         for group in optimizer.param_groups:
             group["lr"] = rate
         shard = {name: value[share] for name, value in drawn.items()}
@@ -268,9 +301,14 @@ def optimize(
             optimizer.differentiate(loss)
         norm = optimizer.move()
         prefix = "" if player == "policy" else f"{player}_"
-        numbers = {"loss": loss.detach(), "grad_norm": norm, "lr": torch.full_like(loss, rate), **details}
+        numbers = {"loss": loss.detach(), "grad_norm": norm, "lr": as_tensor(rate, loss), **details}
         logged |= {prefix + name: value for name, value in numbers.items()}
     return logged
+
+
+def as_tensor(number: float | Tensor, like: Tensor) -> Tensor:
+    """A number as a tensor [] of the type of another, without waiting for its device."""
+    return number.to(like.dtype) if isinstance(number, Tensor) else torch.full_like(like, number)
 
 
 def check_finite(records: list[dict[str, Tensor]], step: int, hooks: Hooks) -> None:

@@ -104,26 +104,34 @@ class TrainState:
                 moving.append(name)
         return moving
 
-    def progress(self, player: str) -> float:
-        """Share in [0, 1) of a player's span that lies behind."""
+    def progress(self, player: str, step: int | None = None) -> float:
+        """Share in [0, 1) of a player's span that lies behind, now or at a step; at its ends for steps beyond it."""
         start, end = self.span(player)
-        return (self.step - start) / (end - start)
+        step = self.step if step is None else step
+        return (min(max(step, start), end - 1) - start) / (end - start)
 
-    def learning_rate(self, player: str) -> float:
+    def learning_rate(self, player: str, step: int | None = None) -> float:
         """Linear warm-up, then cosine to zero at the end of the player's span; a function of the step alone.
 
         Where moments of the weights are collected, the cosine ends at their rate where that begins, and stays there.
         """
+        step = self.step if step is None else step
         start, end = self.span(player)
         peak, warmup, floor = self.players[player].lr or self.cfg.lr, _warmup(end - start, self.cfg), 0.0
         if self.swag is not None and end > self.swag.begin:
             end, floor = self.swag.begin, self.cfg.swag.rate
-        step, steps = min(self.step, end) - start, end - start
+        step, steps = min(max(step, start), end) - start, end - start
         if step < warmup:
             return peak * (step + 1) / warmup
         if step == steps:
             return peak * floor
         return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))))
+
+    def passed(self) -> None:
+        """Count a step that was made, and take a snapshot of the weights where one is due behind it."""
+        self.step += 1
+        if self.swag is not None:
+            self.swag.follow(self.policy, self.step)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state by name, for a checkpoint."""

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from robolearn.data.windows import Windows
 from robolearn.training.device import choose_device
@@ -41,6 +42,15 @@ def flags(request):
     flags = ["flow", "mlp", "--backbone.width", "16", "--obs-horizon", "1", "--action-horizon", "4"]
     flags += ["--exec-horizon", "2", "--batch-size", "8", "--warmup-steps", "2", "--steps", "12"]
     return [*flags, "--checkpoint-every", "6", "--keep-every", "6", "--device", "cuda", "--no-wandb"]
+
+
+def test_steps_that_are_repeated_train_as_those_that_are_asked_for(tmp_path, demos, flags, train_main):
+    ends = {}
+    for name, more in (("plain", []), ("captured", ["--capture"])):
+        train_main(["--dataset.path", str(demos), "--out", str(tmp_path / name), *flags, *more])
+        ends[name] = load_file(Run.open(tmp_path / name).checkpoint("last") / "train.safetensors")
+    unequal = [name for name, value in ends["plain"].items() if not torch.equal(value, ends["captured"][name])]
+    assert unequal == []
 
 
 def test_the_commands(tmp_path, demos, flags, train_main, eval_main, capsys):

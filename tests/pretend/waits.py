@@ -1,11 +1,13 @@
-"""Prints, as JSON, what waits for the device: python tests/pretend/waits.py (BACKBONE | extras).
+"""Prints, as JSON, what waits for the device: python tests/pretend/waits.py (BACKBONE | extras | repeated).
 
 A backbone: family -> waits of a training step of each player, and of a plan. ``extras``: the same of images, angles,
-symmetries, prefixes, competitive gradient descent and scores in the loop.
+symmetries, prefixes, competitive gradient descent and scores in the loop. ``repeated``: family -> waits of a step of
+each set of players that a GPU would repeat from a recording.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable
@@ -19,6 +21,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 from device import DEVICE, pretend_device, waits  # noqa: E402
 
+from robolearn.data.ahead import Ahead  # noqa: E402
 from robolearn.data.normalizer import Normalizer  # noqa: E402
 from robolearn.data.symmetry import AffineMap, Symmetry  # noqa: E402
 from robolearn.data.windows import Windows  # noqa: E402
@@ -35,9 +38,10 @@ from robolearn.policies.policy import Policy, PolicyConfig  # noqa: E402
 from robolearn.policies.registry import FAMILIES  # noqa: E402
 from robolearn.rollout.controller import Controller  # noqa: E402
 from robolearn.rollout.execution import Execution  # noqa: E402
+from robolearn.training.capture import PLAIN_STEPS, Repeated  # noqa: E402
 from robolearn.training.config import TrainConfig  # noqa: E402
 from robolearn.training.device import Processes  # noqa: E402
-from robolearn.training.fit import Hooks, begin, check_finite, mean_of, optimize  # noqa: E402
+from robolearn.training.fit import Hooks, begin, check_finite, mean_of, move, optimize  # noqa: E402
 from robolearn.training.state import TrainState  # noqa: E402
 from robolearn.trust.monitor import Monitor  # noqa: E402
 
@@ -120,6 +124,43 @@ def grid(backbone: str) -> dict[str, Any]:
     return report
 
 
+class Asking:
+    """Asks for a step anew where a GPU would repeat it."""
+
+    def make(self, act: Callable[[], None]) -> None:
+        act()
+
+    def record(self, act: Callable[[], None]) -> Callable[[], None]:
+        return act
+
+
+def repeat(policy: Policy, windows: Windows, steps: int) -> dict[str, dict[str, int]]:
+    """Waits of the last step of every set of players, once it would be repeated."""
+    cfg = TrainConfig(batch_size=BATCH, steps=steps, warmup_steps=1, amp="off")
+    state, seen = TrainState(policy, cfg), {}
+    step = Repeated(state, functools.partial(move, state, policy, Ahead(windows), slice(0, BATCH)), Asking())
+    made: dict[str, int] = {}
+    while state.step < steps:
+        begin(state, windows, resumed=False)
+        players = "+".join(state.moving())
+        waits.clear()
+        step()
+        made[players] = made.get(players, 0) + 1
+        if made[players] > PLAIN_STEPS:
+            seen[players] = dict(+waits)
+    return seen
+
+
+def repeated() -> dict[str, Any]:
+    """Every family."""
+    windows, report = make_windows(), {}
+    for name in FAMILIES:
+        policy = make_policy(windows, SHORT_MIXTURE if name == "mixture" else FAMILIES[name]())
+        report[name] = repeat(policy, windows, 80 if name == "mixture" else 5)
+    by_turns = make_policy(windows, GanConfig(critic_steps=2))
+    return {**report, "by turns": repeat(by_turns, windows, 10)}
+
+
 def score(names: tuple[str, ...]) -> dict[str, int]:
     """Waits of a monitor at one replanning of three environments."""
     windows = make_windows()
@@ -155,4 +196,5 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     torch.set_num_threads(1)
     with pretend_device():
-        print(json.dumps(extras() if sys.argv[1] == "extras" else grid(sys.argv[1])))
+        parts = {"extras": extras, "repeated": repeated}
+        print(json.dumps(parts[sys.argv[1]]() if sys.argv[1] in parts else grid(sys.argv[1])))

@@ -29,6 +29,14 @@ def test_steps_and_plans_of_every_family(backbone):
         assert seen["plan"] == {"copy": 2 + (family not in UNDRAWN) + (family in TIMED)}, family
 
 
+def test_what_a_gpu_would_repeat():
+    report = waits_of("repeated")
+    assert len(report) == 12
+    assert all(waits == {} for seen in report.values() for waits in seen.values()), report
+    assert report["mixture"].keys() == {"teacher", "codes", "policy"}
+    assert report["by turns"].keys() == {"critic", "critic+policy"}
+
+
 def test_what_else_a_training_or_a_plan_has():
     report = waits_of("extras")
     for case in ("images", "angles", "augment", "canonical", "prefix"):
