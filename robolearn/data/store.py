@@ -165,8 +165,12 @@ class DemoStore:
     @property
     def episode_attrs(self) -> dict[str, np.ndarray]:
         """Name -> one number per episode [e]."""
+        return self._attrs_of(0, self.num_episodes)
+
+    def _attrs_of(self, first: int, last: int) -> dict[str, np.ndarray]:
+        """Name -> numbers of the episodes from the first up to the last; no other chunks are read for them."""
         names = [name for name in self._meta if name != "episode_ends" and self._meta_fault(name) is None]
-        return {name: self._chunks.rows(f"meta/{name}", self._meta[name], 0, self.num_episodes) for name in names}
+        return {name: self._chunks.rows(f"meta/{name}", self._meta[name], first, last) for name in names}
 
     def read(self, key: str) -> np.ndarray:
         """Read a whole key [time, ...] in large slabs.
@@ -238,7 +242,7 @@ class DemoStore:
         stop = int(self.episode_ends[index])
         keys = [key for key in self._data if self.fault(key) is None]
         rows = {key: self._rows(key, start, stop) for key in keys}
-        attrs = {name: values[index].item() for name, values in self.episode_attrs.items()}
+        attrs = {name: values.item() for name, values in self._attrs_of(index, index + 1).items()}
         return Episode(obs=rows, actions=rows.pop("action"), attrs=attrs)
 
     def content_hash(self, keys: Sequence[str] | None = None, wanted: np.ndarray | None = None) -> str:

@@ -96,7 +96,8 @@ class Windows:
         self._by_row = {key: _moved(rows, home) for key, rows in obs.items() if not resident or _are_images(rows)}
         self._recording = {**obs, **self._by_row, "action": actions}
         self._episode_ends, self._resident = ends, resident
-        self._mask = torch.from_numpy(_mask(lengths[rank] - step, action_horizon, padding)).to(self.device)
+        left = np.minimum(lengths[rank] - step, action_horizon).astype(np.int32)
+        self._left = torch.from_numpy(left).to(self.device)  # masks of all windows would grow with the horizon
         self._action_start = self._runs(rank, action_horizon)
         padded = torch.from_numpy(_padded_rows(starts, lengths, 0, action_horizon - 1))
         self._actions = _strided(actions[padded].to(self.device), action_horizon)
@@ -168,7 +169,8 @@ class Windows:
                 flat = _select(recording, rows.reshape(-1)).to(self.device)
                 obs[key] = flat.unflatten(0, rows.shape)
         actions = self._actions.index_select(0, self._action_start.index_select(0, local))
-        return Batch(obs=obs, actions=actions, mask=self._mask.index_select(0, local))
+        mask = _mask(self._left.index_select(0, local), self.action_horizon, self.padding)
+        return Batch(obs=obs, actions=actions, mask=mask)
 
     @property
     def resident(self) -> bool:
@@ -270,10 +272,10 @@ def _steps(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rank, np.arange(len(rank)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
-def _mask(left: np.ndarray, horizon: int, padding: Padding) -> np.ndarray:
-    """Which actions of each window count [window, horizon], where `left` steps [window] are left of its episode."""
-    recorded = np.arange(horizon) < left[:, None]
-    return np.ones_like(recorded) if padding == "held" else recorded
+def _mask(left: Tensor, horizon: int, padding: Padding) -> Tensor:
+    """Which actions of windows count [b, horizon], where `left` steps [b] are left of their episodes."""
+    recorded = torch.arange(horizon, device=left.device) < left[:, None]
+    return torch.ones_like(recorded) if padding == "held" else recorded
 
 
 def _padded_rows(starts: np.ndarray, lengths: np.ndarray, front: int, back: int) -> np.ndarray:

@@ -7,7 +7,7 @@ Gelbach and Miller 2008, Bootstrap-based improvements for inference with cluster
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,22 @@ from robolearn.stats.proportions import effective_number, wilson_share
 from robolearn.stats.value import CONFIDENCE, WHOLE_LINE, Estimate, Interval
 
 NUM_RESAMPLES = 2000
+MOST_DRAWN = 1 << 20  # numbers of resamples that are in memory at once
+
+
+def drawn_with_replacement(
+    rng: np.random.Generator, n: int, num_resamples: int = NUM_RESAMPLES
+) -> Iterator[Int[np.ndarray, "r n"]]:
+    """Resamples of n indices a few rows at a time, the same as all at once: 2000 of 1e5 episodes would take 1.6 GB.
+
+    Args:
+        rng: What draws.
+        n: How many there are to draw from, at least 1, and to draw.
+        num_resamples: Rows of all blocks together.
+    """
+    rows = max(1, MOST_DRAWN // n)
+    for first in range(0, num_resamples, rows):
+        yield rng.integers(n, size=(min(rows, num_resamples - first), n))
 
 
 def percentile_interval(resamples: Float[np.ndarray, " r"]) -> Interval:
@@ -63,8 +79,8 @@ def bootstrap(
         raise ValueError("a bootstrap interval needs at least one value, got none")
     value, interval = float(statistic(values)), WHOLE_LINE
     if n > 1:
-        rows = np.random.default_rng(seeds.FIXED).integers(n, size=(num_resamples, n))
-        interval = percentile_interval(statistic(values[rows]))
+        blocks = drawn_with_replacement(np.random.default_rng(seeds.FIXED), n, num_resamples)
+        interval = percentile_interval(np.concatenate([statistic(values[rows]) for rows in blocks]))
     return Estimate(value, *interval, n)
 
 

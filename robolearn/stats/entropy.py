@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from robolearn import seeds
-from robolearn.stats.bootstrap import NUM_RESAMPLES
+from robolearn.stats.bootstrap import NUM_RESAMPLES, drawn_with_replacement
 from robolearn.stats.value import CONFIDENCE, Estimate
 
 NUM_SIMULATIONS = 10_000
@@ -125,7 +125,8 @@ def _resampled_counts(
         return rng.multinomial(n, _mode_counts(modes, num_modes) / n, size=num_resamples)
     table = np.zeros((num_groups, num_modes), np.int64)
     np.add.at(table, (groups, modes), 1)
-    return table[rng.integers(num_groups, size=(num_resamples, num_groups))].sum(1)
+    blocks = drawn_with_replacement(rng, num_groups, num_resamples)
+    return np.concatenate([table[rows].sum(1) for rows in blocks])
 
 
 def _unseen_entropy(num_groups: int, num_modes: int) -> float:

@@ -202,3 +202,16 @@ def test_create_refuses_what_is_there(tmp_path):
         DemoWriter.create(tmp_path / "x.zarr", attrs=ATTRS)
     with pytest.raises(ValueError, match="cannot be written"):
         DemoWriter.create("/proc/x.zarr", attrs=ATTRS)
+
+
+def test_an_episode_is_read_without_the_numbers_of_all_others(tmp_path, monkeypatch):
+    """Else reading all of 1e5 episodes, one by one, decodes 1e10 numbers."""
+    monkeypatch.setattr(writer_module, "LOW_DIM_CHUNK", 8)
+    DemoWriter.create(tmp_path / "x.zarr", attrs=ATTRS).extend([make_episode(i) for i in range(40)])
+    store, reads = DemoStore.open(tmp_path / "x.zarr"), []
+    container = store._chunks.container
+    read = container.read
+    monkeypatch.setattr(container, "read", lambda name, limit: reads.append(name) or read(name, limit))
+    assert_same(store.episode(30), make_episode(30))
+    numbers = [name for name in reads if name.startswith("meta/") and not name.endswith("zarr.json")]
+    assert sorted(numbers) == [f"meta/{name}/c/3" for name in ("mode", "score", "seed", "success")]

@@ -190,3 +190,14 @@ def test_colors_beyond_every_range_are_refused(tmp_path):
     store.append(Episode(obs={"img": image}, actions=np.zeros((4, 2), np.float32)))
     with pytest.raises(ValueError, match=r"data/img: 300.0 in episode 0, step 2, dim 13 \(row 2\) is no color"):
         Windows.from_store(DemoStore.open(store.path), ("img",), 1, 1)
+
+
+def test_longer_chunks_take_memory_per_episode_and_not_per_step():
+    """A mask of all windows would take a gigabyte for chunks of 100 in 1e7 steps."""
+    obs, actions, ends = recording([40, 30])
+
+    def kept_bytes(horizon):
+        kept = vars(Windows(obs, actions, ends, 2, horizon)).values()
+        return sum(one.untyped_storage().nbytes() for one in kept if torch.is_tensor(one))
+
+    assert kept_bytes(100) - kept_bytes(1) == 99 * len(ends) * actions.shape[1] * actions.element_size()

@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from robolearn.stats.bootstrap import Draws, bootstrap, clustered_mean, grouped_mean
+from robolearn import seeds
+from robolearn.stats import bootstrap as bootstrap_module
+from robolearn.stats.bootstrap import Draws, bootstrap, clustered_mean, drawn_with_replacement, grouped_mean
 from robolearn.stats.proportions import wilson
 from robolearn.stats.value import Estimate
 
@@ -95,3 +97,23 @@ def test_coverage_by_simulation(num_seeds, num_groups, least):
         estimate = Draws.resample(num_seeds, num_groups, num_resamples=300, seed=i).mean(values).estimate
         hits += estimate.low <= 0.9 <= estimate.high
     assert hits / 600 > least
+
+
+@pytest.mark.parametrize(("n", "num_resamples"), [(7, 40), (8, 41), (130, 3)])
+def test_resamples_in_blocks_are_those_of_one_draw(n, num_resamples, monkeypatch):
+    monkeypatch.setattr(bootstrap_module, "MOST_DRAWN", 50)
+    blocks = list(drawn_with_replacement(np.random.default_rng(3), n, num_resamples))
+    assert len(blocks) > 1
+    np.testing.assert_array_equal(np.concatenate(blocks), np.random.default_rng(3).integers(n, size=(num_resamples, n)))
+
+
+def test_a_bootstrap_holds_few_resamples_at_once():
+    values, drawn = np.random.default_rng(seeds.FIXED).random(100_000), []
+
+    def mean(rows):
+        drawn.append(rows.size)
+        return rows.mean(-1)
+
+    bootstrap(values, mean, num_resamples=30)
+    assert sum(drawn) == 31 * len(values)
+    assert max(drawn) <= 1 << 20

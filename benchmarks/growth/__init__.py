@@ -1,0 +1,1 @@
+"""What grows with its users, and what it costs."""
