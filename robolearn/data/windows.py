@@ -84,9 +84,8 @@ class Windows:
         ends = np.asarray(episode_ends)
         self._numbers = np.arange(len(ends)) if numbers is None else numbers
         self.episodes = self._numbers if episodes is None else np.asarray(episodes, dtype=np.int64)
-        self.obs_horizon, self.action_horizon = obs_horizon, action_horizon
+        self.obs_horizon, self.action_horizon, self.padding = obs_horizon, action_horizon, padding
         self.device, self.cameras = torch.device(device), dict[str, ImageLayout]()
-        self.padding: Padding = padding
         self._validate(obs, actions, ends)
         chosen = np.searchsorted(self._numbers, self.episodes)
         starts = _starts(ends, idle)[chosen]
