@@ -94,13 +94,14 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("axes", nargs="*", choices=[*AXES, []], metavar="AXIS", help=f"of {', '.join(AXES)}; all")
     parser.add_argument("--figures", type=Path, help="folder for a figure per axis")
-    parser.add_argument("--most", type=float, default=float("inf"), help="largest size")
+    parser.add_argument("--most", type=float, default=float("inf"), help="largest size, beside the first of each axis")
     parser.add_argument("--seconds", type=float, default=600.0, help="CPU time of a point after which an axis ends")
     parser.add_argument("--work", type=Path, help="folder for demonstrations that are made")
     args = parser.parse_args()
     names, points = args.axes or list(AXES), dict[str, list[Point]]()
     for name in names:
-        sizes = AXES[name].sizes[:1] if args.dry_run else [s for s in AXES[name].sizes if s <= args.most]
+        first, *more = AXES[name].sizes
+        sizes = [first, *(size for size in more if size <= args.most and not args.dry_run)]
         points[name] = measure(name, sizes, args.seconds, args.work)
         if args.figures:
             args.figures.mkdir(parents=True, exist_ok=True)
