@@ -19,7 +19,7 @@ SHORT_ENSEMBLE = "--no-wandb --num-members 2 --steps 400 --batch-size 64 --lr 3e
 COMMANDS: dict[str, dict[str, str | None]] = {
     "docs/install.md": {
         "python3 -m venv .venv": None,
-        'python -m pip install -e ".[dev,pusht,robotics,formats,deploy,cluster]" -c constraints.txt': None,
+        'python -m pip install -e ".[dev,pusht,robotics,formats,deploy,cluster,remote]" -c constraints.txt': None,
         "python -m robolearn collect envs:robolearn/Avoid-v0 --episodes 2000 --out datasets/avoid.zarr": FEW,
         "python train.py --recipe avoid --out runs/avoid": SHORT_TRAINING,
         "python eval.py runs/avoid": "--episodes 2 --videos 1",

@@ -38,7 +38,17 @@ GROUPS = {
         "chunk_frame",
         "symmetry",
     ),
-    "optimizer": ("batch_size", "lr", "weight_decay", "warmup_steps", "grad_clip", "ema_decay", "amp", "compile"),
+    "optimizer": (
+        "batch_size",
+        "lr",
+        "weight_decay",
+        "warmup_steps",
+        "grad_clip",
+        "ema_decay",
+        "amp",
+        "compile",
+        "capture",
+    ),
     "log": (
         "log_every",
         "checkpoint_every",

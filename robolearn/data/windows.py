@@ -67,6 +67,8 @@ class Windows:
             or lengths that disagree with `episode_ends`.
     """
 
+    padding: Padding
+
     def __init__(
         self,
         obs: Mapping[str, Tensor | StreamedImages],
