@@ -80,9 +80,9 @@ def score_over_time(trajectories: Sequence[Trajectory], control_dt: float) -> st
     if not runs:
         return None
     length = max(map(len, runs))
-    held = np.stack([np.pad(scores, (0, length - len(scores)), mode="edge") for scores in runs])
     columns = np.unique(np.linspace(0, length - 1, min(length, MAX_POINTS)).astype(int))
-    q5, q25, median, q75, q95 = np.quantile(held[:, columns], [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+    held = np.stack([scores[np.minimum(columns, len(scores) - 1)] for scores in runs])
+    q5, q25, median, q75, q95 = np.quantile(held, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
     time = (columns + 1) * control_dt
 
     def draw(axes: list[Axes]) -> None:
