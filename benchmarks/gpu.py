@@ -226,6 +226,11 @@ class StopAt(Clock):
 
 
 PRECISIONS: tuple[Literal["off", "on"], ...] = ("off", "on")
+STEPPED: dict[str, tuple[FamilyConfig, BackboneConfig]] = {
+    "flow/mlp": (FlowConfig(), MLPConfig()),
+    "diffusion/unet": (DiffusionConfig(), UNetConfig()),
+}
+"""Whose training steps are timed."""
 NETWORKS: tuple[Literal["lenet", "resnet18"], ...] = ("lenet", "resnet18")
 
 
@@ -272,8 +277,7 @@ def compiling(device: torch.device, size: Size) -> Report:
 def speed(device: torch.device, size: Size) -> Report:
     """Training steps per second at batch 256, beside the arithmetic that a step takes and what the card can do."""
     report: Report = {"matmul_bf16_tflops": matmul_tflops(device, size)}
-    cases = {"flow/mlp": (FlowConfig(), MLPConfig()), "diffusion/unet": (DiffusionConfig(), UNetConfig())}
-    for name, (family, backbone) in cases.items():
+    for name, (family, backbone) in STEPPED.items():
         for amp, compiles in itertools.product(PRECISIONS, (False, True)):
             windows = windows_of(device)
             cfg = TrainConfig(steps=size.steps, amp=amp, compile=compiles, log_every=max(1, size.steps // 10))
@@ -292,8 +296,7 @@ def capture(device: torch.device, size: Size) -> Report:
     With torch.compile as well, whose results are others: there only the rates are compared.
     """
     report, differences = Report(), list[float]()
-    cases = {"flow/mlp": (FlowConfig(), MLPConfig()), "diffusion/unet": (DiffusionConfig(), UNetConfig())}
-    kinds = list(itertools.product(cases.items(), (False, True)))
+    kinds = list(itertools.product(STEPPED.items(), (False, True)))
     for (name, (family, backbone)), compiles in kinds if device.type == "cuda" else kinds[:1]:  # nothing is recorded
         weights, rates = list[torch.Tensor](), list[float]()
         for captures in (False, True):

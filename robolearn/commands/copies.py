@@ -31,14 +31,14 @@ def with_copies(verb: str, arguments: Sequence[str]) -> Iterator[list[str]]:
     copies: list[Path] = []
     flag = ""
     for text in arguments:
-        before, equals, value = text.partition("=") if text.startswith("--") else ("", "", text)
-        flag = (before or text) if text.startswith("-") else flag
+        head, value = _head_and_value(text)
+        flag = (head or text) if text.startswith("-") else flag
         if is_url(value) and "kwargs" not in flag:
             if verb in LOCAL_VERBS:
                 raise UserError(f"{value}: {verb} works on folders of this machine")
             copies.append(place_of(value))
             value = str(copies[-1])
-        given.append(f"{before}{equals}{value}")
+        given.append(head + value)
     _fetch(copies)
     try:
         yield given
@@ -51,8 +51,13 @@ def with_copies(verb: str, arguments: Sequence[str]) -> Iterator[list[str]]:
 
 def command_line(prog: str, arguments: Sequence[str]) -> str:
     """A command as it can be typed on any machine, with URLs instead of copies."""
-    parts = [text.partition("=") if text.startswith("--") else ("", "", text) for text in arguments]
-    return shlex.join([*prog.split(), *(f"{flag}{equals}{_as_typed(value)}" for flag, equals, value in parts)])
+    return shlex.join([*prog.split(), *(head + _as_typed(value) for head, value in map(_head_and_value, arguments))])
+
+
+def _head_and_value(text: str) -> tuple[str, str]:
+    """Cut --flag=value behind its =; any other text but a flag alone is a value."""
+    flag, equals, value = text.partition("=") if text.startswith("--") else ("", "", text)
+    return flag + equals, value
 
 
 def _as_typed(value: str) -> str:

@@ -135,11 +135,11 @@ def evaluate(parts: UNet | RowUNet, x: Float[Tensor, "b t d_in"], films: Sequenc
     """Chunks [b, t, d_out] of a whole network, with a pair of factors for each block."""
     horizon = x.shape[1]
     x = nn.functional.pad(x, (0, 0, 0, -horizon % 2 ** len(parts.shrink)))
-    if isinstance(parts, RowUNet) and parts.is_single:
+    if not isinstance(parts, RowUNet):
+        return pass_through(parts, x.transpose(1, 2), films)[:, :, :horizon].transpose(1, 2)
+    if parts.is_single:
         return pass_through(parts, x[0], films)[None, :horizon]
-    if isinstance(parts, RowUNet):
-        return pass_through(parts, x, [(scale[:, None], shift[:, None]) for scale, shift in films])[:, :horizon]
-    return pass_through(parts, x.transpose(1, 2), films)[:, :, :horizon].transpose(1, 2)
+    return pass_through(parts, x, [(scale[:, None], shift[:, None]) for scale, shift in films])[:, :horizon]
 
 
 def pass_through(parts: Any, h: Tensor, films: Sequence[Factors]) -> Tensor:
