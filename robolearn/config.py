@@ -191,18 +191,18 @@ def parse_json(content: bytes | str, where: str) -> Any:
         raise UserError(f"{where}: nested too deep; at most {MAX_DEPTH} levels are read") from None
     except ValueError as error:  # no JSON, or not even text
         raise UserError(f"{where}: not JSON ({error})") from None
-    level, depth = [value], 0
-    while level := [item for parent in level for item in _items(parent)]:
+    level, depth = _nested([value]), 0
+    while level:
         depth += 1
         if depth > MAX_DEPTH:  # what walks through it later would end in a RecursionError
             raise UserError(f"{where}: nested too deep; at most {MAX_DEPTH} levels are read")
+        level = [item for one in level for item in _nested(one.values() if isinstance(one, dict) else one)]
     return value
 
 
-def _items(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def _nested(values: Iterable[Any]) -> list[Any]:
+    """Those that hold values themselves."""
+    return [value for value in values if isinstance(value, dict | list)]
 
 
 def check_json(value: Any, where: str) -> None:

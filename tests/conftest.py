@@ -13,6 +13,7 @@ import torch
 
 import robolearn.commands.eval
 import robolearn.commands.train
+from robolearn.bench import measuring
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.writer import DemoWriter
@@ -22,6 +23,7 @@ from robolearn.nets.transformer import TransformerConfig
 from robolearn.nets.unet import UNetConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.policy import Policy, PolicyConfig
+from robolearn.rollout import latency
 from robolearn.types import Episode
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +38,7 @@ TINY_VISION = VisionConfig(width=8, num_keypoints=3, features=4, shift=2, jitter
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
+latency.WARM_UP, latency.REPEATS, measuring.LATENCY_REPEATS = 1, 3, 3  # timing plans would be most of an evaluation
 hypothesis.settings.register_profile("robolearn", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("robolearn")
 

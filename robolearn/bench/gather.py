@@ -138,7 +138,7 @@ def _results(unit: Unit) -> Results:
     names = {path.name for path in unit.directory.parent.glob("[0-9]*")}
     names |= {path.removeprefix(beside).partition("/")[0] for path in unit.kept if path.startswith(beside)}
     units = {seed: replace(unit, seed=seed) for seed in sorted(int(name) for name in names if name.isdigit())}
-    return {seed: one.result() for seed, one in units.items() if one.result() and not one.missing()}
+    return {seed: one.result() for seed, one in units.items() if not one.missing()}
 
 
 def _group(

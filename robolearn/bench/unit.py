@@ -109,9 +109,11 @@ class Unit:
         result, wanted = self.result(), self.request().exec_horizon
         if "failed" in result:
             return []
-        before = (self.trained() or self.request()).exec_horizon  # where a setting does not say what was executed
-        horizons = {name: measured.get("exec_horizon", before) for name, measured in result.get("settings", {}).items()}
-        return [setting.name for setting in self.row.settings if horizons.get(setting.name) != wanted]
+        measured = result.get("settings", {})
+        executed = {name: one["exec_horizon"] for name, one in measured.items() if "exec_horizon" in one}
+        if len(executed) < len(measured):  # a setting did not always say so itself
+            executed = dict.fromkeys(measured, (self.trained() or self.request()).exec_horizon) | executed
+        return [setting.name for setting in self.row.settings if executed.get(setting.name) != wanted]
 
     @contextmanager
     def claim(self) -> Iterator[bool]:

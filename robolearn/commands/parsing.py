@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+import functools
 import importlib
 import inspect
 import itertools
@@ -129,6 +130,7 @@ def _switched(name: str, on: bool, off: bool, default: bool | None) -> bool | No
     return on if on or off else default
 
 
+@functools.cache  # it parses the module of the class
 def field_docs(config: type) -> dict[str, str]:
     """Field -> the string below it, of a dataclass and those that it is derived from."""
     docs: dict[str, str] = {}

@@ -13,25 +13,25 @@ from robolearn.policies.policy import Policy
 from robolearn.rollout.busy import CoreWait
 from robolearn.types import Trajectory, is_image
 
-WARM_UP = 10  # calls
+WARM_UP, REPEATS = 10, 100  # calls
 
 
 @torch.inference_mode()
 def measure_latency(
-    policy: Policy, trajectory: Trajectory, repeats: int = 100, candidates: int = 1
+    policy: Policy, trajectory: Trajectory, repeats: int | None = None, candidates: int = 1
 ) -> dict[str, float]:
     """Time from one observation to one action chunk, or to several candidates in one batch.
 
     Args:
         policy: In evaluation mode.
         trajectory: Supplies the observation but its images.
-        repeats: Timed calls, after ten more to warm up.
+        repeats: Timed calls, after ten more to warm up; by default `REPEATS`.
         candidates: Chunks per call.
 
     Returns:
         What time_calls says, nfe (network evaluations per chunk) and parameters.
     """
-    times = time_calls(planning(policy, trajectory, candidates), repeats)
+    times = time_calls(planning(policy, trajectory, candidates), repeats or REPEATS)
     parameters = sum(p.numel() for p in policy.parameters())
     return {**times, "nfe": policy.family.nfe, "parameters": parameters}
 

@@ -95,8 +95,16 @@ def conditional_mode_entropies(
         ValueError: For num_modes < 2 and for a mode out of range.
     """
     counted = success & (modes >= 0)
-    states = (modes[i][counted[i]] for i in np.ndindex(modes.shape[:-1]))
-    return np.array([mode_entropy(m, num_modes) if len(m) else 0.0 for m in states]).reshape(modes.shape[:-1])
+    shown = np.zeros(modes.shape[:-1])
+    *state, _ = np.nonzero(counted)
+    if not len(state[0]):
+        return shown
+    _check_modes(modes[counted], num_modes)
+    counts = np.zeros((*shown.shape, num_modes), np.int64)
+    np.add.at(counts, (*state, modes[counted]), 1)
+    seen = counted.any(-1)
+    shown[seen] = np.clip(_corrected_entropy(counts[seen]) / math.log(num_modes), 0.0, 1.0)
+    return shown
 
 
 def expected_mode_entropy(distribution: Float[np.ndarray, " m"], num_repeats: int) -> float:
@@ -107,13 +115,17 @@ def expected_mode_entropy(distribution: Float[np.ndarray, " m"], num_repeats: in
 
 
 def _mode_counts(modes: Int[np.ndarray, " n"], num_modes: int) -> Int[np.ndarray, " m"]:
-    if num_modes < 2:
-        raise ValueError(f"num_modes must be at least 2, got {num_modes}")
     if len(modes) == 0:
         raise ValueError("the entropy of modes needs at least one episode, got none")
+    _check_modes(modes, num_modes)
+    return np.bincount(modes, minlength=num_modes)
+
+
+def _check_modes(modes: Int[np.ndarray, " n"], num_modes: int) -> None:
+    if num_modes < 2:
+        raise ValueError(f"num_modes must be at least 2, got {num_modes}")
     if modes.min() < 0 or modes.max() >= num_modes:
         raise ValueError(f"modes must be in 0..{num_modes - 1}, got {modes.min()}..{modes.max()}")
-    return np.bincount(modes, minlength=num_modes)
 
 
 def _resampled_counts(

@@ -29,6 +29,7 @@ from robolearn.training.state import TrainState
 from robolearn.types import Batch
 
 VALIDATION_WINDOWS = 2048
+VALIDATION_BATCH = 512
 
 Record = dict[str, int | float]
 
@@ -346,12 +347,14 @@ def validation_loss(policy: Policy, windows: Windows, cfg: TrainConfig) -> float
     generator = torch.Generator(policy.device).manual_seed(cfg.seed)
     index = torch.randint(len(windows), (VALIDATION_WINDOWS,), generator=generator, device=policy.device)
     draws = policy.validation_draws(VALIDATION_WINDOWS, generator=generator)
-    losses = []
-    for start in range(0, VALIDATION_WINDOWS, cfg.batch_size):
-        part = slice(start, start + cfg.batch_size)
+    # What a step trains on fits into memory; more images might not, and few numbers at a time take long.
+    size = cfg.batch_size if policy.encoder.cameras else max(cfg.batch_size, VALIDATION_BATCH)
+    total = torch.zeros((), device=policy.device)
+    for start in range(0, VALIDATION_WINDOWS, size):
+        part = slice(start, start + size)
         batch, shard = windows.batch(index[part]), {name: value[part] for name, value in draws.items()}
-        losses.append(policy.validation_loss(batch, shard))
-    return torch.stack(losses).mean().item()
+        total += policy.validation_loss(batch, shard) * len(index[part])  # the last batch may be smaller
+    return total.item() / VALIDATION_WINDOWS
 
 
 @contextmanager

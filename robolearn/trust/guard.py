@@ -12,8 +12,8 @@ from torch import nn
 
 from robolearn import seeds
 from robolearn.policies.ensemble import Ensemble
+from robolearn.rollout import latency
 from robolearn.rollout.execution import Execution
-from robolearn.rollout.latency import time_calls
 from robolearn.starts import judged
 from robolearn.trust.calibrated_gate import GateCalibration
 from robolearn.trust.calibrated_set import SetCalibration, choosing
@@ -158,7 +158,7 @@ class Guard:
         left = self.safety_set.left([Motion.from_trajectory(t, self.safety_set.key) for t in trajectories])
         return TubeSummary(share_of(trajectories, left), self.promises["safety set"])
 
-    def measure_latency(self, trajectory: Trajectory, period: int, repeats: int = 100) -> dict[str, float]:
+    def measure_latency(self, trajectory: Trajectory, period: int) -> dict[str, float]:
         """Time that score and gate take at a replanning of one environment, beside the policy's own.
 
         Returns:
@@ -166,7 +166,7 @@ class Guard:
         """
         if self.gate is None:
             return {}
-        times = time_gate(self.gate, self.ensemble, self.fitted, trajectory, period, repeats)
+        times = time_gate(self.gate, self.ensemble, self.fitted, trajectory, period, latency.REPEATS)
         return {f"gate_{name}": value for name, value in times.items()}
 
 
@@ -195,4 +195,4 @@ def time_gate(
         scores, _ = monitor.watch(slot, obs, chunk)
         gate.intervenes(scores[gate.score], np.array([False]), np.array([0]))
 
-    return time_calls(judge, repeats)
+    return latency.time_calls(judge, repeats)

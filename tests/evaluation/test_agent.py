@@ -24,7 +24,6 @@ def without_page_and_times(monkeypatch):
     """What an agent does is compared with the episodes; the page and the latency take longer than these."""
     monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", lambda *_: None)
     monkeypatch.setattr("robolearn.rollout.latency.time_calls", lambda call, repeats: {"p50_ms": 1.0, "p99_ms": 1.0})
-    monkeypatch.setattr("robolearn.trust.guard.time_calls", lambda call, repeats: {"p50_ms": 1.0, "p99_ms": 1.0})
 
 
 @pytest.fixture

@@ -73,6 +73,7 @@ def test_times_come_with_those_of_the_processor_and_the_wait(monkeypatch, thread
     """Calls of 1 ms of CPU time and 4 ms by the clock; the waiting of the warm-up does not count."""
     clock, cpu, calls = [0.0], [0.0], []
     now = types.SimpleNamespace(perf_counter=lambda: clock[0], process_time=lambda: cpu[0])
+    monkeypatch.setattr(latency, "WARM_UP", 10)
     monkeypatch.setattr(latency, "time", now)
     monkeypatch.setattr(busy, "time", now)
 

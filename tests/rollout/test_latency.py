@@ -10,6 +10,7 @@ from robolearn.rollout import latency
 
 def test_latency_is_the_median_of_the_calls_behind_the_warm_up(monkeypatch):
     """Ten calls of 100 s warm up; then 99 take 1 ms and one 5 s."""
+    monkeypatch.setattr(latency, "WARM_UP", 10)
     now, durations = [0.0], itertools.chain([100.0] * 10, [0.001] * 99, [5.0])
 
     def call():
@@ -24,6 +25,7 @@ def test_latency_is_the_median_of_the_calls_behind_the_warm_up(monkeypatch):
 
 def test_calls_take_turns(monkeypatch):
     """The machine is half as fast from the 31st call on: that strikes both calls alike."""
+    monkeypatch.setattr(latency, "WARM_UP", 10)
     now, calls = [0.0], []
 
     def call(name, seconds):
