@@ -11,6 +11,7 @@ import numpy as np
 from robolearn.stats.value import Estimate
 
 WIDTH = 100
+ENDS = ("value", "low", "high")
 
 
 def prose(text: str) -> list[str]:
@@ -25,7 +26,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def interval(values: Sequence[float] | Mapping[str, Any], spec: str = ".3f") -> str:
     """A value with its interval."""
-    return format(Estimate(*(values.values() if isinstance(values, Mapping) else values), n=0), spec)
+    ends = [values[end] for end in ENDS] if isinstance(values, Mapping) else values
+    return format(Estimate(*ends, n=0), spec)
 
 
 def spread(values: Sequence[float | None], digits: int = 2) -> str:

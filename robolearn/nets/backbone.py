@@ -139,7 +139,8 @@ class TimeEmbedding(nn.Module):
     def __init__(self, num_times: int, width: int, num_frequencies: int = 32):
         super().__init__()
         # Times lie in [0, 1]; the classical embedding expects integer steps up to about 1000.
-        exponents = torch.arange(num_frequencies) / (num_frequencies - 1)
+        # On the host, as arithmetic without memory would import torch's compiler; see unallocated.py.
+        exponents = torch.arange(num_frequencies, device="cpu") / (num_frequencies - 1)
         self.register_buffer("frequencies", 1000.0 * torch.exp(-math.log(10_000.0) * exponents), persistent=False)
         self.num_times, self.width = num_times, width
         self.mlp = nn.Sequential(

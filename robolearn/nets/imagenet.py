@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from robolearn.errors import UserError
+from robolearn.nets.unallocated import unallocated
 from robolearn.nets.vision import VisionConfig
 from robolearn.nets.weights import load_tensors
 
@@ -42,7 +43,7 @@ def imagenet_trunk(path: Path) -> dict[str, Tensor]:
         else:
             trunk[f"{ours}.weight"] = theirs[f"{name}.weight"].float()
     weights = {f"trunk.{name}": value for name, value in trunk.items()}
-    with torch.device("meta"):
+    with unallocated():
         expected = VisionConfig("resnet18_imagenet").build(len(MEAN)).state_dict()
     for name, value in weights.items():
         if value.shape != expected[name].shape:

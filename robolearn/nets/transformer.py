@@ -70,8 +70,10 @@ class Transformer(nn.Module):
         self.time = TimeEmbedding(shapes.num_times, cfg.width)
         self.cond = nn.Linear(shapes.cond_dim, cfg.width)
         self.embed = nn.Linear(shapes.dim_in, cfg.width)
-        self.cond_position = nn.Parameter(0.02 * torch.randn(shapes.obs_horizon, cfg.width))
-        self.action_position = nn.Parameter(0.02 * torch.randn(shapes.action_horizon, cfg.width))
+        self.cond_position, self.action_position = (
+            nn.Parameter(nn.init.normal_(torch.empty(steps, cfg.width), std=0.02))
+            for steps in (shapes.obs_horizon, shapes.action_horizon)
+        )
         self.encoder = nn.TransformerEncoder(
             nn.TransformerEncoderLayer(**layer), cfg.encoder_depth, enable_nested_tensor=False
         )

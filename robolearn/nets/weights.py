@@ -18,6 +18,7 @@ from torch.nn.modules.module import (
 
 from robolearn.data.normalizer import Normalizer
 from robolearn.errors import UserError
+from robolearn.nets.unallocated import unallocated
 
 MAX_HEAD = 16 << 20  # bytes of a file's list of tensors
 MAX_CONSTANTS = 1 << 20  # numbers that a module computes for itself, such as noise levels
@@ -150,7 +151,7 @@ def _plan(build: Callable[[], M], num_tensors: int, path: Path, foreign: str) ->
 
     hooks = [register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)]
     try:
-        with torch.device("meta"):
+        with unallocated():
             return build()
     except Exception as error:  # torch raises what it likes at absurd sizes
         raise UserError(f"{path}: damaged or {foreign} ({' '.join(str(error).split())})") from None

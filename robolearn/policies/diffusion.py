@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robolearn.errors import UserError
 from robolearn.nets.backbone import Conditioned, condition
+from robolearn.nets.unallocated import is_unallocated
 from robolearn.policies.denoiser import Denoiser, DenoiserConfig
 from robolearn.policies.draws import Draws, DrawSource
 from robolearn.policies.family import Chunks, Loss, MakeNet
@@ -189,6 +190,8 @@ def squared_cosine(num_levels: int) -> Float[Tensor, " levels_plus_one"]:
 
     Each level loses at most a share 0.999 of its power, so that abar_K stays above zero.
     """
+    if is_unallocated():
+        return torch.empty(num_levels + 1)
     k = torch.arange(num_levels + 1, dtype=torch.float64) / num_levels
     power = torch.cos((k + 0.008) / 1.008 * torch.pi / 2).square()
     beta = (1 - power[1:] / power[:-1]).clamp(max=0.999)

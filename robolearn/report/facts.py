@@ -29,12 +29,12 @@ def command_facts(device: str) -> dict[str, str]:
     return {"command": shlex.join(["python", *sys.orig_argv[1:]]), **machine_facts(device)}
 
 
-def commit() -> str:
-    """Git commit of the checkout, marked where files differ from it.
+def commit(checkout: Path = Path(__file__).parent) -> str:
+    """Git commit of a checkout, by default of this one, marked where files differ from it.
 
     Outside a checkout, as in a copy of one on another machine, what ROBOLEARN_COMMIT says, or "unknown".
     """
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -20,6 +20,7 @@ from robolearn.files import replacing_all
 from robolearn.locks import hold
 from robolearn.nets.descent import descend
 from robolearn.nets.pretrained import CamerasConfig, Start, begin, read_start
+from robolearn.nets.unallocated import unallocated
 from robolearn.representation.config import PretrainConfig
 from robolearn.representation.frames import Frames
 from robolearn.representation.picture import PICTURE, draw_picture
@@ -80,7 +81,7 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
 
 def check_fits(cfg: PretrainConfig, shapes: dict[str, tuple[int, ...]]) -> None:
     """Build without memory, so that what a method refuses is said before the data are read."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), unallocated():
         Representation(cfg, CamerasConfig(cfg.vision, shapes))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robolearn.config import read_together, to_json, write_json
 from robolearn.files import StrPath
 from robolearn.nets.pretrained import CAMERAS_FILE, CAMERAS_WEIGHTS, CameraNets, CamerasConfig
+from robolearn.nets.unallocated import unallocated
 from robolearn.nets.weights import build_with_weights, save_weights
 from robolearn.representation.config import PretrainConfig
 from robolearn.representation.method import Method
@@ -92,7 +93,7 @@ class Representation(nn.Module):
         facts = read_facts(directory)
         cameras = CameraNets.load(directory, device=device)
         cfg, shapes = facts.config, cameras.seen.values()
-        with torch.device("meta"):
+        with unallocated():
             representation = cls(cfg, cameras.cfg)
         representation.cameras = cameras
         representation.methods = build_with_weights(

@@ -20,6 +20,7 @@ from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout
 from robolearn.nets.pretrained import Start, begin, freeze, read_start
+from robolearn.nets.unallocated import unallocated
 from robolearn.paths import url_of
 from robolearn.policies.chunk_frame import NUM_EXAMPLES, RelativeFrame
 from robolearn.policies.mixture import MixtureConfig
@@ -184,7 +185,7 @@ def check_policy(cfg: TrainConfig, demos: Demos, *, resumes: bool) -> None:
     """
     obs_shapes, action_dim = policy_shapes(cfg, demos)
     policy_cfg = make_policy_config(dataclasses.replace(cfg, env=mapped_env(cfg, demos)), obs_shapes, action_dim, {})
-    with torch.device("meta"):
+    with unallocated():
         policy = Policy(policy_cfg, Normalizer({**obs_shapes, "action": (action_dim,)}))
     if cfg.swag.share:
         collecting(cfg, policy.family.players())

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robolearn.errors import UserError
+from robolearn.nets.unallocated import unallocated
 from robolearn.translation.method import Images, Made, Method, MethodConfig, Side, check_weight
 from robolearn.translation.networks import Generator, Shape
 
@@ -55,7 +56,7 @@ class Cut(Method):
     def __init__(self, cfg: CutConfig, shape: Shape):
         super().__init__(cfg, shape, pool=0)
         self.cfg = cfg
-        with torch.no_grad(), torch.device("meta"):
+        with torch.no_grad(), unallocated():
             encoder = cfg.generators(shape)["target"]
             assert isinstance(encoder, Generator)
             maps = encoder.features(torch.zeros(1, shape[2], *shape[:2]))

@@ -18,6 +18,7 @@ from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.files import replacing_all
 from robolearn.locks import hold
+from robolearn.nets.unallocated import unallocated
 from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.representation.frames import Frames
 from robolearn.representation.picture import draw_picture
@@ -241,7 +242,7 @@ class _Training:
     def save(self) -> None:
         """Write all files, which take their places together."""
         facts = dataclasses.replace(self.facts, step=self.state.step)
-        with torch.device("meta"):  # its own weights would be drawn from the global stream, and are not needed
+        with unallocated():  # its own weights would be drawn from the global stream, and are not needed
             translator = Translator(facts)
         translator.generators = torch.nn.ModuleList(method.generators for method in self.state.cameras.values())
         with replacing_all(Path(self.cfg.out), FILES) as folder:

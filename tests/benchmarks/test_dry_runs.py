@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, str] = {
     "human.py": "pusht pusht.zarr --out out.json",
     "looks.py": "--picture looks.png --out out.json",
     "loader.py": "--store datasets/avoid.zarr --out out.json",
+    "make_run.py": "before --store datasets/avoid.zarr --out out.json",
     "padding_and_rates": "run --out out",
     "perception.py": "--dataset datasets/avoid_pixels.zarr --out out.json",
     "planning.py": "--out out.json --work plans",
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, str] = {
     "rollout.py": "--out out.json",
     "safety": "run --workers 2",
     "simulator.py": "avoid datasets/avoid.zarr --out out.json",
+    "speed.py": "--out out.json",
     "stacked_seeds.py": "--seeds 2 --batch 2",
     "symmetry.py": "--seeds 0 --out out.json",
     "take_over.py": "",
@@ -126,6 +128,7 @@ def prepared(tmp_path_factory):
     """A folder with demonstrations of Avoid, AvoidPixels, Push and Push-T, and a run on Avoid."""
     folder = tmp_path_factory.mktemp("benchmarks")
     (folder / "train.py").symlink_to(ROOT / "train.py")
+    (folder / "before").symlink_to(ROOT)
     write_pusht(folder / "pusht.zarr")
     for name, task in (("avoid", "Avoid"), ("avoid_pixels", "AvoidPixels"), ("push", "Push")):
         made = ["collect", f"envs:robolearn/{task}-v0", "--episodes", "6", "--out", f"datasets/{name}.zarr"]

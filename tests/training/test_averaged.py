@@ -56,6 +56,9 @@ def test_validation_is_of_the_averaged_weights_on_the_same_windows(state, cfg):
     averaged = [validation_loss(state.ema.module, windows, cfg) for _ in range(2)]
     assert hooks.losses == [averaged[0]] == [averaged[1]]
     assert abs(validation_loss(state.policy.eval(), windows, cfg) - averaged[0]) > 1e-3
+    # In batches of 512, or of 1,000, 1,000 and 48: each window counts as much as another.
+    larger = validation_loss(state.ema.module, windows, dataclasses.replace(cfg, batch_size=1000))
+    assert larger == pytest.approx(averaged[0], rel=1e-5)
 
 
 def test_rollouts_are_of_the_averaged_weights_from_seeds_of_their_own(opened, state, monkeypatch):

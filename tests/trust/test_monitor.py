@@ -180,7 +180,9 @@ def test_inconsistency_is_between_plans_of_the_acting_policy(make_policy):
 def test_the_time_of_a_gate_is_that_of_scores_and_gate(make_policy, monkeypatch):
     """Both are called in what is timed, with the gate's own score."""
     called = []
-    monkeypatch.setattr(guard.latency, "time_calls", lambda call, repeats: [call() for _ in range(repeats)] and {"p50_ms": 1.0})
+    monkeypatch.setattr(
+        guard.latency, "time_calls", lambda call, repeats: [call() for _ in range(repeats)] and {"p50_ms": 1.0}
+    )
     watch = Monitor.watch
     monkeypatch.setattr(Monitor, "watch", lambda *args: called.append(args[0].names) or watch(*args))
     intervenes = Gate.intervenes

@@ -1,0 +1,151 @@
+"""The tables of docs/results/speed.md, from the numbers of the measurements of speed.
+
+python -m benchmarks.speed
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import options, ratio
+from benchmarks.tables import interval, table
+from robolearn.config import read_json
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "speed.json"
+PER_STEP = 1.2
+Parts = dict[str, Any]
+Row = list[str]
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = options(__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON file of the numbers")
+    print("\n".join(page(read_json(parser.parse_args().results))))
+
+
+def page(parts: Parts) -> list[str]:
+    """All tables, the targets first."""
+    tables = (
+        targets(parts),
+        steps(parts["products"]),
+        cores(parts["cores"]),
+        peers(parts),
+        runs(parts["make_run"]),
+        measured_with(parts),
+    )
+    return [line for part in tables for line in (*part, "")][:-1]
+
+
+def targets(parts: Parts) -> list[str]:
+    """What was wanted, and what the intervals say of it."""
+    return table(["what", "target", "measured", "verdict"], _targets(parts))
+
+
+def _targets(parts: Parts) -> Iterator[Row]:
+    for name, case in parts["products"]["cases"].items():
+        if name.startswith("flow/mlp"):
+            share = ratio(*_both(case["seconds"], "step", "products"))
+            what = f"step of `flow` on an MLP, {name.rpartition(', ')[2]}, over its products"
+            yield [what, f"<= {PER_STEP}", f"{share:.2f}", share.outcome(most=PER_STEP)]
+    for batch, least in ((256, 1.8), (64, 1.6)):
+        part = parts[f"train_step_{batch}"]
+        yield _times(f"LeRobot's U-Net step over ours, {batch} windows", part["peer_cpu_ms"], part["cpu_ms"], least)
+    gains = {name: ratio(*_both(case["seconds"], "one", "all")) for name, case in parts["cores"]["cases"].items()}
+    for name, gain in gains.items():
+        yield [f"step of {name} on all cores", ">= 1.7 times faster", f"{gain:.2f}", gain.outcome(least=1.7)]
+    plan = parts["ddim_plan"]
+    for name, ms in plan["cpu_ms"].items():
+        yield _times(f"LeRobot's DDIM-10 plan over ours, {name}", plan["peer_cpu_ms"], ms, 2.5)
+    shorter = ratio(*_both(parts["make_run"]["seconds"], "now", "before"))
+    yield ["`make run` over that before", "<= 0.45", f"{shorter:.2f}", shorter.outcome(most=0.45)]
+    rolled = ratio(*_both(parts["rollout"]["seconds"], "raw C mj_step", "vector, chunk 8"))
+    yield ["Avoid rollouts beside raw C on all cores", ">= 0.85", f"{rolled:.2f}", rolled.outcome(least=0.85)]
+    loaded = ratio(*_both(parts["loader"]["seconds_per_batch"], "np.take", "Windows.batch"))
+    yield ["windows beside np.take", ">= 0.9", f"{loaded:.2f}", loaded.outcome(least=0.9)]
+    for name in ("evaluation", "collection"):
+        speed = ratio(*_both(parts["cluster"][name]["seconds"], "processes", "ray"))
+        yield [f"{name} on two nodes of Ray", ">= 0.85", f"{speed:.2f}", speed.outcome(least=0.85)]
+    same = all(parts["cluster"][name]["same"] for name in ("evaluation", "collection"))
+    whole = same and all(parts["cluster"]["killed"].values())
+    yield ["results there, with a node killed too", "the same digits", "the same" if whole else "others", _met(whole)]
+
+
+def steps(part: Parts) -> list[str]:
+    """A training step beside the products in it."""
+    rows = [
+        [name, *_ms(case["seconds"], "step", "products"), f"{ratio(*_both(case['seconds'], 'step', 'products')):.2f}"]
+        for name, case in part["cases"].items()
+    ]
+    return table(["training step", "whole [ms]", "products alone [ms]", "ratio"], rows)
+
+
+def cores(part: Parts) -> list[str]:
+    """A training step on one thread and on all cores."""
+    rows = [
+        [name, *_ms(case["seconds"], "one", "all"), f"{ratio(*_both(case['seconds'], 'one', 'all')):.2f}"]
+        for name, case in part["cases"].items()
+    ]
+    return table(["training step", "one thread [ms]", f"{part['cores']} threads [ms]", "gain"], rows)
+
+
+def peers(parts: Parts) -> list[str]:
+    """The U-Net beside LeRobot's."""
+    cases = {f"step, {batch} windows": parts[f"train_step_{batch}"] for batch in (64, 256)}
+    rows = [[name, _median(part["cpu_ms"]), _median(part["peer_cpu_ms"])] for name, part in cases.items()]
+    plan = parts["ddim_plan"]
+    for name, ms in plan["cpu_ms"].items():
+        rows.append([f"plan of {plan['steps']} DDIM steps, {name}", _median(ms), _median(plan["peer_cpu_ms"])])
+    return table(["U-Net (64, 128, 256), one thread", "robolearn [ms of CPU]", "LeRobot [ms of CPU]"], rows)
+
+
+def runs(part: Parts) -> list[str]:
+    """`make run` of two commits, each time."""
+    rows = [
+        [
+            f"{name}, {part['commits'][name]}",
+            f"{seconds:.0f}",
+            f"{cpu:.0f}",
+            interval(found["success"]),
+            interval(found["mode_entropy"]),
+        ]
+        for name in part["seconds"]
+        for seconds, cpu, found in zip(
+            part["seconds"][name], part["cpu_seconds"][name], part["reached"][name], strict=True
+        )
+    ]
+    return table(["`make run`", "time [s]", "CPU time [s]", "success", "mode entropy"], rows)
+
+
+def measured_with(parts: Parts) -> list[str]:
+    """How each part was measured."""
+    rows = [[name, f"`{part['command']}`", part["commit"], part["hardware"]] for name, part in parts.items()]
+    return table(["part", "command", "commit", "hardware"], rows)
+
+
+def _times(what: str, theirs: Sequence[float], ours: Sequence[float], least: float) -> Row:
+    found = ratio(theirs, ours)
+    return [what, f">= {least}", f"{found:.2f}", found.outcome(least=least)]
+
+
+def _both(seconds: Parts, first: str, second: str) -> tuple[list[float], list[float]]:
+    return seconds[first], seconds[second]
+
+
+def _ms(seconds: Parts, *names: str) -> list[str]:
+    return [_median([1e3 * value for value in seconds[name]]) for name in names]
+
+
+def _median(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.2f}"
+
+
+def _met(is_met: bool) -> str:
+    return "met" if is_met else "missed"
+
+
+if __name__ == "__main__":
+    main()
