@@ -5,8 +5,13 @@ INSTALLED := .venv/installed
 INSTALLED_DOCS := .venv/installed-docs
 RUN := runs/avoid
 
+# With CHECKED=1 the tests also compare the shapes and types of every call with its annotations, which takes them
+# half as long again and more.
+CHECKED :=
+TYPES := --jaxtyping-packages=robolearn,beartype.beartype
+
 # Each core takes half of what another has left, in order: files stay together, and so do their trainings.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(if $(CHECKED),$(TYPES))
 
 .PHONY: run test test-all mutants check format bench docs clean
 

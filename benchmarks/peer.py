@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,4 +40,7 @@ def add_peer(parser: argparse.ArgumentParser) -> None:
 
 def open_peer(given: Sequence[Path] | None, *arguments: str) -> Peer | None:
     """The peer that was given, if any; its Python may be a link, which tells it where its packages are."""
-    return Peer(given[0].absolute(), given[1].resolve(), arguments) if given else None
+    if given is None:
+        return None
+    python = Path(shutil.which(given[0]) or given[0])  # a command, or a path
+    return Peer(python.absolute(), given[1].resolve(), arguments)

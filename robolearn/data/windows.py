@@ -97,15 +97,17 @@ class Windows:
         self._by_row = {key: _moved(rows, home) for key, rows in obs.items() if not resident or _are_images(rows)}
         self._recording = {**obs, **self._by_row, "action": actions}
         self._episode_ends, self._resident = ends, resident
-        left = np.minimum(lengths[rank] - step, action_horizon).astype(np.int32)
-        self._left = torch.from_numpy(left).to(self.device)  # masks of all windows would grow with the horizon
-        self._action_start = self._runs(rank, action_horizon)
+        self._masks = _masks(action_horizon, padding).to(self.device)
+        # Of each window: where its runs of observations and of actions begin, and its mask [3, len], in one table, as
+        # every reading of one takes time of its own; masks of all windows would grow with the horizon.
+        left = np.minimum(lengths[rank] - step, action_horizon)
+        runs = (_runs(rank, obs_horizon), _runs(rank, action_horizon), left)
+        self._table = torch.from_numpy(np.stack(runs)).to(self.device)
         padded = torch.from_numpy(_padded_rows(starts, lengths, 0, action_horizon - 1))
         self._actions = _strided(actions[padded].to(self.device), action_horizon)
-        self._obs_start = self._runs(rank, obs_horizon)
         padded = torch.from_numpy(_padded_rows(starts, lengths, obs_horizon - 1, 0))
-        runs = {key: rows for key, rows in obs.items() if key not in self._by_row and isinstance(rows, Tensor)}
-        self._obs = {key: _strided(rows[padded].to(self.device), obs_horizon) for key, rows in runs.items()}
+        numbers_of = {key: rows for key, rows in obs.items() if key not in self._by_row and isinstance(rows, Tensor)}
+        self._obs = {key: _strided(rows[padded].to(self.device), obs_horizon) for key, rows in numbers_of.items()}
         if self._by_row:
             past = np.arange(1 - obs_horizon, 1)
             self._obs_rows = torch.from_numpy(starts[rank][:, None] + np.maximum(step[:, None] + past, 0)).to(home)
@@ -161,17 +163,14 @@ class Windows:
         Args:
             index: Windows to take, int64 [b] in [0, len), in any order and with repetition.
         """
-        local = index.to(self.device)
-        start = self._obs_start.index_select(0, local)
-        obs = {key: view.index_select(0, start) for key, view in self._obs.items()}
+        observed, done, mask = self._table.index_select(1, index.to(self.device)).unbind()
+        obs = {key: view.index_select(0, observed) for key, view in self._obs.items()}
         if self._by_row:
             rows = self._obs_rows.index_select(0, index.to(self._obs_rows.device))
             for key, recording in self._by_row.items():
                 flat = _select(recording, rows.reshape(-1)).to(self.device)
                 obs[key] = flat.unflatten(0, rows.shape)
-        actions = self._actions.index_select(0, self._action_start.index_select(0, local))
-        mask = _mask(self._left.index_select(0, local), self.action_horizon, self.padding)
-        return Batch(obs=obs, actions=actions, mask=mask)
+        return Batch(obs, self._actions.index_select(0, done), self._masks.index_select(0, mask))
 
     @property
     def resident(self) -> bool:
@@ -216,10 +215,6 @@ class Windows:
             for key, rows in self._recording.items()
             if isinstance(rows, Tensor) and not _are_images(rows)
         }
-
-    def _runs(self, rank: np.ndarray, horizon: int) -> Tensor:
-        """Where the run of each window begins in rows that are padded for a horizon."""
-        return torch.from_numpy(np.arange(len(rank)) + rank * (horizon - 1)).to(self.device)
 
     def _validate(self, obs: Mapping[str, Tensor | StreamedImages], actions: Tensor, ends: np.ndarray) -> None:
         if self.obs_horizon < 1 or self.action_horizon < 1:
@@ -273,9 +268,14 @@ def _steps(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rank, np.arange(len(rank)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
-def _mask(left: Tensor, horizon: int, padding: Padding) -> Tensor:
-    """Which actions of windows count [b, horizon], where `left` steps [b] are left of their episodes."""
-    recorded = torch.arange(horizon, device=left.device) < left[:, None]
+def _runs(rank: np.ndarray, horizon: int) -> np.ndarray:
+    """Where the run of each window begins in rows that are padded for a horizon."""
+    return np.arange(len(rank)) + rank * (horizon - 1)
+
+
+def _masks(horizon: int, padding: Padding) -> Tensor:
+    """Which actions of a window count [horizon + 1, horizon], by how many steps are left of its episode."""
+    recorded = torch.arange(horizon) < torch.arange(horizon + 1)[:, None]
     return torch.ones_like(recorded) if padding == "held" else recorded
 
 

@@ -32,7 +32,8 @@ PASSED, FAILED = 0, 1  # of pytest's exit codes; the others say that the tests c
 
 def pytest_status(tree: Path, tests: Sequence[str], *options: str, limit: float = TIME_LIMIT) -> int:
     """Exit code of pytest on these tests in a copy of the tree, slow ones included."""
-    command = [sys.executable, "-m", "pytest", "-x", "-m", "", "-p", "no:cacheprovider", *options, *tests]
+    checked = "--jaxtyping-packages=robolearn,beartype.beartype"
+    command = [sys.executable, "-m", "pytest", "-x", "-m", "", checked, "-p", "no:cacheprovider", *options, *tests]
     env = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     try:
         return subprocess.run(command, cwd=tree, env=env, capture_output=True, timeout=limit).returncode

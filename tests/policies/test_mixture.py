@@ -125,6 +125,7 @@ def test_balancing_gives_every_code_its_share_and_every_chunk_one_code():
     assert (weight.gather(2, near) > weight.gather(2, far)).float().mean() > 0.95
 
 
+@pytest.mark.slow
 def test_codes_survive_where_chunks_lie_close_together(policy):
     """Temperatures that are not in units of the variance, or unbalanced winners, leave few codes in use.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "pretend" / "waits.py"
+SLOW = pytest.mark.slow
 UNDRAWN, TIMED = ("regression", "mip"), ("diffusion", "score", "flow", "flowmap")
 
 
@@ -19,7 +20,7 @@ def waits_of(part):
     return json.loads(result.stdout)
 
 
-@pytest.mark.parametrize("backbone", ["mlp", "unet", "transformer", "lstm"])
+@pytest.mark.parametrize("backbone", ["mlp", "unet", *(pytest.param(n, marks=SLOW) for n in ("transformer", "lstm"))])
 def test_steps_and_plans_of_every_family(backbone):
     report = waits_of(backbone)
     assert len(report) == 11
