@@ -339,8 +339,11 @@ def test_commands_are_understood(command, only_parse, monkeypatch, tmp_path, reg
         (tmp_path / f"{name}.py").write_text(block)
     monkeypatch.syspath_prepend(tmp_path)
     if words[0] == "make":
-        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-        assert set(words[1:]) <= set(targets)
+        makefile = (ROOT / "Makefile").read_text()
+        signs = {"target": ":(?!=)", "variable": ":="}
+        known = {what: set(re.findall(rf"^([\w-]+) ?{sign}", makefile, re.MULTILINE)) for what, sign in signs.items()}
+        assert {word for word in words[1:] if "=" not in word} <= known["target"]
+        assert {word.partition("=")[0] for word in words[1:] if "=" in word} <= known["variable"]
         return
     monkeypatch.chdir(ROOT)
     is_module = words[1] == "-m"

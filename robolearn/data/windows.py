@@ -98,16 +98,13 @@ class Windows:
         self._recording = {**obs, **self._by_row, "action": actions}
         self._episode_ends, self._resident = ends, resident
         self._masks = _masks(action_horizon, padding).to(self.device)
-        # Of each window: where its runs of observations and of actions begin, and its mask [3, len], in one table, as
-        # every reading of one takes time of its own; masks of all windows would grow with the horizon.
         left = np.minimum(lengths[rank] - step, action_horizon)
-        runs = (_runs(rank, obs_horizon), _runs(rank, action_horizon), left)
-        self._table = torch.from_numpy(np.stack(runs)).to(self.device)
+        self._table = torch.from_numpy(_table(rank, left, obs_horizon, action_horizon)).to(self.device)
         padded = torch.from_numpy(_padded_rows(starts, lengths, 0, action_horizon - 1))
         self._actions = _strided(actions[padded].to(self.device), action_horizon)
         padded = torch.from_numpy(_padded_rows(starts, lengths, obs_horizon - 1, 0))
-        numbers_of = {key: rows for key, rows in obs.items() if key not in self._by_row and isinstance(rows, Tensor)}
-        self._obs = {key: _strided(rows[padded].to(self.device), obs_horizon) for key, rows in numbers_of.items()}
+        runs = {key: rows for key, rows in obs.items() if key not in self._by_row and isinstance(rows, Tensor)}
+        self._obs = {key: _strided(rows[padded].to(self.device), obs_horizon) for key, rows in runs.items()}
         if self._by_row:
             past = np.arange(1 - obs_horizon, 1)
             self._obs_rows = torch.from_numpy(starts[rank][:, None] + np.maximum(step[:, None] + past, 0)).to(home)
@@ -268,9 +265,13 @@ def _steps(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rank, np.arange(len(rank)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
-def _runs(rank: np.ndarray, horizon: int) -> np.ndarray:
-    """Where the run of each window begins in rows that are padded for a horizon."""
-    return np.arange(len(rank)) + rank * (horizon - 1)
+def _table(rank: np.ndarray, left: np.ndarray, obs_horizon: int, action_horizon: int) -> np.ndarray:
+    """Of each window: where its runs of observations and of actions begin in padded rows, and its mask [3, len].
+
+    One table, as every reading of one takes time of its own; masks of all windows would grow with the horizon.
+    """
+    begins = (np.arange(len(rank)) + rank * (horizon - 1) for horizon in (obs_horizon, action_horizon))
+    return np.stack([*begins, left])
 
 
 def _masks(horizon: int, padding: Padding) -> Tensor:
