@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -136,6 +137,12 @@ def in_turn(
             if number:
                 seconds[name].append((clock() - started) / calls)
     return seconds
+
+
+def children_seconds() -> float:
+    """CPU time of all processes that were started from here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def ratio(first: Sequence[float], second: Sequence[float]) -> Estimate:

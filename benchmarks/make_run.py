@@ -10,7 +10,6 @@ Makefile, in a folder of its own and with the Python that runs this. Time of day
 from __future__ import annotations
 
 import os
-import resource
 import shlex
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import keep_part, options, ratio
+from benchmarks.common import children_seconds, keep_part, options, ratio
 from benchmarks.tables import interval
 from robolearn.config import read_json
 from robolearn.errors import UserError, user_errors
@@ -41,42 +40,42 @@ def main() -> None:
     for tree in trees.values():
         if not (tree / "Makefile").exists():
             raise UserError(f"{tree}: no checkout, it has no Makefile")
-    seconds, cpu, found = ({name: list[Any]() for name in trees} for _ in range(3))
-    with tempfile.TemporaryDirectory() as folder:
+    seconds, cpu, outcomes = ({name: list[Any]() for name in trees} for _ in range(3))
+    with tempfile.TemporaryDirectory() as root:
         for number in range(1 if args.dry_run else args.rounds):
             for name, tree in trees.items():
-                place = Path(folder) / f"{name}-{number}"
-                begun, used = time.perf_counter(), cpu_seconds()
-                make_run(tree, place, args.store.resolve(), short=args.dry_run)
+                folder = Path(root) / f"{name}-{number}"
+                begun, used = time.perf_counter(), children_seconds()
+                make_run(tree, folder, args.store.resolve(), short=args.dry_run)
                 seconds[name].append(time.perf_counter() - begun)
-                cpu[name].append(cpu_seconds() - used)
-                found[name].append(reached(place))
+                cpu[name].append(children_seconds() - used)
+                outcomes[name].append(reached(folder))
                 print(
-                    f"{name:6} {seconds[name][-1]:6.1f} s, {cpu[name][-1]:6.1f} of CPU, {told(found[name][-1])}",
+                    f"{name:6} {seconds[name][-1]:6.1f} s, {cpu[name][-1]:6.1f} of CPU, {in_words(outcomes[name][-1])}",
                     flush=True,
                 )
     commits = {name: commit(tree) for name, tree in trees.items()}
     share = ratio(seconds["now"], seconds["before"])
     print(f"now over before: {share:.2f}")
-    results = {"commits": commits, "seconds": seconds, "cpu_seconds": cpu, "reached": found, "ratio": share}
+    results = {"commits": commits, "seconds": seconds, "cpu_seconds": cpu, "reached": outcomes, "ratio": share}
     keep_part(args.out, "make_run", results)
 
 
-def make_run(tree: Path, place: Path, store: Path, *, short: bool) -> None:
-    """Run what the target `run` of a checkout's Makefile does, below a place of its own.
+def make_run(tree: Path, folder: Path, store: Path, *, short: bool) -> None:
+    """Run what the target `run` of a checkout's Makefile does, below a folder of its own.
 
     Raises:
         UserError: A command fails.
     """
-    (place / STORE.parent).mkdir(parents=True)
-    (place / STORE).symlink_to(store)
+    (folder / STORE.parent).mkdir(parents=True)
+    (folder / STORE).symlink_to(store)
     environment = {**os.environ, "PYTHONPATH": str(tree), "WANDB_MODE": "disabled"}
     for words in commands(tree):
         script = words[0]
         code = ["-m", *words[1:]] if script == "-m" else [str(tree / script), *words[1:]]
         done = subprocess.run(
             [sys.executable, *code, *(SHORT.get(script, []) if short else [])],
-            cwd=place,
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,
@@ -94,21 +93,15 @@ def commands(tree: Path) -> list[list[str]]:
     return [call for call in calls if "collect" not in call]
 
 
-def reached(place: Path) -> dict[str, Any]:
+def reached(folder: Path) -> dict[str, Any]:
     """Success and the entropy of the modes, with their intervals; none of the latter without a success."""
-    summary = read_json(place / RUN / "eval" / "summary.json")["summary"]
+    summary = read_json(folder / RUN / "eval" / "summary.json")["summary"]
     return {name: summary[name] for name in ("success", "mode_entropy")}
 
 
-def told(found: dict[str, Any]) -> str:
+def in_words(outcome: dict[str, Any]) -> str:
     """What was reached, in words."""
-    return ", ".join(f"{name} {interval(values)}" for name, values in found.items() if values)
-
-
-def cpu_seconds() -> float:
-    """CPU time of all processes that were started from here and have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return ", ".join(f"{name} {interval(values)}" for name, values in outcome.items() if values)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import options, ratio
-from benchmarks.tables import interval, table
+from benchmarks.tables import interval, measured_with, table, verdict
 from robolearn.config import read_json
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "speed.json"
@@ -71,25 +71,23 @@ def _targets(parts: Parts) -> Iterator[Row]:
         yield [f"{name} on two nodes of Ray", ">= 0.85", f"{speed:.2f}", speed.outcome(least=0.85)]
     same = all(parts["cluster"][name]["same"] for name in ("evaluation", "collection"))
     whole = same and all(parts["cluster"]["killed"].values())
-    yield ["results there, with a node killed too", "the same digits", "the same" if whole else "others", _met(whole)]
+    yield [
+        "results there, with a node killed too",
+        "the same digits",
+        "the same" if whole else "others",
+        verdict(whole),
+    ]
 
 
 def steps(part: Parts) -> list[str]:
     """A training step beside the products in it."""
-    rows = [
-        [name, *_ms(case["seconds"], "step", "products"), f"{ratio(*_both(case['seconds'], 'step', 'products')):.2f}"]
-        for name, case in part["cases"].items()
-    ]
-    return table(["training step", "whole [ms]", "products alone [ms]", "ratio"], rows)
+    return table(["training step", "whole [ms]", "products alone [ms]", "ratio"], _pairs(part, "step", "products"))
 
 
 def cores(part: Parts) -> list[str]:
     """A training step on one thread and on all cores."""
-    rows = [
-        [name, *_ms(case["seconds"], "one", "all"), f"{ratio(*_both(case['seconds'], 'one', 'all')):.2f}"]
-        for name, case in part["cases"].items()
-    ]
-    return table(["training step", "one thread [ms]", f"{part['cores']} threads [ms]", "gain"], rows)
+    header = ["training step", "one thread [ms]", f"{part['cores']} threads [ms]", "gain"]
+    return table(header, _pairs(part, "one", "all"))
 
 
 def peers(parts: Parts) -> list[str]:
@@ -120,12 +118,6 @@ def runs(part: Parts) -> list[str]:
     return table(["`make run`", "time [s]", "CPU time [s]", "success", "mode entropy"], rows)
 
 
-def measured_with(parts: Parts) -> list[str]:
-    """How each part was measured."""
-    rows = [[name, f"`{part['command']}`", part["commit"], part["hardware"]] for name, part in parts.items()]
-    return table(["part", "command", "commit", "hardware"], rows)
-
-
 def _times(what: str, theirs: Sequence[float], ours: Sequence[float], least: float) -> Row:
     found = ratio(theirs, ours)
     return [what, f">= {least}", f"{found:.2f}", found.outcome(least=least)]
@@ -135,16 +127,15 @@ def _both(seconds: Parts, first: str, second: str) -> tuple[list[float], list[fl
     return seconds[first], seconds[second]
 
 
-def _ms(seconds: Parts, *names: str) -> list[str]:
-    return [_median([1e3 * value for value in seconds[name]]) for name in names]
+def _pairs(part: Parts, first: str, second: str) -> Iterator[Row]:
+    """Both times of each case [ms], medians, and their ratio."""
+    for name, case in part["cases"].items():
+        both = _both(case["seconds"], first, second)
+        yield [name, *(_median([1e3 * value for value in one]) for one in both), f"{ratio(*both):.2f}"]
 
 
 def _median(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f}"
-
-
-def _met(is_met: bool) -> str:
-    return "met" if is_met else "missed"
 
 
 if __name__ == "__main__":

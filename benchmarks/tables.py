@@ -36,3 +36,14 @@ def spread(values: Sequence[float | None], digits: int = 2) -> str:
     if not there:
         return "-"
     return f"{np.mean(there):.{digits}f} ({min(there):.{digits}f} to {max(there):.{digits}f})"
+
+
+def verdict(is_met: bool) -> str:
+    """What is said of a target without an interval."""
+    return "met" if is_met else "missed"
+
+
+def measured_with(parts: Mapping[str, Any]) -> list[str]:
+    """Command, commit and machine of each part of a file."""
+    rows = [[f"`{part['command']}`", part["commit"], part["hardware"]] for part in parts.values()]
+    return table(["command", "commit", "hardware"], rows)

@@ -9,7 +9,6 @@ longer than --seconds. The target is a cost per item within 25 % from the smalle
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import keep, options
+from benchmarks.common import children_seconds, keep, options
 from benchmarks.growth.axes import AXES, Axis
 from benchmarks.tables import table
 
@@ -26,14 +25,12 @@ Point = dict[str, float]
 
 def point(axis: str, size: int, work: Path | None = None) -> tuple[Point, float]:
     """A point, and the CPU time that all of it took [s]."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = children_seconds()
     with tempfile.TemporaryDirectory(dir=work) as folder:
         for what in ("make", "measure"):
             command = [sys.executable, "-m", "benchmarks.growth.point", what, axis, str(size), folder]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return json.loads(done.stdout.splitlines()[-1]), spent
+    return json.loads(done.stdout.splitlines()[-1]), children_seconds() - before
 
 
 def measure(name: str, sizes: Sequence[int], seconds: float, work: Path | None) -> list[Point]:

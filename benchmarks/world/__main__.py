@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import options
-from benchmarks.tables import interval, table
+from benchmarks.tables import interval, measured_with, table, verdict
 from benchmarks.world.commands import by_start
 from robolearn.config import read_json
 from robolearn.stats.proportions import wilson
@@ -48,7 +48,7 @@ def _world_targets(world: Parts) -> Iterator[list[str]]:
         "trips through two formats, and tests with the readers of others",
         "difference 0, all pass",
         measured,
-        _met(met),
+        verdict(met),
     ]
     error = world["g1"]["heldout"]["error"]["policy"]
     yield ["G1, error of the next action", "reported", interval(_bounds(error), ".4f"), "reported"]
@@ -67,7 +67,7 @@ def _other_targets(deploy: Parts, compare: Parts, doctor: Parts) -> Iterator[lis
         "exported policies",
         "largest difference <= 1e-5",
         f"{largest:.1e} in {len(policies)}",
-        _met(largest <= 1e-5),
+        verdict(largest <= 1e-5),
     ]
     for family in ("tokens", "cvae", "flow"):
         ours, torch = (policies[family, "mlp"]["ms"][who]["p50"] for who in ("deployed", "torch"))
@@ -75,28 +75,28 @@ def _other_targets(deploy: Parts, compare: Parts, doctor: Parts) -> Iterator[lis
             f"plan of `{family}`",
             ">= 4 times faster than torch",
             f"{torch / ours:.1f} times",
-            _met(torch >= 4 * ours),
+            verdict(torch >= 4 * ours),
         ]
         if policies[family, "mlp"]["evaluations"] == 1:
-            yield [f"one evaluation, `{family}`", "<= 0.15 ms", f"{ours:.3f} ms", _met(ours <= 0.15)]
+            yield [f"one evaluation, `{family}`", "<= 0.15 ms", f"{ours:.3f} ms", verdict(ours <= 0.15)]
     worst = max((one["ever_excluded"] for one in compare["nulls"]), key=lambda one: one["high"])
     yield [
         "verdict on equal policies",
         "wrong at any look <= 0.05",
         interval(_bounds(worst)),
-        _met(worst["high"] <= 0.05),
+        verdict(worst["high"] <= 0.05),
     ]
     shares = [one["share"] for one in compare["episodes"] if one["difference"] >= 0.1]
     more = f"; more in {sum(share >= 1 for share in shares)} of {len(shares)} cases"
     measured = f"{min(shares):.2f} to {max(shares):.2f} of its pairs{more}"
-    yield ["comparisons of differences >= 0.1", "fewer pairs than McNemar's", measured, _met(max(shares) < 1)]
+    yield ["comparisons of differences >= 0.1", "fewer pairs than McNemar's", measured, verdict(max(shares) < 1)]
     yield _faults(doctor)
     alarms = {name: len(one["alarms"]["whole"]) for name, one in doctor["sets"].items()}
     yield [
         "false alarms",
         "<= 1 per clean set",
         f"at most {max(alarms.values())} in {len(alarms)} sets",
-        _met(max(alarms.values()) <= 1),
+        verdict(max(alarms.values()) <= 1),
     ]
 
 
@@ -111,10 +111,6 @@ def _faults(doctor: Parts) -> list[str]:
         f"{wilson(least, trials):.3f}, the least",
         wilson(least, trials).outcome(0.95),
     ]
-
-
-def _met(is_met: bool) -> str:
-    return "met" if is_met else "missed"
 
 
 def _bounds(kept: dict[str, Any]) -> list[float]:
@@ -189,12 +185,6 @@ def trips(part: Parts) -> list[str]:
     cells = {pair: f"{max(found.values()):g}" for pair, found in part["differences"].items()}
     rows = [[first, *(cells[f"{first}, {second}"] for second in names)] for first in names]
     return table(["first, then", *names], rows)
-
-
-def measured_with(world: Parts) -> list[str]:
-    """Command, commit and machine of each part."""
-    rows = [[f"`{part['command']}`", part["commit"], part["hardware"]] for part in world.values()]
-    return table(["command", "commit", "hardware"], rows)
 
 
 if __name__ == "__main__":
