@@ -19,7 +19,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.types import Episode
 from tests.bench.tiny import REGRESSION, TASK, measured, result, write_demos
 
-SIZES = {"num_states": 12, "num_repeats": 6, "selection_states": 2, "episodes": seeds.TRIANGLE}
+SIZES = {"num_states": 12, "num_repeats": 6}
 INSERT = dataclasses.replace(choose("task", ["insert"], TASKS)[0], **SIZES)
 
 
@@ -60,7 +60,7 @@ def test_the_expert_plans_from_the_start_it_is_asked_about(name):
 
 
 def test_the_expert_is_asked_once(data, monkeypatch):
-    few = dataclasses.replace(INSERT, num_states=2, num_repeats=2, selection_states=1)
+    few = dataclasses.replace(INSERT, num_states=2, num_repeats=2)
     ask_expert(few, data, data)
     before = (data / "insert" / "expert.json").read_bytes()
     monkeypatch.setattr(expert, "_episodes", None)
@@ -88,7 +88,7 @@ def test_coverage_is_in_units_of_what_the_expert_shows(tmp_path):
     one_way, both = [0, 0, 0], [0, 1, 0]
     for r in rounds:
         r["evaluation"] = {"success": [[1] * 3] * 2, "mode": [one_way, both]}
-        r["selection"] = {"success": [[1] * 3], "mode": [both]}
+        r["selection"] = r["evaluation"]
     write_json(tmp_path / "tiny" / "expert.json", rounds)
     unit = Unit(TASK, REGRESSION, "compute", 0, tmp_path)
     unit.begin()
@@ -105,6 +105,6 @@ def test_coverage_is_in_units_of_what_the_expert_shows(tmp_path):
 def test_both_parts_start_from_their_own_seeds(data, monkeypatch):
     asked = []
     monkeypatch.setattr(expert, "_episodes", lambda env, starts, num_repeats: asked.append(starts.tolist()) or [])
-    ask_expert(dataclasses.replace(INSERT, num_states=3, selection_states=2), data, data)
+    ask_expert(dataclasses.replace(INSERT, num_states=2), data, data)
     first, other = seeds.TRIANGLE.start, seeds.SELECTION.start
-    assert asked == [[first, first + 1, first + 2], [other, other + 1]]
+    assert asked == [[first, first + 1], [other, other + 1]]

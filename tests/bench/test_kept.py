@@ -31,7 +31,7 @@ def packed(tmp_path):
         unit.begin()
         unit.write(result(FULL, cpu_s=100 + seed))
         (unit.directory / "seconds.json").write_text("{}")  # not of the small files
-    parts = {"evaluation": (2, 3), "selection": (1, 3)}
+    parts = {"evaluation": (2, 3), "selection": (2, 3)}
     rounds = [
         {part: {name: np.ones(shape, int).tolist() for name in ("success", "mode")} for part, shape in parts.items()}
     ]

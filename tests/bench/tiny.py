@@ -30,7 +30,6 @@ TASK = Task(
     ),
     num_states=2,
     num_repeats=3,
-    selection_states=1,
 )
 REGRESSION = Row("regression", RegressionConfig())
 FLOW = Row("flow", FlowConfig(), (Setting("euler-5", {"steps": 5}), Setting("euler-1", {"steps": 1})))
