@@ -81,6 +81,21 @@ def clearance(xy: Array, obstacles: Obstacles = OBSTACLES, shift: Array = np.zer
     return (np.sqrt(np.square(along) + np.square(across)) - obstacles.radius).min(axis=-1) - ROD_RADIUS
 
 
+def touches(xy: Array, obstacles: Obstacles, shift: Array) -> Array:
+    """Whether the rod touches an obstacle [...], as `clearance` [...] <= 0 says, which takes only few points to ask.
+
+    What is higher or lower than the rod at a row can be cannot touch it, and that is quickly told.
+    """
+    y = np.ascontiguousarray(xy[..., 1])
+    reach = obstacles.radius.max() + ROD_RADIUS + 1e-9  # [m]; the last is far more than any rounding
+    near = np.zeros(y.shape, bool)
+    for row in ROWS:
+        near |= np.abs(y - row) <= reach
+    touching = np.zeros(y.shape, bool)
+    touching[near] = clearance(xy[near], obstacles, np.broadcast_to(shift, (*y.shape, len(ROWS)))[near]) <= 0.0
+    return touching
+
+
 def mode_of(crossings: Array, cylinders: tuple[Array, ...] = CYLINDERS) -> Array:
     """Mode in 0 .. 23, shape [...], of the x in each row's frame where it was crossed [..., 3]; -1 where one is NaN."""
     gap = [(crossings[..., i, None] > xs).sum(axis=-1) for i, xs in enumerate(cylinders)]
@@ -169,16 +184,15 @@ class Avoid(Task):
         n, horizon, substeps = substates.shape[:3]
         xy, shift = self.qpos(substates)[..., :2], self.shift(self.qpos(substates))
         after = np.empty((n, horizon, self.memory_dim))
-        hit = (clearance(xy, self.obstacles, shift) <= 0.0).any(axis=2)
+        hit = touches(xy, self.obstacles, shift).any(axis=2)
         after[..., 0] = np.logical_or.accumulate(hit, axis=1) | (memory[:, :1] > 0.0)
-        passed = (xy[..., 1].reshape(n, -1, 1) >= ROWS).reshape(n, horizon * substeps, 3)
-        first = passed.argmax(axis=1)  # [n, 3]; 0 also where never
-        x = np.take_along_axis((xy[..., :1] - shift).reshape(n, -1, 3), first[:, None], axis=1)[:, 0]
+        passed = xy[..., 1].reshape(n, 1, -1) >= ROWS[:, None]
+        first = passed.argmax(axis=2)  # [n, 3]; 0 also where never
+        there = np.arange(n)[:, None], first // substeps, first % substeps
+        x = xy[there][..., 0] - np.diagonal(np.broadcast_to(shift, (*xy.shape[:3], 3))[there], axis1=1, axis2=2)
         known = ~np.isnan(memory[:, 1:])
         crossing = np.where(known, memory[:, 1:], x)[:, None]
-        reached = np.any(passed, axis=1, keepdims=True) & (
-            first[:, None] < substeps * np.arange(1, horizon + 1)[:, None]
-        )
+        reached = passed.any(axis=2)[:, None] & (first[:, None] < substeps * np.arange(1, horizon + 1)[:, None])
         after[..., 1:] = np.where(known[:, None] | reached, crossing, np.nan)
         return after
 
