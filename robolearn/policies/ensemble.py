@@ -100,7 +100,7 @@ class Ensemble:
         Args:
             obs: Key -> [b, o, ...] in physical units.
         """
-        policy, symmetry = self.members[0], self.cfg.symmetry
-        if symmetry is not None and self.cfg.symmetry_use == "canonical":
+        policy = self.members[0]
+        if (symmetry := policy.canonical) is not None:
             obs = symmetry.turn_all(obs, symmetry.to_canonical(obs))
         return policy.encode(obs)[..., : policy.encoder.cond_dim].flatten(1)  # the rest tells of a prefix

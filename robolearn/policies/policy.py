@@ -233,14 +233,19 @@ class Policy(nn.Module):
             noise: As many rows as observations, or n times as many: the first n are the first observation's.
             prefix: See encode.
         """
-        symmetry = self.cfg.symmetry
-        if symmetry is None or self.cfg.symmetry_use != "canonical":
+        symmetry = self.canonical
+        if symmetry is None:
             return self._act(obs, noise, prefix)
         times = symmetry.to_canonical(obs)
         if prefix is not None:
             prefix = Prefix(symmetry.turn("action", prefix.actions, times), prefix.length)
         chunks = self._act(symmetry.turn_all(obs, times), noise, prefix)
         return symmetry.turn("action", chunks, -times.repeat_interleave(len(chunks) // len(times)))
+
+    @property
+    def canonical(self) -> Symmetry | None:
+        """The symmetry by which observations are turned into one of their orientations before anything is seen."""
+        return self.cfg.symmetry if self.cfg.symmetry_use == "canonical" else None
 
     def _act(self, obs: dict[str, Tensor], noise: Tensor, prefix: Prefix | None) -> Tensor:
         cond = self.encode(obs, prefix)

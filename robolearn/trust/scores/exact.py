@@ -15,6 +15,7 @@ from torch import Tensor
 from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.mixture import Mixture
+from robolearn.policies.policy import Policy
 from robolearn.trust.scores.samples import check_members
 from robolearn.trust.scores.score import Evidence, Score
 
@@ -72,13 +73,33 @@ def admissible_mass(probabilities: Float[Tensor, "*m K"], admissible: Bool[Tenso
 
 def _distributions(seen: Evidence) -> tuple[Tensor, Tensor]:
     """Chunks [k, s, K, t, a] in the first member's normalized units, and their probabilities [k, s, K]."""
-    found = []
-    for member in seen.ensemble.members:
-        assert isinstance(member.family, Mixture), "see _check_finite"
-        chunks, probabilities = member.family.distribution(member.encode(seen.obs))
-        found.append((seen.ensemble.normalize(member.normalizer.unnormalize("action", chunks)), probabilities))
+    found = [finite_distribution(member, seen.obs) for member in seen.ensemble.members]
     chunks, probabilities = (torch.stack(part) for part in zip(*found, strict=True))
-    return chunks, probabilities
+    return seen.ensemble.normalize(chunks), probabilities
+
+
+def finite_distribution(
+    policy: Policy, obs: dict[str, Tensor]
+) -> tuple[Float[Tensor, "b K t a"], Float[Tensor, "b K"]]:
+    """All chunks that a policy can sample, in physical units, and their probabilities.
+
+    Args:
+        policy: Of a mixture with a finite distribution.
+        obs: Key -> [b, o, ...] in physical units.
+
+    Raises:
+        UserError: The distribution is not finite.
+    """
+    assert isinstance(policy.family, Mixture), "see _check_finite"
+    symmetry = policy.canonical
+    times = None if symmetry is None else symmetry.to_canonical(obs)
+    cond = policy.encode(obs if symmetry is None or times is None else symmetry.turn_all(obs, times))
+    normalized, probabilities = policy.family.distribution(cond)
+    each = normalized.shape[1]
+    chunks = policy.physical(normalized.flatten(0, 1), policy.start(cond).repeat_interleave(each, dim=0))
+    if symmetry is not None and times is not None:
+        chunks = symmetry.turn("action", chunks, -times.repeat_interleave(each))
+    return chunks.unflatten(0, (-1, each)), probabilities
 
 
 def _entropy(seen: Evidence) -> Tensor:

@@ -1,8 +1,19 @@
+import dataclasses
+
 import pytest
 import torch
 
+from robolearn.data.symmetry import AffineMap, Symmetry
+from robolearn.policies.chunk_frame import FRAMES
+from robolearn.policies.mixture import MixtureConfig
+from robolearn.policies.policy import Policy
 from robolearn.trust.scores import samples as scores
-from robolearn.trust.scores.exact import admissible_mass, exact_action_entropy, exact_energy_disagreement
+from robolearn.trust.scores.exact import (
+    admissible_mass,
+    exact_action_entropy,
+    exact_energy_disagreement,
+    finite_distribution,
+)
 
 
 def generator(seed=0):
@@ -89,3 +100,22 @@ def test_mass_of_admissible_chunks():
     p = torch.tensor([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]])
     admissible = torch.tensor([[True, False, True], [False, True, True]])
     torch.testing.assert_close(admissible_mass(p, admissible), torch.tensor([0.7, 0.0]))
+
+
+@pytest.mark.parametrize("frame", ["absolute", *FRAMES])
+@pytest.mark.parametrize("use", ["ignore", "canonical"])
+def test_what_a_policy_samples_is_what_its_distribution_holds(make_policy, frame, use):
+    """In physical units, whatever the family learns them in: all chunks occur, and as often as it says."""
+    plain = make_policy(MixtureConfig(variant="plain", num_codes=3, sampler="student"), chunk_frame=frame)
+    mirror = AffineMap(((-1.0, 0.0), (0.0, 1.0)), (0.0, 0.0))
+    rows = tuple(tuple(row) for row in torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0])).tolist())
+    symmetry = Symmetry({"state": AffineMap(rows, (0.0,) * 4), "action": mirror}, order=2)
+    policy = Policy(dataclasses.replace(plain.cfg, symmetry=symmetry, symmetry_use=use), plain.normalizer)
+    policy.load_state_dict(plain.state_dict())
+    obs = {"state": torch.randn(5, 2, 4, generator=generator())}
+    chunks, probabilities = finite_distribution(policy.eval(), obs)
+    samples = policy.sample(obs, 400, generator=generator(1))
+    apart = (samples[:, :, None] - chunks[:, None]).abs().amax((3, 4))  # [b, n, K]
+    assert apart.amin(2).max() < 1e-5
+    shares = torch.nn.functional.one_hot(apart.argmin(2), 3).float().mean(1)
+    torch.testing.assert_close(shares, probabilities, atol=0.12, rtol=0)  # 4.8 standard deviations
