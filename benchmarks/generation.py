@@ -11,10 +11,11 @@ is neither generated nor trained again. Intervals span trainings, with their dem
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import keep_part, options
+from benchmarks.common import options, part
 from benchmarks.trainings import line, measure, train_once
 from robolearn import DemoStore, DemoWriter, seeds
 from robolearn.config import read_json, write_json
@@ -59,11 +60,12 @@ def main() -> None:
             train_once(f"{args.task}-{group}", RECIPES[args.task], seed, store, args.work, dry=args.dry_run)
             for seed, store in zip(seeds.TRAININGS, stores, strict=False)
         ]
-        measured: dict[str, Any] = measure(runs, task.env, episodes)
+        asked: dict[str, Any] = {"steps": runs[0].config().steps, "starts_from": episodes.start}
+        if group == "generated":
+            asked["attempts"] = [tried for _, tried in made]
+        make = partial(measure, runs, task.env, episodes)
+        measured = part(args.out, f"generation/{args.task}/{group}", make, asked)
         print(f"{args.task} {group}:", line(measured), flush=True)
-        facts = {"steps": runs[0].config().steps, "starts_from": episodes.start, **measured}
-        attempts = {"attempts": [tried for _, tried in made]} if group == "generated" else {}
-        keep_part(args.out, f"generation/{args.task}/{group}", facts | attempts)
 
 
 def take(data: Path, number: int, work: Path) -> Path:

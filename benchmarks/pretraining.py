@@ -40,7 +40,7 @@ from torch import nn
 
 from benchmarks.common import CPU, keep_part, kept_parts, options, part, spaced_frames
 from benchmarks.perception import shifts_of
-from benchmarks.tables import table
+from benchmarks.tables import interval, parts_below, table
 from benchmarks.trainings import DRY, line, measure, train_once
 from robolearn import seeds
 from robolearn.data.store import DemoStore
@@ -414,20 +414,23 @@ def run_study(study: Study, fractions: tuple[float, ...]) -> None:
             print(f"{study.name}, {fraction:.0%}, {name} - scratch: {one:+.3f} {said}", flush=True)
 
 
-def show_table(out: Path) -> None:
-    """Print what is kept, row by row."""
-    parts, lines = kept_parts(out), []
+def rows_table(parts: Mapping[str, Any]) -> list[str]:
+    """What is kept, row by row.
+
+    Args:
+        parts: All that is kept below `PART`.
+    """
+    lines = []
     for name, one in parts.items():
-        _, task, *rest = name.split("/")
         if "episodes" not in one:
             continue
-        share, row = rest[0], "/".join(rest[1:])
-        minus = parts.get(f"{PART}/{task}/{share}/minus scratch", {}).get(row)
+        task, share, row = name.split("/", 2)
+        minus = parts.get(f"{task}/{share}/minus scratch", {}).get(row)
         steps = f"{one['pretraining_steps']:,} + {one['steps']:,}"
-        number, told = f"{Estimate(**one[TASKS[task].number]):.3f}", f"{np.mean(one['r2']):.2f}"
-        lines.append([task, share, row, steps, number, "" if minus is None else f"{Estimate(**minus):+.3f}", told])
+        number, told = interval(one[TASKS[task].number]), f"{np.mean(one['r2']):.2f}"
+        lines.append([task, share, row, steps, number, "" if minus is None else interval(minus, "+.3f"), told])
     header = ("task", "demonstrations", "row", "steps", "success or score", "minus scratch", "R^2 after training")
-    print("\n".join(table(header, lines)))
+    return table(header, lines)
 
 
 def main() -> None:
@@ -448,7 +451,7 @@ def main() -> None:
         kept, fractions = (args.seeds[:1], DRY_FRACTIONS) if args.dry_run else (args.seeds, tuple(args.fractions))
         study = Study(args.task, args.data, args.work / args.task, out, tuple(kept), args.imagenet, args.dry_run)
         run_study(study, fractions)
-    show_table(out)
+    print("\n".join(rows_table(parts_below(kept_parts(out), PART))))
 
 
 if __name__ == "__main__":

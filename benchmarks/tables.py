@@ -43,6 +43,12 @@ def verdict(is_met: bool) -> str:
     return "met" if is_met else "missed"
 
 
+def parts_below(parts: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """What is kept below a name, under the rest of its name."""
+    prefix = "".join(f"{name}/" for name in names)
+    return {name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)}
+
+
 def measured_with(parts: Mapping[str, Any]) -> list[str]:
     """Command, commit and machine of each part of a file."""
     rows = [[f"`{part['command']}`", part["commit"], part["hardware"]] for part in parts.values()]

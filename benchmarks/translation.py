@@ -1,6 +1,6 @@
 """A policy that was trained on plain images of AvoidPixels, where they look "real": what translation regains.
 
-    python -m benchmarks.translation datasets/avoid_pixels.zarr --out docs/results/translation.json
+    python -m benchmarks.translation datasets/avoid_pixels.zarr --out docs/results/lecture.json
 
 Training s is one policy per row, and translators of its own, all with seed s. "Real" is the look of that name: other
 colors, textures, light, camera pose and noise. Its demonstrations begin elsewhere than the plain ones; translators see

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.avoid_read import ID, READ, VIEWS
-from benchmarks.common import keep_part, options
+from benchmarks.common import keep_part, options, part
 from benchmarks.perception import DRY_FIT, FIT, TRAINING_FRAMES, Frames, draw, trained
 from benchmarks.trainings import NUMBERS, line, summarize, train_once
 from robolearn import DemoStore, DemoWriter, seeds
@@ -61,14 +61,14 @@ def prepare(dataset: Path, seed: int, work: Path, *, dry: bool) -> Path:
     ensembles = {view: trained(frames, view, seed, folder, DRY_FIT if dry else FIT) for view in VIEWS}
     readings = {view: read_frames(ensembles[view], frames.images[view]) for view in VIEWS}
     attrs = StoreAttrs(env_id=ID, control_dt=source.attrs.control_dt, obs_keys=("state", "rows", *VIEWS))
-    part = store.with_suffix(".part")
-    DemoWriter.begin(part, attrs=attrs).extend(
+    begun = store.with_suffix(".part")
+    DemoWriter.begin(begun, attrs=attrs).extend(
         [
             extended(episode, shifts, {view: readings[view][number] for view in VIEWS})
             for number, (episode, shifts) in enumerate(zip(episodes, frames.shifts, strict=True))
         ]
     )
-    return part.rename(store)
+    return begun.rename(store)
 
 
 def evenly(source: DemoStore, episodes: list[Episode]) -> Frames:
@@ -129,13 +129,16 @@ def main() -> None:
     found: dict[str, Any] = {}
     for name in (*READ, "input", "clean"):
         shown = best_fixed(found) if name == "clean" else name
-        each = [
-            rolled(runs, shown, args.work / f"ensembles-{seed}", episodes, degraded=name != "clean")
-            for seed, runs in enumerate(trainings)
-        ]
-        found[name] = {"env": name, **summarize(each, NUMBERS)}
+
+        def make(name: str = name, shown: str = shown) -> dict[str, Any]:
+            each = [
+                rolled(runs, shown, args.work / f"ensembles-{seed}", episodes, degraded=name != "clean")
+                for seed, runs in enumerate(trainings)
+            ]
+            return {"env": name, **summarize(each, NUMBERS)}
+
+        found[name] = part(args.out, f"views/{name}", make, {"starts_from": episodes.start, "shown": shown})
         print(line(found[name]), flush=True)
-        keep_part(args.out, f"views/{name}", {"starts_from": episodes.start, **found[name]})
     differences = {name: to_json(gain(found, name), {}) for name in (best_fixed(found), "mean", "input", "true")}
     keep_part(args.out, "views/chosen minus", {"best_fixed": best_fixed(found), **differences})
     for name, value in differences.items():

@@ -1,0 +1,181 @@
+"""Kernels, and members drawn of one training: what they tell of failures, beside an ensemble, dropout and Laplace.
+
+    python -m benchmarks.doubt datasets/push.zarr --out docs/results/lecture.json
+
+Declared before anything is measured. Policies are those of the recipe push, of three training seeds. What doubts them:
+
+* ensemble: disagreement of five trainings;
+* swag: disagreement of one training and four draws of the Gaussian that its weights pass through;
+* dropout, laplace, gp: of the first of the five trainings alone; time: the number of the step, as a control.
+
+The first of the five acts, and of swag the training that was drawn from. A threshold is calibrated at alpha 0.1 on the
+successes of 200 episodes, and judged on others: 200 as they were demonstrated, and 200 under each change, that of the
+goal's place, of the mass, and of what a sensor shows, which were chosen on other seeds for another policy (see
+`safety`). Both are judged together, change by change, up to the length of the shortest episode. Reported: the area
+under the curve of failures found and false alarms, and balanced accuracy at the threshold, each the mean over changes;
+intervals are percentiles over trainings, which with three of them cover less than they say.
+
+What it costs: trainings, CPU seconds of fitting, and CPU time of a look at one observation on one thread [ms]. A change
+under which no episode fails, or none succeeds, tells nothing and is left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.common import options, part
+from benchmarks.safety.study import ALPHA, NUM_SAMPLES, TASKS, place
+from benchmarks.trainings import train_once
+from robolearn import seeds
+from robolearn.errors import user_errors
+from robolearn.policies.ensemble import Ensemble
+from robolearn.rollout.execution import Execution
+from robolearn.stats.bootstrap import bootstrap
+from robolearn.stats.value import Estimate
+from robolearn.training.config import TrainConfig
+from robolearn.training.embeddings import embed_demonstrations
+from robolearn.training.recipes import RECIPES
+from robolearn.training.run import Run
+from robolearn.training.swag import SwagConfig
+from robolearn.trust.calibrate import watch
+from robolearn.trust.conformal.thresholds import threshold
+from robolearn.trust.detection import detection
+from robolearn.trust.gate import Gate
+from robolearn.trust.guard import time_gate
+from robolearn.trust.scores.fitted import fit_scores
+from robolearn.trust.scores.registry import find_score
+from robolearn.types import Trajectory
+
+PART, TASK = "doubt", "push"
+TRAININGS, MEMBERS, EPISODES, REPEATS, APART = 3, 5, 200, 300, 100
+CHANGES = tuple(TASKS[TASK].shifts)
+NUMBERS = ("roc_auc", "balanced_accuracy")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Policies that act and are doubted, and the scores that doubt them.
+
+    Attributes:
+        options: Of the training.
+        scores: Name of a way -> its score.
+    """
+
+    options: Mapping[str, Any]
+    scores: Mapping[str, str]
+
+
+ALONE = {name: name for name in ("dropout", "laplace", "gp", "time")}
+GROUPS = {
+    "trained": Group({}, {"ensemble": "disagreement", **ALONE}),
+    "drawn": Group({"swag": SwagConfig(0.25)}, {"swag": "disagreement"}),
+}
+
+
+def recipe(group: Group) -> TrainConfig:
+    """Options of a training with all its members."""
+    return dataclasses.replace(RECIPES[TASK], num_members=MEMBERS, threads=1, **group.options)
+
+
+def measure(name: str, seed: int, data: Path, work: Path, *, dry: bool) -> dict[str, Any]:
+    """What each way to doubt the policy of one training tells, and what it costs."""
+    group = GROUPS[name]
+    run = train_once(name, recipe(group), seeds.TRAININGS[APART * seed], data, work, dry=dry)
+    ensemble, execution = Ensemble.load(run.members()), Execution(run.config().exec_horizon)
+    fitted, fitted_s = fit(run, ensemble, tuple(group.scores.values()), seed)
+    count = 6 if dry else EPISODES
+
+    def rolled(change: str, first: int) -> list[Trajectory]:
+        return watch(
+            ensemble,
+            place(TASK, change),
+            range(count),
+            names=tuple(group.scores.values()),
+            num_samples=NUM_SAMPLES,
+            execution=execution,
+            seed=first,
+            fitted=fitted,
+        )
+
+    known, plain = rolled("none", seeds.CALIBRATION.start), rolled("none", seeds.EVALUATION.start)
+    changed = {change: rolled(change, seeds.EVALUATION.start) for change in CHANGES}
+    success = {change: [bool(t.success) for t in each] for change, each in {"none": plain, **changed}.items()}
+    ways = {
+        way: {
+            "found": {change: judge(score, known, [*plain, *each]) for change, each in changed.items()},
+            "look_ms": time_gate(
+                Gate(score, NUM_SAMPLES, 1.0, 1.0), ensemble, fitted, plain[0], execution.period, 2 if dry else REPEATS
+            )["cpu_ms"],
+            "fitted_s": fitted_s.get(score, 0.0),
+        }
+        for way, score in group.scores.items()
+    }
+    return {"success": success, "ways": ways}
+
+
+def fit(run: Run, ensemble: Ensemble, names: Sequence[str], seed: int) -> tuple[dict[str, nn.Module], dict[str, float]]:
+    """What the scores compare with, fitted to the demonstrations, and the CPU seconds that each took."""
+    fitted, seconds = {}, {}
+    for name in names:
+        if find_score(name).fit is None:
+            continue
+        began = time.process_time()
+        embedded: Any = embed_demonstrations(run.config(), run.data(), ensemble, find_score(name).num_windows)
+        fitted |= fit_scores([name], *embedded, seed=seed)
+        seconds[name] = time.process_time() - began
+    return fitted, seconds
+
+
+def judge(score: str, known: Sequence[Trajectory], judged: Sequence[Trajectory]) -> dict[str, float] | None:
+    """Numbers of a score over episodes, with a threshold of others; all up to the length of the shortest.
+
+    None where no episode succeeds or none fails.
+    """
+    horizon = min(len(t.signals[score]) for t in (*known, *judged))
+    calibration = np.array([t.signals[score][:horizon].max() for t in known if t.success])
+    scores = np.stack([t.signals[score][:horizon] for t in judged])
+    success = np.array([bool(t.success) for t in judged])
+    if success.all() or not success.any() or not len(calibration):
+        return None
+    limit = threshold(calibration, ALPHA)
+    found = detection(scores, np.full(len(scores), horizon), success, limit, num_resamples=2)
+    return {name: getattr(found, name).value for name in NUMBERS}
+
+
+def way_mean(runs: Sequence[Mapping[str, Any]], way: str, number: str) -> Estimate | None:
+    """A number of a way, the mean over changes, with an interval over trainings; None where nothing tells it."""
+    each = [[one[number] for one in run["ways"][way]["found"].values() if one is not None] for run in runs]
+    means = np.array([np.mean(numbers) for numbers in each if numbers])
+    return bootstrap(means, lambda drawn: drawn.mean(-1)) if len(means) else None
+
+
+def main() -> None:
+    """Measure what is not there yet, and show."""
+    parser = options(__doc__)
+    parser.add_argument("data", type=Path, help="demonstrations")
+    parser.add_argument("--work", type=Path, default=Path("runs/doubt"), help="folder of runs")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for name, group in GROUPS.items():
+        runs = []
+        for seed in range(1 if args.dry_run else TRAININGS):
+            make = partial(measure, name, seed, args.data, args.work, dry=args.dry_run)
+            runs.append(part(args.out, f"{PART}/{name}/{seed}", make))
+        for way in group.scores:
+            area = way_mean(runs, way, NUMBERS[0])
+            print(f"{way}: area under the curve {'unknown' if area is None else format(area, '.3f')}", flush=True)
+
+
+if __name__ == "__main__":
+    with user_errors():
+        main()

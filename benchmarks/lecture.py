@@ -1,0 +1,202 @@
+"""The tables of docs/results/lecture.md: seeing, simulating and planning, from the numbers of their measurements.
+
+python -m benchmarks.lecture
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import doubt, planning, pretraining, simulator
+from benchmarks.common import kept_parts, options
+from benchmarks.tables import interval, measured_with, parts_below, table, verdict
+from robolearn.simulator.accuracy import ENSEMBLE, PERSISTENCE, SIMULATOR
+from robolearn.stats.differences import paired_difference
+from robolearn.stats.value import Estimate
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "lecture.json"
+PRETRAINING = Path(__file__).with_name("pretraining.json.xz")
+PREDICTORS = (SIMULATOR, ENSEMBLE, PERSISTENCE)
+SUCCESS = ["success", "score"]
+Parts = Mapping[str, Any]
+Row = list[str]
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = options(__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON file of the numbers")
+    parser.add_argument("--pretraining", type=Path, default=PRETRAINING, help="that of pre-training")
+    args = parser.parse_args()
+    print("\n".join(page(kept_parts(args.results) | kept_parts(args.pretraining))))
+
+
+def page(parts: Parts) -> list[str]:
+    """The tables of everything that was measured, the targets first."""
+    tables = [table(["what", "target", "measured", "verdict"], targets(parts))]
+    tables += [section(parts_below(parts, name)) for name, section in SECTIONS.items() if parts_below(parts, name)]
+    tables.append(measured_with(_one_of_each_command(parts)))
+    return [line for one in tables for line in (*one, "")][:-1]
+
+
+def groups(parts: Parts) -> list[str]:
+    """The first names of all parts, each once."""
+    return list(dict.fromkeys(name.split("/")[0] for name in parts))
+
+
+def targets(parts: Parts) -> Iterator[Row]:
+    """What was wanted, and what the intervals say of it."""
+    for row, minus in parts.get("pretraining/avoid_pixels/10%/minus scratch", {}).items():
+        if isinstance(minus, Mapping):
+            gain = Estimate(**minus)
+            what = f"pre-training {row}, 10 % of AvoidPixels, success less that from scratch"
+            yield [what, f">= {pretraining.TARGET}", f"{gain:+.3f}", gain.outcome(pretraining.TARGET)]
+    for row, contrast in parts.get("translation/contrasts", {}).items():
+        if "/" in row:
+            half, beyond = (Estimate(**contrast[name]) for name in ("regained_half", "beyond_jitter"))
+            yield [f"translation {row}, less half of what was lost", ">= 0", f"{half:+.3f}", half.outcome(0)]
+            yield [f"translation {row}, less jitter", "> 0", f"{beyond:+.3f}", beyond.outcome(0, strict=True)]
+    generated = parts_below(parts, "generation")
+    for task in groups(generated):
+        own, whole = (generated[f"{task}/{group}"]["success"] for group in ("generated", "all"))
+        what = f"generation from 20 episodes of {task}, success"
+        said = verdict(own["value"] >= whole["low"])
+        yield [what, f"in that of all: {interval(whole)}", interval(own), said]
+    for name, part in parts_below(parts, "simulator").items():
+        task, seed = name.split("/")
+        if part["ranking"]["tau"] is None:  # all policies are alike
+            continue
+        tau = Estimate(**part["ranking"]["tau"])
+        policies = len(part["ranking"]["policies"])
+        what = f"{policies} policies of {task} ranked in learned simulator {seed}, Kendall's tau"
+        yield [what, f">= {simulator.TARGET}", f"{tau:.2f}", tau.outcome(simulator.TARGET)]
+    for env in groups(parts_below(parts, "planning")):
+        share = planning.shares(ways(parts, env))["ts1"]
+        what = f"planning in what was learned, {env}, of what the simulator gains"
+        yield [what, f">= {planning.TARGET}", f"{share:.2f}", share.outcome(planning.TARGET)]
+    if chosen := parts.get("views/chosen minus"):
+        gain = Estimate(**chosen[chosen["best_fixed"]])
+        what = f"view chosen by disagreement, less the best fixed one ({chosen['best_fixed']})"
+        yield [what, "> 0", f"{gain:+.3f}", gain.outcome(0, strict=True)]
+
+
+def ways(parts: Parts, env: str) -> dict[str, list[dict[str, Any]]]:
+    """Way to plan -> its runs."""
+    return {way: list(parts_below(parts, "planning", env, way).values()) for way in planning.WAYS}
+
+
+def generated(parts: Parts) -> list[str]:
+    """Policies from few, generated and all demonstrations."""
+    rows = []
+    for name, part in parts.items():
+        task, group = name.split("/")
+        minus = _paired(part, parts[f"{task}/all"]) if group != "all" else ""
+        tries = ", ".join(f"{tried:,}" for tried in part.get("attempts", []))
+        rows.append([task, group, interval(part["success"]), minus, tries])
+    return table(["task", "demonstrations", "success", "less that of all", "attempts for 1,000"], rows)
+
+
+def _paired(one: Parts, other: Parts) -> str:
+    successes = (np.array(part["episodes"]["success"], float) for part in (one, other))
+    return f"{paired_difference(*successes):+.3f}"
+
+
+def fields(parts: Parts) -> list[str]:
+    """Fields that nobody has seen, by how many were demonstrated."""
+    kinds = list(dict.fromkeys(name.split("/")[1] for name in parts))
+    rows = [[size, *(interval(parts[f"{size}/{kind}"]["success"]) for kind in kinds)] for size in groups(parts)]
+    return table(["fields demonstrated", *(f"success in {kind} fields" for kind in kinds)], rows)
+
+
+def translated(parts: Parts) -> list[str]:
+    """Policies where images look otherwise, and what translations show of the obstacles."""
+    rows = [
+        [name, *(interval(part[number]) for number in SUCCESS)] for name, part in parts.items() if "episodes" in part
+    ]
+    read = []
+    for name, part in parts.items():
+        if name.endswith("/rows-read"):
+            for way in ("to_real", "to_plain"):
+                r2 = (f"{np.mean(part[way][images]):.2f}" for images in ("recorded", "translated"))
+                read.append([name.split("/")[0], way.replace("_", " "), *r2])
+    seen = table(["translator", "direction", "R^2 of the rows, recorded", "translated"], read)
+    return [*table(["row", *SUCCESS], rows), *(["", *seen] if read else [])]
+
+
+def simulated(parts: Parts) -> list[str]:
+    """Policies in learned simulators and in the environment, and how far ahead the simulators see."""
+    rows, ahead = [], []
+    for task in groups(parts):
+        ranked = {seed: part["ranking"]["policies"] for seed, part in parts_below(parts, task).items()}
+        predicted = {seed: {one["name"]: one["predicted"]["value"] for one in each} for seed, each in ranked.items()}
+        for one in next(iter(ranked.values())):
+            seen = ", ".join(f"{each[one['name']]:.3f}" for each in predicted.values())
+            rows.append([task, Path(one["name"]).name, interval(one["real"]), seen])
+        for seed, part in parts_below(parts, task).items():
+            scores = part["accuracy"]["score"]
+            for horizon in scores[SIMULATOR]:
+                ahead.append([task, seed, horizon, *(interval(scores[who][horizon], ".4f") for who in PREDICTORS)])
+    success = table(["task", "policy", "success in the environment", "in the learned simulators"], rows)
+    header = ["task", "simulator", "steps ahead", *(f"energy score of {who}" for who in PREDICTORS)]
+    return [*success, "", *table(header, ahead)]
+
+
+def planned(parts: Parts) -> list[str]:
+    """Returns of planned trials."""
+    rows = []
+    for env in groups(parts):
+        runs = {way: list(parts_below(parts, env, way).values()) for way in planning.WAYS}
+        shares = planning.shares(runs)
+        for way, each in runs.items():
+            first, late = planning.curve(each)[0], planning.late_mean(each)
+            rows.append([env, way, f"{first:.1f}", f"{late:.1f}", f"{shares[way]:.2f}"])
+    header = ["environment", "way", "return of the first trial", "of the second half", "of the simulator's gain"]
+    return table(header, rows)
+
+
+def viewed(parts: Parts) -> list[str]:
+    """Policies that act by one of two cameras."""
+    rows = [[name, interval(part["success"])] for name, part in parts.items() if "episodes" in part]
+    minus = parts["chosen minus"]
+    differences = [[name, interval(value, "+.3f")] for name, value in minus.items() if isinstance(value, Mapping)]
+    return [*table(["reading", "success"], rows), "", *table(["chosen less", "success"], differences)]
+
+
+def doubted(parts: Parts) -> list[str]:
+    """What tells failures, and what it costs."""
+    rows = []
+    for name, group in doubt.GROUPS.items():
+        runs = list(parts_below(parts, name).values())
+        for way in group.scores if runs else ():
+            told = (doubt.way_mean(runs, way, number) for number in doubt.NUMBERS)
+            fitted, look = (np.median([run["ways"][way][cost] for run in runs]) for cost in ("fitted_s", "look_ms"))
+            trainings = doubt.MEMBERS if way == "ensemble" else 1
+            numbers = ("-" if number is None else f"{number:.3f}" for number in told)
+            rows.append([way, *numbers, str(trainings), f"{fitted:.1f}", f"{look:.2f}"])
+    header = ["way", "area under the curve", "balanced accuracy", "trainings", "fitting [CPU s]", "a look [CPU ms]"]
+    return table(header, rows)
+
+
+SECTIONS: dict[str, Callable[[Parts], list[str]]] = {
+    "pretraining": pretraining.rows_table,
+    "translation": translated,
+    "field": fields,
+    "generation": generated,
+    "simulator": simulated,
+    "planning": planned,
+    "views": viewed,
+    "doubt": doubted,
+}
+
+
+def _one_of_each_command(parts: Parts) -> dict[str, Any]:
+    """One part of each command, commit and machine: commands write many."""
+    return {f"{part['command']} {part['commit']} {part['hardware']}": part for part in parts.values()}
+
+
+if __name__ == "__main__":
+    main()
