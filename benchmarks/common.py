@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from robolearn import seeds
 from robolearn.bench.kept import read_kept, write_kept
@@ -54,10 +55,11 @@ def kept_parts(out: Path | None) -> dict[str, Any]:
 
 
 def keep_part(out: Path | None, part: str, results: Mapping[str, Any]) -> None:
-    """Write a part of a file that several measurements write to, each with its own command and commit."""
+    """Write a part of a file that several measurements write to, each with its own command and commit, also at once."""
     if out:
-        write = write_kept if out.suffix == PACKED else write_json
-        write(out, {**kept_parts(out), part: to_json({**results, **command_facts("cpu")}, {})})
+        write, facts = write_kept if out.suffix == PACKED else write_json, command_facts("cpu")
+        with FileLock(out.with_name(f"{out.name}.lock")):
+            write(out, {**kept_parts(out), part: to_json({**results, **facts}, {})})
 
 
 def part(
