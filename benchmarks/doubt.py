@@ -11,9 +11,10 @@ Declared before anything is measured. Policies are those of the recipe push, of 
 The first of the five acts, and of swag the training that was drawn from. A threshold is calibrated at alpha 0.1 on the
 successes of 200 episodes, and judged on others: 200 as they were demonstrated, and 200 under each change, that of the
 goal's place, of the mass, and of what a sensor shows, which were chosen on other seeds for another policy (see
-`safety`). Both are judged together, change by change, up to the length of the shortest episode. Reported: the area
-under the curve of failures found and false alarms, and balanced accuracy at the threshold, each the mean over changes;
-intervals are percentiles over trainings, which with three of them cover less than they say.
+`safety`). Both are judged together, change by change, by the largest score up to the length of the shortest episode,
+which is what is kept of an episode. Reported: the area under the curve of failures found and false alarms, and balanced
+accuracy at the threshold, each the mean over changes; intervals are percentiles over trainings, which with three of
+them cover less than they say.
 
 What it costs: trainings, CPU seconds of fitting, and CPU time of a look at one observation on one thread [ms]. A change
 under which no episode fails, or none succeeds, tells nothing and is left out.
@@ -57,8 +58,10 @@ from robolearn.trust.scores.registry import find_score
 from robolearn.types import Trajectory
 
 PART, TASK = "doubt", "push"
-TRAININGS, MEMBERS, EPISODES, REPEATS, APART = 3, 5, 200, 300, 100
+TRAININGS, MEMBERS, EPISODES, REPEATS = 3, 5, 200, 300
+APART = 10  # seeds between two trainings, whose members have the following ones
 CHANGES = tuple(TASKS[TASK].shifts)
+KNOWN = "calibration"
 NUMBERS = ("roc_auc", "balanced_accuracy")
 
 
@@ -107,20 +110,29 @@ def measure(name: str, seed: int, data: Path, work: Path, *, dry: bool) -> dict[
             fitted=fitted,
         )
 
-    known, plain = rolled("none", seeds.CALIBRATION.start), rolled("none", seeds.EVALUATION.start)
-    changed = {change: rolled(change, seeds.EVALUATION.start) for change in CHANGES}
-    success = {change: [bool(t.success) for t in each] for change, each in {"none": plain, **changed}.items()}
-    ways = {
-        way: {
-            "found": {change: judge(score, known, [*plain, *each]) for change, each in changed.items()},
-            "look_ms": time_gate(
-                Gate(score, NUM_SAMPLES, 1.0, 1.0), ensemble, fitted, plain[0], execution.period, 2 if dry else REPEATS
-            )["cpu_ms"],
-            "fitted_s": fitted_s.get(score, 0.0),
-        }
-        for way, score in group.scores.items()
+    episodes = {KNOWN: rolled("none", seeds.CALIBRATION.start)}
+    episodes |= {change: rolled(change, seeds.EVALUATION.start) for change in ("none", *CHANGES)}
+    look = partial(time_look, ensemble, fitted, episodes["none"][0], execution.period, 2 if dry else REPEATS)
+    return {
+        "success": {what: [bool(t.success) for t in each] for what, each in episodes.items()},
+        "largest": {way: largest(score, episodes) for way, score in group.scores.items()},
+        "fitted_s": {way: fitted_s.get(score, 0.0) for way, score in group.scores.items()},
+        "look_ms": {way: look(score) for way, score in group.scores.items()},
     }
-    return {"success": success, "ways": ways}
+
+
+def time_look(
+    ensemble: Ensemble, fitted: Mapping[str, nn.Module], trajectory: Trajectory, period: int, repeats: int, score: str
+) -> float:
+    """Median CPU time of a score at one replanning [ms]."""
+    gate = Gate(score, NUM_SAMPLES, 1.0, 1.0)
+    return time_gate(gate, ensemble, fitted, trajectory, period, repeats)["cpu_ms"]
+
+
+def largest(score: str, episodes: Mapping[str, Sequence[Trajectory]]) -> dict[str, list[float]]:
+    """The largest score of each episode, up to the length of the shortest of all."""
+    horizon = min(len(t.signals[score]) for each in episodes.values() for t in each)
+    return {what: [float(t.signals[score][:horizon].max()) for t in each] for what, each in episodes.items()}
 
 
 def fit(run: Run, ensemble: Ensemble, names: Sequence[str], seed: int) -> tuple[dict[str, nn.Module], dict[str, float]]:
@@ -136,25 +148,22 @@ def fit(run: Run, ensemble: Ensemble, names: Sequence[str], seed: int) -> tuple[
     return fitted, seconds
 
 
-def judge(score: str, known: Sequence[Trajectory], judged: Sequence[Trajectory]) -> dict[str, float] | None:
-    """Numbers of a score over episodes, with a threshold of others; all up to the length of the shortest.
-
-    None where no episode succeeds or none fails.
-    """
-    horizon = min(len(t.signals[score]) for t in (*known, *judged))
-    calibration = np.array([t.signals[score][:horizon].max() for t in known if t.success])
-    scores = np.stack([t.signals[score][:horizon] for t in judged])
-    success = np.array([bool(t.success) for t in judged])
-    if success.all() or not success.any() or not len(calibration):
+def judge(run: Mapping[str, Any], way: str, change: str) -> dict[str, float] | None:
+    """Numbers of a way under a change, with a threshold of other episodes; None where all succeed or all fail."""
+    scores, succeeded = (
+        {what: np.array(numbers) for what, numbers in one.items()} for one in (run["largest"][way], run["success"])
+    )
+    judged, success = (np.concatenate([one["none"], one[change]]) for one in (scores, succeeded))
+    if success.all() or not success.any() or not succeeded[KNOWN].any():
         return None
-    limit = threshold(calibration, ALPHA)
-    found = detection(scores, np.full(len(scores), horizon), success, limit, num_resamples=2)
-    return {name: getattr(found, name).value for name in NUMBERS}
+    limit = threshold(scores[KNOWN][succeeded[KNOWN]], ALPHA)
+    found = detection(judged[:, None], np.ones(len(judged), int), success, limit, num_resamples=2)
+    return {number: getattr(found, number).value for number in NUMBERS}
 
 
 def way_mean(runs: Sequence[Mapping[str, Any]], way: str, number: str) -> Estimate | None:
     """A number of a way, the mean over changes, with an interval over trainings; None where nothing tells it."""
-    each = [[one[number] for one in run["ways"][way]["found"].values() if one is not None] for run in runs]
+    each = [[judged[number] for change in CHANGES if (judged := judge(run, way, change))] for run in runs]
     means = np.array([np.mean(numbers) for numbers in each if numbers])
     return bootstrap(means, lambda drawn: drawn.mean(-1)) if len(means) else None
 

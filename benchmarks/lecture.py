@@ -173,7 +173,7 @@ def doubted(parts: Parts) -> list[str]:
         runs = list(parts_below(parts, name).values())
         for way in group.scores if runs else ():
             told = (doubt.way_mean(runs, way, number) for number in doubt.NUMBERS)
-            fitted, look = (np.median([run["ways"][way][cost] for run in runs]) for cost in ("fitted_s", "look_ms"))
+            fitted, look = (np.median([run[cost][way] for run in runs]) for cost in ("fitted_s", "look_ms"))
             trainings = doubt.MEMBERS if way == "ensemble" else 1
             numbers = ("-" if number is None else f"{number:.3f}" for number in told)
             rows.append([way, *numbers, str(trainings), f"{fitted:.1f}", f"{look:.2f}"])
