@@ -1,0 +1,46 @@
+"""The tables of the lecture's measurements say what their numbers say."""
+
+import pytest
+
+from benchmarks import doubt, planning
+from benchmarks.lecture import page, targets
+from benchmarks.tables import parts_below
+
+FACTS = {"command": "python -m benchmarks.x", "commit": "c", "hardware": "h"}
+
+
+def planned(returns, random=-100.0):
+    return {"random": [random], "returns": returns, **FACTS}
+
+
+def planning_parts(late):
+    """Five runs of each way; those in what was learned end with returns of `late`, the simulator's with -10."""
+    ends = dict.fromkeys(planning.WAYS, late) | {"simulator": -10.0}
+    return {
+        f"planning/Pendulum-v1/{way}/{seed}": planned([-90.0, -80.0, end, end])
+        for way, end in ends.items()
+        for seed in range(5)
+    }
+
+
+@pytest.mark.parametrize(("late", "verdict"), [(-12.0, "shown"), (-19.0, "shown"), (-30.0, "missed")])
+def test_planning_is_judged_by_its_share_of_what_the_simulator_gains(late, verdict):
+    """In the second half of the trials, from what random actions have: 0.9 of the 90 between them is asked for."""
+    rows = list(targets(planning_parts(late)))
+    assert [row[-1] for row in rows] == [verdict]
+    assert rows[0][2].startswith(f"{(late + 100) / 90:.2f}")
+
+
+def test_a_doubt_that_knows_the_failures_finds_all_of_them():
+    success = {doubt.KNOWN: [True] * 20, "none": [True] * 10, **{change: [False] * 5 for change in doubt.CHANGES}}
+    knows = {what: [0.1 + 0.01 * i if s else 1.0 for i, s in enumerate(each)] for what, each in success.items()}
+    blind = {what: [0.5] * len(each) for what, each in success.items()}
+    run = {"success": success, "largest": {"ensemble": knows, "time": blind}}
+    found = {way: doubt.way_mean([run, run], way, "roc_auc") for way in ("ensemble", "time")}
+    assert (found["ensemble"].value, found["time"].value) == (1.0, 0.5)
+
+
+def test_what_was_not_measured_has_no_table():
+    lines = page(planning_parts(-12.0))
+    assert sum(line.startswith("| ---") for line in lines) == 3  # targets, planning, what it was measured with
+    assert list(parts_below(planning_parts(-12.0), "planning", "Pendulum-v1", "ts1")) == [str(i) for i in range(5)]
