@@ -192,7 +192,8 @@ class Avoid(Task):
         x = xy[there][..., 0] - np.diagonal(np.broadcast_to(shift, (*xy.shape[:3], 3))[there], axis1=1, axis2=2)
         known = ~np.isnan(memory[:, 1:])
         crossing = np.where(known, memory[:, 1:], x)[:, None]
-        reached = passed.any(axis=2)[:, None] & (first[:, None] < substeps * np.arange(1, horizon + 1)[:, None])
+        ever = np.expand_dims(np.any(passed, axis=2), 1)
+        reached = ever & (first[:, None] < substeps * np.arange(1, horizon + 1)[:, None])
         after[..., 1:] = np.where(known[:, None] | reached, crossing, np.nan)
         return after
 
