@@ -90,16 +90,22 @@ def finite_distribution(
     Raises:
         UserError: The distribution is not finite.
     """
-    assert isinstance(policy.family, Mixture), "see _check_finite"
     symmetry = policy.canonical
-    times = None if symmetry is None else symmetry.to_canonical(obs)
-    cond = policy.encode(obs if symmetry is None or times is None else symmetry.turn_all(obs, times))
+    if symmetry is None:
+        return _distribution(policy, obs)
+    times = symmetry.to_canonical(obs)
+    chunks, probabilities = _distribution(policy, symmetry.turn_all(obs, times))
+    back = -times.repeat_interleave(chunks.shape[1])
+    return symmetry.turn("action", chunks.flatten(0, 1), back).unflatten(0, chunks.shape[:2]), probabilities
+
+
+def _distribution(policy: Policy, obs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The same of observations that need no turning."""
+    assert isinstance(policy.family, Mixture), "see _check_finite"
+    cond = policy.encode(obs)
     normalized, probabilities = policy.family.distribution(cond)
-    each = normalized.shape[1]
-    chunks = policy.physical(normalized.flatten(0, 1), policy.start(cond).repeat_interleave(each, dim=0))
-    if symmetry is not None and times is not None:
-        chunks = symmetry.turn("action", chunks, -times.repeat_interleave(each))
-    return chunks.unflatten(0, (-1, each)), probabilities
+    start = policy.start(cond).repeat_interleave(normalized.shape[1], dim=0)
+    return policy.physical(normalized.flatten(0, 1), start).unflatten(0, normalized.shape[:2]), probabilities
 
 
 def _entropy(seen: Evidence) -> Tensor:
