@@ -15,7 +15,7 @@ from jaxtyping import Float
 from robolearn.bench.summary import Measured, entropies, per_state
 from robolearn.stats.bootstrap import Draws
 from robolearn.stats.differences import paired_ratio
-from robolearn.stats.margins import CrossedMean, outcomes
+from robolearn.stats.margins import LEVEL, CrossedMean, outcomes
 from robolearn.stats.value import Estimate, Outcome
 from robolearn.types import Array
 
@@ -72,6 +72,7 @@ class Verdict:
     Attributes:
         row, setting: Names.
         seeds: Training seeds that all of them share.
+        looks: How often it was judged, by data that grew, this time included.
         matches: Every target beside every rival.
         latency_share: Its median latency in that of one forward pass; at most 1.3. None where that is not measured.
         speed: Whether that is met.
@@ -83,6 +84,7 @@ class Verdict:
     row: str
     setting: str
     seeds: tuple[int, ...]
+    looks: int
     matches: tuple[Match, ...]
     latency_share: Estimate | None
     speed: Outcome
@@ -120,8 +122,12 @@ def judge(
     forward: dict[int, Measured],
     modes: Sequence[int] | None,
     expert_entropy: float | None,
+    looks: int = 1,
 ) -> Verdict:
     """Judge a row.
+
+    Whoever looks again when more is measured has one more chance to be wrong. Each look has its share of the error, so
+    that all of them together have no more than one (Bonferroni).
 
     Args:
         row: Its name.
@@ -131,11 +137,13 @@ def judge(
         forward: Results of FORWARD; empty where it is not measured.
         modes: Demonstrations per mode; None where the task has none.
         expert_entropy: Mode entropy of the demonstrators; None where modes do not matter.
+        looks: How often the row has been judged, by data that grew, this time included.
     """
+    level = LEVEL / looks
     results = list(ours.values())
     questions = [q for rival in rivals for q in _questions(results, rival, modes, expert_entropy)]
-    not_worse = outcomes([q.mean for q in questions], [q.margin for q in questions])
-    better = outcomes([q.above for q in questions], [0.0] * len(questions))
+    not_worse = outcomes([q.mean for q in questions], [q.margin for q in questions], level)
+    better = outcomes([q.above for q in questions], [0.0] * len(questions), level)
     matches = tuple(
         Match(q.rival, q.target, q.mean.estimate(), *answers)
         for q, *answers in zip(questions, not_worse, better, strict=True)
@@ -144,7 +152,7 @@ def judge(
     speed: Outcome = "not shown" if latency is None else latency.outcome(most=LATENCY_SHARE)
     outcome = overall([*not_worse, speed])
     best_in = _better(matches) if outcome == "shown" else ()
-    return Verdict(row, setting, tuple(ours), matches, latency, speed, best_in, outcome)
+    return Verdict(row, setting, tuple(ours), looks, matches, latency, speed, best_in, outcome)
 
 
 def _questions(

@@ -158,7 +158,7 @@ def _group(
     verdicts = ()
     if baseline is not None:
         against = _in_setting(measured[baseline.row], baseline.best)
-        verdicts = _verdicts(entries, measured)
+        verdicts = _verdicts(entries, measured, task.looks)
         entries = [
             entry
             if entry is baseline
@@ -171,7 +171,7 @@ def _group(
     return Group(task.name, budget, name, merged, failed, tuple(entries), verdicts)
 
 
-def _verdicts(entries: Sequence[Entry], measured: dict[str, Results]) -> tuple[Verdict, ...]:
+def _verdicts(entries: Sequence[Entry], measured: dict[str, Results], looks: int) -> tuple[Verdict, ...]:
     """Rows with one evaluation, in their order, over the training seeds that they share with all many-step rows."""
     many = [(entry, one) for entry in entries for one in entry.settings if one.nfe >= MANY_STEPS]
     common = set.intersection(*(set(entry.seeds) for entry, _ in many))
@@ -184,7 +184,8 @@ def _verdicts(entries: Sequence[Entry], measured: dict[str, Results]) -> tuple[V
         ours = _in_setting(measured[entry.row], entry.best)
         forward = {e.row: _in_setting(measured[e.row], e.best) for e in entries}.get(FORWARD, {})
         modes, expert = ours[seeds[0]]["modes"], entry.best.numbers.expert_entropy
-        found.append(judge(entry.row, entry.best.setting, {s: ours[s] for s in seeds}, rivals, forward, modes, expert))
+        ours = {seed: ours[seed] for seed in seeds}
+        found.append(judge(entry.row, entry.best.setting, ours, rivals, forward, modes, expert, looks))
     return tuple(found)
 
 

@@ -54,6 +54,8 @@ class Task:
     """Episodes from each, with other noise: enough to see its modes, or 1 where modes do not matter."""
     num_seeds: int = 5
     """Trainings of each row."""
+    looks: int = 1
+    """How often its verdict is asked for: once more where trainings were added after a verdict."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """Row -> its cost here, where the network or the images make it another one than `Row.cost`."""
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -81,9 +81,16 @@ def _verdicts(verdicts: Sequence[Verdict]) -> list[str]:
         "setting, missed what is missed beside one; of the rest these measurements do not tell. The columns name the "
         "setting that is hardest to reach, with the interval of that comparison alone: of the difference in quality, "
         f"and of the entropy less {ENTROPY_SHARE} of theirs. Better is in which target it is shown to be above every "
-        "setting.",
+        f"setting.{_looks(verdicts[0].looks)}",
         _table(["row", "setting", "seeds", *_VERDICT_HEADER], [_verdict(one) for one in verdicts]),
     ]
+
+
+def _looks(looks: int) -> str:
+    """What more than one of them costs; nothing to say of the first."""
+    if looks == 1:
+        return ""
+    return f" This is look {looks} at data that grew: each of its tests has 1 part in {looks} of a single one's error."
 
 
 _VERDICT_HEADER = ("quality", "hardest", "coverage", "hardest", "latency / forward", "not worse", "better")

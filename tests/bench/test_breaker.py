@@ -24,9 +24,9 @@ def results(*, successes=REPEATS, first_mode=REPEATS // 2, p50_ms=1.0, trainings
     return found
 
 
-def verdict(ours, *others, forward=None, modes=(5, 5), expert=0.9):
+def verdict(ours, *others, forward=None, modes=(5, 5), expert=0.9, looks=1):
     rivals = [Rival(f"rival{i}", "x", list(r.values())) for i, r in enumerate(others or [results()])]
-    return judge("row", "default", ours, rivals, results() if forward is None else forward, modes, expert)
+    return judge("row", "default", ours, rivals, results() if forward is None else forward, modes, expert, looks)
 
 
 def answers(found, target):
@@ -79,16 +79,30 @@ def test_every_rival_counts_and_the_hardest_is_named():
     assert hardest.rival == "rival1 x"
 
 
-def test_the_more_rivals_the_more_there_is_to_show():
-    """The same close comparison is shown alone and not beside 29 others that are as close."""
+def close():
+    """Results of two rows, one just not worse than the other."""
     rng = np.random.default_rng(0)
     ours, theirs = results(), results(successes=199)
     for one in ours.values():
         one["evaluation"]["success"] = (rng.random((STATES, REPEATS)) < 0.96).astype(int).tolist()
     for one in theirs.values():
         one["evaluation"]["success"] = (rng.random((STATES, REPEATS)) < 0.959).astype(int).tolist()
+    return ours, theirs
+
+
+def test_the_more_rivals_the_more_there_is_to_show():
+    """The same close comparison is shown alone and not beside 29 others that are as close."""
+    ours, theirs = close()
     assert answers(verdict(ours, theirs), "success") == ["shown"]
     assert answers(verdict(ours, *[theirs] * 30), "success") == ["not shown"] * 30
+
+
+def test_the_more_looks_the_more_there_is_to_show():
+    ours, theirs = close()
+    first, last = verdict(ours, theirs), verdict(ours, theirs, looks=30)
+    assert (answers(first, "success"), answers(last, "success")) == (["shown"], ["not shown"])
+    assert (first.looks, last.looks) == (1, 30)
+    assert [match.difference for match in first.matches] == [match.difference for match in last.matches]
 
 
 def test_the_whole_is_missed_with_one_target_and_shown_with_all():
