@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import doubt, planning, pretraining, simulator
+from benchmarks import doubt, planning, simulator
 from benchmarks.common import kept_parts, options
+from benchmarks.pretraining.study import TARGET as PRETRAINING_TARGET
+from benchmarks.pretraining.table import rows_table
 from benchmarks.tables import interval, measured_with, parts_below, table, verdict
 from robolearn.simulator.accuracy import ENSEMBLE, PERSISTENCE, SIMULATOR
 from robolearn.stats.differences import paired_difference
 from robolearn.stats.value import Estimate
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "lecture.json"
-PRETRAINING = Path(__file__).with_name("pretraining.json.xz")
+PRETRAINING = Path(__file__).parent / "pretraining" / "raw.json.xz"
 PREDICTORS = (SIMULATOR, ENSEMBLE, PERSISTENCE)
 SUCCESS = ["success", "score"]
 Parts = Mapping[str, Any]
@@ -54,7 +56,7 @@ def targets(parts: Parts) -> Iterator[Row]:
         if isinstance(minus, Mapping):
             gain = Estimate(**minus)
             what = f"pre-training {row}, 10 % of AvoidPixels, success less that from scratch"
-            yield [what, f">= {pretraining.TARGET}", f"{gain:+.3f}", gain.outcome(pretraining.TARGET)]
+            yield [what, f">= {PRETRAINING_TARGET}", f"{gain:+.3f}", gain.outcome(PRETRAINING_TARGET)]
     for row, contrast in parts.get("translation/contrasts", {}).items():
         if "/" in row:
             half, beyond = (Estimate(**contrast[name]) for name in ("regained_half", "beyond_jitter"))
@@ -182,7 +184,7 @@ def doubted(parts: Parts) -> list[str]:
 
 
 SECTIONS: dict[str, Callable[[Parts], list[str]]] = {
-    "pretraining": pretraining.rows_table,
+    "pretraining": rows_table,
     "translation": translated,
     "field": fields,
     "generation": generated,

@@ -42,7 +42,7 @@ BENCHMARKS: dict[str, str] = {
     "padding_and_rates": "run --out out",
     "perception.py": "--dataset datasets/avoid_pixels.zarr --out out.json",
     "planning.py": "--out out.json --work plans",
-    "pretraining.py": "avoid_pixels datasets/avoid_pixels.zarr --out out.json --work pretraining",
+    "pretraining": "avoid_pixels datasets/avoid_pixels.zarr --out out.json --work pretraining",
     "products.py": "--out out.json",
     "pusht_replay.py": "pusht.zarr --out out.json",
     "recipes.py": "--task avoid --rows tokens flow --recipes plain dropout draws --out out.json",

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks.common import keep_part, kept_parts, part
-from benchmarks.pretraining import IMAGENET, METHODS, SCRATCH, Budget, gain, rows_of
+from benchmarks.pretraining.compute import Budget
+from benchmarks.pretraining.measures import gain
+from benchmarks.pretraining.study import IMAGENET, SCRATCH, rows_of
+from robolearn.representation.registry import METHODS
 
 STEP_S = {"policy": 0.06, "frozen": 0.02, "imagenet": 1.5, "autoencoder": 0.05, "vae": 0.055, "contrastive": 0.08}
 BUDGET = Budget(12_000, {**STEP_S, "masked": 0.052})
