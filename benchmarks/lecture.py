@@ -107,6 +107,17 @@ def _paired(one: Parts, other: Parts) -> str:
     return f"{paired_difference(*successes):+.3f}"
 
 
+def of_few(parts: Parts) -> list[str]:
+    """Families from few demonstrations."""
+    rows = []
+    for name, part in parts.items():
+        count, family = name.split("/")
+        plain = parts.get(f"{count}/regression")
+        minus = _paired(part, plain) if plain is not None and family != "regression" else ""
+        rows.append([count, family, *(interval(part[number]) for number in SUCCESS), minus])
+    return table(["demonstrations", "family", *SUCCESS, "success less that of regression"], rows)
+
+
 def fields(parts: Parts) -> list[str]:
     """Fields that nobody has seen, by how many were demonstrated."""
     kinds = list(dict.fromkeys(name.split("/")[1] for name in parts))
@@ -188,6 +199,7 @@ SECTIONS: dict[str, Callable[[Parts], list[str]]] = {
     "translation": translated,
     "field": fields,
     "generation": generated,
+    "small_data": of_few,
     "simulator": simulated,
     "planning": planned,
     "views": viewed,

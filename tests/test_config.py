@@ -125,8 +125,8 @@ def test_a_whole_number_will_do_for_a_float():
         ({"number": 1, "family": {}}, "Everything.family: expected an object with a type, found {}"),
         (
             {"number": 1, "family": {"type": "mlp"}},
-            "Everything.family.type: expected one of regression, mip, gmm, cvae, gan, diffusion, score, flow, flowmap, "
-            "tokens, mixture, found 'mlp'",
+            "Everything.family.type: expected one of regression, mip, gmm, gp, cvae, gan, diffusion, score, flow, "
+            "flowmap, tokens, mixture, found 'mlp'",
         ),
         (
             {"number": 1, "family": {"type": "flow", "steps": 0}},

@@ -41,7 +41,8 @@ class Sampling:
     latent: Literal["sampled", "zero"] | None = None
     """How the family cvae chooses its latent; by default as trained."""
     std_scale: float | None = None
-    """Of gmm: share of a component's standard deviation that samples carry; by default as trained."""
+    """Of gmm and gp: share of a component's or of the prediction's standard deviation that samples carry; by default as
+    trained."""
     langevin_repeats: int | None = None
     """Of score's langevin: steps at each level of noise; by default as trained."""
     langevin_step: float | None = None

@@ -42,7 +42,7 @@ class MLPConfig(BackboneConfig):
     """Residual blocks."""
     dropout: float | None = since(None, before=0.0)
     """Share of a block's channels dropped in training, in [0, 1); by default 0.1 for the families that learn chunks by
-    heart without it (`tokens`, `regression`, `mip`, `gmm`), 0 for others."""
+    heart without it (`tokens`, `regression`, `mip`, `gmm`, `gp`), 0 for others."""
     activation: Activation = "silu"
     """What is between a block's two layers."""
     plain: bool = False

@@ -100,7 +100,11 @@ class Ensemble:
         Args:
             obs: Key -> [b, o, ...] in physical units.
         """
+        return self.conditions(obs)[..., : self.members[0].encoder.cond_dim].flatten(1)  # the rest tells of a prefix
+
+    def conditions(self, obs: dict[str, Tensor]) -> Float[Tensor, "b o c"]:
+        """What member 0's family sees of observations in physical units when it acts, without known actions."""
         policy = self.members[0]
         if (symmetry := policy.canonical) is not None:
             obs = symmetry.turn_all(obs, symmetry.to_canonical(obs))
-        return policy.encode(obs)[..., : policy.encoder.cond_dim].flatten(1)  # the rest tells of a prefix
+        return policy.encode(obs)

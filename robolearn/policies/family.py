@@ -45,7 +45,18 @@ class Chunks:
         return Chunks(self.actions[rows], self.cond[rows], self.mask[rows])
 
 
-Examples = Callable[[int], Chunks]  # given n, that many training windows
+@dataclass(frozen=True)
+class Examples:
+    """Training windows, for what a family makes of the data before it is trained."""
+
+    draw: Callable[[int], Chunks]
+    """Given n, that many random ones, each at most once; fewer where there are fewer."""
+    total: int
+    """Windows that there are."""
+
+    def __call__(self, n: int) -> Chunks:
+        """Draw n of them, or as many as there are."""
+        return self.draw(n)
 
 
 @runtime_checkable

@@ -24,6 +24,7 @@ from robolearn.policies.flow import FlowConfig
 from robolearn.policies.flowmap import FlowMapConfig
 from robolearn.policies.gan import GanConfig
 from robolearn.policies.gmm import GMMConfig
+from robolearn.policies.gp import GPConfig
 from robolearn.policies.mip import MIPConfig
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.regression import RegressionConfig
@@ -34,6 +35,7 @@ FAMILIES: dict[str, type[FamilyConfig]] = {
     "regression": RegressionConfig,
     "mip": MIPConfig,
     "gmm": GMMConfig,
+    "gp": GPConfig,
     "cvae": CVAEConfig,
     "gan": GanConfig,
     "diffusion": DiffusionConfig,

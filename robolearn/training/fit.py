@@ -249,7 +249,7 @@ def begin(state: TrainState, windows: Windows, *, resumed: bool) -> None:
 
 
 def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Examples:
-    """Supply random training windows, normalized and encoded, each at most once."""
+    """Supply random training windows, normalized and encoded."""
 
     @torch.no_grad()
     def draw(n: int) -> Chunks:
@@ -260,7 +260,7 @@ def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Ex
             parts.append((data.actions, data.cond, data.mask))
         return Chunks(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
-    return draw
+    return Examples(draw, len(windows))
 
 
 def random_batches(policy: Policy, windows: Windows, n: int, generator: torch.Generator) -> Iterator[Batch]:

@@ -50,6 +50,7 @@ BENCHMARKS: dict[str, str] = {
     "rollout.py": "--out out.json",
     "safety": "run --workers 2",
     "simulator.py": "avoid datasets/avoid.zarr --out out.json",
+    "small_data.py": "datasets/push.zarr --out out.json",
     "speed.py": "--out out.json",
     "stacked_seeds.py": "--seeds 2 --batch 2",
     "symmetry.py": "--seeds 0 --out out.json",

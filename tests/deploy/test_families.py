@@ -37,6 +37,7 @@ SAMPLERS["tokens-focal"] = TokensConfig(num_bins=4, width=8, focal_gamma=2.0, te
 SAMPLERS["tokens-floor"] = TokensConfig(num_bins=4, width=8, min_code_probability=0.24)
 SAMPLERS["mixture-floor"] = dataclasses.replace(VARIANTS["mixture-plain"], min_code_probability=0.2)
 SAMPLERS["gmm-spread"] = GMMConfig(num_components=3, std_scale=0.5)
+SAMPLERS["gp-spread"] = VARIANTS["gp-spread"]
 
 
 def call(sampler, path, seed):

@@ -15,11 +15,12 @@ from robolearn.nets.unet_rows import whole_convolutions
 from robolearn.policies import mixture
 from robolearn.policies.cvae import CVAEConfig
 from robolearn.policies.diffusion import DiffusionConfig
-from robolearn.policies.family import Chunks
+from robolearn.policies.family import Chunks, Examples
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.flowmap import FlowMapConfig
 from robolearn.policies.gan import GanConfig
 from robolearn.policies.gmm import GMMConfig
+from robolearn.policies.gp import GPConfig
 from robolearn.policies.losses import energy_score, masked_mean
 from robolearn.policies.mip import MIPConfig
 from robolearn.policies.mixture import MixtureConfig
@@ -42,6 +43,8 @@ FAMILIES = {
     },
     "mip": MIPConfig(),
     "gmm": GMMConfig(num_components=3),
+    "gp": GPConfig(num_inducing=8, width=3),
+    "gp-spread": GPConfig(num_inducing=50, width=3, std_scale=1.0),  # more points than windows
     "cvae": CVAEConfig(latent_dim=3),
     "cvae-act": CVAEConfig(latent_dim=3, beta=10.0, learned_prior=False, latent="zero"),
     **{f"score-{s}": ScoreConfig(sampler=s, steps=3, langevin_repeats=5) for s in ("heun", "euler", "langevin")},
@@ -55,13 +58,13 @@ FAMILIES = {
 }
 BACKBONES = ["mlp", "unet", "transformer", "lstm"]
 # Prediction and density only change the loss, the sampler only sampling: one of each on every backbone.
-SOME = ["regression", "mip", "gmm", "cvae", "diffusion-v-dpm++", "score-heun", "flow-uniform-euler"]
+SOME = ["regression", "mip", "gmm", "gp", "cvae", "diffusion-v-dpm++", "score-heun", "flow-uniform-euler"]
 SOME += ["flowmap-meanflow", "flowmap-shortcut", "mixture-hard-code", "mixture-plain"]
 SOME += ["tokens-bins", "tokens-residual-vq", "gan-r3gan"]
 # Nothing in the loss is random; sampling is deterministic; the network's chunk input is zero.
-NO_DRAWS = ("regression", "gmm", "tokens-bins", "tokens-residual-vq")
-NO_NOISE = ("regression", "mip", "cvae-act")
-NO_INPUT = ("regression", "gmm", "mixture-plain", "tokens-bins", "tokens-residual-vq")
+NO_DRAWS = ("regression", "gmm", "gp", "gp-spread", "tokens-bins", "tokens-residual-vq")
+NO_NOISE = ("regression", "mip", "gp", "cvae-act")
+NO_INPUT = ("regression", "gmm", "gp", "gp-spread", "mixture-plain", "tokens-bins", "tokens-residual-vq")
 DIFFERENCES = ("gan-r3gan", "gan-wgan-gp")
 grid = pytest.mark.parametrize(
     ("family", "backbone"),
@@ -85,7 +88,7 @@ def prepared(make_policy, family, backbone="mlp"):
         return Chunks(windows.actions, policy.encode(windows.obs), torch.ones_like(windows.mask))[:n]
 
     for player in policy.family.players():
-        policy.family.begin(player, examples, generator=torch.Generator().manual_seed(0))
+        policy.family.begin(player, Examples(examples, 40), generator=torch.Generator().manual_seed(0))
     return policy
 
 
@@ -127,8 +130,8 @@ def test_loss_is_a_function_of_its_draws(make_policy, family, backbone):
 @grid
 def test_padded_targets_do_not_count(make_policy, family, backbone):
     """A hook on the network that learns from the batch turns every padded step of its output to nonsense."""
-    if family == "gmm":
-        pytest.skip("its weights are means over all steps of the output; see test_gmm.py")
+    if family.startswith(("gmm", "gp")):
+        pytest.skip("its weights are means over all steps of the output; see test_gmm.py and test_gp.py")
     policy, batch = prepared(make_policy, family, backbone), make_batch()
     learner = policy.family.teacher if family.startswith("mixture") else policy.family
     name = "policy" if family.startswith("tokens") else next(iter(policy.family.players()))

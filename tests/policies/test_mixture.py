@@ -10,7 +10,7 @@ from jaxtyping import TypeCheckError
 from robolearn.data.normalizer import Normalizer
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.codes import balanced, squared_distances
-from robolearn.policies.family import Chunks
+from robolearn.policies.family import Chunks, Examples
 from robolearn.policies.mixture import Mixture, MixtureConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.score import ScoreConfig
@@ -35,7 +35,7 @@ def train(family, player, steps, lr=3e-3, num_conditions=64):
         return Chunks(torch.zeros(num_conditions, 4, 1), cond, torch.ones(num_conditions, 4).bool())[:n]
 
     generator = torch.Generator().manual_seed(1)
-    family.begin(player, examples, generator=generator)
+    family.begin(player, Examples(examples, num_conditions), generator=generator)
     optimizer = torch.optim.AdamW(family.players()[player].module.parameters(), lr=lr)
     nothing = Chunks(torch.zeros(128, 4, 1), torch.zeros(128, 1, 1), torch.ones(128, 4).bool())
     for step in range(steps):
@@ -90,7 +90,7 @@ def test_pairs_are_labeled_with_their_nearest_code(policy):
     def examples(n):
         return Chunks(torch.zeros(n, 4, 1), torch.rand(n, 1, 1), torch.ones(n, 4).bool())
 
-    family.begin("policy", examples, generator=torch.Generator().manual_seed(0))
+    family.begin("policy", Examples(examples, 6_000), generator=torch.Generator().manual_seed(0))
     bank = family.bank
     assert torch.equal(bank.chunks.flatten(0, 1), family.teacher.integrate(None, bank.noise.flatten(0, 1)))
     centers = family.codes(bank.cond)[1]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from robolearn.policies.family import Chunks
+from robolearn.policies.family import Chunks, Examples
 from robolearn.policies.score import Score, ScoreConfig
 
 MEAN, STD = 0.2, 0.15
@@ -188,7 +188,8 @@ def test_sigma_data_is_measured_on_valid_steps(exact):
     family = exact()
     actions = torch.tensor([[[-0.3], [0.3]], [[0.3], [99.0]]])
     mask = torch.tensor([[True, True], [True, False]])
-    family.begin("policy", lambda n: Chunks(actions, torch.zeros(2, 1, 1), mask), generator=torch.Generator())
+    data = Chunks(actions, torch.zeros(2, 1, 1), mask)
+    family.begin("policy", Examples(lambda n: data, 2), generator=torch.Generator())
     assert family.sigma_data.item() == pytest.approx(actions[mask].std().item())
 
 

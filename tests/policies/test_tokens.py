@@ -11,7 +11,7 @@ from robolearn.data.windows import Windows
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies import tokens
 from robolearn.policies.draws import likely, race
-from robolearn.policies.family import Chunks
+from robolearn.policies.family import Chunks, Examples
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.tokens import TokensConfig, calibrated, focal_loss
 from robolearn.training.config import TrainConfig
@@ -87,7 +87,7 @@ def begin(policy, actions, mask=None):
     """Begin with these chunks and observations that say nothing."""
     mask = torch.ones(actions.shape[:2], dtype=torch.bool) if mask is None else mask
     data = Chunks(actions, torch.zeros(len(actions), 1, 1), mask)
-    policy.begin("policy", lambda n: data, generator=torch.Generator().manual_seed(0))
+    policy.begin("policy", Examples(lambda n: data, len(data)), generator=torch.Generator().manual_seed(0))
     return policy
 
 
@@ -134,7 +134,7 @@ def test_codes_do_not_depend_on_a_place_that_the_observation_tells(family, playe
     right = torch.arange(600) % 2
     actions = place + torch.linspace(0, 0.1, 4)[:, None] * (2 * right - 1)[:, None, None]
     policy, mask = new_state(family).policy.family, torch.ones(600, 4, dtype=torch.bool)
-    policy.begin(player, lambda n: Chunks(actions, place, mask), generator=generator)
+    policy.begin(player, Examples(lambda n: Chunks(actions, place, mask), 600), generator=generator)
     assert policy.anchor.share.item() == pytest.approx(1, abs=1e-3)
     if family is BINS:
         same = (policy.tokenizer.encode(policy.anchor(actions), mask)[:, 0] == right).float().mean()

@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = Path(__file__).parents[1] / "pretend" / "waits.py"
 SLOW = pytest.mark.slow
-UNDRAWN, TIMED = ("regression", "mip"), ("diffusion", "score", "flow", "flowmap")
+UNDRAWN, TIMED = ("regression", "mip", "gp"), ("diffusion", "score", "flow", "flowmap")
 
 
 def waits_of(part):
@@ -23,7 +23,7 @@ def waits_of(part):
 @pytest.mark.parametrize("backbone", ["mlp", "unet", *(pytest.param(n, marks=SLOW) for n in ("transformer", "lstm"))])
 def test_steps_and_plans_of_every_family(backbone):
     report = waits_of(backbone)
-    assert len(report) == 11
+    assert len(report) == 12
     for family, seen in report.items():
         assert all(waits == {} for waits in seen["train"].values()), (family, seen["train"])
         # Observations go there, and noise and the times of all evaluations where there are some; a chunk comes back.
@@ -32,7 +32,7 @@ def test_steps_and_plans_of_every_family(backbone):
 
 def test_what_a_gpu_would_repeat():
     report = waits_of("repeated")
-    assert len(report) == 12
+    assert len(report) == 13
     assert all(waits == {} for seen in report.values() for waits in seen.values()), report
     assert report["mixture"].keys() == {"teacher", "codes", "policy"}
     assert report["by turns"].keys() == {"critic", "critic+policy"}

@@ -6,6 +6,7 @@ import torch
 
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.flow import FlowConfig
+from robolearn.policies.gp import GPConfig
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.registry import FAMILIES
 from robolearn.rollout.streams import episode_stream
@@ -18,7 +19,8 @@ from robolearn.trust.scores.score import Score
 from robolearn.types import Trajectory
 
 FINITE = ("exact-disagreement", "exact-entropy")
-COMMON = [name for name, score in SCORES.items() if not score.fit and name not in ("denoising", "dropout", *FINITE)]
+OWN = ("denoising", "dropout", "exact-deviation", *FINITE)  # of some families alone
+COMMON = [name for name, score in SCORES.items() if not score.fit and name not in OWN]
 
 
 def look(rng, count=3):
@@ -68,6 +70,22 @@ def test_a_finite_distribution_is_scored_without_samples(make_policy):
     assert (scores["exact-entropy"] >= 0).all()
     with pytest.raises(ValueError, match="no finite distribution"):
         watched(Ensemble([make_policy(MixtureConfig())]), ["exact-entropy"])
+
+
+def test_a_gaussian_process_is_asked_for_its_own_doubt(make_policy):
+    """Where the inducing points are, and far from them; without any sample."""
+    policy = make_policy(GPConfig(num_inducing=6, width=3))
+    ensemble, seen = Ensemble([policy]), torch.from_numpy(look(np.random.default_rng(0))[1]["state"])
+    family = policy.family
+    with torch.no_grad():
+        family.inducing[:3] = family.features(policy.encode({"state": seen}))
+        family.root.fill_diagonal_(-3.0)
+        family.log_length.fill_(-3.0)
+    near, far = (scores["exact-deviation"] for scores in watched(ensemble, ["exact-deviation"]))
+    assert (near < far).all()
+    np.testing.assert_allclose(near, family.doubt(policy.encode({"state": seen})).detach(), rtol=1e-5)
+    with pytest.raises(ValueError, match="what a Gaussian process says of itself, the policy gp"):
+        watched(Ensemble([make_policy(FlowConfig())]), ["exact-deviation"])
 
 
 def test_fitted_scores_do_not_need_samples(make_policy, monkeypatch):

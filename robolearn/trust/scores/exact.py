@@ -1,7 +1,8 @@
-"""Scores of policies whose distribution is finite: K chunks with probabilities, and nothing to sample.
+"""Scores of policies whose distribution is known, so that there is nothing to sample.
 
-What samples.py estimates from n samples is a sum here; samples converge to it. k members, b observations; actions
-are normalized.
+Finite ones have K chunks with probabilities: what samples.py estimates from n samples is a sum here; samples converge
+to it. A Gaussian process says itself how much its demonstrations leave open. k members, b observations; actions are
+normalized.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
+from robolearn.policies.gp import GP
 from robolearn.policies.mixture import Mixture
 from robolearn.policies.policy import Policy
 from robolearn.trust.scores.samples import check_members
@@ -125,7 +127,19 @@ def _check_finite_members(ensemble: Ensemble, period: int) -> None:
     _check_finite(ensemble, period)
 
 
+def _deviation(seen: Evidence) -> Tensor:
+    family = seen.policy.family
+    assert isinstance(family, GP), "see _check_process"
+    return family.doubt(seen.ensemble.conditions(seen.obs))
+
+
+def _check_process(ensemble: Ensemble, period: int) -> None:
+    if not isinstance(ensemble.members[0].family, GP):
+        raise UserError("it is what a Gaussian process says of itself, the policy gp")
+
+
 EXACT_DISAGREEMENT = Score(
     "exact-disagreement", lambda seen: exact_energy_disagreement(*_distributions(seen)), _check_finite_members
 )
 EXACT_ENTROPY = Score("exact-entropy", _entropy, _check_finite)
+EXACT_DEVIATION = Score("exact-deviation", _deviation, _check_process)

@@ -10,7 +10,7 @@ from robolearn.policies.ensemble import Ensemble
 from robolearn.trust.scores.denoising import DENOISING
 from robolearn.trust.scores.dropout import DROPOUT
 from robolearn.trust.scores.elapsed import TIME
-from robolearn.trust.scores.exact import EXACT_DISAGREEMENT, EXACT_ENTROPY
+from robolearn.trust.scores.exact import EXACT_DEVIATION, EXACT_DISAGREEMENT, EXACT_ENTROPY
 from robolearn.trust.scores.familiarity import MAHALANOBIS, NEIGHBOR
 from robolearn.trust.scores.gaussian_process import GP
 from robolearn.trust.scores.laplace import LAPLACE
@@ -27,6 +27,7 @@ SCORES: dict[str, Score] = {
         VARIANCE,
         ENTROPY,
         EXACT_ENTROPY,
+        EXACT_DEVIATION,
         STAC,
         STAC_SINGLE,
         DROPOUT,
