@@ -11,7 +11,9 @@ The means m_p are each number's own, R is shared. Training maximizes a lower bou
 
     sum over windows of E_q log p(a | f) - sum over p of KL(q(u_p) | p(u_p))
 
-over batches of N windows, so that the divergence counts as one N-th beside a window's likelihood.
+over batches of N windows, so that the divergence counts as one N-th beside a window's likelihood. What the backbone
+hands on is taken to double precision, which autocast leaves alone: L^-1 magnifies errors up to a thousand times, and a
+deployed policy is to give the same chunks.
 
 Sources: Titsias 2009, Variational learning of inducing variables in sparse Gaussian processes; Hensman et al. 2013,
 Gaussian processes for big data (arXiv:1309.6835), for batches; Hensman et al. 2015, Scalable variational Gaussian
@@ -40,7 +42,7 @@ ROWS = 512  # of them that the backbone is shown at once
 FIRST_NOISE = 0.3  # in normalized actions
 LEAST_SPREAD = 1e-6  # of features; those of a single window have none
 APART = 0.1  # of the features' spread, by which points are moved that several of them might begin at
-JITTER = 1_000  # of the kernel's last digit, on the diagonal
+JITTER = 1e-6  # of the prior's variance
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class GP(Family):
 
         Source: Titsias 2009, eq. 10.
         """
-        seen, y = self.whiten(features).double(), actions.flatten(1).double()
+        seen, y = self.whiten(features), actions.flatten(1).double()
         precision = self.noise_std().double().square().mean().reciprocal() * self.num_windows.double() / len(y)
         eye = torch.eye(seen.shape[1], dtype=seen.dtype, device=seen.device)
         covariance = torch.linalg.inv(eye + precision * seen.T @ seen)
@@ -140,21 +142,21 @@ class GP(Family):
     def divergence(self) -> Float[Tensor, ""]:
         """KL(q | p), the sum over the numbers of a chunk [nat]."""
         m, numbers = self.mean.shape
-        trace = self.covariance_root().square().sum()
-        return 0.5 * (self.mean.square().sum() + numbers * (trace - m - 2 * self.root.diagonal().sum()))
+        spread = self.covariance_root().square().sum() - m - 2 * self.root.double().diagonal().sum()
+        return (0.5 * (self.mean.double().square().sum() + numbers * spread)).to(self.mean.dtype)
 
     def covariance_root(self) -> Float[Tensor, "m m"]:
         """R, lower triangular."""
-        return self.root.tril(-1) + self.root.diagonal().exp().diag_embed()
+        root = self.root.double()
+        return root.tril(-1) + root.diagonal().exp().diag_embed()
 
     def noise_std(self) -> Float[Tensor, "t a"]:
         """Standard deviation of the demonstrations around f, for each number of a chunk."""
         return self.cfg.min_std + self.log_noise.exp()
 
     def features(self, cond: Float[Tensor, "b o c"]) -> Float[Tensor, "b w"]:
-        """z, the mean over the steps of a chunk; as exact as the parameters, also under autocast."""
-        out = self.net(cond.new_zeros(len(cond), *self.chunk_shape), cond)
-        return out.to(self.inducing.dtype).mean(1)
+        """z, the mean over the steps of a chunk."""
+        return self.net(cond.new_zeros(len(cond), *self.chunk_shape), cond).double().mean(1)
 
     def seen(self, cond: Float[Tensor, "b o c"]) -> Float[Tensor, "b m"]:
         """What the inducing points see of observations, s w."""
@@ -162,31 +164,28 @@ class GP(Family):
 
     def whiten(self, features: Float[Tensor, "b w"]) -> Float[Tensor, "b m"]:
         """The same of features."""
-        with torch.autocast(features.device.type, enabled=False):  # bfloat16 has too few digits for what is inverted
-            eye = torch.eye(len(self.inducing), dtype=features.dtype, device=features.device)
-            near = self.kernel(self.inducing, self.inducing) + JITTER * torch.finfo(eye.dtype).eps * eye
-            factor, failed = torch.linalg.cholesky_ex(near)  # which does not wait for the device
-            factor = torch.where(failed > 0, torch.nan, factor)
-            # The inverse does not depend on the observations: where a policy is deployed, it is a constant.
-            inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
-            return self.log_scale.exp() * (self.kernel(features, self.inducing) @ inverse.T)
+        points = self.inducing.double()
+        eye = torch.eye(len(points), dtype=points.dtype, device=points.device)
+        factor, failed = torch.linalg.cholesky_ex(self.kernel(points, points) + JITTER * eye)  # waits for no device
+        factor = torch.where(failed > 0, torch.nan, factor)
+        # The inverse does not depend on the observations: where a policy is deployed, it is a constant.
+        inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
+        return self.log_scale.double().exp() * (self.kernel(features, points) @ inverse.T)
 
     def kernel(self, x: Float[Tensor, "n w"], y: Float[Tensor, "m w"]) -> Float[Tensor, "n m"]:
-        """k, from squares around the points' middle, as small numbers lose no digits."""
-        middle, length = self.inducing.mean(0), self.log_length.exp()
+        """k; its squares are taken around the points' middle, as small numbers lose no digits."""
+        middle, length = self.inducing.double().mean(0), self.log_length.double().exp()
         x, y = ((one - middle) / length for one in (x, y))
         return (x @ y.T - 0.5 * x.square().sum(1)[:, None] - 0.5 * y.square().sum(1)).exp()
 
     def center(self, seen: Float[Tensor, "b m"]) -> Float[Tensor, "b t a"]:
         """Mean of the chunk."""
-        with torch.autocast(seen.device.type, enabled=False):
-            return (seen @ self.mean).unflatten(1, self.chunk_shape)
+        return (seen @ self.mean.double()).to(self.mean.dtype).unflatten(1, self.chunk_shape)
 
     def variance(self, seen: Float[Tensor, "b m"]) -> Float[Tensor, " b"]:
         """Variance of f, of every number of the chunk alike: what the data leave open."""
-        with torch.autocast(seen.device.type, enabled=False):
-            left = (seen @ self.covariance_root()).square().sum(1) - seen.square().sum(1)
-        return ((2 * self.log_scale).exp() + left).clamp(min=0)  # rounding
+        left = (seen @ self.covariance_root()).square().sum(1) - seen.square().sum(1)
+        return ((2 * self.log_scale.double()).exp() + left).clamp(min=0).to(self.mean.dtype)  # rounding
 
     def predict(self, cond: Float[Tensor, "b o c"]) -> tuple[Float[Tensor, "b t a"], Float[Tensor, "b t a"]]:
         """Mean and standard deviation of the chunk, the demonstrations' noise included."""
@@ -198,7 +197,7 @@ class GP(Family):
         return self.variance(self.seen(cond)).sqrt()
 
     @property
-    def noise_shape(self) -> tuple[int, ...] | None:
+    def noise_shape(self) -> tuple[int, ...]:
         """A number for each of the chunk where samples carry some of the standard deviation."""
         return self.chunk_shape if self.cfg.std_scale else (0,)
 

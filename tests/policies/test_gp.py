@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
+from robolearn.data.windows import Windows
 from robolearn.policies import gp
 from robolearn.policies.family import Chunks, Examples
 from robolearn.policies.gp import GP, GPConfig
+from robolearn.training.fit import examples
 
 HORIZON, DIM, WIDTH, WINDOWS = 2, 2, 2, 12
 
@@ -63,7 +65,7 @@ def test_with_all_data_as_points_the_best_bound_is_the_marginal_likelihood(nets_
     data = windows()
     family = at_the_data(nets_giving, data)
     noise = family.noise_std()[0, 0].item()
-    torch.testing.assert_close(bound(family, data), exact_evidence(data, noise), rtol=1e-7, atol=0)
+    torch.testing.assert_close(bound(family, data), exact_evidence(data, noise), rtol=1e-4, atol=0)
     for parameter in (family.mean, family.root):  # and any other q is worse
         parameter.data += 0.05
         assert bound(family, data) < exact_evidence(data, noise) - 0.01
@@ -77,9 +79,9 @@ def test_its_prediction_is_that_of_the_exact_process(nets_giving):
     solved = torch.linalg.solve(kernel(x, x) + noise**2 * torch.eye(WINDOWS, dtype=x.dtype), cross)
     variance = math.exp(0.6) - (cross * solved).sum(0)
     mean, std = family.predict(new[:, None])
-    torch.testing.assert_close(mean.flatten(1), solved.T @ data.actions.flatten(1), rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(std, (variance + noise**2).sqrt()[:, None, None].expand_as(std), rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(family.doubt(new[:, None]), variance.sqrt(), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(mean.flatten(1), solved.T @ data.actions.flatten(1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(std, (variance + noise**2).sqrt()[:, None, None].expand_as(std), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(family.doubt(new[:, None]), variance.sqrt(), rtol=1e-4, atol=1e-5)
 
 
 def test_far_from_the_data_there_is_the_prior_alone(nets_giving):
@@ -130,6 +132,14 @@ def test_the_divergence_counts_once_in_all_windows(nets_giving):
     assert share > 0.001
 
 
+def test_a_training_says_how_many_windows_it_has(make_policy):
+    generator = torch.Generator().manual_seed(0)
+    data = Windows({"state": torch.rand(40, 4)}, torch.rand(40, 2), [15, 40], 2, 4)
+    found = examples(make_policy(GPConfig(6, 3)), data, generator)
+    assert found.total == 40
+    assert (len(found(7)), len(found(100))) == (7, 40)
+
+
 def test_a_resumed_run_keeps_what_it_has(nets_giving):
     data, family = windows(), make(nets_giving)
     for total in (700, 800):
@@ -168,7 +178,7 @@ def test_padded_steps_are_no_part_of_the_likelihood(nets_giving):
     assert family.loss(Chunks(nonsense, data.cond, data.mask), {})[0] > few + 1
 
 
-def test_bfloat16_is_for_the_backbone_alone(nets_giving):
+def test_autocast_is_for_the_backbone_alone(nets_giving):
     data, family = windows(dtype=torch.float32), make(nets_giving, dtype=torch.float32)
     family.begin("policy", Examples(lambda n: data[:n], WINDOWS), generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):
@@ -179,7 +189,7 @@ def test_bfloat16_is_for_the_backbone_alone(nets_giving):
 def test_a_kernel_that_cannot_be_factored_gives_no_number(nets_giving, monkeypatch):
     data = windows()
     family = at_the_data(nets_giving, data)
-    monkeypatch.setattr(gp, "JITTER", -2 / torch.finfo(torch.float64).eps)
+    monkeypatch.setattr(gp, "JITTER", -2.0)
     assert family.loss(data, {})[0].isnan()
 
 

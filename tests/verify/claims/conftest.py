@@ -6,7 +6,6 @@ import torch
 from robolearn.policies.cvae import CVAEConfig
 from robolearn.policies.flowmap import FlowMapConfig
 from robolearn.policies.gan import GanConfig
-from robolearn.policies.gp import GPConfig
 from robolearn.policies.mip import MIPConfig
 from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.regression import RegressionConfig
@@ -15,7 +14,6 @@ from robolearn.policies.tokens import TokensConfig
 FAMILIES = {
     "regression": RegressionConfig(),
     "mip": MIPConfig(),
-    "gp": GPConfig(num_inducing=6, width=3),
     "cvae": CVAEConfig(latent_dim=2),
     "cvae, zero": CVAEConfig(latent_dim=2, latent="zero"),
     "gan": GanConfig(),

@@ -118,7 +118,7 @@ def test_what_so_many_boxes_proved_they_prove_again(trained):
     [
         (FlowConfig(), {}, "asks its network 20 times .* a gate or a safety set"),
         (GMMConfig(), {}, "no bounds; watch it by a gate or a safety set"),
-        (GPConfig(std_scale=1.0), {}, "no bounds; watch it by a gate or a safety set"),
+        (GPConfig(), {}, "no bounds; watch it by a gate or a safety set"),
         (
             MixtureConfig(num_codes=4, num_observations=6, pairs=3),
             {},
