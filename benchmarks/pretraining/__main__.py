@@ -1,7 +1,7 @@
 """What pre-training of the cameras is worth, by how many demonstrations a policy has, at equal compute.
 
     python -m benchmarks.pretraining avoid_pixels datasets/avoid_pixels.zarr --out benchmarks/pretraining/raw.json.xz
-    python -m benchmarks.pretraining pusht DATA.zarr --out benchmarks/pretraining/raw.json.xz [--imagenet FILE.safetensors]
+    python -m benchmarks.pretraining pusht DATA.zarr --out benchmarks/pretraining/raw.json.xz [--imagenet WEIGHTS]
     python -m benchmarks.pretraining table --out benchmarks/pretraining/raw.json.xz
 
 A policy has the actions of 10, 30 or 100 % of the demonstrations, which its seed draws. Declared before anything is
