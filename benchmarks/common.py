@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from robolearn.config import read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
+from robolearn.errors import UserError
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import BackboneConfig, FamilyConfig
@@ -29,15 +31,23 @@ from robolearn.stats.value import Estimate
 
 ACTION, OBS_HORIZON, ACTION_HORIZON = 2, 2, 16
 CPU = torch.device("cpu")
-PACKED = ".xz"
+PACKED, DRY_RUN = ".xz", "--dry-run"
 
 
 def options(doc: str | None, **out: Any) -> argparse.ArgumentParser:
     """Those that every measurement has: --dry-run, and --out FILE, of which more can be said."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON file for all numbers", **out)
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes, to see that everything runs")
+    parser.add_argument(DRY_RUN, action="store_true", help="tiny sizes, to see that everything runs")
     return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options that were given. Below --work a dry run has a folder of its own, so that nothing goes on with it."""
+    args = parser.parse_args()
+    if args.dry_run:
+        args.work /= "dry"
+    return args
 
 
 def keep(out: Path | None, results: Mapping[str, Any], *, compact: bool = False) -> None:
@@ -55,17 +65,33 @@ def kept_parts(out: Path | None) -> dict[str, Any]:
 
 
 def keep_part(out: Path | None, part: str, results: Mapping[str, Any]) -> None:
-    """Write a part of a file that several measurements write to, each with its own command and commit, also at once."""
+    """Write a part of a file that several measurements write to, each with its own command and commit, also at once.
+
+    Raises:
+        UserError: It would take the place of results, and is of a dry run.
+    """
     if out:
         write, facts = write_kept if out.suffix == PACKED else write_json, command_facts("cpu")
+        if DRY_RUN in sys.argv:
+            facts["dry_run"] = True
         with FileLock(out.with_name(f"{out.name}.lock")):
-            write(out, {**kept_parts(out), part: to_json({**results, **facts}, {})})
+            there = kept_parts(out)
+            if DRY_RUN in sys.argv and part in there and not is_dry(there[part]):
+                raise UserError(f"{out} holds results; give a dry run another --out")
+            write(out, {**there, part: to_json({**results, **facts}, {})})
+
+
+def is_dry(kept: Mapping[str, Any]) -> bool:
+    """Whether a part is of a dry run."""
+    return kept.get("dry_run", False)
 
 
 def part(
     out: Path | None, name: str, make: Callable[[], Mapping[str, Any]], asked: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """A part of a file: as it was kept, if that was for the same; else made, and kept at once.
+
+    What a dry run left is for dry runs alone.
 
     Args:
         out: The file, if any.
@@ -75,7 +101,8 @@ def part(
     """
     facts: dict[str, Any] = to_json(asked or {}, {})
     there = kept_parts(out).get(name)
-    if there is not None and all(there.get(key) == value for key, value in facts.items()):
+    alike = there is not None and is_dry(there) == (DRY_RUN in sys.argv)
+    if alike and all(there.get(key) == value for key, value in facts.items()):
         return there
     made = {**facts, **make()}
     keep_part(out, name, made)

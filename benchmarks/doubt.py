@@ -4,25 +4,29 @@
 
 Declared before anything is measured. Policies are those of the recipe push, of three training seeds. What doubts them:
 
-* ensemble: disagreement of five trainings;
-* swag: disagreement of one training and four draws of the Gaussian that its weights pass through;
-* dropout, laplace, gp: of the first of the five trainings alone; time: the number of the step, as a control.
+* ensemble: disagreement of five trainings, the first of which acts;
+* swag: disagreement of one training, which acts, and four draws of the Gaussian that its weights pass through;
+* dropout, laplace, gp: of whichever acts alone, in both groups; time: the number of the step, as a control.
 
-The first of the five acts, and of swag the training that was drawn from. A threshold is calibrated at alpha 0.1 on the
-successes of 200 episodes, and judged on others: 200 as they were demonstrated, and 200 under each change, that of the
-goal's place, of the mass, and of what a sensor shows, which were chosen on other seeds for another policy (see
-`safety`). Both are judged together, change by change, by the largest score up to the length of the shortest episode,
-which is what is kept of an episode. Reported: the area under the curve of failures found and false alarms, and balanced
-accuracy at the threshold, each the mean over changes; intervals are percentiles over trainings, which with three of
-them cover less than they say.
+A threshold is calibrated at alpha 0.1 on the successes of 200 episodes, and judged on others: 200 as they were
+demonstrated, and 200 under each change. Changes were chosen on seeds for selection and on another training, so that
+10 to 90 % of its episodes fail; those of the goal's place are not among them, as the policy does not see the goal. What
+is kept of an episode is its largest score up to the length of the shortest one. Reported, each the mean over changes:
 
-What it costs: trainings, CPU seconds of fitting, and CPU time of a look at one observation on one thread [ms]. A change
-under which no episode fails, or none succeeds, tells nothing and is left out.
+* all: area under the curve of failures found and false alarms, of the episodes with the change and without;
+* within: the same of those with the change alone, where noticing the change is not enough;
+* balanced accuracy at the threshold, of all.
+
+A change counts where 10 episodes fail and 10 succeed under it in every training of every group, so that all means are
+over the same changes. Intervals are Student's, over trainings. Ways in one group are compared by their differences,
+paired by training. What it costs: trainings, CPU seconds of fitting, and CPU time of a look at one observation on one
+thread [ms].
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,14 +38,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.common import options, part
-from benchmarks.safety.study import ALPHA, NUM_SAMPLES, TASKS, place
-from benchmarks.trainings import DRY, train_once
+from benchmarks.common import options, parsed, part
+from benchmarks.safety.study import ALPHA, NUM_SAMPLES
+from benchmarks.trainings import DRY, facts_of, train_once
 from robolearn import seeds
 from robolearn.errors import user_errors
 from robolearn.policies.ensemble import Ensemble
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
-from robolearn.stats.bootstrap import bootstrap
+from robolearn.stats.margins import CrossedMean
+from robolearn.stats.ranks import roc_auc
 from robolearn.stats.value import Estimate
 from robolearn.training.config import TrainConfig
 from robolearn.training.embeddings import embed_demonstrations
@@ -60,9 +66,11 @@ from robolearn.types import Trajectory
 PART, TASK = "doubt", "push"
 TRAININGS, MEMBERS, EPISODES, REPEATS = 3, 5, 200, 300
 APART = 10  # seeds between two trainings, whose members have the following ones
-CHANGES = tuple(TASKS[TASK].shifts)
+ENV = "envs:robolearn/Push-v0"
+CHANGES: dict[str, dict[str, Any]] = {"sensor bias": {"bias": 0.01}, "latency": {"latency": 2}}
 KNOWN = "calibration"
-NUMBERS = ("roc_auc", "balanced_accuracy")
+FEWEST = 10  # failures and successes that a change shows something by
+NUMBERS = ("all", "within", "balanced accuracy")
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class Group:
 ALONE = {name: name for name in ("dropout", "laplace", "gp", "time")}
 GROUPS = {
     "trained": Group({}, {"ensemble": "disagreement", **ALONE}),
-    "drawn": Group({"swag": SwagConfig(0.25)}, {"swag": "disagreement"}),
+    "drawn": Group({"swag": SwagConfig(0.25)}, {"swag": "disagreement", **ALONE}),
 }
 
 
@@ -91,18 +99,15 @@ def recipe(group: Group, *, dry: bool) -> TrainConfig:
     return dataclasses.replace(RECIPES[TASK], num_members=MEMBERS, threads=1, **group.options, **tiny)
 
 
-def measure(name: str, seed: int, data: Path, work: Path, *, dry: bool) -> dict[str, Any]:
-    """What each way to doubt the policy of one training tells, and what it costs."""
-    group = GROUPS[name]
-    run = train_once(name, recipe(group, dry=dry), seeds.TRAININGS[APART * seed], data, work, dry=False)
+def measure(group: Group, run: Run, seed: int, count: int, *, dry: bool) -> dict[str, Any]:
+    """What each way to doubt the policy of one training tells in so many episodes, and what it costs."""
     ensemble, execution = Ensemble.load(run.members()), Execution(run.config().exec_horizon)
     fitted, fitted_s = fit(run, ensemble, tuple(group.scores.values()), seed)
-    count = 6 if dry else EPISODES
 
     def rolled(change: str, first: int) -> list[Trajectory]:
         return watch(
             ensemble,
-            place(TASK, change),
+            EnvConfig(ENV, CHANGES.get(change, {})),
             range(count),
             names=tuple(group.scores.values()),
             num_samples=NUM_SAMPLES,
@@ -149,24 +154,37 @@ def fit(run: Run, ensemble: Ensemble, names: Sequence[str], seed: int) -> tuple[
     return fitted, seconds
 
 
-def judge(run: Mapping[str, Any], way: str, change: str) -> dict[str, float] | None:
-    """Numbers of a way under a change, with a threshold of other episodes; None where all succeed or all fail."""
+def telling(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Changes under which enough episodes fail and enough succeed, in all of these trainings."""
+
+    def tells(succeeded: Sequence[bool]) -> bool:
+        return min(sum(succeeded), len(succeeded) - sum(succeeded)) >= FEWEST
+
+    return [change for change in CHANGES if all(tells(run["success"][change]) for run in runs)]
+
+
+def judge(run: Mapping[str, Any], way: str, change: str) -> dict[str, float]:
+    """Numbers of a way under a change that tells, with a threshold of other episodes."""
     scores, succeeded = (
         {what: np.array(numbers) for what, numbers in one.items()} for one in (run["largest"][way], run["success"])
     )
     judged, success = (np.concatenate([one["none"], one[change]]) for one in (scores, succeeded))
-    if success.all() or not success.any() or not succeeded[KNOWN].any():
-        return None
     limit = threshold(scores[KNOWN][succeeded[KNOWN]], ALPHA)
     found = detection(judged[:, None], np.ones(len(judged), int), success, limit, num_resamples=2)
-    return {number: getattr(found, number).value for number in NUMBERS}
+    within = roc_auc(scores[change], ~succeeded[change])
+    return dict(zip(NUMBERS, (found.roc_auc.value, within, found.balanced_accuracy.value), strict=True))
 
 
-def way_mean(runs: Sequence[Mapping[str, Any]], way: str, number: str) -> Estimate | None:
-    """A number of a way, the mean over changes, with an interval over trainings; None where nothing tells it."""
-    each = [[judged[number] for change in CHANGES if (judged := judge(run, way, change))] for run in runs]
-    means = np.array([np.mean(numbers) for numbers in each if numbers])
-    return bootstrap(means, lambda drawn: drawn.mean(-1)) if len(means) else None
+def means(runs: Sequence[Mapping[str, Any]], way: str, number: str, changes: Sequence[str]) -> np.ndarray:
+    """A number of a way, the mean over changes, training by training."""
+    return np.array([np.mean([judge(run, way, change)[number] for change in changes]) for run in runs])
+
+
+def over_trainings(values: np.ndarray) -> Estimate:
+    """Mean with its interval, by Student's t."""
+    count = len(values)
+    error = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+    return CrossedMean(float(values.mean()), error, max(count - 1, 1), count).estimate()
 
 
 def main() -> None:
@@ -174,16 +192,18 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("data", type=Path, help="demonstrations")
     parser.add_argument("--work", type=Path, default=Path("runs/doubt"), help="folder of runs")
-    args = parser.parse_args()
+    args = parsed(parser)
     torch.set_num_threads(1)
+    count, trainings = (6, 2) if args.dry_run else (EPISODES, TRAININGS)
     for name, group in GROUPS.items():
-        runs = []
-        for seed in range(1 if args.dry_run else TRAININGS):
-            make = partial(measure, name, seed, args.data, args.work, dry=args.dry_run)
-            runs.append(part(args.out, f"{PART}/{name}/{seed}", make))
-        for way in group.scores:
-            area = way_mean(runs, way, NUMBERS[0])
-            print(f"{way}: area under the curve {'unknown' if area is None else format(area, '.3f')}", flush=True)
+        for seed in range(trainings):
+            first = seeds.TRAININGS[APART * seed]
+            run = train_once(name, recipe(group, dry=args.dry_run), first, args.data, args.work, dry=False)
+            asked = facts_of([run], seeds.EVALUATION[:count]) | {"changes": CHANGES, "ways": list(group.scores)}
+            make = partial(measure, group, run, seed, count, dry=args.dry_run)
+            found = part(args.out, f"{PART}/{name}/{seed}", make, asked)
+            failed = ", ".join(f"{what} {each.count(False)}" for what, each in found["success"].items())
+            print(f"{name} {seed}, failures of {count}: {failed}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import options, part
-from benchmarks.trainings import line, measure, train_once
+from benchmarks.common import options, parsed, part
+from benchmarks.trainings import facts_of, line, measure, train_once
 from envs.avoid_field import AvoidField
 from envs.drivers import TaskEnv
 from envs.fields import KINDS
@@ -49,13 +49,10 @@ def study(args: Any) -> None:
         runs = [
             train_once(f"field-{size}", cfg, seed, demonstrations, args.work, dry=args.dry_run) for seed in args.seeds
         ]
-        asked = {"demonstrations": size, "seeds": args.seeds, "steps": runs[0].config().steps}
+        starts = seeds.EVALUATION[:episodes]
         for kind in KINDS:
-            env = EnvConfig(ENV, {"field": kind})
-            same = {**asked, "field": kind, "starts_from": seeds.EVALUATION.start}
-            measured = part(
-                args.out, f"field/{size}/{kind}", partial(measure, runs, env, seeds.EVALUATION[:episodes]), same
-            )
+            make = partial(measure, runs, EnvConfig(ENV, {"field": kind}), starts)
+            measured = part(args.out, f"field/{size}/{kind}", make, facts_of(runs, starts))
             print(f"{size} demonstrations, {kind} fields:", line(measured), flush=True)
 
 
@@ -83,7 +80,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/field"), help="folder of demonstrations and runs")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--picture", type=Path, help="PNG of the fields, instead of the study")
-    args = parser.parse_args()
+    args = parsed(parser)
     if args.picture:
         picture(args.picture)
     else:

@@ -10,15 +10,15 @@ is neither generated nor trained again. Intervals span trainings, with their dem
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import options, part
-from benchmarks.trainings import line, measure, train_once
+from benchmarks.common import options, parsed, part
+from benchmarks.trainings import facts_of, line, measure, train_once
 from robolearn import DemoStore, DemoWriter, seeds
-from robolearn.config import read_json, write_json
 from robolearn.errors import user_errors
 from robolearn.generation.config import GenerateConfig
 from robolearn.generation.generate import generate
@@ -26,7 +26,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.recipes import RECIPES
 
 SOURCES, GENERATED, TRAININGS, EPISODES = 20, 1_000, 3, 240
-TRIES = 100  # of a demonstration, at most: as many starts are set apart for it, so that no two trainings share one
+APART = 100  # starts that are set apart for each generated episode, so that no two trainings share one
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,20 @@ def main() -> None:
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/generation"), help="folder of stores and runs")
-    args = parser.parse_args()
+    args = parsed(parser)
     task, count = TASKS[args.task], 1 if args.dry_run else TRAININGS
     episodes = seeds.EVALUATION[: 2 if args.dry_run else EPISODES]
     few = [take(args.data, number, args.work / args.task) for number in range(count)]
     made = [carry_over(store, number, task, args.dry_run) for number, store in enumerate(few)]
-    stores_of = {"few": few, "generated": [store for store, _ in made], "all": [args.data] * count}
+    stores_of = {"few": few, "generated": made, "all": [args.data] * count}
     for group, stores in stores_of.items():
         runs = [
             train_once(f"{args.task}-{group}", RECIPES[args.task], seed, store, args.work, dry=args.dry_run)
             for seed, store in zip(seeds.TRAININGS, stores, strict=False)
         ]
-        asked: dict[str, Any] = {"steps": runs[0].config().steps, "starts_from": episodes.start}
+        asked = facts_of(runs, episodes)
         if group == "generated":
-            asked["attempts"] = [tried for _, tried in made]
+            asked |= spent(made)
         make = partial(measure, runs, task.env, episodes)
         measured = part(args.out, f"generation/{args.task}/{group}", make, asked)
         print(f"{args.task} {group}:", line(measured), flush=True)
@@ -79,15 +79,27 @@ def take(data: Path, number: int, work: Path) -> Path:
     return path
 
 
-def carry_over(source: Path, number: int, task: Task, dry: bool) -> tuple[Path, int]:
-    """A store of demonstrations that are generated of others, and the attempts that they took."""
+def first_seed(number: int) -> int:
+    """Of the starts of a training."""
+    return seeds.GENERATION[number * GENERATED * APART]
+
+
+def carry_over(source: Path, number: int, task: Task, dry: bool) -> Path:
+    """A store of demonstrations that are generated of others."""
     path = source.with_name(f"generated-{number}.zarr")
-    config = GenerateConfig(noise=task.noise, seed=seeds.GENERATION[number * GENERATED * TRIES])
-    done = generate(source, 2 if dry else GENERATED, path, config)
-    tried = path.with_suffix(".json")
-    if done.attempts:
-        write_json(tried, {"attempts": done.attempts})
-    return path, read_json(tried)["attempts"]
+    generate(source, 2 if dry else GENERATED, path, GenerateConfig(noise=task.noise, seed=first_seed(number)))
+    return path
+
+
+def spent(stores: Sequence[Path]) -> dict[str, Any]:
+    """Attempts behind generated stores, and the starts among theirs at which none succeeded."""
+    attempts, unsolved = [], []
+    for number, path in enumerate(stores):
+        store = DemoStore.open(path)
+        lost = int(store.episode_attrs["seed"][-1]) + 1 - first_seed(number) - store.num_episodes
+        attempts.append(int(store.episode_attrs["attempts"].sum()) + lost * GenerateConfig.tries)
+        unsolved.append(lost)
+    return {"attempts": attempts, "unsolved": unsolved}
 
 
 if __name__ == "__main__":

@@ -98,8 +98,10 @@ def generated(parts: Parts) -> list[str]:
         task, group = name.split("/")
         minus = _paired(part, parts[f"{task}/all"]) if group != "all" else ""
         tries = ", ".join(f"{tried:,}" for tried in part.get("attempts", []))
-        rows.append([task, group, interval(part["success"]), minus, tries])
-    return table(["task", "demonstrations", "success", "less that of all", "attempts for 1,000"], rows)
+        unsolved = ", ".join(map(str, part.get("unsolved", [])))
+        rows.append([task, group, interval(part["success"]), minus, tries, unsolved])
+    header = ["task", "demonstrations", "success", "less that of all", "attempts for 1,000", "starts left out"]
+    return table(header, rows)
 
 
 def _paired(one: Parts, other: Parts) -> str:
@@ -181,17 +183,28 @@ def viewed(parts: Parts) -> list[str]:
 
 def doubted(parts: Parts) -> list[str]:
     """What tells failures, and what it costs."""
-    rows = []
+    changes, rows = doubt.telling(list(parts.values())), []
     for name, group in doubt.GROUPS.items():
         runs = list(parts_below(parts, name).values())
-        for way in group.scores if runs else ():
-            told = (doubt.way_mean(runs, way, number) for number in doubt.NUMBERS)
+        for way in group.scores if runs and changes else ():
+            told = {number: doubt.means(runs, way, number, changes) for number in doubt.NUMBERS}
+            numbers = (f"{doubt.over_trainings(values):.3f}" for values in told.values())
+            control = doubt.means(runs, "time", "within", changes)
+            beyond = "" if way == "time" else f"{doubt.over_trainings(told['within'] - control):+.3f}"
             fitted, look = (np.median([run[cost][way] for run in runs]) for cost in ("fitted_s", "look_ms"))
             trainings = doubt.MEMBERS if way == "ensemble" else 1
-            numbers = ("-" if number is None else f"{number:.3f}" for number in told)
-            rows.append([way, *numbers, str(trainings), f"{fitted:.1f}", f"{look:.2f}"])
-    header = ["way", "area under the curve", "balanced accuracy", "trainings", "fitting [CPU s]", "a look [CPU ms]"]
-    return table(header, rows)
+            rows.append([name, way, *numbers, beyond, str(trainings), f"{fitted:.1f}", f"{look:.2f}"])
+    costs = ["trainings", "fitting [CPU s]", "a look [CPU ms]"]
+    areas = [number if "accuracy" in number else f"area under the curve, {number}" for number in doubt.NUMBERS]
+    header = ["members", "way", *areas, "within, less time", *costs]
+    return [*table(header, rows), "", *table(["training", "change", "failures", "counts"], _failures(parts, changes))]
+
+
+def _failures(parts: Parts, changes: list[str]) -> Iterator[Row]:
+    for name, part in parts.items():
+        for change, succeeded in part["success"].items():
+            counts = "" if change not in doubt.CHANGES else "yes" if change in changes else "no"
+            yield [name, change, f"{succeeded.count(False)} of {len(succeeded)}", counts]
 
 
 SECTIONS: dict[str, Callable[[Parts], list[str]]] = {

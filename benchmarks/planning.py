@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import options, part
+from benchmarks.common import options, parsed, part
 from robolearn import EnvConfig, PlanConfig, plan, seeds
 from robolearn.dynamics.config import ICEMConfig
 from robolearn.errors import user_errors
@@ -65,7 +65,7 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/planning"), help="folder of runs")
     parser.add_argument("--env", choices=[task.env for task in TASKS], help="by default all")
-    args = parser.parse_args()
+    args = parsed(parser)
     for task in TASKS:
         if args.env not in (None, task.env):
             continue

@@ -22,7 +22,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import options, part
+from benchmarks.common import options, parsed, part
 from benchmarks.trainings import train_once
 from robolearn import (
     AccuracyConfig,
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("task", choices=("avoid", "push"))
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/simulator"), help="folder of runs, stores, simulators")
-    args = parser.parse_args()
+    args = parsed(parser)
     size, work = TINY if args.dry_run else Size(), args.work / args.task
     stores = [record(run, number, work, size) for number, run in enumerate(trainings(args.data, work, size, 1))]
     ranked = trainings(args.data, work, size, 0)

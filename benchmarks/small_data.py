@@ -15,8 +15,8 @@ import dataclasses
 from functools import partial
 from pathlib import Path
 
-from benchmarks.common import options, part
-from benchmarks.trainings import line, measure, train_once
+from benchmarks.common import options, parsed, part
+from benchmarks.trainings import facts_of, line, measure, train_once
 from robolearn import seeds
 from robolearn.errors import user_errors
 from robolearn.nets.mlp import MLPConfig
@@ -46,7 +46,7 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("data", type=Path, help="demonstrations")
     parser.add_argument("--work", type=Path, default=Path("runs/small_data"), help="folder of runs")
-    args = parser.parse_args()
+    args = parsed(parser)
     episodes = seeds.EVALUATION[: 2 if args.dry_run else EPISODES]
     for count in DRY_COUNTS if args.dry_run else COUNTS:
         for family in FAMILIES:
@@ -54,8 +54,8 @@ def main() -> None:
                 train_once(f"{count}-{family}", recipe(family, count), seed, args.data, args.work, dry=args.dry_run)
                 for seed in seeds.TRAININGS[: 1 if args.dry_run else TRAININGS]
             ]
-            asked = {"steps": runs[0].config().steps, "starts_from": episodes.start}
-            measured = part(args.out, f"{PART}/{count}/{family}", partial(measure, runs, ENV, episodes), asked)
+            make = partial(measure, runs, ENV, episodes)
+            measured = part(args.out, f"{PART}/{count}/{family}", make, facts_of(runs, episodes))
             print(f"{count} demonstrations, {family}:", line(measured), flush=True)
 
 

@@ -38,11 +38,34 @@ NUMBERS: dict[str, Number] = {
 
 
 def train_once(name: str, cfg: TrainConfig, seed: int, data: Path, runs: Path, *, dry: bool) -> Run:
-    """Train a recipe on a store, or go on where a run was stopped; one that is complete is not trained again."""
-    run = Run(runs / f"{name}-{seed}")
+    """Train a recipe on a store; see `train_to_the_end`."""
     dataset = dataclasses.replace(cfg.dataset, path=(data,))
-    cfg = dataclasses.replace(cfg, dataset=dataset, seed=seed, out=run.directory, wandb=False)
-    return train(dataclasses.replace(cfg, **DRY) if dry else cfg, resume=run.last_step() is not None)
+    cfg = dataclasses.replace(cfg, dataset=dataset, seed=seed, out=runs / f"{name}-{seed}", wandb=False)
+    return train_to_the_end(dataclasses.replace(cfg, **DRY) if dry else cfg)
+
+
+def train_to_the_end(cfg: TrainConfig) -> Run:
+    """Train in ``cfg.out``, or go on where a run was stopped; one that is complete is not trained again.
+
+    Raises:
+        KeyboardInterrupt: It was stopped, so that there is nothing to measure.
+    """
+    assert cfg.out is not None
+    run = train(cfg, resume=Run(cfg.out).exists())
+    if not run.is_complete():
+        raise KeyboardInterrupt
+    return run
+
+
+def facts_of(runs: Sequence[Run], episodes: range) -> dict[str, Any]:
+    """What a number of these trainings in these episodes depends on, for `common.part`."""
+    return {
+        "seeds": [run.config().seed for run in runs],
+        "steps": runs[0].config().steps,
+        "demonstrations": [run.data().content_hash for run in runs],
+        "starts_from": episodes.start,
+        "starts": len(episodes),
+    }
 
 
 def unchanged(number: int, policy: Policy) -> None:

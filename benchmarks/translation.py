@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import keep_part, options, part, spaced_frames
+from benchmarks.common import keep_part, options, parsed, part, spaced_frames
 from benchmarks.perception import shifts_of
 from benchmarks.trainings import Change, line, mean, measure, train_once, unchanged
 from robolearn import DemoStore, seeds
@@ -105,7 +105,7 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("data", type=Path, help="plain demonstrations")
     parser.add_argument("--work", type=Path, default=Path("runs/translation"), help="folder of stores and runs")
-    args = parser.parse_args()
+    args = parsed(parser)
     real, count = args.work / "real.zarr", 1 if args.dry_run else TRAININGS
     collect(ENV, 6 if args.dry_run else DEMONSTRATIONS, real, REAL_SEED, env_kwargs=REAL.kwargs)
     study = Study(args.data, real, args.work, args.out, count, args.dry_run)

@@ -27,9 +27,9 @@ import numpy as np
 import torch
 
 from benchmarks.avoid_read import ID, READ, VIEWS
-from benchmarks.common import keep_part, options, part
+from benchmarks.common import keep_part, options, parsed, part
 from benchmarks.perception import DRY_FIT, FIT, TRAINING_FRAMES, Frames, draw, trained
-from benchmarks.trainings import NUMBERS, line, summarize, train_once
+from benchmarks.trainings import NUMBERS, facts_of, line, summarize, train_once
 from robolearn import DemoStore, DemoWriter, seeds
 from robolearn.config import to_json
 from robolearn.data.attrs import StoreAttrs
@@ -39,6 +39,7 @@ from robolearn.policies.policy import Policy
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.roll_out import roll_out
+from robolearn.starts import start_of
 from robolearn.stats.differences import paired_difference
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.recipes import RECIPES
@@ -103,7 +104,13 @@ def rolled(runs: dict[str, Run], name: str, ensembles: Path, episodes: range, *,
     env = EnvConfig(ID, kwargs, obs=() if own else ("state=state", f"rows={name}"))
     run = runs["both" if own else "rows"]
     policy, execution = Policy.load(run.checkpoint("last")), Execution(run.config().exec_horizon)
-    return roll_out(policy, env, range(len(episodes)), execution=execution, seed=episodes.start, num_envs=ENVS)
+    found = roll_out(policy, env, range(len(episodes)), execution=execution, seed=episodes.start, num_envs=ENVS)
+    return [dataclasses.replace(one, start=where(one)) for one in found]
+
+
+def where(trajectory: Trajectory) -> str:
+    """Where an episode began, which is alike for all trainings; what is read there is not."""
+    return start_of({"seed": np.array(trajectory.seed), "state": trajectory.obs["state"][0]})
 
 
 def recipe(kind: str) -> TrainConfig:
@@ -116,9 +123,9 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--dataset", type=Path, default=Path("datasets/avoid_pixels.zarr"), help="demonstrations")
     parser.add_argument("--work", type=Path, default=Path("runs/views"), help="folder of ensembles, stores and runs")
-    args = parser.parse_args()
+    args = parsed(parser)
     torch.set_num_threads(1)
-    count, episodes = (1, seeds.EVALUATION[:2]) if args.dry_run else (TRAININGS, seeds.EVALUATION[:EPISODES])
+    count, episodes = (2, seeds.EVALUATION[:2]) if args.dry_run else (TRAININGS, seeds.EVALUATION[:EPISODES])
     args.work.mkdir(parents=True, exist_ok=True)
     trainings = []
     for seed in seeds.TRAININGS[:count]:
@@ -137,7 +144,9 @@ def main() -> None:
             ]
             return {"env": name, **summarize(each, NUMBERS)}
 
-        found[name] = part(args.out, f"views/{name}", make, {"starts_from": episodes.start, "shown": shown})
+        kind = "both" if name == "input" else "rows"
+        facts = facts_of([runs[kind] for runs in trainings], episodes)
+        found[name] = part(args.out, f"views/{name}", make, {**facts, "shown": shown})
         print(line(found[name]), flush=True)
     differences = {name: to_json(gain(found, name), {}) for name in (best_fixed(found), "mean", "input", "true")}
     keep_part(args.out, "views/chosen minus", {"best_fixed": best_fixed(found), **differences})

@@ -31,7 +31,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import keep_part, kept_parts, options
+from benchmarks.common import keep_part, kept_parts, options, parsed
 from benchmarks.pretraining.compute import Budget, costs
 from benchmarks.pretraining.measures import gain, measured, probe_all
 from benchmarks.pretraining.study import PART, TARGET, TASKS, TRAININGS, Study, rows_of
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds.TRAININGS[:TRAININGS]))
     parser.add_argument("--imagenet", type=Path, help="torchvision's weights as .safetensors")
     parser.add_argument("--work", type=Path, default=Path("runs/pretraining"), help="folder of runs")
-    args = parser.parse_args()
+    args = parsed(parser)
     out = args.out or args.work / "results.json.xz"
     if args.task != "table":
         if args.data is None:

@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import keep_part, options
+from benchmarks.trainings import train_to_the_end
 from benchmarks.verify.avoid_drawing import draw_map, draw_tubes
 from benchmarks.verify.avoid_starts import Starts, try_all_codes
 from envs.avoid import CENTERS, FINISH_Y, RADII, ROD_RADIUS, START_Y, WALLS, Avoid
@@ -46,7 +47,6 @@ from robolearn.rollout.roll_out import roll_out
 from robolearn.stats.proportions import wilson
 from robolearn.training.config import TrainConfig
 from robolearn.training.recipes import find_recipe
-from robolearn.training.train import train
 from robolearn.verify.loop.cells import Cells
 from robolearn.verify.loop.chunked import Crossing
 from robolearn.verify.loop.reachability import Reachability
@@ -86,12 +86,11 @@ def known(args: Namespace, part: str) -> dict[str, Any] | None:
 def trained(args: Namespace, variant: str, seed: int) -> Path:
     """The run of a policy, trained if it is not there."""
     run = args.runs / f"{variant}-{seed}"
-    if not (run / "checkpoints" / "last").exists():
-        cfg: TrainConfig = find_recipe("avoid-verifiable")
-        assert isinstance(cfg.family, TokensConfig)
-        family = dataclasses.replace(cfg.family, **VARIANTS[variant])
-        steps = 20 if args.dry_run else cfg.steps
-        train(dataclasses.replace(cfg, family=family, seed=seed, steps=steps, out=run, threads=1))
+    cfg: TrainConfig = find_recipe("avoid-verifiable")
+    assert isinstance(cfg.family, TokensConfig)
+    family = dataclasses.replace(cfg.family, **VARIANTS[variant])
+    steps = 20 if args.dry_run else cfg.steps
+    train_to_the_end(dataclasses.replace(cfg, family=family, seed=seed, steps=steps, out=run, threads=1))
     return run
 
 

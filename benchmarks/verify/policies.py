@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import keep_part, options
+from benchmarks.trainings import train_to_the_end
 from robolearn.config import read_json
 from robolearn.errors import user_errors
 from robolearn.evaluation.claims import verify_run
@@ -37,7 +38,6 @@ from robolearn.policies.registry import FAMILIES, FamilyConfig
 from robolearn.training.config import DatasetConfig
 from robolearn.training.recipes import find_recipe
 from robolearn.training.run import Run
-from robolearn.training.train import train
 from robolearn.verify.certificate import ClaimCertificate
 
 TASKS = ("insert", "push", "avoid")
@@ -88,22 +88,18 @@ def trained(unit: str, given: Namespace) -> Run:
     """The policy of a unit."""
     size, family, task = unit.split("-")
     backbone, chosen = SIZES[size]
-    recipe, run = find_recipe(task), Run(given.runs / unit)
-    steps = 2 if given.dry_run else recipe.steps
-    if not run.exists() or run.last_step() != steps:
-        cfg = replace(
-            recipe,
-            family=with_options(FAMILIES[family], chosen),
-            backbone=MLPConfig(width=16, depth=1) if given.dry_run else backbone,
-            dataset=DatasetConfig(path=given.datasets / f"{task}.zarr"),
-            steps=steps,
-            threads=1,
-            out=run.directory,
-            overwrite=True,
-            wandb=False,
-        )
-        train(cfg)
-    return run
+    recipe = find_recipe(task)
+    cfg = replace(
+        recipe,
+        family=with_options(FAMILIES[family], chosen),
+        backbone=MLPConfig(width=16, depth=1) if given.dry_run else backbone,
+        dataset=DatasetConfig(path=given.datasets / f"{task}.zarr"),
+        steps=2 if given.dry_run else recipe.steps,
+        threads=1,
+        out=given.runs / unit,
+        wandb=False,
+    )
+    return train_to_the_end(cfg)
 
 
 def with_options(family: type[Any], chosen: dict[str, float]) -> FamilyConfig:

@@ -118,11 +118,12 @@ class Carrier:
         return {}
 
     def take(self, episode: int, mode: int) -> Episode:
-        """Hand over what an episode has recorded, with the demonstration it was carried over from."""
+        """Hand over what an episode has recorded, of which demonstration it is, and at which attempt it succeeded."""
         attempt = self._attempts.pop(episode)
         obs = {key: np.stack([seen[key] for seen in attempt.obs]) for key in self.cfg.obs_shapes}
         start = self.seed + episode // self.tries
-        attrs = {"seed": start, "success": True, "mode": mode, "source_episode": attempt.source}
+        made = {"source_episode": attempt.source, "attempts": episode % self.tries + 1}
+        attrs = {"seed": start, "success": True, "mode": mode, **made}
         return Episode(obs, np.stack(attempt.actions), attrs)
 
     def drop(self, episode: int) -> None:

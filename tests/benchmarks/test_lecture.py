@@ -1,5 +1,6 @@
 """The tables of the lecture's measurements say what their numbers say."""
 
+import numpy as np
 import pytest
 
 from benchmarks import doubt, planning
@@ -32,12 +33,30 @@ def test_planning_is_judged_by_its_share_of_what_the_simulator_gains(late, verdi
 
 
 def test_a_doubt_that_knows_the_failures_finds_all_of_them():
-    success = {doubt.KNOWN: [True] * 20, "none": [True] * 10, **{change: [False] * 5 for change in doubt.CHANGES}}
+    some_fail = [False] * 10 + [True] * 10
+    success = {doubt.KNOWN: [True] * 20, "none": [True] * 10, **dict.fromkeys(doubt.CHANGES, some_fail)}
     knows = {what: [0.1 + 0.01 * i if s else 1.0 for i, s in enumerate(each)] for what, each in success.items()}
     blind = {what: [0.5] * len(each) for what, each in success.items()}
     run = {"success": success, "largest": {"ensemble": knows, "time": blind}}
-    found = {way: doubt.way_mean([run, run], way, "roc_auc") for way in ("ensemble", "time")}
-    assert (found["ensemble"].value, found["time"].value) == (1.0, 0.5)
+    assert doubt.telling([run, run]) == list(doubt.CHANGES)
+    for number in ("all", "within"):
+        found = {way: doubt.means([run, run], way, number, list(doubt.CHANGES)) for way in ("ensemble", "time")}
+        assert (found["ensemble"].tolist(), found["time"].tolist()) == ([1.0, 1.0], [0.5, 0.5])
+
+
+def test_a_change_counts_where_it_tells_in_every_training():
+    """So that all means are over the same changes."""
+    first, other = list(doubt.CHANGES)
+    some, few = [False] * 10 + [True] * 10, [False] * 9 + [True] * 11
+    runs = [{"success": {first: some, other: some}}, {"success": {first: some, other: few}}]
+    assert (doubt.telling(runs[:1]), doubt.telling(runs)) == ([first, other], [first])
+
+
+def test_intervals_over_three_trainings_are_wider_than_what_they_show():
+    """By Student's t: a bootstrap of three never reaches beyond them."""
+    found = doubt.over_trainings(np.array([0.7, 0.8, 0.9]))
+    assert found.value == pytest.approx(0.8)
+    assert (found.low, found.high) == pytest.approx((0.8 - 4.303 * 0.1 / 3**0.5, 0.8 + 4.303 * 0.1 / 3**0.5), abs=1e-3)
 
 
 def test_what_was_not_measured_has_no_table():
