@@ -71,12 +71,11 @@ def keep_part(out: Path | None, part: str, results: Mapping[str, Any]) -> None:
         UserError: It would take the place of results, and is of a dry run.
     """
     if out:
-        write, facts = write_kept if out.suffix == PACKED else write_json, command_facts("cpu")
-        if DRY_RUN in sys.argv:
-            facts["dry_run"] = True
+        write, dry = write_kept if out.suffix == PACKED else write_json, DRY_RUN in sys.argv
+        facts: dict[str, Any] = {**command_facts("cpu"), **({"dry_run": True} if dry else {})}
         with FileLock(out.with_name(f"{out.name}.lock")):
             there = kept_parts(out)
-            if DRY_RUN in sys.argv and part in there and not is_dry(there[part]):
+            if dry and part in there and not is_dry(there[part]):
                 raise UserError(f"{out} holds results; give a dry run another --out")
             write(out, {**there, part: to_json({**results, **facts}, {})})
 
@@ -84,6 +83,12 @@ def keep_part(out: Path | None, part: str, results: Mapping[str, Any]) -> None:
 def is_dry(kept: Mapping[str, Any]) -> bool:
     """Whether a part is of a dry run."""
     return kept.get("dry_run", False)
+
+
+def is_kept_of(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Whether a part is of what is asked for, and not of a dry run where this is none."""
+    alike = is_dry(kept) == (DRY_RUN in sys.argv)
+    return alike and all(kept.get(key) == value for key, value in asked.items())
 
 
 def part(
@@ -101,8 +106,7 @@ def part(
     """
     facts: dict[str, Any] = to_json(asked or {}, {})
     there = kept_parts(out).get(name)
-    alike = there is not None and is_dry(there) == (DRY_RUN in sys.argv)
-    if alike and all(there.get(key) == value for key, value in facts.items()):
+    if there is not None and is_kept_of(there, facts):
         return there
     made = {**facts, **make()}
     keep_part(out, name, made)

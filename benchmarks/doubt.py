@@ -9,9 +9,10 @@ Declared before anything is measured. Policies are those of the recipe push, of 
 * dropout, laplace, gp: of whichever acts alone, in both groups; time: the number of the step, as a control.
 
 A threshold is calibrated at alpha 0.1 on the successes of 200 episodes, and judged on others: 200 as they were
-demonstrated, and 200 under each change. Changes were chosen on seeds for selection and on another training, so that
-10 to 90 % of its episodes fail; those of the goal's place are not among them, as the policy does not see the goal. What
-is kept of an episode is its largest score up to the length of the shortest one. Reported, each the mean over changes:
+demonstrated, and 200 under each change. Changes were chosen on seeds for selection, so that 10 to 90 % of a training's
+episodes fail, before any score was looked at; the goal's place is not among them, as the policy does not see the goal.
+What is kept of an episode is its largest score up to the length of the shortest one. Reported, each the mean over
+changes:
 
 * all: area under the curve of failures found and false alarms, of the episodes with the change and without;
 * within: the same of those with the change alone, where noticing the change is not enough;
@@ -67,7 +68,12 @@ PART, TASK = "doubt", "push"
 TRAININGS, MEMBERS, EPISODES, REPEATS = 3, 5, 200, 300
 APART = 10  # seeds between two trainings, whose members have the following ones
 ENV = "envs:robolearn/Push-v0"
-CHANGES: dict[str, dict[str, Any]] = {"sensor bias": {"bias": 0.01}, "latency": {"latency": 2}}
+CHANGES: dict[str, dict[str, Any]] = {
+    "sensor bias": {"bias": 0.01},
+    "latency": {"latency": 4},
+    "mass": {"mass": 30.0},
+    "friction": {"friction": 0.05},
+}
 KNOWN = "calibration"
 FEWEST = 10  # failures and successes that a change shows something by
 NUMBERS = ("all", "within", "balanced accuracy")

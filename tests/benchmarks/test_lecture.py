@@ -46,10 +46,10 @@ def test_a_doubt_that_knows_the_failures_finds_all_of_them():
 
 def test_a_change_counts_where_it_tells_in_every_training():
     """So that all means are over the same changes."""
-    first, other = list(doubt.CHANGES)
+    first, *others = list(doubt.CHANGES)
     some, few = [False] * 10 + [True] * 10, [False] * 9 + [True] * 11
-    runs = [{"success": {first: some, other: some}}, {"success": {first: some, other: few}}]
-    assert (doubt.telling(runs[:1]), doubt.telling(runs)) == ([first, other], [first])
+    runs = [{"success": dict.fromkeys(doubt.CHANGES, some)}, {"success": {first: some, **dict.fromkeys(others, few)}}]
+    assert (doubt.telling(runs[:1]), doubt.telling(runs)) == ([first, *others], [first])
 
 
 def test_intervals_over_three_trainings_are_wider_than_what_they_show():
