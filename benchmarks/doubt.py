@@ -27,7 +27,6 @@ thread [ms].
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,9 +46,7 @@ from robolearn.errors import user_errors
 from robolearn.policies.ensemble import Ensemble
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
-from robolearn.stats.margins import CrossedMean
 from robolearn.stats.ranks import roc_auc
-from robolearn.stats.value import Estimate
 from robolearn.training.config import TrainConfig
 from robolearn.training.embeddings import embed_demonstrations
 from robolearn.training.recipes import RECIPES
@@ -184,13 +181,6 @@ def judge(run: Mapping[str, Any], way: str, change: str) -> dict[str, float]:
 def means(runs: Sequence[Mapping[str, Any]], way: str, number: str, changes: Sequence[str]) -> np.ndarray:
     """A number of a way, the mean over changes, training by training."""
     return np.array([np.mean([judge(run, way, change)[number] for change in changes]) for run in runs])
-
-
-def over_trainings(values: np.ndarray) -> Estimate:
-    """Mean with its interval, by Student's t."""
-    count = len(values)
-    error = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-    return CrossedMean(float(values.mean()), error, max(count - 1, 1), count).estimate()
 
 
 def main() -> None:
