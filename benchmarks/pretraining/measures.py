@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.common import spaced_frames
 from benchmarks.pretraining.compute import Budget
-from benchmarks.pretraining.study import FRAMES, Row, Study
+from benchmarks.pretraining.study import FRAMES, TARGET, TRAININGS, Row, Study
 from benchmarks.pretraining.trainings import pretrained, trained
 from benchmarks.trainings import line, measure
 from robolearn.data.store import DemoStore
@@ -19,8 +19,8 @@ from robolearn.nets.pretrained import CameraNets, CamerasConfig
 from robolearn.policies.policy import Policy
 from robolearn.representation.probe import linear_probe
 from robolearn.representation.registry import METHODS
-from robolearn.stats.differences import paired_difference
-from robolearn.stats.value import Estimate
+from robolearn.stats.margins import CrossedMean
+from robolearn.stats.value import Estimate, Outcome
 
 PROBED = 200  # episodes of the probes, a fifth of them held out
 
@@ -43,7 +43,7 @@ def probed(study: Study, nets: list[nn.Module]) -> list[list[float]]:
 def untrained(study: Study) -> list[nn.Module]:
     """Networks as they are drawn, one per seed."""
     shape, vision, nets = DemoStore.open(study.data).shapes[study.task.camera], study.task.train.vision, []
-    for seed in study.seeds:
+    for seed in study.seeds[:TRAININGS]:
         torch.manual_seed(seed)
         nets.append(camera_of(study, CameraNets(CamerasConfig(vision, {study.task.camera: shape}))))
     return nets
@@ -56,12 +56,13 @@ def camera_of(study: Study, nets: CameraNets) -> nn.Module:
 
 def probe_all(study: Study, budget: Budget) -> dict[str, Any]:
     """R^2 of untrained networks and of those that were pre-trained on all images [seed, number]."""
-    asked = {"seeds": study.seeds}
+    some = study.seeds[:TRAININGS]
+    asked = {"seeds": some}
     found = {"untrained": study.part("probe/untrained", lambda: {"r2": probed(study, untrained(study))}, asked)}
     for method in METHODS:
 
         def make(method: str = method) -> dict[str, Any]:
-            runs = [pretrained(study, method, 1.0, seed, budget) for seed in study.seeds]
+            runs = [pretrained(study, method, 1.0, seed, budget) for seed in some]
             return {"r2": probed(study, [camera_of(study, CameraNets.load(run)) for run in runs])}
 
         steps = {"steps": budget.pretraining(method)}
@@ -81,7 +82,7 @@ def measured(study: Study, row: Row, fraction: float, budget: Budget) -> dict[st
 
     asked = {
         "demonstrations": study.count(fraction),
-        "seeds": study.seeds,
+        "seeds": study.seeds_of(row, fraction),
         "steps": budget.policy(row),
         "pretraining_steps": 0 if row.method is None else budget.pretraining(row.method),
         "method": row.method,
@@ -93,7 +94,15 @@ def measured(study: Study, row: Row, fraction: float, budget: Budget) -> dict[st
     return result
 
 
-def gain(number: str, row: Mapping[str, Any], scratch: Mapping[str, Any]) -> Estimate:
-    """A row less scratch, paired by seed and start."""
-    one, other = (np.array(result["episodes"][number], float) for result in (row, scratch))
-    return paired_difference(one, other)
+def gain(number: str, row: Mapping[str, Any], control: Mapping[str, Any]) -> Estimate:
+    """A row less a control, paired by seed and start, of the seeds that both have."""
+    one, other = (np.array(result["episodes"][number], float) for result in (row, control))
+    count = min(len(one), len(other))
+    return CrossedMean.of(one[:count] - other[:count], count * one.shape[1]).estimate()
+
+
+def judged(gained: Estimate) -> Outcome:
+    """Whether the target is met: at least 0.1 is gained, and the interval is above 0."""
+    if gained.value >= TARGET and gained.low > 0:
+        return "shown"
+    return "missed" if gained.high < TARGET else "not shown"

@@ -21,7 +21,8 @@ from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.recipes import RECIPES
 
 PART, TARGET = "pretraining", 0.1
-TRAININGS, EPISODES = 3, 240
+TRAININGS, CONFIRMED, EPISODES = 3, 5, 240  # of a row, of one that is judged, and of each training
+FRACTIONS, DRY_FRACTIONS = (0.1, 0.3, 1.0), (0.5, 1.0)  # of the demonstrations; with the first, all rows are measured
 FRAMES = 8  # of an episode that probes are made on
 DRY_FRACTION_HELD = 0.4
 
@@ -92,24 +93,26 @@ class Row:
         method: They were pre-trained by; None for none.
         whole: Whether on the images of all demonstrations.
         freeze: Whether they stay as they are.
+        judged: Whether it is of those that the target is about.
     """
 
     name: str
     method: str | None = None
     whole: bool = True
     freeze: bool = False
+    judged: bool = False
 
 
-SCRATCH, IMAGENET = Row("scratch"), Row("imagenet")
+SCRATCH, SHORT, IMAGENET = Row("scratch", judged=True), Row("short", judged=True), Row("imagenet")
 
 
-def rows_of(fraction: float, best: str, imagenet: Path | None) -> list[Row]:
-    """What is compared at a share of the demonstrations."""
-    rows = [SCRATCH, *(Row(f"{method}/all", method) for method in METHODS)]
-    if fraction < 1:
-        rows += [Row(f"{method}/same", method, whole=False) for method in METHODS]
-    rows.append(Row("frozen", best, freeze=True))
-    return rows if imagenet is None else [*rows, IMAGENET]
+def rows_of(best: str, imagenet: Path | None, *, fewest: bool) -> list[Row]:
+    """What is compared: all of it with the fewest demonstrations, else what is judged."""
+    rows = [SCRATCH, SHORT, *(Row(f"{method}/all", method, judged=method == best) for method in METHODS)]
+    rows += [Row(f"{best}/same", best, whole=False), Row("frozen", best, freeze=True)]
+    if imagenet is not None:
+        rows.append(IMAGENET)
+    return [row for row in rows if row.judged or fewest]
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,14 @@ class Study:
     def episodes(self) -> range:
         """Seeds of the episodes that are rolled out."""
         return seeds.EVALUATION[: 2 if self.dry else EPISODES]
+
+    def seeds_of(self, row: Row, fraction: float) -> tuple[int, ...]:
+        """Of the trainings of a row."""
+        return self.seeds[: CONFIRMED if row.judged and self.is_fewest(fraction) else TRAININGS]
+
+    def is_fewest(self, fraction: float) -> bool:
+        """Whether a share of the demonstrations is that with which all rows are measured."""
+        return fraction == (DRY_FRACTIONS if self.dry else FRACTIONS)[0]
 
     def part(self, name: str, make: Callable[[], Mapping[str, Any]], asked: Mapping[str, Any] | None = None) -> Any:
         """A part of the results; see `common.part`."""

@@ -26,7 +26,7 @@ def pretrained(study: Study, method: str, fraction: float, seed: int, budget: Bu
 def trained(study: Study, row: Row, fraction: float, budget: Budget) -> list[Run]:
     """Policies of a row, one per seed."""
     steps, runs = budget.policy(row), []
-    for seed in study.seeds:
+    for seed in study.seeds_of(row, fraction):
         cfg = dataclasses.replace(study.recipe(fraction), steps=steps)
         begin: dict[str, Any] = {}
         if row.method is not None:

@@ -136,7 +136,7 @@ def prepared(tmp_path_factory):
     for name, task in (("avoid", "Avoid"), ("avoid_pixels", "AvoidPixels"), ("push", "Push")):
         made = ["collect", f"envs:robolearn/{task}-v0", "--episodes", "6", "--out", f"datasets/{name}.zarr"]
         subprocess.run([sys.executable, "-m", "robolearn", *made], cwd=folder, check=True, capture_output=True)
-    tiny = "train.py mlp --steps 2 --batch-size 8 --backbone.width 16 --no-wandb --out runs/avoid"
+    tiny = "train.py flow mlp --steps 2 --batch-size 8 --backbone.width 16 --no-wandb --out runs/avoid"
     subprocess.run([sys.executable, *tiny.split()], cwd=folder, check=True, capture_output=True)
     unit = folder / "units/avoid-plain/flow/compute/99"
     unit.mkdir(parents=True)

@@ -5,45 +5,68 @@ import pytest
 
 from benchmarks.common import keep_part, kept_parts, part
 from benchmarks.pretraining.compute import Budget
-from benchmarks.pretraining.measures import gain
-from benchmarks.pretraining.study import IMAGENET, SCRATCH, rows_of
+from benchmarks.pretraining.measures import gain, judged
+from benchmarks.pretraining.study import IMAGENET, SHORT, rows_of
 from robolearn.representation.registry import METHODS
+from robolearn.stats.value import Estimate
 
 STEP_S = {"policy": 0.06, "frozen": 0.02, "imagenet": 1.5, "autoencoder": 0.05, "vae": 0.055, "contrastive": 0.08}
 BUDGET = Budget(12_000, {**STEP_S, "masked": 0.052})
 
 
-@pytest.mark.parametrize("fraction", [0.1, 1.0])
-def test_all_rows_cost_the_same(fraction):
-    """But for the rounding to tens, of steps that cost as much as these."""
+def test_all_rows_cost_the_same():
+    """But for the rounding to tens, of steps that cost as much as these, and for the one that is short on purpose."""
     whole = 12_000 * STEP_S["policy"]
-    for row in rows_of(fraction, "vae", None):
+    for row in rows_of("vae", None, fewest=True):
         kind = "frozen" if row.freeze else "policy"
         spent = BUDGET.policy(row) * STEP_S[kind]
-        if row != SCRATCH:
+        if row.method is not None:
             assert BUDGET.policy(row) != 12_000
             spent += BUDGET.pretraining(row.method) * BUDGET.step_s[row.method]
-        assert spent == pytest.approx(whole, abs=1.0), row.name
+        assert spent == pytest.approx(whole * (2 / 3 if row == SHORT else 1), abs=1.0), row.name
     assert BUDGET.policy(IMAGENET) * STEP_S["imagenet"] == pytest.approx(whole, abs=5 * STEP_S["imagenet"])
 
 
-def test_every_method_is_tried_on_all_images_and_on_those_of_the_policy():
-    few, all_of_them = ([row.name for row in rows_of(share, "vae", None)] for share in (0.1, 1.0))
-    assert few == ["scratch", *(f"{m}/all" for m in METHODS), *(f"{m}/same" for m in METHODS), "frozen"]
-    assert all_of_them == ["scratch", *(f"{m}/all" for m in METHODS), "frozen"]
-    frozen = rows_of(0.1, "vae", None)[-1]
+def test_a_control_has_the_steps_of_the_pretrained():
+    """So that a gain is not that of learning few demonstrations less by heart."""
+    best = rows_of("vae", None, fewest=False)[-1]
+    assert BUDGET.policy(SHORT) == BUDGET.policy(best) == 8_000
+
+
+def test_all_is_compared_with_the_fewest_and_what_is_judged_with_more():
+    few, more = ([row.name for row in rows_of("vae", None, fewest=fewest)] for fewest in (True, False))
+    assert few == ["scratch", "short", *(f"{m}/all" for m in METHODS), "vae/same", "frozen"]
+    assert more == ["scratch", "short", "vae/all"]
+    frozen = rows_of("vae", None, fewest=True)[-1]
     assert (frozen.method, frozen.freeze, frozen.whole) == ("vae", True, True)
+
+
+def episodes_of(success):
+    return {"episodes": {"success": success.tolist()}}
 
 
 def test_a_gain_is_paired_by_seed_and_start():
     """What both do alike has no part in the interval, however differently it goes from start to start."""
     scratch = np.arange(120).reshape(3, 40) % 2 == 0
     better = scratch | (np.arange(40) % 4 == 1)
-    one, other = ({"episodes": {"success": each.tolist()}} for each in (better, scratch))
-    found, same = gain("success", one, other), gain("success", other, other)
+    found = gain("success", episodes_of(better), episodes_of(scratch))
     assert found.value == pytest.approx(0.25)
     assert found.low > 0
-    assert (same.value, same.low, same.high) == (0, 0, 0)
+    fewer = gain("success", episodes_of(better[:2]), episodes_of(scratch))
+    assert (fewer.value, fewer.n) == (found.value, 80)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "verdict"),
+    [
+        (0.13, 0.04, 0.22, "shown"),
+        (0.09, 0.04, 0.14, "not shown"),
+        (0.2, -0.01, 0.41, "not shown"),
+        (0.05, 0.02, 0.08, "missed"),
+    ],
+)
+def test_the_target_is_a_gain_of_a_tenth_whose_interval_is_above_0(value, low, high, verdict):
+    assert judged(Estimate(value, low, high, 100)) == verdict
 
 
 @pytest.mark.parametrize("name", ["out.json", "out.json.xz"])
