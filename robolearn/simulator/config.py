@@ -94,7 +94,7 @@ class RankConfig:
     """How policies are rolled out in a simulator."""
 
     episodes: int = 200
-    """Episodes of each policy; they begin where held-out episodes do, in turn."""
+    """Episodes of each policy; they begin where held-out episodes of all stores do, shuffled alike every time."""
     checkpoint: str = "last"
     """Of each run: last, best, a step, or all that it keeps."""
     seed: int = seeds.FIXED

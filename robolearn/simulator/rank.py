@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from robolearn import seeds
 from robolearn.config import from_json, read_json
 from robolearn.errors import UserError
 from robolearn.files import StrPath
@@ -112,9 +113,18 @@ def rank_runs(simulator: LearnedSimulator | StrPath, runs: Sequence[StrPath], cf
     candidates = [one for run in runs for one in find_candidates(Run.open(run), cfg.checkpoint)]
     for one in candidates:
         check_sees(one, simulator)
-    starts = np.stack([states[0] for states, _ in simulator.held_out()])
+    starts = shuffled_starts(simulator)
     found = [Ranked(one.name, predict(one, simulator, starts, cfg, device), real_success(one)) for one in candidates]
     return Ranking(tuple(sorted(found, key=lambda one: -one.predicted.value)))
+
+
+def shuffled_starts(simulator: LearnedSimulator) -> Float[np.ndarray, "m s"]:
+    """Where held-out episodes begin, in a random order that is the same every time.
+
+    They lie store by store: in that order a few episodes would all begin where those of the first store do.
+    """
+    starts = np.stack([states[0] for states, _ in simulator.held_out()])
+    return np.random.default_rng(seeds.FIXED).permutation(starts)
 
 
 def find_candidates(run: Run, checkpoint: str) -> list[Candidate]:

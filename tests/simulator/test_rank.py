@@ -11,7 +11,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
 from robolearn.errors import UserError
 from robolearn.simulator.config import RankConfig
-from robolearn.simulator.rank import Candidate, find_candidates, rank_runs, roll_out_in
+from robolearn.simulator.rank import Candidate, find_candidates, rank_runs, roll_out_in, shuffled_starts
 from robolearn.stats.proportions import wilson_share
 from robolearn.training.device import choose_device
 from robolearn.training.run import Run
@@ -76,7 +76,18 @@ def test_a_ranking_begins_where_held_out_episodes_do(simulator, runs, monkeypatc
 
     monkeypatch.setattr("robolearn.simulator.rank.predict", predict)
     rank_runs(simulator, [runs["right"]], CFG)
-    np.testing.assert_array_equal(begun[0], np.stack([states[0] for states, _ in simulator.held_out()]))
+    held_out = np.stack([states[0] for states, _ in simulator.held_out()])
+    np.testing.assert_array_equal(np.sort(begun[0], axis=0), np.sort(held_out, axis=0))
+
+
+def test_a_few_episodes_begin_in_all_stores(simulator, monkeypatch):
+    """Held-out episodes lie store by store; of 40 in a random order fewer than 8 are of one half by chance 1e-5."""
+    states = [np.full((2, 1), number, np.float32) for number in range(200)]
+    monkeypatch.setattr(simulator, "held_out", lambda: [(each, np.zeros((1, 1), np.float32)) for each in states])
+    starts = shuffled_starts(simulator)
+    assert sorted(starts[:, 0]) == list(range(200))
+    assert 8 <= np.sum(starts[:40] < 100) <= 32
+    np.testing.assert_array_equal(starts, shuffled_starts(simulator))
 
 
 def test_an_episode_is_cut_where_that_is_asked_for(simulator, runs):
