@@ -69,14 +69,13 @@ def targets(parts: Parts) -> Iterator[Row]:
         what = f"generation from 20 episodes of {task}, success"
         said = verdict(own["value"] >= whole["low"])
         yield [what, f"in that of all: {interval(whole)}", interval(own), said]
-    for name, part in parts_below(parts, "simulator").items():
-        task, seed = name.split("/")
-        if part["ranking"]["tau"] is None:  # all policies are alike
-            continue
-        tau = Estimate(**part["ranking"]["tau"])
-        policies = len(part["ranking"]["policies"])
-        what = f"{policies} policies of {task} ranked in learned simulator {seed}, Kendall's tau"
-        yield [what, f">= {simulator.TARGET}", f"{tau:.2f}", tau.outcome(simulator.TARGET)]
+    ranked = parts_below(parts, "simulator")
+    for task in groups(ranked):
+        each = parts_below(ranked, task)
+        tau = simulator.taus(each)[simulator.JUDGED]
+        what = f"policies of {task} ranked in {len(each)} learned simulators, mean of Kendall's tau"
+        said = ["no order", verdict(False)] if tau is None else [f"{tau:.2f}", tau.outcome(simulator.TARGET)]
+        yield [what, f">= {simulator.TARGET}", *said]
     for env in groups(parts_below(parts, "planning")):
         cost = planning.cost_ratio(planning.complete(parts_below(parts, "planning", env)), "ts1")
         what = f"planning in what was learned, {env}, cost in that of planning in the simulator"
@@ -140,8 +139,10 @@ def translated(parts: Parts) -> list[str]:
 
 def simulated(parts: Parts) -> list[str]:
     """Policies in learned simulators and in the environment, and how far ahead the simulators see."""
-    rows, ahead = [], []
+    rows, orders, ahead = [], [], []
     for task in groups(parts):
+        for what, tau in simulator.taus(parts_below(parts, task)).items():
+            orders.append([task, what, "no order" if tau is None else f"{tau:.2f}"])
         ranked = {seed: part["ranking"]["policies"] for seed, part in parts_below(parts, task).items()}
         predicted = {seed: {one["name"]: one["predicted"]["value"] for one in each} for seed, each in ranked.items()}
         for one in next(iter(ranked.values())):
@@ -153,7 +154,8 @@ def simulated(parts: Parts) -> list[str]:
                 ahead.append([task, seed, horizon, *(interval(scores[who][horizon], ".4f") for who in PREDICTORS)])
     success = table(["task", "policy", "success in the environment", "in the learned simulators"], rows)
     header = ["task", "simulator", "steps ahead", *(f"energy score of {who}" for who in PREDICTORS)]
-    return [*success, "", *table(header, ahead)]
+    order = table(["task", "ordered by", "Kendall's tau with success in the environment"], orders)
+    return [*success, "", *order, "", *table(header, ahead)]
 
 
 def planned(parts: Parts) -> list[str]:

@@ -5,22 +5,30 @@
 
 Declared before anything is measured: per task 16 policies, four families at four lengths of training, so that some are
 bad and some good. Three simulators, of three training seeds, learn from the demonstrations and from 200 episodes of
-each of 12 other trainings, whose seeds, families and starts are others where they can be. The success of the ranked
-policies is that of 200 episodes, in the environment and in a simulator. Reported of each simulator: Kendall's tau-b
-with an interval over policies (target: at least 0.6), and energy scores on held-out episodes beside an ensemble and
-persistence.
+each of 12 other trainings, of the same families, but of other seeds, lengths and starts. The success of the ranked
+policies is that of 1,000 episodes, in the environment and in each simulator.
+
+Judged is one number per task: the mean of the three simulators' Kendall's tau-b, with an interval over policies, which
+are resampled for all simulators together (target: at least 0.6). Where one of them tells no order the target is missed.
+
+Beside it stands the tau of two controls that simulate nothing: the number of training steps, and the success of the
+recorded episodes of the same family, linear in steps between its recorded policies and outside of them that of the
+nearest. What the simulators' tau is above that of the latter is told in the same resamples. Without a target are the
+tau of each simulator, and energy scores on held-out episodes beside an ensemble and persistence.
 
 What is there is not measured again, and a run that was interrupted goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.common import options, parsed, part
 from benchmarks.trainings import train_once
@@ -39,14 +47,19 @@ from robolearn import (
     rank_runs,
     seeds,
 )
+from robolearn.config import read_json
+from robolearn.data.store import DemoStore
 from robolearn.errors import user_errors
+from robolearn.files import finish_replacing
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.family import FamilyConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.gmm import GMMConfig
 from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.tokens import TokensConfig
-from robolearn.report.results import SUMMARY_FILE
+from robolearn.report.results import EPISODES_FILE, SUMMARY_FILE
+from robolearn.stats.ranks import kendall_estimate
+from robolearn.stats.value import Estimate
 
 FAMILIES: dict[str, FamilyConfig] = {
     "tokens": TokensConfig(),
@@ -55,6 +68,7 @@ FAMILIES: dict[str, FamilyConfig] = {
     "regression": RegressionConfig(),
 }
 PART, TARGET, SIMULATORS = "simulator", 0.6, 3
+JUDGED = "mean of the simulators"
 APART = 1000  # seeds between the first episodes of two recorded policies
 DRY = MLPConfig(width=16, depth=1)
 
@@ -63,19 +77,21 @@ DRY = MLPConfig(width=16, depth=1)
 class Size:
     """How much is done."""
 
-    steps: tuple[int, ...] = (300, 1_000, 3_000, 10_000)
+    steps: tuple[int, ...] = (100, 300, 1_000, 3_000)
     """Of the ranked policies."""
     others: tuple[int, ...] = (500, 2_000, 6_000)
     """Of those whose episodes are learned from."""
-    episodes: int = 200
-    """Of each policy."""
+    episodes: int = 1_000
+    """Of each ranked policy, in the environment and in a simulator."""
+    recorded: int = 200
+    """Episodes of each of the others."""
     learning: int = 20_000
     """Steps of the simulator."""
     small: bool = False
     """Tiny networks, to see that everything runs."""
 
 
-TINY = Size((1, 2), (2,), 4, 2, small=True)
+TINY = Size((1, 2), (2,), 4, 4, 2, small=True)
 
 
 def main() -> None:
@@ -86,31 +102,106 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/simulator"), help="folder of runs, stores, simulators")
     args = parsed(parser)
     size, work = TINY if args.dry_run else Size(), args.work / args.task
-    stores = [record(run, number, work, size) for number, run in enumerate(trainings(args.data, work, size, 1))]
-    ranked = trainings(args.data, work, size, 0)
+    others, ranked = (trainings(args.data, work, size, seed) for seed in (1, 0))
+    stores = {run: record(run, number, work, size) for number, run in enumerate(others)}
     for run in ranked:
-        if not (run.directory / "eval" / SUMMARY_FILE).exists():
+        if not is_evaluated(run, size.episodes):
             evaluate(run, EvalConfig(episodes=size.episodes, videos=0, threads=1))
     for seed in seeds.TRAININGS[:1] if args.dry_run else seeds.TRAININGS[:SIMULATORS]:
-        make = partial(rank, seed, [args.data, *stores], ranked, work, size)
-        part(args.out, f"{PART}/{args.task}/{seed}", make, {"size": asdict(size)})
+        make = partial(rank, seed, args.data, stores, ranked, work, size)
+        part(args.out, f"{PART}/{args.task}/{seed}", make, facts_of(seed, others, ranked, size))
 
 
-def rank(seed: int, stores: Sequence[Path], ranked: Sequence[Run], work: Path, size: Size) -> dict[str, Any]:
-    """Learn a simulator of the stores, and rank the policies in it."""
+def facts_of(seed: int, others: Sequence[Run], ranked: Sequence[Run], size: Size) -> dict[str, Any]:
+    """What the numbers of a simulator depend on."""
+    trained = [*others, *ranked]
+    return {
+        "size": asdict(size),
+        "seeds": {"simulator": seed, "trainings": sorted({run.config().seed for run in trained})},
+        "starts_from": {"ranked": EvalConfig().seed, "recorded": seeds.ROLLOUTS.start},
+        "demonstrations": sorted({run.data().content_hash for run in trained}),
+    }
+
+
+def is_evaluated(run: Run, episodes: int) -> bool:
+    """Whether a complete evaluation of so many episodes is there; one that was stopped is not."""
+    folder = run.directory / "eval"
+    finish_replacing(folder)
+    if not (folder / SUMMARY_FILE).exists() or "partial" in read_json(folder / SUMMARY_FILE):
+        return False
+    return len((folder / EPISODES_FILE).read_text().splitlines()) == episodes
+
+
+def rank(
+    seed: int, data: Path, recorded: Mapping[Run, Path], ranked: Sequence[Run], work: Path, size: Size
+) -> dict[str, Any]:
+    """Learn a simulator of demonstrations and recorded episodes, and rank the policies in it."""
     nets: dict[str, Any] = {"backbone": DRY, "ending_steps": 2} if size.small else {}
     out = work / f"simulator-{seed}"
-    cfg = SimulatorConfig(tuple(stores), out, seed=seed, steps=size.learning, threads=1, **nets)
+    cfg = SimulatorConfig((data, *recorded.values()), out, seed=seed, steps=size.learning, threads=1, **nets)
     simulator = learn_simulator(cfg)
     if simulator is None:
         raise KeyboardInterrupt
     accuracy = measure_accuracy(simulator, AccuracyConfig(ensemble_steps=2 if size.small else 5_000))
     ranking = rank_runs(simulator, [run.directory for run in ranked], RankConfig(episodes=size.episodes, threads=1))
+    assert all(one.real is not None for one in ranking.entries), "all policies have been evaluated"
     for one in ranking.entries:
         print(f"{one.name}: predicted {one.predicted:.3f}, evaluated {one.real:.3f}")
     said = "no order" if ranking.tau is None else f"{ranking.tau:.2f}, {ranking.tau.outcome(TARGET)}"
     print(f"simulator {seed}: tau {said}", flush=True)
-    return {"accuracy": accuracy.to_json(), "ranking": ranking.to_json()}
+    orders = {str(run.directory): control_numbers(run, recorded) for run in ranked}
+    return {"accuracy": accuracy.to_json(), "ranking": ranking.to_json(), "controls": orders}
+
+
+def control_numbers(run: Run, recorded: Mapping[Run, Path]) -> dict[str, float]:
+    """By what the controls order a policy: its training steps, and what was recorded of its family."""
+    cfg = run.config()
+    shares = {
+        other.config().steps: float(np.mean(DemoStore.open(store).episode_attrs["success"]))
+        for other, store in recorded.items()
+        if other.config().family == cfg.family
+    }
+    return {"steps": float(cfg.steps), "recorded": between(cfg.steps, shares)}
+
+
+def between(steps: int, known: Mapping[int, float]) -> float:
+    """A number at so many steps: linear between those where it is known, outside of them that of the nearest."""
+    at = sorted(known)
+    return float(np.interp(steps, at, [known[each] for each in at]))
+
+
+def taus(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Estimate | None]:
+    """Kendall's tau with real success: that which is judged, of each simulator, and of the controls.
+
+    Args:
+        parts: Simulator -> what is kept of it, of one task.
+
+    Returns:
+        What orders -> tau; None where it tells no order.
+    """
+    first = next(iter(parts.values()))
+    real = {one["name"]: one["real"]["value"] for one in first["ranking"]["policies"]}
+    predicted = {
+        seed: {one["name"]: one["predicted"]["value"] for one in part["ranking"]["policies"]}
+        for seed, part in parts.items()
+    }
+    y = np.array(list(real.values()))
+    each = {seed: np.array([values[name] for name in real]) for seed, values in predicted.items()}
+    steps, recorded = (np.array([first["controls"][name][key] for name in real]) for key in ("steps", "recorded"))
+    together = np.stack(list(each.values()))
+    return {
+        JUDGED: tau(together, y),
+        **{f"simulator {seed}": tau(x, y) for seed, x in each.items()},
+        "training steps": tau(steps, y),
+        "recorded episodes": tau(recorded, y),
+        f"{JUDGED}, less recorded episodes": tau(together, y, recorded),
+    }
+
+
+def tau(x: np.ndarray, y: np.ndarray, less: np.ndarray | None = None) -> Estimate | None:
+    """See `kendall_estimate`; None where one of these is constant."""
+    orders = [*np.atleast_2d(x), y, *([] if less is None else [less])]
+    return None if any(np.ptp(order) == 0 for order in orders) else kendall_estimate(x, y, less=less)
 
 
 def trainings(data: Path, work: Path, size: Size, seed: int) -> list[Run]:
@@ -135,7 +226,7 @@ def record(run: Run, number: int, work: Path, size: Size) -> Path:
     store = work / "stores" / f"{run.directory.name}.zarr"
     if not store.exists():
         cfg = EvalConfig(
-            episodes=size.episodes,
+            episodes=size.recorded,
             seed=seeds.ROLLOUTS[APART * number],
             env=EnvConfig(),
             videos=0,

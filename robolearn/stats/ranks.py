@@ -6,7 +6,7 @@ Sources: Spearman 1904; Kendall 1945; Hanley and McNeil 1982.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from robolearn import seeds
 from robolearn.stats.bootstrap import NUM_RESAMPLES, bootstrap, percentile_interval
@@ -58,9 +58,19 @@ def kendall(x: Float[np.ndarray, "*r n"], y: Float[np.ndarray, "*r n"]) -> Float
 
 
 def kendall_estimate(
-    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], num_resamples: int = NUM_RESAMPLES
+    x: Float[np.ndarray, "*s n"],
+    y: Float[np.ndarray, " n"],
+    num_resamples: int = NUM_RESAMPLES,
+    *,
+    less: Float[np.ndarray, " n"] | None = None,
 ) -> Estimate:
     """`kendall` with a percentile interval over the n things that are ordered, such as policies.
+
+    Args:
+        x: Tells an order; of several, with s in front, the mean of their taus counts, in the same resamples.
+        y: What it is compared with.
+        num_resamples: Bootstrap repetitions.
+        less: Tells another order, whose tau is subtracted, in the same resamples.
 
     A thing that is drawn twice is a tied pair and counts for neither order. Resamples in which all are tied tell no
     order and are left out. Fewer than FEW things lie in any given order too often by chance: their interval is the
@@ -69,16 +79,21 @@ def kendall_estimate(
     Source: Efron and Tibshirani 1993, chapter 13.
 
     Raises:
-        ValueError: Where x or y is constant: they have no order.
+        ValueError: Where one of these is constant: it has no order.
     """
-    value = float(kendall(x, y))
+
+    def of_things(rows: Int[np.ndarray, "*r n"]) -> Float[np.ndarray, "*r"]:
+        found = np.mean([kendall(one[rows], y[rows]) for one in np.atleast_2d(x)], axis=0)
+        return found if less is None else found - kendall(less[rows], y[rows])
+
+    n = len(y)
+    value = float(of_things(np.arange(n)))
     if np.isnan(value):
-        raise ValueError(f"an order needs things that differ in both numbers, got {len(x)} that do not")
-    if len(x) < FEW:
-        return Estimate(value, *WHOLE_LINE, len(x))
-    rows = np.random.default_rng(seeds.FIXED).integers(len(x), size=(num_resamples, len(x)))
-    drawn = kendall(x[rows], y[rows])
-    return Estimate(value, *percentile_interval(drawn[~np.isnan(drawn)]), len(x))
+        raise ValueError(f"an order needs things that differ in all numbers, got {n} that do not")
+    if n < FEW:
+        return Estimate(value, *WHOLE_LINE, n)
+    drawn = of_things(np.random.default_rng(seeds.FIXED).integers(n, size=(num_resamples, n)))
+    return Estimate(value, *percentile_interval(drawn[~np.isnan(drawn)]), n)
 
 
 def ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

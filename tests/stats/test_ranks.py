@@ -80,6 +80,15 @@ def test_the_interval_of_tau_covers_the_tau_of_all_things():
     assert np.mean(covered) > 0.84
 
 
+def test_taus_of_several_orders_are_drawn_together():
+    """The mean of x and -x is 0 in every resample, and so is what x has more than x; drawn apart, neither would be."""
+    x, y = np.random.default_rng(0).normal(size=(2, 12))
+    for found in (kendall_estimate(np.stack([x, -x]), y), kendall_estimate(x, y, less=x)):
+        np.testing.assert_allclose([found.value, found.low, found.high], 0, atol=1e-12)
+    apart = kendall_estimate(x, y, less=-x)
+    assert apart.value == pytest.approx(2 * kendall(x, y))
+
+
 def test_few_things_have_no_interval():
     few, enough = (kendall_estimate(np.arange(n * 1.0), np.arange(n * 1.0)) for n in (FEW - 1, FEW))
     assert (few.value, few.has_interval) == (1.0, False)
