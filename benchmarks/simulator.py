@@ -79,7 +79,7 @@ class Size:
 
     steps: tuple[int, ...] = (100, 300, 1_000, 3_000)
     """Of the ranked policies."""
-    others: tuple[int, ...] = (500, 2_000, 6_000)
+    others: tuple[int, ...] = (200, 700, 2_000)
     """Of those whose episodes are learned from."""
     episodes: int = 1_000
     """Of each ranked policy, in the environment and in a simulator."""
