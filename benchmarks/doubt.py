@@ -178,9 +178,10 @@ def judge(run: Mapping[str, Any], way: str, change: str) -> dict[str, float]:
     return dict(zip(NUMBERS, (found.roc_auc.value, within, found.balanced_accuracy.value), strict=True))
 
 
-def means(runs: Sequence[Mapping[str, Any]], way: str, number: str, changes: Sequence[str]) -> np.ndarray:
-    """A number of a way, the mean over changes, training by training."""
-    return np.array([np.mean([judge(run, way, change)[number] for change in changes]) for run in runs])
+def means(runs: Sequence[Mapping[str, Any]], way: str, changes: Sequence[str]) -> dict[str, np.ndarray]:
+    """Numbers of a way, the mean over changes, training by training."""
+    judged = [[judge(run, way, change) for change in changes] for run in runs]
+    return {number: np.array([np.mean([one[number] for one in each]) for each in judged]) for number in NUMBERS}
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from benchmarks.pretraining.measures import judged
 from benchmarks.pretraining.study import TARGET as PRETRAINING_TARGET
 from benchmarks.pretraining.table import rows_table
 from benchmarks.tables import interval, measured_with, parts_below, table, verdict
+from benchmarks.trainings import gain
 from robolearn.simulator.accuracy import ENSEMBLE, PERSISTENCE, SIMULATOR
-from robolearn.stats.differences import paired_difference
 from robolearn.stats.student import student_mean
 from robolearn.stats.value import Estimate
 
@@ -91,17 +91,12 @@ def generated(parts: Parts) -> list[str]:
     rows = []
     for name, part in parts.items():
         task, group = name.split("/")
-        minus = _paired(part, parts[f"{task}/all"]) if group != "all" else ""
+        minus = f"{gain('success', part, parts[f'{task}/all']):+.3f}" if group != "all" else ""
         tries = ", ".join(f"{tried:,}" for tried in part.get("attempts", []))
         unsolved = ", ".join(map(str, part.get("unsolved", [])))
         rows.append([task, group, interval(part["success"]), minus, tries, unsolved])
     header = ["task", "demonstrations", "success", "less that of all", "attempts for 1,000", "starts left out"]
     return table(header, rows)
-
-
-def _paired(one: Parts, other: Parts) -> str:
-    successes = (np.array(part["episodes"]["success"], float) for part in (one, other))
-    return f"{paired_difference(*successes):+.3f}"
 
 
 def of_few(parts: Parts) -> list[str]:
@@ -110,7 +105,7 @@ def of_few(parts: Parts) -> list[str]:
     for name, part in parts.items():
         count, family = name.split("/")
         plain = parts.get(f"{count}/regression")
-        minus = _paired(part, plain) if plain is not None and family != "regression" else ""
+        minus = "" if plain is None or family == "regression" else f"{gain('success', part, plain):+.3f}"
         rows.append([count, family, *(interval(part[number]) for number in SUCCESS), minus])
     return table(["demonstrations", "family", *SUCCESS, "success less that of regression"], rows)
 
@@ -184,11 +179,13 @@ def doubted(parts: Parts) -> list[str]:
     changes, rows = doubt.telling(list(parts.values())), []
     for name, group in doubt.GROUPS.items():
         runs = list(parts_below(parts, name).values())
-        for way in group.scores if runs and changes else ():
-            told = {number: doubt.means(runs, way, number, changes) for number in doubt.NUMBERS}
+        if not runs or not changes:
+            continue
+        control = doubt.means(runs, "time", changes)
+        for way in group.scores:
+            told = doubt.means(runs, way, changes)
             numbers = (f"{student_mean(values):.3f}" for values in told.values())
-            control = doubt.means(runs, "time", "within", changes)
-            beyond = "" if way == "time" else f"{student_mean(told['within'] - control):+.3f}"
+            beyond = "" if way == "time" else f"{student_mean(told['within'] - control['within']):+.3f}"
             fitted, look = (np.median([run[cost][way] for run in runs]) for cost in ("fitted_s", "look_ms"))
             trainings = doubt.MEMBERS if way == "ensemble" else 1
             rows.append([name, way, *numbers, beyond, str(trainings), f"{fitted:.1f}", f"{look:.2f}"])

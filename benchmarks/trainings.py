@@ -17,6 +17,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.roll_out import roll_out
 from robolearn.stats.bootstrap import grouped_mean, grouped_share
+from robolearn.stats.margins import CrossedMean
 from robolearn.stats.value import Estimate
 from robolearn.training.config import TrainConfig
 from robolearn.training.run import Run
@@ -109,6 +110,21 @@ def summarize(rolled: Sequence[Sequence[Trajectory]], numbers: Mapping[str, Numb
 def mean(values: np.ndarray) -> Estimate:
     """Of truth values or numbers [s, c]."""
     return grouped_share(values.astype(float), values.size) if values.dtype == bool else grouped_mean(values)
+
+
+def gain(number: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Estimate:
+    """A number of some trainings less that of others, paired by seed and start, of the seeds that both have.
+
+    Student's interval, as a bootstrap of three trainings never reaches beyond them.
+
+    Args:
+        number: Its name.
+        one: What `summarize` gives of some trainings.
+        other: Of trainings of the same seeds in the same order.
+    """
+    first, second = (np.array(measured["episodes"][number], float) for measured in (one, other))
+    count = min(len(first), len(second))
+    return CrossedMean.of(first[:count] - second[:count], count * first.shape[1]).estimate()
 
 
 def line(measured: Mapping[str, Any]) -> str:

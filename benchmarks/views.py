@@ -20,6 +20,7 @@ Source: Shi et al. 2021, arXiv:2011.07748.
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,8 @@ import torch
 from benchmarks.avoid_read import ID, READ, VIEWS
 from benchmarks.common import keep_part, options, parsed, part
 from benchmarks.perception import DRY_FIT, FIT, TRAINING_FRAMES, Frames, draw, trained
-from benchmarks.trainings import NUMBERS, facts_of, line, summarize, train_once
+from benchmarks.trainings import NUMBERS, facts_of, gain, line, summarize, train_once
 from robolearn import DemoStore, DemoWriter, seeds
-from robolearn.config import to_json
 from robolearn.data.attrs import StoreAttrs
 from robolearn.errors import user_errors
 from robolearn.perception.ensemble import PerceptionEnsemble
@@ -40,7 +40,6 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.roll_out import roll_out
 from robolearn.starts import start_of
-from robolearn.stats.differences import paired_difference
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.recipes import RECIPES
 from robolearn.training.run import Run
@@ -148,21 +147,17 @@ def main() -> None:
         facts = facts_of([runs[kind] for runs in trainings], episodes)
         found[name] = part(args.out, f"views/{name}", make, {**facts, "shown": shown})
         print(line(found[name]), flush=True)
-    differences = {name: to_json(gain(found, name), {}) for name in (best_fixed(found), "mean", "input", "true")}
-    keep_part(args.out, "views/chosen minus", {"best_fixed": best_fixed(found), **differences})
-    for name, value in differences.items():
-        print(f"chosen - {name}: {value['value']:+.3f} [{value['low']:+.3f}, {value['high']:+.3f}]")
+    others = (best_fixed(found), "mean", "input", "true")
+    gains = {name: gain("success", found["chosen"], found[name]) for name in others}
+    kept = {name: asdict(one) for name, one in gains.items()}
+    keep_part(args.out, "views/chosen minus", {"best_fixed": best_fixed(found), **kept})
+    for name, one in gains.items():
+        print(f"chosen - {name}: {one:+.3f}")
 
 
 def best_fixed(found: dict[str, Any]) -> str:
     """The camera with the larger success."""
     return max(VIEWS, key=lambda view: found[view]["success"]["value"])
-
-
-def gain(found: dict[str, Any], other: str) -> Any:
-    """Success by the chosen camera less that by another reading, paired by training and start."""
-    one, two = (np.array(found[name]["episodes"]["success"], float) for name in ("chosen", other))
-    return paired_difference(one, two)
 
 
 if __name__ == "__main__":

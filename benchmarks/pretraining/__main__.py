@@ -37,7 +37,7 @@ import numpy as np
 
 from benchmarks.common import keep_part, kept_parts, options, parsed
 from benchmarks.pretraining.compute import Budget, costs
-from benchmarks.pretraining.measures import gain, measured, probe_all
+from benchmarks.pretraining.measures import measured, probe_all
 from benchmarks.pretraining.study import (
     CONFIRMED,
     DRY_FRACTIONS,
@@ -51,6 +51,7 @@ from benchmarks.pretraining.study import (
 )
 from benchmarks.pretraining.table import rows_table
 from benchmarks.tables import parts_below
+from benchmarks.trainings import gain
 from robolearn import seeds
 from robolearn.errors import UserError, user_errors
 from robolearn.representation.registry import METHODS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from robolearn.nets.pretrained import CameraNets, CamerasConfig
 from robolearn.policies.policy import Policy
 from robolearn.representation.probe import linear_probe
 from robolearn.representation.registry import METHODS
-from robolearn.stats.margins import CrossedMean
 from robolearn.stats.value import Estimate, Outcome
 
 PROBED = 200  # episodes of the probes, a fifth of them held out
@@ -92,13 +90,6 @@ def measured(study: Study, row: Row, fraction: float, budget: Budget) -> dict[st
     result = study.part(f"{fraction:.0%}/{row.name}", make, asked)
     print(f"{study.name}, {fraction:.0%}, {row.name}: {line(result)}", flush=True)
     return result
-
-
-def gain(number: str, row: Mapping[str, Any], control: Mapping[str, Any]) -> Estimate:
-    """A row less a control, paired by seed and start, of the seeds that both have."""
-    one, other = (np.array(result["episodes"][number], float) for result in (row, control))
-    count = min(len(one), len(other))
-    return CrossedMean.of(one[:count] - other[:count], count * one.shape[1]).estimate()
 
 
 def judged(gained: Estimate) -> Outcome:

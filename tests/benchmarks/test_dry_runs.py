@@ -128,12 +128,12 @@ def write_pusht(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A folder with demonstrations of Avoid, AvoidPixels, Push and Push-T, and a run on Avoid."""
+    """A folder with demonstrations of Avoid, AvoidPixels, Insert, Push and Push-T, and a run on Avoid."""
     folder = tmp_path_factory.mktemp("benchmarks")
     (folder / "train.py").symlink_to(ROOT / "train.py")
     (folder / "before").symlink_to(ROOT)
     write_pusht(folder / "pusht.zarr")
-    for name, task in (("avoid", "Avoid"), ("avoid_pixels", "AvoidPixels"), ("push", "Push")):
+    for name, task in (("avoid", "Avoid"), ("avoid_pixels", "AvoidPixels"), ("insert", "Insert"), ("push", "Push")):
         made = ["collect", f"envs:robolearn/{task}-v0", "--episodes", "6", "--out", f"datasets/{name}.zarr"]
         subprocess.run([sys.executable, "-m", "robolearn", *made], cwd=folder, check=True, capture_output=True)
     tiny = "train.py flow mlp --steps 2 --batch-size 8 --backbone.width 16 --no-wandb --out runs/avoid"

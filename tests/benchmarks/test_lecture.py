@@ -47,9 +47,9 @@ def test_a_doubt_that_knows_the_failures_finds_all_of_them():
     blind = {what: [0.5] * len(each) for what, each in success.items()}
     run = {"success": success, "largest": {"ensemble": knows, "time": blind}}
     assert doubt.telling([run, run]) == list(doubt.CHANGES)
+    found = {way: doubt.means([run, run], way, list(doubt.CHANGES)) for way in ("ensemble", "time")}
     for number in ("all", "within"):
-        found = {way: doubt.means([run, run], way, number, list(doubt.CHANGES)) for way in ("ensemble", "time")}
-        assert (found["ensemble"].tolist(), found["time"].tolist()) == ([1.0, 1.0], [0.5, 0.5])
+        assert (found["ensemble"][number].tolist(), found["time"][number].tolist()) == ([1.0, 1.0], [0.5, 0.5])
 
 
 def test_a_change_counts_where_it_tells_in_every_training():

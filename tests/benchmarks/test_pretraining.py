@@ -5,8 +5,9 @@ import pytest
 
 from benchmarks.common import keep_part, kept_parts, part
 from benchmarks.pretraining.compute import Budget
-from benchmarks.pretraining.measures import gain, judged
+from benchmarks.pretraining.measures import judged
 from benchmarks.pretraining.study import IMAGENET, SHORT, rows_of
+from benchmarks.trainings import gain
 from robolearn.representation.registry import METHODS
 from robolearn.stats.value import Estimate
 
