@@ -84,7 +84,7 @@ def kendall_estimate(
 
     def of_things(rows: Int[np.ndarray, "*r n"]) -> Float[np.ndarray, "*r"]:
         found = np.mean([kendall(one[rows], y[rows]) for one in np.atleast_2d(x)], axis=0)
-        return found if less is None else found - kendall(less[rows], y[rows])
+        return np.asarray(found if less is None else found - kendall(less[rows], y[rows]))
 
     n = len(y)
     value = float(of_things(np.arange(n)))
