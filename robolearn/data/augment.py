@@ -5,6 +5,8 @@ All images that one camera contributes to a window get the same change, so that 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -43,6 +45,7 @@ def augment(
     draws: dict[str, Tensor],
     jitter: float,
     view: View = AS_RECORDED,
+    hue: float = 0.0,
 ) -> dict[str, Tensor]:
     """Shift the images of a batch, bring them to what a network sees, and recolor them; the rest stays as it is.
 
@@ -55,12 +58,34 @@ def augment(
         draws: From `augment_draws`.
         jitter: Strength of the color changes in [0, 1); see `recolor`.
         view: What the network sees of an image.
+        hue: Largest share of a turn by which the hues of an image are turned, of images with three channels alone; see
+            `turn_hue`.
     """
     changed = {}
     for i, key in enumerate(cameras):
-        images = view.of(obs[key], draws[SHIFT][:, i])
-        changed[key] = recolor(images, jitter * draws[COLOR][:, i]) if jitter else images
+        images, color = view.of(obs[key], draws[SHIFT][:, i]), draws[COLOR][:, i]
+        if hue:
+            # The gain of a fourth channel, which images with a hue do not have: nothing more has to be drawn.
+            images = turn_hue(images, 2 * math.pi * hue * color[:, -1])
+        changed[key] = recolor(images, jitter * color) if jitter else images
     return {**obs, **changed}
+
+
+def turn_hue(images: UInt8[Tensor, "b o h w 3"], angle: Float[Tensor, " b"]) -> UInt8[Tensor, "b o h w 3"]:
+    """Turn colors about the axis of the grays, which stay as they are: by a third of a turn red becomes green.
+
+    Args:
+        images: 0 .. 255.
+        angle: By which all pixels of a window's images are turned [rad].
+
+    Source: Rodrigues' formula, with the axis (1, 1, 1) / sqrt(3).
+    """
+    one = torch.eye(3, device=images.device)
+    around = (one.roll(1, 0) - one.roll(-1, 0)) / 3**0.5  # the cross product with the axis; no copy from the host
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    turn = cos * one + (1 - cos) / 3 + sin * around
+    turned = images.flatten(1, 3).float() @ turn.transpose(1, 2)
+    return turned.round_().clamp_(0, 255).to(torch.uint8).view(images.shape)
 
 
 def recolor(images: UInt8[Tensor, "b o h w c"], amount: Float[Tensor, "b d"]) -> UInt8[Tensor, "b o h w c"]:

@@ -45,6 +45,9 @@ class VisionConfig:
     """Height and width in pixels of the middle of an image that the network sees; by default all of it."""
     resize: tuple[int, int] | None = None
     """Height and width in pixels that images, once cropped, are made smaller to; by default they stay."""
+    hue: float = 0.0
+    """The hues of training images with three channels are turned at random by up to this share of a turn, in [0, 0.5];
+    with all of it colors tell nothing but dark from light."""
 
     def __post_init__(self) -> None:
         take_paths(self, "init")
@@ -58,6 +61,8 @@ class VisionConfig:
             )
         if self.shift < 0 or not 0 <= self.jitter < 1:
             raise UserError(f"vision: shift {self.shift} must not be negative, jitter {self.jitter} in [0, 1)")
+        if not 0 <= self.hue <= 0.5:
+            raise UserError(f"`vision.hue` {self.hue} must be in [0, 0.5], a share of a turn")
         if self.freeze and self.init is None:
             raise UserError("`vision.freeze` keeps the weights of `vision.init`; give that too")
         for name, size in (("crop", self.crop), ("resize", self.resize)):
@@ -80,7 +85,13 @@ class VisionConfig:
         return {"network": self.network, "width": width, **same}
 
     def build(self, channels: int) -> CameraNet:
-        """Build the network of one camera."""
+        """Build the network of one camera.
+
+        Raises:
+            UserError: Hues shall be turned, and its images have none.
+        """
+        if self.hue and channels != 3:
+            raise UserError(f"`vision.hue` turns the hues of images with 3 channels, and these have {channels}")
         check_sizes("vision", width=self.width or 1, num_keypoints=self.num_keypoints, features=self.features)
         return CameraNet(self, channels)
 

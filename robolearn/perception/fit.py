@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from robolearn.data.augment import MAX_CHANNELS, recolor
+from robolearn.data.augment import MAX_CHANNELS, recolor, turn_hue
 from robolearn.data.normalizer import Normalizer
 from robolearn.errors import UserError
 from robolearn.nets.descent import FitConfig, descend
+from robolearn.nets.vision import VisionConfig
 from robolearn.perception.ensemble import PerceptionConfig, PerceptionEnsemble
 
 
@@ -54,7 +55,7 @@ def fit_ensemble(
     streams = np.random.SeedSequence(seed).spawn(cfg.num_members)
     for i, (member, stream) in enumerate(zip(ensemble.members, streams, strict=True)):
         rng = np.random.default_rng(stream)
-        on_member(i, fit_member(member, images, targets, cfg.vision.jitter, fit, rng))
+        on_member(i, fit_member(member, images, targets, cfg.vision, fit, rng))
     return ensemble.eval()
 
 
@@ -71,7 +72,7 @@ def fit_member(
     member: nn.Module,
     images: UInt8[np.ndarray, "e f h w c"],
     targets: Float[Tensor, "e d"],
-    jitter: float,
+    vision: VisionConfig,
     fit: FitConfig,
     rng: np.random.Generator,
 ) -> float:
@@ -82,8 +83,13 @@ def fit_member(
     def draw_loss() -> Tensor:
         episodes = drawn[rng.integers(num_episodes, size=fit.batch_size)]
         batch = torch.from_numpy(images[episodes, rng.integers(num_frames, size=fit.batch_size)])
-        amount = torch.from_numpy(rng.uniform(-jitter, jitter, (fit.batch_size, 2 + MAX_CHANNELS))).float()
-        predicted = member(recolor(batch[:, None], amount)[:, 0])
+        size = (fit.batch_size, 2 + MAX_CHANNELS)
+        amount = torch.from_numpy(rng.uniform(-vision.jitter, vision.jitter, size)).float()
+        changed = recolor(batch[:, None], amount)
+        if vision.hue:
+            turned = rng.uniform(-vision.hue, vision.hue, fit.batch_size)
+            changed = turn_hue(changed, torch.from_numpy(2 * np.pi * turned).float())
+        predicted = member(changed[:, 0])
         return nn.functional.mse_loss(predicted, targets[torch.from_numpy(episodes)])
 
     return descend(member.parameters(), draw_loss, fit)

@@ -209,7 +209,7 @@ class Policy(nn.Module):
         batch = self.turned(batch, draws)
         if SHIFT in draws:
             vision = self.cfg.vision
-            obs = augment(batch.obs, self.encoder.cameras, draws, vision.jitter, vision.view)
+            obs = augment(batch.obs, self.encoder.cameras, draws, vision.jitter, vision.view, vision.hue)
             batch = dataclasses.replace(batch, obs=obs)
         data = self.chunks(batch, draws)
         if not self.family.players()[player].trains_encoder:

@@ -40,9 +40,10 @@ class ContrastiveConfig(MethodConfig):
 
     def build(self, vision: VisionConfig, shape: Shape) -> Method:
         """See MethodConfig."""
-        if not self.within and not vision.shift and not vision.jitter:
+        if not (self.within or vision.shift or vision.jitter or vision.hue):
             raise UserError(
-                "two views of a frame are the same without `vision.shift` and `vision.jitter`; give one, or `within`"
+                "two views of a frame are the same without `vision.shift`, `vision.jitter` and `vision.hue`; give one, "
+                "or `within`"
             )
         return Contrastive(vision, self.temperature)
 

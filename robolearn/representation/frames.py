@@ -73,5 +73,5 @@ class Frames:
         """The same as a policy is shown them in training: shifted and recolored at random."""
         obs = self.windows.batch(index).obs
         draws = augment_draws(len(index), len(obs), vision.shift, generator=generator)
-        changed = augment(obs, tuple(obs), draws, vision.jitter, vision.view)
+        changed = augment(obs, tuple(obs), draws, vision.jitter, vision.view, vision.hue)
         return {camera: images[:, 0] for camera, images in changed.items()}

@@ -1,11 +1,13 @@
 """Augmentation: a function of its draws, alike for all images of a window, the identity at zero."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robolearn.data.augment import COLOR, SHIFT, augment, augment_draws, recolor
+from robolearn.data.augment import COLOR, SHIFT, augment, augment_draws, recolor, turn_hue
 from robolearn.data.view import View
 
 
@@ -61,6 +63,33 @@ def test_colors(amount, before, after):
     changed = recolor(torch.tensor(before, dtype=torch.uint8).view(1, 1, 1, 1, 3), torch.tensor([amount]))
     assert changed.dtype == torch.uint8
     torch.testing.assert_close(changed.flatten(), torch.tensor(after, dtype=torch.uint8), atol=1, rtol=0)
+
+
+THIRD = 2 * math.pi / 3
+
+
+@pytest.mark.parametrize(
+    ("angle", "before", "after"),
+    [
+        (THIRD, [200, 50, 20], [20, 200, 50]),  # red becomes green
+        (-THIRD, [200, 50, 20], [50, 20, 200]),  # and blue the other way
+        (1.0, [70, 70, 70], [70, 70, 70]),  # a gray has no hue
+        (math.pi, [90, 60, 60], [50, 80, 80]),  # half a turn mirrors a color at its gray
+        (math.pi, [255, 255, 0], [85, 85, 255]),  # what there is no light for saturates
+    ],
+)
+def test_hues(angle, before, after):
+    changed = turn_hue(torch.tensor(before, dtype=torch.uint8).expand(1, 2, 3, 1, 3), torch.tensor([angle]))
+    assert changed.dtype == torch.uint8
+    torch.testing.assert_close(changed.flatten(0, 3), torch.tensor([after] * 6, dtype=torch.uint8), atol=1, rtol=0)
+
+
+def test_a_window_turns_its_hues_by_a_draw_of_its_own():
+    same, draws = images(b=1, c=3).expand(3, -1, -1, -1, -1), draw(seed=3)
+    turned = augment({"a": same}, ("a",), draws, 0.0, hue=0.5)["a"]
+    angles = math.pi * draws[COLOR][:, 0, -1]
+    assert torch.equal(turned, turn_hue(augment({"a": same}, ("a",), draws, 0.0)["a"], angles))
+    assert angles.unique().numel() == 3
 
 
 def draw(batch=3, cameras=2, shift=4, seed=0):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from torch import nn
 
+from robolearn.errors import UserError
 from robolearn.nets.resnet import resnet18
 from robolearn.nets.vision import CameraNet, VisionConfig, spatial_softmax
 
@@ -105,6 +106,7 @@ def test_resnet_has_the_size_of_the_paper():
         ({"width": 0}, "width 0 must be a multiple of 8"),
         ({"num_keypoints": 0}, "num_keypoints 0 and features 64 must be at least 1"),
         ({"shift": -1}, "shift -1 must not be negative"),
+        ({"hue": 0.6}, r"`vision.hue` 0.6 must be in \[0, 0.5\]"),
         ({"jitter": 1.0}, r"jitter in \[0, 1\)|jitter 1.0 in \[0, 1\)"),
     ],
 )
@@ -112,3 +114,8 @@ def test_impossible_configurations(options, message):
     # The type checker that the tests run under may refuse a wrong literal first.
     with pytest.raises((ValueError, TypeCheckError), match=message if "network" not in options else "network"):
         VisionConfig(**options)
+
+
+def test_what_has_no_hues_is_not_turned():
+    with pytest.raises(UserError, match=r"`vision.hue` turns the hues of images with 3 channels, and these have 1"):
+        VisionConfig(hue=0.1).build(1)

@@ -71,13 +71,22 @@ class Witness(torch.nn.Module):
 def test_whole_episodes_are_left_out_of_a_bootstrap():
     """1 - 1 / e = 0.63 of the episodes are seen; a bootstrap of frames would see practically all."""
     images = np.broadcast_to(np.arange(200, dtype=np.uint8)[:, None, None, None, None], (200, 8, 2, 2, 1))
-    seen = []
+    seen, still = [], VisionConfig(shift=0, jitter=0.0)
     for seed in range(2):
         witness, rng = Witness(), np.random.default_rng(seed)
-        fit_member(witness, images, torch.zeros(200, 1), 0.0, FitConfig(steps=100, batch_size=64), rng)
+        fit_member(witness, images, torch.zeros(200, 1), still, FitConfig(steps=100, batch_size=64), rng)
         seen.append(witness.seen)
         assert 0.55 < len(witness.seen) / 200 < 0.71
     assert seen[0] != seen[1]
+
+
+def test_members_are_shown_other_hues_where_that_is_asked_for():
+    """Of a red image with values of their own; a gray one would look as it did."""
+    images = np.broadcast_to(np.array([90, 60, 60], np.uint8), (4, 2, 2, 2, 3))
+    for hue, alike in ((0.0, True), (0.5, False)):
+        witness, vision = Witness(), VisionConfig(shift=0, jitter=0.0, hue=hue)
+        fit_member(witness, images, torch.zeros(4, 1), vision, FitConfig(steps=5), np.random.default_rng(0))
+        assert (witness.seen == {90}) == alike
 
 
 def test_a_saved_ensemble_reads_the_same(fitted, tmp_path):

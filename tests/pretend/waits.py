@@ -69,7 +69,7 @@ def make_windows(*, images: bool = False) -> Windows:
 
 def make_policy(windows: Windows, family: Any = None, backbone: str = "mlp", **options: Any) -> Policy:
     """A small policy on the device."""
-    vision = VisionConfig(width=8, num_keypoints=3, features=4, shift=2, jitter=0.2)
+    vision = VisionConfig(width=8, num_keypoints=3, features=4, shift=2, jitter=0.2, hue=0.1)
     cfg = PolicyConfig(
         family or FlowConfig(), BACKBONES[backbone], windows.obs_shapes, 2, 2, 4, vision=vision, **options
     )
