@@ -6,6 +6,7 @@ python -m benchmarks.lecture
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from benchmarks.pretraining.measures import judged
 from benchmarks.pretraining.study import TARGET as PRETRAINING_TARGET
 from benchmarks.pretraining.table import rows_table
 from benchmarks.tables import interval, measured_with, parts_below, table, verdict
-from benchmarks.trainings import gain
+from benchmarks.trainings import gain, mean
+from benchmarks.translation.contrasts import labels_of, regained, successes
+from benchmarks.translation.study import JUDGED, KINDS, METHODS
 from robolearn.simulator.accuracy import ENSEMBLE, PERSISTENCE, SIMULATOR
 from robolearn.stats.student import student_mean
 from robolearn.stats.value import Estimate
@@ -58,11 +61,10 @@ def targets(parts: Parts) -> Iterator[Row]:
         gain = Estimate(**minus[minus["best"]])
         what = f"pre-training, {minus['best']}, 10 % of AvoidPixels, success less that from scratch"
         yield [what, f">= {PRETRAINING_TARGET}, above 0", f"{gain:+.3f}", judged(gain)]
-    for row, contrast in parts.get("translation/contrasts", {}).items():
-        if "/" in row:
-            half, beyond = (Estimate(**contrast[name]) for name in ("regained_half", "beyond_jitter"))
-            yield [f"translation {row}, less half of what was lost", ">= 0", f"{half:+.3f}", half.outcome(0)]
-            yield [f"translation {row}, less jitter", "> 0", f"{beyond:+.3f}", beyond.outcome(0, strict=True)]
+    if one := regained(successes(parts_below(parts, "translation"))).get(JUDGED):
+        what = f"translation, {JUDGED}, success"
+        yield [f"{what}, less half of what the look costs", ">= 0", f"{one.half:+.3f}", one.half.outcome(0.0)]
+        yield [f"{what}, less that with jitter", "> 0", f"{one.beyond:+.3f}", one.beyond.outcome(0.0, strict=True)]
     generated = parts_below(parts, "generation")
     for task in groups(generated):
         own, whole = (generated[f"{task}/{group}"]["success"] for group in ("generated", "all"))
@@ -83,7 +85,7 @@ def targets(parts: Parts) -> Iterator[Row]:
     if chosen := parts.get("views/chosen minus"):
         gain = Estimate(**chosen[chosen["best_fixed"]])
         what = f"view chosen by disagreement, less the best fixed one ({chosen['best_fixed']})"
-        yield [what, "> 0", f"{gain:+.3f}", gain.outcome(0, strict=True)]
+        yield [what, "> 0", f"{gain:+.3f}", gain.outcome(0.0, strict=True)]
 
 
 def generated(parts: Parts) -> list[str]:
@@ -119,17 +121,18 @@ def fields(parts: Parts) -> list[str]:
 
 def translated(parts: Parts) -> list[str]:
     """Policies where images look otherwise, and what translations show of the obstacles."""
-    rows = [
-        [name, *(interval(part[number]) for number in SUCCESS)] for name, part in parts.items() if "episodes" in part
-    ]
-    read = []
-    for name, part in parts.items():
-        if name.endswith("/rows-read"):
-            for way in ("to_real", "to_plain"):
-                r2 = (f"{np.mean(part[way][images]):.2f}" for images in ("recorded", "translated"))
-                read.append([name.split("/")[0], way.replace("_", " "), *r2])
-    seen = table(["translator", "direction", "R^2 of the rows, recorded", "translated"], read)
-    return [*table(["row", *SUCCESS], rows), *(["", *seen] if read else [])]
+    success, rows, read = successes(parts), [], []
+    gains = regained(success)
+    for row, episodes in success.items():
+        told = [f"{gains[row].half:+.3f}", f"{gains[row].beyond:+.3f}"] if row in gains else ["", ""]
+        rows.append([row, interval(asdict(mean(episodes))), *told])
+    for method in METHODS:
+        for way, labels in labels_of(parts, method).items():
+            numbers = (f"{number:.2f}" for number in (*labels.correlation, *labels.explained))
+            read.append([method, way, *numbers, {True: "yes", False: "no", None: "cannot be told"}[labels.kept]])
+    policies = table(["row", "success", "less half of what the look costs", "less jitter"], rows)
+    kinds = [f"{what}, {kind}" for what in ("correlation", "R^2") for kind in KINDS]
+    return [*policies, "", *table(["translator", "direction", *kinds, "labels kept"], read)]
 
 
 def simulated(parts: Parts) -> list[str]:

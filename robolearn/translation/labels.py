@@ -27,16 +27,31 @@ STEPS = 1200
 
 
 @dataclass(frozen=True)
-class LabelProbe:
-    """How much of each number is read from images, as a share of its variance (R^2): 1 at best, 0 for saying the mean.
+class Reading:
+    """What is read from images of numbers that they show.
 
     Attributes:
-        recorded: From held-out recorded images [d].
-        translated: From translations [d]; far below, their labels are not what they show.
+        correlation: Of what is read with each number [d], in [-1, 1]; NaN where the same is read from all images. A
+            translation that moves everything alike, as cameras in other places do, does not lower it.
+        explained: Share of each number's variance that is read (R^2) [d]: 1 at best, 0 for saying the mean, below 0 for
+            worse. It falls too where everything is moved alike.
     """
 
-    recorded: Float[np.ndarray, " d"]
-    translated: Float[np.ndarray, " d"]
+    correlation: Float[np.ndarray, " d"]
+    explained: Float[np.ndarray, " d"]
+
+
+@dataclass(frozen=True)
+class LabelProbe:
+    """How much of each number is read from images of both kinds.
+
+    Attributes:
+        recorded: From held-out recorded images.
+        translated: From translations; where their correlation is far below, they do not show what they are labeled.
+    """
+
+    recorded: Reading
+    translated: Reading
 
 
 def probe_labels(
@@ -70,7 +85,15 @@ def probe_labels(
         check_varied(values)
     cfg = PerceptionConfig(shape, num_values=numbers.shape[1], num_members=MEMBERS)
     reader = fit_ensemble(cfg, images[:, None], numbers, fit or FitConfig(STEPS), seed=seed)
-    return LabelProbe(*(explained(read(reader, seen), values) for seen, values in (heldout, translated)))
+    return LabelProbe(*(compare(read(reader, seen), values) for seen, values in (heldout, translated)))
+
+
+def compare(predicted: Float[np.ndarray, "n d"], numbers: Float[np.ndarray, "n d"]) -> Reading:
+    """What was read, beside what is there."""
+    x, y = (values - values.mean(0) for values in (predicted, numbers))
+    norm = np.sqrt(np.square(x).sum(0) * np.square(y).sum(0))
+    correlation = np.divide((x * y).sum(0), norm, out=np.full(len(norm), np.nan), where=norm > 0)
+    return Reading(correlation, explained(predicted, numbers))
 
 
 @torch.no_grad()

@@ -56,7 +56,7 @@ BENCHMARKS: dict[str, str] = {
     "symmetry.py": "--seeds 0 --out out.json",
     "take_over.py": "",
     "train_step.py": "--out out.json",
-    "translation.py": "datasets/avoid_pixels.zarr --out out.json --work translation",
+    "translation": "datasets/avoid_pixels.zarr datasets/avoid_pixels.zarr --seeds 0 --out out.json --work translation",
     "verify/agreement.py": "--out out.json",
     "verify/avoid.py": "--runs runs/verify --out out.json --figures .",
     "verify/growth.py": "--out out.json --figure growth.png",

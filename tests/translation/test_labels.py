@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robolearn.nets.descent import FitConfig
-from robolearn.translation.labels import probe_labels
+from robolearn.translation.labels import compare, probe_labels
 from tests.representation.conftest import squares
 
 
@@ -20,11 +20,24 @@ def test_places_are_read_from_what_shows_them():
     (images, places), (others, their) = some(0), some(1)
     mirrored = others[:, :, ::-1].copy()
     probe = probe_labels((images, places), (others, their), (mirrored, their), fit=FitConfig(steps=200))
-    assert (probe.recorded > 0.8).all()
-    assert probe.translated[0] < 0
-    assert probe.translated[1] > 0.7  # a mirror leaves heights
+    for told in (probe.recorded.explained, probe.recorded.correlation):
+        assert (told > 0.8).all()
+    assert probe.translated.correlation[0] < -0.8
+    assert probe.translated.explained[0] < 0
+    for told in (probe.translated.explained, probe.translated.correlation):
+        assert told[1] > 0.7  # a mirror leaves heights
     same = probe_labels((images, places), (others, their), (others, their), fit=FitConfig(steps=5))
-    np.testing.assert_array_equal(same.recorded, same.translated)
+    np.testing.assert_array_equal(same.recorded.explained, same.translated.explained)
+
+
+def test_what_moves_everything_alike_keeps_labels_but_not_where_things_are():
+    """As a camera in another place does. Who reads the same from all images reads nothing."""
+    numbers = np.random.default_rng(0).normal(size=(50, 2))
+    moved = compare(numbers + np.array([0.0, 10.0]), numbers)
+    np.testing.assert_allclose(moved.correlation, 1.0)
+    assert moved.explained[0] == 1.0
+    assert moved.explained[1] < -50
+    assert np.isnan(compare(np.zeros((50, 2)), numbers).correlation).all()
 
 
 def test_rows_that_do_not_fit_are_refused():

@@ -1,0 +1,1 @@
+"""What translation regains of the success that another look costs."""
