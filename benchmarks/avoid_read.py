@@ -18,8 +18,9 @@ from robolearn.perception.ensemble import PerceptionEnsemble
 ID = "benchmarks.avoid_read:robolearn/AvoidRead-v0"
 VIEWS = {"top": "image", "front": "image_front"}
 """Camera -> what AvoidPixels calls its images."""
-READ = ("chosen", "top", "front", "mean", "true")
-"""Where the rows are said to be: by the camera whose members agree, by each, by both on average, and in truth."""
+READ = ("chosen", "top", "front", "random", "mean", "true")
+"""Where the rows are said to be: by the camera whose members agree, by each, by one that is drawn in every step, by
+both on average, and in truth."""
 
 
 class AvoidRead(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
@@ -34,6 +35,7 @@ class AvoidRead(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._env = gymnasium.make("envs:robolearn/AvoidPixels-v0", views="front", disable_env_checker=True).unwrapped
         self._readers = {view: reader(f"{ensembles}/{view}") for view in VIEWS}
         self._degraded, self._rng, self._bad, self._kind = degraded, np.random.default_rng(seeds.FIXED), "", ""
+        self._coin = self._rng
         inside: Any = self._env.observation_space
         rows = spaces.Box(-np.inf, np.inf, (3,), np.float32)
         self.observation_space = spaces.Dict({"state": inside["state"], **dict.fromkeys(READ, rows)})
@@ -45,7 +47,7 @@ class AvoidRead(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """Start an episode; with the seed it has a camera whose day is bad, and in which way."""
         super().reset(seed=seed)
         seed = int(self.np_random.integers(2**31)) if seed is None else seed
-        self._rng = np.random.default_rng(seed).spawn(1)[0]
+        self._rng, self._coin = np.random.default_rng(seed).spawn(2)
         self._bad = str(self._rng.choice(list(VIEWS))) if self._degraded else ""
         self._kind = str(self._rng.choice(list(DEGRADATIONS)))
         obs, info = self._env.reset(seed=seed)
@@ -72,6 +74,7 @@ class AvoidRead(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         task, state = self._env.task, self._env.get_state()  # pyright: ignore[reportAttributeAccessIssue]
         read = {"top": top, "front": front, "mean": means.mean(0), "true": true_rows(task, state)}
         read["chosen"] = means[most_certain(disagreement(predictions))]
+        read["random"] = means[self._coin.integers(len(means))]
         return {"state": obs["state"], **{name: read[name].astype(np.float32) for name in READ}}
 
 

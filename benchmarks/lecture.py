@@ -20,7 +20,7 @@ from benchmarks.pretraining.table import rows_table
 from benchmarks.tables import interval, measured_with, parts_below, table, verdict
 from benchmarks.trainings import gain, mean
 from benchmarks.translation.contrasts import labels_of, regained, successes
-from benchmarks.translation.study import JUDGED, KINDS, METHODS
+from benchmarks.translation.study import JUDGED, KINDS, METHODS, SEEDS
 from robolearn.simulator.accuracy import ENSEMBLE, PERSISTENCE, SIMULATOR
 from robolearn.stats.student import student_mean
 from robolearn.stats.value import Estimate
@@ -56,12 +56,13 @@ def groups(parts: Parts) -> list[str]:
 
 
 def targets(parts: Parts) -> Iterator[Row]:
-    """What was wanted, and what the intervals say of it."""
+    """What was wanted, and what the intervals say of it; nothing of what is not complete."""
     if minus := parts.get("pretraining/avoid_pixels/10%/minus scratch"):
         gain = Estimate(**minus[minus["best"]])
         what = f"pre-training, {minus['best']}, 10 % of AvoidPixels, success less that from scratch"
         yield [what, f">= {PRETRAINING_TARGET}, above 0", f"{gain:+.3f}", judged(gain)]
-    if one := regained(successes(parts_below(parts, "translation"))).get(JUDGED):
+    success = successes(parts_below(parts, "translation"))
+    if (one := regained(success).get(JUDGED)) and len(success[JUDGED]) == len(SEEDS):
         what = f"translation, {JUDGED}, success"
         yield [f"{what}, less half of what the look costs", ">= 0", f"{one.half:+.3f}", one.half.outcome(0.0)]
         yield [f"{what}, less that with jitter", "> 0", f"{one.beyond:+.3f}", one.beyond.outcome(0.0, strict=True)]
@@ -74,12 +75,17 @@ def targets(parts: Parts) -> Iterator[Row]:
     ranked = parts_below(parts, "simulator")
     for task in groups(ranked):
         each = parts_below(ranked, task)
+        if len(each) < simulator.SIMULATORS:
+            continue
         tau = simulator.taus(each)[simulator.JUDGED]
         what = f"policies of {task} ranked in {len(each)} learned simulators, mean of Kendall's tau"
         said = ["no order", verdict(False)] if tau is None else [f"{tau:.2f}", tau.outcome(simulator.TARGET)]
         yield [what, f">= {simulator.TARGET}", *said]
     for env in groups(parts_below(parts, "planning")):
-        cost = planning.cost_ratio(planning.complete(parts_below(parts, "planning", env)), "ts1")
+        runs = planning.complete(parts_below(parts, "planning", env))
+        if len(runs["ts1"]) < planning.NUM_SEEDS:
+            continue
+        cost = planning.cost_ratio(runs, "ts1")
         what = f"planning in what was learned, {env}, cost in that of planning in the simulator"
         yield [what, f"<= {planning.TARGET}", f"{cost:.2f}", cost.outcome(most=planning.TARGET)]
     if chosen := parts.get("views/chosen minus"):

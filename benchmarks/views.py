@@ -9,7 +9,8 @@ every step anew. Declared before anything was measured:
 
 * chosen: the reading of the camera whose members disagree least;
 * top, front: always that camera; the best fixed one is the one that did best in these very episodes;
-* mean: of both readings; input: a policy that was trained on both readings, of images as they are;
+* random: the reading of a camera that is drawn in every step, either as likely; mean: of both readings;
+* input: a policy that was trained on both readings, of images as they are;
 * true: the rows where they are, which no policy could know; clean: the best fixed camera on good days alone.
 
 A training has ensembles, readings and policies of its own seed. Intervals span trainings and starts.
@@ -147,7 +148,7 @@ def main() -> None:
         facts = facts_of([runs[kind] for runs in trainings], episodes)
         found[name] = part(args.out, f"views/{name}", make, {**facts, "shown": shown})
         print(line(found[name]), flush=True)
-    others = (best_fixed(found), "mean", "input", "true")
+    others = (best_fixed(found), "random", "mean", "input", "true")
     gains = {name: gain("success", found["chosen"], found[name]) for name in others}
     kept = {name: asdict(one) for name, one in gains.items()}
     keep_part(args.out, "views/chosen minus", {"best_fixed": best_fixed(found), **kept})

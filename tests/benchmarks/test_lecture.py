@@ -64,3 +64,12 @@ def test_what_was_not_measured_has_no_table():
     lines = page(planning_parts(-12.0))
     assert sum(line.startswith("| ---") for line in lines) == 4  # targets, planning twice, what it was measured with
     assert list(parts_below(planning_parts(-12.0), "planning", "Pendulum-v1", "ts1")) == [str(i) for i in range(5)]
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_what_is_not_complete_is_not_judged(seed):
+    parts = planning_parts(-10.0)
+    assert len(list(targets(parts))) == 1
+    del parts[f"planning/Pendulum-v1/simulator/{seed}"]
+    assert list(targets(parts)) == []
+    assert any("Pendulum-v1 | ts1" in line for line in page(parts))

@@ -66,6 +66,7 @@ def test_a_task_has_one_verdict_also_where_a_simulator_tells_no_order(predicted,
         parts["simulator/avoid/0"] = kept(predicted)
     ((*_, measured, verdict),) = targets(parts)
     assert verdict == said
+    assert list(targets({name: part for name, part in parts.items() if not name.endswith("/2")})) == []
     assert (measured == "no order") == (not predicted.any())
     lines = simulated({name.removeprefix("simulator/"): part for name, part in parts.items()})
     assert sum("recorded episodes" in line for line in lines) == 2

@@ -58,6 +58,7 @@ def test_rows_are_compared_in_the_trainings_that_all_have():
     parts = parts_below(kept(), "translation")
     del parts[f"cut/eyes/{SEEDS[0]}"]
     assert {each.shape for each in successes(parts).values()} == {(2, 200)}
+    assert list(targets({f"translation/{name}": part for name, part in parts.items()})) == []
 
 
 @pytest.mark.parametrize(("recorded", "translated", "said"), [(0.95, 0.9, True), (0.95, 0.8, False), (0.8, 0.8, None)])
