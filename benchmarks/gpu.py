@@ -55,9 +55,10 @@ from robolearn.rollout.roll_out import roll_out
 from robolearn.training.assemble import assemble, open_demos
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.device import Processes, choose_device
-from robolearn.training.fit import Hooks, Record, fit, optimize
+from robolearn.training.fit import Hooks, Record, fit
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
+from robolearn.training.step import optimize
 
 STATE = 20
 # Of numbers of the size 1, in float32 with full precision of matrix products. Samplers with many steps multiply

@@ -30,8 +30,9 @@ from robolearn.policies.registry import BackboneConfig, FamilyConfig
 from robolearn.policies.tokens import TokensConfig
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import gains_by_bfloat16
-from robolearn.training.fit import advance, begin
+from robolearn.training.examples import begin
 from robolearn.training.state import TrainState
+from robolearn.training.step import advance
 
 ROUNDS, CALLS, WARM = 15, 20, 5
 PRECISIONS: dict[str, Literal["on", "off"]] = {"float32": "off", "bfloat16": "on"}

@@ -18,8 +18,8 @@ from benchmarks.peer import add_peer, open_peer
 from robolearn.nets.unet import UNetConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.training.config import TrainConfig
-from robolearn.training.fit import optimize
 from robolearn.training.state import TrainState
+from robolearn.training.step import optimize
 
 STATE, STEPS, ROUNDS, BATCH = 20, 7, 3, 64
 

@@ -25,17 +25,15 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.evaluation.acting import load_policy as load_policy
     from robolearn.evaluation.agent import Agent as Agent
     from robolearn.evaluation.calibrate import calibrate as calibrate
+    from robolearn.evaluation.calibrate_config import CalibrateConfig as CalibrateConfig
     from robolearn.evaluation.claims import check_claim as check_claim
     from robolearn.evaluation.claims import verify_run as verify_run
     from robolearn.evaluation.compare import compare as compare
+    from robolearn.evaluation.compare_config import CompareConfig as CompareConfig
+    from robolearn.evaluation.compare_config import SideConfig as SideConfig
     from robolearn.evaluation.config import ActConfig as ActConfig
-    from robolearn.evaluation.config import CalibrateConfig as CalibrateConfig
-    from robolearn.evaluation.config import ClaimConfig as ClaimConfig
-    from robolearn.evaluation.config import CompareConfig as CompareConfig
     from robolearn.evaluation.config import DeployConfig as DeployConfig
     from robolearn.evaluation.config import EvalConfig as EvalConfig
-    from robolearn.evaluation.config import SideConfig as SideConfig
-    from robolearn.evaluation.config import VerifyConfig as VerifyConfig
     from robolearn.evaluation.deploy import check_deployed as check_deployed
     from robolearn.evaluation.deploy import deploy_run as deploy_run
     from robolearn.evaluation.evaluate import evaluate as evaluate
@@ -43,6 +41,8 @@ if TYPE_CHECKING:  # for editors and type checkers; HOMES says the same at run t
     from robolearn.evaluation.sweep import sweep as sweep
     from robolearn.evaluation.sweep_config import SweepConfig as SweepConfig
     from robolearn.evaluation.verify import verify_network as verify_network
+    from robolearn.evaluation.verify_config import ClaimConfig as ClaimConfig
+    from robolearn.evaluation.verify_config import VerifyConfig as VerifyConfig
     from robolearn.formats.format import ExportOptions as ExportOptions
     from robolearn.formats.format import Format as Format
     from robolearn.formats.format import ImportOptions as ImportOptions
@@ -105,11 +105,11 @@ HOMES = {
     "ActConfig": "evaluation.config",
     "Agent": "evaluation.agent",
     "BACKBONES": "policies.registry",
-    "CalibrateConfig": "evaluation.config",
+    "CalibrateConfig": "evaluation.calibrate_config",
     "Certificate": "trust.certificate",
-    "ClaimConfig": "evaluation.config",
+    "ClaimConfig": "evaluation.verify_config",
     "ClosedLoop": "verify.loop.system",
-    "CompareConfig": "evaluation.config",
+    "CompareConfig": "evaluation.compare_config",
     "Comparison": "report.comparison",
     "DatasetConfig": "training.config",
     "DemoStore": "data.store",
@@ -143,7 +143,7 @@ HOMES = {
     "Scene": "contract",
     "SceneConfig": "generation.config",
     "Score": "trust.scores.score",
-    "SideConfig": "evaluation.config",
+    "SideConfig": "evaluation.compare_config",
     "SimulatorConfig": "simulator.config",
     "StoreAttrs": "data.attrs",
     "SwagConfig": "training.swag",
@@ -154,7 +154,7 @@ HOMES = {
     "Translator": "translation.translator",
     "TranslatorConfig": "translation.config",
     "UserError": "errors",
-    "VerifyConfig": "evaluation.config",
+    "VerifyConfig": "evaluation.verify_config",
     "calibrate": "evaluation.calibrate",
     "check_claim": "evaluation.claims",
     "check_deployed": "evaluation.deploy",

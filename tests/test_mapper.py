@@ -16,7 +16,8 @@ from robolearn.data.collect import collect
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
 from robolearn.evaluation.calibrate import calibrate
-from robolearn.evaluation.config import CalibrateConfig, EvalConfig
+from robolearn.evaluation.calibrate_config import CalibrateConfig
+from robolearn.evaluation.config import EvalConfig
 from robolearn.evaluation.evaluate import evaluate
 from robolearn.evaluation.sweep import sweep
 from robolearn.evaluation.sweep_config import SweepConfig

@@ -20,8 +20,8 @@ import torch
 
 from benchmarks.common import keep_part, options
 from robolearn.config import read_json
-from robolearn.evaluation.config import VerifyConfig
 from robolearn.evaluation.verify import verify_network
+from robolearn.evaluation.verify_config import VerifyConfig
 from robolearn.report.facts import machine_facts
 
 

@@ -30,8 +30,9 @@ from benchmarks.trainings import train_to_the_end
 from robolearn.config import read_json
 from robolearn.errors import user_errors
 from robolearn.evaluation.claims import verify_run
-from robolearn.evaluation.config import ClaimConfig, EvalConfig
+from robolearn.evaluation.config import EvalConfig
 from robolearn.evaluation.evaluate import evaluate
+from robolearn.evaluation.verify_config import ClaimConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.cvae import CVAEConfig
 from robolearn.policies.registry import FAMILIES, FamilyConfig

@@ -23,7 +23,8 @@ from robolearn.data.ahead import Ahead
 from robolearn.report.facts import command_facts
 from robolearn.training.assemble import assemble, open_demos
 from robolearn.training.device import Processes
-from robolearn.training.fit import advance, begin, joint_loss
+from robolearn.training.examples import begin
+from robolearn.training.step import advance, joint_loss
 
 STEPS = 400
 REPEATS = 3

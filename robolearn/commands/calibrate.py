@@ -16,7 +16,8 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from robolearn.commands.parsing import Cluster, Plugins, Trust, build, import_plugins, mirror, sibling, values
-from robolearn.evaluation.config import CHOICES, CalibrateConfig
+from robolearn.evaluation.calibrate_config import CalibrateConfig
+from robolearn.evaluation.config import CHOICES
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 

@@ -24,7 +24,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from robolearn.commands.copies import command_line
 from robolearn.commands.parsing import Plugins, Trust, build, import_plugins, mirror, values
 from robolearn.errors import DEFECT, UserError
-from robolearn.evaluation.config import CompareConfig, SideConfig
+from robolearn.evaluation.compare_config import CompareConfig, SideConfig
 from robolearn.rollout.env_config import EnvConfig
 
 Asked = mirror(

@@ -21,7 +21,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robolearn.commands.parsing import Plugins, Trust, build, import_plugins, mirror, values
 from robolearn.errors import UserError
-from robolearn.evaluation.config import ClaimConfig, VerifyConfig
+from robolearn.evaluation.verify_config import ClaimConfig, VerifyConfig
 from robolearn.rollout.execution import Execution
 
 OF_BOTH = ("precision", "threads")

@@ -13,7 +13,7 @@ from torch import Tensor
 from robolearn.config import to_json
 from robolearn.data.demos import Demos
 from robolearn.errors import UserError
-from robolearn.evaluation.config import ClaimConfig
+from robolearn.evaluation.verify_config import ClaimConfig
 from robolearn.policies.policy import CONFIG_FILE, WEIGHTS_FILE, Policy
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.known import check_known

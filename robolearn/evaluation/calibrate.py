@@ -9,7 +9,7 @@ from rich.console import Console
 from torch import nn
 
 from robolearn.errors import warn
-from robolearn.evaluation.config import CalibrateConfig
+from robolearn.evaluation.calibrate_config import CalibrateConfig
 from robolearn.files import StrPath, remove
 from robolearn.locks import hold
 from robolearn.mapper import Mapper

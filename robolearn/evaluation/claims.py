@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robolearn.config import from_json
 from robolearn.evaluation.asked import Asked
-from robolearn.evaluation.config import ClaimConfig
+from robolearn.evaluation.verify_config import ClaimConfig
 from robolearn.files import StrPath
 from robolearn.policies.policy import WEIGHTS_FILE
 from robolearn.report.proofs import Proof

@@ -13,7 +13,8 @@ from rich.console import Console
 from robolearn.config import to_json
 from robolearn.errors import UserError, warn, warned
 from robolearn.evaluation.acting import Acting
-from robolearn.evaluation.config import CompareConfig, SideConfig, Watch
+from robolearn.evaluation.compare_config import CompareConfig, SideConfig
+from robolearn.evaluation.config import Watch
 from robolearn.files import StrPath
 from robolearn.locks import hold
 from robolearn.policies.registry import name_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from robolearn.evaluation.config import VerifyConfig
+from robolearn.evaluation.verify_config import VerifyConfig
 from robolearn.files import StrPath
 from robolearn.training.device import choose_device
 from robolearn.verify.formats.onnx_network import read_network

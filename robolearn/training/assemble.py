@@ -29,7 +29,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.making import facts_of
 from robolearn.training.config import POLICY_OPTIONS, TrainConfig
 from robolearn.training.episodes import Kept, choose_episodes, earlier_data, keep_episodes, needed_episodes
-from robolearn.training.fit import random_batches
+from robolearn.training.examples import random_batches
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState, collecting
 from robolearn.training.teacher import take_teacher

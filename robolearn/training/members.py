@@ -27,8 +27,8 @@ from robolearn.config import from_json, to_json
 from robolearn.errors import UserError
 from robolearn.policies.registry import BACKBONES, FAMILIES, REGISTRY
 from robolearn.training.config import TrainConfig
-from robolearn.training.fit import stop_signal
 from robolearn.training.run import Run
+from robolearn.training.signals import stop_signal
 
 STOPPED = 128 + signal.SIGTERM  # exit status of a member that saved before it was through
 

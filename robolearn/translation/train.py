@@ -24,9 +24,9 @@ from robolearn.representation.frames import Frames
 from robolearn.representation.picture import draw_picture
 from robolearn.training.config import absolute_paths
 from robolearn.training.device import choose_device
-from robolearn.training.fit import stop_signal
 from robolearn.training.logger import read_records
 from robolearn.training.overwrite import holds_run
+from robolearn.training.signals import stop_signal
 from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.method import Side, check_shape
 from robolearn.translation.networks import seen

@@ -6,7 +6,9 @@ import pytest
 
 from robolearn.commands import calibrate, compare, parsing, train
 from robolearn.commands import eval as evaluation
-from robolearn.evaluation.config import CalibrateConfig, CompareConfig, EvalConfig, SideConfig
+from robolearn.evaluation.calibrate_config import CalibrateConfig
+from robolearn.evaluation.compare_config import CompareConfig, SideConfig
+from robolearn.evaluation.config import EvalConfig
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig

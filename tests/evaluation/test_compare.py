@@ -12,7 +12,7 @@ from robolearn.commands.main import main
 from robolearn.errors import UserError
 from robolearn.evaluation import compare as module
 from robolearn.evaluation.compare import compare
-from robolearn.evaluation.config import CompareConfig, SideConfig
+from robolearn.evaluation.compare_config import CompareConfig, SideConfig
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.pairs import Judge

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from robolearn import seeds
-from robolearn.evaluation.config import CHOICES, ActConfig, CalibrateConfig, EvalConfig, Sampling
+from robolearn.evaluation.calibrate_config import CalibrateConfig
+from robolearn.evaluation.config import CHOICES, ActConfig, EvalConfig, Sampling
 from robolearn.policies.registry import FAMILIES
 
 

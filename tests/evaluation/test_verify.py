@@ -8,7 +8,7 @@ import torch
 
 import robolearn as rl
 from robolearn.commands.main import main
-from robolearn.evaluation.config import VerifyConfig
+from robolearn.evaluation.verify_config import VerifyConfig
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -16,8 +16,8 @@ from robolearn.policies.family import Chunks
 from robolearn.policies.gan import GAMMA, HINGE_SCALE, GanConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.training.config import TrainConfig
-from robolearn.training.fit import optimize
 from robolearn.training.state import TrainState
+from robolearn.training.step import optimize
 
 OBJECTIVES = ["r3gan", "non-saturating", "wgan-gp", "hinge"]
 HORIZON = 3

@@ -11,7 +11,7 @@ from robolearn.data.windows import Windows
 from robolearn.policies import gp
 from robolearn.policies.family import Chunks, Examples
 from robolearn.policies.gp import GP, GPConfig
-from robolearn.training.fit import examples
+from robolearn.training.examples import examples
 
 HORIZON, DIM, WIDTH, WINDOWS = 2, 2, 2, 12
 

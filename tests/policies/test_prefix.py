@@ -15,7 +15,7 @@ from robolearn.policies.gmm import GMMConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.prefix import LENGTH, Prefix, prefix_draws, prefix_features
 from robolearn.policies.regression import RegressionConfig
-from robolearn.training.fit import examples
+from robolearn.training.examples import examples
 from robolearn.types import Batch
 
 HORIZON, P = 4, 3

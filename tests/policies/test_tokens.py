@@ -16,8 +16,9 @@ from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.tokens import TokensConfig, calibrated, focal_loss
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes
-from robolearn.training.fit import Hooks, fit, optimize
+from robolearn.training.fit import Hooks, fit
 from robolearn.training.state import TrainState
+from robolearn.training.step import optimize
 
 BINS = TokensConfig(num_bins=2, width=16)
 VQ = TokensConfig("residual-vq", num_codes=2, width=16)

@@ -41,8 +41,10 @@ from robolearn.rollout.execution import Execution  # noqa: E402
 from robolearn.training.capture import PLAIN_STEPS, Repeated  # noqa: E402
 from robolearn.training.config import TrainConfig  # noqa: E402
 from robolearn.training.device import Processes  # noqa: E402
-from robolearn.training.fit import Hooks, begin, check_finite, mean_of, move, optimize  # noqa: E402
+from robolearn.training.examples import begin  # noqa: E402
+from robolearn.training.fit import Hooks, check_finite, mean_of  # noqa: E402
 from robolearn.training.state import TrainState  # noqa: E402
+from robolearn.training.step import move, optimize  # noqa: E402
 from robolearn.trust.monitor import Monitor  # noqa: E402
 
 BACKBONES = {

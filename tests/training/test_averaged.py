@@ -14,10 +14,11 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.training import session
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes
-from robolearn.training.fit import Hooks, fit, validation_loss
+from robolearn.training.fit import Hooks, fit
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.session import Session
 from robolearn.training.state import TrainState
+from robolearn.training.validation import validation_loss
 from robolearn.types import Trajectory
 
 

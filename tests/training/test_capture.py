@@ -16,7 +16,7 @@ from robolearn.policies.mixture import MixtureConfig
 from robolearn.policies.registry import FAMILIES
 from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.tokens import TokensConfig
-from robolearn.training import fit as loop
+from robolearn.training import step as steps
 from robolearn.training.capture import PLAIN_STEPS, CudaRecorder, capture_problem
 from robolearn.training.config import TrainConfig
 from robolearn.training.course import DeviceCourse, HostCourse
@@ -68,8 +68,8 @@ def make_state(make_policy, family, backbone="mlp", options=None, *, capture=Fal
 def recorder(monkeypatch):
     """Stands in for a GPU's; trainings with `capture` are then recorded here."""
     recorder = CpuRecorder()
-    monkeypatch.setattr(loop, "CudaRecorder", lambda *_: recorder)
-    monkeypatch.setattr(loop, "capture_problem", lambda *_: None)
+    monkeypatch.setattr(steps, "CudaRecorder", lambda *_: recorder)
+    monkeypatch.setattr(steps, "capture_problem", lambda *_: None)
     return recorder
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from robolearn.policies.gan import GanConfig
-from robolearn.training.fit import compiled
+from robolearn.training.step import compiled
 from robolearn.types import Batch
 
 ROOT = Path(__file__).parents[2]

@@ -21,8 +21,8 @@ from robolearn.rollout.environments import make_env
 from robolearn.training.assemble import choose_episodes
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.device import Processes, choose_device
-from robolearn.training.fit import stop_signal
 from robolearn.training.run import Run
+from robolearn.training.signals import stop_signal
 from tests.processes import PATIENCE, ROOT, running
 
 

@@ -9,8 +9,9 @@ from robolearn.policies.family import Family, Player
 from robolearn.policies.flow import Flow
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes
-from robolearn.training.fit import Hooks, fit, optimize
+from robolearn.training.fit import Hooks, fit
 from robolearn.training.state import TrainState
+from robolearn.training.step import optimize
 
 
 class Duel(Family):
