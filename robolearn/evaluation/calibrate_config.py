@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from robolearn import seeds
 from robolearn.errors import UserError
-from robolearn.evaluation.config import MAX_BAND_EPISODES, PolicyChoice
+from robolearn.evaluation.config import PolicyChoice
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.trust.conformal.thresholds import smallest_number, too_few, written
 from robolearn.trust.fallback import StoppingFallback
+
+MAX_BAND_EPISODES = 10_000  # a file with the scores of so many is read
 
 
 @dataclass(frozen=True)

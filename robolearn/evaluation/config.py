@@ -15,7 +15,6 @@ from robolearn.trust.fallback import Fallback
 
 MAX_EPISODES = 1_000_000
 MAX_SAMPLES = 4096  # chunks of one call of what was deployed
-MAX_BAND_EPISODES = 10_000  # a file with the scores of so many is read
 
 CHOICES = ("sampler", "steps", "temperature", "min_code_probability", "latent", "std_scale", "langevin_repeats")
 CHOICES += ("langevin_step", "last_noise")
