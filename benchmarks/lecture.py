@@ -19,8 +19,8 @@ from benchmarks.pretraining.study import TARGET as PRETRAINING_TARGET
 from benchmarks.pretraining.table import rows_table
 from benchmarks.tables import interval, measured_with, parts_below, table, verdict
 from benchmarks.trainings import gain, mean
-from benchmarks.translation.contrasts import labels_of, regained, successes
-from benchmarks.translation.study import JUDGED, KINDS, METHODS, SEEDS
+from benchmarks.translation.contrasts import labels_of, minus, successes
+from benchmarks.translation.study import JUDGED, KINDS, LABELS_KEPT, LEAST_COST, METHODS, SEEN_PLAIN, trainings_of
 from robolearn.simulator.accuracy import ENSEMBLE, PERSISTENCE, SIMULATOR
 from robolearn.stats.student import student_mean
 from robolearn.stats.value import Estimate
@@ -61,11 +61,7 @@ def targets(parts: Parts) -> Iterator[Row]:
         gain = Estimate(**minus[minus["best"]])
         what = f"pre-training, {minus['best']}, 10 % of AvoidPixels, success less that from scratch"
         yield [what, f">= {PRETRAINING_TARGET}, above 0", f"{gain:+.3f}", judged(gain)]
-    success = successes(parts_below(parts, "translation"))
-    if (one := regained(success).get(JUDGED)) and len(success[JUDGED]) == len(SEEDS):
-        what = f"translation, {JUDGED}, success"
-        yield [f"{what}, less half of what the look costs", ">= 0", f"{one.half:+.3f}", one.half.outcome(0.0)]
-        yield [f"{what}, less that with jitter", "> 0", f"{one.beyond:+.3f}", one.beyond.outcome(0.0, strict=True)]
+    yield from translation_targets(parts_below(parts, "translation"))
     generated = parts_below(parts, "generation")
     for task in groups(generated):
         own, whole = (generated[f"{task}/{group}"]["success"] for group in ("generated", "all"))
@@ -92,6 +88,24 @@ def targets(parts: Parts) -> Iterator[Row]:
         gain = Estimate(**chosen[chosen["best_fixed"]])
         what = f"view chosen by disagreement, less the best fixed one ({chosen['best_fixed']})"
         yield [what, "> 0", f"{gain:+.3f}", gain.outcome(0.0, strict=True)]
+
+
+def translation_targets(parts: Parts) -> Iterator[Row]:
+    """Of the row that is judged."""
+    success, trainings = successes(parts), len(trainings_of(JUDGED))
+    cost, half = minus(success, "plain", "lost"), minus(success, JUDGED, "plain", "lost")
+    beyond = minus(success, JUDGED, "jitter")
+    complete = all(len(success.get(row, {})) == trainings for row in (JUDGED, "plain", "lost", "jitter"))
+    if complete and cost is not None and half is not None and beyond is not None:
+        what, none = f"translation, {JUDGED}, success", "nothing to regain"
+        said = half.outcome(0.0) if cost.low > LEAST_COST else none
+        yield [f"{what}, less half of what the look costs, which is {cost:.3f}", ">= 0", f"{half:+.3f}", said]
+        yield [f"{what}, less that with jitter", "> 0", f"{beyond:+.3f}", beyond.outcome(0.0, strict=True)]
+    method = JUDGED.split("/")[0]
+    labels = labels_of(parts, method).get("to real")
+    if labels is not None and labels.n == trainings:
+        what = f"translation by {method}, correlation of the rows with their labels, less {LABELS_KEPT} of recorded"
+        yield [what, ">= 0", f"{labels.margin:+.3f}", labels.kept or "cannot be told"]
 
 
 def generated(parts: Parts) -> list[str]:
@@ -128,17 +142,19 @@ def fields(parts: Parts) -> list[str]:
 def translated(parts: Parts) -> list[str]:
     """Policies where images look otherwise, and what translations show of the obstacles."""
     success, rows, read = successes(parts), [], []
-    gains = regained(success)
-    for row, episodes in success.items():
-        told = [f"{gains[row].half:+.3f}", f"{gains[row].beyond:+.3f}"] if row in gains else ["", ""]
-        rows.append([row, interval(asdict(mean(episodes))), *told])
+    for row, each in success.items():
+        against = [] if row in (*SEEN_PLAIN, "lost") else [("plain", "lost"), ("jitter",)]
+        told = [minus(success, row, *others) for others in against] or [None, None]
+        gains = ["" if one is None else f"{one:+.3f}" for one in told]
+        rows.append([row, str(len(each)), interval(asdict(mean(np.stack(list(each.values()))))), *gains])
     for method in METHODS:
         for way, labels in labels_of(parts, method).items():
             numbers = (f"{number:.2f}" for number in (*labels.correlation, *labels.explained))
-            read.append([method, way, *numbers, {True: "yes", False: "no", None: "cannot be told"}[labels.kept]])
-    policies = table(["row", "success", "less half of what the look costs", "less jitter"], rows)
+            read.append([method, way, *numbers, f"{labels.margin:+.2f}", labels.kept or "cannot be told"])
+    policies = table(["row", "trainings", "success", "less half of what the look costs", "less jitter"], rows)
     kinds = [f"{what}, {kind}" for what in ("correlation", "R^2") for kind in KINDS]
-    return [*policies, "", *table(["translator", "direction", *kinds, "labels kept"], read)]
+    header = ["translator", "direction", *kinds, f"less {LABELS_KEPT} of recorded", "labels kept"]
+    return [*policies, "", *table(header, read)]
 
 
 def simulated(parts: Parts) -> list[str]:

@@ -2,84 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmarks.translation.study import CONTROLS, KINDS, LABELS_KEPT, ROWS, SEEDS, WAYS
+from benchmarks.common import is_dry
+from benchmarks.translation.study import KINDS, LABELS_KEPT, ROWS, WAYS, trainings_of
 from robolearn.stats.margins import CrossedMean
-from robolearn.stats.value import Estimate
+from robolearn.stats.student import student_mean
+from robolearn.stats.value import Estimate, Outcome
+
+Successes = Mapping[str, np.ndarray]
+"""Seed -> success [c] in every episode of that training."""
 
 
 def trainings(parts: Mapping[str, Any], row: str) -> dict[str, Any]:
-    """Seed -> what is kept of a row, of parts below PART."""
-    return {seed: parts[name] for seed in SEEDS if (name := f"{row}/{seed}") in parts}
+    """Seed -> what is kept of a row, of parts below PART; what a dry run left is nothing."""
+    kept = {str(seed): parts.get(f"{row}/{seed}") for seed in trainings_of(row)}
+    return {seed: part for seed, part in kept.items() if part is not None and not is_dry(part)}
 
 
-def successes(parts: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Row -> success [s, c] in every episode of the trainings that all measured rows have, of parts below PART."""
-    kept = {row: each for row in ROWS if not row.endswith("/labels") and (each := trainings(parts, row))}
-    common = [seed for seed in SEEDS if all(seed in each for each in kept.values())]
-    return {
-        row: np.array([each[seed]["episodes"]["success"][0] for seed in common]).reshape(len(common), -1)
-        for row, each in kept.items()
-    }
+def successes(parts: Mapping[str, Any]) -> dict[str, Successes]:
+    """Row -> its successes, of the rows that are measured, of parts below PART."""
+    found = {}
+    for row in ROWS:
+        if not row.endswith("/labels") and (kept := trainings(parts, row)):
+            found[row] = {seed: np.array(part["episodes"]["success"][0], float) for seed, part in kept.items()}
+    return found
 
 
-@dataclass(frozen=True)
-class Regained:
-    """What a row regains of the success that the look costs.
-
-    Attributes:
-        half: Success less the mean of plain and lost: at least 0 where half is regained.
-        beyond: Success less that of jitter.
-    """
-
-    half: Estimate
-    beyond: Estimate
-
-
-def regained(success: Mapping[str, np.ndarray]) -> dict[str, Regained]:
-    """Row -> what it regains, of all rows that are seen real but `lost`; nothing while a control is missing."""
-    if not {*CONTROLS} <= {*success} or not len(success["plain"]):
-        return {}
-    rates = {row: each.astype(float) for row, each in success.items()}
-    halfway = (rates["plain"] + rates["lost"]) / 2
-
-    def minus(row: str, other: np.ndarray) -> Estimate:
-        return CrossedMean.of(rates[row] - other, other.size).estimate()
-
-    rows = [row for row in rates if row not in ("plain", "lost")]
-    return {row: Regained(minus(row, halfway), minus(row, rates["jitter"])) for row in rows}
+def minus(success: Mapping[str, Successes], row: str, *others: str) -> Estimate | None:
+    """A row less the mean of others, of the trainings that all of them have; None where there is none."""
+    names = (row, *others)
+    if not {*names} <= {*success}:
+        return None
+    common = [seed for seed in success[row] if all(seed in success[name] for name in names)]
+    if not common:
+        return None
+    own, *theirs = (np.stack([success[name][seed] for seed in common]) for name in names)
+    return CrossedMean.of(own - np.mean(theirs, axis=0), own.size).estimate()
 
 
 @dataclass(frozen=True)
 class Labels:
-    """How well the rows of obstacles are read, as a mean over rows and trainings.
+    """How well the rows of obstacles are read, one translator per training.
 
     Attributes:
-        correlation: In recorded images, and in translated ones.
-        explained: R^2, the same.
+        correlation: Of the row that is read worst, in recorded images and in translated ones, mean over trainings.
+        explained: R^2 of the same.
+        margin: The correlation in translations less LABELS_KEPT of that in recorded images, of the row with the least
+            of that, over trainings. Who reads the same from all translations reads nothing, a correlation of 0.
+        n: Trainings.
     """
 
     correlation: tuple[float, float]
     explained: tuple[float, float]
+    margin: Estimate
+    n: int
 
     @property
-    def kept(self) -> bool | None:
+    def kept(self) -> Outcome | None:
         """Whether translations show what they are labeled; None where recorded images are read too badly to tell."""
-        recorded, translated = self.correlation
-        return None if recorded < LABELS_KEPT else translated >= LABELS_KEPT * recorded
+        return self.margin.outcome(0.0) if self.correlation[0] >= LABELS_KEPT else None
 
 
 def labels_of(parts: Mapping[str, Any], method: str) -> dict[str, Labels]:
     """Direction -> how well labels are read, of parts below PART; nothing where that is not measured."""
-    kept = trainings(parts, f"{method}/labels").values()
+    kept = list(trainings(parts, f"{method}/labels").values())
+    return {way: labels_in([one[way] for one in kept]) for way in WAYS} if kept else {}
 
-    def told(way: str, number: str) -> tuple[float, float]:
-        recorded, translated = (float(np.mean([one[way][kind][number] for one in kept])) for kind in KINDS)
+
+def labels_in(read: Sequence[Mapping[str, Any]]) -> Labels:
+    """The same of one direction, of what is kept of each training."""
+
+    def worst(number: str) -> tuple[float, float]:
+        recorded, translated = (float(np.mean([np.min(one[kind][number]) for one in read])) for kind in KINDS)
         return recorded, translated
 
-    return {way: Labels(told(way, "correlation"), told(way, "explained")) for way in WAYS} if kept else {}
+    recorded, translated = (np.array([one[kind]["correlation"] for one in read]) for kind in KINDS)
+    margin = (np.nan_to_num(translated) - LABELS_KEPT * recorded).min(1)
+    return Labels(worst("correlation"), worst("explained"), student_mean(margin), len(read))

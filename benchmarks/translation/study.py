@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from robolearn import seeds
+import numpy as np
+
+from robolearn import DemoStore, seeds
+from robolearn.errors import UserError
 from robolearn.rollout.env_config import EnvConfig
+from robolearn.training.config import TrainConfig
 from robolearn.training.recipes import RECIPES
 from robolearn.translation.apply import translate
 from robolearn.translation.config import TranslatorConfig
@@ -20,7 +26,7 @@ from robolearn.translation.translator import read_facts
 
 ENV, CAMERA, PART = "envs:robolearn/AvoidPixels-v0", "image", "translation"
 PLAIN, REAL = EnvConfig(ENV), EnvConfig(ENV, kwargs={"look": "real"})
-SEEDS, EPISODES = [str(seed) for seed in seeds.TRAININGS[:3]], 240
+TRAININGS, CONFIRMED, EPISODES = seeds.TRAININGS[:3], seeds.TRAININGS[:5], 240  # of a row, and of what is judged
 RECIPE = RECIPES["avoid-pixels"]
 STRONG = dataclasses.replace(RECIPE, vision=dataclasses.replace(RECIPE.vision, jitter=0.5, hue=0.5))
 METHODS: dict[str, MethodConfig] = {
@@ -28,13 +34,21 @@ METHODS: dict[str, MethodConfig] = {
     "dcgan": CycleGANConfig(networks="dcgan"),
     "cut": CutConfig(),
 }
-CONTROLS = ("plain", "lost", "jitter", "real")
+CONTROLS = ("plain", "lost", "jitter", "jitter-plain", "real")
+SEEN_PLAIN = ("plain", "jitter-plain")
 ROWS = (*CONTROLS, *(f"{method}/{way}" for method in METHODS for way in ("demos", "eyes", "labels")))
 JUDGED = "cyclegan/demos"
+PROBED, FRAMES, PROBE_STEPS = 200, 8, 1200  # episodes of a store, a fifth of them held out, frames of each, and steps
 WAYS: dict[str, Side] = {"to real": "target", "to plain": "source"}
 KINDS = ("recorded", "translated")
-LABELS_KEPT = 0.9
+LABELS = f"{JUDGED.split('/')[0]}/labels"
+LEAST_COST, LABELS_KEPT = 0.2, 0.9
 DRY: dict[str, Any] = {"steps": 2, "checkpoint_every": 1, "validation_fraction": 0.3}
+
+
+def trainings_of(row: str) -> range:
+    """Seeds of a row's trainings."""
+    return CONFIRMED if row in (JUDGED, LABELS, "plain", "lost", "jitter", "jitter-plain") else TRAININGS
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,32 @@ class Study:
     seed: int
     dry: bool
 
+    @cached_property
+    def images(self) -> dict[str, str]:
+        """sha256 of the images of either store.
+
+        Raises:
+            UserError: A store is of another look, or its episodes begin where others do that must not.
+        """
+        stores = {"plain": DemoStore.open(self.plain), "real": DemoStore.open(self.real)}
+        if not self.dry:
+            check(stores)
+        return {name: store.content_hash([CAMERA]) for name, store in stores.items()}
+
+    def recipe(self, row: str) -> TrainConfig:
+        """How its policy is trained."""
+        return dataclasses.replace(STRONG if row.startswith("jitter") else RECIPE, threads=1, device="cpu")
+
+    def asked(self, row: str) -> dict[str, Any]:
+        """What the numbers of a row depend on: with anything else they are others."""
+        method = METHODS.get(row.split("/")[0])
+        shared = {"seed": self.seed, "images": self.images, "method": None if method is None else asdict(method)}
+        if row.endswith("/labels"):
+            return {**shared, "probe": [PROBED, FRAMES, PROBE_STEPS]}
+        starts = {"starts_from": self.episodes.start, "starts": len(self.episodes)}
+        cfg = self.recipe(row)
+        return {**shared, **starts, "steps": cfg.steps, "jitter": cfg.vision.jitter, "hue": cfg.vision.hue}
+
     @property
     def episodes(self) -> range:
         """Seeds of the episodes that are rolled out."""
@@ -75,7 +115,8 @@ class Study:
         sides = (self.real, self.plain) if turned else (self.plain, self.real)
         run = self.work / f"translator-{method}-{'back' if turned else 'there'}-{self.seed}"
         tiny = DRY if self.dry else {}
-        asked = TranslatorConfig(*sides, run, cfg, cameras=(CAMERA,), seed=self.seed, threads=1, **tiny)
+        same: dict[str, Any] = {"cameras": (CAMERA,), "seed": self.seed, "threads": 1, "device": "cpu", **tiny}
+        asked = TranslatorConfig(*sides, run, cfg, **same)
         if read_facts(train_translator(asked)).step < asked.steps:
             raise KeyboardInterrupt
         return run, "target" if turned else arrives
@@ -86,5 +127,17 @@ class Study:
             return self.real if row == "real" else self.plain
         method = row.split("/")[0]
         store = self.work / f"{method}-{self.seed}.zarr"
-        translate(self.plain, self.translator(method, "target")[0], store)
+        translate(self.plain, self.translator(method, "target")[0], store, device="cpu", threads=1)
         return store
+
+
+def check(stores: Mapping[str, DemoStore]) -> None:
+    """Raise a UserError unless stores are of their looks, and no episode begins where another one does."""
+    for (name, store), env in zip(stores.items(), (PLAIN, REAL), strict=True):
+        if dict(store.attrs.env_kwargs) != dict(env.kwargs):
+            raise UserError(f"{store.path}: is no store of {name} images; it was made with {store.attrs.env_kwargs}")
+    plain, real = (store.episode_attrs["seed"] for store in stores.values())
+    if np.intersect1d(plain, real).size or max(plain.max(), real.max()) >= seeds.DEMONSTRATIONS.stop:
+        raise UserError(
+            "episodes of the stores begin alike, or where policies are evaluated; collect with --seed 50000"
+        )
