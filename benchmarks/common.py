@@ -85,10 +85,14 @@ def is_dry(kept: Mapping[str, Any]) -> bool:
     return kept.get("dry_run", False)
 
 
+def counts(kept: Mapping[str, Any]) -> bool:
+    """Whether a part is of a dry run just where this is one."""
+    return is_dry(kept) == (DRY_RUN in sys.argv)
+
+
 def is_kept_of(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     """Whether a part is of what is asked for, and not of a dry run where this is none."""
-    alike = is_dry(kept) == (DRY_RUN in sys.argv)
-    return alike and all(kept.get(key) == value for key, value in asked.items())
+    return counts(kept) and all(kept.get(key) == value for key, value in asked.items())
 
 
 def part(

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks import doubt, planning, simulator
 from benchmarks.common import kept_parts, options
-from benchmarks.pretraining.measures import judged
+from benchmarks.pretraining.contrasts import judged, judged_gain
 from benchmarks.pretraining.study import TARGET as PRETRAINING_TARGET
 from benchmarks.pretraining.table import rows_table
 from benchmarks.tables import interval, measured_with, parts_below, table, verdict
@@ -57,10 +57,10 @@ def groups(parts: Parts) -> list[str]:
 
 def targets(parts: Parts) -> Iterator[Row]:
     """What was wanted, and what the intervals say of it; nothing of what is not complete."""
-    if minus := parts.get("pretraining/avoid_pixels/10%/minus scratch"):
-        gain = Estimate(**minus[minus["best"]])
-        what = f"pre-training, {minus['best']}, 10 % of AvoidPixels, success less that from scratch"
-        yield [what, f">= {PRETRAINING_TARGET}, above 0", f"{gain:+.3f}", judged(gain)]
+    if judgement := judged_gain(parts_below(parts, "pretraining")):
+        best, gained = judgement
+        what = f"pre-training, {best}/all, 10 % of AvoidPixels, success less that from scratch"
+        yield [what, f">= {PRETRAINING_TARGET}, above 0", f"{gained:+.3f}", judged(gained)]
     yield from translation_targets(parts_below(parts, "translation"))
     generated = parts_below(parts, "generation")
     for task in groups(generated):

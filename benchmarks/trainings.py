@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.common import counts
 from robolearn import train
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.policy import Policy
@@ -125,6 +126,30 @@ def gain(number: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Estim
     first, second = (np.array(measured["episodes"][number], float) for measured in (one, other))
     count = min(len(first), len(second))
     return CrossedMean.of(first[:count] - second[:count], count * first.shape[1]).estimate()
+
+
+ByTraining = Mapping[str, np.ndarray]
+"""Seed -> a number of every episode [c] of that training."""
+
+
+def trainings_in(parts: Mapping[str, Any], row: str, seeds: Iterable[int]) -> dict[str, Any]:
+    """Seed -> what is kept of a row's training under "ROW/SEED"; what a dry run left counts in dry runs alone."""
+    kept = {str(seed): parts.get(f"{row}/{seed}") for seed in seeds}
+    return {seed: part for seed, part in kept.items() if part is not None and counts(part)}
+
+
+def by_training(kept: Mapping[str, Any], number: str) -> ByTraining:
+    """A number of all episodes, of what `summarize` gives of each training by itself."""
+    return {seed: np.array(part["episodes"][number][0], float) for seed, part in kept.items()}
+
+
+def gain_by_training(own: ByTraining, *others: ByTraining) -> Estimate | None:
+    """`gain` over the mean of others, of the trainings that all of them have; None where there is none."""
+    common = [seed for seed in own if all(seed in other for other in others)]
+    if not common:
+        return None
+    first, *rest = (np.stack([one[seed] for seed in common]) for one in (own, *others))
+    return CrossedMean.of(first - np.mean(rest, axis=0), first.size).estimate()
 
 
 def line(measured: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.pretraining avoid_pixels datasets/avoid_pixels.zarr --out benchmarks/pretraining/raw.json.xz
     python -m benchmarks.pretraining pusht DATA.zarr --out benchmarks/pretraining/raw.json.xz [--imagenet WEIGHTS]
+    python -m benchmarks.pretraining avoid_pixels datasets/avoid_pixels.zarr --out ... --seeds 0 2 4
     python -m benchmarks.pretraining table --out benchmarks/pretraining/raw.json.xz
 
 A policy has the actions of 10, 30 or 100 % of the demonstrations, which its seed draws. Declared before anything is
@@ -25,60 +26,70 @@ by seed and start, with Student's intervals over both.
 Probes: R^2 of the true state, by a linear function of the features, on frames of episodes that it was not fitted to.
 The networks may have seen these frames, and never the numbers.
 
-Every part is kept as soon as it is there, and the same command goes on.
+Every part is kept as soon as it is there, and the same command goes on. Several may share the work by seeds, when costs
+are measured. What depends on the best method is measured when all methods are probed.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.common import keep_part, kept_parts, options, parsed
+from benchmarks.common import kept_parts, options, parsed
 from benchmarks.pretraining.compute import Budget, costs
+from benchmarks.pretraining.contrasts import best_method
 from benchmarks.pretraining.measures import measured, probe_all
 from benchmarks.pretraining.study import (
     CONFIRMED,
     DRY_FRACTIONS,
     FRACTIONS,
     PART,
-    SCRATCH,
-    SHORT,
     TASKS,
+    TRAININGS,
+    Row,
     Study,
     rows_of,
+    trainings_of,
 )
 from benchmarks.pretraining.table import rows_table
 from benchmarks.tables import parts_below
-from benchmarks.trainings import gain
 from robolearn import seeds
 from robolearn.errors import UserError, user_errors
-from robolearn.representation.registry import METHODS
 from robolearn.training.device import choose_device
 
 
-def run_study(study: Study, fractions: tuple[float, ...]) -> None:
-    """Do what is missing of a task."""
-    cost = study.part("costs", lambda: costs(study))
-    if study.imagenet is not None and "imagenet" not in cost["step_s"]:
-        raise UserError(f"{study.out}: costs were measured without --imagenet; choose another --out")
-    budget = Budget(study.task.train.steps, cost["step_s"])
-    probes = probe_all(study, budget)
-    best = max(METHODS, key=lambda method: float(np.mean(probes[method]["r2"])))
+def run_study(studies: list[Study], fractions: tuple[float, ...]) -> None:
+    """Do what is missing of a task, training by training."""
+    first = studies[0]
+    cost = first.part("costs", lambda: costs(first))
+    if first.imagenet is not None and "imagenet" not in cost["step_s"]:
+        raise UserError(f"{first.out}: costs were measured without --imagenet; choose another --out")
+    budget = Budget(first.task.train.steps, cost["step_s"])
+    for study in studies:
+        probe_all(study, budget)
+        run_rows(study, budget, fractions, lambda fewest: rows_of(None, first.imagenet, fewest=fewest))
+    among = [study.seed for study in studies] if first.dry else seeds.TRAININGS[:TRAININGS]
+    best = best_method(parts_below(kept_parts(first.out), PART), first.name, among)
+    if best is None:
+        print("what depends on the best method waits for the probes of other trainings; then call this again")
+        return
+    for study in studies:
+        run_rows(study, budget, fractions, lambda fewest: rows_with_best(best, first.imagenet, fewest=fewest))
+
+
+def rows_with_best(best: str, imagenet: Path | None, *, fewest: bool) -> list[Row]:
+    """Those that are others when the best method is known."""
+    before = rows_of(None, imagenet, fewest=fewest)
+    return [row for row in rows_of(best, imagenet, fewest=fewest) if row not in before]
+
+
+def run_rows(study: Study, budget: Budget, fractions: tuple[float, ...], rows: Callable[[bool], Iterable[Row]]) -> None:
+    """Measure what is missing of a training."""
     for fraction in fractions:
-        rows = rows_of(best, study.imagenet, fewest=study.is_fewest(fraction))
-        found = {row.name: measured(study, row, fraction, budget) for row in rows}
-        for control in (SCRATCH, SHORT):
-            gains = {
-                name: gain(study.task.number, one, found[control.name])
-                for name, one in found.items()
-                if name not in (SCRATCH.name, control.name)
-            }
-            facts = {"best": f"{best}/all", **{name: asdict(one) for name, one in gains.items()}}
-            keep_part(study.out, f"{PART}/{study.name}/{fraction:.0%}/minus {control.name}", facts)
-            for name, one in gains.items():
-                print(f"{study.name}, {fraction:.0%}, {name} - {control.name}: {one:+.3f}", flush=True)
+        fewest = study.is_fewest(fraction)
+        for row in rows(fewest):
+            if study.seed in trainings_of(row, fewest=fewest):
+                measured(study, row, fraction, budget)
 
 
 def main() -> None:
@@ -87,7 +98,8 @@ def main() -> None:
     parser.add_argument("task", choices=(*TASKS, "table"))
     parser.add_argument("data", type=Path, nargs="?", help="demonstrations with images")
     parser.add_argument("--fractions", type=float, nargs="+", default=list(FRACTIONS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds.TRAININGS[:CONFIRMED]))
+    chosen = list(seeds.TRAININGS[:CONFIRMED])
+    parser.add_argument("--seeds", type=int, nargs="+", choices=chosen, default=chosen)
     parser.add_argument("--imagenet", type=Path, help="torchvision's weights as .safetensors")
     parser.add_argument("--work", type=Path, default=Path("runs/pretraining"), help="folder of runs")
     args = parsed(parser)
@@ -97,8 +109,8 @@ def main() -> None:
             parser.error("name the demonstrations")
         choose_device("cpu", threads=1)
         kept, fractions = (args.seeds[:2], DRY_FRACTIONS) if args.dry_run else (args.seeds, tuple(args.fractions))
-        study = Study(args.task, args.data, args.work / args.task, out, tuple(kept), args.imagenet, args.dry_run)
-        run_study(study, fractions)
+        same = (args.task, args.data, args.work / args.task, out)
+        run_study([Study(*same, seed, args.imagenet, args.dry_run) for seed in kept], fractions)
     print("\n".join(rows_table(parts_below(kept_parts(out), PART))))
 
 

@@ -29,7 +29,7 @@ def costs(study: Study) -> dict[str, Any]:
     few = min(FEW, study.count(1.0))
 
     def of_method(method: str) -> float:
-        cfg = study.pretraining(method, few, study.seeds[0], 2 * timed, begun / method)
+        cfg = study.pretraining(method, few, 2 * timed, begun / method)
         marks: list[float] = []
         cfg = dataclasses.replace(cfg, log_every=timed, overwrite=True)
         pretrain(cfg, lambda record: marks.append(time.process_time()))

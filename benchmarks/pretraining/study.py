@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -106,24 +107,43 @@ class Row:
 SCRATCH, SHORT, IMAGENET = Row("scratch", judged=True), Row("short", judged=True), Row("imagenet")
 
 
-def rows_of(best: str, imagenet: Path | None, *, fewest: bool) -> list[Row]:
-    """What is compared: all of it with the fewest demonstrations, else what is judged."""
+def rows_of(best: str | None, imagenet: Path | None, *, fewest: bool) -> list[Row]:
+    """What is compared: all of it with the fewest demonstrations, else what is judged.
+
+    While the best method is not known, that is what does not depend on it.
+    """
     rows = [SCRATCH, SHORT, *(Row(f"{method}/all", method, judged=method == best) for method in METHODS)]
-    rows += [Row(f"{best}/same", best, whole=False), Row("frozen", best, freeze=True)]
+    if best is not None:
+        rows += [Row(f"{best}/same", best, whole=False), Row("frozen", best, freeze=True)]
     if imagenet is not None:
         rows.append(IMAGENET)
     return [row for row in rows if row.judged or fewest]
 
 
+def trainings_of(row: Row, *, fewest: bool) -> range:
+    """Seeds of a row's trainings."""
+    return seeds.TRAININGS[: CONFIRMED if row.judged and fewest else TRAININGS]
+
+
 @dataclass(frozen=True)
 class Study:
-    """What all parts of a task share."""
+    """What all parts of a training share.
+
+    Attributes:
+        name: Of the task.
+        data: Demonstrations.
+        work: Folder of runs.
+        out: File of the numbers.
+        seed: Of the training.
+        imagenet: Weights of ImageNet, if any.
+        dry: Whether sizes are tiny.
+    """
 
     name: str
     data: Path
     work: Path
     out: Path
-    seeds: tuple[int, ...]
+    seed: int
     imagenet: Path | None
     dry: bool
 
@@ -137,9 +157,10 @@ class Study:
         """Seeds of the episodes that are rolled out."""
         return seeds.EVALUATION[: 2 if self.dry else EPISODES]
 
-    def seeds_of(self, row: Row, fraction: float) -> tuple[int, ...]:
-        """Of the trainings of a row."""
-        return self.seeds[: CONFIRMED if row.judged and self.is_fewest(fraction) else TRAININGS]
+    @cached_property
+    def content(self) -> str:
+        """sha256 of the demonstrations."""
+        return DemoStore.open(self.data).content_hash()
 
     def is_fewest(self, fraction: float) -> bool:
         """Whether a share of the demonstrations is that with which all rows are measured."""
@@ -162,9 +183,9 @@ class Study:
         )
         return dataclasses.replace(cfg, dataset=dataset)
 
-    def pretraining(self, method: str, count: int, seed: int, steps: int, out: Path) -> PretrainConfig:
+    def pretraining(self, method: str, count: int, steps: int, out: Path) -> PretrainConfig:
         """Options of a pre-training, on as many demonstrations."""
         cfg = self.recipe(1.0)
         tiny = {"batch_size": 4, "validation_fraction": DRY_FRACTION_HELD, "log_every": 1} if self.dry else {}
         same = {"vision": cfg.vision, "cameras": (self.task.camera,), "num_episodes": count, "threads": 1}
-        return PretrainConfig(self.data, METHODS[method](), seed=seed, steps=steps, out=out, **same, **tiny)
+        return PretrainConfig(self.data, METHODS[method](), seed=self.seed, steps=steps, out=out, **same, **tiny)

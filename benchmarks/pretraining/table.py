@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 
+from benchmarks.pretraining.contrasts import Parts, minus, probes, row
 from benchmarks.pretraining.study import SCRATCH, SHORT, TASKS
 from benchmarks.tables import interval, table
+from benchmarks.trainings import by_training, mean
 
 
-def rows_table(parts: Mapping[str, Any]) -> list[str]:
+def rows_table(parts: Parts) -> list[str]:
     """What is kept, row by row.
 
     Args:
         parts: All that is kept below `PART`.
     """
     lines = []
-    for name, one in parts.items():
-        if "episodes" not in one:
+    rows = dict.fromkeys(name.rpartition("/")[0] for name, one in parts.items() if "episodes" in one)
+    for task, share, name in (one.split("/", 2) for one in rows):
+        kept = row(parts, task, share, name)
+        if not kept:
             continue
-        task, share, row = name.split("/", 2)
-        minus = [parts.get(f"{task}/{share}/minus {control.name}", {}).get(row) for control in (SCRATCH, SHORT)]
+        one = next(iter(kept.values()))
+        gains = [minus(parts, task, share, name, control.name) for control in (SCRATCH, SHORT) if name != control.name]
+        told = ["" if gain is None else f"{gain:+.3f}" for gain in ([None] * (2 - len(gains)) + gains)]
+        reached = interval(asdict(mean(np.stack(list(by_training(kept, TASKS[task].number).values())))))
+        read = f"{np.mean([each['r2'] for each in kept.values()]):.2f}"
         steps = f"{one['pretraining_steps']:,} + {one['steps']:,}"
-        number, told = interval(one[TASKS[task].number]), f"{np.mean(one['r2']):.2f}"
-        differences = ["" if one is None else interval(one, "+.3f") for one in minus]
-        lines.append([task, share, row, str(len(one["seeds"])), steps, number, *differences, told])
+        lines.append([task, share, name, str(len(kept)), steps, reached, *told, read])
     header = ["task", "demonstrations", "row", "trainings", "steps", "success or score", "minus scratch", "minus short"]
     return [*table([*header, "R^2 after training"], lines), "", *_probes(parts)]
 
 
-def _probes(parts: Mapping[str, Any]) -> list[str]:
+def _probes(parts: Parts) -> list[str]:
     """What features tell of the true state before any policy is trained, number by number, the mean over networks."""
     rows = []
-    for name, one in parts.items():
-        task, kind, *features = name.split("/")
-        if kind == "probe":
-            each = np.mean(one["r2"], axis=0)
-            rows.append([task, *features, f"{each.mean():.2f}", " ".join(f"{number:.2f}" for number in each)])
+    for task in TASKS:
+        for name, r2 in probes(parts, task).items():
+            each = r2.mean(axis=0)
+            rows.append([task, name, f"{each.mean():.2f}", " ".join(f"{number:.2f}" for number in each)])
     return table(["task", "features of", "R^2 of the state", "of each of its numbers"], rows)

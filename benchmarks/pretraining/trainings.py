@@ -14,27 +14,24 @@ from robolearn.representation.representation import RUN_FILE
 from robolearn.training.run import Run
 
 
-def pretrained(study: Study, method: str, fraction: float, seed: int, budget: Budget) -> Path:
+def pretrained(study: Study, method: str, fraction: float, budget: Budget) -> Path:
     """A pre-training on a share of the demonstrations: the one that is there, or a new one."""
     steps = 2 if study.dry else budget.pretraining(method)
-    run = study.work / "eyes" / f"{method}-{fraction:.0%}-{steps}-{seed}"
+    run = study.work / "eyes" / f"{method}-{fraction:.0%}-{steps}-{study.seed}"
     if not (run / RUN_FILE).exists():
-        pretrain(study.pretraining(method, study.count(fraction), seed, steps, run))
+        pretrain(study.pretraining(method, study.count(fraction), steps, run))
     return run
 
 
-def trained(study: Study, row: Row, fraction: float, budget: Budget) -> list[Run]:
-    """Policies of a row, one per seed."""
-    steps, runs = budget.policy(row), []
-    for seed in study.seeds_of(row, fraction):
-        cfg = dataclasses.replace(study.recipe(fraction), steps=steps)
-        begin: dict[str, Any] = {}
-        if row.method is not None:
-            run = pretrained(study, row.method, 1.0 if row.whole else fraction, seed, budget)
-            begin = {"init": run, "freeze": row.freeze}
-        elif row == IMAGENET:
-            begin = {"network": "resnet18_imagenet", "init": study.imagenet}
-        cfg = dataclasses.replace(cfg, vision=dataclasses.replace(cfg.vision, **begin))
-        name = f"{fraction:.0%}-{row.name.replace('/', '-')}-{steps}"
-        runs.append(train_once(name, cfg, seed, study.data, study.work / "policies", dry=study.dry))
-    return runs
+def trained(study: Study, row: Row, fraction: float, budget: Budget) -> Run:
+    """A policy of a row."""
+    steps = budget.policy(row)
+    cfg = dataclasses.replace(study.recipe(fraction), steps=steps)
+    begin: dict[str, Any] = {}
+    if row.method is not None:
+        begin = {"init": pretrained(study, row.method, 1.0 if row.whole else fraction, budget), "freeze": row.freeze}
+    elif row == IMAGENET:
+        begin = {"network": "resnet18_imagenet", "init": study.imagenet}
+    cfg = dataclasses.replace(cfg, vision=dataclasses.replace(cfg.vision, **begin))
+    name = f"{fraction:.0%}-{row.name.replace('/', '-')}-{steps}"
+    return train_once(name, cfg, study.seed, study.data, study.work / "policies", dry=study.dry)

@@ -8,41 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import is_dry
+from benchmarks.trainings import ByTraining, by_training, gain_by_training, trainings_in
 from benchmarks.translation.study import KINDS, LABELS_KEPT, ROWS, WAYS, trainings_of
-from robolearn.stats.margins import CrossedMean
 from robolearn.stats.student import student_mean
 from robolearn.stats.value import Estimate, Outcome
 
-Successes = Mapping[str, np.ndarray]
-"""Seed -> success [c] in every episode of that training."""
 
-
-def trainings(parts: Mapping[str, Any], row: str) -> dict[str, Any]:
-    """Seed -> what is kept of a row, of parts below PART; what a dry run left is nothing."""
-    kept = {str(seed): parts.get(f"{row}/{seed}") for seed in trainings_of(row)}
-    return {seed: part for seed, part in kept.items() if part is not None and not is_dry(part)}
-
-
-def successes(parts: Mapping[str, Any]) -> dict[str, Successes]:
+def successes(parts: Mapping[str, Any]) -> dict[str, ByTraining]:
     """Row -> its successes, of the rows that are measured, of parts below PART."""
-    found = {}
-    for row in ROWS:
-        if not row.endswith("/labels") and (kept := trainings(parts, row)):
-            found[row] = {seed: np.array(part["episodes"]["success"][0], float) for seed, part in kept.items()}
-    return found
+    rows = {row: trainings_in(parts, row, trainings_of(row)) for row in ROWS if not row.endswith("/labels")}
+    return {row: by_training(kept, "success") for row, kept in rows.items() if kept}
 
 
-def minus(success: Mapping[str, Successes], row: str, *others: str) -> Estimate | None:
+def minus(success: Mapping[str, ByTraining], row: str, *others: str) -> Estimate | None:
     """A row less the mean of others, of the trainings that all of them have; None where there is none."""
-    names = (row, *others)
-    if not {*names} <= {*success}:
-        return None
-    common = [seed for seed in success[row] if all(seed in success[name] for name in names)]
-    if not common:
-        return None
-    own, *theirs = (np.stack([success[name][seed] for seed in common]) for name in names)
-    return CrossedMean.of(own - np.mean(theirs, axis=0), own.size).estimate()
+    return gain_by_training(*(success.get(name, {}) for name in (row, *others)))
 
 
 @dataclass(frozen=True)
@@ -70,7 +50,7 @@ class Labels:
 
 def labels_of(parts: Mapping[str, Any], method: str) -> dict[str, Labels]:
     """Direction -> how well labels are read, of parts below PART; nothing where that is not measured."""
-    kept = list(trainings(parts, f"{method}/labels").values())
+    kept = list(trainings_in(parts, row := f"{method}/labels", trainings_of(row)).values())
     return {way: labels_in([one[way] for one in kept]) for way in WAYS} if kept else {}
 
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from benchmarks.common import keep_part, kept_parts, part
+from benchmarks.pretraining.__main__ import rows_with_best
 from benchmarks.pretraining.compute import Budget
-from benchmarks.pretraining.measures import judged
-from benchmarks.pretraining.study import IMAGENET, SHORT, rows_of
+from benchmarks.pretraining.contrasts import best_method, judged, judged_gain
+from benchmarks.pretraining.study import IMAGENET, SCRATCH, SHORT, rows_of, trainings_of
+from benchmarks.pretraining.table import rows_table
 from benchmarks.trainings import gain
 from robolearn.representation.registry import METHODS
 from robolearn.stats.value import Estimate
@@ -40,6 +42,47 @@ def test_all_is_compared_with_the_fewest_and_what_is_judged_with_more():
     assert more == ["scratch", "short", "vae/all"]
     frozen = rows_of("vae", None, fewest=True)[-1]
     assert (frozen.method, frozen.freeze, frozen.whole) == ("vae", True, True)
+
+
+def test_what_depends_on_the_best_method_is_measured_when_it_is_known():
+    for fewest in (True, False):
+        before, behind = rows_of(None, None, fewest=fewest), rows_with_best("vae", None, fewest=fewest)
+        names = [row.name for row in before] + [row.name for row in behind]
+        assert set(names) == {row.name for row in rows_of("vae", None, fewest=fewest)}
+        known = {row.name: trainings_of(row, fewest=fewest) for row in (*before, *behind)}
+        assert len(known["vae/all"]) == len(known["scratch"]) == (5 if fewest else 3)
+    assert [row.name for row in behind] == ["vae/all"]
+
+
+def kept(gain, method="vae", seeds=5, starts=200):
+    """Parts of AvoidPixels: `method` is probed best, and gains so much with the fewest demonstrations."""
+    parts = {}
+    for seed in range(seeds):
+        for name in ("untrained", *METHODS):
+            parts[f"avoid_pixels/probe/{name}/{seed}"] = {"r2": [0.9 if name == method else 0.5] * 2}
+        for row, rate in ((SCRATCH.name, 0.4), (SHORT.name, 0.45), (f"{method}/all", 0.4 + gain)):
+            success = [(np.random.default_rng(seed).random(starts) < rate).tolist()]
+            facts = {"steps": 8, "pretraining_steps": 4, "r2": [0.5], "seed": seed}
+            parts[f"avoid_pixels/10%/{row}/{seed}"] = {"episodes": {"success": success}, **facts}
+    return parts
+
+
+def test_the_best_method_is_judged_when_all_of_its_trainings_are_there():
+    parts = kept(0.2)
+    best, gained = judged_gain(parts)
+    assert best == best_method(parts, "avoid_pixels") == "vae"
+    assert gained.value == pytest.approx(0.2, abs=0.03)
+    assert judged(gained) == "shown"
+    line = next(line for line in rows_table(parts) if "| vae/all |" in line)
+    assert line.count("[") == 3  # success, and what is gained over both controls
+    for missing in ("10%/vae/all/4", "10%/scratch/0", "probe/masked/2"):
+        assert judged_gain({name: part for name, part in parts.items() if not name.endswith(missing)}) is None
+
+
+def test_dry_parts_are_nothing():
+    parts = kept(0.2)
+    parts["avoid_pixels/probe/masked/0"]["dry_run"] = True
+    assert best_method(parts, "avoid_pixels") is None
 
 
 def episodes_of(success):
