@@ -103,7 +103,7 @@ class Row:
         return 100 * round(affordable / 100) if affordable >= 100 else max(1, round(affordable))
 
 
-DENOISERS = ("flow", "score", "diffusion")
+DENOISERS = ("flow", "score", "langevin", "diffusion")
 """Rows that learn from noise drawn for each window; several draws cost little where a camera's network dominates."""
 
 TASKS = (

@@ -60,3 +60,10 @@ def test_names_are_unique_and_unknown_ones_listed():
     assert [row.name for row in choose("row", ["flow", "regression"], ROWS)] == ["regression", "flow"]
     with pytest.raises(ValueError, match=r"unknown row 'nope'; choose from regression, .*flow"):
         choose("row", ["flow", "nope"], ROWS)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_langevin_is_a_way_to_sample_what_score_is_trained_to(task):
+    """So that what is chosen for the one on a task is the other's too."""
+    rows = {row.name: row for row in ROWS}
+    assert task.options(rows["langevin"]) == task.options(rows["score"])
