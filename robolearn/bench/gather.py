@@ -216,13 +216,26 @@ def _entry(
         chosen=chosen,
         episodes=episodes,
         sized_down=_sized_down(task, len(results), episodes),
-        note="; ".join(filter(None, (row.note, _busy(results, settings[chosen])))),
+        note="; ".join(
+            filter(None, (row.note, _busy(results, settings[chosen]), _elsewhere(results, measured.get(REFERENCE, {}))))
+        ),
     )
 
 
 def _busy(results: Results, chosen: Measurement) -> str | None:
     """What is said of times of a busy machine: those of the training seed that waited most for a core."""
     return busy_remark(max(_in_setting(results, chosen).values(), key=lambda measured: measured.get("waited", 0.0)))
+
+
+def _elsewhere(results: Results, reference: Results) -> str | None:
+    """What is said of times that were not taken where the reference row's were."""
+    ours, theirs = (
+        {setting["facts"]["hardware"]: None for result in each.values() for setting in result["settings"].values()}
+        for each in (results, reference)
+    )
+    if not theirs or ours.keys() == theirs.keys():
+        return None
+    return f"measured on {' and '.join(ours)}, and {REFERENCE} elsewhere: their times do not compare"
 
 
 def _in_setting(results: Results, chosen: Measurement) -> dict[int, Measured]:

@@ -248,6 +248,17 @@ def test_a_row_says_that_a_seed_of_it_was_measured_on_a_busy_machine(tmp_path, p
     assert note.startswith("measured on a busy machine: planning took 208 ms by the clock, 7 ms of CPU time")
 
 
+def test_a_row_says_that_it_was_measured_on_another_machine_than_the_reference_row(tmp_path, put):
+    """Two machines' milliseconds in one column would be read as a difference of rows."""
+    here, there = (measured(ALL) | {"facts": {"versions": "v", "commit": "c", "hardware": h}} for h in ("h", "fast"))
+    put(FLOW, 0, {setting.name: here for setting in FLOW.settings})
+    put(REGRESSION, 0, {"default": here})
+    assert {entry.note for entry in entries(tmp_path)[1].values()} == {""}
+    put(REGRESSION, 0, {"default": there})
+    notes = {row: entry.note for row, entry in entries(tmp_path)[1].items()}
+    assert notes == {"flow": "", "regression": "measured on fast, and flow elsewhere: their times do not compare"}
+
+
 def test_as_many_seeds_as_the_task_asks_for_are_enough(tmp_path, put):
     for seed in range(TASK.num_seeds):
         put(REGRESSION, seed, {"default": measured(ALL)})
