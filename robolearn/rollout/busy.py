@@ -57,6 +57,6 @@ def busy_remark(times: Mapping[str, Any], what: str = "planning", prefix: str = 
     if wall is None or cpu is None or waited is None or waited < BUSY:
         return None
     return (
-        f"measured on a busy machine: {what} took {wall:.3g} ms by the clock, {cpu:.3g} ms of CPU time, "
-        f"and waited for a core {waited:.0%} of the time"
+        f"measured on a busy machine: {what} took {wall:.3g} ms by the clock in the median, {cpu:.3g} ms of CPU time, "
+        f"and all of it waited for a core {waited:.0%} of the time"
     )

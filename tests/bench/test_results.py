@@ -245,7 +245,9 @@ def test_a_row_says_that_a_seed_of_it_was_measured_on_a_busy_machine(tmp_path, p
     put(REGRESSION, 1, {"default": measured(ALL) | {"p50_ms": 208.0, "cpu_ms": 7.0, "waited": 0.9}})
     put(REGRESSION, 2, {"default": measured(ALL) | {"p50_ms": 9.0, "cpu_ms": 7.0, "waited": 0.2}})
     note = entries(tmp_path)[1]["regression"].note
-    assert note.startswith("measured on a busy machine: planning took 208 ms by the clock, 7 ms of CPU time")
+    assert note.startswith(
+        "measured on a busy machine: planning took 208 ms by the clock in the median, 7 ms of CPU time"
+    )
 
 
 def test_a_row_says_that_it_was_measured_on_another_machine_than_the_reference_row(tmp_path, put):

@@ -57,7 +57,10 @@ def test_this_system_counts_threads_or_says_nothing():
 
 
 def test_a_busy_machine_is_named_in_one_sentence():
-    said = "measured on a busy machine: planning took 208 ms by the clock, 7.21 ms of CPU time, and waited for a core"
+    said = (
+        "measured on a busy machine: planning took 208 ms by the clock in the median, 7.21 ms of CPU time, "
+        "and all of it waited for a core"
+    )
     assert busy_remark(TIMES | {"waited": 0.96}) == f"{said} 96% of the time"
     gate = {f"gate_{name}": value for name, value in (TIMES | {"waited": 0.1}).items()}
     assert str(busy_remark(gate, "the gate", "gate_")).startswith("measured on a busy machine: the gate took 208 ms")
