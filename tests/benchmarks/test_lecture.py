@@ -3,7 +3,8 @@
 import pytest
 
 from benchmarks import doubt, planning
-from benchmarks.lecture import page, targets
+from benchmarks.common import is_dry, kept_parts
+from benchmarks.lecture import PRETRAINING, RESULTS, page, targets
 from benchmarks.tables import parts_below
 
 FACTS = {"command": "python -m benchmarks.x", "commit": "c", "hardware": "h"}
@@ -73,3 +74,11 @@ def test_what_is_not_complete_is_not_judged(seed):
     del parts[f"planning/Pendulum-v1/simulator/{seed}"]
     assert list(targets(parts)) == []
     assert any("Pendulum-v1 | ts1" in line for line in page(parts))
+
+
+def test_every_part_that_is_kept_names_its_command_and_a_commit_without_changes():
+    for part in (kept_parts(RESULTS) | kept_parts(PRETRAINING)).values():
+        assert part["command"].startswith("python -m benchmarks.")
+        assert "dirty" not in part["commit"]
+        assert not is_dry(part)
+        assert "/tmp/" not in part["command"]
