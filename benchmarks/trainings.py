@@ -123,12 +123,13 @@ def gain(number: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Estim
         one: What `summarize` gives of some trainings.
         other: Of trainings of the same seeds in the same order.
     """
-    first, second = (np.array(measured["episodes"][number], float) for measured in (one, other))
-    count = min(len(first), len(second))
-    return CrossedMean.of(first[:count] - second[:count], count * first.shape[1]).estimate()
+    own, theirs = (dict(enumerate(np.array(measured["episodes"][number], float))) for measured in (one, other))
+    gained = gain_by_training(own, theirs)
+    assert gained is not None, "both have a training"
+    return gained
 
 
-ByTraining = Mapping[str, np.ndarray]
+ByTraining = Mapping[Any, np.ndarray]
 """Seed -> a number of every episode [c] of that training."""
 
 

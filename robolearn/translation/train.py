@@ -74,6 +74,8 @@ def train_translator(cfg: TranslatorConfig, on_record: Callable[[Record], None] 
         facts = TranslatorFacts(absolute_paths(cfg), shapes, hashes, 0)
         if (directory / FACTS_FILE).exists() and not cfg.overwrite:
             records = restore(state, facts, directory)
+        if state.step == cfg.steps:
+            return directory
         frames = {side: read_frames(cfg, stores[side], tuple(shapes), parts[side], device) for side in SIDES}
         training: Sources = {side: frames[side][0] for side in SIDES}
         heldout: Sources = {side: frames[side][1] for side in SIDES}
