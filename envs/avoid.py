@@ -82,23 +82,30 @@ def clearance(xy: Array, obstacles: Obstacles = OBSTACLES, shift: Array = np.zer
 
 
 def touches(xy: Array, obstacles: Obstacles, shift: Array) -> Array:
-    """Whether the rod touches an obstacle [...], as `clearance` [...] <= 0 says, which takes only few points to ask.
+    """Whether the rod touches an obstacle, `clearance` <= 0, at any of the moments `xy` [..., s, 2] of a step: [...].
 
-    What is higher or lower than the rod at a row can be cannot touch it, and that is quickly told.
+    What is higher or lower than the rod at a row can be cannot touch it, and of a whole step that is quickly told.
+
+    Args:
+        xy: The rod's positions [m].
+        obstacles: What there is in the rows.
+        shift: How far each row stands to the right of its place [..., s, 3] or [3], [m].
     """
-    y = np.ascontiguousarray(xy[..., 1])
+    y = np.ascontiguousarray(np.moveaxis(xy[..., 1], -1, 0))  # numpy is quick to reduce the first axis
+    low, high = y.min(axis=0), y.max(axis=0)
     reach = obstacles.radius.max() + ROD_RADIUS + 1e-9  # [m]; the last is far more than any rounding
-    near = np.zeros(y.shape, bool)
+    near = np.zeros(low.shape, bool)
     for row in ROWS:
-        near |= np.abs(y - row) <= reach
-    touching = np.zeros(y.shape, bool)
-    touching[near] = clearance(xy[near], obstacles, np.broadcast_to(shift, (*y.shape, len(ROWS)))[near]) <= 0.0
+        near |= (low <= row + reach) & (high >= row - reach)
+    touching = np.zeros(near.shape, bool)
+    shift = np.broadcast_to(shift, (*xy.shape[:-1], len(ROWS)))
+    touching[near] = (clearance(xy[near], obstacles, shift[near]) <= 0.0).any(axis=-1)
     return touching
 
 
 def mode_of(crossings: Array, cylinders: tuple[Array, ...] = CYLINDERS) -> Array:
     """Mode in 0 .. 23, shape [...], of the x in each row's frame where it was crossed [..., 3]; -1 where one is NaN."""
-    gap = [(crossings[..., i, None] > xs).sum(axis=-1) for i, xs in enumerate(cylinders)]
+    gap = [np.searchsorted(xs, crossings[..., i]) for i, xs in enumerate(cylinders)]
     return np.where(np.isnan(crossings).any(axis=-1), -1, (gap[0] * 3 + gap[1]) * 4 + gap[2])
 
 
@@ -181,20 +188,20 @@ class Avoid(Task):
 
     def update(self, memory: Array, substates: Array) -> Array:
         """Remember contacts and where the rows were crossed."""
-        n, horizon, substeps = substates.shape[:3]
-        xy, shift = self.qpos(substates)[..., :2], self.shift(self.qpos(substates))
-        after = np.empty((n, horizon, self.memory_dim))
-        hit = touches(xy, self.obstacles, shift).any(axis=2)
+        horizon, substeps = substates.shape[1:3]
+        qpos = self.qpos(substates)
+        after = np.repeat(memory[:, None], horizon, axis=1)
+        hit = touches(qpos[..., :2], self.obstacles, self.shift(qpos))
         after[..., 0] = np.logical_or.accumulate(hit, axis=1) | (memory[:, :1] > 0.0)
-        passed = xy[..., 1].reshape(n, 1, -1) >= ROWS[:, None]
-        first = passed.argmax(axis=2)  # [n, 3]; 0 also where never
-        there = np.arange(n)[:, None], first // substeps, first % substeps
-        x = xy[there][..., 0] - np.diagonal(np.broadcast_to(shift, (*xy.shape[:3], 3))[there], axis1=1, axis2=2)
-        known = ~np.isnan(memory[:, 1:])
-        crossing = np.where(known, memory[:, 1:], x)[:, None]
-        ever = np.expand_dims(np.any(passed, axis=2), 1)
-        reached = ever & (first[:, None] < substeps * np.arange(1, horizon + 1)[:, None])
-        after[..., 1:] = np.where(known[:, None] | reached, crossing, np.nan)
+        y = qpos[..., 1].reshape(len(memory), -1)
+        highest = np.fmax.reduce(y, axis=1, keepdims=True)  # of what came before a divergence, NaN
+        env, row = np.nonzero(np.isnan(memory[:, 1:]) & (highest >= ROWS))
+        first = (y[env] >= ROWS[row, None]).argmax(axis=1)
+        step = first // substeps
+        there = qpos[env, step, first % substeps]
+        shift = np.broadcast_to(self.shift(there), (len(env), 3))[np.arange(len(env)), row]
+        known = np.arange(horizon) >= step[:, None]
+        after[env, :, 1 + row] = np.where(known, (there[:, 0] - shift)[:, None], np.nan)
         return after
 
     def outcome(self, physics: Array, memory: Array) -> Outcome:

@@ -203,7 +203,7 @@ class Episodes:
         # MuJoCo freezes a diverged state, whose clock then stands behind.
         clock = physics[:, :1] + task.control_dt * np.arange(1, horizon + 1)
         broken |= ~(np.abs(substates[:, :, -1, 0] - clock) < task.control_dt / 2)
-        broken |= ~(np.abs(substates) < STATE_LIMIT).all(axis=(2, 3))
+        broken |= _beyond(substates.reshape(m, horizon, -1))
         if broken.any():
             substates[np.logical_or.accumulate(broken, axis=1)] = np.nan
         return substates
@@ -245,10 +245,16 @@ def _clip(task: Task, actions: Array) -> Array:
 
 def _sane(physics: Array) -> tuple[Array, Array]:
     """Physics with zeros in place of diverged states, and which states those are [...]."""
-    unstable = np.logical_not((np.abs(physics) < STATE_LIMIT).all(axis=-1))
+    unstable = _beyond(physics)
     if unstable.any():
         physics = np.where(unstable[..., None], 0.0, physics)
     return physics, unstable
+
+
+def _beyond(values: Array) -> Array:
+    """Which rows [...] of `values` [..., k] no sane state has; hardly ever there is one, and that is told at once."""
+    within = np.abs(values) < STATE_LIMIT
+    return np.zeros(within.shape[:-1], bool) if within.all() else np.logical_not(within.all(axis=-1))
 
 
 @contextmanager
