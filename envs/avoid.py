@@ -19,6 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
+from envs.contacts import touches
 from envs.disturbance import Disturbance
 from envs.paths import ahead, resample
 from envs.task import Array, Outcome, Task
@@ -79,28 +80,6 @@ def clearance(xy: Array, obstacles: Obstacles = OBSTACLES, shift: Array = np.zer
     along = np.maximum(np.maximum(obstacles.left - x, x - obstacles.right), 0.0)
     across = xy[..., 1:] - ROWS[obstacles.row]
     return (np.sqrt(np.square(along) + np.square(across)) - obstacles.radius).min(axis=-1) - ROD_RADIUS
-
-
-def touches(xy: Array, obstacles: Obstacles, shift: Array) -> Array:
-    """Whether the rod touches an obstacle, `clearance` <= 0, at any of the moments `xy` [..., s, 2] of a step: [...].
-
-    What is higher or lower than the rod at a row can be cannot touch it, and of a whole step that is quickly told.
-
-    Args:
-        xy: The rod's positions [m].
-        obstacles: What there is in the rows.
-        shift: How far each row stands to the right of its place [..., s, 3] or [3], [m].
-    """
-    y = np.ascontiguousarray(np.moveaxis(xy[..., 1], -1, 0))  # numpy is quick to reduce the first axis
-    low, high = y.min(axis=0), y.max(axis=0)
-    reach = obstacles.radius.max() + ROD_RADIUS + 1e-9  # [m]; the last is far more than any rounding
-    near = np.zeros(low.shape, bool)
-    for row in ROWS:
-        near |= (low <= row + reach) & (high >= row - reach)
-    touching = np.zeros(near.shape, bool)
-    shift = np.broadcast_to(shift, (*xy.shape[:-1], len(ROWS)))
-    touching[near] = (clearance(xy[near], obstacles, shift[near]) <= 0.0).any(axis=-1)
-    return touching
 
 
 def mode_of(crossings: Array, cylinders: tuple[Array, ...] = CYLINDERS) -> Array:
@@ -188,20 +167,20 @@ class Avoid(Task):
 
     def update(self, memory: Array, substates: Array) -> Array:
         """Remember contacts and where the rows were crossed."""
-        horizon, substeps = substates.shape[1:3]
+        n, horizon, substeps = substates.shape[:3]
         qpos = self.qpos(substates)
         after = np.repeat(memory[:, None], horizon, axis=1)
-        hit = touches(qpos[..., :2], self.obstacles, self.shift(qpos))
+        shift = np.broadcast_to(self.shift(qpos[:, :, -1]), (n, horizon, len(ROWS)))
+        hit = touches(lambda xy, shift: clearance(xy, self.obstacles, shift), qpos[..., :2], shift)
         after[..., 0] = np.logical_or.accumulate(hit, axis=1) | (memory[:, :1] > 0.0)
-        y = qpos[..., 1].reshape(len(memory), -1)
+        y = qpos[..., 1].reshape(n, -1)
         highest = np.fmax.reduce(y, axis=1, keepdims=True)  # of what came before a divergence, NaN
         env, row = np.nonzero(np.isnan(memory[:, 1:]) & (highest >= ROWS))
         first = (y[env] >= ROWS[row, None]).argmax(axis=1)
         step = first // substeps
-        there = qpos[env, step, first % substeps]
-        shift = np.broadcast_to(self.shift(there), (len(env), 3))[np.arange(len(env)), row]
+        x = qpos[env, step, first % substeps, 0] - shift[env, step, row]
         known = np.arange(horizon) >= step[:, None]
-        after[env, :, 1 + row] = np.where(known, (there[:, 0] - shift)[:, None], np.nan)
+        after[env, :, 1 + row] = np.where(known, x[:, None], np.nan)
         return after
 
     def outcome(self, physics: Array, memory: Array) -> Outcome:

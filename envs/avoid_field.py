@@ -21,6 +21,7 @@ from gymnasium import spaces
 
 from envs.appearance import compiled
 from envs.avoid import ADVANCE, FINISH_Y, NUM_POINTS, ROD_RADIUS, START_Y, WALLS
+from envs.contacts import touches
 from envs.detours import detour
 from envs.disturbance import UNDISTURBED, Disturbance
 from envs.fields import BOTTOM, KINDS, MARGIN, MAX_CYLINDERS, MAX_RADIUS, SIDE, clearance, sample_field
@@ -141,8 +142,8 @@ class AvoidField(Task):
     def update(self, memory: Array, substates: Array) -> Array:
         """Remember contacts."""
         after = super().update(memory, substates)
-        field = self.field_of(memory)[:, None, None]
-        hit = (clearance(self.qpos(substates), field) <= 0.0).any(axis=2)
+        field = np.repeat(self.field_of(memory)[:, None], substates.shape[1], axis=1)
+        hit = touches(clearance, self.qpos(substates), field)
         after[..., 0] = np.logical_or.accumulate(hit, axis=1) | (memory[:, :1] > 0.0)
         return after
 

@@ -7,8 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs.avoid import CENTERS, CYLINDERS, FINISH_Y, GAPS, RADII, ROD_RADIUS, ROWS, Avoid, clearance, mode_of, touches
-from envs.avoid_pixels import AvoidPixels
+from envs.avoid import CENTERS, CYLINDERS, FINISH_Y, GAPS, RADII, ROD_RADIUS, ROWS, Avoid, clearance, mode_of
 from envs.drivers import TaskVectorEnv
 from envs.task import ASSETS
 
@@ -99,17 +98,6 @@ def test_what_was_crossed_before_a_divergence_is_remembered(task):
     states[:, -1] = np.nan
     np.testing.assert_array_equal(task.update(memory, states)[:, :-1], whole[:, :-1])
     assert not np.isnan(whole[:, -2]).any()
-
-
-@pytest.mark.parametrize("task", [Avoid(), AvoidPixels()], ids=["Avoid", "AvoidPixels"])
-def test_touching_is_a_clearance_of_at_most_0(task):
-    """At random places, and at the points of contact that are highest and lowest."""
-    rng = np.random.default_rng(0)
-    xy, shift = rng.uniform([-0.4, -0.3], [0.4, 0.4], (50, 40, 2)), rng.uniform(-0.07, 0.07, (50, 1, 3))
-    ends = CENTERS[:, None] + (RADII + ROD_RADIUS)[:, None, None] * np.array([[0.0, 1.0], [0.0, -1.0]])
-    for points, moved in ((xy, shift), (ends, np.zeros(3)), (np.full((2, 2), np.nan), np.zeros(3))):
-        expected = (clearance(points, task.obstacles, moved) <= 0.0).any(axis=-1)
-        np.testing.assert_array_equal(touches(points, task.obstacles, moved), expected)
 
 
 def test_clearance_is_the_signed_distance():
