@@ -6,24 +6,22 @@ python -m benchmarks.lecture
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import doubt, planning, simulator
+from benchmarks import doubt, planning, simulator, views
 from benchmarks.common import kept_parts, options
 from benchmarks.pretraining.contrasts import judged, judged_gain
 from benchmarks.pretraining.study import TARGET as PRETRAINING_TARGET
 from benchmarks.pretraining.table import rows_table
 from benchmarks.tables import interval, measured_with, parts_below, table, verdict
-from benchmarks.trainings import gain, mean
+from benchmarks.trainings import gain, gain_by_training, mean_over_trainings
 from benchmarks.translation.contrasts import labels_of, minus, successes
 from benchmarks.translation.study import JUDGED, KINDS, LABELS_KEPT, LEAST_COST, METHODS, SEEN_PLAIN, trainings_of
 from robolearn.simulator.accuracy import ENSEMBLE, PERSISTENCE, SIMULATOR
 from robolearn.stats.student import student_mean
-from robolearn.stats.value import Estimate
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "lecture.json"
 PRETRAINING = Path(__file__).parent / "pretraining" / "raw.json.xz"
@@ -84,10 +82,13 @@ def targets(parts: Parts) -> Iterator[Row]:
         cost = planning.cost_ratio(runs, "ts1")
         what = f"planning in what was learned, {env}, cost in that of planning in the simulator"
         yield [what, f"<= {planning.TARGET}", f"{cost:.2f}", cost.outcome(most=planning.TARGET)]
-    if chosen := parts.get("views/chosen minus"):
-        gain = Estimate(**chosen[chosen["best_fixed"]])
-        what = f"view chosen by disagreement, less the best fixed one ({chosen['best_fixed']})"
-        yield [what, "> 0", f"{gain:+.3f}", gain.outcome(0.0, strict=True)]
+    success = views.successes(parts_below(parts, views.PART))
+    best = views.best_fixed(success)
+    if best is not None and all(len(success.get(row, {})) == len(views.TRAININGS) for row in ("chosen", *views.VIEWS)):
+        chosen = gain_by_training(success["chosen"], success[best])
+        assert chosen is not None, "they have the same trainings"
+        what = f"view chosen by disagreement, success less that of the best fixed one ({best})"
+        yield [what, "> 0", f"{chosen:+.3f}", chosen.outcome(0.0, strict=True)]
 
 
 def translation_targets(parts: Parts) -> Iterator[Row]:
@@ -146,7 +147,7 @@ def translated(parts: Parts) -> list[str]:
         against = [] if row in (*SEEN_PLAIN, "lost") else [("plain", "lost"), ("jitter",)]
         told = [minus(success, row, *others) for others in against] or [None, None]
         gains = ["" if one is None else f"{one:+.3f}" for one in told]
-        rows.append([row, str(len(each)), interval(asdict(mean(np.stack(list(each.values()))))), *gains])
+        rows.append([row, str(len(each)), f"{mean_over_trainings(each):.3f}", *gains])
     for method in METHODS:
         for way, labels in labels_of(parts, method).items():
             numbers = (f"{number:.2f}" for number in (*labels.correlation, *labels.explained))
@@ -193,10 +194,11 @@ def planned(parts: Parts) -> list[str]:
 
 def viewed(parts: Parts) -> list[str]:
     """Policies that act by one of two cameras."""
-    rows = [[name, interval(part["success"])] for name, part in parts.items() if "episodes" in part]
-    minus = parts["chosen minus"]
-    differences = [[name, interval(value, "+.3f")] for name, value in minus.items() if isinstance(value, Mapping)]
-    return [*table(["reading", "success"], rows), "", *table(["chosen less", "success"], differences)]
+    success, rows = views.successes(parts), []
+    for row, each in success.items():
+        told = None if row == "chosen" else gain_by_training(success.get("chosen", {}), each)
+        rows.append([row, str(len(each)), f"{mean_over_trainings(each):.3f}", "" if told is None else f"{told:+.3f}"])
+    return table(["reading", "trainings", "success", "chosen less this"], rows)
 
 
 def doubted(parts: Parts) -> list[str]:

@@ -123,14 +123,14 @@ def gain(number: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Estim
         one: What `summarize` gives of some trainings.
         other: Of trainings of the same seeds in the same order.
     """
-    own, theirs = (dict(enumerate(np.array(measured["episodes"][number], float))) for measured in (one, other))
+    own, theirs = (dict(enumerate(np.array(measured["episodes"][number]))) for measured in (one, other))
     gained = gain_by_training(own, theirs)
     assert gained is not None, "both have a training"
     return gained
 
 
 ByTraining = Mapping[Any, np.ndarray]
-"""Seed -> a number of every episode [c] of that training."""
+"""Seed -> a truth value or number of every episode [c] of that training."""
 
 
 def trainings_in(parts: Mapping[str, Any], row: str, seeds: Iterable[int]) -> dict[str, Any]:
@@ -141,7 +141,12 @@ def trainings_in(parts: Mapping[str, Any], row: str, seeds: Iterable[int]) -> di
 
 def by_training(kept: Mapping[str, Any], number: str) -> ByTraining:
     """A number of all episodes, of what `summarize` gives of each training by itself."""
-    return {seed: np.array(part["episodes"][number][0], float) for seed, part in kept.items()}
+    return {seed: np.array(part["episodes"][number][0]) for seed, part in kept.items()}
+
+
+def mean_over_trainings(each: ByTraining) -> Estimate:
+    """`mean` of a number of all trainings."""
+    return mean(np.stack(list(each.values())))
 
 
 def gain_by_training(own: ByTraining, *others: ByTraining) -> Estimate | None:
@@ -149,7 +154,7 @@ def gain_by_training(own: ByTraining, *others: ByTraining) -> Estimate | None:
     common = [seed for seed in own if all(seed in other for other in others)]
     if not common:
         return None
-    first, *rest = (np.stack([one[seed] for seed in common]) for one in (own, *others))
+    first, *rest = (np.stack([one[seed] for seed in common]).astype(float) for one in (own, *others))
     return CrossedMean.of(first - np.mean(rest, axis=0), first.size).estimate()
 
 

@@ -1,6 +1,7 @@
 """Which camera shall a policy believe? The one whose networks agree, beside each alone and both together.
 
-    python -m benchmarks.views [--dataset datasets/avoid_pixels.zarr] [--out docs/results/lecture.json]
+    python -m benchmarks.views [--dataset datasets/avoid_pixels.zarr] [--seeds 0 1 2] \
+        --out docs/results/lecture.json
 
 The rows of AvoidPixels are seen by two cameras. In each episode one of them, either as likely, has a bad day: all of
 its images are degraded in one way (see robolearn/perception/degrade.py), each with a strength of its own. Training saw
@@ -11,9 +12,10 @@ every step anew. Declared before anything was measured:
 * top, front: always that camera; the best fixed one is the one that did best in these very episodes;
 * random: the reading of a camera that is drawn in every step, either as likely; mean: of both readings;
 * input: a policy that was trained on both readings, of images as they are;
-* true: the rows where they are, which no policy could know; clean: the best fixed camera on good days alone.
+* true: the rows where they are, which no policy could know; top clean, front clean: a camera on good days alone.
 
-A training has ensembles, readings and policies of its own seed. Intervals span trainings and starts.
+A training has ensembles, readings and policies of its own seed. Intervals span trainings and starts. Every row of a
+training is kept as soon as it is there, and the same command goes on. Several may share the work by seeds.
 
 Source: Shi et al. 2021, arXiv:2011.07748.
 """
@@ -21,7 +23,8 @@ Source: Shi et al. 2021, arXiv:2011.07748.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +32,9 @@ import numpy as np
 import torch
 
 from benchmarks.avoid_read import ID, READ, VIEWS
-from benchmarks.common import keep_part, options, parsed, part
+from benchmarks.common import options, parsed, part
 from benchmarks.perception import DRY_FIT, FIT, TRAINING_FRAMES, Frames, draw, trained
-from benchmarks.trainings import NUMBERS, facts_of, gain, line, summarize, train_once
+from benchmarks.trainings import NUMBERS, ByTraining, by_training, facts_of, line, summarize, train_once, trainings_in
 from robolearn import DemoStore, DemoWriter, seeds
 from robolearn.data.attrs import StoreAttrs
 from robolearn.errors import user_errors
@@ -46,9 +49,36 @@ from robolearn.training.recipes import RECIPES
 from robolearn.training.run import Run
 from robolearn.types import Episode, Trajectory
 
-TRAININGS, EPISODES, ENVS = 3, 200, 4
+PART, TRAININGS, EPISODES, ENVS = "views", seeds.TRAININGS[:3], 200, 4
 INPUTS = {"rows": ("state", "rows"), "both": ("state", "top", "front")}
 """What a policy sees: places of the rows, from wherever; or the readings of both cameras."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What acts, and by what.
+
+    Attributes:
+        policy: A key of INPUTS.
+        reading: One of READ, shown to the policy as the rows' places; None where it sees the readings as they are.
+        degraded: Whether one camera has a bad day.
+    """
+
+    policy: str
+    reading: str | None
+    degraded: bool = True
+
+    @property
+    def obs(self) -> tuple[str, ...]:
+        """Keys that the policy sees, of those that the environment has."""
+        return () if self.reading is None else ("state=state", f"rows={self.reading}")
+
+
+ROWS = {
+    **{reading: Shown("rows", reading) for reading in READ},
+    "input": Shown("both", None),
+    **{f"{view} clean": Shown("rows", view, degraded=False) for view in VIEWS},
+}
 
 
 def prepare(dataset: Path, seed: int, work: Path, *, dry: bool) -> Path:
@@ -98,11 +128,10 @@ def extended(episode: Episode, shifts: np.ndarray, readings: dict[str, np.ndarra
     return Episode({key: rows.astype(np.float32) for key, rows in obs.items()}, episode.actions, episode.attrs)
 
 
-def rolled(runs: dict[str, Run], name: str, ensembles: Path, episodes: range, *, degraded: bool) -> list[Trajectory]:
-    """Episodes of a training with one of the readings."""
-    kwargs, own = {"ensembles": str(ensembles.resolve()), "degraded": degraded}, name == "input"
-    env = EnvConfig(ID, kwargs, obs=() if own else ("state=state", f"rows={name}"))
-    run = runs["both" if own else "rows"]
+def rolled(run: Run, shown: Shown, ensembles: Path, episodes: range) -> list[Trajectory]:
+    """Episodes of a training in one row."""
+    kwargs = {"ensembles": str(ensembles.resolve()), "degraded": shown.degraded}
+    env = EnvConfig(ID, kwargs, obs=shown.obs)
     policy, execution = Policy.load(run.checkpoint("last")), Execution(run.config().exec_horizon)
     found = roll_out(policy, env, range(len(episodes)), execution=execution, seed=episodes.start, num_envs=ENVS)
     return [dataclasses.replace(one, start=where(one)) for one in found]
@@ -118,47 +147,41 @@ def recipe(kind: str) -> TrainConfig:
     return dataclasses.replace(RECIPES["avoid"], dataset=DatasetConfig(obs_keys=INPUTS[kind]), exec_horizon=1)
 
 
+def successes(parts: Mapping[str, Any]) -> dict[str, ByTraining]:
+    """Row -> its successes, of those that are measured, of parts below PART."""
+    return {row: by_training(kept, "success") for row in ROWS if (kept := trainings_in(parts, row, TRAININGS))}
+
+
+def best_fixed(success: Mapping[str, ByTraining]) -> str | None:
+    """The camera with the larger success in the trainings that both have, if there are any."""
+    common = set(success.get("top", {})) & set(success.get("front", {}))
+    return max(VIEWS, key=lambda view: np.mean([success[view][seed] for seed in common])) if common else None
+
+
 def main() -> None:
-    """Train, roll out, and keep the numbers of each reading as soon as they are there."""
+    """Train, roll out, and keep the numbers of each training and row as soon as they are there."""
     parser = options(__doc__)
     parser.add_argument("--dataset", type=Path, default=Path("datasets/avoid_pixels.zarr"), help="demonstrations")
     parser.add_argument("--work", type=Path, default=Path("runs/views"), help="folder of ensembles, stores and runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(TRAININGS))
     args = parsed(parser)
     torch.set_num_threads(1)
-    count, episodes = (2, seeds.EVALUATION[:2]) if args.dry_run else (TRAININGS, seeds.EVALUATION[:EPISODES])
+    trained_with, episodes = args.seeds, seeds.EVALUATION[:EPISODES]
+    if args.dry_run:
+        trained_with, episodes = args.seeds[:1], episodes[:2]
     args.work.mkdir(parents=True, exist_ok=True)
-    trainings = []
-    for seed in seeds.TRAININGS[:count]:
+    for seed in trained_with:
         store = prepare(args.dataset, seed, args.work, dry=args.dry_run)
-        trainings.append(
-            {kind: train_once(kind, recipe(kind), seed, store, args.work, dry=args.dry_run) for kind in INPUTS}
-        )
-    found: dict[str, Any] = {}
-    for name in (*READ, "input", "clean"):
-        shown = best_fixed(found) if name == "clean" else name
+        runs = {kind: train_once(kind, recipe(kind), seed, store, args.work, dry=args.dry_run) for kind in INPUTS}
+        for row, shown in ROWS.items():
 
-        def make(name: str = name, shown: str = shown) -> dict[str, Any]:
-            each = [
-                rolled(runs, shown, args.work / f"ensembles-{seed}", episodes, degraded=name != "clean")
-                for seed, runs in enumerate(trainings)
-            ]
-            return {"env": name, **summarize(each, NUMBERS)}
+            def make(seed: int = seed, shown: Shown = shown, run: Run = runs[shown.policy]) -> dict[str, Any]:
+                trajectories = rolled(run, shown, args.work / f"ensembles-{seed}", episodes)
+                return {"env": ID, **summarize([trajectories], NUMBERS)}
 
-        kind = "both" if name == "input" else "rows"
-        facts = facts_of([runs[kind] for runs in trainings], episodes)
-        found[name] = part(args.out, f"views/{name}", make, {**facts, "shown": shown})
-        print(line(found[name]), flush=True)
-    others = (best_fixed(found), "random", "mean", "input", "true")
-    gains = {name: gain("success", found["chosen"], found[name]) for name in others}
-    kept = {name: asdict(one) for name, one in gains.items()}
-    keep_part(args.out, "views/chosen minus", {"best_fixed": best_fixed(found), **kept})
-    for name, one in gains.items():
-        print(f"chosen - {name}: {one:+.3f}")
-
-
-def best_fixed(found: dict[str, Any]) -> str:
-    """The camera with the larger success."""
-    return max(VIEWS, key=lambda view: found[view]["success"]["value"])
+            asked = {**facts_of([runs[shown.policy]], episodes), "shown": asdict(shown)}
+            measured = part(args.out, f"{PART}/{row}/{seed}", make, asked)
+            print(f"{row} {seed}: {line(measured)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import numpy as np
 
 from benchmarks.pretraining.contrasts import Parts, minus, probes, row
 from benchmarks.pretraining.study import SCRATCH, SHORT, TASKS
-from benchmarks.tables import interval, table
-from benchmarks.trainings import by_training, mean
+from benchmarks.tables import table
+from benchmarks.trainings import by_training, mean_over_trainings
 
 
 def rows_table(parts: Parts) -> list[str]:
@@ -27,7 +25,7 @@ def rows_table(parts: Parts) -> list[str]:
         one = next(iter(kept.values()))
         gains = [minus(parts, task, share, name, control.name) for control in (SCRATCH, SHORT) if name != control.name]
         told = ["" if gain is None else f"{gain:+.3f}" for gain in ([None] * (2 - len(gains)) + gains)]
-        reached = interval(asdict(mean(np.stack(list(by_training(kept, TASKS[task].number).values())))))
+        reached = f"{mean_over_trainings(by_training(kept, TASKS[task].number)):.3f}"
         read = f"{np.mean([each['r2'] for each in kept.values()]):.2f}"
         steps = f"{one['pretraining_steps']:,} + {one['steps']:,}"
         lines.append([task, share, name, str(len(kept)), steps, reached, *told, read])
