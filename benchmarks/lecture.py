@@ -1,6 +1,6 @@
 """The tables of docs/results/lecture.md: seeing, simulating and planning, from the numbers of their measurements.
 
-python -m benchmarks.lecture
+python -m benchmarks.lecture [--curves docs/results/planning.png]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks import doubt, planning, simulator, views
 from benchmarks.common import kept_parts, options
+from benchmarks.planning_curves import draw
 from benchmarks.pretraining.contrasts import judged, judged_gain
 from benchmarks.pretraining.study import TARGET as PRETRAINING_TARGET
 from benchmarks.pretraining.table import rows_table
@@ -36,8 +37,13 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS, help="JSON file of the numbers")
     parser.add_argument("--pretraining", type=Path, default=PRETRAINING, help="that of pre-training")
+    parser.add_argument("--curves", type=Path, help="PNG file to draw the returns of planned trials in")
     args = parser.parse_args()
-    print("\n".join(page(kept_parts(args.results) | kept_parts(args.pretraining))))
+    parts = kept_parts(args.results) | kept_parts(args.pretraining)
+    print("\n".join(page(parts)))
+    if args.curves is not None:
+        below = parts_below(parts, "planning")
+        draw(args.curves, {env: planning.complete(parts_below(below, env)) for env in groups(below)})
 
 
 def page(parts: Parts) -> list[str]:
@@ -77,7 +83,7 @@ def targets(parts: Parts) -> Iterator[Row]:
         yield [what, f">= {simulator.TARGET}", *said]
     for env in groups(parts_below(parts, "planning")):
         runs = planning.complete(parts_below(parts, "planning", env))
-        if len(runs["ts1"]) < planning.NUM_SEEDS:
+        if len(runs["ts1"]) < len(planning.SEEDS):
             continue
         cost = planning.cost_ratio(runs, "ts1")
         what = f"planning in what was learned, {env}, cost in that of planning in the simulator"
@@ -180,16 +186,15 @@ def simulated(parts: Parts) -> list[str]:
 
 
 def planned(parts: Parts) -> list[str]:
-    """Returns of planned trials: what is judged, and trial by trial."""
-    rows, curves = [], []
+    """Returns of planned trials: what is judged."""
+    rows = []
     for env in groups(parts):
         runs = planning.complete(parts_below(parts, env))
         for way, each in runs.items():
             compared = (planning.cost_ratio(runs, way), planning.share(runs, way))
             rows.append([env, way, f"{planning.late_mean(each):.1f}", *(f"{one:.2f}" for one in compared)])
-            curves += [[env, way, str(i), f"{one:.1f}"] for i, one in enumerate(planning.curve(each), 1)]
     header = ["environment", "way", "return, second half", "cost in that of the simulator", "share of its gain"]
-    return [*table(header, rows), "", *table(["environment", "way", "trial", "return"], curves)]
+    return table(header, rows)
 
 
 def viewed(parts: Parts) -> list[str]:

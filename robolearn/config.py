@@ -12,7 +12,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +56,34 @@ def to_json(value: Any, registry: Registry) -> Any:
     if isinstance(value, tuple | list):
         return [to_json(item, registry) for item in value]
     return url_of(value) if isinstance(value, Path) else value
+
+
+def first_difference(now: Any, before: Any, registry: Registry, free: Collection[str] = (), prefix: str = "") -> str:
+    """What of two configurations of one class differs first, in words that name the option; empty where nothing does.
+
+    Args:
+        now: What is asked for.
+        before: What was begun with.
+        registry: See `to_json`.
+        free: Fields that may differ.
+        prefix: Of the options' names.
+    """
+    for name in (f.name for f in dataclasses.fields(now) if f.name not in free):
+        new, old = getattr(now, name), getattr(before, name)
+        if dataclasses.is_dataclass(new) and type(new) is type(old):
+            if inner := first_difference(new, old, registry, prefix=f"{prefix}{name}."):
+                return inner
+        elif to_json(new, registry) != to_json(old, registry):
+            return f"`{prefix}{name}` was {_in_words(old, registry)}, it is {_in_words(new, registry)} now"
+    return ""
+
+
+def _in_words(value: Any, registry: Registry) -> str:
+    if dataclasses.is_dataclass(value):
+        return next((name for name, cls in registry.items() if cls is type(value)), type(value).__name__)
+    if isinstance(value, tuple | list):
+        return " ".join(_in_words(item, registry) for item in value) or "none"
+    return "not given" if value is None else str(to_json(value, registry))
 
 
 def finite(value: Any) -> Any:
@@ -251,6 +279,8 @@ def read_together(cls: type[T], directory: Path, name: str, registry: Registry, 
     """
     finish_replacing(directory)
     path = directory / name
+    if not directory.exists():
+        raise UserError(f"{directory}: no such folder")
     if not path.exists():
         raise UserError(f"{directory} is {what}: it has no {name}")
     return from_json(cls, read_json(path), registry, str(path))

@@ -60,6 +60,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
         from robolearn.doctor.page import write_page
 
         write_page(given.html, report, given.store.name)
+        print(f"page: {given.html}")
     sys.exit(1 if report.problems else 0)
 
 
@@ -68,3 +69,5 @@ def _check_page(path: Path) -> None:
     check_replaceable(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"`html` {path} must end in .html")
+    if not path.parent.is_dir():
+        raise UserError(f"`html` {path}: there is no folder {path.parent}")

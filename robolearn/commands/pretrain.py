@@ -6,6 +6,7 @@ A policy then begins with them: train.py --vision.init RUN. A run appears when i
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
     before, after = (records[end]["validation_loss"] for end in (0, -1))
     print(f"trained to step {cfg.steps:,}: {run}")
     print(f"held-out loss {before:.4g} at first, {after:.4g} now; look at {run / PICTURE}")
-    print(f"next: {sibling(prog, 'train')} --vision.init {run}")
+    stores = shlex.join(map(str, cfg.paths))
+    print(f"next: {sibling(prog, 'train')} --dataset.path {stores} --vision.init {run}")
 
 
 def make_options(method: type) -> type:

@@ -85,10 +85,11 @@ def learn(arguments: Sequence[str], prog: str) -> None:
     given: Any = tyro.cli(learn_options(), args=arguments, prog=prog, description="Learn a simulator.", config=cascade)
     cfg = SimulatorConfig(**values(given.learned), family=build(given.family), backbone=build(given.backbone))
     from robolearn.simulator.learn import learn_simulator
+    from robolearn.training.signals import stopped
 
     if learn_simulator(cfg) is None:
-        print(f"stopped; the same command goes on with {cfg.out}")
-        return
+        print(f"the same command goes on with {cfg.out}")
+        raise stopped()
     print(f"learned: {cfg.out}\nnext: {prog.removesuffix('learn')}accuracy {cfg.out}")
 
 
@@ -108,7 +109,7 @@ def rank(arguments: Sequence[str], prog: str) -> None:
     """Rank policies, and print a line for each."""
     given: Any = tyro.cli(RankOptions, args=arguments, prog=prog, description="Rank policies without simulation.")
     if not given.runs:
-        raise UserError("`runs`: name the runs that are to be ranked")
+        raise UserError("name the RUNs that are to be ranked, behind the learned simulator")
     from robolearn.simulator.rank import rank_runs
 
     found = rank_runs(given.directory, given.runs, build(given.ranks))
@@ -119,18 +120,18 @@ def rank(arguments: Sequence[str], prog: str) -> None:
 
 
 def accuracy_lines(found: Accuracy) -> list[str]:
-    """A table, a line per horizon that an episode goes on for."""
+    """A table, a line per horizon, with nothing where no episode goes on for so long."""
     lines = ["  ".join([f"{'steps':>6}", *(f"{who:<24}" for who in found.scores)])]
     for horizon in found.horizons:
         cells = [found.score(who, horizon) for who in found.scores]
-        if None not in cells:
-            lines.append("  ".join([f"{horizon:>6}", *(f"{f'{cell:.3f}':<24}" for cell in cells)]))
+        said = ["no episode is that long"] if None in cells else [f"{f'{cell:.3f}':<24}" for cell in cells]
+        lines.append("  ".join([f"{horizon:>6}", *said]).rstrip())
     return lines
 
 
 def rank_lines(found: Ranking) -> list[str]:
     """A table, a line per policy, best first, and how the order agrees with evaluations."""
-    width = max(len(one.name) for one in found.entries)
+    width = max(len("policy"), *(len(one.name) for one in found.entries))
     lines = [f"{'policy':<{width}}  {'predicted success':<22}  evaluated"]
     for one in found.entries:
         real = "" if one.real is None else f"{one.real:.3f}"

@@ -24,6 +24,8 @@ from robolearn.commands.parsing import (
 from robolearn.errors import UserError
 from robolearn.paths import url_of
 from robolearn.policies.registry import BACKBONES, FAMILIES
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.known import check_known
 from robolearn.training.config import TrainConfig
 from robolearn.training.recipes import RECIPES, find_recipe
 
@@ -73,6 +75,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     cfg, resume, changed_data, trust, env_given, cluster = parse(arguments, prog)
     from robolearn.cluster import open_cluster
     from robolearn.training.device import rank
+    from robolearn.training.signals import stopped
     from robolearn.training.train import train
 
     how = {"resume": resume, "changed_data": changed_data, "trust": trust, "env_given": env_given}
@@ -83,8 +86,21 @@ def main(arguments: Sequence[str], prog: str) -> None:
     complete = run.is_complete()
     where = url_of(run.directory)
     print(f"{'trained' if complete else 'stopped'} at step {run.last_step() or 0:,}: {where}")
-    after = f"next: {sibling(prog, 'eval')} {where}"
+    after = f"next: {sibling(prog, 'eval')} {where}{named_environment(run.config().env)}"
     print(after if complete else f"go on: {prog} --resume {where}")
+    if not complete:
+        raise stopped()
+
+
+def named_environment(env: EnvConfig) -> str:
+    """The flag that eval needs beside a run whose environment it does not know, or would not import unasked."""
+    if env.id is None:
+        return " --env.id MODULE:ID"
+    try:
+        check_known(env, "")
+    except UserError:
+        return f" --env.id {env.id}"
+    return ""
 
 
 def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool, bool, bool, str | None]:

@@ -33,6 +33,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     given: Any = tyro.cli(make_options(method), args=arguments, prog=prog, description=__doc__)
     flat = flat_values(given, GROUPS)
     cfg = TranslatorConfig(given.source, given.target, method=build(given.how), **flat)
+    from robolearn.training.signals import stopped
     from robolearn.translation.train import PICTURE, train_translator
     from robolearn.translation.translator import read_facts
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     print(f"{'trained to' if step == cfg.steps else 'stopped at'} step {step:,}: {run}")
     if step < cfg.steps:
         print("the same command goes on from there")
-        return
+        raise stopped()
     print(f"look at {run / PICTURE}")
     print(f"next: {sibling(prog, 'translate')} {cfg.source} {run} --out translated.zarr")
 

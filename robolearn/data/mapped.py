@@ -123,7 +123,7 @@ class MappedStore(DemoStore):
         try:
             return self.keymap.apply(arrays)
         except UserError as error:
-            raise UserError(f"{self.path}: `dataset.obs` {error}") from None
+            raise UserError(f"{self.path}: keys made of others: {error}") from None
 
     def _recorded(self, keys: Sequence[str]) -> list[str]:
         """The recorded keys that these come from, sorted."""

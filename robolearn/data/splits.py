@@ -73,5 +73,5 @@ def split_episodes(num_episodes: int, fractions: dict[str, float], seed: int) ->
     parts = dict(zip(fractions, np.split(order, cuts), strict=False))
     for name, part in parts.items():
         if len(part) == 0:
-            raise UserError(f"split '{name}': a share of {fractions[name]} of {num_episodes} episodes is no episode")
+            raise UserError(f"split '{name}': a share of {fractions[name]:g} of {num_episodes} episodes is no episode")
     return {name: np.sort(part) for name, part in parts.items()}

@@ -36,7 +36,7 @@ def against_environment(recording: Recording, cfg: EnvConfig, keys: tuple[str, .
         with opened_envs(cfg, 1, keys) as envs:
             yield from _fits(recording, envs, keys)
     except UserError as error:
-        yield _finding("problem", str(error), "name the environment's observations with `env.obs`, or choose another")
+        yield _finding("problem", str(error), "make it fit with `env.obs`, or choose another environment")
 
 
 def _finding(severity: Severity, sentence: str, mend: str = "", key: str | None = None, dims: Any = ()) -> Finding:

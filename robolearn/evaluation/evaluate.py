@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from robolearn.config import to_json
 from robolearn.data.recorded import check_recording
 from robolearn.errors import UserError, warn, warned
 from robolearn.evaluation.acting import Acting
@@ -126,12 +128,13 @@ class _Evaluation:
             self._keep(finished)
             raise
         summary = self._summarize(trajectories)
-        write_results(self.out, trajectories, summary)
+        write_results(self.out, trajectories, summary, evaluated=self._evaluated())
         counted = judged(trajectories)
         self._record(counted)
         gate, latency = self._summarize_gate(trajectories), self._time_plans(counted[0])
         spent = dict(self.spent.seconds)
-        write_results(self.out, trajectories, summary, latency=latency, gate=gate, spent=spent)
+        kept = {"latency": latency, "gate": gate, "spent": spent}
+        write_results(self.out, trajectories, summary, evaluated=self._evaluated(), **kept)
         remove(self.out / PARTS)
         report = Report(
             title=str(self.env.id),
@@ -238,7 +241,7 @@ class _Evaluation:
         finished = sorted(finished, key=lambda t: t.episode)
         directory = directory_for_partial(self.out)
         summary = self._summarize(finished)
-        write_results(directory, finished, summary, asked=asked)
+        write_results(directory, finished, summary, evaluated=self._evaluated(), asked=asked)
         goes_on = "" if self.mapper is None else "; the same command goes on from there"
         warn(
             f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in "
@@ -276,6 +279,12 @@ class _Evaluation:
             return find_departures(windows, Ensemble([policy]), counted)
         except UserError as error:
             return f"Not compared: {error}."
+
+    def _evaluated(self) -> dict[str, Any]:
+        """What of the policy acted, where and how, for whoever reads the numbers later."""
+        cfg = self.cfg
+        how = {name: getattr(cfg, name) for name in ("translator", "gate", "safety_set", "seed")}
+        return to_json({"checkpoint": self.acting.checkpoint.resolve().name, "env": self.env, **how}, {})
 
     def _facts(self) -> dict[str, str]:
         """What has to be known to do it again."""

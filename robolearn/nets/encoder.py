@@ -33,6 +33,7 @@ class ObsEncoder(nn.Module):
         quaternions: dict[str, tuple[int, ...]] | None = None,
     ):
         super().__init__()
+        self.shapes = dict(shapes)
         self.cameras = tuple(key for key, shape in shapes.items() if is_image(shape))
         numbers = {key: shape for key, shape in shapes.items() if key not in self.cameras}
         self.state = StateEncoder(numbers, angles, quaternions)

@@ -73,7 +73,7 @@ class CameraNets(nn.Module):
         Raises:
             UserError: A file is missing, damaged or does not fit.
         """
-        cfg = read_together(CamerasConfig, directory, CAMERAS_FILE, {}, "no run of `pretrain`")
+        cfg = read_together(CamerasConfig, directory, CAMERAS_FILE, {}, "no pre-training")
         return build_with_weights(lambda: cls(cfg), directory / CAMERAS_WEIGHTS).to(device).eval()
 
 

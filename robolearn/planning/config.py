@@ -57,11 +57,11 @@ class PlanConfig:
     """Function MODULE:NAME of the same that returns whether the episode ends there, bool [...]; by default no plan
     ends."""
 
-    fit_steps: int = 1000
+    fit_steps: int = 2000
     """Optimizer steps of each fit."""
-    batch_size: int = 32
+    batch_size: int = 64
     """Transitions per step and network."""
-    lr: float = 3e-3
+    lr: float = 1e-2
     """Largest learning rate of AdamW; it rises at first and falls to 0."""
 
     horizon: int = 15

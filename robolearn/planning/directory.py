@@ -11,7 +11,6 @@ The files of a folder appear together. Who writes holds the lock of the director
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.config import first_difference, from_json, read_json, to_json, write_json
 from robolearn.dynamics.config import SEARCHES
 from robolearn.dynamics.ensemble import CONFIG_FILE, WEIGHTS_FILE, DynamicsEnsemble
 from robolearn.errors import UserError
@@ -220,10 +219,5 @@ class Fitted:
 
 def _check_same(cfg: PlanConfig, before: PlanConfig, directory: Path) -> None:
     """Refuse settings that would make another run of one that goes on."""
-    for f in dataclasses.fields(PlanConfig):
-        now, then = (str(to_json(getattr(one, f.name), SEARCHES)) for one in (cfg, before))
-        if f.name not in FREE and now != then:
-            raise UserError(
-                f"{directory}: `{f.name}` was {then} when this plan run was begun, it is {now} now; choose another "
-                "`out`, or give `overwrite`"
-            )
+    if differs := first_difference(cfg, before, SEARCHES, FREE):
+        raise UserError(f"{directory}: {differs}; choose another `out`, or give `overwrite`")

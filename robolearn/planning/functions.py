@@ -55,6 +55,9 @@ def on_tensors(function: Callable[..., Any], option: str, kind: str) -> OfTransi
         except Exception as error:  # the user's code may raise anything
             raise UserError(f"`{option}`: the function raised {reason_of(error)}") from error
         check_result(result, before.shape[:-1], option, kind)
+        known = np.logical_and.reduce([np.isfinite(rows).all(-1) for rows in given])  # a wild model may know no state
+        if not np.isfinite(result[known]).all():
+            raise UserError(f"`{option}`: the function returned NaN or infinity of states and actions that are finite")
         return torch.from_numpy(np.array(result, np.float32 if kind == "f" else bool))
 
     return call

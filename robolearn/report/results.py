@@ -25,6 +25,7 @@ def write_results(
     trajectories: Sequence[Trajectory],
     summary: Summary,
     *,
+    evaluated: Mapping[str, Any] | None = None,
     latency: Mapping[str, int | float] | None = None,
     gate: GateSummary | None = None,
     spent: Mapping[str, float] | None = None,
@@ -36,12 +37,15 @@ def write_results(
         directory: Where.
         trajectories: Those that finished.
         summary: Their numbers.
+        evaluated: What was, and where, as far as the command could have it otherwise.
         latency: Of choosing actions, once it is measured.
         gate: What the gate did, where there was one.
         spent: Where the time went, part by part [s].
         asked: How many episodes were asked for, if the evaluation was stopped before all of them had finished.
     """
     content: dict[str, Any] = {"summary": to_json(summary, {})}
+    if evaluated is not None:
+        content = {"evaluated": dict(evaluated), **content}
     if asked is not None:
         content = {"partial": {"asked": asked, "finished": len(trajectories)}, **content}
     if latency is not None:

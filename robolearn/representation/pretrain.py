@@ -61,6 +61,7 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
     start = read_start(cfg.vision, shapes)
     check_fits(cfg, shapes)
     parts = split(cfg, demos)
+    check_lengths(cfg, demos, parts)
     demos = demos.part(np.concatenate(list(parts.values())))
     directory = Path(cfg.out) if cfg.out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-pretrain"
     with hold(directory):
@@ -94,7 +95,9 @@ def camera_shapes(cfg: PretrainConfig, demos: Demos) -> dict[str, tuple[int, ...
     there = {key: demos.shape(key) for key in demos.keys}
     there = {key: shape for key, shape in there.items() if is_image(shape)}
     if not there:
-        raise UserError(f"{demos.name}: has no images; its keys are {', '.join(demos.keys)}")
+        blind = [str(store.path) for store in demos.stores if not any(map(is_image, store.shapes.values()))]
+        name = next(iter(blind), demos.name)
+        raise UserError(f"{name}: has no images that could be learned from; all have {', '.join(demos.keys)}")
     for camera in cfg.cameras or ():
         if camera not in there:
             raise UserError(f"`cameras` {camera}: {demos.name} has the cameras {', '.join(there)}")
@@ -113,7 +116,28 @@ def split(cfg: PretrainConfig, demos: Demos) -> dict[str, np.ndarray]:
         raise UserError(f"`num_episodes` {wanted}: {demos.name} has {count} episodes")
     held_out = cfg.validation_fraction
     fractions = {"train": (1 - held_out) * wanted / count, "validation": held_out * wanted / count}
-    return split_episodes(count, fractions, cfg.seed)
+    try:
+        return split_episodes(count, fractions, cfg.seed)
+    except UserError as error:
+        raise UserError(f"{demos.name}: {error}; choose another `validation_fraction`") from None
+
+
+def check_lengths(cfg: PretrainConfig, demos: Demos, parts: dict[str, np.ndarray]) -> None:
+    """Refuse a method to which all frames of every episode are near in time, so that it has none to tell them from.
+
+    Raises:
+        UserError: No episode of a part is long enough.
+    """
+    pairs = cfg.method.pairs
+    if pairs is None or pairs.episodes is None:
+        return
+    lengths = np.diff(demos.episode_ends, prepend=0)
+    for name, part in parts.items():
+        if (longest := int(lengths[part].max())) <= pairs.apart + 1:
+            raise UserError(
+                f"{demos.name}: `within` {pairs.apart} takes all frames of an episode for near ones, as no {name} "
+                f"episode has more than {longest} steps; choose less than {longest - 1}"
+            )
 
 
 def check_free(directory: Path, *, overwrite: bool) -> None:
@@ -122,7 +146,7 @@ def check_free(directory: Path, *, overwrite: bool) -> None:
     Raises:
         UserError: It holds something already, and that is no pre-training, or is not to be overwritten.
     """
-    if holds_run(directory, RUN_FILE, "no run of `pretrain`") and not overwrite:
+    if holds_run(directory, RUN_FILE, "no pre-training") and not overwrite:
         raise UserError(f"{directory} exists, and no pre-training goes on; choose another `out`, or give `overwrite`")
 
 

@@ -108,4 +108,4 @@ def read_facts(directory: Path) -> PretrainFacts:
     Raises:
         UserError: The directory is none, or the file is damaged.
     """
-    return read_together(PretrainFacts, directory, RUN_FILE, METHODS, "no run of `pretrain`")
+    return read_together(PretrainFacts, directory, RUN_FILE, METHODS, "no pre-training")

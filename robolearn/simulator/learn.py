@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.config import from_json, read_json, to_json, write_json
+from robolearn.config import first_difference, from_json, read_json, to_json, write_json
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demos import Demos
 from robolearn.data.writer import is_unbegun
@@ -81,10 +81,8 @@ def _begin_or_go_on(cfg: SimulatorConfig, out: Path) -> None:
     if not isinstance(there, dict) or there.pop(VERSION_FIELD, None) != VERSION:
         raise UserError(f"{out} is no learned simulator: its {CONFIG_FILE} has no known {VERSION_FIELD}")
     before = from_json(SimulatorConfig, there, REGISTRY, str(path))
-    for name in vars(cfg):
-        if name not in FREE and getattr(cfg, name) != getattr(before, name):
-            then = getattr(before, name)
-            raise UserError(f"{out} was begun with `{name}` {then}, not {getattr(cfg, name)}; choose another `out`")
+    if differs := first_difference(cfg, before, REGISTRY, FREE):
+        raise UserError(f"{out}: {differs}; choose another `out`")
 
 
 def _write_store(cfg: SimulatorConfig, recordings: list[Recording], demos: Demos, path: Path) -> None:

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 
 from robolearn import seeds
-from robolearn.config import from_json, read_json
-from robolearn.errors import UserError
+from robolearn.config import from_json, read_json, to_json
+from robolearn.errors import UserError, warn
 from robolearn.files import StrPath
 from robolearn.policies.policy import Policy
 from robolearn.report.results import SUMMARY_FILE
@@ -31,6 +31,7 @@ from robolearn.training.run import Run
 from robolearn.types import Trajectory, is_image
 
 ALL = "all"  # checkpoints of a run
+DECIDES = ("id", "kwargs", "max_episode_steps", "success_key", "stop_on_success", "clip")  # what success is, and where
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def rank_runs(simulator: LearnedSimulator | StrPath, runs: Sequence[StrPath], cf
         ranking = rank_runs("simulators/push", ["runs/a", "runs/b", "runs/c"])
         print(ranking.entries[0].name, ranking.tau)
 
-    Where RUN/eval holds an evaluation of a run, its success stands beside the prediction.
+    Where RUN/eval holds an evaluation of a run, its success stands beside the prediction. One of another checkpoint,
+    in another environment, behind a translator or with a gate or safety set is left out, with a warning.
 
     Raises:
         UserError: There is no such run or checkpoint, a policy sees what the simulator does not predict, or acts in
@@ -188,7 +190,7 @@ def roll_out_in(
 
 
 def real_success(one: Candidate) -> Estimate | None:
-    """What an evaluation of the last checkpoint, RUN/eval, found."""
+    """What an evaluation of the last checkpoint, RUN/eval, found of the policy as it was trained and where it was."""
     path: Path = one.run.directory / "eval" / SUMMARY_FILE
     if one.checkpoint != "last" or not path.exists():
         return None
@@ -196,4 +198,26 @@ def real_success(one: Candidate) -> Estimate | None:
     success = content.get("summary", {}).get("success") if isinstance(content, dict) else None
     if success is None or "partial" in content:
         return None
+    if departs := departures(content.get("evaluated"), one.run):
+        warn(f"{path}: the evaluation is left out, {departs}")
+        return None
     return from_json(Estimate, success, {}, str(path))
+
+
+def departures(evaluated: Any, run: Run) -> str:
+    """What of an evaluation is not the run's own; empty where nothing is.
+
+    Args:
+        evaluated: What summary.json says of it.
+        run: The run.
+    """
+    if not isinstance(evaluated, dict):
+        return "it does not say of what it is; evaluate again"
+    trained, there = run.config().env, evaluated.get("env", {})
+    if evaluated.get("checkpoint") != run.checkpoint("last").resolve().name:
+        return f"it is of checkpoint {evaluated.get('checkpoint')}"
+    if with_it := [name for name in ("translator", "gate", "safety_set") if evaluated.get(name)]:
+        return f"it is with a {with_it[0].replace('_', ' ')}"
+    mine = to_json(trained, {})
+    other = [name for name in DECIDES if trained.id is not None and there.get(name) != mine[name]]
+    return f"its environment has another `env.{other[0]}`" if other else ""

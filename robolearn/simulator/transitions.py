@@ -92,7 +92,8 @@ def state_keys(demos: Demos, asked: Sequence[str] | None) -> tuple[str, ...]:
     Raises:
         UserError: A store lacks one that is asked for, it is an image, or there is nothing but images.
     """
-    keys = tuple(asked or [key for key in default_obs_keys(demos.stores[0]) if not is_image(demos.shape(key))])
+    first = demos.stores[0]
+    keys = tuple(asked or [key for key in default_obs_keys(first) if not is_image(first.shapes[key])])
     if not keys:
         raise UserError(f"{demos.name} shows images alone; the state of a learned simulator is made of numbers")
     if seen := [key for key in keys if is_image(demos.shape(key))]:

@@ -1,10 +1,21 @@
-"""Ctrl-C and termination as a flag, so that a loop ends where everything is in order."""
+"""Ctrl-C and termination as a flag, so that a loop ends where everything is in order.
+
+A function that was stopped like this returns what there is. A command then ends with `stopped`, in the exit status of
+the signal as every other command: what a shell would do next shall not begin with half a training.
+"""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+_received: list[int] = []  # in the life of this process
+
+
+def stopped() -> KeyboardInterrupt:
+    """What a command raises that a signal has stopped, when everything is saved and said."""
+    return KeyboardInterrupt(*_received[-1:])
 
 
 @contextmanager
@@ -15,6 +26,7 @@ def stop_signal() -> Iterator[Callable[[], bool]]:
 
     def note(signum: int, frame: object) -> None:
         received.append(signum)
+        _received.append(signum)
         for kind, handler in before.items():
             signal.signal(kind, handler)
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robolearn.config import first_difference
 from robolearn.data.splits import split_episodes
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
@@ -30,6 +31,7 @@ from robolearn.training.signals import stop_signal
 from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.method import Side, check_shape
 from robolearn.translation.networks import seen
+from robolearn.translation.registry import TRANSLATIONS
 from robolearn.translation.state import CRITICS, MAKERS, TranslatorState
 from robolearn.translation.translator import FACTS_FILE, WEIGHTS_FILE, Translator, TranslatorFacts, read_facts
 from robolearn.types import is_image
@@ -137,8 +139,9 @@ def check_free(cfg: TranslatorConfig) -> None:
     directory = Path(cfg.out)
     if not holds_run(directory, FACTS_FILE, "no translator") or cfg.overwrite:
         return
-    if read_facts(directory).config.same_training() != cfg.same_training():
-        raise UserError(f"{directory} was trained with other options; choose another `out`, or give `overwrite`")
+    before = read_facts(directory).config.same_training()
+    if differs := first_difference(cfg.same_training(), before, TRANSLATIONS):
+        raise UserError(f"{directory}: {differs}; choose another `out`, or give `overwrite`")
 
 
 def restore(state: TranslatorState, facts: TranslatorFacts, directory: Path) -> list[Record]:

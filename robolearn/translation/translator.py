@@ -104,9 +104,16 @@ class Translator(nn.Module):
             to: Side that the policy was trained on.
 
         Raises:
-            UserError: A camera of the policy is none of the translator, or see `generator`.
+            UserError: The policy has no camera, one that is none of the translator or has other images, or see
+                `generator`.
         """
+        name, shapes = self.facts.config.out, self.facts.shapes
+        if not encoder.cameras:
+            raise UserError(f"{name} translates images ({', '.join(shapes)}), and the policy sees none")
         for index, camera in enumerate(encoder.cameras):
+            if shapes.get(camera, encoder.shapes[camera]) != encoder.shapes[camera]:
+                ours, theirs = ("x".join(map(str, of[camera])) for of in (encoder.shapes, shapes))
+                raise UserError(f"{name} was trained on images of {camera!r} of {theirs}, the policy sees {ours}")
             encoder.networks[index] = nn.Sequential(Sight(self.generator(camera, to)), encoder.networks[index])
 
     def save(self, directory: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_change_counts_where_it_tells_in_every_training():
 
 def test_what_was_not_measured_has_no_table():
     lines = page(planning_parts(-12.0))
-    assert sum(line.startswith("| ---") for line in lines) == 4  # targets, planning twice, what it was measured with
+    assert sum(line.startswith("| ---") for line in lines) == 3  # targets, planning, what it was measured with
     assert list(parts_below(planning_parts(-12.0), "planning", "Pendulum-v1", "ts1")) == [str(i) for i in range(5)]
 
 

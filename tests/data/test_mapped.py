@@ -94,7 +94,10 @@ def test_the_hash_is_of_what_keys_are_made_of_and_how(store):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("x=nothing", "`dataset.obs` x=nothing: there is no key nothing; there are action, goal, qpos, qvel, wide"),
+        (
+            "x=nothing",
+            "keys made of others: x=nothing: there is no key nothing; there are action, goal, qpos, qvel, wide",
+        ),
         ("x=qpos[2]", "qpos has 2 entries there"),
         ("x:uint8=qpos", "rows from 0 on: x:uint8=qpos: .* is no uint8"),
     ],

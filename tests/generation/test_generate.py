@@ -1,5 +1,6 @@
 """Stores of demonstrations that were carried over, in tasks and in environments of others."""
 
+import dataclasses
 import json
 
 import gymnasium as gym
@@ -142,6 +143,16 @@ def test_what_is_shaken_is_executed_and_not_recorded(reached, tmp_path):
     assert (calm.obs["pose"][1] != shaken.obs["pose"][1]).all()
 
 
+def test_how_many_attempts_it_took_does_not_depend_on_how_many_ran_beside_one_another(few, tmp_path):
+    """Where some fail, as is likely of so much noise."""
+    cfg = GenerateConfig(noise=0.03, tries=2)
+    one, many = (generate(few, 3, tmp_path / f"{n}.zarr", dataclasses.replace(cfg, num_envs=n)) for n in (1, 8))
+    assert one == many
+    assert one.attempts > 3
+    attempts = DemoStore.open(tmp_path / "1.zarr").episode_attrs["attempts"]
+    assert one.attempts == attempts.sum() + 2 * one.unsolved
+
+
 def test_attempts_take_the_demonstrations_in_turn(reached, tmp_path, monkeypatch):
     """None succeeds: each of the three is tried twice at every start."""
     monkeypatch.setattr(module, "HOPELESS", 12)
@@ -175,11 +186,22 @@ def test_what_cannot_be_generated_is_said_before_anything_is_written(few, tmp_pa
     assert not (tmp_path / "x.zarr").exists()
 
 
-def test_a_store_that_was_generated_otherwise_is_left_alone(few, tmp_path):
-    generate(few, 1, tmp_path / "x.zarr", GenerateConfig(num_envs=2))
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"noise": 0.002},
+        {"sources": 2},
+        {"scene": dataclasses.replace(MARKED, near=0.06)},
+        {"scene": SceneConfig("pose", ("mark=pose",), near=0.05)},
+        {"env": dataclasses.replace(REACH, max_episode_steps=39)},
+    ],
+)
+def test_a_store_that_was_generated_otherwise_is_left_alone(reached, tmp_path, changed):
+    begun = GenerateConfig(env=REACH, scene=MARKED, num_envs=2)
+    generate(reached, 1, tmp_path / "x.zarr", begun)
     with pytest.raises(UserError, match="exists already, generated otherwise"):
-        generate(few, 2, tmp_path / "x.zarr", GenerateConfig(num_envs=2, noise=0.002))
-    assert DemoStore.open(tmp_path / "x.zarr").num_episodes == 1
+        generate(reached, 2, tmp_path / "x.zarr", dataclasses.replace(begun, **changed))
+    assert generate(reached, 1, tmp_path / "x.zarr", dataclasses.replace(begun, num_envs=3)).before == 1
 
 
 @pytest.mark.parametrize(

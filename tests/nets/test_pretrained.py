@@ -75,8 +75,11 @@ def test_what_does_not_fit_is_refused(run, changes, shapes, message):
 
 
 def test_what_is_no_run_is_refused(tmp_path, run):
-    for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(ValueError, match=r"is no run of `pretrain`: it has no cameras\.json"):
+    for path, said in (
+        (tmp_path, r"is no pre-training: it has no cameras\.json"),
+        (tmp_path / "no", "no: no such folder"),
+    ):
+        with pytest.raises(ValueError, match=said):
             read_start(seeing(path), SHAPES)
     (run / "cameras.safetensors").write_bytes((run / "cameras.safetensors").read_bytes()[:200])
     with pytest.raises(ValueError, match=r"cameras.safetensors: damaged"):

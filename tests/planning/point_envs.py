@@ -117,3 +117,7 @@ def flat(before, action, after):
 
 def failing(before, action, after):
     raise RuntimeError("no reward today")
+
+
+def unknown(before, action, after):
+    return np.where(after[..., 0] > -1e9, np.nan, 0.0)

@@ -227,6 +227,7 @@ def test_what_can_be_refused_is_refused_before_anything_is_written(tmp_path, cha
             r"`reward`: the function must return numbers of shape \(6, 16, 2\), one per transition; it returned f",
         ),
         ("failing", "`reward`: the function raised RuntimeError: no reward today"),
+        ("unknown", "`reward`: the function returned NaN or infinity of states and actions that are finite"),
         ("over", r"must return numbers of shape .* it returned bool"),
     ],
 )
@@ -256,7 +257,7 @@ def test_other_settings_are_refused_and_overwritten_on_demand(planned, tmp_path)
     out = copied(planned, tmp_path)
     (out / "notes.txt").write_text("mine")
     (out / "trials" / "0001" / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"`horizon` was 6 when this plan run was begun, it is 5 now; .* `overwrite`"):
+    with pytest.raises(UserError, match=r"`horizon` was 6, it is 5 now; .* `overwrite`"):
         plan(config(out, horizon=5))
     again = plan(config(out, horizon=5, trials=0, overwrite=True))
     assert len(again.results()) == again.fitted() == 1

@@ -36,6 +36,25 @@ def two_cameras(tmp_path_factory):
     return store, pretrain(PretrainConfig(store, out=folder / "run", validation_fraction=0.2, **TINY))
 
 
+@pytest.mark.parametrize(("within", "refused"), [(4, True), (6, True), (3, False)])
+def test_frames_that_are_all_near_have_nothing_to_be_told_from(tmp_path, within, refused):
+    """Episodes of five frames: with 4 and more steps no two of them are apart, with 3 the first and the last are."""
+    store = write_squares(tmp_path / "short.zarr", lengths=(5,) * 20)
+    cfg = PretrainConfig(store, ContrastiveConfig(within=within), out=tmp_path / "run", **TINY)
+    if not refused:
+        pretrain(cfg)
+        return
+    with pytest.raises(ValueError, match=r"short.zarr: `within` . takes all frames .* more than 5 steps; choose less"):
+        pretrain(cfg)
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_episodes_to_hold_one_out_are_named(tmp_path):
+    store = write_squares(tmp_path / "one.zarr", lengths=(12,))
+    with pytest.raises(ValueError, match=r"one.zarr: .* is no episode; choose another `validation_fraction`"):
+        pretrain(PretrainConfig(store, out=tmp_path / "run", **TINY))
+
+
 def weights(run):
     return CameraNets.load(run).state_dict()
 
@@ -188,7 +207,7 @@ def test_a_run_is_replaced_only_if_asked(two_cameras, tmp_path):
     pretrain(dataclasses.replace(cfg, overwrite=True))
     assert list(CameraNets.load(run).by_name()) == ["wrist"]
     assert (run / "notes.txt").read_text() == "mine"
-    with pytest.raises(ValueError, match="exists and is no run of `pretrain`"):
+    with pytest.raises(ValueError, match="exists and is no pre-training"):
         pretrain(dataclasses.replace(cfg, out=store, overwrite=True))
 
 
@@ -224,7 +243,7 @@ def test_a_wrong_configuration_is_refused(change, message):
 
 
 def test_a_store_without_images_is_refused(demos, tmp_path):
-    with pytest.raises(ValueError, match="has no images; its keys are action, state"):
+    with pytest.raises(ValueError, match="has no images that could be learned from; all have action, state"):
         pretrain(PretrainConfig(demos, out=tmp_path / "run"))
 
 
@@ -237,7 +256,7 @@ def test_the_command(tmp_path, squares_store, capsys):
     said = capsys.readouterr().out
     assert f"trained to step 2: {out}" in said
     assert "held-out loss" in said
-    assert f"next: robolearn train --vision.init {out}" in said
+    assert f"next: robolearn train --dataset.path {squares_store} --vision.init {out}" in said
     assert read_facts(out).config.method == METHODS["masked"](patch=6, hidden=0.25)
     with pytest.raises(SystemExit):
         main(["pretrain", str(squares_store), "--method", "vae", "--hidden", "0.25"])

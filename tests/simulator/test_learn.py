@@ -57,7 +57,7 @@ def test_a_training_that_is_stopped_is_no_simulator(store, tmp_path, monkeypatch
 
 def test_other_settings_are_refused(store, tmp_path):
     learn_simulator(config((store,), tmp_path / "a", **TINY))
-    with pytest.raises(UserError, match="was begun with `history` 1, not 2"):
+    with pytest.raises(UserError, match="`history` was 1, it is 2 now; choose another `out`"):
         learn_simulator(config((store,), tmp_path / "a", history=2, **TINY))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from robolearn.commands.main import main
+from robolearn.config import to_json
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
 from robolearn.errors import UserError
@@ -34,7 +35,10 @@ def evaluated(runs, folder, shares):
         shutil.copytree(runs[name], folder / name, symlinks=True)
         success = vars(wilson_share(share, 100, 100))
         (folder / name / "eval").mkdir()
-        (folder / name / "eval/summary.json").write_text(json.dumps({"summary": {"success": success}}))
+        run = Run.open(folder / name)
+        of = {"checkpoint": run.checkpoint("last").resolve().name, "env": to_json(run.config().env, {})}
+        summary = {"evaluated": of, "summary": {"success": success}}
+        (folder / name / "eval/summary.json").write_text(json.dumps(summary))
     return [folder / name for name in shares]
 
 
@@ -113,6 +117,34 @@ def test_a_part_of_an_evaluation_is_none(simulator, runs, tmp_path):
     assert rank_runs(simulator, [run], RankConfig(episodes=2)).entries[0].real is None
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"checkpoint": "00000001"}, "it is of checkpoint 00000001"),
+        ({"translator": "tr"}, "it is with a translator"),
+        ({"safety_set": True}, "it is with a safety set"),
+        ({"env": {"id": "test/Other-v0"}}, "its environment has another `env.id`"),
+        ({"env": {"kwargs": {"look": "real"}}}, "its environment has another `env.kwargs`"),
+        ({"env": {"max_episode_steps": 2}}, "its environment has another `env.max_episode_steps`"),
+        (None, "it does not say of what it is; evaluate again"),
+    ],
+)
+def test_an_evaluation_of_something_else_is_left_out(simulator, runs, tmp_path, capsys, changed, said):
+    (run,) = evaluated(runs, tmp_path, {"right": 0.9})
+    path = run / "eval/summary.json"
+    content = json.loads(path.read_text())
+    of = content.pop("evaluated")
+    of["env"]["id"] = "test/Own-v0"
+    if changed is not None:
+        content["evaluated"] = {**of, **changed, "env": {**of["env"], **changed.get("env", {})}}
+    path.write_text(json.dumps(content))
+    config = json.loads((run / "config.json").read_text())
+    config["env"]["id"] = "test/Own-v0"
+    (run / "config.json").write_text(json.dumps(config))
+    assert rank_runs(simulator, [run], RankConfig(episodes=2)).entries[0].real is None
+    assert f"{path}: the evaluation is left out, {said}" in capsys.readouterr().err
+
+
 def test_all_checkpoints_of_a_run(tmp_path):
     store = point.write(tmp_path / "a.zarr", 10, targets=(1.0,))
     run = train(tiny_training(store, tmp_path / "run", steps=6, checkpoint_every=2, keep_every=2))
@@ -170,7 +202,8 @@ def test_the_command_prints_a_ranking(simulator, runs, tmp_path, capsys):
 def test_the_command_prints_accuracies(simulator, capsys):
     main(["simulator", "accuracy", str(simulator.directory), "--horizons", "1", "3", "99", "--ensemble-steps", "5"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:4]] == ["steps", "1", "3"]  # no episode is longer
+    assert [line.split()[0] for line in lines[1:5]] == ["steps", "1", "3", "99"]
+    assert lines[4].endswith("no episode is that long")
 
 
 def test_the_command_names_what_it_knows(capsys):

@@ -94,7 +94,7 @@ def test_stopping_the_command_stops_and_saves_every_member(tmp_path, flags, kind
         wait_for((run.member(1) / "checkpoints" / "last").exists)
         assert not (run.checkpoints / "last").exists()
         return
-    assert process.returncode == 0, output
+    assert process.returncode == 128 + kind, output
     assert "go on: python train.py --resume" in output
     assert "Traceback" not in output
     assert int(run.checkpoint().resolve().name) > 3

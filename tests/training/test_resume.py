@@ -125,7 +125,7 @@ def start(arguments):
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_signal_saves_and_ends_well(tmp_path, train_main, tiny_flags, demos, read_metrics, kind):
+def test_a_signal_saves_and_ends_with_its_status(tmp_path, train_main, tiny_flags, demos, read_metrics, kind):
     out = tmp_path / "run"
     flags = [*tiny_flags, "--dataset.path", str(demos)]
     metrics = out / "metrics.jsonl"
@@ -133,7 +133,7 @@ def test_a_signal_saves_and_ends_well(tmp_path, train_main, tiny_flags, demos, r
         wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") > 3, process)
         process.send_signal(kind)
         output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output
+    assert process.returncode == 128 + kind, output
     assert "go on: python train.py --resume" in output
     stopped = int(Run.open(out).checkpoint().resolve().name)
     assert [r["step"] for r in read_metrics(out) if "loss" in r] == list(range(1, stopped + 1))

@@ -11,6 +11,7 @@ from robolearn.data.collect import collect
 from robolearn.evaluation.agent import Agent
 from robolearn.evaluation.config import ActConfig, DeployConfig, EvalConfig
 from robolearn.evaluation.evaluate import evaluate
+from robolearn.nets.encoder import ObsEncoder
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.policy import Policy
 from robolearn.policies.regression import RegressionConfig
@@ -21,7 +22,7 @@ from robolearn.translation.cut import CutConfig
 from robolearn.translation.train import train_translator
 from robolearn.translation.translator import Translator
 from tests.conftest import TINY_VISION
-from tests.translation.conftest import SMALL, TINY
+from tests.translation.conftest import SMALL, TINY, write_look
 
 CPU = {"device": "cpu", "threads": 1}
 SHORT = EnvConfig(max_episode_steps=4)
@@ -105,6 +106,17 @@ def test_a_camera_that_was_not_learned_is_refused(runs, looks, tmp_path):
     other = train_translator(TranslatorConfig(*looks, tmp_path / "other", SMALL, **TINY))
     with pytest.raises(ValueError, match=r"other: no camera 'image'; it has camera"):
         Agent(run, ActConfig(translator=other, **CPU))
+
+
+def test_images_of_another_size_are_refused(runs, tmp_path):
+    """And so is a policy that sees none."""
+    run, _ = runs
+    small = write_look(tmp_path / "small.zarr", cameras=("image",), channels=3)
+    other = train_translator(TranslatorConfig(small, small, tmp_path / "other", SMALL, **TINY))
+    with pytest.raises(ValueError, match=r"trained on images of 'image' of 32x32x3, the policy sees 96x96x3"):
+        Agent(run, ActConfig(translator=other, **CPU))
+    with pytest.raises(ValueError, match=r"other translates images \(image\), and the policy sees none"):
+        Translator.load(other).put_before(ObsEncoder({"state": (4,)}, {}, TINY_VISION), "source")
 
 
 def test_one_way_is_no_way_back(runs, looks, tmp_path):

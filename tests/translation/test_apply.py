@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from robolearn.data.store import DemoStore
+from robolearn.data.writer import DemoWriter
 from robolearn.translation import apply
 from robolearn.translation.apply import Translated, translate
 from robolearn.translation.config import TranslatorConfig
@@ -69,6 +70,22 @@ def test_another_translation_is_not_gone_on_with(tmp_path, looks, run):
     other = train_translator(TranslatorConfig(*looks, tmp_path / "run", SMALL, seed=5, **TINY))
     with pytest.raises(ValueError, match="translated otherwise"):
         translate(looks[0], other, tmp_path / "made.zarr", **CPU)
+
+
+@pytest.mark.parametrize("episodes", [8, 3])
+def test_episodes_of_another_store_are_not_gone_on_with(tmp_path, looks, run, monkeypatch, episodes):
+    """Of which the attributes say the same; a store that has grown is the same one."""
+    monkeypatch.setattr(apply, "STEPS_AT_ONCE", 10)
+    translate(looks[0], run, tmp_path / "made.zarr", **CPU)
+    stored = DemoStore.open(tmp_path / "made.zarr").num_episodes
+    other = write_look(tmp_path / "other.zarr", seed=9, episodes=episodes)
+    with pytest.raises(ValueError, match=r"made.zarr: exists already, with episodes of another store"):
+        translate(other, run, tmp_path / "made.zarr", **CPU)
+    assert DemoStore.open(tmp_path / "made.zarr").num_episodes == stored
+    shutil.copytree(looks[0], tmp_path / "grown.zarr")
+    DemoWriter.append_to(tmp_path / "grown.zarr").append(DemoStore.open(looks[0]).episode(2))
+    translate(tmp_path / "grown.zarr", run, tmp_path / "made.zarr", **CPU)
+    assert DemoStore.open(tmp_path / "made.zarr").num_episodes == stored + 1
 
 
 def test_cameras_that_were_not_learned_stay_as_they_are(tmp_path, run):

@@ -133,7 +133,7 @@ def test_the_rate_is_constant_then_falls_to_zero():
 def test_another_training_is_refused_unless_it_may_overwrite(tmp_path, looks, run):
     there = shutil.copytree(run, tmp_path / "run")
     cfg = TranslatorConfig(*looks, there, SMALL, **(TINY | {"steps": 2, "threads": 1}))
-    with pytest.raises(ValueError, match="was trained with other options; choose another `out`, or give `overwrite`"):
+    with pytest.raises(ValueError, match="`steps` was 4, it is 2 now; choose another `out`, or give `overwrite`"):
         train_translator(cfg)
     train_translator(dataclasses.replace(cfg, overwrite=True))
     assert read_facts(there).step == 2
