@@ -2,26 +2,28 @@
 
     python -m benchmarks.doubt datasets/push.zarr --out docs/results/lecture.json
 
-Declared before anything is measured. Policies are those of the recipe push, of three training seeds. What doubts them:
+Declared before anything is measured. Policies are those of the recipe push, of three training seeds. In each one policy
+acts, that of a training whose weights pass through a Gaussian, and all that may doubt it look on:
 
-* ensemble: disagreement of five trainings, the first of which acts;
-* swag: disagreement of one training, which acts, and four draws of the Gaussian that its weights pass through;
-* dropout, laplace, gp: of whichever acts alone, in both groups; time: the number of the step, as a control.
+* ensemble: disagreement of it and four other trainings; swag: of it and four draws of that Gaussian;
+* dropout: disagreement under its own masks;
+* laplace, gp: a linear and a kernel regression of the demonstrated chunks, on the observations as they are, since the
+  policy sees no images: distances from the demonstrations, whatever the policy.
 
 A threshold is calibrated at alpha 0.1 on the successes of 200 episodes, and judged on others: 200 as they were
 demonstrated, and 200 under each change. Changes were chosen on seeds for selection, so that 10 to 90 % of a training's
 episodes fail, before any score was looked at; the goal's place is not among them, as the policy does not see the goal.
-What is kept of an episode is its largest score up to the length of the shortest one. Reported, each the mean over
-changes:
+What is kept of an episode is its largest score up to the length of the shortest one, so that its length tells nothing.
+Reported, each the mean over changes:
 
 * all: area under the curve of failures found and false alarms, of the episodes with the change and without;
 * within: the same of those with the change alone, where noticing the change is not enough;
 * balanced accuracy at the threshold, of all.
 
-A change counts where 10 episodes fail and 10 succeed under it in every training of every group, so that all means are
-over the same changes. Intervals are Student's, over trainings. Ways in one group are compared by their differences,
-paired by training. What it costs: trainings, CPU seconds of fitting, and CPU time of a look at one observation on one
-thread [ms].
+A change counts where 10 episodes fail and 10 succeed under it in every training, so that all means are over the same
+changes. Intervals are Student's over trainings, of these starts. Ways are compared with the ensemble by differences,
+paired by training and episode. What it costs: trainings, CPU seconds of fitting, and CPU time of a look at one
+observation on one thread [ms].
 """
 
 from __future__ import annotations
@@ -78,22 +80,24 @@ NUMBERS = ("all", "within", "balanced accuracy")
 
 @dataclass(frozen=True)
 class Group:
-    """Policies that act and are doubted, and the scores that doubt them.
+    """Who looks on beside the policy that acts.
 
     Attributes:
-        options: Of the training.
-        scores: Name of a way -> its score.
+        options: Of their training.
+        ways: Name of a way to doubt -> its score.
     """
 
     options: Mapping[str, Any]
-    scores: Mapping[str, str]
+    ways: Mapping[str, str]
 
 
-ALONE = {name: name for name in ("dropout", "laplace", "gp", "time")}
 GROUPS = {
-    "trained": Group({}, {"ensemble": "disagreement", **ALONE}),
-    "drawn": Group({"swag": SwagConfig(0.25)}, {"swag": "disagreement", **ALONE}),
+    "drawn": Group(
+        {"swag": SwagConfig(0.25)}, {"swag": "disagreement", **{name: name for name in ("dropout", "laplace", "gp")}}
+    ),
+    "trained": Group({}, {"ensemble": "disagreement"}),
 }
+WAYS = ("ensemble", *GROUPS["drawn"].ways)
 
 
 def recipe(group: Group, *, dry: bool) -> TrainConfig:
@@ -102,32 +106,51 @@ def recipe(group: Group, *, dry: bool) -> TrainConfig:
     return dataclasses.replace(RECIPES[TASK], num_members=MEMBERS, threads=1, **group.options, **tiny)
 
 
-def measure(group: Group, run: Run, seed: int, count: int, *, dry: bool) -> dict[str, Any]:
+def measure(runs: Mapping[str, Run], seed: int, count: int, *, dry: bool) -> dict[str, Any]:
     """What each way to doubt the policy of one training tells in so many episodes, and what it costs."""
-    ensemble, execution = Ensemble.load(run.members()), Execution(run.config().exec_horizon)
-    fitted, fitted_s = fit(run, ensemble, tuple(group.scores.values()), seed)
+    acting = runs["drawn"].members()[0]
+    execution = Execution(runs["drawn"].config().exec_horizon)
+    episodes, found = {}, {}
+    for name, group in GROUPS.items():
+        ensemble = Ensemble.load([acting, *runs[name].members()[1:]])
+        fitted, fitted_s = fit(runs["drawn"], ensemble, tuple(group.ways.values()), seed)
+        episodes[name] = roll_out_all(ensemble, execution, group, fitted, count)
+        start = episodes[name]["none"][0]
+        look = partial(time_look, ensemble, fitted, start, execution.period, 2 if dry else REPEATS)
+        for way, score in group.ways.items():
+            found[way] = {"fitted_s": fitted_s.get(score, 0.0), "look_ms": look(score)}
+    success = [
+        {what: [bool(t.success) for t in each] for what, each in of_group.items()} for of_group in episodes.values()
+    ]
+    assert all(one == success[0] for one in success), "who looks on changes nothing"
+    largest = largest_scores(episodes)
+    return {
+        "success": success[0],
+        "ways": {way: {**numbers, "largest": largest[way]} for way, numbers in found.items()},
+    }
+
+
+def roll_out_all(
+    ensemble: Ensemble, execution: Execution, group: Group, fitted: Mapping[str, nn.Module], count: int
+) -> dict[str, list[Trajectory]]:
+    """Episodes to calibrate on, those as they were demonstrated, and those under each change, with scores."""
 
     def rolled(change: str, first: int) -> list[Trajectory]:
-        return watch(
+        found = watch(
             ensemble,
             EnvConfig(ENV, CHANGES.get(change, {})),
             range(count),
-            names=tuple(group.scores.values()),
+            names=tuple(group.ways.values()),
             num_samples=NUM_SAMPLES,
             execution=execution,
             seed=first,
             fitted=fitted,
         )
+        assert not any(t.broken for t in found), "every episode counts"
+        return found
 
-    episodes = {KNOWN: rolled("none", seeds.CALIBRATION.start)}
-    episodes |= {change: rolled(change, seeds.EVALUATION.start) for change in ("none", *CHANGES)}
-    look = partial(time_look, ensemble, fitted, episodes["none"][0], execution.period, 2 if dry else REPEATS)
-    return {
-        "success": {what: [bool(t.success) for t in each] for what, each in episodes.items()},
-        "largest": {way: largest(score, episodes) for way, score in group.scores.items()},
-        "fitted_s": {way: fitted_s.get(score, 0.0) for way, score in group.scores.items()},
-        "look_ms": {way: look(score) for way, score in group.scores.items()},
-    }
+    known = {KNOWN: rolled("none", seeds.CALIBRATION.start)}
+    return known | {change: rolled(change, seeds.EVALUATION.start) for change in ("none", *CHANGES)}
 
 
 def time_look(
@@ -138,10 +161,16 @@ def time_look(
     return time_gate(gate, ensemble, fitted, trajectory, period, repeats)["cpu_ms"]
 
 
-def largest(score: str, episodes: Mapping[str, Sequence[Trajectory]]) -> dict[str, list[float]]:
-    """The largest score of each episode, up to the length of the shortest of all."""
-    horizon = min(len(t.signals[score]) for each in episodes.values() for t in each)
-    return {what: [float(t.signals[score][:horizon].max()) for t in each] for what, each in episodes.items()}
+def largest_scores(episodes: Mapping[str, Mapping[str, Sequence[Trajectory]]]) -> dict[str, dict[str, list[float]]]:
+    """Way -> the largest score of each episode, up to the length of the shortest of all."""
+    found = {}
+    for name, group in GROUPS.items():
+        for way, score in group.ways.items():
+            horizon = min(len(t.signals[score]) for each in episodes[name].values() for t in each)
+            found[way] = {
+                what: [float(t.signals[score][:horizon].max()) for t in each] for what, each in episodes[name].items()
+            }
+    return found
 
 
 def fit(run: Run, ensemble: Ensemble, names: Sequence[str], seed: int) -> tuple[dict[str, nn.Module], dict[str, float]]:
@@ -169,7 +198,8 @@ def telling(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 def judge(run: Mapping[str, Any], way: str, change: str) -> dict[str, float]:
     """Numbers of a way under a change that tells, with a threshold of other episodes."""
     scores, succeeded = (
-        {what: np.array(numbers) for what, numbers in one.items()} for one in (run["largest"][way], run["success"])
+        {what: np.array(numbers) for what, numbers in one.items()}
+        for one in (run["ways"][way]["largest"], run["success"])
     )
     judged, success = (np.concatenate([one["none"], one[change]]) for one in (scores, succeeded))
     limit = threshold(scores[KNOWN][succeeded[KNOWN]], ALPHA)
@@ -192,15 +222,17 @@ def main() -> None:
     args = parsed(parser)
     torch.set_num_threads(1)
     count, trainings = (6, 2) if args.dry_run else (EPISODES, TRAININGS)
-    for name, group in GROUPS.items():
-        for seed in range(trainings):
-            first = seeds.TRAININGS[APART * seed]
-            run = train_once(name, recipe(group, dry=args.dry_run), first, args.data, args.work, dry=False)
-            asked = facts_of([run], seeds.EVALUATION[:count]) | {"changes": CHANGES, "ways": list(group.scores)}
-            make = partial(measure, group, run, seed, count, dry=args.dry_run)
-            found = part(args.out, f"{PART}/{name}/{seed}", make, asked)
-            failed = ", ".join(f"{what} {each.count(False)}" for what, each in found["success"].items())
-            print(f"{name} {seed}, failures of {count}: {failed}", flush=True)
+    for seed in range(trainings):
+        first = seeds.TRAININGS[APART * seed]
+        runs = {
+            name: train_once(name, recipe(group, dry=args.dry_run), first, args.data, args.work, dry=False)
+            for name, group in GROUPS.items()
+        }
+        asked = facts_of(list(runs.values()), seeds.EVALUATION[:count]) | {"changes": CHANGES}
+        make = partial(measure, runs, seed, count, dry=args.dry_run)
+        found = part(args.out, f"{PART}/{seed}", make, asked)
+        failed = ", ".join(f"{what} {each.count(False)}" for what, each in found["success"].items())
+        print(f"training {seed}, failures of {count}: {failed}", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@
 DATA are the demonstrations of the results. Training s has the demonstrations 20 s to 20 s + 19, and generates of those;
 the policy is that of the task's recipe, with as many steps from each store. Always the last checkpoint. What is there
 is neither generated nor trained again. Intervals span trainings, with their demonstrations, and starts.
+
+Declared before anything is measured. Judged is the success from what was generated less that from all, paired by
+training and start: it reaches it if the interval lies above -0.05.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any
 from benchmarks.common import options, parsed, part
 from benchmarks.trainings import facts_of, line, measure, train_once
 from robolearn import DemoStore, DemoWriter, seeds
+from robolearn.data.writer import is_unbegun
 from robolearn.errors import user_errors
 from robolearn.generation.config import GenerateConfig
 from robolearn.generation.generate import generate
@@ -26,6 +30,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.recipes import RECIPES
 
 SOURCES, GENERATED, TRAININGS, EPISODES = 20, 1_000, 3, 240
+MARGIN = 0.05  # of success
 APART = 100  # starts that are set apart for each generated episode, so that no two trainings share one
 
 
@@ -71,11 +76,11 @@ def main() -> None:
 def take(data: Path, number: int, work: Path) -> Path:
     """A store of 20 demonstrations of others."""
     path = work / f"few-{number}.zarr"
-    if not path.exists():
+    if is_unbegun(path):
         source = DemoStore.open(data)
         first = number * SOURCES
         chosen = [source.episode(index) for index in range(first, min(first + SOURCES, source.num_episodes))]
-        DemoWriter.create(path, attrs=source.attrs).extend(chosen)
+        DemoWriter.begin(path, attrs=source.attrs).extend(chosen)
     return path
 
 

@@ -9,7 +9,8 @@ each of 12 other trainings, of the same families, but of other seeds, lengths an
 policies is that of 1,000 episodes, in the environment and in each simulator.
 
 Judged is one number per task: the mean of the three simulators' Kendall's tau-b, with an interval over policies, which
-are resampled for all simulators together (target: at least 0.6). Where one of them tells no order the target is missed.
+are resampled for all simulators together, and over simulators (target: at least 0.6). Where one of them tells no order
+the target is missed.
 
 Beside it stands the tau of two controls that simulate nothing: the number of training steps, and the success of the
 recorded episodes of the same family, linear in steps between its recorded policies and outside of them that of the
@@ -49,6 +50,7 @@ from robolearn import (
 )
 from robolearn.config import read_json
 from robolearn.data.store import DemoStore
+from robolearn.data.writer import is_unbegun
 from robolearn.errors import user_errors
 from robolearn.files import finish_replacing
 from robolearn.nets.mlp import MLPConfig
@@ -142,7 +144,7 @@ def rank(
     simulator = learn_simulator(cfg)
     if simulator is None:
         raise KeyboardInterrupt
-    accuracy = measure_accuracy(simulator, AccuracyConfig(ensemble_steps=2 if size.small else 5_000))
+    accuracy = measure_accuracy(simulator, AccuracyConfig(ensemble_steps=size.learning))
     ranking = rank_runs(simulator, [run.directory for run in ranked], RankConfig(episodes=size.episodes, threads=1))
     assert all(one.real is not None for one in ranking.entries), "all policies have been evaluated"
     for one in ranking.entries:
@@ -224,7 +226,7 @@ def trainings(data: Path, work: Path, size: Size, seed: int) -> list[Run]:
 def record(run: Run, number: int, work: Path, size: Size) -> Path:
     """Episodes of a policy that is not ranked, from starts of their own."""
     store = work / "stores" / f"{run.directory.name}.zarr"
-    if not store.exists():
+    if is_unbegun(store):
         cfg = EvalConfig(
             episodes=size.recorded,
             seed=seeds.ROLLOUTS[APART * number],

@@ -109,8 +109,14 @@ def summarize(rolled: Sequence[Sequence[Trajectory]], numbers: Mapping[str, Numb
 
 
 def mean(values: np.ndarray) -> Estimate:
-    """Of truth values or numbers [s, c]."""
-    return grouped_share(values.astype(float), values.size) if values.dtype == bool else grouped_mean(values)
+    """Of truth values or numbers [s, c], which are from 0 to 1.
+
+    Of several trainings by Student's interval: a bootstrap of three never reaches beyond them.
+    """
+    if len(values) == 1:
+        return grouped_share(values.astype(float), values.size) if values.dtype == bool else grouped_mean(values)
+    found = CrossedMean.of(values.astype(float), values.size).estimate()
+    return dataclasses.replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
 def gain(number: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Estimate:

@@ -43,11 +43,11 @@ def _why(module: str, error: BaseException, said: str) -> str:
     if name is not None and f"{module}.".startswith(f"{name}."):
         extra = EXTRAS.get(module.partition(".")[0])
         how = f'python -m pip install "robolearn[{extra}]"' if extra else "install the package that has it"
-        return f"the module {name} is not installed; {how}, or give another `env.id`"
+        return f"the module {name} is not installed; {how}, or name another environment"
     last = f", after it said {said.strip().splitlines()[-1]!r:.200}" if said.strip() else ""
     what = f"importing the module {module} failed: {reason_of(error)}{last}"
     mend = f"install {name}" if name else f"repair {module} or what it needs"
-    return f"{what}; {advice_for(error, reason_of(error), f'{module}:') or f'{mend}, or give another `env.id`'}"
+    return f"{what}; {advice_for(error, reason_of(error), f'{module}:') or f'{mend}, or name another environment'}"
 
 
 def reason_of(error: BaseException) -> str:

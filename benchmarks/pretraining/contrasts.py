@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.pretraining.study import CONFIRMED, FRACTIONS, SCRATCH, TARGET, TASKS, TRAININGS
+from benchmarks.pretraining.study import CONFIRMED, FRACTIONS, SCRATCH, TASKS, TRAININGS
 from benchmarks.trainings import ByTraining, by_training, gain_by_training, trainings_in
 from robolearn import seeds
 from robolearn.representation.registry import METHODS
-from robolearn.stats.value import Estimate, Outcome
+from robolearn.stats.value import Estimate
 
 Parts = Mapping[str, Any]
 UNTRAINED = "untrained"
@@ -55,10 +55,3 @@ def judged_gain(parts: Parts) -> tuple[str, Estimate] | None:
     gained = minus(parts, task, share, f"{best}/all", SCRATCH.name)
     assert gained is not None, "both have all trainings"
     return best, gained
-
-
-def judged(gained: Estimate) -> Outcome:
-    """Whether the target is met: at least 0.1 is gained, and the interval is above 0."""
-    if gained.value >= TARGET and gained.low > 0:
-        return "shown"
-    return "missed" if gained.high < TARGET else "not shown"

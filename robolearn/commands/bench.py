@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-import tyro
 from tyro.conf import Positional, arg
 
 from robolearn.bench.comparison import Comparison, is_store, own, published
@@ -25,6 +24,7 @@ from robolearn.bench.rows import ROWS, choose
 from robolearn.bench.triangle import make_units, work
 from robolearn.bench.unit import Unit
 from robolearn.cluster import open_cluster
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Cluster
 from robolearn.errors import UserError, exit_status
 from robolearn.mapper import Mapper
@@ -83,7 +83,7 @@ class Options:
 
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, do what is asked, and print the results."""
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    given: Any = read_flags(Options, arguments, prog, __doc__)
     comparison, rows = given.comparison(), choose("row", given.rows, ROWS)
     kept = NOTHING
     if comparison.kept and (given.what != "pack" or comparison.kept.exists()):

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Cluster, Plugins, Trust, build, import_plugins, mirror, sibling, values
 from robolearn.evaluation.calibrate_config import CalibrateConfig
 from robolearn.evaluation.config import CHOICES
@@ -59,7 +59,7 @@ class Options:
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, calibrate, and show what the certificate says."""
     import_plugins(arguments)
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    given: Any = read_flags(Options, arguments, prog, __doc__)
     cfg = CalibrateConfig(
         **values(given.gate, given.tube, given.policy), execution=build(given.execution), env=build(given.env)
     )

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import tyro
 from tyro.conf import Positional, arg
 
 from robolearn import seeds
 from robolearn.commands.episodes_bar import episodes_bar
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Cluster, JsonValue
 from robolearn.errors import exit_status
 from robolearn.paths import url_of
@@ -44,7 +44,7 @@ class Options:
 
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, record, and say what the store holds."""
-    given = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    given = read_flags(Options, arguments, prog, __doc__)
     from robolearn.cluster import open_cluster
     from robolearn.data.collect import collect
 

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robolearn.commands.copies import command_line
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Plugins, Trust, build, import_plugins, mirror, values
 from robolearn.errors import DEFECT, UserError
 from robolearn.evaluation.compare_config import CompareConfig, SideConfig
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
 
 def _compare(arguments: Sequence[str], prog: str) -> int:
     import_plugins(arguments)
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    given: Any = read_flags(Options, arguments, prog, __doc__)
     cfg = CompareConfig(**values(given.asked), a=build(given.a), b=build(given.b), env=build(given.env))
     from rich.console import Console
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, values
 from robolearn.errors import UserError
 from robolearn.evaluation.config import CHOICES, DeployConfig
@@ -57,7 +57,7 @@ class Options:
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, write and check."""
     import_plugins(arguments)
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    given: Any = read_flags(Options, arguments, prog, __doc__)
     cfg = DeployConfig(**values(given.what), execution=build(given.execution))
     if not 0 < given.tolerance < 1:
         raise UserError(f"`tolerance` {given.tolerance} must be above 0 and below 1, half of what actions reach over")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from robolearn.commands.copies import command_line
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Cluster, Plugins, Trust, build, import_plugins, mirror, values
 from robolearn.evaluation.config import CHOICES, EvalConfig
 from robolearn.rollout.env_config import EnvConfig
@@ -60,7 +60,7 @@ class Options:
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, evaluate, and show what came out."""
     import_plugins(arguments)
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    given: Any = read_flags(Options, arguments, prog, __doc__)
     cfg = EvalConfig(**values(given.rollout, given.watch), execution=build(given.execution), env=build(given.env))
     from rich.console import Console
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robolearn.commands.episodes_bar import episodes_bar
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, values
 from robolearn.errors import exit_status
 from robolearn.generation.config import GenerateConfig, SceneConfig
@@ -45,7 +45,7 @@ class Options:
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, generate, and say what the store holds."""
     import_plugins(arguments)
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    given: Any = read_flags(Options, arguments, prog, __doc__)
     cfg = GenerateConfig(**values(given.how), scene=build(given.scene), env=build(given.env))
     from robolearn.generation.generate import generate
 

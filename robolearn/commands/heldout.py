@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
 from robolearn.evaluation.config import CHOICES, PolicyChoice
 
@@ -30,7 +30,7 @@ class Options:
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, compare, and print the errors beside those of holding the last action."""
     import_plugins(arguments)
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    given: Any = read_flags(Options, arguments, prog, __doc__)
     from robolearn.evaluation.heldout import FILE, compare_with_heldout
 
     found = compare_with_heldout(given.run, build(given.choice))

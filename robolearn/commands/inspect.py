@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import Positional, arg
 
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror
 from robolearn.errors import UserError
 from robolearn.files import check_replaceable
@@ -49,7 +49,7 @@ class Options:
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, and print the report."""
     import_plugins(arguments)
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    given: Any = read_flags(Options, arguments, prog, __doc__)
     env = build(given.env)
     if given.html is not None:
         _check_page(given.html)

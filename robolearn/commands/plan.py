@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, subcommands, values
 from robolearn.dynamics.config import SEARCHES
 from robolearn.errors import exit_status
@@ -57,8 +57,7 @@ class Options:
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, plan, and print a line per episode."""
     import_plugins(arguments)
-    cascade = (tyro.conf.CascadeSubcommandArgs,)
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__, config=cascade)
+    given: Any = read_flags(Options, arguments, prog, __doc__, cascade=True)
     flat = values(given.run, given.model, given.fit, given.plans)
     cfg = PlanConfig(env=EnvConfig(id=given.environment, **values(given.env)), search=build(given.search), **flat)
     from robolearn.planning.plan import plan

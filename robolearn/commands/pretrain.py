@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import Positional, arg
 
+from robolearn.commands.flags import read_flags
 from robolearn.commands.methods import flat_values, method_options
 from robolearn.commands.parsing import build, chosen, mirror, sibling
 from robolearn.commands.progress import training_progress
@@ -32,7 +32,7 @@ LOSSES = {"loss": "loss", "held out": "validation_loss"}
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, train, and say where the run is and what to do with it."""
     method = find_method(chosen(arguments, "method", "autoencoder"))
-    given: Any = tyro.cli(make_options(method), args=arguments, prog=prog, description=__doc__)
+    given: Any = read_flags(make_options(method), arguments, prog, __doc__)
     flat = flat_values(given, GROUPS)
     cfg = PretrainConfig(given.store, method=build(given.how), vision=build(given.vision), **flat)
     from robolearn.representation.picture import PICTURE

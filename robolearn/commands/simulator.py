@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, registered, values
 from robolearn.config import finite, write_json
 from robolearn.errors import UserError
@@ -81,8 +81,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
 
 def learn(arguments: Sequence[str], prog: str) -> None:
     """Learn a simulator, and say where it is."""
-    cascade = (tyro.conf.CascadeSubcommandArgs,)
-    given: Any = tyro.cli(learn_options(), args=arguments, prog=prog, description="Learn a simulator.", config=cascade)
+    given: Any = read_flags(learn_options(), arguments, prog, "Learn a simulator.", cascade=True)
     cfg = SimulatorConfig(**values(given.learned), family=build(given.family), backbone=build(given.backbone))
     from robolearn.simulator.learn import learn_simulator
     from robolearn.training.signals import stopped
@@ -95,7 +94,7 @@ def learn(arguments: Sequence[str], prog: str) -> None:
 
 def accuracy(arguments: Sequence[str], prog: str) -> None:
     """Compare a simulator with recorded episodes, and print a line per horizon."""
-    given: Any = tyro.cli(AccuracyOptions, args=arguments, prog=prog, description="Compare it with recorded episodes.")
+    given: Any = read_flags(AccuracyOptions, arguments, prog, "Compare it with recorded episodes.")
     from robolearn.simulator.accuracy import FILE, measure_accuracy
 
     found = measure_accuracy(given.directory, build(given.measured))
@@ -107,7 +106,7 @@ def accuracy(arguments: Sequence[str], prog: str) -> None:
 
 def rank(arguments: Sequence[str], prog: str) -> None:
     """Rank policies, and print a line for each."""
-    given: Any = tyro.cli(RankOptions, args=arguments, prog=prog, description="Rank policies without simulation.")
+    given: Any = read_flags(RankOptions, arguments, prog, "Rank policies without simulation.")
     if not given.runs:
         raise UserError("name the RUNs that are to be ranked, behind the learned simulator")
     from robolearn.simulator.rank import rank_runs

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Cluster, Plugins, Trust, import_plugins, mirror, values
 from robolearn.errors import exit_status
 from robolearn.evaluation.sweep_config import SweepConfig
@@ -44,7 +44,7 @@ class Options:
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, train and evaluate, and print a line per recipe."""
     import_plugins(arguments)
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    given: Any = read_flags(Options, arguments, prog, __doc__)
     cfg = SweepConfig(given.recipes, **values(given.swept))
     from robolearn.cluster import open_cluster
     from robolearn.evaluation.sweep import FILE, sweep

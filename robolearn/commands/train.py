@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, arg
 
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import (
     Cluster,
     Plugins,
@@ -109,8 +109,7 @@ def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool,
     """
     import_plugins(arguments)
     defaults, resume = read_defaults(arguments)
-    cascade = (tyro.conf.CascadeSubcommandArgs,)
-    given: Any = tyro.cli(make_options(defaults), args=arguments, prog=prog, description=__doc__, config=cascade)
+    given: Any = read_flags(make_options(defaults), arguments, prog, __doc__, cascade=True)
     flat = values(*(getattr(given, name) for name in GROUPS))
     nested = {name: build(getattr(given, name)) for name in ("family", "backbone", "dataset", "env", "vision", "swag")}
     cfg = TrainConfig(**flat, **nested)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import tyro
-
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import import_plugins
 from robolearn.errors import as_flags
 from robolearn.formats.transfer import Transfer
@@ -26,7 +25,7 @@ def transfer(
         word: What stands before the format: from, or as.
     """
     import_plugins(arguments)
-    done = act(tyro.cli(options, args=arguments, prog=prog, description=about))
+    done = act(read_flags(options, arguments, prog, about))
     print(f"{done.path}: {done.num_episodes} episodes, {done.num_steps} steps, {word} {done.format}")
     for sentence in done.lost:
         print(f"  not kept: {as_flags(sentence)}")

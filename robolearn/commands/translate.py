@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
 from tyro.conf import Positional, arg
 
 from robolearn.commands.episodes_bar import episodes_bar
+from robolearn.commands.flags import read_flags
 from robolearn.errors import exit_status
 
 
@@ -38,7 +38,7 @@ class Options:
 
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, translate, and say what the store holds."""
-    given = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    given = read_flags(Options, arguments, prog, __doc__)
     from robolearn.data.store import DemoStore
     from robolearn.translation.apply import translate
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import Positional, arg
 
+from robolearn.commands.flags import read_flags
 from robolearn.commands.methods import flat_values, method_options
 from robolearn.commands.parsing import build, chosen, sibling
 from robolearn.commands.progress import training_progress
@@ -30,7 +30,7 @@ LOSSES = {"generators": "loss", "critics": "critic_loss"}
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, train, and say where the run is and what to do with it."""
     method = find_translation(chosen(arguments, "method", "cyclegan"))
-    given: Any = tyro.cli(make_options(method), args=arguments, prog=prog, description=__doc__)
+    given: Any = read_flags(make_options(method), arguments, prog, __doc__)
     flat = flat_values(given, GROUPS)
     cfg = TranslatorConfig(given.source, given.target, method=build(given.how), **flat)
     from robolearn.training.signals import stopped

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Plugins, Trust, build, import_plugins, mirror, values
 from robolearn.errors import UserError
 from robolearn.evaluation.verify_config import ClaimConfig, VerifyConfig
@@ -54,7 +54,7 @@ class Options:
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, search, and print the answer; how the search went is on stderr."""
     import_plugins(arguments)
-    given: Any = tyro.cli(Options, args=arguments, prog=prog, description=__doc__)
+    given: Any = read_flags(Options, arguments, prog, __doc__)
     if given.check is not None:
         _check(given)
     elif given.what is None:

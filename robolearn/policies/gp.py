@@ -39,7 +39,8 @@ from robolearn.policies.options import runtime
 
 NUM_EXAMPLES = 4_000  # windows that it begins with
 ROWS = 512  # of them that the backbone is shown at once
-FIRST_NOISE = 0.3  # in normalized actions
+FIRST_NOISE = 0.3  # in normalized actions, until training begins
+ROUNDS = 3  # of q and noise in turn, before training begins: a chunk's frame decides how large its numbers are
 LEAST_SPREAD = 1e-6  # of features; those of a single window have none
 APART = 0.1  # of the features' spread, by which points are moved that several of them might begin at
 JITTER = 1e-6  # of the prior's variance
@@ -109,6 +110,12 @@ class GP(Family):
         apart = APART / math.sqrt(self.cfg.width) * standard_normal(*self.inducing.shape, generator=generator)
         self.inducing.copy_(features[rows] + spread * apart)
         self.log_length.copy_((math.sqrt(2) * spread).log())  # the root mean square of their distances
+        for _ in range(ROUNDS):
+            self.condition(features, data.actions)
+            seen = self.whiten(features)
+            error = (data.actions - self.center(seen)).square() + self.variance(seen)[:, None, None]
+            noise = error.mean(0).sqrt()  # what maximizes the bound with this q
+            self.log_noise.copy_((noise - self.cfg.min_std).clamp(min=self.cfg.min_std).log())
         self.condition(features, data.actions)
 
     @torch.no_grad()

@@ -67,7 +67,7 @@ def kendall_estimate(
     """`kendall` with a percentile interval over the n things that are ordered, such as policies.
 
     Args:
-        x: Tells an order; of several, with s in front, the mean of their taus counts, in the same resamples.
+        x: Tells an order; of several, with s in front, the mean of their taus counts, and they are drawn as well.
         y: What it is compared with.
         num_resamples: Bootstrap repetitions.
         less: Tells another order, whose tau is subtracted, in the same resamples.
@@ -81,18 +81,20 @@ def kendall_estimate(
     Raises:
         ValueError: Where one of these is constant: it has no order.
     """
+    orders, n = np.atleast_2d(x), len(y)
 
-    def of_things(rows: Int[np.ndarray, "*r n"]) -> Float[np.ndarray, "*r"]:
-        found = np.mean([kendall(one[rows], y[rows]) for one in np.atleast_2d(x)], axis=0)
-        return np.asarray(found if less is None else found - kendall(less[rows], y[rows]))
+    def taus(rows: Int[np.ndarray, "*r n"]) -> Float[np.ndarray, "s *r"]:
+        found = np.stack([kendall(one[rows], y[rows]) for one in orders])
+        return found if less is None else found - kendall(less[rows], y[rows])
 
-    n = len(y)
-    value = float(of_things(np.arange(n)))
+    value = float(taus(np.arange(n)).mean())
     if np.isnan(value):
         raise ValueError(f"an order needs things that differ in all numbers, got {n} that do not")
     if n < FEW:
         return Estimate(value, *WHOLE_LINE, n)
-    drawn = of_things(np.random.default_rng(seeds.FIXED).integers(n, size=(num_resamples, n)))
+    rng = np.random.default_rng(seeds.FIXED)
+    each = taus(rng.integers(n, size=(num_resamples, n)))
+    drawn = np.take_along_axis(each, rng.integers(len(orders), size=each.shape), axis=0).mean(0)
     return Estimate(value, *percentile_interval(drawn[~np.isnan(drawn)]), n)
 
 

@@ -94,7 +94,9 @@ def camera_shapes(cfg: TranslatorConfig, stores: Mapping[Side, DemoStore]) -> di
     cameras = {side: {key for key, shape in store.shapes.items() if is_image(shape)} for side, store in stores.items()}
     both = [key for key in stores["source"].keys if key in cameras["source"] & cameras["target"]]
     if not both:
-        names = "; ".join(f"{store.path} has {', '.join(sorted(cameras[side]))}" for side, store in stores.items())
+        names = "; ".join(
+            f"{store.path} has {', '.join(sorted(cameras[side])) or 'no images'}" for side, store in stores.items()
+        )
         raise UserError(f"the stores share no key of images [h, w, 1, 3 or 4]: {names}")
     for camera in cfg.cameras or ():
         if camera not in both:

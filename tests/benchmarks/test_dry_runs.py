@@ -86,6 +86,7 @@ COMMON = (
     "avoid_read.py",
     "common.py",
     "peer.py",
+    "planning_curves.py",
     "tables.py",
     "trainings.py",
     "verify/avoid_drawing.py",

@@ -46,11 +46,11 @@ def test_a_doubt_that_knows_the_failures_finds_all_of_them():
     success = {doubt.KNOWN: [True] * 20, "none": [True] * 10, **dict.fromkeys(doubt.CHANGES, some_fail)}
     knows = {what: [0.1 + 0.01 * i if s else 1.0 for i, s in enumerate(each)] for what, each in success.items()}
     blind = {what: [0.5] * len(each) for what, each in success.items()}
-    run = {"success": success, "largest": {"ensemble": knows, "time": blind}}
+    run = {"success": success, "ways": {"ensemble": {"largest": knows}, "gp": {"largest": blind}}}
     assert doubt.telling([run, run]) == list(doubt.CHANGES)
-    found = {way: doubt.means([run, run], way, list(doubt.CHANGES)) for way in ("ensemble", "time")}
+    found = {way: doubt.means([run, run], way, list(doubt.CHANGES)) for way in ("ensemble", "gp")}
     for number in ("all", "within"):
-        assert (found["ensemble"][number].tolist(), found["time"][number].tolist()) == ([1.0, 1.0], [0.5, 0.5])
+        assert (found["ensemble"][number].tolist(), found["gp"][number].tolist()) == ([1.0, 1.0], [0.5, 0.5])
 
 
 def test_a_change_counts_where_it_tells_in_every_training():
@@ -59,6 +59,35 @@ def test_a_change_counts_where_it_tells_in_every_training():
     some, few = [False] * 10 + [True] * 10, [False] * 9 + [True] * 11
     runs = [{"success": dict.fromkeys(doubt.CHANGES, some)}, {"success": {first: some, **dict.fromkeys(others, few)}}]
     assert (doubt.telling(runs[:1]), doubt.telling(runs)) == ([first, *others], [first])
+
+
+def made(success):
+    """Three trainings, each in a hundred starts, of which so many succeed in every one."""
+    return {
+        "episodes": {"success": [[i < success for i in range(100)]] * 3},
+        "attempts": [10],
+        "unsolved": [0],
+        **FACTS,
+    }
+
+
+@pytest.mark.parametrize(("success", "verdict"), [(90, "shown"), (50, "missed")])
+def test_generation_is_judged_by_the_interval_of_what_it_lacks(success, verdict):
+    parts = {f"generation/push/{group}": made(n) for group, n in (("few", 10), ("generated", success), ("all", 90))}
+    assert [row[-1] for row in targets(parts)] == [verdict]
+    for missing in parts:  # what is not complete has rows and no verdict
+        rest = {name: part for name, part in parts.items() if name != missing}
+        assert len(list(targets(rest))) == ("few" in missing)
+        assert len(page(rest)) > 3
+
+
+def test_a_study_that_was_begun_has_a_table():
+    part = {"episodes": {"success": [[True, False]] * 3, "score": [[1.0, 0.5]] * 3}, **FACTS}
+    for name in ("field/100/usual", "small_data/10/gp", "views/top/0"):
+        assert page({name: part})[-1].startswith("| `python -m benchmarks.x`")
+    begun = {"planning/Reacher-v5/ts1/5": planned([-1.0, -1.0])}
+    assert list(targets(begun)) == []
+    assert page(begun)
 
 
 def test_what_was_not_measured_has_no_table():

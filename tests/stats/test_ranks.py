@@ -81,12 +81,20 @@ def test_the_interval_of_tau_covers_the_tau_of_all_things():
 
 
 def test_taus_of_several_orders_are_drawn_together():
-    """The mean of x and -x is 0 in every resample, and so is what x has more than x; drawn apart, neither would be."""
+    """What x has more than x is 0 in every resample, and of x twice the interval is that of x; drawn apart, neither."""
     x, y = np.random.default_rng(0).normal(size=(2, 12))
-    for found in (kendall_estimate(np.stack([x, -x]), y), kendall_estimate(x, y, less=x)):
+    for found in (kendall_estimate(x, y, less=x), kendall_estimate(np.stack([x, x]), y, less=x)):
         np.testing.assert_allclose([found.value, found.low, found.high], 0, atol=1e-12)
+    assert kendall_estimate(np.stack([x, x]), y) == kendall_estimate(x, y)
     apart = kendall_estimate(x, y, less=-x)
     assert apart.value == pytest.approx(2 * kendall(x, y))
+
+
+def test_the_interval_of_several_orders_spans_which_they_are():
+    """One that orders all as they are and one that turns them: two of them may be either, twice."""
+    y = np.arange(30.0)
+    found = kendall_estimate(np.stack([y, -y]), y)
+    assert (found.value, found.low, found.high) == pytest.approx((0.0, -1.0, 1.0), abs=0.02)
 
 
 def test_few_things_have_no_interval():

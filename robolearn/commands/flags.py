@@ -1,0 +1,57 @@
+"""Flags as the fields of a class, read from a command line; what cannot be read is refused in one line."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from typing import Any
+
+import tyro
+from tyro.conf import CascadeSubcommandArgs
+
+from robolearn.errors import UserError
+
+RULE = set("─-╭╮╰╯")  # of lines, or where the terminal has none of dashes
+GUESS = "Perhaps you meant:"
+
+
+def read_flags(options: Any, arguments: Sequence[str], prog: str, about: str | None, *, cascade: bool = False) -> Any:
+    """The flags of a command; --help prints them and ends it.
+
+    Args:
+        options: Their class.
+        arguments: Of the command line.
+        prog: How the command was called.
+        about: What it does, for the help.
+        cascade: Flags of a family and a backbone may stand anywhere behind their names.
+
+    Raises:
+        UserError: A flag is unknown, lacks its value or has one that does not fit, or one that is needed is missing.
+    """
+    said, config = io.StringIO(), (CascadeSubcommandArgs,) if cascade else ()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(options, args=arguments, prog=prog, description=about, config=config)
+    except SystemExit as end:
+        if not end.code:
+            raise
+    raise UserError(f"{in_one_line(said.getvalue())}; {prog} --help lists all flags")
+
+
+def in_one_line(box: str) -> str:
+    """What tyro says in a box, without it: what is wrong, and the first flag that may have been meant.
+
+    Below its title the box has parts between rules, of which the first says what is wrong.
+    """
+    parts: list[list[str]] = [[]]
+    _, *lines = [text for line in box.splitlines() if (text := line.strip("│ "))]
+    for text in lines:
+        if set(text) <= RULE:
+            parts.append([])
+        else:
+            parts[-1].append(text)
+    wrong, *more = [" ".join(part) for part in parts if part]
+    guesses = [part.removeprefix(GUESS).split()[0] for part in more if part.startswith(GUESS)]
+    wrong = wrong.replace(" (required)", "").rstrip(" .!")
+    return "; ".join([wrong[:1].lower() + wrong[1:], *(f"perhaps you meant {guess}" for guess in guesses)])
