@@ -61,7 +61,6 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
     start = read_start(cfg.vision, shapes)
     check_fits(cfg, shapes)
     parts = split(cfg, demos)
-    check_lengths(cfg, demos, parts)
     demos = demos.part(np.concatenate(list(parts.values())))
     directory = Path(cfg.out) if cfg.out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-pretrain"
     with hold(directory):
@@ -108,7 +107,7 @@ def split(cfg: PretrainConfig, demos: Demos) -> dict[str, np.ndarray]:
     """Episodes to train on and to hold out: with the same number, share and seed the same as `train` does.
 
     Raises:
-        UserError: There are not as many, or too few to hold one out.
+        UserError: There are not as many, too few to hold one out, or see `check_lengths`.
     """
     count = len(demos.episode_ends)
     wanted = count if cfg.num_episodes is None else cfg.num_episodes
@@ -117,9 +116,11 @@ def split(cfg: PretrainConfig, demos: Demos) -> dict[str, np.ndarray]:
     held_out = cfg.validation_fraction
     fractions = {"train": (1 - held_out) * wanted / count, "validation": held_out * wanted / count}
     try:
-        return split_episodes(count, fractions, cfg.seed)
+        parts = split_episodes(count, fractions, cfg.seed)
     except UserError as error:
         raise UserError(f"{demos.name}: {error}; choose another `validation_fraction`") from None
+    check_lengths(cfg, demos, parts)
+    return parts
 
 
 def check_lengths(cfg: PretrainConfig, demos: Demos, parts: dict[str, np.ndarray]) -> None:

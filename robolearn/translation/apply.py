@@ -73,23 +73,24 @@ def translate(
     source, model = DemoStore.open(store), Translator.load(translator, device=choose_device(device, threads=threads))
     cameras = translated_cameras(source, model, to)
     with DemoWriter.begin_or_go_on(out, attrs_of(source, Path(translator), to), "translated otherwise") as writer:
-        before = writer.num_episodes
-        if before:
-            check_begun(writer, source, cameras)
+        before = check_begun(writer, source, cameras)
         for episodes in together(source, before):
             writer.extend([translated(episode, model, cameras, to) for episode in episodes])
             on_episode(Translated(writer.num_episodes, before))
     return writer
 
 
-def check_begun(writer: DemoWriter, source: DemoStore, cameras: Sequence[str]) -> None:
-    """Refuse a store whose episodes are not those that the source begins with, as what is not translated tells."""
+def check_begun(writer: DemoWriter, source: DemoStore, cameras: Sequence[str]) -> int:
+    """How many episodes there are; refuse others than the source begins with, as what is not translated tells."""
+    if not writer.num_episodes:
+        return 0
     stored = source.episode_ends[: writer.num_episodes]
     wanted = np.arange(source.num_steps) < writer.num_steps
     others = [key for key in source.keys if key not in cameras]
     alike = np.array_equal(writer.episode_ends, stored)
     if not (alike and writer.content_hash(others) == source.content_hash(others, wanted)):
         raise UserError(f"{writer.path}: exists already, with episodes of another store; choose another `out`")
+    return writer.num_episodes
 
 
 def together(store: DemoStore, first: int) -> Iterator[list[Episode]]:

@@ -143,6 +143,17 @@ def test_what_is_shaken_is_executed_and_not_recorded(reached, tmp_path):
     assert (calm.obs["pose"][1] != shaken.obs["pose"][1]).all()
 
 
+def test_other_demonstrations_of_the_same_name_are_others(reached, tmp_path):
+    """Even if they differ in nothing but a hair of the actions."""
+    cfg, source = GenerateConfig(env=REACH, scene=MARKED, num_envs=2), DemoStore.open(reached)
+    generate(reached, 1, tmp_path / "x.zarr", cfg)
+    some = [source.episode(index) for index in range(source.num_episodes)]
+    others = [Episode(one.obs, one.actions + np.float32(1e-4), one.attrs) for one in some]
+    DemoWriter.create(other := tmp_path / "else" / reached.name, attrs=source.attrs).extend(others)
+    with pytest.raises(UserError, match="exists already, generated otherwise, of other demonstrations"):
+        generate(other, 2, tmp_path / "x.zarr", cfg)
+
+
 def test_how_many_attempts_it_took_does_not_depend_on_how_many_ran_beside_one_another(few, tmp_path):
     """Where some fail, as is likely of so much noise."""
     cfg = GenerateConfig(noise=0.03, tries=2)
