@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from typing import Any
@@ -32,7 +33,9 @@ def read_flags(options: Any, arguments: Sequence[str], prog: str, about: str | N
     said, config = io.StringIO(), (CascadeSubcommandArgs,) if cascade else ()
     try:
         with redirect_stderr(said):
-            return tyro.cli(options, args=arguments, prog=prog, description=about, config=config)
+            flags = tyro.cli(options, args=arguments, prog=prog, description=about, config=config)
+        sys.stderr.write(said.getvalue())  # of what is imported meanwhile
+        return flags
     except SystemExit as end:
         if not end.code:
             raise
@@ -45,13 +48,13 @@ def in_one_line(box: str) -> str:
     Below its title the box has parts between rules, of which the first says what is wrong.
     """
     parts: list[list[str]] = [[]]
-    _, *lines = [text for line in box.splitlines() if (text := line.strip("│ "))]
-    for text in lines:
+    lines = [text for line in box.splitlines() if (text := line.strip("│ "))]
+    for text in lines[1:]:
         if set(text) <= RULE:
             parts.append([])
         else:
             parts[-1].append(text)
-    wrong, *more = [" ".join(part) for part in parts if part]
+    wrong, *more = [" ".join(part) for part in parts if part] or ["flags that cannot be read"]
     guesses = [part.removeprefix(GUESS).split()[0] for part in more if part.startswith(GUESS)]
     wrong = wrong.replace(" (required)", "").rstrip(" .!")
     return "; ".join([wrong[:1].lower() + wrong[1:], *(f"perhaps you meant {guess}" for guess in guesses)])
