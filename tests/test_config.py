@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.config import from_json, read_json, since, to_json, write_json
+from robolearn.config import first_difference, from_json, read_json, since, to_json, write_json
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.unet import UNetConfig
 from robolearn.policies.diffusion import DiffusionConfig
@@ -191,3 +191,39 @@ def test_a_kill_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
 def test_impossible_training_options(options, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig(**options)
+
+
+@dataclass(frozen=True)
+class Inner:
+    width: int = 3
+    kwargs: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Other:
+    width: int = 3
+
+
+@dataclass(frozen=True)
+class Outer:
+    steps: int = 1
+    places: tuple = ("a",)
+    inner: object = Inner()
+    out: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({"steps": 2}, "`steps` was 1, it is 2 now"),
+        ({"places": ("a", "b")}, "`places` was a, it is a b now"),
+        ({"places": ()}, "`places` was a, it is none now"),
+        ({"inner": Inner(4)}, "`inner.width` was 3, it is 4 now"),
+        ({"inner": Inner(kwargs={"look": "real"})}, "`inner.kwargs` was {}, it is {'look': 'real'} now"),
+        ({"inner": Other()}, "`inner` was Inner, it is other now"),
+        ({"out": "x"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_differs_is_named(now, said):
+    assert first_difference(Outer(**now), Outer(), {"other": Other}, free=("out",)) == said

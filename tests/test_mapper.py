@@ -140,7 +140,7 @@ def test_a_sweep_compares_trainings_and_does_nothing_twice(trained_pair, tmp_pat
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "here/run").rglob("*.json*")}
     assert sweep(cfg) == here
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "here/run").rglob("*.json*")} == before
-    with pytest.raises(UserError, match=r"here/run/3 was begun with `steps` 2, not 3; choose another `out`"):
+    with pytest.raises(UserError, match=r"here/run/3: `steps` was 2, it is 3 now; choose another `out`"):
         sweep(dataclasses.replace(cfg, steps=3))
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from robolearn.bench.kept import Kept, find
 from robolearn.bench.rows import Row, Task
-from robolearn.config import from_json, to_json, write_json
+from robolearn.config import first_difference, from_json, to_json, write_json
 from robolearn.errors import UserError
 from robolearn.locks import HeldError, hold
 from robolearn.policies.registry import REGISTRY
@@ -100,8 +100,10 @@ class Unit:
         if there is not None:
             # How chunks are sampled and executed makes no other training.
             same = dataclasses.replace(there, family=as_trained(there.family), exec_horizon=request.exec_horizon)
-            if same != request:
-                raise UserError(f"{self.directory} was trained with other options; remove it or choose other `runs`")
+            if differs := first_difference(request, same, REGISTRY):
+                raise UserError(
+                    f"{self.directory} was trained with other options: {differs}; remove it or choose other `runs`"
+                )
         return find(f"{self.path}/result.json", self.runs, self.kept) or {}
 
     def missing(self) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from robolearn.config import finite, read_json, to_json, write_json
+from robolearn.config import finite, first_difference, read_json, to_json, write_json
 from robolearn.errors import UserError
 from robolearn.evaluation.config import EvalConfig
 from robolearn.evaluation.evaluate import evaluate
@@ -123,10 +123,9 @@ def _check_begun(plan: TrainConfig) -> None:
         plan.check_resumes(before)
     except UserError as error:
         raise UserError(f"{plan.out}: {error}") from None
-    for name in LEARNING:
-        now, then = getattr(plan, name), getattr(before, name)
-        if now != then:
-            raise UserError(f"{plan.out} was begun with `{name}` {then}, not {now}; choose another `out`")
+    free = {f.name for f in dataclasses.fields(plan)} - {*LEARNING}
+    if differs := first_difference(plan, before, {}, free):
+        raise UserError(f"{plan.out}: {differs}; choose another `out`")
 
 
 def _work(
