@@ -105,6 +105,11 @@ def test_what_is_not_complete_is_not_judged(seed):
     assert any("Pendulum-v1 | ts1" in line for line in page(parts))
 
 
+def test_the_page_shows_the_tables_of_the_numbers():
+    shown = RESULTS.with_suffix(".md").read_text().splitlines()
+    assert [line for line in page(kept_parts(RESULTS) | kept_parts(PRETRAINING)) if line and line not in shown] == []
+
+
 def test_every_part_that_is_kept_names_its_command_and_a_commit_without_changes():
     for part in (kept_parts(RESULTS) | kept_parts(PRETRAINING)).values():
         assert part["command"].startswith("python -m benchmarks.")
