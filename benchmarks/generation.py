@@ -25,7 +25,7 @@ from robolearn import DemoStore, DemoWriter, seeds
 from robolearn.data.writer import is_unbegun
 from robolearn.errors import user_errors
 from robolearn.generation.config import GenerateConfig
-from robolearn.generation.generate import generate
+from robolearn.generation.generate import attempts_behind, generate
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.recipes import RECIPES
 
@@ -98,13 +98,11 @@ def carry_over(source: Path, number: int, task: Task, dry: bool) -> Path:
 
 def spent(stores: Sequence[Path]) -> dict[str, Any]:
     """Attempts behind generated stores, and the starts among theirs at which none succeeded."""
-    attempts, unsolved = [], []
-    for number, path in enumerate(stores):
-        store = DemoStore.open(path)
-        lost = int(store.episode_attrs["seed"][-1]) + 1 - first_seed(number) - store.num_episodes
-        attempts.append(int(store.episode_attrs["attempts"].sum()) + lost * GenerateConfig.tries)
-        unsolved.append(lost)
-    return {"attempts": attempts, "unsolved": unsolved}
+    each = [
+        attempts_behind(DemoStore.open(path), first_seed(number), GenerateConfig.tries)
+        for number, path in enumerate(stores)
+    ]
+    return {"attempts": [attempts for attempts, _ in each], "unsolved": [unsolved for _, unsolved in each]}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -144,8 +143,22 @@ def _digest(carrier: Carrier, env: EnvConfig) -> str:
         digest.update(repr((segment.name, segment.contact, segment.last, segment.landmark)).encode())
         for numbers in (segment.hand, segment.targets, segment.others, segment.path, segment.landmark_at):
             digest.update(np.ascontiguousarray(numbers, float).tobytes())
-    digest.update(json.dumps(to_json(dataclasses.replace(env, timeout=None), {}), sort_keys=True).encode())
+    digest.update(json.dumps(to_json(replace(env, timeout=None), {}), sort_keys=True).encode())
     return f"sha256 {digest.hexdigest()[:16]}"
+
+
+def attempts_behind(store: DemoStore, first: int, tries: int, before: int = 0) -> tuple[int, int]:
+    """Attempts that led to the episodes of a generated store, and starts among theirs at which none succeeded.
+
+    Args:
+        store: With an episode behind `before`, at least.
+        first: Seed of the first start that was tried for them.
+        tries: Attempts at a start.
+        before: Episodes that are left out at the beginning.
+    """
+    seeds, attempts = (store.episode_attrs[name][before:] for name in ("seed", "attempts"))
+    unsolved = int(seeds[-1]) + 1 - first - len(seeds)
+    return int(attempts.sum()) + tries * unsolved, unsolved
 
 
 class _Generator:
@@ -182,13 +195,11 @@ class _Generator:
 
     def _end(self) -> Generated:
         """What led to the stored episodes; what else was attempted beside them depends on `num_envs`."""
-        seeds, attempts = (self.writer.episode_attrs[name][self.before :] for name in ("seed", "attempts"))
-        if not len(seeds):
+        if self.writer.num_episodes == self.before:
             return self._progress()
-        unsolved = int(seeds[-1]) + 1 - self.carrier.seed - self.first - len(seeds)
-        return replace(
-            self._progress(), attempts=int(attempts.sum()) + self.carrier.tries * unsolved, unsolved=unsolved
-        )
+        first = self.carrier.seed + self.first
+        attempts, unsolved = attempts_behind(self.writer, first, self.carrier.tries, self.before)
+        return replace(self._progress(), attempts=attempts, unsolved=unsolved)
 
     def _store(self, starts: Iterable[int]) -> None:
         self.writer.extend([self.solved[start] for start in islice(starts, self.wanted - self.writer.num_episodes)])
