@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
+from benchmarks.drawing import sheet
 from benchmarks.planning import Runs, curve
-from robolearn.files import replacing
-from robolearn.report.style import axes_style
 
-INK, MUTED, RULE = "#1d2127", "#5c6470", "#dde1e6"
 COLORS = {
     "simulator": "#8a929c",
     "ts1": "#0b7285",
@@ -21,7 +16,6 @@ COLORS = {
     "single": "#e8890c",
     "deterministic": "#a61e4d",
 }
-STYLE: Any = {**axes_style(INK, MUTED, RULE), "font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left"}
 
 
 def draw(path: Path, runs: dict[str, Runs]) -> None:
@@ -31,9 +25,7 @@ def draw(path: Path, runs: dict[str, Runs]) -> None:
         path: The PNG file.
         runs: Environment -> way -> its runs.
     """
-    with mpl.rc_context(STYLE):
-        figure: Any = Figure(figsize=(5.2 * len(runs), 3.1), layout="constrained", dpi=130)
-        panels = figure.subplots(1, len(runs), squeeze=False)[0]
+    with sheet(path, 5.2 * len(runs), 3.1, columns=len(runs)) as [panels]:
         for panel, (env, ways) in zip(panels, runs.items(), strict=True):
             for way, color in COLORS.items():
                 trials = np.arange(1, len(ways[way][0]["returns"]) + 1)
@@ -43,5 +35,3 @@ def draw(path: Path, runs: dict[str, Runs]) -> None:
                 panel.plot(trials, means, "o-", color=color, ms=3.5, lw=1.6, label=way)
             panel.set(title=env, xlabel="planned trial", ylabel="return", xticks=trials)
         panels[-1].legend(loc="lower right")
-        with replacing(path) as file:
-            figure.savefig(file, format="png")

@@ -44,14 +44,14 @@ class Axis:
         item: What the cost is of.
         sizes: From the smallest to the largest.
         start: Size and folder -> the work, which does some items and says how many; all before it is start-up.
-        make: Size and folder: what has to lie there before, which another process makes, and nobody counts.
+        make: Size and folder: what has to lie there before, which another process makes, and nobody counts; if any.
     """
 
     title: str
     item: str
     sizes: tuple[int, ...]
     start: Callable[[int, Path], Work]
-    make: Callable[[int, Path], object] = lambda size, folder: None
+    make: Callable[[int, Path], object] | None = None
 
 
 def _store(folder: Path, episodes: int, length: int, cameras: int = 0) -> None:
@@ -83,6 +83,21 @@ def _data(size: int, folder: Path) -> Work:
     room = 0 if size >= MAPPED_FROM else 1 << 40
     store = DemoStore.open(folder / "demos.zarr")
     return _batches(Windows.from_store(store, ("state",), 2, 16, cache_dir=folder, max_resident_bytes=room))
+
+
+def _gathered(size: int, folder: Path) -> Work:
+    """What a window of `_data` is at least: its two observations and sixteen actions, out of arrays of that size."""
+    rng = np.random.default_rng(seeds.FIXED)
+    states, actions = np.ones((size, STATE), np.float32), np.ones((size, 2), np.float32)
+
+    def work() -> int:
+        for _ in range(BATCHES):
+            rows = rng.integers(0, size - 16, BATCH)[:, None]
+            for array, window in ((states, 2), (actions, 16)):
+                np.take(array, rows + np.arange(window), axis=0)
+        return BATCHES * BATCH
+
+    return work
 
 
 def _chunk_windows(size: int, folder: Path) -> Work:
@@ -168,9 +183,9 @@ def _action_dims(size: int, folder: Path) -> Work:
 
     def work() -> int:
         with torch.inference_mode():
-            for _ in range(20):
+            for _ in range(5):
                 policy.sample(_observed(policy), 1, generator=generator)
-        return 20 * 32 * size
+        return 5 * 32 * size
 
     return work
 
@@ -217,6 +232,7 @@ AXES = {
         _data,
         lambda size, folder: _store(folder, size // LONG, LONG),
     ),
+    "gathered": Axis("steps of arrays, by np.take", "window", (10**4, 10**5, 10**6, 10**7), _gathered),
     "episodes": Axis("episodes, read", "episode", (10**2, 10**3, 10**4, 10**5), _read, _episodes),
     "appended": Axis("episodes there, appended to", "episode", (10**2, 10**3, 10**4, 10**5), _append, _episodes),
     "summary": Axis("episodes evaluated", "episode", (10**2, 10**3, 10**4, 10**5), _summary),

@@ -5,31 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
-from robolearn.files import replacing
-from robolearn.report.style import axes_style
+from benchmarks.drawing import sheet
 
-INK, MUTED, RULE = "#1d2127", "#5c6470", "#dde1e6"
 COLORS = {"gate": "#0b7285", "random": "#a61e4d", "time": "#e8890c", "whole failures": "#8a929c"}
-STYLE: Any = {**axes_style(INK, MUTED, RULE), "font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left"}
 
 
 def draw(path: Path, results: dict[str, Any], tasks: tuple[str, ...]) -> None:
     """Draw gates and sets into a file."""
-    with mpl.rc_context(STYLE):
-        figure: Any = Figure(figsize=(11, 3.1), layout="constrained", dpi=130)
-        panels = figure.subplots(1, len(tasks) + 1)
+    with sheet(path, 11, 3.1, columns=len(tasks) + 1) as [panels]:
         for ax, task in zip(panels, tasks, strict=False):
             if task in results["gates"]:
                 _gates(ax, task, results["gates"][task])
         panels[0].set_ylabel("success")
         panels[0].legend(loc="lower right")
         _sets(panels[-1], results["sets"]["rows"])
-        with replacing(path) as file:
-            figure.savefig(file, format="png")
 
 
 def _gates(ax: Any, task: str, one: dict[str, Any]) -> None:

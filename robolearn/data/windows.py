@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,8 +91,8 @@ class Windows:
         self.device, self.cameras = torch.device(device), dict[str, ImageLayout]()
         self._validate(obs, actions, ends)
         chosen = np.searchsorted(self._numbers, self.episodes)
-        starts = _starts(ends, idle)[chosen]
-        rank, step = _steps(lengths := ends[chosen] - starts)
+        starts, lengths = _spans(ends, idle, chosen, obs_horizon + action_horizon)
+        rank, step = _steps(lengths)
         self._idle, self._rows = idle, torch.from_numpy(starts[rank] + step)  # of each window in the recording
         home = self.device if resident else torch.device("cpu")
         self._by_row = {key: _moved(rows, home) for key, rows in obs.items() if not resident or _are_images(rows)}
@@ -106,7 +107,7 @@ class Windows:
         runs = {key: rows for key, rows in obs.items() if key not in self._by_row and isinstance(rows, Tensor)}
         self._obs = {key: _strided(rows[padded].to(self.device), obs_horizon) for key, rows in runs.items()}
         if self._by_row:
-            past = np.arange(1 - obs_horizon, 1)
+            past = np.arange(1 - obs_horizon, 1, dtype=step.dtype)
             self._obs_rows = torch.from_numpy(starts[rank][:, None] + np.maximum(step[:, None] + past, 0)).to(home)
 
     @classmethod
@@ -254,15 +255,37 @@ def _select(recording: Tensor | StreamedImages, rows: Tensor) -> Tensor:
     return recording.index_select(0, rows) if isinstance(recording, Tensor) else recording.take(rows)
 
 
-def _starts(ends: np.ndarray, idle: np.ndarray | None) -> np.ndarray:
-    """First row of each episode that has a window, behind idle ones; its last row has one in any case."""
-    return np.minimum(np.concatenate([[0], ends[:-1]]) + (0 if idle is None else idle), ends - 1)
+def _spans(
+    ends: np.ndarray, idle: np.ndarray | None, chosen: np.ndarray, padding: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """First row with a window and rows from there on of each chosen episode: behind idle ones, one in any case."""
+    starts = np.minimum(np.concatenate([[0], ends[:-1]]) + (0 if idle is None else idle), ends - 1)[chosen]
+    lengths = ends[chosen] - starts
+    kind = narrow_kind(lengths, padding, rows=ends[-1])
+    return starts.astype(kind), lengths.astype(kind)
+
+
+def narrow_kind(lengths: np.ndarray, padding: int, *, rows: int) -> type[np.signedinteger[Any]]:
+    """The type that numbers of rows need, as the tables of a small recording take more memory than itself.
+
+    Args:
+        lengths: Steps of each episode [e].
+        padding: At most so many rows are added to each.
+        rows: Of the whole recording.
+    """
+    return np.int32 if max(rows, lengths.sum() + len(lengths) * padding) < 2**31 else np.int64
+
+
+def _begins(lengths: np.ndarray) -> np.ndarray:
+    """Where each of some runs of so many rows begins, one behind the other."""
+    return np.cumsum(lengths, dtype=lengths.dtype) - lengths
 
 
 def _steps(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rank of the episode of each step among the chosen ones, and the step's number in it."""
-    rank = np.repeat(np.arange(len(lengths)), lengths)
-    return rank, np.arange(len(rank)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    kind = lengths.dtype
+    rank = np.repeat(np.arange(len(lengths), dtype=kind), lengths)
+    return rank, np.arange(len(rank), dtype=kind) - np.repeat(_begins(lengths), lengths)
 
 
 def _table(rank: np.ndarray, left: np.ndarray, obs_horizon: int, action_horizon: int) -> np.ndarray:
@@ -270,7 +293,9 @@ def _table(rank: np.ndarray, left: np.ndarray, obs_horizon: int, action_horizon:
 
     One table, as every reading of one takes time of its own; masks of all windows would grow with the horizon.
     """
-    begins = (np.arange(len(rank)) + rank * (horizon - 1) for horizon in (obs_horizon, action_horizon))
+    begins = (
+        np.arange(len(rank), dtype=rank.dtype) + rank * (horizon - 1) for horizon in (obs_horizon, action_horizon)
+    )
     return np.stack([*begins, left])
 
 
@@ -283,8 +308,7 @@ def _masks(horizon: int, padding: Padding) -> Tensor:
 def _padded_rows(starts: np.ndarray, lengths: np.ndarray, front: int, back: int) -> np.ndarray:
     """Rows of each episode in turn, with `front` copies of its first before and `back` of its last after."""
     padded = lengths + front + back
-    begin = np.repeat(np.cumsum(padded) - padded, padded)
-    step = np.arange(len(begin)) - begin - front
+    step = np.arange(padded.sum(), dtype=lengths.dtype) - np.repeat(_begins(padded), padded) - front
     return np.repeat(starts, padded) + np.clip(step, 0, np.repeat(lengths - 1, padded))
 
 

@@ -33,7 +33,7 @@ BENCHMARKS: dict[str, str] = {
     "field.py": "--seeds 0 --out out.json --work field",
     "generation.py": "push datasets/push.zarr --out out.json",
     "gpu.py": "--device cpu",
-    "growth": "summary calibration --figures figures --out out.json",
+    "growth": "summary calibration --figure growth.png --out out.json",
     "human.py": "pusht pusht.zarr --out out.json",
     "lecture.py": "--out out.json",
     "looks.py": "--picture looks.png --out out.json",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from robolearn.data import store as store_module
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
-from robolearn.data.windows import Windows
+from robolearn.data.windows import Windows, narrow_kind
 from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
 from tests.data.episodes import make_episode
@@ -203,3 +203,10 @@ def test_longer_chunks_take_memory_per_episode_and_not_per_step():
     distinct_masks = 101 * 100 - 2 * 1
     padding = 99 * len(ends) * actions.shape[1] * actions.element_size()
     assert kept_bytes(100) - kept_bytes(1) == padding + distinct_masks
+
+
+@pytest.mark.parametrize(("steps", "kind"), [(2**31 - 1, np.int32), (2**31, np.int64), (2**32, np.int64)])
+def test_rows_are_told_in_32_bits_just_where_all_of_them_can_be(steps, kind):
+    episodes = np.array([steps - 1_000, 1_000 - 2 * 18])
+    assert narrow_kind(episodes, 18, rows=1) is kind, "with padding"
+    assert narrow_kind(np.array([1]), 18, rows=steps) is kind, "in the recording"
