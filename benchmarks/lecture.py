@@ -17,7 +17,7 @@ from benchmarks.planning_curves import draw
 from benchmarks.pretraining.contrasts import judged_gain
 from benchmarks.pretraining.study import TARGET as PRETRAINING_TARGET
 from benchmarks.pretraining.table import rows_table
-from benchmarks.tables import interval, measured_with, parts_below, table, verdict
+from benchmarks.tables import interval, measured_with, one_of_each_command, parts_below, table, verdict
 from benchmarks.trainings import gain, gain_by_training, mean, mean_over_trainings
 from benchmarks.translation.contrasts import labels_of, minus, successes
 from benchmarks.translation.study import JUDGED, KINDS, LABELS_KEPT, LEAST_COST, METHODS, SEEN_PLAIN, trainings_of
@@ -50,7 +50,7 @@ def page(parts: Parts) -> list[str]:
     """The tables of everything that was measured, the targets first."""
     tables = [table(["what", "target", "measured", "verdict"], targets(parts))]
     tables += [section(parts_below(parts, name)) for name, section in SECTIONS.items() if parts_below(parts, name)]
-    tables.append(measured_with(_one_of_each_command(parts)))
+    tables.append(measured_with(one_of_each_command(parts)))
     return [line for one in tables for line in (*one, "")][:-1]
 
 
@@ -255,11 +255,6 @@ SECTIONS: dict[str, Callable[[Parts], list[str]]] = {
     "views": viewed,
     "doubt": doubted,
 }
-
-
-def _one_of_each_command(parts: Parts) -> dict[str, Any]:
-    """One part of each command, commit and machine: commands write many."""
-    return {f"{part['command']} {part['commit']} {part['hardware']}": part for part in parts.values()}
 
 
 if __name__ == "__main__":

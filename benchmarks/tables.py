@@ -49,6 +49,11 @@ def parts_below(parts: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)}
 
 
+def one_of_each_command(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """One part of each command, commit and machine: commands write many."""
+    return {f"{part['command']} {part['commit']} {part['hardware']}": part for part in parts.values()}
+
+
 def measured_with(parts: Mapping[str, Any]) -> list[str]:
     """Command, commit and machine of each part of a file."""
     rows = [[f"`{part['command']}`", part["commit"], part["hardware"]] for part in parts.values()]

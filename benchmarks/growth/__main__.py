@@ -2,7 +2,7 @@
 
     python -m benchmarks.growth [AXIS ...] [--out docs/results/speed.json] [--figure docs/results/growth.png]
 
-Every point has a process of its own in each round, on one thread; times are CPU time. Sizes take turns, and an axis
+Every point has a process of its own in each round, on one core; times are CPU time. Sizes take turns, and an axis
 leaves out what is larger than the size whose point took longer than --seconds. The target is that an item costs at most
 1.25 of what it costs at any smaller size. Where it falls, what every call costs is shared by more items.
 """
@@ -16,10 +16,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.common import children_seconds, keep_part, options
+from benchmarks.common import children_seconds, keep_part, kept_parts, options
 from benchmarks.growth.axes import AXES
 from benchmarks.growth.curves import draw
-from benchmarks.growth.points import Points, table_of
+from benchmarks.growth.points import PART, Points, all_points, table_of
 
 ROUNDS = 5
 
@@ -57,7 +57,7 @@ def measure(name: str, sizes: Sequence[int], rounds: int, seconds: float, work: 
 
 
 def main() -> None:
-    """Measure, print a table, keep, and draw."""
+    """Measure, keep, print a table, and draw all that is kept."""
     parser = options(__doc__)
     parser.add_argument("axes", nargs="*", choices=[*AXES, []], metavar="AXIS", help=f"of {', '.join(AXES)}; all")
     parser.add_argument("--figure", type=Path, help="PNG file, with a row per axis")
@@ -68,10 +68,10 @@ def main() -> None:
     for name in args.axes or AXES:
         sizes = AXES[name].sizes[:1] if args.dry_run else AXES[name].sizes
         axes[name] = measure(name, sizes, 1 if args.dry_run else ROUNDS, args.seconds, args.work)
+        keep_part(args.out, f"{PART}/{name}", {"points": axes[name]})
     print("\n".join(table_of(axes)))
-    keep_part(args.out, "growth", {"axes": axes})
     if args.figure:
-        draw(args.figure, axes)
+        draw(args.figure, axes | all_points(kept_parts(args.out)))
 
 
 if __name__ == "__main__":

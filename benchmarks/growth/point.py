@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -38,6 +39,7 @@ def measure(axis: str, size: int, folder: Path) -> dict[str, float]:
 def main() -> None:
     """Make what is needed, or measure and print JSON."""
     what, axis, size, folder = sys.argv[1:]
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # zarr's threads wake each other faster there
     torch.set_num_threads(1)
     if what == "make":
         make = AXES[axis].make

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from statistics import median
+from typing import Any
 
 from benchmarks.common import ratio
 from benchmarks.growth.axes import AXES
-from benchmarks.tables import table
+from benchmarks.tables import parts_below, table
 from robolearn.stats.value import Estimate
 
+PART = "growth"
 Points = dict[str, dict[str, list[float]]]
 """Size -> name of a number of `growth.point` -> that of each round."""
+
+
+def all_points(parts: Mapping[str, Any]) -> dict[str, Points]:
+    """Points of each axis that is kept among the parts of a file."""
+    kept = parts_below(parts, PART)
+    return {name: kept[name]["points"] for name in AXES if name in kept}
 
 
 def table_of(axes: Mapping[str, Points]) -> list[str]:
@@ -33,7 +41,7 @@ def _rows(name: str, points: Points) -> Iterator[list[str]]:
             AXES[name].title,
             f"{int(size):,}",
             AXES[name].item,
-            f"{1e6 * cost:,.2f}",
+            f"{1e6 * cost:,.0f}" if cost > 1e-4 else f"{1e6 * cost:.3g}",
             "" if growth is None else f"{growth:.2f}",
             f"{start:.2f}",
             f"{peak / 2**20:,.0f}",

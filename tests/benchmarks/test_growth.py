@@ -17,4 +17,4 @@ def test_growth_is_over_the_cheapest_before_and_not_over_the_first():
 
 def test_a_row_tells_medians():
     rows = table_of({"data": POINTS})
-    assert rows[-1] == "| steps of demonstrations | 10,000 | window | 2,100,000.00 | 2.10 [2.00, 2.20] | 0.50 | 1 |"
+    assert rows[-1] == "| steps of demonstrations | 10,000 | window | 2,100,000 | 2.10 [2.00, 2.20] | 0.50 | 1 |"
