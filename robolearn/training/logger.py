@@ -74,6 +74,11 @@ def _record(line: str) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and is_number(record.get("step")) else None
 
 
+def is_disabled() -> bool:
+    """Whether the user told Weights & Biases to do nothing: importing it alone takes a second of CPU time."""
+    return os.environ.get("WANDB_MODE") == "disabled"
+
+
 class WandbLogger:
     """Weights & Biases in a thread: online when the user is logged in, otherwise offline.
 

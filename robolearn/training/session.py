@@ -21,7 +21,7 @@ from robolearn.rollout.roll_out import roll_out
 from robolearn.rollout.video import write_mp4
 from robolearn.starts import judged
 from robolearn.training.fit import Hooks, Record, rolls_out
-from robolearn.training.logger import MetricsFile, WandbLogger, is_number, read_records
+from robolearn.training.logger import MetricsFile, WandbLogger, is_disabled, is_number, read_records
 from robolearn.training.run import DataFacts, Run
 from robolearn.training.state import TrainState
 
@@ -41,7 +41,7 @@ class Session(Hooks):
     def __init__(self, run: Run, state: TrainState, data: DataFacts, *, films: bool = True):
         self.run, self.cfg, self.data, self.films = run, state.cfg, data, films
         self.metrics = MetricsFile(run.directory / "metrics.jsonl", state.step)
-        self.wandb = self._start_wandb(state) if self.cfg.wandb else None
+        self.wandb = self._start_wandb(state) if self.cfg.wandb and not is_disabled() else None
         self.best, best_step = float("inf"), run.best_step()
         self.validation_loss, self.is_rolled_out = float("inf"), False
         for record in read_records(run.directory / "metrics.jsonl"):

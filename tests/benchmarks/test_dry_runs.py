@@ -53,6 +53,7 @@ BENCHMARKS: dict[str, str] = {
     "small_data.py": "datasets/push.zarr --out out.json",
     "speed.py": "--out out.json",
     "stacked_seeds.py": "--seeds 2 --batch 2",
+    "startup.py": "--out out.json",
     "symmetry.py": "--seeds 0 --out out.json",
     "take_over.py": "",
     "train_step.py": "--out out.json",
@@ -85,8 +86,10 @@ CAMPAIGNS = ("tests/campaigns/broken_inputs", "tests/campaigns/kills")
 COMMON = (
     "avoid_read.py",
     "common.py",
+    "drawing.py",
     "peer.py",
     "planning_curves.py",
+    "startup_probe.py",
     "tables.py",
     "trainings.py",
     "verify/avoid_drawing.py",

@@ -102,8 +102,19 @@ def test_online_when_logged_in_otherwise_offline(tmp_path, monkeypatch, logged_i
 def test_the_users_choice_of_mode_counts(tmp_path, monkeypatch):
     settings = {}
     fake_wandb(monkeypatch, lambda **kwargs: settings.update(kwargs) or FakeRun(), "key")
+    monkeypatch.setenv("WANDB_MODE", "offline")
     start(tmp_path).close()
-    assert settings["mode"] == "disabled"
+    assert settings["mode"] == "offline"
+
+
+@pytest.mark.parametrize(("mode", "called"), [("disabled", []), ("offline", ["run"])])
+def test_what_is_disabled_is_not_even_begun(tmp_path, monkeypatch, train_main, tiny_flags, demos, mode, called):
+    names = []
+    fake_wandb(monkeypatch, lambda **kwargs: names.append(kwargs["name"]) or FakeRun())
+    monkeypatch.setenv("WANDB_MODE", mode)
+    flags = [flag for flag in tiny_flags if flag != "--no-wandb"]
+    train_main([*flags, "--dataset.path", str(demos), "--steps", "1", "--out", str(tmp_path / "run")])
+    assert names == called
 
 
 class BrokenRun(FakeRun):
@@ -127,6 +138,7 @@ def test_a_run_goes_on_without_it(
     tmp_path, monkeypatch, caplog, train_main, tiny_flags, demos, read_metrics, init, warning
 ):
     fake_wandb(monkeypatch, init)
+    monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setattr(logger, "FINISH_SECONDS", 0.2)
     monkeypatch.setattr(logger, "QUEUE_SIZE", 3)
     flags = [flag for flag in tiny_flags if flag != "--no-wandb"]
