@@ -6,16 +6,20 @@ python -m benchmarks.speed
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import startup
 from benchmarks.common import options, ratio
-from benchmarks.tables import interval, measured_with, table, verdict
+from benchmarks.growth.axes import AXES
+from benchmarks.growth.points import MOST_GROWTH, Points, all_points, growths, table_of
+from benchmarks.tables import interval, measured_with, one_of_each_command, table, verdict
 from robolearn.config import read_json
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "speed.json"
 PER_STEP = 1.2
+BOUND = "gathered"  # the axis that is what another one costs at least
 Parts = dict[str, Any]
 Row = list[str]
 
@@ -35,7 +39,9 @@ def page(parts: Parts) -> list[str]:
         cores(parts["cores"]),
         peers(parts),
         runs(parts["make_run"]),
-        measured_with(parts),
+        startup.table_of(parts["startup"]["cases"], parts["startup"][startup.TORCH]),
+        table_of(all_points(parts)),
+        measured_with(one_of_each_command(parts)),
     )
     return [line for part in tables for line in (*part, "")][:-1]
 
@@ -66,6 +72,7 @@ def _targets(parts: Parts) -> Iterator[Row]:
     yield ["Avoid rollouts beside raw C on all cores", ">= 0.85", f"{rolled:.2f}", rolled.outcome(least=0.85)]
     loaded = ratio(*_both(parts["loader"]["seconds_per_batch"], "np.take", "Windows.batch"))
     yield ["windows beside np.take", ">= 0.9", f"{loaded:.2f}", loaded.outcome(least=0.9)]
+    yield from _growth(all_points(parts))
     for name in ("evaluation", "collection"):
         speed = ratio(*_both(parts["cluster"][name]["seconds"], "processes", "ray"))
         yield [f"{name} on two nodes of Ray", ">= 0.85", f"{speed:.2f}", speed.outcome(least=0.85)]
@@ -77,6 +84,15 @@ def _targets(parts: Parts) -> Iterator[Row]:
         "the same" if whole else "others",
         verdict(whole),
     ]
+
+
+def _growth(axes: Mapping[str, Points]) -> Iterator[Row]:
+    """Of each axis the size where an item costs most beside a smaller one."""
+    for name, points in axes.items():
+        if name != BOUND:
+            worst = max((growth for growth in growths(points) if growth is not None), key=lambda one: one.value)
+            target = f"<= {MOST_GROWTH} of the cheapest before"
+            yield [f"cost, more {AXES[name].title}", target, f"{worst:.2f}", worst.outcome(most=MOST_GROWTH)]
 
 
 def steps(part: Parts) -> list[str]:

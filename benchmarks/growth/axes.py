@@ -233,13 +233,13 @@ AXES = {
         lambda size, folder: _store(folder, size // LONG, LONG),
     ),
     "gathered": Axis("steps of arrays, by np.take", "window", (10**4, 10**5, 10**6, 10**7), _gathered),
-    "episodes": Axis("episodes, read", "episode", (10**2, 10**3, 10**4, 10**5), _read, _episodes),
-    "appended": Axis("episodes there, appended to", "episode", (10**2, 10**3, 10**4, 10**5), _append, _episodes),
-    "summary": Axis("episodes evaluated", "episode", (10**2, 10**3, 10**4, 10**5), _summary),
-    "calibration": Axis("calibration episodes", "episode", (10**2, 10**3, 10**4), _calibration),
+    "episodes": Axis("episodes to read from", "episode", (10**2, 10**3, 10**4, 10**5), _read, _episodes),
+    "appended": Axis("episodes to append to", "episode", (10**2, 10**3, 10**4, 10**5), _append, _episodes),
+    "summary": Axis("episodes to sum up", "episode", (10**2, 10**3, 10**4, 10**5), _summary),
+    "calibration": Axis("episodes to calibrate on", "episode", (10**2, 10**3, 10**4), _calibration),
     "environments": Axis("environments", "step", (1, 16, 256, 4096), _environments),
     "members": Axis("members", "member and plan", (1, 2, 5, 10), _members),
-    "actions": Axis("dimensions of the action", "number of a chunk", (2, 10, 30, 100), _action_dims),
+    "actions": Axis("dimensions of the action", "dimension and plan", (2, 10, 30, 100), _action_dims),
     "chunk": Axis(
         "steps of a chunk", "action", (8, 16, 50, 100), _chunk_windows, lambda size, folder: _store(folder, 500, LONG)
     ),

@@ -11,7 +11,7 @@ from benchmarks.growth.axes import AXES
 from benchmarks.tables import parts_below, table
 from robolearn.stats.value import Estimate
 
-PART = "growth"
+PART, MOST_GROWTH = "growth", 1.25
 Points = dict[str, dict[str, list[float]]]
 """Size -> name of a number of `growth.point` -> that of each round."""
 
