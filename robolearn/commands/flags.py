@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from typing import Any
 
@@ -15,9 +17,19 @@ from robolearn.errors import UserError
 
 RULE = set("─-╭╮╰╯")  # of lines, or where the terminal has none of dashes
 GUESS = "Perhaps you meant:"
+Choices = Mapping[str, Mapping[str, type]]
+"""How the flags of a choice begin -> name of what can be chosen -> class of its flags."""
 
 
-def read_flags(options: Any, arguments: Sequence[str], prog: str, about: str | None, *, cascade: bool = False) -> Any:
+def read_flags(
+    options: Any,
+    arguments: Sequence[str],
+    prog: str,
+    about: str | None,
+    *,
+    cascade: bool = False,
+    choices: Choices | None = None,
+) -> Any:
     """The flags of a command; --help prints them and ends it.
 
     Args:
@@ -26,6 +38,7 @@ def read_flags(options: Any, arguments: Sequence[str], prog: str, about: str | N
         prog: How the command was called.
         about: What it does, for the help.
         cascade: Flags of a family and a backbone may stand anywhere behind their names.
+        choices: Whose flags depend on what is chosen: a flag of another choice is told from one that does not exist.
 
     Raises:
         UserError: A flag is unknown, lacks its value or has one that does not fit, or one that is needed is missing.
@@ -39,7 +52,20 @@ def read_flags(options: Any, arguments: Sequence[str], prog: str, about: str | N
     except SystemExit as end:
         if not end.code:
             raise
-    raise UserError(f"{in_one_line(said.getvalue())}; {prog} --help lists all flags")
+    wrong = in_one_line(said.getvalue())
+    raise UserError(f"{of_another_choice(wrong, choices or {}) or wrong}; {prog} --help lists all flags")
+
+
+def of_another_choice(wrong: str, choices: Choices) -> str | None:
+    """Whose flag it is that a message calls unrecognized; None where it is nobody's."""
+    unknown = wrong.partition("; perhaps")[0] if wrong.startswith("unrecognized") else ""
+    for flag in re.findall(r"--[\w.-]+", unknown):
+        for start, classes in choices.items():
+            field = flag.removeprefix(start).replace("-", "_")
+            owners = [name for name, cls in classes.items() if field in {one.name for one in dataclasses.fields(cls)}]
+            if owners:
+                return f"{flag} is an option of {' and '.join(owners)} alone"
+    return None
 
 
 def in_one_line(box: str) -> str:

@@ -57,7 +57,7 @@ class Options:
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, plan, and print a line per episode."""
     import_plugins(arguments)
-    given: Any = read_flags(Options, arguments, prog, __doc__, cascade=True)
+    given: Any = read_flags(Options, arguments, prog, __doc__, cascade=True, choices={"--search.": SEARCHES})
     flat = values(given.run, given.model, given.fit, given.plans)
     cfg = PlanConfig(env=EnvConfig(id=given.environment, **values(given.env)), search=build(given.search), **flat)
     from robolearn.planning.plan import plan

@@ -32,7 +32,7 @@ LOSSES = {"loss": "loss", "held out": "validation_loss"}
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, train, and say where the run is and what to do with it."""
     method = find_method(chosen(arguments, "method", "autoencoder"))
-    given: Any = read_flags(make_options(method), arguments, prog, __doc__)
+    given: Any = read_flags(make_options(method), arguments, prog, __doc__, choices={"--": METHODS})
     flat = flat_values(given, GROUPS)
     cfg = PretrainConfig(given.store, method=build(given.how), vision=build(given.vision), **flat)
     from robolearn.representation.picture import PICTURE

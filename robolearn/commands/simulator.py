@@ -81,7 +81,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
 
 def learn(arguments: Sequence[str], prog: str) -> None:
     """Learn a simulator, and say where it is."""
-    given: Any = read_flags(learn_options(), arguments, prog, "Learn a simulator.", cascade=True)
+    choices = {"--family.": FAMILIES, "--backbone.": BACKBONES}
+    given: Any = read_flags(learn_options(), arguments, prog, "Learn a simulator.", cascade=True, choices=choices)
     cfg = SimulatorConfig(**values(given.learned), family=build(given.family), backbone=build(given.backbone))
     from robolearn.simulator.learn import learn_simulator
     from robolearn.training.signals import stopped

@@ -109,7 +109,8 @@ def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool,
     """
     import_plugins(arguments)
     defaults, resume = read_defaults(arguments)
-    given: Any = read_flags(make_options(defaults), arguments, prog, __doc__, cascade=True)
+    choices = {"--family.": FAMILIES, "--backbone.": BACKBONES}
+    given: Any = read_flags(make_options(defaults), arguments, prog, __doc__, cascade=True, choices=choices)
     flat = values(*(getattr(given, name) for name in GROUPS))
     nested = {name: build(getattr(given, name)) for name in ("family", "backbone", "dataset", "env", "vision", "swag")}
     cfg = TrainConfig(**flat, **nested)

@@ -30,7 +30,7 @@ LOSSES = {"generators": "loss", "critics": "critic_loss"}
 def main(arguments: Sequence[str], prog: str) -> None:
     """Parse, train, and say where the run is and what to do with it."""
     method = find_translation(chosen(arguments, "method", "cyclegan"))
-    given: Any = read_flags(make_options(method), arguments, prog, __doc__)
+    given: Any = read_flags(make_options(method), arguments, prog, __doc__, choices={"--": TRANSLATIONS})
     flat = flat_values(given, GROUPS)
     cfg = TranslatorConfig(given.source, given.target, method=build(given.how), **flat)
     from robolearn.training.signals import stopped
