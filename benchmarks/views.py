@@ -15,8 +15,9 @@ every step anew. Declared before anything was measured:
 * true: the rows where they are, which no policy could know; top clean, front clean: a camera on good days alone.
 
 A training has ensembles, readings and policies of its own seed. Intervals span trainings and starts. Three trainings
-had been declared; that there would be five was decided when two were known, as Student's interval of three is wide. Every row of a
-training is kept as soon as it is there, and the same command goes on. Several may share the work by seeds.
+had been declared; that there would be five was decided when two were known, as Student's interval of three is wide.
+Every row of a training is kept as soon as it is there, and the same command goes on. Several may share the work by
+seeds.
 
 Source: Shi et al. 2021, arXiv:2011.07748.
 """

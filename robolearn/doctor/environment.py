@@ -15,6 +15,7 @@ from robolearn.errors import UserError
 from robolearn.images import seen_shape
 from robolearn.rollout.chunked import ChunkedEnvs, reset_some
 from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.interface import action_space_problem
 from robolearn.rollout.making import opened_envs
 from robolearn.types import Array
 
@@ -92,7 +93,10 @@ def _starts_inside(recording: Recording, key: str, starts: Array) -> Iterator[Fi
 def _actions(recording: Recording, envs: ChunkedEnvs) -> Iterator[Finding]:
     space: Any = envs.interface.action_space
     actions = recording.rows.get("action")
-    if actions is None or getattr(space, "low", None) is None:
+    if problem := action_space_problem(space):
+        yield _finding("problem", f"the environment's {problem}", "", "action")
+        return
+    if actions is None:
         return
     if math.prod(space.shape) != actions.shape[1]:
         sentence = f"the environment's actions have shape {space.shape}, recorded ones {actions.shape[1]} numbers"

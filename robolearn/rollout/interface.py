@@ -97,17 +97,10 @@ class Interface:
         Raises:
             UserError: One line that says what differs.
         """
-        from gymnasium import spaces  # late: a policy on a robot needs no simulator
-
         fitted = replace(self, observations=self.observations.fitted(obs_shapes, images))
         space = self.action_space
-        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
-            raise UserError(
-                f"environment {cfg.id}: actions must be a Box of floats, they are {kind_of(space)}; a policy's actions "
-                "are real numbers, so wrap it in one that takes a Box and chooses, e.g. the largest of one number each"
-            )
-        if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
-            raise UserError(f"environment {cfg.id}: actions must be a Box of floats, they are {kind_of(space)}")
+        if problem := action_space_problem(space):
+            raise UserError(f"environment {cfg.id}: {problem}")
         if math.prod(space.shape) != action_dim:
             raise UserError(f"the environment's actions have shape {space.shape}, those of the policy {(action_dim,)}")
         return fitted
@@ -159,6 +152,21 @@ class Interface:
         """An action [a] as the environment takes it: in its shape, clipped unless that is not wanted, in its dtype."""
         space, shaped = self.action_space, action.reshape(self.action_space.shape)
         return (np.clip(shaped, space.low, space.high) if self.clips else shaped).astype(space.dtype)
+
+
+def action_space_problem(space: Any) -> str | None:
+    """Why no policy can act in an action space of gymnasium; None if one can."""
+    from gymnasium import spaces  # late: a policy on a robot needs no simulator
+
+    if isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind == "f":
+        return None
+    problem = f"actions must be a Box of floats, they are {kind_of(space)}"
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        problem += (
+            "; a policy's actions are real numbers, so wrap it in one that takes a Box and chooses, e.g. the largest "
+            "of one number each"
+        )
+    return problem
 
 
 def _before_restart(obs: Any, info: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:

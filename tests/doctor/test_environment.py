@@ -42,6 +42,15 @@ FITTING = Recording(
 )
 
 
+class Switch(Slide):
+    """The same with three buttons."""
+
+    action_space = gym.spaces.Discrete(3)
+
+
+gym.register("test/Switch-v0", entry_point=Switch, max_episode_steps=9)
+
+
 def said(recording, keys=("state",), **kwargs):
     env = EnvConfig("test/Slide-v0", kwargs)
     return [(f.severity, f.sentence) for f in against_environment(recording, env, keys)]
@@ -92,3 +101,9 @@ def test_keys_that_are_not_there():
     (found,) = said(FITTING, keys=("state", "camera"))
     assert found[0] == "problem"
     assert "camera" in found[1]
+
+
+def test_actions_that_no_policy_can_take_are_a_problem():
+    (found,) = against_environment(FITTING, EnvConfig("test/Switch-v0"), ("state",))
+    assert found.severity == "problem"
+    assert found.sentence.startswith("the environment's actions must be a Box of floats, they are Discrete")
