@@ -69,7 +69,8 @@ def targets(parts: Parts) -> Iterator[Row]:
     yield from translation_targets(parts_below(parts, "translation"))
     made = parts_below(parts, "generation")
     for task in groups(made):
-        if all(f"{task}/{group}" in made for group in ("generated", "all")):
+        judged = generation.TASKS[task].number == "success"
+        if judged and all(f"{task}/{group}" in made for group in ("generated", "all")):
             less = gain("success", made[f"{task}/generated"], made[f"{task}/all"])
             what = f"generation from 20 episodes of {task}, success less that of all"
             yield [what, f">= -{generation.MARGIN}", f"{less:+.3f}", less.outcome(-generation.MARGIN)]
@@ -126,12 +127,12 @@ def generated(parts: Parts) -> list[str]:
     rows = []
     for name, part in parts.items():
         task, group = name.split("/")
-        whole = None if group == "all" else parts.get(f"{task}/all")
-        minus = "" if whole is None else f"{gain('success', part, whole):+.3f}"
+        number, whole = generation.TASKS[task].number, None if group == "all" else parts.get(f"{task}/all")
+        minus = "" if whole is None else f"{gain(number, part, whole):+.3f}"
         tries = ", ".join(f"{tried:,}" for tried in part.get("attempts", []))
         unsolved = ", ".join(map(str, part.get("unsolved", [])))
-        rows.append([task, group, over_trainings(part, "success"), minus, tries, unsolved])
-    header = ["task", "demonstrations", "success", "less that of all", "attempts for 1,000", "starts left out"]
+        rows.append([task, group, number, over_trainings(part, number), minus, tries, unsolved])
+    header = ["task", "demonstrations", "number", "mean", "less that of all", "attempts", "starts left out"]
     return table(header, rows)
 
 

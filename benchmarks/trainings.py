@@ -39,9 +39,9 @@ NUMBERS: dict[str, Number] = {
 }
 
 
-def train_once(name: str, cfg: TrainConfig, seed: int, data: Path, runs: Path, *, dry: bool) -> Run:
-    """Train a recipe on a store; see `train_to_the_end`."""
-    dataset = dataclasses.replace(cfg.dataset, path=(data,))
+def train_once(name: str, cfg: TrainConfig, seed: int, data: Path | tuple[Path, ...], runs: Path, *, dry: bool) -> Run:
+    """Train a recipe on a store, or on several; see `train_to_the_end`."""
+    dataset = dataclasses.replace(cfg.dataset, path=data if isinstance(data, tuple) else (data,))
     cfg = dataclasses.replace(cfg, dataset=dataset, seed=seed, out=runs / f"{name}-{seed}", wandb=False)
     return train_to_the_end(dataclasses.replace(cfg, **DRY) if dry else cfg)
 

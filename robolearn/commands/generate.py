@@ -22,7 +22,7 @@ from robolearn.errors import exit_status
 from robolearn.generation.config import GenerateConfig, SceneConfig
 from robolearn.rollout.env_config import EnvConfig
 
-How = mirror(GenerateConfig, ("sources", "tries", "noise", "seed", "num_envs", "obs_keys", "obs"))
+How = mirror(GenerateConfig, ("sources", "tries", "order", "noise", "seed", "num_envs", "obs_keys", "obs"))
 Scene, Env = mirror(SceneConfig), mirror(EnvConfig)
 
 

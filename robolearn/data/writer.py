@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ class DemoWriter(DemoStore):
         if is_unbegun(path):
             return cls.begin(path, attrs=attrs)
         writer = cls.append_to(path)
-        if writer.attrs != attrs:
+        if writer.attrs != _ours(attrs):
             raise UserError(f"{path}: exists already, {otherwise}; choose another `out`")
         return writer
 
@@ -182,7 +182,7 @@ class DemoWriter(DemoStore):
     def restate(self, attrs: StoreAttrs) -> None:
         """Put other facts in the place of those that were stated, all at once."""
         zarr.open_group(Files(self.path), mode="r+", use_consolidated=False).attrs.put(_stated(attrs))
-        self.attrs = attrs
+        self.attrs = _ours(attrs)
 
     def _check_end(self) -> None:
         """Raise a UserError if the store has grown since this writer opened it."""
@@ -280,7 +280,12 @@ class DemoWriter(DemoStore):
 
 def _stated(attrs: StoreAttrs) -> dict[str, Any]:
     """Attributes as JSON."""
-    return {name: value for name, value in asdict(attrs).items() if value is not None}
+    return {name: value for name, value in asdict(_ours(attrs)).items() if value is not None}
+
+
+def _ours(attrs: StoreAttrs) -> StoreAttrs:
+    """Attributes of a store of this layout, also where they come from one that declares none."""
+    return replace(attrs, schema_version=SCHEMA_VERSION) if attrs.schema_version is None else attrs
 
 
 def _checked() -> ZstdCodec:

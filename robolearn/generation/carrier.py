@@ -9,6 +9,7 @@ import numpy as np
 
 from robolearn.contract import ChunkResult, Scene
 from robolearn.generation.follow import Follower
+from robolearn.generation.order import Order
 from robolearn.generation.segments import Segment
 from robolearn.images import ImageLayout
 from robolearn.rollout.chunked import ChunkedEnvs
@@ -44,8 +45,8 @@ class _Attempt:
 class Carrier:
     """Carries demonstrations over in n environments.
 
-    Episode i is attempt i % tries at start i // tries. The attempts at a start take the demonstrations in an order of
-    its own, in which all of them come equally often; so an episode depends on (seed, i) alone.
+    Episode i is attempt i % tries at start i // tries. The attempts at a start take the demonstrations in an order that
+    depends on the start alone, and begin anew behind the last one; so an episode depends on (seed, i) alone.
 
     Args:
         sources: Segments of each demonstration.
@@ -56,6 +57,7 @@ class Carrier:
         tries: Attempts at a start.
         noise: Standard deviation of what is added to the first d numbers of each action as it is executed; recorded
             is the action without it.
+        order: In which the attempts at a start take the demonstrations.
     """
 
     def __init__(
@@ -68,9 +70,10 @@ class Carrier:
         seed: int,
         tries: int,
         noise: float,
+        order: Order,
     ):
         self.sources, self.scene, self.cfg, self.seed = sources, scene, cfg, seed
-        self.tries, self.noise = tries, noise
+        self.tries, self.noise, self.order = tries, noise, order
         self.stopped = np.zeros(num_envs, bool)
         self._attempts: dict[int, _Attempt] = {}
         self._slots: dict[int, int] = {}
@@ -80,11 +83,12 @@ class Carrier:
         """Choose a demonstration for each episode that begins."""
         for slot, episode in zip(slots, episodes, strict=True):
             start, attempt = divmod(episode, self.tries)
-            order = np.random.default_rng([self.seed, start]).permutation(len(self.sources))
+            seen = {key: rows[slot].copy() for key, rows in obs.items()}
+            order = self.order(start, seen)
             source = int(order[attempt % len(order)])
             noise = np.random.default_rng([self.seed, start, attempt + 1])
             self._attempts[episode] = _Attempt(source, Follower(self.sources[source], self.scene), noise)
-            self._slots[slot], self._seen[slot] = episode, {key: rows[slot].copy() for key, rows in obs.items()}
+            self._slots[slot], self._seen[slot] = episode, seen
 
     def act(self, active: Array) -> Array:
         """One action for each active environment [n, 1, a], as it is recorded."""

@@ -117,6 +117,15 @@ def test_diffusion_policy_layout(tmp_path, arrays, zarr_format, separator, as_zi
         DemoWriter.append_to(path)
 
 
+def test_a_part_of_a_store_that_declares_nothing_is_a_store_of_ours(tmp_path, arrays):
+    store = DemoStore.open(write_diffusion_policy(tmp_path / "dp.zarr", 2, **arrays))
+    part = tmp_path / "part.zarr"
+    DemoWriter.begin(part, attrs=store.attrs).append(store.episode(0))
+    DemoWriter.begin_or_go_on(part, store.attrs, "made otherwise").append(store.episode(1))
+    assert DemoStore.open(part).num_episodes == 2
+    np.testing.assert_array_equal(DemoStore.open(part).episode(1).actions, arrays["action"][4:11])
+
+
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "|u1", "<i8", "|b1"])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_types_and_orders_of_v2(tmp_path, arrays, dtype, order):

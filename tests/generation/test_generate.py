@@ -164,6 +164,16 @@ def test_how_many_attempts_it_took_does_not_depend_on_how_many_ran_beside_one_an
     assert one.attempts == attempts.sum() + 2 * one.unsolved
 
 
+def test_the_nearest_demonstration_is_tried_first(reached, tmp_path):
+    cfg = GenerateConfig(env=REACH, scene=MARKED, num_envs=2, order="nearest", tries=1)
+    generate(reached, 4, tmp_path / "x.zarr", cfg)
+    store, source = DemoStore.open(tmp_path / "x.zarr"), DemoStore.open(reached)
+    marks = np.stack([source.episode(index).obs["mark"][0] for index in range(source.num_episodes)])
+    for index in range(4):
+        apart = np.linalg.norm(marks - store.episode(index).obs["mark"][0], axis=1)
+        assert store.episode_attrs["source_episode"][index] == apart.argmin()
+
+
 def test_attempts_take_the_demonstrations_in_turn(reached, tmp_path, monkeypatch):
     """None succeeds: each of the three is tried twice at every start."""
     monkeypatch.setattr(module, "HOPELESS", 12)
@@ -201,6 +211,7 @@ def test_what_cannot_be_generated_is_said_before_anything_is_written(few, tmp_pa
     "changed",
     [
         {"noise": 0.002},
+        {"order": "nearest"},
         {"sources": 2},
         {"scene": dataclasses.replace(MARKED, near=0.06)},
         {"scene": SceneConfig("pose", ("mark=pose",), near=0.05)},
@@ -219,6 +230,7 @@ def test_a_store_that_was_generated_otherwise_is_left_alone(reached, tmp_path, c
     ("make", "said"),
     [
         (lambda: GenerateConfig(tries=0), "`tries` 0 must be at least 1"),
+        (lambda: GenerateConfig(order="far"), "`order` 'far' is unknown; choose from random, nearest"),
         (lambda: GenerateConfig(noise=float("nan")), "`noise` nan must be at least 0"),
         (lambda: SceneConfig("state[:2]"), "give both"),
         (lambda: SceneConfig(carries=True), "say where things are"),

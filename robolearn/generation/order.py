@@ -1,0 +1,53 @@
+"""In which order the attempts at a start take the demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from robolearn.contract import Scene
+from robolearn.generation.places import places
+from robolearn.types import Array
+
+Order = Callable[[int, Mapping[str, Array]], Array]
+"""Number of a start and what is seen there -> numbers of the demonstrations [n]."""
+
+
+def in_turn(seed: int, count: int) -> Order:
+    """A random order for each start; in all of them together every demonstration comes first equally often."""
+    return lambda start, obs: np.random.default_rng([seed, start]).permutation(count)
+
+
+def nearest_first(scene: Scene, starts: Sequence[Mapping[str, Array]]) -> Order:
+    """First the demonstration whose objects began nearest: it has to be bent least.
+
+    Positions of an object count in units of their spread over the demonstrations, and so does how it is turned, as a
+    point on a circle. What is in the same place in all demonstrations does not count.
+
+    Args:
+        scene: Of the environment.
+        starts: The first observation of each demonstration.
+
+    Source: the selection by the nearest object of MimicGen, Mandlekar et al. 2023, arXiv:2310.17596.
+    """
+    rows = [_poses(scene, obs) for obs in starts]
+    units = {name: np.sqrt(np.stack([row[name] for row in rows]).var(0).sum()) for name in rows[0]}
+
+    def order(start: int, obs: Mapping[str, Array]) -> Array:
+        here = _poses(scene, obs)
+        apart = [
+            [np.linalg.norm(here[name] - row[name]) / unit for name, unit in units.items() if unit] for row in rows
+        ]
+        return np.argsort(np.linalg.norm(apart, axis=1), kind="stable")
+
+    return order
+
+
+def _poses(scene: Scene, obs: Mapping[str, Array]) -> dict[str, Array]:
+    """Where each object is, and how it is turned."""
+    _, poses = places(scene, obs)
+    found: dict[str, Array] = {}
+    for name, pose in poses.items():
+        found[name], found[f"{name}, turned"] = pose[:-1], np.array([np.cos(pose[-1]), np.sin(pose[-1])])
+    return found
