@@ -10,7 +10,7 @@ from robolearn import seeds
 from robolearn.errors import UserError
 from robolearn.rollout.env_config import EnvConfig
 
-Order = Literal["random", "nearest"]
+OrderName = Literal["random", "nearest"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class GenerateConfig:
     """Carry over the first so many demonstrations; by default all."""
     tries: int = 10
     """Attempts at a start, each with another demonstration, until one succeeds."""
-    order: Order = "random"
+    order: OrderName = "random"
     """Which demonstration is tried first at a start: another one each time, all equally often, or the one whose objects
     began nearest, which has to be bent least."""
     noise: float = 0.0
@@ -74,5 +74,5 @@ class GenerateConfig:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= least):
                 raise UserError(f"`{name}` {value} must be at least {least}")
-        if self.order not in get_args(Order):
-            raise UserError(f"`order` {self.order!r} is unknown; choose from {', '.join(get_args(Order))}")
+        if self.order not in get_args(OrderName):
+            raise UserError(f"`order` {self.order!r} is unknown; choose from {', '.join(get_args(OrderName))}")
