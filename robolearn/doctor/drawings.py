@@ -30,8 +30,8 @@ def lengths(recording: Recording, odd: set[int]) -> str:
             axes[0].vlines(episode[some], 0, recording.lengths[some], color=color, lw=1.2, label=label)
         if named.any():
             axes[0].legend(loc="lower right", bbox_to_anchor=(1, 0.98))
-        axes[0].set(xlabel="episode", ylabel="steps", ylim=(0, None))
-        axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0].set(ylabel="steps", ylim=(0, None))
+        _over_episodes(axes[0], len(episode))
 
     return svg("lengths", draw)
 
@@ -45,9 +45,16 @@ def returns(recording: Recording) -> str | None:
 
     def draw(axes: list[Axes]) -> None:
         axes[0].plot(np.arange(len(sums)), sums, "o", color=GOOD, ms=3)
-        axes[0].set(xlabel="episode", ylabel=f"sum of {key}")
+        axes[0].set(ylabel=f"sum of {key}")
+        _over_episodes(axes[0], len(sums))
 
     return svg("returns", draw)
+
+
+def _over_episodes(ax: Axes, count: int) -> None:
+    """Whole numbers along the axis, also where there is one episode alone."""
+    ax.set(xlabel="episode", xlim=(-0.5, count - 0.5))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def ranges(recording: Recording, key: str) -> str:
