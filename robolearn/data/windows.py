@@ -261,7 +261,7 @@ def _spans(
     """First row with a window and rows from there on of each chosen episode: behind idle ones, one in any case."""
     starts = np.minimum(np.concatenate([[0], ends[:-1]]) + (0 if idle is None else idle), ends - 1)[chosen]
     lengths = ends[chosen] - starts
-    kind = narrow_kind(lengths, padding, rows=ends[-1])
+    kind = narrow_kind(lengths, padding, rows=int(ends[-1]))
     return starts.astype(kind), lengths.astype(kind)
 
 

@@ -6,6 +6,7 @@ import json
 import gymnasium as gym
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 from robolearn import Episode
 from robolearn.contract import Scene
@@ -230,7 +231,6 @@ def test_a_store_that_was_generated_otherwise_is_left_alone(reached, tmp_path, c
     ("make", "said"),
     [
         (lambda: GenerateConfig(tries=0), "`tries` 0 must be at least 1"),
-        (lambda: GenerateConfig(order="far"), "`order` 'far' is unknown; choose from random, nearest"),
         (lambda: GenerateConfig(noise=float("nan")), "`noise` nan must be at least 0"),
         (lambda: SceneConfig("state[:2]"), "give both"),
         (lambda: SceneConfig(carries=True), "say where things are"),
@@ -242,6 +242,11 @@ def test_a_store_that_was_generated_otherwise_is_left_alone(reached, tmp_path, c
 def test_options_that_cannot_be_meant(make, said):
     with pytest.raises(UserError, match=said):
         make()
+
+
+def test_an_order_that_does_not_exist():
+    with pytest.raises((UserError, TypeCheckError), match="order.*random.*nearest"):
+        GenerateConfig(order="far")
 
 
 def test_a_declared_scene_is_of_one_kind():
