@@ -245,7 +245,7 @@ def test_options_that_cannot_be_meant(make, said):
 
 
 def test_an_order_that_does_not_exist():
-    with pytest.raises((UserError, TypeCheckError), match="order.*random.*nearest"):
+    with pytest.raises((UserError, TypeCheckError), match=r"order.*random.*nearest"):
         GenerateConfig(order="far")
 
 
