@@ -89,11 +89,9 @@ def table_of(cases: Mapping[str, Rounds], alone: Sequence[float]) -> list[str]:
 
 def _named(rounds: Rounds) -> str:
     """Who takes long, longest first."""
-    medians = {
-        name: median(one.get(name, 0.0) for one in rounds) for name in dict.fromkeys(n for one in rounds for n in one)
-    }
-    largest = sorted((name for name in medians if medians[name] >= LEAST), key=medians.__getitem__, reverse=True)
-    return ", ".join(f"{name} {medians[name]:.2f}" for name in largest)
+    names = {name for one in rounds for name in one}
+    medians = sorted(((median(one.get(name, 0.0) for one in rounds), name) for name in names), reverse=True)
+    return ", ".join(f"{name} {seconds:.2f}" for seconds, name in medians if seconds >= LEAST)
 
 
 if __name__ == "__main__":

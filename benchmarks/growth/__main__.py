@@ -71,7 +71,7 @@ def main() -> None:
         keep_part(args.out, f"{PART}/{name}", {"points": axes[name]})
     print("\n".join(table_of(axes)))
     if args.figure:
-        draw(args.figure, axes | all_points(kept_parts(args.out)))
+        draw(args.figure, all_points(kept_parts(args.out)) or axes)
 
 
 if __name__ == "__main__":

@@ -31,15 +31,16 @@ def nearest_first(scene: Scene, starts: Sequence[Mapping[str, Array]]) -> Order:
 
     Source: the selection by the nearest object of MimicGen, Mandlekar et al. 2023, arXiv:2310.17596.
     """
-    rows = [_poses(scene, obs) for obs in starts]
-    units = {name: np.sqrt(np.stack([row[name] for row in rows]).var(0).sum()) for name in rows[0]}
+    poses = [_poses(scene, obs) for obs in starts]
+    rows = {name: np.stack([pose[name] for pose in poses]) for name in poses[0]}
+    units = {name: np.sqrt(there.var(0).sum()) for name, there in rows.items()}
 
     def order(start: int, obs: Mapping[str, Array]) -> Array:
-        here = _poses(scene, obs)
-        apart = [
-            [np.linalg.norm(here[name] - row[name]) / unit for name, unit in units.items() if unit] for row in rows
-        ]
-        return np.argsort(np.linalg.norm(apart, axis=1), kind="stable")
+        here, apart = _poses(scene, obs), np.zeros(len(starts))
+        for name, unit in units.items():
+            if unit:
+                apart += np.square((rows[name] - here[name]) / unit).sum(1)
+        return np.argsort(apart, kind="stable")
 
     return order
 

@@ -41,6 +41,10 @@ def test_what_never_varied_does_not_count():
     assert order(0, seen(1.9, wall=9.0)).tolist() == [1, 0]
 
 
+def test_where_nothing_varied_all_come_in_their_order():
+    assert nearest_first(SCENE, [seen(1.0), seen(1.0), seen(1.0)])(0, seen(4.0)).tolist() == [0, 1, 2]
+
+
 def test_in_turn_all_come_first_equally_often():
     order = in_turn(7, 4)
     first = np.array([order(start, {})[0] for start in range(4_000)])
