@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from robolearn.training.flat import Flat
+from robolearn.training.moments import OptimizerState
+
+EPS = 1e-8  # keeps rates finite; as torch has it
 
 
-class FlatAdamW(torch.optim.AdamW):
+class FlatAdamW:
     """AdamW (Loshchilov & Hutter 2019), one operation per buffer, with the gradient's norm clipped.
 
-    What it keeps is written and read parameter by parameter, as torch's own would: a checkpoint knows no buffers.
+    The operation is torch's own. Its class around it would load the compiler, a second at every start, and would have
+    to be told that a GPU may record it. What is kept is written and read parameter by parameter, as torch's own would
+    be: a checkpoint knows no buffers.
 
     Args:
         flats: Buffers that hold all of the parameters, and no other.
@@ -24,7 +28,12 @@ class FlatAdamW(torch.optim.AdamW):
         betas: Decay of the first and second moment.
         weight_decay: Decoupled.
         grad_clip: Norm that gradients are scaled down to, above 0.
+
+    Attributes:
+        lr: Learning rate of the next step; a tensor where it is on the device.
     """
+
+    slots = ("step", "exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -36,10 +45,13 @@ class FlatAdamW(torch.optim.AdamW):
         weight_decay: float,
         grad_clip: float,
     ):
-        super().__init__([f.whole for f in flats], lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
-        self.flats, self.grad_clip = tuple(flats), grad_clip
+        self.lr: float | Tensor = lr
+        self.flats, self.betas, self.weight_decay, self.grad_clip = tuple(flats), betas, weight_decay, grad_clip
         self.numbers = {parameter: number for number, parameter in enumerate(parameters)}
         assert {p for flat in flats for p in flat.parameters} == self.numbers.keys()
+        self._wholes = [flat.whole for flat in self.flats]
+        self._steps = [torch.zeros((), device=whole.device) for whole in self._wholes]
+        self._first, self._second = ([torch.zeros_like(flat.data) for flat in self.flats] for _ in range(2))
 
     @property
     def shapes(self) -> list[torch.Size]:
@@ -52,40 +64,42 @@ class FlatAdamW(torch.optim.AdamW):
         for flat in self.flats:
             flat.gather()
 
+    @torch.no_grad()
     def move(self) -> Float[Tensor, ""]:
         """Step along the gathered gradient; return its norm before it was clipped."""
-        wholes = [flat.whole for flat in self.flats]
-        norm = nn.utils.clip_grad_norm_(wholes, self.grad_clip)
-        self.step()
+        norm = nn.utils.clip_grad_norm_(self._wholes, self.grad_clip)
+        torch._foreach_add_(self._steps, 1)
+        torch._fused_adamw_(
+            self._wholes,
+            [flat.gradient for flat in self.flats],
+            self._first,
+            self._second,
+            [],
+            self._steps,
+            lr=self.lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=self.weight_decay,
+            eps=EPS,
+            amsgrad=False,
+            maximize=False,
+        )
         return norm
 
-    def state_dict(self) -> dict[str, Any]:
-        """As torch's, with entries for parameters and not for buffers."""
-        found = super().state_dict()
-        state: dict[int, dict[str, Tensor]] = {}
-        for number, slots in found["state"].items():
-            flat = self.flats[number]
-            parts = {
-                slot: flat.split(x) if x.dim() else [x.clone() for _ in flat.parameters] for slot, x in slots.items()
-            }
-            for i, parameter in enumerate(flat.parameters):
-                state[self.numbers[parameter]] = {slot: split[i] for slot, split in parts.items()}
-        return {**found, "state": dict(sorted(state.items()))}
+    def state(self) -> OptimizerState:
+        """What is kept of each parameter: the count of its steps, and both moments."""
+        kept: OptimizerState = {}
+        for flat, step, *both in zip(self.flats, self._steps, self._first, self._second, strict=True):
+            for parameter, first, second in zip(flat.parameters, *map(flat.split, both), strict=True):
+                kept[self.numbers[parameter]] = dict(zip(self.slots, (step.clone(), first, second), strict=True))
+        return dict(sorted(kept.items()))
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned. What has no entry was never moved: its moments are 0."""
-        state = {}
-        for number, flat in enumerate(self.flats):
-            entries = [state_dict["state"].get(self.numbers[p], {}) for p in flat.parameters]
-            names = {name for entry in entries for name in entry}
-            state[number] = {name: _joined(flat, [entry.get(name) for entry in entries]) for name in names}
-        super().load_state_dict({**state_dict, "state": {k: slots for k, slots in state.items() if slots}})
-
-
-def _joined(flat: Flat, parts: Sequence[Tensor | None]) -> Tensor:
-    """One tensor of those of the parameters; of numbers, such as the count of steps, the largest."""
-    there = [part for part in parts if part is not None]
-    if not there[0].dim():
-        return torch.stack(there).max()
-    pairs = zip(flat.parameters, parts, strict=True)
-    return torch.cat([(torch.zeros_like(p.detach()) if part is None else part).flatten() for p, part in pairs])
+    @torch.no_grad()
+    def restore(self, state: OptimizerState) -> None:
+        """Take over what `state` returned. What has no entry was never moved: its moments are 0."""
+        for flat, step, *both in zip(self.flats, self._steps, self._first, self._second, strict=True):
+            there = [state.get(self.numbers[parameter], {}) for parameter in flat.parameters]
+            step.copy_(max((slots["step"] for slots in there if slots), default=torch.zeros(())))
+            for slot, whole in zip(self.slots[1:], both, strict=True):
+                for slots, part in zip(there, flat.split(whole), strict=True):
+                    part.copy_(slots[slot]) if slots else part.zero_()

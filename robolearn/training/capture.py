@@ -13,8 +13,7 @@ for bit as one that was not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -95,11 +94,10 @@ class Recording:
         self.names, self.rows = tuple[str, ...](), torch.empty(0)
         self._made, self._repeat = 0, None
 
-    def advance(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-        """Make a step with the optimizers of these players."""
+    def advance(self) -> None:
+        """Make a step."""
         if self._repeat is None and self._made == PLAIN_STEPS:
-            with capturable(optimizers):
-                self._repeat = self.recorder.record(self._act)
+            self._repeat = self.recorder.record(self._act)
         if self._repeat is not None:
             self._repeat()
             return
@@ -147,22 +145,9 @@ class Repeated:
         if moving not in self._recordings:
             self._recordings[moving] = Recording(self.step, self.course, self.recorder)
         recording = self._recordings[moving]
-        recording.advance([state.optimizers[player] for player in moving])
+        recording.advance()
         state.passed()
         return recording.logged(step % self.course.rows)
-
-
-@contextmanager
-def capturable(optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[None]:
-    """Let torch's optimizers be recorded: fused ones always can be, but they ask whether that was meant."""
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    for group in groups:
-        group["capturable"] = True
-    try:
-        yield
-    finally:
-        for group in groups:
-            group["capturable"] = False  # made plainly it would be warned of
 
 
 def capture_problem(state: TrainState, windows: Ahead, processes: Processes) -> str | None:

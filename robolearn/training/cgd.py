@@ -8,16 +8,17 @@ coordinate after Schaefer, Zheng & Anandkumar 2020, arXiv:1910.05852).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robolearn.training.moments import OptimizerState
+
 ITERATIONS = 10  # of conjugate gradients
 
 
-class CompetitiveGradient(torch.optim.Optimizer):
+class CompetitiveGradient:
     """One group of parameters descends a value, the other climbs it.
 
     A coordinate's rate is lr / (sqrt(v) + eps), with v the moving average of its squared gradient, as in ACGD.
@@ -28,7 +29,12 @@ class CompetitiveGradient(torch.optim.Optimizer):
         lr: Learning rate of both.
         beta: Decay of the moving average.
         eps: Keeps rates finite.
+
+    Attributes:
+        lr: Learning rate of the next step.
     """
+
+    slots = ("step", "exp_avg_sq")
 
     def __init__(
         self,
@@ -39,8 +45,13 @@ class CompetitiveGradient(torch.optim.Optimizer):
         beta: float = 0.99,
         eps: float = 1e-5,
     ):
-        groups = [{"params": list(descending)}, {"params": list(ascending)}]
-        super().__init__(groups, {"lr": lr, "beta": beta, "eps": eps})
+        self.lr: float | Tensor = lr
+        self.sides, self.beta, self.eps = (list(descending), list(ascending)), beta, eps
+        self._state = {
+            parameter: dict(zip(self.slots, (torch.zeros(()), torch.zeros_like(parameter.detach())), strict=True))
+            for side in self.sides
+            for parameter in side
+        }
 
     def differentiate(self, value: Float[Tensor, ""]) -> None:
         """Find the step of both players.
@@ -48,40 +59,44 @@ class CompetitiveGradient(torch.optim.Optimizer):
         Args:
             value: With its graph, twice differentiable.
         """
-        x, y = self._sides()
+        x, y = self.sides
         grad_x, grad_y = gradient(value, x), gradient(value, y)
-        rate_x, rate_y = (self._rates(*of) for of in zip(self.param_groups, (grad_x, grad_y), strict=True))
+        rate_x, rate_y = self._rates(x, grad_x), self._rates(y, grad_y)
         self._steps = competitive_steps(x, y, grad_x, grad_y, rate_x, rate_y)
         self._norm = torch.cat([grad_x, grad_y]).detach().norm()
 
     @torch.no_grad()
     def move(self) -> Float[Tensor, ""]:
         """Make the step that was found; return the norm of the joint gradient."""
-        for parameters, step in zip(self._sides(), self._steps, strict=True):
+        for parameters, step in zip(self.sides, self._steps, strict=True):
             torch._foreach_add_(parameters, split(step, parameters))
         return self._norm
 
     @property
     def shapes(self) -> list[torch.Size]:
         """Of all parameters, in the order in which a checkpoint numbers them."""
-        return [parameter.shape for side in self._sides() for parameter in side]
+        return [parameter.shape for parameter in self._state]
 
-    def _sides(self) -> tuple[list[Tensor], list[Tensor]]:
-        x, y = (group["params"] for group in self.param_groups)
-        return x, y
+    def state(self) -> OptimizerState:
+        """What is kept of each parameter: the count of its steps, and the moving average."""
+        return dict(enumerate(self._state.values()))
+
+    def restore(self, state: OptimizerState) -> None:
+        """Take over what `state` returned. What has no entry was never moved: its average is 0."""
+        for number, slots in enumerate(self._state.values()):
+            for slot, ours in slots.items():
+                ours.copy_(state[number][slot]) if number in state else ours.zero_()
 
     @torch.no_grad()
-    def _rates(self, group: dict[str, Any], grad: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+    def _rates(self, parameters: Sequence[Tensor], grad: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
         """Follow the squared gradient; return the rate of each coordinate."""
-        rates, beta = [], group["beta"]
-        for parameter, part in zip(group["params"], split(grad, group["params"]), strict=True):
-            state = self.state[parameter]
-            if not state:
-                state |= {"step": torch.zeros(()), "exp_avg_sq": torch.zeros_like(parameter)}
-            state["step"] += 1
-            state["exp_avg_sq"].lerp_(part.square(), 1 - beta)
-            squared = state["exp_avg_sq"] / (1 - beta ** state["step"].item())
-            rates.append((group["lr"] / (squared.sqrt() + group["eps"])).flatten())
+        rates = []
+        for parameter, part in zip(parameters, split(grad, parameters), strict=True):
+            step, average = self._state[parameter].values()
+            step += 1
+            average.lerp_(part.square(), 1 - self.beta)
+            squared = average / (1 - self.beta ** step.item())
+            rates.append((self.lr / (squared.sqrt() + self.eps)).flatten())
         return torch.cat(rates)
 
 

@@ -50,6 +50,12 @@ class Flat:
         """All numbers."""
         return self.whole.detach()
 
+    @property
+    def gradient(self) -> Float[Tensor, " p"]:
+        """Of all numbers, as it was gathered last."""
+        assert self.whole.grad is not None, "a buffer has one from the beginning"
+        return self.whole.grad
+
     def split(self, vector: Float[Tensor, " p"]) -> list[Tensor]:
         """Cut a vector of as many numbers into the shapes of the parameters."""
         return self._split(vector, self.parameters)
@@ -77,8 +83,7 @@ class Flat:
     def gather(self) -> None:
         """Put the parameters' gradients into the buffer's; where a loss does not reach, it is 0."""
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        flat, grad, low = [g.flatten() for g in grads], self.whole.grad, len(self._low)
-        assert grad is not None
+        flat, grad, low = [g.flatten() for g in grads], self.gradient, len(self._low)
         if grads[0].dtype != grad.dtype:
             torch.cat(flat[: len(self._low_views)], out=self._low_grad)
             grad[:low].copy_(self._low_grad)

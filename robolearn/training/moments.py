@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import torch
 from torch import Tensor
 
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer, name: str) -> dict[str, Tensor]:
-    """NAME.INDEX.SLOT -> what is kept in a slot, such as exp_avg, of the parameter with this index."""
-    kept = optimizer.state_dict()["state"].items()
-    return {f"{name}.{index}.{slot}": value for index, slots in kept for slot, value in slots.items()}
+OptimizerState = dict[int, dict[str, Tensor]]
+"""Number of a parameter -> slot, such as exp_avg -> what is kept in it."""
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, name: str, tensors: Mapping[str, Tensor]) -> None:
-    """Take over what `optimizer_tensors` gave; tensors of other names are left alone.
+def named(state: OptimizerState, name: str) -> dict[str, Tensor]:
+    """NAME.NUMBER.SLOT -> what is kept there."""
+    return {f"{name}.{number}.{slot}": value for number, slots in state.items() for slot, value in slots.items()}
 
-    Raises:
-        KeyError: One is of no parameter; torch raises others for what does not fit, though not for all of it.
-    """
-    slots: dict[int, dict[str, Tensor]] = {}
+
+def of_name(tensors: Mapping[str, Tensor], name: str) -> OptimizerState:
+    """Those that were `named` so; tensors of other names are left alone."""
+    state: OptimizerState = {}
     for place, value in tensors.items():
         owner, *of_parameter = place.rsplit(".", 2)  # a player may be called anything
         if owner == name and len(of_parameter) == 2:
-            index, slot = of_parameter
-            slots.setdefault(int(index), {})[slot] = value
-    whole: dict[str, Any] = optimizer.state_dict()
-    optimizer.load_state_dict({"state": slots, "param_groups": whole["param_groups"]})
+            number, slot = of_parameter
+            state.setdefault(int(number), {})[slot] = value
+    return state

@@ -18,7 +18,7 @@ from robolearn.training.config import TrainConfig
 from robolearn.training.device import is_bfloat16, num_processes
 from robolearn.training.ema import EMA
 from robolearn.training.flat import Flat, lowerable
-from robolearn.training.moments import optimizer_tensors, restore_optimizer
+from robolearn.training.moments import named, of_name
 from robolearn.training.swag import Swag
 
 
@@ -138,7 +138,7 @@ class TrainState:
         tensors = {f"policy.{k}": v for k, v in self.policy.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.module.state_dict().items()}
         for player, optimizer in self.optimizers.items():
-            tensors |= optimizer_tensors(optimizer, f"optimizer.{player}")
+            tensors |= named(optimizer.state(), f"optimizer.{player}")
         if self.swag is not None:
             tensors |= self.swag.tensors()
         tensors["random.train"] = self.generator.get_state()
@@ -148,10 +148,7 @@ class TrainState:
         return tensors
 
     def problem(self, tensors: dict[str, Tensor], step: int) -> str | None:
-        """Say what in saved tensors cannot be of this training at ``step``; None if nothing stands out.
-
-        torch's optimizers take any shape and type, and fail or go wrong at the first step.
-        """
+        """Say what in saved tensors cannot be of this training at ``step``; None if nothing stands out."""
         for prefix, module in (("policy", self.policy), ("ema", self.ema.module)):
             for name, ours in module.state_dict().items():
                 theirs = tensors.get(f"{prefix}.{name}")
@@ -168,16 +165,18 @@ class TrainState:
                 continue
             player, index, slot = ("", "", *rest.rsplit(".", 2))[-3:]  # a family's players may be called anything
             slots.setdefault(f"{player}.{index}", set()).add(slot)
-            shapes = self.optimizers[player].shapes if player in self.optimizers else []
-            if not index.isdigit() or int(index) >= len(shapes):
+            optimizer = self.optimizers.get(player)
+            if optimizer is None or not index.isdigit() or int(index) >= len(optimizer.shapes):
                 return f"{name} is of no parameter"
-            if not value.is_floating_point() or value.shape not in ((), shapes[int(index)]):
+            shape = torch.Size(()) if slot == "step" else optimizer.shapes[int(index)]
+            if slot not in optimizer.slots or not value.is_floating_point() or value.shape != shape:
                 return f"{name} does not fit its parameter"
             if (slot in ("step", "exp_avg_sq") and value.min() < 0) or (slot == "step" and value.max() > step):
                 return f"{name} is {value.min():g}, which no training of {step} steps leaves"
         for parameter, found in slots.items():
-            if found != max(slots.values(), key=len):
-                return f"optimizer.{parameter} has {', '.join(sorted(found))}, others have more or other tensors"
+            wanted = self.optimizers[parameter.rpartition(".")[0]].slots
+            if found != set(wanted):
+                return f"optimizer.{parameter} has {', '.join(sorted(found))}, and not {', '.join(wanted)}"
         return None
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
@@ -192,7 +191,7 @@ class TrainState:
         self.policy.load_state_dict(groups["policy"])
         self.ema.module.load_state_dict(groups["ema"])
         for player, optimizer in self.optimizers.items():
-            restore_optimizer(optimizer, f"optimizer.{player}", tensors)
+            optimizer.restore(of_name(tensors, f"optimizer.{player}"))
         if self.swag is not None:
             self.swag.restore(groups["swag"])
         random, is_cuda = groups["random"], self.policy.device.type == "cuda"

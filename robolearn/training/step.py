@@ -129,8 +129,7 @@ def optimize(
     for player, drawn in (draw_all(state, course) if draws is None else draws).items():
         optimizer = state.optimizers[player]
         rate = course.number(f"{player}: rate", functools.partial(state.learning_rate, player))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        optimizer.lr = rate
         shard = {name: value[share] for name, value in drawn.items()}
         with state.differentiated():
             with autocast(state.policy.device, state.cfg.amp):

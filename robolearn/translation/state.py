@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from robolearn.training.moments import optimizer_tensors, restore_optimizer
+from robolearn.training.moments import named, of_name
 from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.method import Method
 
@@ -48,7 +48,7 @@ class TranslatorState:
         """Every tensor of the state by name, for a file."""
         tensors = {f"methods.{name}": value for name, value in self.methods.state_dict().items()}
         for name, optimizer in self.optimizers.items():
-            tensors |= optimizer_tensors(optimizer, name)
+            tensors |= named(optimizer.state_dict()["state"], name)
         return tensors | {"random": self.random.get_state()}
 
     def fits(self, tensors: Mapping[str, Tensor]) -> bool:
@@ -66,6 +66,7 @@ class TranslatorState:
         own = {name.removeprefix("methods."): tensors[name] for name in tensors if name.startswith("methods.")}
         self.methods.load_state_dict(own)
         for name, optimizer in self.optimizers.items():
-            restore_optimizer(optimizer, name, tensors)
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": of_name(tensors, name), "param_groups": groups})
         self.random.set_state(tensors["random"])
         self.step = step

@@ -21,8 +21,8 @@ def test_a_plan_has_the_names_shapes_and_types_of_the_policy(make_policy, backbo
     assert all(torch.equal(again[name], value) for name, value in built.items())
 
 
-def test_a_plan_does_not_import_the_compiler():
-    """It would take longer than all the rest of opening a policy."""
+def test_neither_a_plan_nor_a_step_imports_the_compiler():
+    """It would take longer than all the rest of opening a policy, and a second of every training."""
     code = """
 import sys
 from robolearn.data.normalizer import Normalizer
@@ -31,12 +31,19 @@ from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.transformer import TransformerConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import FAMILIES
+from robolearn.training.config import TrainConfig
+from robolearn.training.state import TrainState
 shapes = {"state": (4,)}
+normalizer = Normalizer({**shapes, "action": (2,)})
 for family in FAMILIES.values():
     for backbone in (MLPConfig(), TransformerConfig()):
         with unallocated():
-            policy = Policy(PolicyConfig(family(), backbone, shapes, 2, 2, 16), Normalizer({**shapes, "action": (2,)}))
+            policy = Policy(PolicyConfig(family(), backbone, shapes, 2, 2, 16), normalizer)
         assert next(policy.parameters()).is_meta
+    state = TrainState(Policy(PolicyConfig(family(), MLPConfig(), shapes, 2, 2, 16), normalizer), TrainConfig())
+    for optimizer in state.optimizers.values():
+        optimizer.differentiate(sum(p.square().sum() for p in state.policy.parameters() if p.requires_grad))
+        optimizer.move()
 assert "torch._dynamo" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

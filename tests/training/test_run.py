@@ -140,7 +140,7 @@ def test_an_absurd_step_is_named(run, state, step):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("shape", [(7, 7), (1,), (0,)])
+@pytest.mark.parametrize("shape", [(7, 7), (1,), (0,), ()])
 def test_an_optimizer_state_of_another_shape_is_named(run, state, shape):
     save_at(run, state, 10)
     path = run.checkpoint() / "train.safetensors"
