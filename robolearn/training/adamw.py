@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -49,7 +50,7 @@ class FlatAdamW:
         self.flats, self.betas, self.weight_decay, self.grad_clip = tuple(flats), betas, weight_decay, grad_clip
         self.numbers = {parameter: number for number, parameter in enumerate(parameters)}
         assert {p for flat in flats for p in flat.parameters} == self.numbers.keys()
-        self._wholes = [flat.whole for flat in self.flats]
+        self._wholes: list[Tensor] = [flat.whole for flat in self.flats]
         self._steps = [torch.zeros((), device=whole.device) for whole in self._wholes]
         self._first, self._second = ([torch.zeros_like(flat.data) for flat in self.flats] for _ in range(2))
 
@@ -69,6 +70,7 @@ class FlatAdamW:
         """Step along the gathered gradient; return its norm before it was clipped."""
         norm = nn.utils.clip_grad_norm_(self._wholes, self.grad_clip)
         torch._foreach_add_(self._steps, 1)
+        rate: Any = self.lr  # there is an operation for a number and one for a tensor, of the same name
         torch._fused_adamw_(
             self._wholes,
             [flat.gradient for flat in self.flats],
@@ -76,7 +78,7 @@ class FlatAdamW:
             self._second,
             [],
             self._steps,
-            lr=self.lr,
+            lr=rate,
             beta1=self.betas[0],
             beta2=self.betas[1],
             weight_decay=self.weight_decay,

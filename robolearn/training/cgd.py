@@ -47,7 +47,7 @@ class CompetitiveGradient:
     ):
         self.lr: float | Tensor = lr
         self.sides, self.beta, self.eps = (list(descending), list(ascending)), beta, eps
-        self._state = {
+        self._state: dict[Tensor, dict[str, Tensor]] = {
             parameter: dict(zip(self.slots, (torch.zeros(()), torch.zeros_like(parameter.detach())), strict=True))
             for side in self.sides
             for parameter in side
