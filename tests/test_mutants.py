@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,19 @@ ROOT = Path(__file__).parents[1]
 KEPT = read_mutants()
 
 
+@functools.cache
+def functions_of(path):
+    tree = ast.parse((ROOT / path).read_text())
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
 @pytest.mark.parametrize("mutant", KEPT, ids=str)
 def test_a_kept_mutant_can_be_applied_and_its_tests_exist(mutant):
     mutant.apply((ROOT / mutant.file).read_text())
     assert mutant.tests
     for test in mutant.tests:
         path, _, name = test.partition("::")
-        tree = ast.parse((ROOT / path).read_text())
-        functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-        assert not name or name.partition("[")[0] in functions, test
+        assert not name or name.partition("[")[0] in functions_of(path), test
 
 
 def test_no_mutant_is_kept_twice():

@@ -11,6 +11,7 @@ tests = ["tests/room/test_file.py::test_name"]   # at least one of them must fai
 from __future__ import annotations
 
 import ast
+import functools
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +51,15 @@ class Mutant:
         if (count := source.count(self.old)) != 1:
             raise ValueError(f"{self}: the old text occurs {count} times in {self.file}")
         mutated = source.replace(self.old, self.new)
-        if ast.dump(ast.parse(mutated)) == ast.dump(ast.parse(source)):
+        if meaning(mutated) == meaning(source):
             raise ValueError(f"{self}: the program is the same")
         return mutated
+
+
+@functools.lru_cache(maxsize=8)  # the mutants of a file are neighbors
+def meaning(source: str) -> str:
+    """The program of a source, without comments and layout."""
+    return ast.dump(ast.parse(source))
 
 
 def read_mutants(folder: Path = FOLDER) -> list[Mutant]:

@@ -1,6 +1,6 @@
-"""Prints, as JSON, what waits for the device: python tests/pretend/waits.py (BACKBONE | extras | repeated).
+"""Prints, as JSON, what waits for the device, part by part: python tests/pretend/waits.py PART ...
 
-A backbone: family -> waits of a training step of each player, and of a plan. ``extras``: the same of images, angles,
+A backbone's part: family -> waits of a training step of each player, and of a plan. ``extras``: the same of images, angles,
 symmetries, prefixes, competitive gradient descent and scores in the loop. ``repeated``: family -> waits of a step of
 each set of players that a GPU would repeat from a recording.
 """
@@ -199,7 +199,8 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     torch.set_num_threads(1)
     with pretend_device():
-        parts = {"extras": extras, "repeated": repeated}
-        print(json.dumps(parts[sys.argv[1]]() if sys.argv[1] in parts else grid(sys.argv[1])), flush=True)
+        parts: dict[str, Callable[[], Any]] = {name: functools.partial(grid, name) for name in BACKBONES}
+        parts |= {"extras": extras, "repeated": repeated}
+        print(json.dumps({name: parts[name]() for name in sys.argv[1:]}), flush=True)
     # All is said. torch's threads for such a device now and then abort a process that ends while they are stopped.
     os._exit(0)
