@@ -5,13 +5,13 @@ INSTALLED := .venv/installed
 INSTALLED_DOCS := .venv/installed-docs
 RUN := runs/avoid
 
-# With CHECKED=1 the tests also compare the shapes and types of every call with its annotations, which takes them
-# half as long again and more.
+# With CHECKED=1, as before a merge, long tests run too, and all compare the shapes and types of every call with its
+# annotations. That takes twice as long and more.
 CHECKED :=
-TYPES := --jaxtyping-packages=robolearn,beartype.beartype
+MERGE := -m "not slow" --jaxtyping-packages=robolearn,beartype.beartype
 
 # Each core takes half of what another has left, in order: files stay together, and so do their trainings.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(if $(CHECKED),$(TYPES))
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(if $(CHECKED),$(MERGE))
 
 .PHONY: run test test-all mutants check format bench docs clean
 

@@ -30,6 +30,7 @@ LINE = "tests.data.line_env:test/Line-v0"
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 
+@pytest.mark.long
 def test_without_the_flag_ray_is_not_imported(tmp_path):
     code = (
         "import sys; from robolearn.commands.main import main; "
@@ -159,6 +160,7 @@ def test_jobs_that_are_closed_end(mapper, tmp_path):
     assert next(mapper.map(square, tmp_path, [3], Needs())) == (0, ("1", 9))
 
 
+@pytest.mark.long
 def test_the_same_with_a_node_killed_in_the_middle(nodes, mapper, tmp_path):
     """The last one, as a node is missing then; not marked slow, so that a cluster is part of every run of the tests."""
     jobs = mapper.map(square, tmp_path, range(6), Needs())

@@ -38,6 +38,7 @@ def trained(tmp_path_factory, request):
     return run
 
 
+@pytest.mark.long
 def test_from_demonstrations_to_a_report(trained):
     done = command("eval", trained, "--episodes", 4, "--videos", 1, "--device", "cpu", "--threads", 1)
     assert done.returncode == 0, done.stderr
@@ -173,6 +174,7 @@ def test_what_eval_cannot_do(trained, capsys, eval_main, arguments, message):
     ends_with_one_line(capsys, message, eval_main, [*arguments, "--device", "cpu", "--threads", "1"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [

@@ -152,6 +152,7 @@ def made(monkeypatch):
     return ids
 
 
+@pytest.mark.long
 def test_one_copy_answers_what_is_asked_before_the_work(trained_pair, demos, config, made, monkeypatch):
     """Some environments take ten seconds to be made."""
 

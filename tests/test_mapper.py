@@ -64,6 +64,7 @@ def results(folder):
     return (folder / "episodes.jsonl").read_text(), summary
 
 
+@pytest.mark.long
 def test_an_evaluation_is_the_same_and_goes_on(trained_pair, tmp_path):
     evaluate(trained_pair, dataclasses.replace(EVALUATION, out=tmp_path / "here"))
     evaluate(trained_pair, dataclasses.replace(EVALUATION, out=tmp_path / "spread"), mapper=Scrambled())

@@ -77,6 +77,7 @@ def runs(store, tmp_path_factory):
     return {name: rl.train(config(store, TINY_BACKBONES, name, folder / name)) for name in TINY_BACKBONES}
 
 
+@pytest.mark.long
 def test_every_backbone_trains_and_goes_on(runs):
     for name, run in runs.items():
         policy = rl.load_policy(str(run.directory))

@@ -82,6 +82,7 @@ def median_policy(tmp_path, monkeypatch):
     sys.modules.pop("median_policy", None)
 
 
+@pytest.mark.long
 def test_a_family_and_a_backbone_from_outside(tmp_path, demos, tiny_flags, median_policy, capsys):
     run = tmp_path / "run"
     flags = [*median_policy, "--dataset.path", str(demos), "--steps", "2", "--num-members", "2"]

@@ -32,6 +32,7 @@ def data(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_starts_are_those_of_the_policies_and_decisions_are_new(data):
     """A start from which the peg goes straight in has no mode; from another all repetitions search, both ways."""
     ask_expert(INSERT, data, data)

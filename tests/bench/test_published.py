@@ -21,6 +21,7 @@ def kept():
     return read_kept(ROOT / KEPT)
 
 
+@pytest.mark.long
 def test_page_and_numbers_are_made_of_the_raw_numbers(tmp_path, kept):
     groups = gather(TASKS, ROWS, tmp_path / "no runs", kept)
     numbers, page = ((ROOT / OUT).with_suffix(ending).read_text() for ending in (".json", ".md"))

@@ -163,6 +163,7 @@ def test_every_benchmark_offers_a_dry_run(name):
     assert re.search(r'"--dry-run"|options\(__doc__', source(name).read_text())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", QUICK)
 def test_quick_dry_runs(name, tmp_path):
     arguments = BENCHMARKS[name].replace("--store datasets/avoid.zarr", "--store none.zarr")

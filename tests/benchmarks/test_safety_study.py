@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks.safety.__main__ import figures, make_page
 from benchmarks.safety.detection import RULES
@@ -235,6 +236,7 @@ def break_down(study):
     raise ValueError("broken")
 
 
+@pytest.mark.long
 def test_a_unit_that_fails_stops_only_those_that_need_it(tmp_path, capfd):
     from functools import partial
 

@@ -21,11 +21,13 @@ def refused(folder, number, *kinds):
     return found["total"]["refused"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "least"), [(6, 9), pytest.param(25, 40, marks=pytest.mark.slow)])
 def test_a_part_of_the_campaign(tmp_path, number, least):
     assert refused(tmp_path, number, "store", "zip", "checkpoint", "gate") > least
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "least"), [(5, 2), pytest.param(15, 8, marks=pytest.mark.slow)])
 def test_a_part_of_the_campaign_over_deployed_policies(tmp_path, number, least):
     assert refused(tmp_path, number, "deployed") > least

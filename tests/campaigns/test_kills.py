@@ -29,6 +29,7 @@ def trials(folder, *chosen):
     assert done.stdout.splitlines() == ["well"] * len(chosen), done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_killed_collections(tmp_path):
     kill, stop = int(signal.SIGKILL), int(signal.SIGTERM)
     trials(tmp_path, ("collect", 4, kill, False), ("collect", 120, kill, True), ("collect on", 60, stop, False))

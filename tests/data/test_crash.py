@@ -51,6 +51,7 @@ def intact(path):
     return store.num_episodes
 
 
+@pytest.mark.long
 def test_kill_between_any_two_file_operations(tmp_path, monkeypatch, small_chunks):
     """A copy of the directory before and after each replacement of a file: what a kill there would leave."""
     path, copies = tmp_path / "x.zarr", []
@@ -82,6 +83,7 @@ def test_kill_between_any_two_file_operations(tmp_path, monkeypatch, small_chunk
         assert not list(copy.rglob("*.partial"))
 
 
+@pytest.mark.long
 def test_kill_at_random_times(tmp_path):
     path = tmp_path / "x.zarr"
     DemoWriter.create(path, attrs=StoreAttrs())

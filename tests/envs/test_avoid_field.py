@@ -108,6 +108,7 @@ def test_building_scenes_leaves_the_task_s_own_model_alone(task):
     np.testing.assert_array_equal(before, buffer())
 
 
+@pytest.mark.long
 def test_starts_are_drawn_inside_their_space_and_fill_it(task):
     for kind in KINDS:
         starts = np.stack([AvoidField(field=kind).sample_start(np.random.default_rng(s)) for s in range(300)])

@@ -110,6 +110,7 @@ def test_no_expert_can_take_over_a_robot(run):
         Agent(run, ActConfig(gate=True, fallback="expert"))
 
 
+@pytest.mark.long
 def test_no_simulator_is_needed(run):
     code = f"""
 import sys

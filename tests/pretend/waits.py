@@ -1,8 +1,8 @@
 """Prints, as JSON, what waits for the device, part by part: python tests/pretend/waits.py PART ...
 
-A backbone's part: family -> waits of a training step of each player, and of a plan. ``extras``: the same of images, angles,
-symmetries, prefixes, competitive gradient descent and scores in the loop. ``repeated``: family -> waits of a step of
-each set of players that a GPU would repeat from a recording.
+A backbone's part: family -> waits of a training step of each player, and of a plan. ``extras``: the same of images,
+angles, symmetries, prefixes, competitive gradient descent and scores in the loop. ``repeated``: family -> waits of a
+step of each set of players that a GPU would repeat from a recording.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ def test_behind_the_end_of_an_episode_nothing_is_scored():
     assert found.score(SIMULATOR, 9) is None
 
 
+@pytest.mark.long
 def test_a_learned_simulator_knows_more_than_others(simulator):
     found = measure_accuracy(simulator, CFG)
     assert found.less(PERSISTENCE, 5).high < 0

@@ -176,6 +176,7 @@ def train_with_processes(arguments, count):
     return outputs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("validation", [pytest.param("0", marks=pytest.mark.slow), "0.2"])
 def test_two_processes_train_as_one(tmp_path, train_main, tiny_flags, demos, read_metrics, validation):
     flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "12", "--log-every", "3"]

@@ -27,6 +27,7 @@ def weights(run):
     return load_file(run.checkpoint() / "policy.safetensors")
 
 
+@pytest.mark.long
 def test_members_differ_and_hold_the_same_episodes_out(
     tmp_path, train_main, tiny_flags, write_demos, read_metrics, capsys
 ):
@@ -59,6 +60,7 @@ def test_members_differ_and_hold_the_same_episodes_out(
     assert all(torch.equal(by_hand[name], value) for name, value in weights(members[1]).items())
 
 
+@pytest.mark.long
 def test_a_run_becomes_an_ensemble_and_a_failing_member_is_named(tmp_path, train_main, flags, read_metrics):
     run = Run(tmp_path / "run")
     train_main([*flags, "--steps", "2"])
@@ -76,6 +78,7 @@ def test_a_run_becomes_an_ensemble_and_a_failing_member_is_named(tmp_path, train
     assert [path.resolve().name for path in run.members()] == ["00000003"] * 2
 
 
+@pytest.mark.long
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="members train one after the other on one core")
 @pytest.mark.parametrize(
     ("kind", "started"),

@@ -44,6 +44,7 @@ def check_extras(report):
     assert 0 < report["cgd"]["policy"]["_local_scalar_dense"] <= 10
 
 
+@pytest.mark.long
 def test_what_waits():
     """Of steps and plans of every family on two backbones, of what a GPU would repeat, and of all else there may be."""
     reports = waits_of("mlp", "unet", "repeated", "extras")

@@ -124,6 +124,7 @@ def start(arguments):
     return running([sys.executable, str(ROOT / "train.py"), *arguments])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_ends_with_its_status(tmp_path, train_main, tiny_flags, demos, read_metrics, kind):
     out = tmp_path / "run"
@@ -143,6 +144,7 @@ def test_a_signal_saves_and_ends_with_its_status(tmp_path, train_main, tiny_flag
         assert [r["step"] for r in read_metrics(out) if "loss" in r] == list(range(1, stopped + 4))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delays", [(0.013,), pytest.param((0.0, 0.013, 0.05, 0.11), marks=pytest.mark.slow)], ids=len)
 def test_a_kill_leaves_a_loadable_checkpoint(tmp_path, train_main, tiny_flags, demos, read_metrics, delays):
     """Killed at random moments of a run that does little but save, then resumed, once or four times over."""

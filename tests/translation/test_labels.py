@@ -15,6 +15,7 @@ def some(seed, episodes=20):
     return np.concatenate([images for images, _ in drawn]), np.concatenate([places for _, places in drawn])
 
 
+@pytest.mark.long
 def test_places_are_read_from_what_shows_them():
     """Mirrored images look as real as any."""
     (images, places), (others, their) = some(0), some(1)

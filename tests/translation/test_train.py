@@ -48,6 +48,7 @@ def test_a_run_is_complete_and_loads(tmp_path, looks, name):
     assert imread(run / "pictures.png").std() > 0.1
 
 
+@pytest.mark.long
 def test_it_learns_the_other_look(tmp_path, looks):
     """A bright square on dark becomes a dark one on bright, and back; the mean of an image tells which it is."""
     cfg = TranslatorConfig(
@@ -65,6 +66,7 @@ def test_it_learns_the_other_look(tmp_path, looks):
     assert abs(means["to source"] - means["source"]) < 0.25 * apart
 
 
+@pytest.mark.long
 def test_held_out_episodes_are_not_learned_from(tmp_path, looks):
     """Other images in them change nothing but the picture."""
     cfg = TranslatorConfig(looks[0], looks[1], tmp_path / "one", SMALL, **TINY)
@@ -92,6 +94,7 @@ def test_the_seed_fixes_the_run_and_leaves_the_global_stream_alone(tmp_path, loo
     assert not equal(one, other)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", [SMALL, CutConfig("dcgan", 8)], ids=["cyclegan", "cut"])
 def test_it_goes_on_bit_for_bit_where_it_was_stopped(tmp_path, looks, method):
     """The pools are full and changing by then; the rate is falling."""
@@ -143,6 +146,7 @@ def test_another_training_is_refused_unless_it_may_overwrite(tmp_path, looks, ru
         train_translator(dataclasses.replace(cfg, out=tmp_path / "else", overwrite=True))
 
 
+@pytest.mark.long
 def test_changed_images_are_noticed(tmp_path, looks):
     store = shutil.copytree(looks[0], tmp_path / "store")
     cfg = TranslatorConfig(store, looks[1], tmp_path / "run", SMALL, **TINY)

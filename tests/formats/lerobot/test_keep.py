@@ -206,6 +206,7 @@ def test_a_run_is_the_same_whether_it_streams_or_not(root, tmp_path):
         assert_same_state(run.directory, runs[2].directory)
 
 
+@pytest.mark.long
 def test_a_run_that_streams_goes_on_bit_for_bit(root, tmp_path):
     """What it had begun ahead when it was saved is drawn again; held-out frames come out of the same videos."""
     kept, _ = both(root)

@@ -38,6 +38,7 @@ def errors(exact, sampled, chunks, probabilities, n):
     return sampled(draw(chunks, probabilities, n)) - exact(chunks, probabilities)
 
 
+@pytest.mark.long
 def test_disagreement_of_samples_converges_to_it():
     """Unbiased: the mean error over 60 observations within 4 standard errors, at 16 samples and at 512."""
     pair = finite(3, 60)

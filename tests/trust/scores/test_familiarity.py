@@ -31,6 +31,7 @@ def fitted(embeddings):
 NEW = torch.tensor([[0.0, 0.1, 0.2, 0.0], [6.0, -6.0, 6.0, 6.0]])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FAMILIARITY)
 def test_what_is_far_scores_higher_than_all_that_was_seen(fitted, embeddings, name):
     near, far = fitted[name](NEW).tolist()
