@@ -26,6 +26,8 @@ by seed and start, with Student's intervals over both.
 Probes: R^2 of the true state, by a linear function of the features, on frames of episodes that it was not fitted to.
 The networks may have seen these frames, and never the numbers.
 
+What perfect eyes would be worth is measured by told.py.
+
 Every part is kept as soon as it is there, and the same command goes on. Several may share the work by seeds, when costs
 are measured. What depends on the best method is measured when all methods are probed.
 """

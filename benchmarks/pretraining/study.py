@@ -105,6 +105,8 @@ class Row:
 
 
 SCRATCH, SHORT, IMAGENET = Row("scratch", judged=True), Row("short", judged=True), Row("imagenet")
+TOLD = Row("told", judged=True)
+"""Sees no images; see told.py."""
 
 
 def rows_of(best: str | None, imagenet: Path | None, *, fewest: bool) -> list[Row]:

@@ -26,7 +26,7 @@ def rows_table(parts: Parts) -> list[str]:
         gains = [minus(parts, task, share, name, control.name) for control in (SCRATCH, SHORT) if name != control.name]
         told = ["" if gain is None else f"{gain:+.3f}" for gain in ([None] * (2 - len(gains)) + gains)]
         reached = f"{mean_over_trainings(by_training(kept, TASKS[task].number)):.3f}"
-        read = f"{np.mean([each['r2'] for each in kept.values()]):.2f}"
+        read = f"{np.mean([each['r2'] for each in kept.values()]):.2f}" if "r2" in one else ""
         steps = f"{one['pretraining_steps']:,} + {one['steps']:,}"
         lines.append([task, share, name, str(len(kept)), steps, reached, *told, read])
     header = ["task", "demonstrations", "row", "trainings", "steps", "success or score", "minus scratch", "minus short"]

@@ -43,6 +43,7 @@ BENCHMARKS: dict[str, str] = {
     "perception.py": "--dataset datasets/avoid_pixels.zarr --out out.json",
     "planning.py": "--out out.json --work plans",
     "pretraining": "avoid_pixels datasets/avoid_pixels.zarr --out out.json --work pretraining",
+    "pretraining/told.py": "datasets/avoid_pixels.zarr --out out.json --work told",
     "products.py": "--out out.json",
     "pusht_replay.py": "pusht.zarr --out out.json",
     "recipes.py": "--task avoid --rows tokens flow --recipes plain dropout draws --out out.json",
@@ -85,8 +86,10 @@ CAMPAIGNS = ("tests/campaigns/broken_inputs", "tests/campaigns/kills")
 # What they share.
 COMMON = (
     "avoid_read.py",
+    "avoid_told.py",
     "common.py",
     "drawing.py",
+    "growth/point.py",
     "peer.py",
     "planning_curves.py",
     "startup_probe.py",
@@ -104,6 +107,10 @@ QUICK = ("compare.py", "conformal.py", "exact_scores.py", "loader.py", "train_st
 def source(name: str) -> Path:
     path = ROOT / (name if name in CAMPAIGNS else f"benchmarks/{name}")
     return path if path.suffix else path / "__main__.py"
+
+
+def calls_itself(path: Path) -> bool:
+    return 'if __name__ == "__main__"' in path.read_text()
 
 
 def command(name: str, arguments: str) -> list[str]:
@@ -151,9 +158,9 @@ def prepared(tmp_path_factory):
 def test_every_benchmark_is_listed():
     there = {p.name for p in (ROOT / "benchmarks").glob("*.py") if p.name != "__init__.py"}
     there |= {p.parent.name for p in (ROOT / "benchmarks").glob("*/__main__.py")}
-    for folder in ("verify", "world"):
-        files = (ROOT / "benchmarks" / folder).glob("*.py")
-        there |= {f"{folder}/{p.name}" for p in files if not p.name.startswith("__")}
+    for path in (ROOT / "benchmarks").glob("*/*.py"):
+        if not path.name.startswith("__") and (path.parent.name in ("verify", "world") or calls_itself(path)):
+            there.add(f"{path.parent.name}/{path.name}")
     assert there == {*BENCHMARKS, *COMMON}
 
 

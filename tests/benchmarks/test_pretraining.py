@@ -1,16 +1,21 @@
 """The study of pre-training: equal compute, what stands beside what, and parts that are not made again."""
 
+import gymnasium
 import numpy as np
 import pytest
 
+from benchmarks.avoid_told import ID
 from benchmarks.common import keep_part, kept_parts, part
 from benchmarks.lecture import targets
 from benchmarks.pretraining.__main__ import rows_with_best
 from benchmarks.pretraining.compute import Budget
 from benchmarks.pretraining.contrasts import best_method, judged_gain
-from benchmarks.pretraining.study import IMAGENET, SCRATCH, SHORT, rows_of, trainings_of
+from benchmarks.pretraining.study import IMAGENET, SCRATCH, SHORT, TOLD, rows_of, trainings_of
 from benchmarks.pretraining.table import rows_table
+from benchmarks.pretraining.told import told_store
 from benchmarks.trainings import gain
+from robolearn.data.collect import collect
+from robolearn.data.store import DemoStore
 from robolearn.representation.registry import METHODS
 
 STEP_S = {"policy": 0.06, "frozen": 0.02, "imagenet": 1.5, "autoencoder": 0.05, "vae": 0.055, "contrastive": 0.08}
@@ -82,6 +87,30 @@ def test_the_best_method_is_judged_when_all_of_its_trainings_are_there():
     assert line.count("[") == 3  # success, and what is gained over both controls
     for missing in ("10%/vae/all/4", "10%/scratch/0", "probe/masked/2"):
         assert judged_gain({name: part for name, part in parts.items() if not name.endswith(missing)}) is None
+
+
+def test_what_sees_no_images_stands_beside_the_others():
+    parts = kept(0.2)
+    success = [np.ones(200, bool).tolist()]
+    for seed in range(5):
+        facts = {"steps": 12, "pretraining_steps": 0, "seed": seed}
+        parts[f"avoid_pixels/10%/{TOLD.name}/{seed}"] = {"episodes": {"success": success}, **facts}
+    (line,) = (line for line in rows_table(parts) if "| told |" in line)
+    assert "| told | 5 | 0 + 12 | 1.000 [" in line
+    assert line.endswith("|  |")  # of no network
+
+
+def test_rows_are_told_as_they_are_seen(tmp_path):
+    """By the environment and by demonstrations of the same seed."""
+    demos, env = tmp_path / "demos.zarr", gymnasium.make(ID)
+    collect("envs:robolearn/AvoidPixels-v0", 2, demos, seed=3)
+    store = DemoStore.open(told_store(demos, tmp_path))
+    for index, seed in enumerate(store.episode_attrs["seed"]):
+        obs, _ = env.reset(seed=int(seed))
+        assert obs.keys() == store.episode(index).obs.keys() == {"state", "rows"}
+        for key, value in obs.items():
+            np.testing.assert_allclose(store.episode(index).obs[key][0], value, atol=1e-6)
+    env.close()
 
 
 def test_dry_parts_are_nothing():
