@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from tyro.conf import OmitArgPrefixes, arg
+from tyro.conf import arg
 
-from robolearn.commands.parsing import mirror, values
+from robolearn.commands.parsing import flag_group, mirror, values
 
 DOCS = {
     "run": "How long, and where the result goes.",
@@ -44,17 +44,11 @@ def method_options(
         group: mirror(config, names, doc=DOCS[group]) for group, names in groups.items()
     }
     fields: list[Any] = [*places.items(), ("method", choice, name)]
-    fields += [(group, OmitArgPrefixes[made], _default(made)) for group, made in mirrors.items()]
-    fields += [(inside, made, _default(made)) for inside, made in (more or {}).items()]
+    fields += [flag_group(group, made) for group, made in mirrors.items()]
+    fields += [flag_group(inside, made, prefixed=True) for inside, made in (more or {}).items()]
     return dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True)
 
 
 def flat_values(given: Any, groups: Groups) -> dict[str, Any]:
     """Field -> value of what the groups hold."""
     return values(*(getattr(given, group) for group in groups))
-
-
-def _default(made: type) -> Any:
-    """None where a flag of it is required."""
-    required = [f for f in dataclasses.fields(made) if f.default is f.default_factory is dataclasses.MISSING]
-    return dataclasses.field() if required else dataclasses.field(default_factory=made)

@@ -88,7 +88,8 @@ def mirror(config: type, names: Sequence[str] = (), *, default: Any = None, doc:
         required = value is dataclasses.MISSING
         kept = dataclasses.field() if required else dataclasses.field(default_factory=lambda value=value: value)
         fields.append((f.name, hint, kept))
-    made = dataclasses.make_dataclass(config.__name__, fields, frozen=True, kw_only=True)
+    # Dozens are made at each start, and every method that a dataclass has is compiled.
+    made = dataclasses.make_dataclass(config.__name__, fields, kw_only=True, repr=False, eq=False)
     made.__doc__ = doc or (inspect.getdoc(config) or "").partition("\n")[0]
     made.mirrored = config
     made.switches = switches
@@ -158,6 +159,22 @@ def registered(name: str, registry: Mapping[str, type], defaults: Any) -> tuple[
     mirrors = {key: mirror(cls, default=chosen if type(chosen) is cls else None) for key, cls in registry.items()}
     first = next(made for made in mirrors.values() if made.mirrored is type(chosen))  # pyright: ignore
     return name, subcommands(mirrors), dataclasses.field(default_factory=first)
+
+
+def flag_group(name: str, made: type, *, prefixed: bool = False) -> tuple[str, Any, Any]:
+    """A field for `make_dataclass`: the flags of a class, below its docstring.
+
+    That the docstring is the help is said here: tyro would parse a module in search of one below a field that was made.
+
+    Args:
+        name: Of the field.
+        made: The class.
+        prefixed: Whether flags begin with the field's name.
+    """
+    required = any(f.default is f.default_factory is dataclasses.MISSING for f in dataclasses.fields(made))
+    default = dataclasses.MISSING if required else made
+    field = dataclasses.field(default_factory=default, metadata={"help": made.__doc__})  # pyright: ignore
+    return name, made if prefixed else tyro.conf.OmitArgPrefixes[made], field
 
 
 def sibling(prog: str, verb: str) -> str:

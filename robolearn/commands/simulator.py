@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robolearn.commands.flags import read_flags
-from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, registered, values
+from robolearn.commands.parsing import Plugins, build, flag_group, import_plugins, mirror, registered, values
 from robolearn.config import finite, write_json
 from robolearn.errors import UserError
 from robolearn.policies.registry import BACKBONES, FAMILIES
@@ -40,8 +40,7 @@ def learn_options() -> type:
     """The class of the flags of learning: the registered families and backbones, and those of the configuration."""
     default, registries = SimulatorConfig(("-",), "-"), {"family": FAMILIES, "backbone": BACKBONES}
     fields: list[Any] = [registered(name, registry, default) for name, registry in registries.items()]
-    fields.append(("learned", OmitArgPrefixes[Learned]))
-    fields.append(("plugin", Plugins, ()))
+    fields += [flag_group("learned", Learned), ("plugin", Plugins, ())]
     return dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True)
 
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import OmitArgPrefixes, arg
+from tyro.conf import arg
 
 from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import (
     Cluster,
     Plugins,
     build,
+    flag_group,
     import_plugins,
     known,
     mirror,
@@ -164,15 +165,12 @@ def make_options(defaults: TrainConfig) -> type:
     """The class of the flags: what is registered as subcommands, and the fields of TrainConfig in groups."""
     registries = {"family": FAMILIES, "backbone": BACKBONES}
     fields: list[Any] = [registered(name, registry, defaults) for name, registry in registries.items()]
-    fields.append(("begin", OmitArgPrefixes[Begin], dataclasses.field(default_factory=Begin)))
     groups = {name: mirror(TrainConfig, names, default=defaults, doc=DOCS[name]) for name, names in GROUPS.items()}
     nested = {
         name: mirror(type(value := getattr(defaults, name)), default=value)
         for name in ("dataset", "env", "vision", "swag")
     }
     order = ("run", "dataset", "env", "chunk", "optimizer", "log", "vision", "swag")
-    for name in order:
-        cls = OmitArgPrefixes[groups[name]] if name in groups else nested[name]
-        fields.append((name, cls, dataclasses.field(default_factory=(groups | nested)[name])))
-    fields.append(("code", OmitArgPrefixes[Code], dataclasses.field(default_factory=Code)))
+    made = {"begin": Begin} | {name: (groups | nested)[name] for name in order} | {"code": Code}
+    fields += [flag_group(name, cls, prefixed=name in nested) for name, cls in made.items()]
     return dataclasses.make_dataclass("Options", fields, frozen=True)
