@@ -32,7 +32,7 @@ BENCHMARKS: dict[str, str] = {
     "execution.py": "runs/avoid --out execution.json",
     "field.py": "--seeds 0 --out out.json --work field",
     "generation.py": "push datasets/push.zarr --out out.json",
-    "gpu.py": "--device cpu",
+    "gpu": "--device cpu",
     "growth": "summary calibration --figure growth.png --out out.json",
     "human.py": "pusht pusht.zarr --out out.json",
     "lecture.py": "--out out.json",
