@@ -22,7 +22,7 @@ from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.recipes import RECIPES
 
 PART, TARGET = "pretraining", 0.1
-TRAININGS, CONFIRMED, EPISODES = 3, 5, 240  # of a row, of one that is judged, and of each training
+TRAININGS, CONFIRMED, EPISODES = 3, 5, 240  # of a row, of one that is confirmed, and of each training
 FRACTIONS, DRY_FRACTIONS = (0.1, 0.3, 1.0), (0.5, 1.0)  # of the demonstrations; with the first, all rows are measured
 FRAMES = 8  # of an episode that probes are made on
 DRY_FRACTION_HELD = 0.4
@@ -94,37 +94,37 @@ class Row:
         method: They were pre-trained by; None for none.
         whole: Whether on the images of all demonstrations.
         freeze: Whether they stay as they are.
-        judged: Whether it is of those that the target is about.
+        confirmed: Whether it is of those that the target is about, or that tell why it is missed.
     """
 
     name: str
     method: str | None = None
     whole: bool = True
     freeze: bool = False
-    judged: bool = False
+    confirmed: bool = False
 
 
-SCRATCH, SHORT, IMAGENET = Row("scratch", judged=True), Row("short", judged=True), Row("imagenet")
-TOLD = Row("told", judged=True)
+SCRATCH, SHORT, IMAGENET = Row("scratch", confirmed=True), Row("short", confirmed=True), Row("imagenet")
+TOLD = Row("told", confirmed=True)
 """Sees no images; see told.py."""
 
 
 def rows_of(best: str | None, imagenet: Path | None, *, fewest: bool) -> list[Row]:
-    """What is compared: all of it with the fewest demonstrations, else what is judged.
+    """What is compared: all of it with the fewest demonstrations, else what is confirmed.
 
     While the best method is not known, that is what does not depend on it.
     """
-    rows = [SCRATCH, SHORT, *(Row(f"{method}/all", method, judged=method == best) for method in METHODS)]
+    rows = [SCRATCH, SHORT, *(Row(f"{method}/all", method, confirmed=method == best) for method in METHODS)]
     if best is not None:
         rows += [Row(f"{best}/same", best, whole=False), Row("frozen", best, freeze=True)]
     if imagenet is not None:
         rows.append(IMAGENET)
-    return [row for row in rows if row.judged or fewest]
+    return [row for row in rows if row.confirmed or fewest]
 
 
 def trainings_of(row: Row, *, fewest: bool) -> range:
     """Seeds of a row's trainings."""
-    return seeds.TRAININGS[: CONFIRMED if row.judged and fewest else TRAININGS]
+    return seeds.TRAININGS[: CONFIRMED if row.confirmed and fewest else TRAININGS]
 
 
 @dataclass(frozen=True)
