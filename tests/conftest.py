@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, no Weights & Biases, tiny data and policies, the two commands."""
+"""Shared by all tests: one thread, no Weights & Biases, tiny data and policies, the two commands, a renderer."""
 
 import functools
 import json
@@ -13,6 +13,8 @@ import torch
 
 import robolearn.commands.eval
 import robolearn.commands.train
+from envs import rendering
+from envs.avoid import Avoid
 from robolearn.bench import measuring
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.normalizer import Normalizer
@@ -52,6 +54,15 @@ def scores_of_before():
     yield
     SCORES.clear()
     SCORES.update(before)
+
+
+@pytest.fixture(scope="session")
+def gl():
+    """Skip where no driver renders."""
+    try:
+        rendering.Renderer(Avoid().model, 8, 8).close()
+    except RuntimeError as error:
+        pytest.skip(f"cannot render here: {error}")
 
 
 @pytest.fixture

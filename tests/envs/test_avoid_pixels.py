@@ -11,16 +11,10 @@ from envs.avoid import ROD_RADIUS, ROWS, Avoid, clearance
 from envs.avoid_pixels import MAX_SHIFT, AvoidPixels
 from envs.drivers import TaskEnv, TaskVectorEnv
 
+pytestmark = pytest.mark.usefixtures("gl")
+
 SHIFTS = np.array([[0.0, 0.0, 0.0], [0.06, -0.03, 0.01], [-0.075, 0.075, -0.04]])
 STARTS = np.concatenate([np.tile([0.01, -0.28], (3, 1)), SHIFTS], axis=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _gl():
-    try:
-        rendering.Renderer(Avoid().model, 8, 8).close()
-    except RuntimeError as error:
-        pytest.skip(f"cannot render here: {error}")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import avoid, insert, push, pusht, rendering
+from envs import avoid, insert, push, pusht
 from envs.avoid import CENTERS, RADII, ROD_RADIUS, Avoid
 from envs.avoid_field import AvoidField, AvoidFieldPixels
 from envs.avoid_pixels import AvoidPixels
@@ -182,11 +182,8 @@ def test_a_restored_state_continues_exactly_although_it_lags(task):
         make(task).set_state(state)
 
 
+@pytest.mark.usefixtures("gl")
 def test_an_image_lags_as_the_numbers_do():
-    try:
-        rendering.Renderer(Avoid().model, 8, 8).close()
-    except RuntimeError as error:
-        pytest.skip(f"cannot render here: {error}")
     actions = targets(AvoidPixels, 2, 12)
     envs = [TaskVectorEnv(2, AvoidPixels(Disturbance(latency=k)), num_threads=0) for k in (0, 2)]
     now, late = (roll(env, actions, (4,)) for env in envs)

@@ -19,16 +19,10 @@ from envs.push import Push
 from envs.pusht import PushT
 from envs.task import ASSETS
 
+pytestmark = pytest.mark.usefixtures("gl")
+
 TASKS = (Avoid, AvoidPixels, Insert, Push, PushT)
 STEPS, SEED = 12, 40
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _gl():
-    try:
-        rendering.Renderer(Avoid().model, 8, 8).close()
-    except RuntimeError as error:
-        pytest.skip(f"cannot render here: {error}")
 
 
 @pytest.fixture

@@ -10,13 +10,7 @@ from envs.avoid import Avoid
 from envs.drivers import TaskEnv, TaskVectorEnv
 from envs.insert import Insert
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _gl():
-    try:
-        rendering.Renderer(Avoid().model, 8, 8).close()
-    except RuntimeError as error:
-        pytest.skip(f"cannot render here: {error}")
+pytestmark = pytest.mark.usefixtures("gl")
 
 
 def blue_centre(image):

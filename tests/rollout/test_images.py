@@ -13,23 +13,13 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.latency import measure_latency
 from robolearn.rollout.loop import LoopEnvs
-from robolearn.rollout.making import make_envs
 from robolearn.rollout.roll_out import roll_out
 from tests.rollout.test_engine import assert_equal
 
+pytestmark = pytest.mark.usefixtures("gl")
+
 PIXELS = EnvConfig("envs:robolearn/AvoidPixels-v0", max_episode_steps=9)
 SHAPES = {"image": (96, 96, 3), "state": (4,)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _gl():
-    envs = make_envs(PIXELS, 1, ("image",))
-    try:
-        envs.reset(seed=[0], options={"reset_mask": np.ones(1, bool)})
-    except RuntimeError as error:
-        pytest.skip(f"cannot render here: {error}")
-    finally:
-        envs.close()
 
 
 @pytest.fixture

@@ -5,21 +5,12 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from envs import rendering
 from envs.avoid import ROD_RADIUS, START_Y
 from envs.avoid_field import AvoidField, AvoidFieldPixels
 from envs.disturbance import Disturbance
 from envs.drivers import TaskEnv, TaskVectorEnv
 from envs.fields import clearance
 from tests.envs.avoid_field.starts import BEGIN, ENV_ID, field, start_of
-
-
-@pytest.fixture(scope="module")
-def gl():
-    try:
-        rendering.Renderer(AvoidField().model, 8, 8).close()
-    except RuntimeError as error:
-        pytest.skip(f"cannot render here: {error}")
 
 
 def red(image):
