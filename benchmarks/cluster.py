@@ -150,8 +150,8 @@ class Study:
 
     def evaluated(self, mapper: Mapper | None, on_done: Callable[[Any], Any] | None = None) -> list[tuple[Any, ...]]:
         """Every number of every episode."""
-        spread = None if mapper is None else Spread(mapper, KeptEpisodes(self.place("parts"), ""))
-        found = roll_out(
+        spread = None if mapper is None else Spread(mapper, KeptEpisodes(self.new_path("parts"), ""))
+        trajectories = roll_out(
             self.policy,
             ENV,
             range(self.episodes),
@@ -160,15 +160,15 @@ class Study:
             on_done=on_done,
             spread=spread,
         )
-        return [digits(trajectory) for trajectory in found]
+        return [digits(trajectory) for trajectory in trajectories]
 
     def collected(self, mapper: Mapper | None, on_done: Callable[[Any], Any] | None = None) -> str:
         """The hash of a store."""
-        out = self.place("demos.zarr")
+        out = self.new_path("demos.zarr")
         collect(str(ENV.id), self.demonstrations, out, on_episode=on_done or (lambda _: None), mapper=mapper)
         return DemoStore.open(out).content_hash()
 
-    def place(self, name: str) -> Path:
+    def new_path(self, name: str) -> Path:
         """A path that nothing was written to."""
         self.number += 1
         return self.folder / f"{self.number}-{name}"

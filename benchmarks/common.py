@@ -138,13 +138,13 @@ def make_windows(state: int = 4, *, episodes: int = 50, length: int = 100, devic
 
 def spaced_frames(store: DemoStore, keys: Sequence[str], episodes: int, each: int) -> dict[str, np.ndarray]:
     """Key -> rows [episodes * each, ...] at equal distances of the first episodes of a store."""
-    found: dict[str, list[np.ndarray]] = {key: [] for key in keys}
+    frames: dict[str, list[np.ndarray]] = {key: [] for key in keys}
     for index in range(episodes):
         episode = store.episode(index)
         some = np.linspace(0, len(episode) - 1, each).astype(int)
         for key in keys:
-            found[key].append(episode.obs[key][some])
-    return {key: np.concatenate(rows) for key, rows in found.items()}
+            frames[key].append(episode.obs[key][some])
+    return {key: np.concatenate(rows) for key, rows in frames.items()}
 
 
 def in_turn(

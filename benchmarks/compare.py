@@ -58,23 +58,23 @@ def seldom(much: float, little: float) -> Law:
 
 def nulls() -> dict[str, Law]:
     """Policies that are equally good, in one way or another."""
-    found = {
+    laws = {
         f"success {p:g} each, correlation {r:g}": correlated(p, r) for p in (0.05, 0.5, 0.9) for r in (0.0, 0.5, 0.9)
     }
-    found |= {f"scores, differences within {s:g}": scores(0.0, s) for s in (1.0, 0.1)}
-    found |= {
+    laws |= {f"scores, differences within {s:g}": scores(0.0, s) for s in (1.0, 0.1)}
+    laws |= {
         "seldom -1, else +0.05": seldom(-1.0, 0.05),
         "seldom +1, else -0.05": seldom(1.0, -0.05),
         "seldom -0.5, else +0.005": seldom(-0.5, 0.005),
     }
-    return found
+    return laws
 
 
 def truths() -> dict[str, Law]:
     """Policies that differ; the intervals have to hold the difference."""
-    found = {f"successes, difference {d:g} of {p:g}": successes(d, p) for d, p in ((0.1, 0.3), (0.3, 0.3), (-0.5, 0.6))}
-    found |= {"scores, difference 0.2": scores(0.2, 0.8), "scores, difference -0.6": scores(-0.6, 0.3)}
-    return found
+    laws = {f"successes, difference {d:g} of {p:g}": successes(d, p) for d, p in ((0.1, 0.3), (0.3, 0.3), (-0.5, 0.6))}
+    laws |= {"scores, difference 0.2": scores(0.2, 0.8), "scores, difference -0.6": scores(-0.6, 0.3)}
+    return laws
 
 
 def draw(law: Law, sequences: int, pairs: int) -> Iterator[np.ndarray]:
@@ -104,8 +104,8 @@ def mcnemar_least(most: int) -> np.ndarray:
 
 def rate(hits: np.ndarray) -> dict[str, float]:
     """A share with its exact interval."""
-    found = clopper_pearson(int(hits.sum()), len(hits))
-    return {"value": found.value, "low": found.low, "high": found.high}
+    estimate = clopper_pearson(int(hits.sum()), len(hits))
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
 def count_errors(laws: dict[str, Law], sequences: int, pairs: int) -> list[dict[str, Any]]:
@@ -124,7 +124,7 @@ def count_errors(laws: dict[str, Law], sequences: int, pairs: int) -> list[dict[
 
 def least_wins(most: int) -> np.ndarray:
     """How many of k = 1 .. most discordant pairs one policy has to win, for the verdict."""
-    found = np.empty(most, int)
+    least = np.empty(most, int)
     with np.errstate(divide="ignore"):
         won, lost = np.log1p(BETS), np.log1p(-BETS)
     for k in range(1, most + 1):
@@ -132,19 +132,19 @@ def least_wins(most: int) -> np.ndarray:
         losses = np.where(k - wins > 0, (k - wins) * np.maximum(lost, -1e9), 0.0)
         capital = np.exp((wins * won + losses).clip(max=700)) @ SHARES
         enough = np.flatnonzero(capital >= 2 / ALPHA)
-        found[k - 1] = wins[enough[0], 0] if len(enough) else k + 1
-    return found
+        least[k - 1] = wins[enough[0], 0] if len(enough) else k + 1
+    return least
 
 
 def undecided(least: np.ndarray, win: float) -> np.ndarray:
     """Probability of no verdict within k = 0, 1, ... discordant pairs, each won by B with probability ``win``."""
-    alive, found = np.array([1.0]), [1.0]
+    alive, probabilities = np.array([1.0]), [1.0]
     for k, needed in enumerate(least.tolist(), start=1):
         alive = np.append(alive * (1 - win), 0.0) + np.insert(alive * win, 0, 0.0)  # by the number that B has won
         wins = np.arange(k + 1)
         alive[(wins >= needed) | (k - wins >= needed)] = 0.0
-        found.append(alive.sum())
-    return np.array(found)
+        probabilities.append(alive.sum())
+    return np.array(probabilities)
 
 
 def over_pairs(by_discordant: np.ndarray, discordant: float, pairs: int) -> np.ndarray:

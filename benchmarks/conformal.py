@@ -124,10 +124,10 @@ def main() -> None:
             f"n {row['n']:3d}  alpha {row['alpha']:.2f}  promised {row['promised']:.3f}  rank {ranked:.3f}  "
             f"interpolated {other:.3f}"
         )
-    for name, found in numbers["bands"].items():
-        print(f"false alarms per episode at alpha 0.1, {name}: {found['mean']:.3f} +- {found['se']:.3f}")
-    for name, found in numbers["tubes"].items():
-        print(f"covered at alpha 0.1, {name}: {found['mean']:.3f} +- {found['se']:.3f}, radius {found['radius']:.2f}")
+    for name, band in numbers["bands"].items():
+        print(f"false alarms per episode at alpha 0.1, {name}: {band['mean']:.3f} +- {band['se']:.3f}")
+    for name, share in numbers["tubes"].items():
+        print(f"covered at alpha 0.1, {name}: {share['mean']:.3f} +- {share['se']:.3f}, radius {share['radius']:.2f}")
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def measure(runs: Mapping[str, Run], seed: int, count: int, *, dry: bool) -> dic
     """What each way to doubt the policy of one training tells in so many episodes, and what it costs."""
     acting = runs["drawn"].members()[0]
     execution = Execution(runs["drawn"].config().exec_horizon)
-    episodes, found = {}, {}
+    episodes, costs = {}, {}
     for name, group in GROUPS.items():
         ensemble = Ensemble.load([acting, *runs[name].members()[1:]])
         fitted, fitted_s = fit(runs["drawn"], ensemble, tuple(group.ways.values()), seed)
@@ -118,7 +118,7 @@ def measure(runs: Mapping[str, Run], seed: int, count: int, *, dry: bool) -> dic
         start = episodes[name]["none"][0]
         look = partial(time_look, ensemble, fitted, start, execution.period, 2 if dry else REPEATS)
         for way, score in group.ways.items():
-            found[way] = {"fitted_s": fitted_s.get(score, 0.0), "look_ms": look(score)}
+            costs[way] = {"fitted_s": fitted_s.get(score, 0.0), "look_ms": look(score)}
     success = [
         {what: [bool(t.success) for t in each] for what, each in of_group.items()} for of_group in episodes.values()
     ]
@@ -126,7 +126,7 @@ def measure(runs: Mapping[str, Run], seed: int, count: int, *, dry: bool) -> dic
     largest = largest_scores(episodes)
     return {
         "success": success[0],
-        "ways": {way: {**numbers, "largest": largest[way]} for way, numbers in found.items()},
+        "ways": {way: {**numbers, "largest": largest[way]} for way, numbers in costs.items()},
     }
 
 
@@ -136,7 +136,7 @@ def roll_out_all(
     """Episodes to calibrate on, those as they were demonstrated, and those under each change, with scores."""
 
     def rolled(change: str, first: int) -> list[Trajectory]:
-        found = watch(
+        trajectories = watch(
             ensemble,
             EnvConfig(ENV, CHANGES.get(change, {})),
             range(count),
@@ -146,8 +146,8 @@ def roll_out_all(
             seed=first,
             fitted=fitted,
         )
-        assert not any(t.broken for t in found), "every episode counts"
-        return found
+        assert not any(t.broken for t in trajectories), "every episode counts"
+        return trajectories
 
     known = {KNOWN: rolled("none", seeds.CALIBRATION.start)}
     return known | {change: rolled(change, seeds.EVALUATION.start) for change in ("none", *CHANGES)}
@@ -163,14 +163,14 @@ def time_look(
 
 def largest_scores(episodes: Mapping[str, Mapping[str, Sequence[Trajectory]]]) -> dict[str, dict[str, list[float]]]:
     """Way -> the largest score of each episode, up to the length of the shortest of all."""
-    found = {}
+    largest = {}
     for name, group in GROUPS.items():
         for way, score in group.ways.items():
             horizon = min(len(t.signals[score]) for each in episodes[name].values() for t in each)
-            found[way] = {
+            largest[way] = {
                 what: [float(t.signals[score][:horizon].max()) for t in each] for what, each in episodes[name].items()
             }
-    return found
+    return largest
 
 
 def fit(run: Run, ensemble: Ensemble, names: Sequence[str], seed: int) -> tuple[dict[str, nn.Module], dict[str, float]]:
@@ -203,9 +203,9 @@ def judge(run: Mapping[str, Any], way: str, change: str) -> dict[str, float]:
     )
     judged, success = (np.concatenate([one["none"], one[change]]) for one in (scores, succeeded))
     limit = threshold(scores[KNOWN][succeeded[KNOWN]], ALPHA)
-    found = detection(judged[:, None], np.ones(len(judged), int), success, limit, num_resamples=2)
+    metrics = detection(judged[:, None], np.ones(len(judged), int), success, limit, num_resamples=2)
     within = roc_auc(scores[change], ~succeeded[change])
-    return dict(zip(NUMBERS, (found.roc_auc.value, within, found.balanced_accuracy.value), strict=True))
+    return dict(zip(NUMBERS, (metrics.roc_auc.value, within, metrics.balanced_accuracy.value), strict=True))
 
 
 def means(runs: Sequence[Mapping[str, Any]], way: str, changes: Sequence[str]) -> dict[str, np.ndarray]:
@@ -230,8 +230,8 @@ def main() -> None:
         }
         asked = facts_of(list(runs.values()), seeds.EVALUATION[:count]) | {"changes": CHANGES}
         make = partial(measure, runs, seed, count, dry=args.dry_run)
-        found = part(args.out, f"{PART}/{seed}", make, asked)
-        failed = ", ".join(f"{what} {each.count(False)}" for what, each in found["success"].items())
+        training = part(args.out, f"{PART}/{seed}", make, asked)
+        failed = ", ".join(f"{what} {each.count(False)}" for what, each in training["success"].items())
         print(f"training {seed}, failures of {count}: {failed}", flush=True)
 
 

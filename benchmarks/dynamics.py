@@ -165,13 +165,13 @@ def measure_doubt(seed: int, size: Size) -> dict[str, Any]:
     ensemble, single = (fit_dynamics(cfg, train, size.fit, seed=seed) for cfg in (ENSEMBLE, SINGLE))
     scores = {name: variances(ensemble, data) for name, data in tests.items()}
     alone = {name: variances(single, data)["aleatoric"] for name, data in tests.items()}
-    found: dict[str, Any] = {}
+    doubt: dict[str, Any] = {}
     for name in ("upper", "fast"):
         seen = np.arange(1000) < 500
         rows = {kind: np.concatenate([scores["lower"][kind], scores[name][kind]]) for kind in scores[name]}
         rows["single network"] = np.concatenate([alone["lower"], alone[name]])
         ones = np.ones(1000, int)
-        found[name] = {
+        doubt[name] = {
             "auroc": {
                 kind: to_json(detection(row[:, None], ones, seen, np.inf, seed=seed).roc_auc, {})
                 for kind, row in rows.items()
@@ -180,7 +180,7 @@ def measure_doubt(seed: int, size: Size) -> dict[str, Any]:
                 np.exp((np.median(scores[name]["epistemic"]) - np.median(scores["lower"]["epistemic"])) / 4)
             ),
         }
-    return found
+    return doubt
 
 
 def measure_tube(seed: int, size: Size) -> dict[str, Any]:
@@ -320,9 +320,9 @@ def main() -> None:
                 keep(cfg.out, {**settings, "pieces": pieces})
                 print(name, pieces[name], flush=True)
     if set(parts["planning"]) <= set(pieces):
-        found = summary(pieces, size)
-        keep(cfg.out, {**settings, "planning": found, "pieces": pieces})
-        print(found)
+        planning = summary(pieces, size)
+        keep(cfg.out, {**settings, "planning": planning, "pieces": pieces})
+        print(planning)
 
 
 if __name__ == "__main__":

@@ -55,18 +55,18 @@ def measure(repeats: int, observations: int) -> dict[str, Any]:
     members, generator = [member(seed) for seed in range(MEMBERS)], torch.Generator().manual_seed(seeds.FIXED)
     cond = torch.rand(observations, OBS_HORIZON, STATE, generator=generator) * 2 - 1
 
-    def both(name: str, of: list[Mixture], ours: Callable[..., Tensor], theirs: Callable[..., Tensor]) -> None:
+    def both(name: str, mixtures: list[Mixture], ours: Callable[..., Tensor], theirs: Callable[..., Tensor]) -> None:
         one = cond[:1]
-        wanted = ours(*distributions(of, cond))
-        error = theirs(samples(of, cond, generator)) - wanted
+        wanted = ours(*distributions(mixtures, cond))
+        error = theirs(samples(mixtures, cond, generator)) - wanted
         ways = {
-            "exact_ms": lambda: ours(*distributions(of, one)),
-            "sampled_ms": lambda: theirs(samples(of, one, generator)),
+            "exact_ms": lambda: ours(*distributions(mixtures, one)),
+            "sampled_ms": lambda: theirs(samples(mixtures, one, generator)),
         }
         results[name] = {
             **{way: 1e3 * statistics.median(times) for way, times in in_turn(ways, repeats).items()},
-            "exact_evaluations": len(of),
-            "sampled_evaluations": len(of) * SAMPLES,
+            "exact_evaluations": len(mixtures),
+            "sampled_evaluations": len(mixtures) * SAMPLES,
             "mean": wanted.mean().item(),
             "spread": wanted.std().item(),
             "sampled_rms_error": error.square().mean().sqrt().item(),

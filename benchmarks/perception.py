@@ -228,18 +228,18 @@ def choice(readings: dict[str, Reading]) -> dict[str, Any]:
 
 def radii(calibration: Reading, tests: dict[str, Reading]) -> dict[str, Any]:
     """Coverage and mean radius of episodes under each condition, with a radius in proportion and a constant one."""
-    n, found = len(calibration.error), {}
+    n, coverage = len(calibration.error), {}
     for name, scale in (("normalised", lambda r: r.score), ("constant", lambda r: np.ones_like(r.score))):
         limit = threshold((calibration.error / scale(calibration)).max(1), ALPHA)
-        found[name] = {"threshold": limit}
+        coverage[name] = {"threshold": limit}
         for condition, test in tests.items():
             covered = (test.error <= limit * scale(test)).all(1)
-            found[name][condition] = {
+            coverage[name][condition] = {
                 "covered": float(covered.mean()),
                 "radius_mm": float(1e3 * limit * scale(test).mean()),
             }
     num_new, k = len(next(iter(tests.values())).error), threshold_rank(n, ALPHA)
-    return {"law_95": list(beta_binomial_interval(num_new, k, n + 1 - k)), **found}
+    return {"law_95": list(beta_binomial_interval(num_new, k, n + 1 - k)), **coverage}
 
 
 def measure(cfg: argparse.Namespace, fit: FitConfig) -> dict[str, Any]:
@@ -256,31 +256,33 @@ def measure(cfg: argparse.Namespace, fit: FitConfig) -> dict[str, Any]:
             for condition in CONDITIONS:
                 images = under(condition, frames.images[view], next(streams))
                 readings[name, view, condition] = read(ensemble, images, frames.shifts)
-    found: dict[str, Any] = {"correlation": {}, "choice": {}, "radius": {}}
+    numbers: dict[str, Any] = {"correlation": {}, "choice": {}, "radius": {}}
     for view in VIEWS:
         tests = {condition: readings["test", view, condition] for condition in CONDITIONS}
-        found["correlation"][view] = {name: correlations(reading, next(streams)) for name, reading in tests.items()}
-        found["radius"][view] = {name: radii(readings["calibration", view, name], tests) for name in ("clean", "mixed")}
+        numbers["correlation"][view] = {name: correlations(reading, next(streams)) for name, reading in tests.items()}
+        numbers["radius"][view] = {
+            name: radii(readings["calibration", view, name], tests) for name in ("clean", "mixed")
+        }
     for condition in ("clean", "mixed"):
-        found["choice"][condition] = choice({view: readings["test", view, condition] for view in VIEWS})
-    return found
+        numbers["choice"][condition] = choice({view: readings["test", view, condition] for view in VIEWS})
+    return numbers
 
 
-def show(found: dict[str, Any]) -> None:
+def show(numbers: dict[str, Any]) -> None:
     """Print the main numbers."""
-    for view, rows in found["correlation"].items():
+    for view, rows in numbers["correlation"].items():
         for condition, row in rows.items():
             rho = ", ".join(f"{name} {Estimate(**one):.2f}" for name, one in row["rho"].items())
             members = ", ".join(f"{mm:.1f}" for mm in row["members_mm"])
             print(f"{view}, {condition}: error {row['error_mm']:.2f} mm, of members {members}; rho of {rho}")
             print(f"    without a member in turn: {', '.join(f'{r:.2f}' for r in row['rho_without_member'])}")
-    for condition, row in found["choice"].items():
+    for condition, row in numbers["choice"].items():
         fixed = (f"{view} {mm:.2f} mm (taken {row['taken'][view]:.2f})" for view, mm in row["fixed_mm"].items())
         print(f"views, {condition}: {', '.join(fixed)}")
         for part in ("error_mm", "chosen_minus_mm"):
             for name, one in row[part].items():
                 print(f"    {part} {name}: {Estimate(**one):.2f}")
-    for view, parts in found["radius"].items():
+    for view, parts in numbers["radius"].items():
         for calibrated, row in parts.items():
             print(f"{view}, calibrated {calibrated}, law {row['law_95']}")
             for name in ("normalised", "constant"):
@@ -300,11 +302,11 @@ def main() -> None:
     if cfg.dry_run:
         cfg.episodes = DRY_EPISODES
     torch.set_num_threads(1)
-    found = measure(cfg, fit)
+    numbers = measure(cfg, fit)
     sizes = {"seed": cfg.seed, "episodes": cfg.episodes, "frames": FRAMES, "alpha": ALPHA}
     settings = {"ensemble": to_json(CONFIG, {}), "fit": to_json(fit, {})}
-    keep(cfg.out, {**sizes, **settings, **found})
-    show(found)
+    keep(cfg.out, {**sizes, **settings, **numbers})
+    show(numbers)
 
 
 if __name__ == "__main__":

@@ -116,8 +116,8 @@ def complete(parts: Mapping[str, Mapping[str, Any]]) -> Runs:
     Args:
         parts: "WAY/SEED" -> a run.
     """
-    found = [{name.split("/")[1] for name in parts if name.split("/")[0] == way} for way in WAYS]
-    common = sorted(set.intersection(*found), key=int)
+    seed_sets = [{name.split("/")[1] for name in parts if name.split("/")[0] == way} for way in WAYS]
+    common = sorted(set.intersection(*seed_sets), key=int)
     return {way: [parts[f"{way}/{seed}"] for seed in common] for way in WAYS}
 
 

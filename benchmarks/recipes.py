@@ -97,17 +97,17 @@ def make_trials(tasks: list[Task], rows: list[Row], recipes: list[Recipe], runs:
 
 def results(trials: list[Trial]) -> dict[str, Any]:
     """Task, row, recipe and setting -> numbers with intervals over initial states, and the episodes themselves."""
-    found = {}
+    summaries = {}
     for task, row, recipe, unit in trials:
         result = unit.result()
         for setting, measured in result["settings"].items():
-            found[f"{task} {row} {recipe} {setting}"] = {
+            summaries[f"{task} {row} {recipe} {setting}"] = {
                 **summary(measured, result["modes"]),
                 "steps": result["training"]["steps"],
                 "cpu_s": result["training"]["cpu_s"],
                 "facts": measured["facts"],
             }
-    return found
+    return summaries
 
 
 def summary(measured: Measured, modes: list[int] | None) -> dict[str, Any]:
@@ -143,23 +143,30 @@ def main() -> None:
     trials = make_trials(tasks, rows, recipes, args.runs)
     if busy := work([unit for *_, unit in trials], args.data, torch.device("cpu")):
         raise UserError(f"other processes are still working on {', '.join(unit.name for unit in busy)}")
-    found = results(trials)
-    for name, numbers in found.items():
+    summaries = results(trials)
+    for name, numbers in summaries.items():
         print(line(name, numbers))
     before = read_json(args.out)["results"] if args.out and args.out.exists() else {}
-    keep(args.out, {"seed": SEED, "results": before | found}, compact=True)
+    keep(args.out, {"seed": SEED, "results": before | summaries}, compact=True)
+
+
+class UnreportedTask(Task):
+    """A task from states that nothing is reported of; a setting is chosen by the episodes of one."""
+
+    @property
+    def parts(self) -> dict[str, range]:
+        """See Task."""
+        return {"evaluation": seeds.DEFAULTS[: self.num_states], "selection": seeds.SELECTION[:1]}
 
 
 def sized(task: Task, dry: bool) -> Task:
-    """The task from states that nothing is reported of; in a dry run in two steps and from two of them."""
-    ours: dict[str, Any] = {"selection_states": 1, "episodes": seeds.DEFAULTS}
-    if dry:
-        data = dataclasses.replace(task.train.dataset, validation_fraction=0.5)
-        ours |= {"num_states": 2, "num_repeats": 2}
-        ours |= {"train": dataclasses.replace(task.train, steps=2, dataset=data)}
-    else:
-        ours |= {"num_states": STATES.get(task.name, task.num_states)}
-    return dataclasses.replace(task, **ours)
+    """The task, unreported; in a dry run in two steps and from two states."""
+    unreported = UnreportedTask(**{f.name: getattr(task, f.name) for f in dataclasses.fields(task)})
+    if not dry:
+        return dataclasses.replace(unreported, num_states=STATES.get(task.name, task.num_states))
+    data = dataclasses.replace(task.train.dataset, validation_fraction=0.5)
+    train = dataclasses.replace(task.train, steps=2, dataset=data)
+    return dataclasses.replace(unreported, num_states=2, num_repeats=2, train=train)
 
 
 if __name__ == "__main__":

@@ -123,11 +123,11 @@ def runs(part: Parts) -> list[str]:
             f"{name}, {part['commits'][name]}",
             f"{seconds:.0f}",
             f"{cpu:.0f}",
-            interval(found["success"]),
-            interval(found["mode_entropy"]),
+            interval(reached["success"]),
+            interval(reached["mode_entropy"]),
         ]
         for name in part["seconds"]
-        for seconds, cpu, found in zip(
+        for seconds, cpu, reached in zip(
             part["seconds"][name], part["cpu_seconds"][name], part["reached"][name], strict=True
         )
     ]
@@ -135,8 +135,8 @@ def runs(part: Parts) -> list[str]:
 
 
 def _times(what: str, theirs: Sequence[float], ours: Sequence[float], least: float) -> Row:
-    found = ratio(theirs, ours)
-    return [what, f">= {least}", f"{found:.2f}", found.outcome(least=least)]
+    speedup = ratio(theirs, ours)
+    return [what, f">= {least}", f"{speedup:.2f}", speedup.outcome(least=least)]
 
 
 def _both(seconds: Parts, first: str, second: str) -> tuple[list[float], list[float]]:

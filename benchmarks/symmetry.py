@@ -40,9 +40,9 @@ def make_tasks(dry: bool) -> list[Task]:
     count, steps = (None, DRY_STEPS) if dry else (NUM_DEMONSTRATIONS, STEPS)
     held_out = 0.5 if dry else DatasetConfig.validation_fraction
     data = DatasetConfig((Path("avoid.zarr"),), num_episodes=count, validation_fraction=held_out)
-    sizes: dict[str, Any] = {"num_states": 2, "num_repeats": 2, "selection_states": 2} if dry else {}
+    states, repeats = (2, 2) if dry else (Task.num_states, Task.num_repeats)
     train = TrainConfig(dataset=data, chunk_frame="absolute", steps=steps)  # as it was measured
-    return [Task(use, dataclasses.replace(train, symmetry=use), **sizes) for use in USES]
+    return [Task(use, dataclasses.replace(train, symmetry=use), num_states=states, num_repeats=repeats) for use in USES]
 
 
 def compare(units: list[Unit]) -> dict[str, Any]:

@@ -115,8 +115,8 @@ def mean(values: np.ndarray) -> Estimate:
     """
     if len(values) == 1:
         return grouped_share(values.astype(float), values.size) if values.dtype == bool else grouped_mean(values)
-    found = CrossedMean.of(values.astype(float), values.size).estimate()
-    return dataclasses.replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+    estimate = CrossedMean.from_values(values.astype(float), values.size).estimate()
+    return dataclasses.replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
 
 
 def gain(number: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Estimate:
@@ -161,7 +161,7 @@ def gain_by_training(own: ByTraining, *others: ByTraining) -> Estimate | None:
     if not common:
         return None
     first, *rest = (np.stack([one[seed] for seed in common]).astype(float) for one in (own, *others))
-    return CrossedMean.of(first - np.mean(rest, axis=0), first.size).estimate()
+    return CrossedMean.from_values(first - np.mean(rest, axis=0), first.size).estimate()
 
 
 def line(measured: Mapping[str, Any]) -> str:

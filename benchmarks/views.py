@@ -135,8 +135,8 @@ def rolled(run: Run, shown: Shown, ensembles: Path, episodes: range) -> list[Tra
     kwargs = {"ensembles": str(ensembles.resolve()), "degraded": shown.degraded}
     env = EnvConfig(ID, kwargs, obs=shown.obs)
     policy, execution = Policy.load(run.checkpoint("last")), Execution(run.config().exec_horizon)
-    found = roll_out(policy, env, range(len(episodes)), execution=execution, seed=episodes.start, num_envs=ENVS)
-    return [dataclasses.replace(one, start=where(one)) for one in found]
+    trajectories = roll_out(policy, env, range(len(episodes)), execution=execution, seed=episodes.start, num_envs=ENVS)
+    return [dataclasses.replace(one, start=where(one)) for one in trajectories]
 
 
 def where(trajectory: Trajectory) -> str:

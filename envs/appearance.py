@@ -116,8 +116,8 @@ def surfaces(model: mujoco.MjModel) -> tuple[Array, Array]:
     """The colors [s, 3] that a model's geoms have, that of its largest geom first, and which of them each has [g]."""
     area = np.sort(model.geom_size, axis=1)[:, 1:].prod(axis=1)
     colors = [tuple(rgba[:3]) for rgba in model.geom_rgba]
-    found = list(dict.fromkeys(colors[geom] for geom in np.argsort(-area, kind="stable")))
-    return np.array(found), np.array([found.index(color) for color in colors])
+    palette = list(dict.fromkeys(colors[geom] for geom in np.argsort(-area, kind="stable")))
+    return np.array(palette), np.array([palette.index(color) for color in colors])
 
 
 class _View:

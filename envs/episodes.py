@@ -86,9 +86,9 @@ class Episodes:
             ValueError: It belongs to another task or another number of environments.
         """
         for field in fields(EnvState):
-            found, expected = getattr(state, field.name).shape, getattr(self.state, field.name).shape
-            if found != expected:
-                raise ValueError(f"{self.task.name}: state.{field.name} has shape {found}, expected {expected}")
+            shape, expected = getattr(state, field.name).shape, getattr(self.state, field.name).shape
+            if shape != expected:
+                raise ValueError(f"{self.task.name}: state.{field.name} has shape {shape}, expected {expected}")
         self.state = state.copy()
         self.models = [self._model_of(memory) for memory in state.memory]
         result = self._stand()

@@ -63,7 +63,7 @@ def coverage(block: Array, goal_xy: Array = GOAL_XY) -> Array:
         goal_xy: Where the goal's origin is [2], px.
     """
     block = _relative(block, goal_xy)
-    start = place(block, OUTLINE)  # [..., 8, 2]
+    start = transform(block, OUTLINE)  # [..., 8, 2]
     edge = np.roll(start, -1, axis=-2) - start
     area = np.zeros(block.shape[:-1])
     for box in BOXES:
@@ -79,7 +79,7 @@ def coverage(block: Array, goal_xy: Array = GOAL_XY) -> Array:
     return np.clip(area / AREA, 0.0, 1.0)
 
 
-def place(block: Array, points: Array) -> Array:
+def transform(block: Array, points: Array) -> Array:
     """Map points [k, 2] of the block's frame [px] by its pose `block` [..., 3], to shape [..., k, 2]."""
     cos, sin = np.cos(block[..., 2, None]), np.sin(block[..., 2, None])
     x = block[..., 0, None] + cos * points[:, 0] - sin * points[:, 1]
@@ -178,7 +178,7 @@ class PushT(Task):
         block = self.block_pose(physics)
         state = np.concatenate([self.qpos(physics)[..., 3:5] / PX, block], axis=-1)
         state[..., 4] %= 2 * np.pi
-        return {"state": state, "keypoint": place(block, KEYPOINTS)}
+        return {"state": state, "keypoint": transform(block, KEYPOINTS)}
 
     def outcome(self, physics: Array, memory: Array) -> Outcome:
         """Judge by coverage; an episode cannot fail."""

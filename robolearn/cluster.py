@@ -120,8 +120,8 @@ class RayMapper:
 
     def places(self, needs: Needs) -> int:
         """See Mapper."""
-        if found := room(needs):
-            return found
+        if slots := room(needs):
+            return slots
         nodes = [node["Resources"] for node in _nodes()]
         if needs.gpu and not any(node.get("GPU", 0) for node in nodes):
             raise UserError("`device` cuda: no node of the cluster offers a GPU; choose cpu")
@@ -174,11 +174,11 @@ def _nodes() -> list[dict[str, Any]]:
 
 def room(needs: Needs) -> int:
     """How many such jobs the nodes that are there can do at once."""
-    found = 0
+    slots = 0
     for offered in (node["Resources"] for node in _nodes()):
         cpus, gpus = (int(offered.get(kind, 0)) for kind in ("CPU", "GPU"))
-        found += min(cpus // needs.threads, gpus) if needs.gpu else cpus // needs.threads
-    return found
+        slots += min(cpus // needs.threads, gpus) if needs.gpu else cpus // needs.threads
+    return slots
 
 
 class RayJobs:

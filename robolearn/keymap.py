@@ -179,9 +179,9 @@ class _Reader:
         return match
 
     def _skips(self, sign: str) -> bool:
-        found = self.text.startswith(sign, self.at)
-        self.at += found
-        return found
+        is_next = self.text.startswith(sign, self.at)
+        self.at += is_next
+        return is_next
 
     def _wrong(self, why: str) -> UserError:
         return UserError(f"`{self.field}` {self.text}: {f'{why}; ' if why else ''}{GRAMMAR}")

@@ -54,8 +54,8 @@ def advice_for(error: BaseException, text: str, env_id: str | None) -> str | Non
     if lacking:
         library = (lacking[1] or lacking[2]).partition(".")[0]
         return f"{package} was written for another {library} than {_version(library)}; {NEWER}"
-    if text == type(error).__name__ and (place := _place_of(error)):  # a bare assert says nothing else
-        return f"raised in {place}"
+    if text == type(error).__name__ and (location := _place_of(error)):  # a bare assert says nothing else
+        return f"raised in {location}"
     return None
 
 
@@ -87,11 +87,11 @@ def _unmet(package: str) -> tuple[str, ...]:
     for text in metadata.requires(distribution) or () if (distribution := _distribution(package)) else ():
         try:
             asked = Requirement(text)
-            found = metadata.version(asked.name)
+            version = metadata.version(asked.name)
         except (InvalidRequirement, metadata.PackageNotFoundError):
             continue
-        if (asked.marker is None or asked.marker.evaluate({"extra": ""})) and found not in asked.specifier:
-            phrases.append(f"{asked.name}{asked.specifier} (installed is {found})")
+        if (asked.marker is None or asked.marker.evaluate({"extra": ""})) and version not in asked.specifier:
+            phrases.append(f"{asked.name}{asked.specifier} (installed is {version})")
     return tuple(phrases)
 
 

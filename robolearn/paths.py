@@ -31,8 +31,8 @@ def copies_dir() -> Path:
 
 def is_url(text: str) -> bool:
     """Whether text names a remote file or folder."""
-    found = URL.match(text)
-    return bool(found and found[2])
+    match = URL.match(text)
+    return bool(match and match[2])
 
 
 def place_of(path: StrPath) -> Path:
@@ -42,17 +42,17 @@ def place_of(path: StrPath) -> Path:
         UserError: It is a URL that names no file, goes upwards or holds a password, or one that was a Path.
     """
     text = os.fspath(path)
-    if (found := URL.fullmatch(text)) is None:
+    if (match := URL.fullmatch(text)) is None:
         return Path(path)
-    if not found[2]:
-        raise UserError(f"{text}: a URL that was made a Path has lost a slash; give it as text, {found[1]}://...")
-    host, *names = found[3].split("/")
+    if not match[2]:
+        raise UserError(f"{text}: a URL that was made a Path has lost a slash; give it as text, {match[1]}://...")
+    host, *names = match[3].split("/")
     names = [name for name in names if name]
     if not (host or names) or {".", ".."} & {host, *names} or "::" in text or text.endswith(".part"):
         raise UserError(f"{text}: expected the URL of a file or folder, such as s3://bucket/runs/avoid")
     if ":" in host.partition("@")[0] and "@" in host:
-        raise UserError(f"{found[1]}://...@{host.partition('@')[2]}: a password in a URL would be kept in files")
-    return copies_dir().joinpath(found[1], host or NO_HOST, *names)
+        raise UserError(f"{match[1]}://...@{host.partition('@')[2]}: a password in a URL would be kept in files")
+    return copies_dir().joinpath(match[1], host or NO_HOST, *names)
 
 
 def is_copy(path: PurePath) -> bool:

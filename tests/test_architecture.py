@@ -146,9 +146,9 @@ def violations(files):
                     yield f"{path} imports {name}"
 
 
-def room_of(place):
+def room_of(module):
     """The innermost room with a rule of its own, trust/scores before trust; a file at the top is a room."""
-    parts = place.split("/")
+    parts = module.split("/")
     return next(room for end in (2, 1) if (room := "/".join(parts[:end])) in ALLOWED)
 
 

@@ -259,9 +259,9 @@ def commands(text: str) -> list[str]:
     """Those that stand in lines of their own, those within sentences, and those of result files."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL).replace("\\\n", " ")
     lines = re.findall(r"^ {4}(\S.*)$", text, flags=re.MULTILINE)
-    found = [re.sub(r"\s+#.*", "", line).replace(".venv/bin/", "") for line in lines]
-    found += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
-    return [command for command in found if command.startswith(STARTS)]
+    snippets = [re.sub(r"\s+#.*", "", line).replace(".venv/bin/", "") for line in lines]
+    snippets += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
+    return [command for command in snippets if command.startswith(STARTS)]
 
 
 def recorded(value: object) -> list[str]:
@@ -275,11 +275,11 @@ def recorded(value: object) -> list[str]:
 
 
 def all_commands() -> list[str]:
-    found = [command for page in PAGES for command in commands(page.read_text())]
+    command_lines = [command for page in PAGES for command in commands(page.read_text())]
     for path in sorted((ROOT / "docs" / "results").glob("*.json")):
-        found += recorded(json.loads(path.read_text()))
+        command_lines += recorded(json.loads(path.read_text()))
     # What stands for something else, and runs that have to be there.
-    return sorted({command for command in found if not re.search(r"\[|\.\.\.|--resume|STUDY", command)})
+    return sorted({command for command in command_lines if not re.search(r"\[|\.\.\.|--resume|STUDY", command)})
 
 
 class Parsed(BaseException):

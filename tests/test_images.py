@@ -53,10 +53,10 @@ BYTES = RNG.integers(0, 256, (6, 9, 10, 3)).astype(np.uint8)
 
 def measured(images):
     """The layout of images that come in two slabs."""
-    found = ImageRange(seen_shape(images.shape[1:])[2], images.size)
+    image_range = ImageRange(seen_shape(images.shape[1:])[2], images.size)
     for slab in np.array_split(images, 2):
-        found.add(slab)
-    return found.layout(axes_of(images.shape[1:]))
+        image_range.add(slab)
+    return image_range.layout(axes_of(images.shape[1:]))
 
 
 RECORDED = {

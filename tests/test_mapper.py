@@ -93,16 +93,16 @@ def test_what_another_evaluation_has_kept_is_not_taken(trained_pair, tmp_path):
 def test_a_guarded_evaluation_and_its_calibration_are_the_same(trained_pair, tmp_path):
     cfg = CalibrateConfig(episodes=20, num_samples=2, num_envs=4, alpha=0.5, device="cpu", threads=1)
     watched = EvalConfig(episodes=6, num_envs=2, videos=0, device="cpu", threads=1, gate=True, budgets=(2,))
-    found = []
+    outcomes = []
     for name, mapper in (("here", None), ("spread", Scrambled())):
         try:
             certificate = calibrate(trained_pair, cfg, mapper=mapper)
         except UserError as error:  # a policy that hardly learned anything may succeed too rarely
-            found.append(str(error))
+            outcomes.append(str(error))
             continue
         evaluate(trained_pair, dataclasses.replace(watched, out=tmp_path / name), mapper=mapper)
-        found.append((certificate, results(tmp_path / name)))
-    assert found[0] == found[1]
+        outcomes.append((certificate, results(tmp_path / name)))
+    assert outcomes[0] == outcomes[1]
 
 
 @pytest.mark.slow
@@ -114,7 +114,7 @@ def test_units_are_the_same(tmp_path):
         assert work(units, data, torch.device("cpu"), mapper) == []
         assert all(not unit.missing() for unit in units)
         settings = [unit.result()["settings"].values() for unit in units]
-        measured.append([(one["evaluation"], one["energy"]) for found in settings for one in found])
+        measured.append([(one["evaluation"], one["energy"]) for unit_settings in settings for one in unit_settings])
     assert measured[0] == measured[1]
     assert set(mapper.shared) == {tmp_path / "spread", data / "tiny.zarr"}
 
@@ -191,10 +191,10 @@ def test_kept_episodes_come_back_whole(tmp_path):
     kept = KeptEpisodes(tmp_path / "parts", "of this")
     kept.add(made[:2], ("success",))
     kept.add(made[2:], ("success",))
-    found = KeptEpisodes(tmp_path / "parts", "of this")
-    for one, other in zip(made, found.load(), strict=True):
+    reopened = KeptEpisodes(tmp_path / "parts", "of this")
+    for one, other in zip(made, reopened.load(), strict=True):
         assert_equal(one, other)
-    assert found.info_keys == ("success",)
+    assert reopened.info_keys == ("success",)
 
 
 @pytest.mark.parametrize("damage", ["of another", "cut"])

@@ -93,10 +93,10 @@ def test_verdicts(tree, quick):
         "broken: pytest": dataclasses.replace(SIGN, name="no test", tests=("test_code.py::test_nothing",)),
         "broken: its tests fail without it": dataclasses.replace(SIGN, name="red", tests=("test_code.py::test_red",)),
     }
-    found = dict(run_mutants(list(mutants.values()), tree, workers=2))
-    assert len(found) == 6
+    verdicts = dict(run_mutants(list(mutants.values()), tree, workers=2))
+    assert len(verdicts) == 6
     for verdict, mutant in mutants.items():
-        assert found[mutant].startswith(verdict), (found[mutant], verdict)
+        assert verdicts[mutant].startswith(verdict), (verdicts[mutant], verdict)
     assert (tree / "code_of.py").read_text() == CODE
 
 

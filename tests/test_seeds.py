@@ -96,8 +96,8 @@ def test_what_is_measured_fits_into_its_range():
 def test_no_seed_stands_outside_the_ledger():
     """What is in `envs/` takes all of its seeds from outside."""
     paths = [*ROOT.glob("robolearn/**/*.py"), *ROOT.glob("benchmarks/**/*.py"), *ROOT.glob("*.py")]
-    found = {path.relative_to(ROOT).as_posix(): literals(path.read_text()) for path in paths}
-    assert {path: lines for path, lines in found.items() if lines and path != "robolearn/seeds.py"} == {}
+    seed_lines = {path.relative_to(ROOT).as_posix(): literals(path.read_text()) for path in paths}
+    assert {path: lines for path, lines in seed_lines.items() if lines and path != "robolearn/seeds.py"} == {}
 
 
 @pytest.mark.parametrize(

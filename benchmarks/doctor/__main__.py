@@ -103,19 +103,19 @@ def false_alarms(name: str, whole: Recording, seeds: range) -> dict[str, Any]:
 def warnings_of(name: str, recording: Recording) -> list[str]:
     """Names of the warnings that say what is not known."""
     recording.columns = [column for key, rows in recording.rows.items() for column in columns_of(key, rows)]
-    found = [finding.check for finding in check(recording) if finding.severity != "note"]
-    return [one for one in found if one not in KNOWN.get(name, ())]
+    checks = [finding.check for finding in check(recording) if finding.severity != "note"]
+    return [one for one in checks if one not in KNOWN.get(name, ())]
 
 
 def page(results: dict[str, Any]) -> list[str]:
     """Both tables."""
     rows = []
     for fault in FAULTS:
-        found = sum(one["hits"][fault] for one in results.values())
+        hits = sum(one["hits"][fault] for one in results.values())
         n = sum(one["trials"] for one in results.values())
         lost = {name: one["trials"] - one["hits"][fault] for name, one in results.items()}
         missed = ", ".join(f"{count} of {name}" for name, count in lost.items() if count) or "none"
-        rows.append([fault, f"{found} of {n}", format(wilson(found, n), ".3f"), missed])
+        rows.append([fault, f"{hits} of {n}", format(wilson(hits, n), ".3f"), missed])
     clean = []
     for name, one in results.items():
         alarms, parts = one["alarms"], f"{one['alarms']['mean_of_parts']:.2f} of {one['trials']}"

@@ -271,15 +271,15 @@ def idle(clean: Recording, dt: float, rng: np.random.Generator) -> Planted:
     odd = sorted({*odd, *rng.choice(len(order), max(1, len(order) // 5), replace=False).tolist()})
     waits = {i: int(rng.integers(12, 50)) for i in odd}
     order = [np.concatenate([np.full(waits.get(i, 0), rows[0]), rows]) for i, rows in enumerate(order)]
-    found = rebuilt(clean, order)
+    recording = rebuilt(clean, order)
     level = rng.uniform(0, 0.03)
     for key in ("state", "action"):
-        rows = found.rows[key].astype(np.float64)
+        rows = recording.rows[key].astype(np.float64)
         change = np.abs(np.diff(rows, axis=0))
         usual = np.array([np.median(c[c > 0]) if (c > 0).any() else 0.0 for c in change.T])
         usual *= (change > 0).mean(0) > 0.5  # flags have no noise
-        found.rows[key] = rows + (level * usual * rng.normal(size=rows.shape) if key == "state" else 0)
-    return Planted(found, episodes=tuple(odd))
+        recording.rows[key] = rows + (level * usual * rng.normal(size=rows.shape) if key == "state" else 0)
+    return Planted(recording, episodes=tuple(odd))
 
 
 def copies(clean: Recording, dt: float, rng: np.random.Generator) -> Planted:

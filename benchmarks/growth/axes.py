@@ -140,8 +140,8 @@ def _environments(size: int, folder: Path) -> Work:
 
     def work() -> int:
         episodes = range(max(size, 64))
-        found = roll_out(policy, env, episodes, execution=Execution(8), seed=seeds.FIXED, num_envs=size)
-        return sum(map(len, found))
+        trajectories = roll_out(policy, env, episodes, execution=Execution(8), seed=seeds.FIXED, num_envs=size)
+        return sum(map(len, trajectories))
 
     return work
 

@@ -59,10 +59,10 @@ def compare(success: Success, study: str, model: str, choices: Sequence[str], ba
     pairs: dict[str, list[tuple[list[int], Array]]] = {choice: [] for choice in choices if choice != base}
     for task in TASKS:
         runs = {choice: success.get((study, task, model, choice), {}) for choice in choices}
-        seeds = sorted(set.intersection(*(set(of) for of in runs.values())))
+        seeds = sorted(set.intersection(*(set(by_seed) for by_seed in runs.values())))
         if not seeds:
             continue
-        rows = {choice: np.stack([of[seed] for seed in seeds]) for choice, of in runs.items()}
+        rows = {choice: np.stack([by_seed[seed] for seed in seeds]) for choice, by_seed in runs.items()}
         results["tasks"][task] = {"seeds": seeds, "success": {c: to_json(grouped_mean(r), {}) for c, r in rows.items()}}
         results["tasks"][task]["difference"] = {c: judged(rows[c] - rows[base]) for c in pairs}
         for choice, collected in pairs.items():
@@ -92,7 +92,9 @@ def decide_padding(success: Success) -> dict[str, Any]:
     for task, choice in itertools.product(TASKS, PADDINGS):
         runs = [success.get(("padding", task, model, choice), {}) for model in DENOISERS]
         seeds = set.intersection(*map(set, runs))
-        success["padding", task, "all", choice] = {seed: np.mean([of[seed] for of in runs], axis=0) for seed in seeds}
+        success["padding", task, "all", choice] = {
+            seed: np.mean([by_seed[seed] for by_seed in runs], axis=0) for seed in seeds
+        }
     models = {model: compare(success, "padding", model, PADDINGS, "masked") for model in (*DENOISERS, "all")}
     singles = [row["difference"]["held"] for model in DENOISERS for row in models[model]["tasks"].values()]
     together = models["all"].get("together", {}).get("held", {"verdict": "not shown"})

@@ -80,9 +80,9 @@ def figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TooFewWarning)  # a limit without enough episodes is infinite, which shows
         return {
-            part: {"made": raw.made(of), **found}
-            for part, (compute, of) in FIGURES.items()
-            if raw.has(of) and (found := compute(raw, tasks))
+            part: {"made": raw.made(source), **numbers}
+            for part, (compute, source) in FIGURES.items()
+            if raw.has(source) and (numbers := compute(raw, tasks))
         }
 
 
@@ -120,9 +120,9 @@ def dry_run(folder: Path, workers: int) -> None:
 
 def make_page(raw: Raw, tasks: tuple[str, ...], out: Path) -> None:
     """Write the figures and the page."""
-    found = figures(raw, tasks)
-    write_json(out.with_suffix(".json"), found, compact=True)
-    write_page(out, found, tasks)
+    by_part = figures(raw, tasks)
+    write_json(out.with_suffix(".json"), by_part, compact=True)
+    write_page(out, by_part, tasks)
 
 
 if __name__ == "__main__":

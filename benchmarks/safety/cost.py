@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.safety.raw import Raw, save_unit, unit_path
-from benchmarks.safety.study import EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, fitted_at, load, place
+from benchmarks.safety.study import EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, environment, fitted_at, load
 from benchmarks.safety.units import made_on
 from robolearn.rollout.latency import measure_latency
 from robolearn.trust.calibrate import watch
@@ -31,12 +31,12 @@ def measure_cost(study: Study) -> None:
     ensemble = load(study, TASK, 0)
     fitted = load_fitted(fitted_at(study, TASK, 0), SCORES, ensemble.device)
     choices = {"names": ("entropy",), "num_samples": NUM_SAMPLES, "execution": EXECUTION, "seed": FIRST["evaluation"]}
-    trajectory = watch(ensemble, place(TASK), range(1), **choices)[0]
+    trajectory = watch(ensemble, environment(TASK), range(1), **choices)[0]
     times = {"policy": measure_latency(ensemble.members[0], trajectory, repeats=study.repeats)}
     for name in SCORES:
         gate = Gate(name, NUM_SAMPLES, 1.0, 1.0)
         times[name] = time_gate(gate, ensemble, fitted, trajectory, EXECUTION.period, study.repeats)
-    kept = {name: np.array([found[key] for key in TIMES]) for name, found in times.items()}
+    kept = {name: np.array([latency[key] for key in TIMES]) for name, latency in times.items()}
     save_unit(study.root, "cost", {**kept, "made": made_on()})
 
 

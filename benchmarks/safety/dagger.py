@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.safety.fallbacks import SCORE, disagreement_gate
 from benchmarks.safety.outcomes import difference, share
 from benchmarks.safety.raw import Episodes, Raw
-from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, Study, load, place, train
+from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, Study, environment, load, train
 from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, seeds, watched
 from robolearn.policies.policy import Policy
@@ -60,14 +60,14 @@ def _record(study: Study, task: str) -> dict[str, Any]:
     choices = {"names": (SCORE,), "num_samples": NUM_SAMPLES, "gate": disagreement_gate(study, task)}
     runs = roll_out(
         ensemble.members[0],
-        place(task, BIAS),
+        environment(task, BIAS),
         range(study.recorded),
         execution=EXECUTION,
         seed=FIRST["interventions"],
         make_controller=partial(make_guarded, ensemble=ensemble, fallback="expert", **choices),
     )
     control_dt = Run.open(study.run(task, 0)).data().control_dt
-    count = record_interventions(_store(study, task), runs, EXECUTION.period, place(task, BIAS), control_dt)
+    count = record_interventions(_store(study, task), runs, EXECUTION.period, environment(task, BIAS), control_dt)
     return {"with": Episodes.from_trajectories(runs), "recorded": count}
 
 
@@ -75,7 +75,9 @@ def _after(study: Study, task: str, out: Path) -> dict[str, Any]:
     policy = Policy.load(Run.open(out).checkpoint())
     return {
         shift.replace(" ", "_"): Episodes.from_trajectories(
-            roll_out(policy, place(task, shift), range(study.episodes), execution=EXECUTION, seed=FIRST["evaluation"])
+            roll_out(
+                policy, environment(task, shift), range(study.episodes), execution=EXECUTION, seed=FIRST["evaluation"]
+            )
         )
         for shift in SHIFTS
     }
@@ -83,9 +85,9 @@ def _after(study: Study, task: str, out: Path) -> dict[str, Any]:
 
 def dagger_figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
     """Task -> what was recorded, and success before and after, per training seed and over them."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for task in (task for task in tasks if raw.has(f"dagger/{task}/after")):
-        found[task] = {"recorded": int(raw[f"dagger/{task}/recorded/recorded"])}
+        figures[task] = {"recorded": int(raw[f"dagger/{task}/recorded/recorded"])}
         trained = sorted(
             int(key.split("/")[3]) for key in raw if key.startswith(f"dagger/{task}/after/") and key.endswith("/made")
         )
@@ -94,9 +96,9 @@ def dagger_figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
             after = np.array(
                 [raw.episodes(f"dagger/{task}/after/{seed}/{shift.replace(' ', '_')}").success for seed in trained]
             )
-            found[task][shift] = {
+            figures[task][shift] = {
                 "before": [share(row) for row in before],
                 "after": [share(row) for row in after],
                 "difference": difference(after, before[trained]),
             }
-    return found
+    return figures

@@ -73,8 +73,8 @@ def _judge(name: str, calibration: Episodes, parts: tuple[Episodes, ...]) -> dic
     }
 
 
-def _numbers(found: Detection, prefix: str) -> dict[str, float]:
-    return {prefix + name: getattr(found, name).value for name in NUMBERS}
+def _numbers(metrics: Detection, prefix: str) -> dict[str, float]:
+    return {prefix + name: getattr(metrics, name).value for name in NUMBERS}
 
 
 def whole(part: Episodes, name: str, steps: int, stream: int = 0) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.safety.outcomes import share
 from benchmarks.safety.raw import Episodes, Raw, load_unit
-from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, Study, load, place
+from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, Study, environment, load
 from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, watched
 from robolearn.rollout.roll_out import roll_out
@@ -32,9 +32,9 @@ def disagreement_gate(study: Study, task: str) -> Gate:
     calm = find(load_unit(study.root, unit), task, 0, "none", "calibration")
     peaks = np.nanmax(calm.padded(SCORE), 1)
     seeds = range(FIRST["calibration"], FIRST["calibration"] + len(peaks))
-    source = Source("", str(place(task).id), "")
-    found = (tuple(seeds), tuple(peaks.tolist()), tuple(calm.success.tolist()))
-    return ThresholdCalibration(source, SCORE, NUM_SAMPLES, study.alpha, None, *found).derive_gate()
+    source = Source("", str(environment(task).id), "")
+    episodes = (tuple(seeds), tuple(peaks.tolist()), tuple(calm.success.tolist()))
+    return ThresholdCalibration(source, SCORE, NUM_SAMPLES, study.alpha, None, *episodes).derive_gate()
 
 
 def _name(task: str, shift: str, fallback: str) -> str:
@@ -61,7 +61,7 @@ def _roll_out(study: Study, task: str, shift: str, fallback: str) -> dict[str, A
     make = partial(make_guarded, ensemble=ensemble, fallback=fallback, **choices)
     runs = roll_out(
         ensemble.members[0],
-        place(task, shift),
+        environment(task, shift),
         range(study.episodes),
         execution=EXECUTION,
         seed=FIRST["evaluation"],

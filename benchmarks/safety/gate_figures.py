@@ -62,7 +62,7 @@ def _whole_failures(never: Episodes, always: Episodes, budget: float) -> dict[st
     best = helped_episodes(never)
     for count in range(1, len(failing) + 1):
         chosen = np.isin(np.arange(len(never)), failing[:count])
-        found = helped(
+        outcome = helped(
             *(
                 np.where(chosen, ours, theirs)
                 for ours, theirs in (
@@ -72,7 +72,7 @@ def _whole_failures(never: Episodes, always: Episodes, budget: float) -> dict[st
                 )
             )
         )
-        if found["intervened"] > budget:
+        if outcome["intervened"] > budget:
             break
-        best = found
+        best = outcome
     return best

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.safety.raw import Episodes, Raw, load_unit
-from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, fitted_at, load, place
+from benchmarks.safety.study import BIAS, EXECUTION, FIRST, NUM_SAMPLES, SCORES, Study, environment, fitted_at, load
 from benchmarks.safety.units import Unit
 from benchmarks.safety.watched import find, watched
 from robolearn import seeds
@@ -62,7 +62,7 @@ def gate_units(study: Study) -> list[Unit]:
     units = []
     for task in study.tasks:
         ends = f"gates/{task}/ends"
-        needs = (*(watched(task, 0, *of) for of in ((BIAS, "selection"), ("none", "calibration"))), ends)
+        needs = (watched(task, 0, BIAS, "selection"), watched(task, 0, "none", "calibration"), ends)
         units.append(
             Unit(ends, partial(_ends, task=task), tuple(f"trained/{task}/{s}" for s in range(study.num_seeds)))
         )
@@ -76,7 +76,7 @@ def _roll_out(study: Study, task: str, make: Callable[..., Any], purpose: str) -
     """Episodes of the first policy under the bias, with the expert as fallback."""
     policy, count = load(study, task, 0).members[0], study.tuning if purpose == "tuning" else study.episodes
     return roll_out(
-        policy, place(task, BIAS), range(count), execution=EXECUTION, seed=FIRST[purpose], make_controller=make
+        policy, environment(task, BIAS), range(count), execution=EXECUTION, seed=FIRST[purpose], make_controller=make
     )
 
 
@@ -134,9 +134,9 @@ def _as_much(study: Study, task: str, gate: Episodes, never: Episodes) -> Episod
         random = Episodes.from_trajectories(
             _roll_out(study, task, scheduled(shuffle(gate, never, factor)), "evaluation")
         )
-        if (found := float(random.intervened().sum())) >= 0.97 * wanted:
+        if (steps := float(random.intervened().sum())) >= 0.97 * wanted:
             break
-        factor *= max(1.02, wanted / max(found, 1.0))
+        factor *= max(1.02, wanted / max(steps, 1.0))
     return random
 
 

@@ -69,15 +69,15 @@ def condensed(raw: Raw) -> dict[str, Array]:
 def _largest_so_far(unit: str, episodes: Episodes, name: str) -> Array:
     """At each replanning [p]; a NaN, which alarms at any threshold, is the largest."""
     _, _, _, shift, purpose = unit.split("/")
-    scores, found = np.split(episodes.scores[name], np.cumsum(episodes.plans.astype(int))[:-1]), []
+    scores, maxima = np.split(episodes.scores[name], np.cumsum(episodes.plans.astype(int))[:-1]), []
     for values, success in zip(scores, episodes.success, strict=True):
         largest = np.maximum.accumulate(values)
         if name == VALUES and shift == "none" and success:
             largest = values
         elif shift != "none" and purpose != "evaluation":
             largest = np.where(largest == largest[-1], largest, -np.inf).astype(values.dtype)
-        found.append(largest)
-    return np.concatenate(found)
+        maxima.append(largest)
+    return np.concatenate(maxima)
 
 
 def compressed(arrays: Mapping[str, Array]) -> bytes:

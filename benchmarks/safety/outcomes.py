@@ -12,8 +12,8 @@ from robolearn.types import Array
 
 def share(hits: Array) -> list[float]:
     """Share of episodes [e], with its interval."""
-    found = clopper_pearson(int(hits.sum()), len(hits))
-    return [found.value, found.low, found.high]
+    estimate = clopper_pearson(int(hits.sum()), len(hits))
+    return [estimate.value, estimate.low, estimate.high]
 
 
 def helped(success: Array, intervened: Array, length: Array) -> dict[str, float]:
@@ -42,5 +42,5 @@ def helped_episodes(episodes: Episodes) -> dict[str, float]:
 
 def difference(one: Array, other: Array) -> dict[str, float]:
     """Mean of one - other with its interval, of episodes from the same initial states, [e] or [s, e]."""
-    found = paired_difference(*(np.atleast_2d(values).astype(float) for values in (one, other)))
-    return {"value": found.value, "low": found.low, "high": found.high}
+    estimate = paired_difference(*(np.atleast_2d(values).astype(float) for values in (one, other)))
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}

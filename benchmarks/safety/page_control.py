@@ -12,7 +12,7 @@ from benchmarks.tables import interval, prose, spread, table
 HELPERS = ("gate", *AGAINST, "whole failures")
 
 
-def gates(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
+def gates(figures: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     """Success at a budget of interventions."""
     yield "## Does the gate help?"
     yield ""
@@ -30,8 +30,8 @@ def gates(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
         "episodes that fail are long."
     )
     rows = []
-    for task in (task for task in tasks if task in found):
-        one = found[task]
+    for task in (task for task in tasks if task in figures):
+        one = figures[task]
         for row in one["budgets"]:
             rows.append(
                 [
@@ -51,7 +51,7 @@ def _helped(row: dict[str, float]) -> str:
     return f"{row['success']:.3f} ({row['intervened']:.2f}, {row['steps']:.0f})"
 
 
-def fallbacks(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
+def fallbacks(figures: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     """What each fallback makes of the alarms."""
     yield "## What each fallback makes of it"
     yield ""
@@ -63,7 +63,7 @@ def fallbacks(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     names: list[str] = []
     rows = []
     for task in tasks:
-        for shift, by_fallback in found.get(task, {}).items():
+        for shift, by_fallback in figures.get(task, {}).items():
             names = names or list(by_fallback)
             cells = [
                 f"{row['success'][0]:.3f} ({row['failures']:.2f}, {row['intervened']:.2f})"
@@ -73,7 +73,7 @@ def fallbacks(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     yield from table(["task", "shift", *names], rows)
 
 
-def dagger(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
+def dagger(figures: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     """Training on interventions."""
     yield "## Learning from interventions"
     yield ""
@@ -86,21 +86,21 @@ def dagger(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
         "of the task reach: the spread of trainings that a gain has to be seen against."
     )
     rows = []
-    for task in (task for task in tasks if task in found):
+    for task in (task for task in tasks if task in figures):
         for shift in ("none", BIAS):
-            row = found[task][shift]
+            row = figures[task][shift]
             count = len(row["after"])
             before, after = ([value for value, _, _ in row[name]] for name in ("before", "after"))
             cells = [spread(values, 3) for values in (before, before[:count], after)]
             rows.append(
-                [task, str(found[task]["recorded"]), shift, str(count), *cells, interval(row["difference"], "+.3f")]
+                [task, str(figures[task]["recorded"]), shift, str(count), *cells, interval(row["difference"], "+.3f")]
             )
     yield from table(
         ["task", "interventions", "shift", "seeds", "all policies before", "before", "after", "after - before"], rows
     )
 
 
-def tubes(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
+def tubes(figures: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     """How often episodes stay in their tubes."""
     yield "## Tubes"
     yield ""
@@ -120,13 +120,13 @@ def tubes(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
             f"{row['union_radius_mm']:.2f}",
         ]
         for task in tasks
-        if (row := found.get(task))
+        if (row := figures.get(task))
     ]
     header = ["task", "calibrated on", "promised", "covered", "mean radius [mm]", "by the union bound"]
     yield from table([*header, "its mean radius [mm]"], rows)
 
 
-def sets(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
+def sets(figures: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     """Collisions with and without a safety set."""
     yield "## Safety sets in Avoid, with a cylinder that was moved"
     yield ""
@@ -145,7 +145,7 @@ def sets(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
             *(interval(row[name]["success"]) for name in ("one sample", "without radius", "set")),
             interval(row["success_difference"], "+.3f"),
         ]
-        for row in found["rows"]
+        for row in figures["rows"]
     ]
     header = ["moved [mm]", "collisions, one sample", "nearest of 32", "without radius", "with the set"]
     header += ["set - without radius", "success, one sample", "without radius", "with the set", "set - one sample"]
@@ -161,7 +161,7 @@ def sets(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
             *(interval(row[name]) for name in TUBES.values()),
             f"{row['rounds']}{'' if row['confirmed'] else ', not confirmed'}",
         ]
-        for row in found["rows"]
+        for row in figures["rows"]
     ]
     yield from table(["moved [mm]", *TUBES, "rounds"], rows)
 
@@ -172,15 +172,15 @@ TUBES = {
 }
 
 
-def cost(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
+def cost(figures: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     """Time of a replanning."""
     yield "## What it costs"
     yield ""
     yield from prose(
         "Milliseconds at a replanning of one environment (Avoid, one CPU thread), score and gate "
-        f"together; the policy's own chunk: p50 {found['policy']['p50_ms']:.2f}, p99 "
-        f"{found['policy']['p99_ms']:.2f}. All members, 16 samples each where a score asks for samples. "
+        f"together; the policy's own chunk: p50 {figures['policy']['p50_ms']:.2f}, p99 "
+        f"{figures['policy']['p99_ms']:.2f}. All members, 16 samples each where a score asks for samples. "
         "Elapsed time costs nothing."
     )
-    rows = [[score, f"{found[score]['p50_ms']:.2f}", f"{found[score]['p99_ms']:.2f}"] for score in SCORES]
+    rows = [[score, f"{figures[score]['p50_ms']:.2f}", f"{figures[score]['p99_ms']:.2f}"] for score in SCORES]
     yield from table(["score", "p50", "p99"], rows)

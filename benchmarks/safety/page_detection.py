@@ -27,7 +27,7 @@ SHOWN = (*MISSES, "time")
 RULE_TITLES = ("band", "constant limit", "np.quantile", "a threshold per step")
 
 
-def alarms(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
+def alarms(figures: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     """False alarms in closed loop, on seeds that were not calibrated on."""
     yield "## False alarms in closed loop"
     yield ""
@@ -41,7 +41,7 @@ def alarms(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     )
     rows = []
     for task in tasks:
-        row = found[task]
+        row = figures[task]
         promised = f"{np.mean(row['promised']):.3f}"
         if row["deviation"]:
             promised += f", deviation {np.mean(row['deviation']):.3f}"
@@ -53,15 +53,15 @@ def alarms(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     rows = [
         [
             task,
-            f"{np.mean(found[task]['promised_by_all']):.3f}",
-            *(spread(found[task]["scores"][name], 3) for name in MISSES),
+            f"{np.mean(figures[task]['promised_by_all']):.3f}",
+            *(spread(figures[task]["scores"][name], 3) for name in MISSES),
         ]
         for task in tasks
     ]
     yield from table(["task", "promised", *MISSES], rows)
 
 
-def misses(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
+def misses(figures: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     """False alarms and misses promised together."""
     yield "## Two promises at once"
     yield ""
@@ -74,7 +74,7 @@ def misses(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     rows = []
     for task in tasks:
         for score in MISSES:
-            row = found[task][score]
+            row = figures[task][score]
             if row["successes"]:
                 counts = f"{sum(row['successes'])} successes, {sum(row['failures'])} failures"
                 numbers = [spread(row[key], 3) for key in ("false_alarms", "misses")]
@@ -84,18 +84,18 @@ def misses(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     yield from table([*header, "misses that alpha 0.1 leaves room for"], rows)
 
 
-def values_of(found: dict[str, Any], score: str, metric: str, tasks: tuple[str, ...]) -> np.ndarray:
+def values_of(figures: dict[str, Any], score: str, metric: str, tasks: tuple[str, ...]) -> np.ndarray:
     """[seeds, tasks and shifts], of the shifts that have successes and failures for every seed."""
     columns = [
         [row[metric] for row in rows[score]]
         for task in tasks
-        for shift, rows in found[task].items()
+        for shift, rows in figures[task].items()
         if shift in TASKS[task].shifts and all(row is not None for row in rows[score])
     ]
     return np.array(columns).T
 
 
-def detection(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
+def detection(figures: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     """How well failures are told from successes."""
     yield "## Detection of failures"
     yield ""
@@ -108,7 +108,7 @@ def detection(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     for score in (*SCORES, *CONTROLS):
         cells = []
         for metric in METRICS:
-            values = values_of(found, score, metric, tasks)
+            values = values_of(figures, score, metric, tasks)
             if not values.size:
                 cells.append("-")
                 continue
@@ -120,7 +120,7 @@ def detection(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     horizons = {
         task: min(there)
         for task in tasks
-        if (there := [row["horizon"] for rows in found[task].values() for row in rows["time"] if row is not None])
+        if (there := [row["horizon"] for rows in figures[task].values() for row in rows["time"] if row is not None])
     }
     yield from prose(
         "Over whole episodes `time` shows what their length alone tells: failures mostly run until time is "
@@ -128,22 +128,22 @@ def detection(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
         "early, as by a collision: "
         f"{', '.join(f'{number} replannings in {task}' for task, number in horizons.items())}."
     )
-    yield from _by_shift(found, tasks)
-    yield from _alarms_in_successes(found, tasks)
+    yield from _by_shift(figures, tasks)
+    yield from _alarms_in_successes(figures, tasks)
 
 
-def _alarms_in_successes(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
+def _alarms_in_successes(figures: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     yield from prose("Alarms in episodes that succeed in spite of the shift (promised without shift: at most 0.1).")
     rows = []
     for task in tasks:
         for shift in TASKS[task].shifts:
-            by_score = found[task][shift]
+            by_score = figures[task][shift]
             cells = [spread([row and row["alarms_in_last_successes"] for row in by_score[score]]) for score in SHOWN]
             rows.append([task, shift, *cells])
     yield from table(["task", "shift", *SHOWN], rows)
 
 
-def _by_shift(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
+def _by_shift(figures: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
     yield from prose(
         "By task and shift, mean of the seeds and the range they span; beside it the policies' success, and how "
         "many failures each seed's number rests on. Where these are few, the range is mostly chance: with 4 "
@@ -156,7 +156,7 @@ def _by_shift(found: dict[str, Any], tasks: tuple[str, ...]) -> Iterable[str]:
         yield from prose(title)
         rows = []
         for task in tasks:
-            for shift, by_score in found[task].items():
+            for shift, by_score in figures[task].items():
                 cells = [spread([row and row[metric] for row in by_score[score]]) for score in SHOWN]
                 failures = f"{min(by_score['failures'])} to {max(by_score['failures'])} of {by_score['episodes'][0]}"
                 rows.append([task, shift, f"{np.mean(by_score['success']):.2f}", failures, *cells])

@@ -66,8 +66,8 @@ class Episodes:
 
     def arrays(self) -> dict[str, Array]:
         """Field -> array, for a file."""
-        found = {name: getattr(self, name) for name in FIELDS} | self.scores
-        return found if self.errors is None else {**found, "errors": self.errors}
+        arrays = {name: getattr(self, name) for name in FIELDS} | self.scores
+        return arrays if self.errors is None else {**arrays, "errors": self.errors}
 
     def padded(self, name: str) -> Array:
         """A score at each replanning [e, p]; NaN behind the end."""
@@ -135,12 +135,14 @@ def unit_path(root: Path, unit: str) -> Path:
     return root / "raw" / f"{unit}.npz"
 
 
-def save_unit(root: Path, unit: str, found: Mapping[str, Any]) -> None:
+def save_unit(root: Path, unit: str, contents: Mapping[str, Any]) -> None:
     """Keep what a unit found: name -> Episodes, or an array, or a number."""
     arrays: dict[str, Any] = {}
-    for name, value in found.items():
-        of = {f"{name}/{key}": array for key, array in value.arrays().items()} if isinstance(value, Episodes) else None
-        arrays |= of if of is not None else {name: np.asarray(value)}
+    for name, value in contents.items():
+        fields = (
+            {f"{name}/{key}": array for key, array in value.arrays().items()} if isinstance(value, Episodes) else None
+        )
+        arrays |= fields if fields is not None else {name: np.asarray(value)}
     path = unit_path(root, unit)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part, part.open("wb") as file:

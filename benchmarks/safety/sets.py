@@ -71,11 +71,11 @@ def _calibrated(task: str, trajectories: Sequence[Trajectory]) -> CalibratedSet:
     return calibrate_set(trajectories, "state", POSITION, EXECUTION.period, ALPHA, source)
 
 
-def _errors(found: SafetySet, trajectories: Sequence[Trajectory]) -> Array:
+def _errors(safety_set: SafetySet, trajectories: Sequence[Trajectory]) -> Array:
     """Largest error of each episode at each step of a chunk [e, h], in m; 0 where none was executed."""
     period = EXECUTION.period
     errors = [
-        position_errors(Motion.from_trajectory(t, "state"), found.dynamics, POSITION, period) for t in trajectories
+        position_errors(Motion.from_trajectory(t, "state"), safety_set.dynamics, POSITION, period) for t in trajectories
     ]
     return np.array([[e[step::period].max(initial=0.0) for step in range(period)] for e in errors])
 
@@ -122,14 +122,14 @@ def _set(study: Study, moved: float) -> dict[str, Any]:
     }
 
 
-def _confirm(found: CalibratedSet, with_set: Callable[..., list[Trajectory]], count: int) -> CalibratedSet:
+def _confirm(calibrated: CalibratedSet, with_set: Callable[..., list[Trajectory]], count: int) -> CalibratedSet:
     """Calibrate again on episodes in which the set acts, until they ask for no wider tube or the rounds are over."""
     for number in range(MAX_ROUNDS):
-        trajectories = with_set(FIRST["set"] + number * count, count, safety_set=found.safety_set)
-        found = calibrate_again(found, trajectories, found.calibration.source)
-        if found.confirmed:
+        trajectories = with_set(FIRST["set"] + number * count, count, safety_set=calibrated.safety_set)
+        calibrated = calibrate_again(calibrated, trajectories, calibrated.calibration.source)
+        if calibrated.confirmed:
             break
-    return found
+    return calibrated
 
 
 def tube_figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def tube_figures(raw: Raw, tasks: tuple[str, ...]) -> dict[str, Any]:
 
 def _tube_figures(raw: Raw, unit: str) -> dict[str, Any]:
     scale = raw[f"{unit}/scale"].astype(float)
-    known, new = (_of(raw.episodes(f"{unit}/{name}")) for name in ("calibration", "new"))
+    known, new = (_tube_errors(raw.episodes(f"{unit}/{name}")) for name in ("calibration", "new"))
     height = threshold((known / scale).max(1), ALPHA)
     # The union bound over the steps of a chunk, with the largest error of an episode at each step.
     union = union_tube(known[known.any(1)], ALPHA)
@@ -156,7 +156,7 @@ def _tube_figures(raw: Raw, unit: str) -> dict[str, Any]:
     }
 
 
-def _of(episodes: Episodes) -> Array:
+def _tube_errors(episodes: Episodes) -> Array:
     assert episodes.errors is not None, "of a tube"
     return episodes.errors.astype(float)
 
@@ -171,14 +171,17 @@ def _set_figures(raw: Raw, unit: str, moved: float) -> dict[str, Any]:
     names = ("one sample", "nearest of 32", "without radius", "set", "set, calibrated anew")
     named = {name: raw.episodes(f"{unit}/{name}") for name in names}
 
-    def inside(name: str, of: str) -> list[float]:
-        worst = (_of(named[name]) / raw[f"{unit}/scale{of}"].astype(float)).max(1)
-        return share(worst <= float(raw[f"{unit}/height{of}"]))
+    def inside(name: str, suffix: str) -> list[float]:
+        worst = (_tube_errors(named[name]) / raw[f"{unit}/scale{suffix}"].astype(float)).max(1)
+        return share(worst <= float(raw[f"{unit}/height{suffix}"]))
 
     return {
         "moved": moved,
         "radius_mm": (1e3 * float(raw[f"{unit}/height"]) * raw[f"{unit}/scale"].astype(float)).tolist(),
-        **{name: {"collisions": share(of.failure), "success": share(of.success)} for name, of in named.items()},
+        **{
+            name: {"collisions": share(episodes.failure), "success": share(episodes.success)}
+            for name, episodes in named.items()
+        },
         "tube as calibrated without the set": inside("set", ""),
         "tube calibrated anew": inside("set, calibrated anew", " anew"),
         "rounds": int(raw[f"{unit}/rounds"]),

@@ -151,7 +151,7 @@ DRY = Study(
 )
 
 
-def place(task: str, shift: str = "none") -> EnvConfig:
+def environment(task: str, shift: str = "none") -> EnvConfig:
     """Environment of a task under one of its shifts; "none" for the task as it is."""
     return EnvConfig(TASKS[task].env_id, dict(TASKS[task].shifts.get(shift, {})))
 

@@ -99,6 +99,6 @@ def _begin(cores: Any) -> None:
 
 def _do(study: Study, unit: Unit, made: str) -> float:
     started = time.perf_counter()
-    if (found := unit.work(study)) is not None:
-        save_unit(study.root, unit.name, {**found, "made": made})
+    if (contents := unit.work(study)) is not None:
+        save_unit(study.root, unit.name, {**contents, "made": made})
     return time.perf_counter() - started

@@ -14,10 +14,10 @@ from benchmarks.safety.study import (
     SCORES,
     TASKS,
     Study,
+    environment,
     fit,
     fitted_at,
     load,
-    place,
     train,
 )
 from benchmarks.safety.units import Unit
@@ -78,7 +78,7 @@ def _watch(study: Study, task: str, seed: int, shift: str, purpose: str) -> dict
     ensemble = load(study, task, seed)
     trajectories = watch(
         ensemble,
-        place(task, shift),
+        environment(task, shift),
         range(study.tuning if purpose == "selection" else study.episodes),
         names=SCORES,
         num_samples=NUM_SAMPLES,

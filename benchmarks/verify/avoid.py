@@ -148,20 +148,20 @@ def measure(args: Namespace, run: Path, part: str, floor: float) -> None:
     policy = load_policy(run, min_code_probability=floor)
     if known(args, part):
         return
-    found, started = reachability_of(policy), time.perf_counter()
-    finished = found.run(20.0 if args.dry_run else args.seconds)
+    reachability, started = reachability_of(policy), time.perf_counter()
+    finished = reachability.run(20.0 if args.dry_run else args.seconds)
     seconds = time.perf_counter() - started
-    starts = Starts.of(found)
-    falsified = try_all_codes(found.crossing, policy, starts)
+    starts = Starts.from_reachability(reachability)
+    falsified = try_all_codes(reachability.crossing, policy, starts)
     starts = dataclasses.replace(starts, falsified=falsified)
     results = {
         "floor": floor,
         "finished": finished,
         "seconds": seconds,
-        "cells": len(found.known),
+        "cells": len(reachability.known),
         **starts.shares(),
         **rollouts(policy, starts, 20 if args.dry_run else EPISODES),
-        "random_codes": starts.random_codes(found.crossing, policy, 100 if args.dry_run else 10_000),
+        "random_codes": starts.random_codes(reachability.crossing, policy, 100 if args.dry_run else 10_000),
         "starts_um": starts.text(),
     }
     print(part, {key: value for key, value in results.items() if key != "starts_um"}, flush=True)
@@ -169,7 +169,7 @@ def measure(args: Namespace, run: Path, part: str, floor: float) -> None:
     if args.figures:
         name = part.replace(" ", "_")
         draw_map(args.figures / f"verify_{name}_map.png", starts, floor, beginnings())
-        draw_tubes(args.figures / f"verify_{name}_tube.png", found)
+        draw_tubes(args.figures / f"verify_{name}_tube.png", reachability)
 
 
 def rollouts(policy: Policy, starts: Starts, episodes: int) -> dict[str, Any]:

@@ -54,13 +54,13 @@ def draw_map(path: Path, starts: Starts, floor: float, demonstrations: np.ndarra
         figure.savefig(path, dpi=150)
 
 
-def draw_tubes(path: Path, found: Reachability) -> None:
+def draw_tubes(path: Path, reachability: Reachability) -> None:
     """Where a rod from the proved starts can be, over the cylinders grown by the rod's radius; of a sample of cells."""
-    cells = sorted(found.reached(cell for cell in found.leaves if cell in found.proved))
+    cells = sorted(reachability.reached(cell for cell in reachability.leaves if cell in reachability.proved))
     rng, total = np.random.default_rng(seeds.FIXED), len(cells)
     if total > MOST_CELLS:
         cells = [cells[i] for i in rng.choice(total, MOST_CELLS, replace=False)]
-    low, high = _boxes(found, cells)
+    low, high = _boxes(reachability, cells)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 7.2), layout="constrained")
         axes: Any = figure.subplots()
@@ -88,19 +88,19 @@ def _covered(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return covered
 
 
-def _boxes(found: Reachability, reached: list[Cell]) -> tuple[np.ndarray, np.ndarray]:
+def _boxes(reachability: Reachability, reached: list[Cell]) -> tuple[np.ndarray, np.ndarray]:
     """Corners [k, 2] of the places after every other substep, from cells."""
     if not reached:
         return np.zeros((0, 2)), np.zeros((0, 2))
-    lower, upper = (torch.from_numpy(np.stack(c)) for c in zip(*map(found.cells.box, reached), strict=True))
-    at = found.crossing.codes.seen(lower, upper)
-    last = {(i, one.code): one.duration for i, cell in enumerate(reached) for one in found.known[cell]}
+    lower, upper = (torch.from_numpy(np.stack(c)) for c in zip(*map(reachability.cells.box, reached), strict=True))
+    at = reachability.crossing.codes.seen(lower, upper)
+    last = {(i, one.code): one.duration for i, cell in enumerate(reached) for one in reachability.known[cell]}
     low, high = [np.zeros((0, 2))], [np.zeros((0, 2))]
     for code in sorted({code for _, code in last}):
         rows = [i for i, other in last if other == code]
-        states = tube(found.crossing, at[torch.tensor(rows)], code)
+        states = tube(reachability.crossing, at[torch.tensor(rows)], code)
         for i, row in enumerate(rows):
-            end = (last[row, code] or found.crossing.steps) * found.crossing.servo.substeps
+            end = (last[row, code] or reachability.crossing.steps) * reachability.crossing.servo.substeps
             low.append(states.lower[i, :end:2, :2].numpy())
             high.append(states.upper[i, :end:2, :2].numpy())
     return np.concatenate(low), np.concatenate(high)

@@ -39,10 +39,10 @@ class Starts:
     falsified: np.ndarray
 
     @classmethod
-    def of(cls, found: Reachability) -> Starts:
+    def from_reachability(cls, reachability: Reachability) -> Starts:
         """What is proved; nothing is falsified yet."""
-        lower, upper = map(np.array, zip(*(found.cells.box(cell) for cell in found.leaves), strict=True))
-        proved = np.array([cell in found.proved for cell in found.leaves])
+        lower, upper = map(np.array, zip(*(reachability.cells.box(cell) for cell in reachability.leaves), strict=True))
+        proved = np.array([cell in reachability.proved for cell in reachability.leaves])
         return cls(lower, upper, proved, np.zeros_like(proved))
 
     @property
@@ -74,8 +74,8 @@ class Starts:
         rng, generator = np.random.default_rng(seeds.FIXED), torch.Generator().manual_seed(seeds.FIXED)
         weights = np.where(self.proved, self.areas, 0.0)
         cell = rng.choice(len(weights), number, p=weights / weights.sum())
-        place = self.lower[cell] + rng.random((number, 2)) * (self.upper - self.lower)[cell]
-        state, good = _at_rest(place), np.ones(number, bool)
+        position = self.lower[cell] + rng.random((number, 2)) * (self.upper - self.lower)[cell]
+        state, good = _at_rest(position), np.ones(number, bool)
         running = good.copy()
         for asked in range(-(-crossing.most_steps // crossing.steps)):
             rods = np.flatnonzero(running)
@@ -98,17 +98,17 @@ def try_all_codes(crossing: Crossing, policy: Policy, starts: Starts) -> np.ndar
         cells = np.flatnonzero(~starts.proved & ~falsified)
         if not len(cells):
             break
-        places = starts.lower[cells] + share * (starts.upper - starts.lower)[cells]
-        for cell, place, codes in zip(cells, places, _failing_codes(crossing, policy, places), strict=True):
-            falsified[cell] = codes is not None and _fails_in_mujoco(crossing, policy, place, codes)
+        positions = starts.lower[cells] + share * (starts.upper - starts.lower)[cells]
+        for cell, position, codes in zip(cells, positions, _failing_codes(crossing, policy, positions), strict=True):
+            falsified[cell] = codes is not None and _fails_in_mujoco(crossing, policy, position, codes)
     return falsified
 
 
-def _failing_codes(crossing: Crossing, policy: Policy, places: np.ndarray) -> list[tuple[int, ...] | None]:
+def _failing_codes(crossing: Crossing, policy: Policy, positions: np.ndarray) -> list[tuple[int, ...] | None]:
     """Of each place codes after which a rod touches or is late, or None; all codes above the floor are followed."""
-    found: list[tuple[int, ...] | None] = [None] * len(places)
-    state, rod = _at_rest(places), np.arange(len(places))
-    path = np.zeros((len(places), 0), int)
+    failing: list[tuple[int, ...] | None] = [None] * len(positions)
+    state, rod = _at_rest(positions), np.arange(len(positions))
+    path = np.zeros((len(positions), 0), int)
     for asked in range(-(-crossing.most_steps // crossing.steps)):
         if len(state) > MOST_PATHS:
             keep = np.random.default_rng(seeds.FIXED).choice(len(state), MOST_PATHS, replace=False)
@@ -118,15 +118,15 @@ def _failing_codes(crossing: Crossing, policy: Policy, places: np.ndarray) -> li
         after, clear, arrived = _execute(crossing, state[row], _chunks(policy, features[row], code), asked)
         path, rod = np.c_[path[row], code.numpy()], rod[row]
         for i in np.flatnonzero(~clear):
-            if found[rod[i]] is None:
-                found[rod[i]] = tuple(path[i].tolist())
-        going = clear & ~arrived & np.array([found[i] is None for i in rod], bool)
+            if failing[rod[i]] is None:
+                failing[rod[i]] = tuple(path[i].tolist())
+        going = clear & ~arrived & np.array([failing[i] is None for i in rod], bool)
         state, rod, path = after[going], rod[going], path[going]
         if not len(state):
-            return found
+            return failing
     for i, codes in zip(rod.tolist(), path.tolist(), strict=True):
-        found[i] = tuple(codes)
-    return found
+        failing[i] = tuple(codes)
+    return failing
 
 
 def _coded(policy: Policy) -> Coded:
@@ -164,11 +164,11 @@ def _execute(crossing: Crossing, state: np.ndarray, chunks: np.ndarray, asked: i
     return states[:, -1], clear, behind.max(axis=1)
 
 
-def _fails_in_mujoco(crossing: Crossing, policy: Policy, place: np.ndarray, codes: tuple[int, ...]) -> bool:
+def _fails_in_mujoco(crossing: Crossing, policy: Policy, position: np.ndarray, codes: tuple[int, ...]) -> bool:
     """Whether the task itself, with the real policy asked for these codes, ends without success."""
     task = Avoid()
     data = mujoco.MjData(task.model)
-    data.qpos[:] = place
+    data.qpos[:] = position
     for asked, code in enumerate(codes):
         logits, features = _asked(policy, np.r_[data.qpos, data.qvel][None])
         if not torch.isfinite(likely(logits, crossing.codes.floor))[0, code]:
@@ -185,5 +185,5 @@ def _fails_in_mujoco(crossing: Crossing, policy: Policy, place: np.ndarray, code
     return len(codes) * crossing.steps >= crossing.most_steps
 
 
-def _at_rest(places: np.ndarray) -> np.ndarray:
-    return np.concatenate([places, np.zeros_like(places)], axis=1)
+def _at_rest(positions: np.ndarray) -> np.ndarray:
+    return np.concatenate([positions, np.zeros_like(positions)], axis=1)

@@ -112,9 +112,9 @@ def with_options(family: type[Any], chosen: dict[str, float]) -> FamilyConfig:
 def success(run: Run, given: Namespace) -> dict[str, Any]:
     """Of rollouts in the task, by the policy as it is asked about."""
     cfg = EvalConfig(episodes=given.episodes, latent=latent_of(run), videos=0, threads=1)
-    found = evaluate(run, cfg).summary.success
-    assert found is not None, "the task says what a success is"
-    return {"success": asdict(found), "episodes": given.episodes}
+    estimate = evaluate(run, cfg).summary.success
+    assert estimate is not None, "the task says what a success is"
+    return {"success": asdict(estimate), "episodes": given.episodes}
 
 
 def asked(run: Run, name: str, given: Namespace) -> dict[str, Any]:
@@ -125,25 +125,25 @@ def asked(run: Run, name: str, given: Namespace) -> dict[str, Any]:
     number, seconds = given.observations, given.seconds
     cfg = ClaimConfig(claim=claim, eps=error, latent=latent_of(run), observations=number, seconds=seconds)
     started = time.perf_counter()
-    found = verify_run(run, cfg)
+    certificate = verify_run(run, cfg)
     taken = time.perf_counter() - started
-    shares = {name: found.share(name) for name in ("proved", "falsified", "open")}
+    shares = {name: certificate.share(name) for name in ("proved", "falsified", "open")}
     return {
-        "claim": found.claim,
+        "claim": certificate.claim,
         "steps": run.last_step(),
         "seconds": taken,
         **shares,
-        **radii(found),
-        **numbers(found),
+        **radii(certificate),
+        **numbers(certificate),
     }
 
 
-def radii(found: ClaimCertificate) -> dict[str, Any]:
+def radii(certificate: ClaimCertificate) -> dict[str, Any]:
     """How large errors are that are proved, and how far both radii are apart."""
-    proved = [one.proved_radius for one in found.observations if one.proved_radius is not None]
+    proved = [one.proved_radius for one in certificate.observations if one.proved_radius is not None]
     if not proved:
         return {}
-    pairs = [(one.proved_radius, one.falsified_radius) for one in found.observations]
+    pairs = [(one.proved_radius, one.falsified_radius) for one in certificate.observations]
     gaps = [most / least for least, most in pairs if least and most]
     return {
         "with_a_radius": float(np.mean(np.array(proved) > 0)),
@@ -153,9 +153,11 @@ def radii(found: ClaimCertificate) -> dict[str, Any]:
     }
 
 
-def numbers(found: ClaimCertificate) -> dict[str, Any]:
+def numbers(certificate: ClaimCertificate) -> dict[str, Any]:
     """Of every observation."""
-    return {"observations": [[one.episode, one.step, one.answer, one.bound, one.boxes] for one in found.observations]}
+    return {
+        "observations": [[one.episode, one.step, one.answer, one.bound, one.boxes] for one in certificate.observations]
+    }
 
 
 if __name__ == "__main__":

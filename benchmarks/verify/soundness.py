@@ -108,8 +108,8 @@ def check(name: str, net: nn.Module, size: int, radius: float, seed: int, dry: b
     low, high = center - radius, center + radius
     values = extremes(graph, low, high, 100 if dry else SAMPLES, 2 if dry else STEPS, seed)
     reached = torch.cat([values.amin(0), -values.amax(0)])
-    found = bounds(graph, low, high)
-    violations = sum(int((bound > torch.cat([values, -values], 1)).sum()) for bound in found.values())
+    by_method = bounds(graph, low, high)
+    violations = sum(int((bound > torch.cat([values, -values], 1)).sum()) for bound in by_method.values())
     limit = float(reached[0]) - 0.02 * float(values[:, 0].max() - reached[0]) - 1e-9
     unsafe = Halfspaces(torch.eye(1, graph.output_size), torch.tensor([-limit]))
     network = Network(lambda x: net(x[None])[0], size, graph.output_size)
@@ -119,9 +119,9 @@ def check(name: str, net: nn.Module, size: int, radius: float, seed: int, dry: b
         name,
         radius,
         violations,
-        {**{method: width(bound) for method, bound in found.items()}, "seen": width(reached)},
-        bool((found["linear"] >= found["intervals"] - 1e-12).all())
-        and width(found["linear"]) < width(found["intervals"]),
+        {**{method: width(bound) for method, bound in by_method.items()}, "seen": width(reached)},
+        bool((by_method["linear"] >= by_method["intervals"] - 1e-12).all())
+        and width(by_method["linear"]) < width(by_method["intervals"]),
         verdict.answer,
     )
 

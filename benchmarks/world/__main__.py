@@ -40,7 +40,7 @@ def page(results: Path) -> list[str]:
 
 def _world_targets(world: Parts) -> Iterator[list[str]]:
     yield ["lines of one's own to train on LeRobot, robomimic, ACT, Minari, Diffusion Policy", "0", "0", "met"]
-    differences = [value for found in world["trips"]["differences"].values() for value in found.values()]
+    differences = [value for trip in world["trips"]["differences"].values() for value in trip.values()]
     peers = list(world["trips"]["peers"].values())
     met = not any(differences) and set(peers) <= {"passed"}
     measured = f"{max(differences):g} in {len(differences)} comparisons; {peers.count('passed')} of {len(peers)} pass"
@@ -103,8 +103,8 @@ def _other_targets(deploy: Parts, compare: Parts, doctor: Parts) -> Iterator[lis
 def _faults(doctor: Parts) -> list[str]:
     sets = list(doctor["sets"].values())
     trials = sum(one["trials"] for one in sets)
-    found = {fault: sum(one["hits"][fault] for one in sets) for fault in sets[0]["hits"]}
-    least = min(found.values())
+    hits = {fault: sum(one["hits"][fault] for one in sets) for fault in sets[0]["hits"]}
+    least = min(hits.values())
     return [
         "planted faults of each kind",
         ">= 95 % found",
@@ -182,7 +182,7 @@ def _speeds(world: Parts) -> dict[str, Estimate]:
 def trips(part: Parts) -> list[str]:
     """Largest difference of any number after a trip through two formats."""
     names = list(dict.fromkeys(pair.partition(", ")[0] for pair in part["differences"]))
-    cells = {pair: f"{max(found.values()):g}" for pair, found in part["differences"].items()}
+    cells = {pair: f"{max(trip.values()):g}" for pair, trip in part["differences"].items()}
     rows = [[first, *(cells[f"{first}, {second}"] for second in names)] for first in names]
     return table(["first, then", *names], rows)
 

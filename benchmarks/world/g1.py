@@ -46,8 +46,8 @@ def main() -> None:
             started = time.perf_counter()
             subprocess.run([sys.executable, *map(str, command)], check=True)
             seconds[name] = time.perf_counter() - started
-        found = json.loads((run / FILE).read_text())
-    keep_part(args.out, "g1", {"steps": steps, "seconds": seconds, "heldout": found})
+        heldout = json.loads((run / FILE).read_text())
+    keep_part(args.out, "g1", {"steps": steps, "seconds": seconds, "heldout": heldout})
 
 
 if __name__ == "__main__":

@@ -53,8 +53,8 @@ def make_set(folder: Path, episodes: int, side: int) -> Path:
     rng, steps = np.random.default_rng(seeds.FIXED), 50
     with DemoWriter.create(folder / "source.zarr", attrs=StoreAttrs(control_dt=0.05, obs_keys=("top", "state"))) as out:
         for _ in range(episodes):
-            place = np.add.outer(np.arange(steps), np.add.outer(np.arange(side), np.arange(side * 4 // 3)))
-            frames = (place % 200)[..., None] + rng.integers(0, 20, (*place.shape, 3))
+            phase = np.add.outer(np.arange(steps), np.add.outer(np.arange(side), np.arange(side * 4 // 3)))
+            frames = (phase % 200)[..., None] + rng.integers(0, 20, (*phase.shape, 3))
             state = rng.normal(size=(steps, 14)).astype(np.float32)
             out.append(Episode({"top": frames.astype(np.uint8), "state": state}, state))
     export_demos(folder / "source.zarr", folder / "set", KIND)

@@ -50,8 +50,8 @@ def measure(
         work: Folder to write in.
         rounds: After one to warm up.
     """
-    found = _recording(source, kind, options)
-    ready = Recording(found.attrs, list(found.episodes))
+    recording = _recording(source, kind, options)
+    ready = Recording(recording.attrs, list(recording.episodes))
     out = work / "out.zarr"
     cases: dict[str, Callable[[], object]] = {
         "alone": alone,

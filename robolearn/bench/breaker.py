@@ -162,15 +162,15 @@ def _questions(
     episodes = int(np.size(ours[0]["evaluation"]["success"])) * len(ours)
 
     def quality(target: str) -> Question:
-        difference = CrossedMean.of(per_state(ours, target) - per_state(rival.results, target), episodes)
+        difference = CrossedMean.from_values(per_state(ours, target) - per_state(rival.results, target), episodes)
         return Question(rival.name, target, difference, -QUALITY_LOSS, difference)
 
     if modes is None or expert_entropy is None:
         return [quality("score")]
     one, other = (entropies(results, len(modes)) for results in (ours, rival.results))
     capped = _capped(other, expert_entropy)
-    short = CrossedMean.of(one - ENTROPY_SHARE * capped, episodes)
-    above = CrossedMean.of(_capped(one, expert_entropy) - capped, episodes)
+    short = CrossedMean.from_values(one - ENTROPY_SHARE * capped, episodes)
+    above = CrossedMean.from_values(_capped(one, expert_entropy) - capped, episodes)
     return [quality("success"), Question(rival.name, "entropy", short, 0.0, above)]
 
 

@@ -89,8 +89,8 @@ def training_seconds(
 ) -> tuple[Seconds, ...]:
     """Time a training of so many steps of each row, all in turn."""
     trainings = [_training(task, row, num_steps, data, device) for row in rows]
-    *_, found = zip(*trainings, strict=True)
-    return found
+    *_, seconds = zip(*trainings, strict=True)
+    return seconds
 
 
 def _training(task: Task, row: Row, num_steps: int, data: Path, device: torch.device) -> Iterator[Seconds]:
@@ -99,16 +99,16 @@ def _training(task: Task, row: Row, num_steps: int, data: Path, device: torch.de
     cfg = dataclasses.replace(options, steps=num_steps, warmup_steps=1)
     _, state, windows, _, _ = assemble(cfg, open_demos(cfg), device)
     loss_of, share = joint_loss(state, processes), processes.share(cfg.batch_size)
-    found = Seconds()
+    seconds = Seconds()
     with Ahead(windows) as ahead:
         while state.step < num_steps:
             before = clock(device)
             begin(state, windows, resumed=False)
             begun = clock(device)
             advance(state, loss_of, ahead, share)
-            found.start += begun - before
-            found.steps += clock(device) - begun
-            yield found
+            seconds.start += begun - before
+            seconds.steps += clock(device) - begun
+            yield seconds
 
 
 def clock(device: torch.device) -> float:

@@ -125,8 +125,8 @@ def gather(tasks: Sequence[Task], rows: Sequence[Row], runs: Path, kept: Kept = 
         rounds = expert_rounds(task, runs, kept)
         costs = {row.name: find(cost_name(task.name, row.name), runs, kept) for row in rows}
         for budget in BUDGETS:
-            found = {row.name: _results(Unit(task, row, budget, 0, runs, kept)) for row in rows}
-            group = _group(task, budget, rows, found, rounds, costs)
+            results = {row.name: _results(Unit(task, row, budget, 0, runs, kept)) for row in rows}
+            group = _group(task, budget, rows, results, rounds, costs)
             if group.entries:
                 groups.append(group)
     return groups
@@ -145,12 +145,12 @@ def _group(
     task: Task,
     budget: str,
     rows: Sequence[Row],
-    found: dict[str, Results],
+    results: dict[str, Results],
     rounds: Sequence[Measured],
     costs: dict[str, Any],
 ) -> Group:
-    failed = {f"{name} seed {s}": r["failed"] for name, rs in found.items() for s, r in rs.items() if "failed" in r}
-    measured = {row.name: {s: r for s, r in found[row.name].items() if "failed" not in r} for row in rows}
+    failed = {f"{name} seed {s}": r["failed"] for name, rs in results.items() for s, r in rs.items() if "failed" in r}
+    measured = {row.name: {s: r for s, r in results[row.name].items() if "failed" not in r} for row in rows}
     rows = [row for row in rows if measured[row.name]]
     entries = [_entry(task, budget, row, measured, rounds, costs[row.name]) for row in rows]
     many_step = [entry for entry in entries if entry.best.nfe >= MANY_STEPS]
@@ -165,7 +165,7 @@ def _group(
             else replace(entry, difference=_differences(_in_setting(measured[entry.row], entry.best), against))
             for entry in entries
         ]
-    facts = [m["facts"] for results in measured.values() for r in results.values() for m in r["settings"].values()]
+    facts = [m["facts"] for rs in measured.values() for r in rs.values() for m in r["settings"].values()]
     merged = {key: " and ".join(dict.fromkeys(f[key] for f in facts)) for key in ("versions", "commit", "hardware")}
     name = baseline.row if baseline else None
     return Group(task.name, budget, name, merged, failed, tuple(entries), verdicts)
@@ -175,7 +175,7 @@ def _verdicts(entries: Sequence[Entry], measured: dict[str, Results], looks: int
     """Rows with one evaluation, in their order, over the training seeds that they share with all many-step rows."""
     many = [(entry, one) for entry in entries for one in entry.settings if one.nfe >= MANY_STEPS]
     common = set.intersection(*(set(entry.seeds) for entry, _ in many))
-    found = []
+    verdicts = []
     for entry in entries:
         seeds = sorted(common & set(entry.seeds))
         if entry.best.nfe != 1 or not seeds:
@@ -185,8 +185,8 @@ def _verdicts(entries: Sequence[Entry], measured: dict[str, Results], looks: int
         forward = {e.row: _in_setting(measured[e.row], e.best) for e in entries}.get(FORWARD, {})
         modes, expert = ours[seeds[0]]["modes"], entry.best.numbers.expert_entropy
         ours = {seed: ours[seed] for seed in seeds}
-        found.append(judge(entry.row, entry.best.setting, ours, rivals, forward, modes, expert, looks))
-    return tuple(found)
+        verdicts.append(judge(entry.row, entry.best.setting, ours, rivals, forward, modes, expert, looks))
+    return tuple(verdicts)
 
 
 def _entry(
@@ -275,14 +275,14 @@ def _differences(first: dict[int, Measured], second: dict[int, Measured]) -> dic
     if not common:
         return {}
     one, other = [first[s] for s in common], [second[s] for s in common]
-    found = {key: paired_difference(per_state(one, key), per_state(other, key)) for key in ("success", "score")}
+    differences = {key: paired_difference(per_state(one, key), per_state(other, key)) for key in ("success", "score")}
     modes = one[0]["modes"]
     if modes is not None and np.shape(one[0]["evaluation"]["mode"])[1] > 1:
-        found["mode_entropy"] = paired_difference(entropies(one, len(modes)), entropies(other, len(modes)))
+        differences["mode_entropy"] = paired_difference(entropies(one, len(modes)), entropies(other, len(modes)))
     for key in ("energy", "bridge"):
         pair = (np.array([m[key] for m in seeds]) for seeds in (one, other))
-        found[key] = paired_difference(*pair, shared_groups=False)
-    return found
+        differences[key] = paired_difference(*pair, shared_groups=False)
+    return differences
 
 
 def _relative_compute(

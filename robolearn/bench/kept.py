@@ -41,9 +41,9 @@ def find(name: str, runs: Path, kept: Kept) -> Any | None:
 def pack(path: Path, runs: Path, kept: Kept) -> int:
     """Write everything that is finished, in RUNS or kept before; return how many files that are."""
     names = {str(file.relative_to(runs)) for pattern in FILES for file in runs.glob(pattern)}
-    found = {name: find(name, runs, kept) for name in sorted({*names, *kept})}
-    write_kept(path, found)
-    return len(found)
+    results = {name: find(name, runs, kept) for name in sorted({*names, *kept})}
+    write_kept(path, results)
+    return len(results)
 
 
 def write_kept(path: Path, kept: Kept) -> None:

@@ -33,15 +33,15 @@ def measure(task: Task, run: Run, setting: Setting, held_out: HeldOut, device: t
     """
     policy = Policy.load(run.checkpoint("last"), device=device, **setting.runtime)
     repeats, horizon = task.num_repeats, task.train.exec_horizon
-    found = {part: roll_out_from(states, policy, run, repeats, horizon) for part, states in task.parts.items()}
-    example = found["evaluation"][0]
+    rollouts = {part: roll_out_from(states, policy, run, repeats, horizon) for part, states in task.parts.items()}
+    example = rollouts["evaluation"][0]
     return {
         "runtime": setting.runtime,
         "exec_horizon": horizon,
         **measure_latency(policy, example, LATENCY_REPEATS),
         "parameters_used": used_parameters(policy, example),
-        **{part: raw_episodes(trajectories, repeats) for part, trajectories in found.items()},
-        "reasons": dict(Counter(t.reason for t in found["evaluation"]).most_common()),
+        **{part: raw_episodes(trajectories, repeats) for part, trajectories in rollouts.items()},
+        "reasons": dict(Counter(t.reason for t in rollouts["evaluation"]).most_common()),
         **held_out.compare(policy),
     }
 

@@ -96,7 +96,7 @@ def _scatter(ax: Axes, group: Group) -> None:
 
 def _coverage_limits(group: Group) -> tuple[float, float]:
     """From none to what the demonstrators show, or to the end of the longest interval beyond."""
-    return -0.04, 0.04 + max([1.05, *(found.high for entry in group.entries if (found := coverage(entry)))])
+    return -0.04, 0.04 + max([1.05, *(estimate.high for entry in group.entries if (estimate := coverage(entry)))])
 
 
 def _cross(ax: Axes, x: Estimate, y: Estimate, color: str) -> None:
@@ -131,16 +131,16 @@ def _label(ax: Axes, points: Sequence[tuple[float, float, str]], gap: float = 0.
 def _corners(axes: Sequence[Axes], group: Group) -> None:
     """Quality, coverage and speed of every row, the fastest on top."""
     entries = sorted(group.entries, key=lambda e: -e.best.p50_ms)
-    for place, entry in enumerate(entries):
+    for y, entry in enumerate(entries):
         color, best = color_of(entry.best.nfe), entry.best
         for ax, estimate in zip(axes, (quality(entry), coverage(entry)), strict=False):
             if estimate is not None:
-                ax.plot([estimate.low, estimate.high], [place, place], color=color, lw=1.6, alpha=0.7)
-                ax.plot(estimate.value, place, "o", color=color, ms=5.5, mec="white", mew=0.8)
-        axes[2].plot(best.p50_ms, place, "o", color=color, ms=5.5, mec="white", mew=0.8)
+                ax.plot([estimate.low, estimate.high], [y, y], color=color, lw=1.6, alpha=0.7)
+                ax.plot(estimate.value, y, "o", color=color, ms=5.5, mec="white", mew=0.8)
+        axes[2].plot(best.p50_ms, y, "o", color=color, ms=5.5, mec="white", mew=0.8)
         axes[2].annotate(
             f"{best.nfe}",
-            (best.p50_ms, place),
+            (best.p50_ms, y),
             (7, 0),
             textcoords="offset points",
             va="center",

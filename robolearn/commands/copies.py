@@ -68,11 +68,11 @@ def _fetch(copies: Sequence[Path]) -> None:
     if copies:
         from robolearn.remote.sync import fetched  # nothing of it is needed for the other commands
 
-        for place in copies:
-            fetched(place)
+        for copy in copies:
+            fetched(copy)
 
 
 def _with_urls(text: str, copies: Sequence[Path]) -> str:
-    for place in copies:
-        text = text.replace(str(place), url_of(place))
+    for copy in copies:
+        text = text.replace(str(copy), url_of(copy))
     return text

@@ -33,11 +33,11 @@ def main(arguments: Sequence[str], prog: str) -> None:
     given: Any = read_flags(Options, arguments, prog, __doc__)
     from robolearn.evaluation.heldout import FILE, compare_with_heldout
 
-    found = compare_with_heldout(given.run, build(given.choice))
-    print(f"{given.run}: {len(found.episodes)} held-out episodes, loss {found.mean_loss():.4f}")
+    comparison = compare_with_heldout(given.run, build(given.choice))
+    print(f"{given.run}: {len(comparison.episodes)} held-out episodes, loss {comparison.mean_loss():.4f}")
     print("mean absolute error of the next action over steps and episodes, and of who repeats what is there:")
-    print("  ".join([f"  {'':<28}", *(f"{who:<28}" for who in found.errors)]))
-    for dim, name in [*enumerate(found.names), (None, "all")]:
-        cells = (f"{found.mean_error(who, dim):.4g}" for who in found.errors)
+    print("  ".join([f"  {'':<28}", *(f"{who:<28}" for who in comparison.errors)]))
+    for dim, name in [*enumerate(comparison.names), (None, "all")]:
+        cells = (f"{comparison.mean_error(who, dim):.4g}" for who in comparison.errors)
         print("  ".join([f"  {name:<28}", *(f"{cell:<28}" for cell in cells)]))
-    print(f"policy less last action: {found.difference():.4g}; all numbers are in {given.run / FILE}")
+    print(f"policy less last action: {comparison.difference():.4g}; all numbers are in {given.run / FILE}")

@@ -79,9 +79,9 @@ def refuse_empty_paths(arguments: Sequence[str]) -> None:
     Raises:
         UserError: One is.
     """
-    for place, text in enumerate(takewhile(lambda text: not text.startswith("-"), arguments), start=1):
+    for position, text in enumerate(takewhile(lambda text: not text.startswith("-"), arguments), start=1):
         if not text.strip():
-            raise UserError(f"argument {place} is empty; is it a variable that is not set?")
+            raise UserError(f"argument {position} is empty; is it a variable that is not set?")
     for before, text in pairwise(["", *arguments]):
         flag, _, value = text.partition("=") if "=" in text else (before, "", text)
         if not value.strip() and flag.replace("_", "-") in PATHS:

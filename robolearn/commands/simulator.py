@@ -97,9 +97,9 @@ def accuracy(arguments: Sequence[str], prog: str) -> None:
     given: Any = read_flags(AccuracyOptions, arguments, prog, "Compare it with recorded episodes.")
     from robolearn.simulator.accuracy import FILE, measure_accuracy
 
-    found = measure_accuracy(given.directory, build(given.measured))
+    comparison = measure_accuracy(given.directory, build(given.measured))
     print("energy score of the state so many steps ahead, in standard deviations of the states; less is better:")
-    for line in accuracy_lines(found):
+    for line in accuracy_lines(comparison):
         print(line)
     print(f"all numbers are in {given.directory / FILE}")
 
@@ -111,32 +111,32 @@ def rank(arguments: Sequence[str], prog: str) -> None:
         raise UserError("name the RUNs that are to be ranked, behind the learned simulator")
     from robolearn.simulator.rank import rank_runs
 
-    found = rank_runs(given.directory, given.runs, build(given.ranks))
-    for line in rank_lines(found):
+    ranking = rank_runs(given.directory, given.runs, build(given.ranks))
+    for line in rank_lines(ranking):
         print(line)
     if given.out is not None:
-        write_json(given.out, finite(found.to_json()))
+        write_json(given.out, finite(ranking.to_json()))
 
 
-def accuracy_lines(found: Accuracy) -> list[str]:
+def accuracy_lines(comparison: Accuracy) -> list[str]:
     """A table, a line per horizon, with nothing where no episode goes on for so long."""
-    lines = ["  ".join([f"{'steps':>6}", *(f"{who:<24}" for who in found.scores)])]
-    for horizon in found.horizons:
-        cells = [found.score(who, horizon) for who in found.scores]
+    lines = ["  ".join([f"{'steps':>6}", *(f"{who:<24}" for who in comparison.scores)])]
+    for horizon in comparison.horizons:
+        cells = [comparison.score(who, horizon) for who in comparison.scores]
         said = ["no episode is that long"] if None in cells else [f"{f'{cell:.3f}':<24}" for cell in cells]
         lines.append("  ".join([f"{horizon:>6}", *said]).rstrip())
     return lines
 
 
-def rank_lines(found: Ranking) -> list[str]:
+def rank_lines(ranking: Ranking) -> list[str]:
     """A table, a line per policy, best first, and how the order agrees with evaluations."""
-    width = max(len("policy"), *(len(one.name) for one in found.entries))
+    width = max(len("policy"), *(len(one.name) for one in ranking.entries))
     lines = [f"{'policy':<{width}}  {'predicted success':<22}  evaluated"]
-    for one in found.entries:
+    for one in ranking.entries:
         real = "" if one.real is None else f"{one.real:.3f}"
         lines.append(f"{one.name:<{width}}  {f'{one.predicted:.3f}':<22}  {real}".rstrip())
-    if found.tau is not None:
-        lines.append(f"Kendall's tau over {found.tau.n} evaluated policies: {found.tau:.2f}")
+    if ranking.tau is not None:
+        lines.append(f"Kendall's tau over {ranking.tau.n} evaluated policies: {ranking.tau:.2f}")
     return lines
 
 

@@ -63,7 +63,7 @@ def augment(
     """
     changed = {}
     for i, key in enumerate(cameras):
-        images, color = view.of(obs[key], draws[SHIFT][:, i]), draws[COLOR][:, i]
+        images, color = view.apply(obs[key], draws[SHIFT][:, i]), draws[COLOR][:, i]
         if hue:
             # The gain of a fourth channel, which images with a hue do not have: nothing more has to be drawn.
             images = turn_hue(images, 2 * math.pi * hue * color[:, -1])

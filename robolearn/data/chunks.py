@@ -93,7 +93,7 @@ class ChunkReader:
 
     def _contents(self, facts: ArrayFacts, array: zarr.Array, keys: list[str]) -> dict[str, bytes]:
         """Key -> content of the chunks that are there, weighed."""
-        path, found = self.container.path, {}
+        path, contents = self.container.path, {}
         limit = 2 * math.prod(facts.chunk) * facts.dtype.itemsize + MAX_OVERHEAD
         for key in keys:
             file = f"{facts.name}/{key}"
@@ -111,8 +111,8 @@ class ChunkReader:
                     check_decoded_size(facts.compressor, part, facts.encoded)
             except (ValueError, RuntimeError) as error:
                 raise UserError(f"{path}: chunk {file} is damaged ({error})") from error
-            found[key] = content
-        return found
+            contents[key] = content
+        return contents
 
 
 def _parts(facts: ArrayFacts, content: bytes) -> list[bytes | memoryview]:

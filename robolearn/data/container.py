@@ -50,18 +50,18 @@ class Container:
         """
         if self._zip is not None:
             parts = (PurePosixPath(name).parts for name in self._zip.namelist())
-            found = {part[1] for part in parts if len(part) > 2 and part[0] == folder}
+            folders = {part[1] for part in parts if len(part) > 2 and part[0] == folder}
         elif not self._is_inside(os.path.join(self._root, folder)):
             raise UserError(f"{self.path}: {folder} is a link out of the store")
         else:
             try:
                 with os.scandir(self.path / folder) as entries:
-                    found = {entry.name for entry in entries if entry.is_dir()}
+                    folders = {entry.name for entry in entries if entry.is_dir()}
             except (FileNotFoundError, NotADirectoryError):
-                found = set()
-        if len(found) > MAX_CHILDREN:
-            raise UserError(f"{self.path}: {folder} holds {len(found)} folders; at most {MAX_CHILDREN} are read")
-        return sorted(found)
+                folders = set()
+        if len(folders) > MAX_CHILDREN:
+            raise UserError(f"{self.path}: {folder} holds {len(folders)} folders; at most {MAX_CHILDREN} are read")
+        return sorted(folders)
 
     def locate(self, name: str) -> Path:
         """Where a file is, or would be, for those who read it themselves.
@@ -80,12 +80,12 @@ class Container:
         """Name -> bytes of all files below a folder."""
         if self._zip is not None:
             return {i.filename: i.file_size for i in self._zip.infolist() if i.filename.startswith(f"{folder}/")}
-        found: dict[str, int] = {}
-        for place, _, names in os.walk(self.path / folder):
+        sizes: dict[str, int] = {}
+        for parent, _, names in os.walk(self.path / folder):
             for name in names:
-                file = os.path.join(place, name)
-                found[os.path.relpath(file, self.path)] = os.lstat(file).st_size
-        return found
+                file = os.path.join(parent, name)
+                sizes[os.path.relpath(file, self.path)] = os.lstat(file).st_size
+        return sizes
 
     def _read_file(self, name: str, limit: int) -> bytes | None:
         file = os.path.join(self._root, name)
@@ -104,12 +104,12 @@ class Container:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def _is_inside(self, place: str) -> bool:
+    def _is_inside(self, path: str) -> bool:
         """Whether a folder or link leads to something in the store; asked once per folder."""
-        if place not in self._inside:
-            real = os.path.realpath(place)
-            self._inside[place] = real == self._root or real.startswith(self._root + os.sep)
-        return self._inside[place]
+        if path not in self._inside:
+            real = os.path.realpath(path)
+            self._inside[path] = real == self._root or real.startswith(self._root + os.sep)
+        return self._inside[path]
 
     def _read_entry(self, archive: zipfile.ZipFile, name: str, limit: int) -> bytes | None:
         try:

@@ -83,9 +83,9 @@ def image_layouts(demos: Demos, key: str, known: ImageLayout | None = None) -> t
         return ()
     others = [store for store in demos.stores if store.dtypes[key] != np.uint8]
     measured = known or (_measure(demos, key, others) if others else ImageLayout())
-    found = (measured if store in others else ImageLayout() for store in demos.stores)
+    layouts = (measured if store in others else ImageLayout() for store in demos.stores)
     axes = (axes_of(store.shapes[key]) for store in demos.stores)
-    return tuple(dataclasses.replace(layout, axes=order) for layout, order in zip(found, axes, strict=True))
+    return tuple(dataclasses.replace(layout, axes=order) for layout, order in zip(layouts, axes, strict=True))
 
 
 def _measure(demos: Demos, key: str, others: Sequence[DemoStore]) -> ImageLayout:

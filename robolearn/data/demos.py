@@ -133,9 +133,9 @@ class Demos:
         """
         parts = []
         for store, wanted in zip(self.stores, self._wanted, strict=True):
-            if (found := store.video(key)) is None:
+            if (video := store.video(key)) is None:
                 return None
-            videos, places = found
+            videos, places = video
             parts.append((videos, places if wanted is None else places[wanted]))
         return tuple(parts)
 
@@ -173,10 +173,10 @@ def _joint_attrs(stores: Sequence[DemoStore]) -> StoreAttrs:
                 raise UserError(
                     f"{store.path}: {name} is {value!r}, in {where} {first!r}; stores that are mixed must agree"
                 )
-    found = {name: value for name, (value, _) in stated.items()}
+    attrs = {name: value for name, (value, _) in stated.items()}
     # Interventions are recorded where the environment was another than in the demonstrations: the first one stands.
     kwargs = next((store.attrs.env_kwargs for store in stores if store.attrs.env_id is not None), {})
-    return dataclasses.replace(stores[0].attrs, **found, env_kwargs=kwargs)
+    return dataclasses.replace(stores[0].attrs, **attrs, env_kwargs=kwargs)
 
 
 def _statements(attrs: StoreAttrs) -> dict[str, Any]:

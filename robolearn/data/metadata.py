@@ -245,10 +245,10 @@ def _index(options: dict[str, Any]) -> tuple[bool, int]:
     kinds = [name for name, _ in names]
     if kinds not in (["bytes"], ["bytes", "crc32c"]) or names[0][1].get("endian", "little") != "little":
         raise UserError(f"has the index codecs {kinds}; admitted are bytes (little) and crc32c")
-    place = options.get("index_location", "end")
-    if place not in ("start", "end"):
-        raise UserError(f"has the index location {place!r:.60}; choose start or end")
-    return place == "end", 4 if "crc32c" in kinds else 0
+    location = options.get("index_location", "end")
+    if location not in ("start", "end"):
+        raise UserError(f"has the index location {location!r:.60}; choose start or end")
+    return location == "end", 4 if "crc32c" in kinds else 0
 
 
 def _named(raw: Any, what: str) -> tuple[str, dict[str, Any]]:
@@ -278,11 +278,11 @@ def _check_sizes(facts: ArrayFacts) -> None:
     beside = math.prod(counts[1:])
     side_by_side = min(chunk[0], shape[0]) * math.prod(shape[1:]) * item if shape else item
     again = f"; write it again with other chunks, see {CHUNK_GUIDE}"
-    for found, limit, what, advice in (
+    for count, limit, what, advice in (
         (math.prod(shape) * item, MAX_ARRAY, "bytes", ""),
         (max(math.prod(chunk) * item, side_by_side), MAX_CHUNK, "bytes per chunk or row of chunks", again),
         (math.prod(counts), MAX_CHUNKS, "chunks", again),
         (beside, MAX_BESIDE, "chunks side by side", again),
     ):
-        if found > limit:
-            raise UserError(f"claims {found} {what}; at most {limit} are read{advice}")
+        if count > limit:
+            raise UserError(f"claims {count} {what}; at most {limit} are read{advice}")

@@ -136,8 +136,8 @@ class Video:
         """
         out = np.empty((len(wanted), *self.shape), self.dtype)
         with self._reading():
-            for place, frame in self._decoded(wanted):
-                out[place] = self._picture(frame)
+            for position, frame in self._decoded(wanted):
+                out[position] = self._picture(frame)
         return out
 
     def check(self, wanted: np.ndarray) -> None:
@@ -147,9 +147,9 @@ class Video:
             UserError: As `frames`, or the decoder had to guess a part of one.
         """
         with self._reading():
-            for place, frame in self._decoded(wanted):
+            for position, frame in self._decoded(wanted):
                 if frame.is_corrupt:
-                    raise damaged(self.path, f"the frame at {self.times[wanted[place]]:.3f} s is incomplete")
+                    raise damaged(self.path, f"the frame at {self.times[wanted[position]]:.3f} s is incomplete")
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -23,23 +23,23 @@ class VideoKeys(Mapping[str, StoredVideos]):
 
     def __init__(self, path: Path, places: Callable[[str], np.ndarray], ends: Callable[[], np.ndarray]) -> None:
         self._path, self._places, self._ends = path, places, ends
-        self._found, self._whole = dict[str, StoredVideos](), set[str]()
+        self._videos, self._whole = dict[str, StoredVideos](), set[str]()
 
     def __getitem__(self, key: str) -> StoredVideos:
-        return self._found[key]
+        return self._videos[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
+        return iter(self._videos)
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._videos)
 
     def find(self, container: Container, keys: Iterable[str]) -> dict[str, str]:
         """Find the videos of these keys; give the keys whose videos cannot be read, and why."""
         refused = {}
         for key in keys:
             try:
-                self._found[key] = StoredVideos(container, key)
+                self._videos[key] = StoredVideos(container, key)
             except (UserError, OSError) as error:
                 refused[key] = self._without_path(error)
         return refused

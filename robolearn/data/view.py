@@ -52,11 +52,11 @@ class View:
             raise UserError(f"`vision.crop` {_said(cropped)}: the images are {_said((height, width))}")
         resized = self.resize or cropped
         if resized[0] > cropped[0] or resized[1] > cropped[1]:
-            of = "the images are" if self.crop is None else "`vision.crop` is"
-            raise UserError(f"`vision.resize` {_said(resized)}: {of} {_said(cropped)}; images are made smaller only")
+            limit = "the images are" if self.crop is None else "`vision.crop` is"
+            raise UserError(f"`vision.resize` {_said(resized)}: {limit} {_said(cropped)}; images are made smaller only")
         return *resized, channels
 
-    def of(
+    def apply(
         self, images: Shaped[Tensor, "*n h w c"], shift: Int[Tensor, "n 2"] | None = None
     ) -> Shaped[Tensor, "*n H W c"]:
         """Images as they are seen; those that have the size in which they are seen already stay.
@@ -113,8 +113,8 @@ def shares(before: int, after: int, device: torch.device | str = "cpu") -> Float
     """Which share each of the pixels before has in each of the fewer ones after, along one axis, in whole 65536ths."""
     exact = {"dtype": torch.float64, "device": device}
     scale = before / after
-    place, center = torch.arange(before, **exact) + 0.5, (torch.arange(after, **exact)[:, None] + 0.5) * scale
-    weight = (1 - (place - center).abs() / scale).clamp(min=0)
+    pixel, center = torch.arange(before, **exact) + 0.5, (torch.arange(after, **exact)[:, None] + 0.5) * scale
+    weight = (1 - (pixel - center).abs() / scale).clamp(min=0)
     whole = (UNITS * weight / weight.sum(1, keepdim=True)).round()
     rest = UNITS - whole.sum(1, keepdim=True)  # goes to the first of the largest
     first = torch.arange(before, device=device) == whole.argmax(1, keepdim=True)

@@ -246,9 +246,9 @@ class DemoWriter(DemoStore):
         if self.num_episodes == 0:
             shapes = {key: array.shape[1:] for key, array in {**like.obs, "action": like.actions}.items()}
             names = set(like.attrs)
-        found = {key: array.shape[1:] for key, array in arrays.items()}
-        if found != shapes or set(episode.attrs) != names:
-            raise UserError(f"{where} has {found} and {sorted(episode.attrs)}, not {shapes} and {sorted(names)}")
+        new_shapes = {key: array.shape[1:] for key, array in arrays.items()}
+        if new_shapes != shapes or set(episode.attrs) != names:
+            raise UserError(f"{where} has {new_shapes} and {sorted(episode.attrs)}, not {shapes} and {sorted(names)}")
         for key, array in arrays.items():
             if len(array) != len(episode):
                 raise UserError(f"{where}: data/{key} has {len(array)} rows for {len(episode)} actions")

@@ -23,24 +23,24 @@ ERFC += (0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277)
 
 
 def _unary(kind: str, n: Nodes, out: Tensor, x: Tensor) -> str:
-    return n.add(kind, n.of(x, out.dtype))
+    return n.add(kind, n.name(x, out.dtype))
 
 
 def _binary(kind: str, n: Nodes, out: Tensor, x: Any, y: Any) -> str:
-    return n.add(kind, n.of(x, out.dtype), n.of(y, out.dtype))
+    return n.add(kind, n.name(x, out.dtype), n.name(y, out.dtype))
 
 
 def _scaled(n: Nodes, out: Tensor, x: Any, factor: Any) -> str:
-    name = n.of(x, out.dtype)
-    return name if factor == 1 else n.add("Mul", name, n.of(factor, out.dtype))
+    name = n.name(x, out.dtype)
+    return name if factor == 1 else n.add("Mul", name, n.name(factor, out.dtype))
 
 
 def _add(n: Nodes, out: Tensor, x: Any, y: Any, alpha: Any = 1) -> str:
-    return n.add("Add", n.of(x, out.dtype), _scaled(n, out, y, alpha))
+    return n.add("Add", n.name(x, out.dtype), _scaled(n, out, y, alpha))
 
 
 def _sub(n: Nodes, out: Tensor, x: Any, y: Any, alpha: Any = 1) -> str:
-    return n.add("Sub", n.of(x, out.dtype), _scaled(n, out, y, alpha))
+    return n.add("Sub", n.name(x, out.dtype), _scaled(n, out, y, alpha))
 
 
 def _rsub(n: Nodes, out: Tensor, x: Any, y: Any, alpha: Any = 1) -> str:
@@ -49,20 +49,20 @@ def _rsub(n: Nodes, out: Tensor, x: Any, y: Any, alpha: Any = 1) -> str:
 
 def _remainder(n: Nodes, out: Tensor, x: Any, y: Any) -> str:
     """With the sign of the divisor, as Mod has it for integers alone."""
-    x, y = n.of(x, out.dtype), n.of(y, out.dtype)
+    x, y = n.name(x, out.dtype), n.name(y, out.dtype)
     if not out.dtype.is_floating_point:
         return n.add("Mod", x, y)
     return n.add("Sub", x, n.add("Mul", n.add("Floor", n.add("Div", x, y)), y))
 
 
 def _power(n: Nodes, out: Tensor, x: Any, y: Any) -> str:
-    name = n.of(x, out.dtype)
-    return n.add("Mul", name, name) if isinstance(y, int | float) and y == 2 else n.add("Pow", name, n.of(y, out.dtype))
+    x = n.name(x, out.dtype)
+    return n.add("Mul", x, x) if isinstance(y, int | float) and y == 2 else n.add("Pow", x, n.name(y, out.dtype))
 
 
 def _compare(kind: str, n: Nodes, out: Tensor, x: Any, y: Any) -> str:
     dtype = torch.result_type(x, y)
-    return n.add(kind, n.of(x, dtype), n.of(y, dtype))
+    return n.add(kind, n.name(x, dtype), n.name(y, dtype))
 
 
 def _differ(n: Nodes, out: Tensor, x: Any, y: Any) -> str:
@@ -70,54 +70,54 @@ def _differ(n: Nodes, out: Tensor, x: Any, y: Any) -> str:
 
 
 def _silu(n: Nodes, out: Tensor, x: Tensor) -> str:
-    name = n.of(x)
+    name = n.name(x)
     return n.add("Mul", name, n.add("Sigmoid", name))
 
 
 def _gelu(n: Nodes, out: Tensor, x: Tensor, approximate: str = "none") -> str:
-    return n.add("Gelu", n.of(x), approximate=approximate)
+    return n.add("Gelu", n.name(x), approximate=approximate)
 
 
 def _leaky_relu(n: Nodes, out: Tensor, x: Tensor, slope: Any = 0.01) -> str:
-    return n.add("LeakyRelu", n.of(x), alpha=float(slope))
+    return n.add("LeakyRelu", n.name(x), alpha=float(slope))
 
 
 def _expm1(n: Nodes, out: Tensor, x: Tensor) -> str:
     """In float64, of which the difference leaves float32 enough digits."""
     f64 = torch.float64
-    return n.cast(n.add("Sub", n.add("Exp", n.of(x, f64)), n.of(1, f64)), out.dtype)
+    return n.cast(n.add("Sub", n.add("Exp", n.name(x, f64)), n.name(1, f64)), out.dtype)
 
 
 def _log1p(n: Nodes, out: Tensor, x: Tensor) -> str:
     f64 = torch.float64
-    return n.cast(n.add("Log", n.add("Add", n.of(x, f64), n.of(1, f64))), out.dtype)
+    return n.cast(n.add("Log", n.add("Add", n.name(x, f64), n.name(1, f64))), out.dtype)
 
 
 def _erfc(n: Nodes, z: str) -> str:
     """erfc(z) of a value z >= 0 in float64."""
     f64 = torch.float64
-    t = n.add("Reciprocal", n.add("Add", n.add("Mul", z, n.of(0.5, f64)), n.of(1, f64)))
-    powers = n.add("Pow", n.add("Unsqueeze", t, n.ints([-1])), n.of(list(range(len(ERFC))), f64))
-    exponent = n.add("Sub", n.add("MatMul", powers, n.of(ERFC, f64)), n.add("Mul", z, z))
+    t = n.add("Reciprocal", n.add("Add", n.add("Mul", z, n.name(0.5, f64)), n.name(1, f64)))
+    powers = n.add("Pow", n.add("Unsqueeze", t, n.ints([-1])), n.name(list(range(len(ERFC))), f64))
+    exponent = n.add("Sub", n.add("MatMul", powers, n.name(ERFC, f64)), n.add("Mul", z, z))
     return n.add("Mul", t, n.add("Exp", exponent))
 
 
 def _erf(n: Nodes, out: Tensor, x: Tensor) -> str:
     """A node of onnxruntime in float32; it has none in float64."""
-    name = n.of(x, out.dtype)
+    name = n.name(x, out.dtype)
     if out.dtype != torch.float64:
         return n.add("Erf", name)
-    size = n.add("Sub", n.of(1, torch.float64), _erfc(n, n.add("Abs", name)))
+    size = n.add("Sub", n.name(1, torch.float64), _erfc(n, n.add("Abs", name)))
     return n.add("Mul", n.add("Sign", name), size)
 
 
 def _normal_cdf(n: Nodes, x: Tensor) -> str:
     """Phi(x) in float64: in float32 nothing would be left of its distance to 1, which races between codes rest on."""
     f64 = torch.float64
-    value = n.of(x, f64)
-    z = n.add("Abs", n.add("Mul", value, n.of(math.sqrt(0.5), f64)))
-    tail = n.add("Mul", n.of(0.5, f64), _erfc(n, z))  # P(X > |x|)
-    return n.add("Where", n.add("Less", value, n.of(0, f64)), tail, n.add("Sub", n.of(1, f64), tail))
+    value = n.name(x, f64)
+    z = n.add("Abs", n.add("Mul", value, n.name(math.sqrt(0.5), f64)))
+    tail = n.add("Mul", n.name(0.5, f64), _erfc(n, z))  # P(X > |x|)
+    return n.add("Where", n.add("Less", value, n.name(0, f64)), tail, n.add("Sub", n.name(1, f64), tail))
 
 
 def _ndtr(n: Nodes, out: Tensor, x: Tensor) -> str:
@@ -131,10 +131,10 @@ def _log_ndtr(n: Nodes, out: Tensor, x: Tensor) -> str:
 
 
 def _clamp(n: Nodes, out: Tensor, x: Tensor, low: Any = None, high: Any = None) -> str:
-    name = n.of(x, out.dtype)
+    name = n.name(x, out.dtype)
     if low is not None:
-        name = n.add("Max", name, n.of(low, out.dtype))
-    return name if high is None else n.add("Min", name, n.of(high, out.dtype))
+        name = n.add("Max", name, n.name(low, out.dtype))
+    return name if high is None else n.add("Min", name, n.name(high, out.dtype))
 
 
 def _clamp_max(n: Nodes, out: Tensor, x: Tensor, high: Any) -> str:
@@ -142,7 +142,7 @@ def _clamp_max(n: Nodes, out: Tensor, x: Tensor, high: Any) -> str:
 
 
 def _where(n: Nodes, out: Tensor, condition: Tensor, x: Any, y: Any) -> str:
-    return n.add("Where", n.of(condition), n.of(x, out.dtype), n.of(y, out.dtype))
+    return n.add("Where", n.name(condition), n.name(x, out.dtype), n.name(y, out.dtype))
 
 
 def _masked_fill(n: Nodes, out: Tensor, x: Tensor, mask: Tensor, value: Any) -> str:
@@ -150,20 +150,20 @@ def _masked_fill(n: Nodes, out: Tensor, x: Tensor, mask: Tensor, value: Any) -> 
 
 
 def _lerp(n: Nodes, out: Tensor, x: Tensor, y: Tensor, weight: Any) -> str:
-    start = n.of(x)
-    return n.add("Add", start, n.add("Mul", n.add("Sub", n.of(y), start), n.of(weight, out.dtype)))
+    start = n.name(x)
+    return n.add("Add", start, n.add("Mul", n.add("Sub", n.name(y), start), n.name(weight, out.dtype)))
 
 
 def _addcmul(n: Nodes, out: Tensor, x: Tensor, y: Tensor, z: Tensor, value: Any = 1) -> str:
-    return n.add("Add", n.of(x), n.add("Mul", _scaled(n, out, y, value), n.of(z)))
+    return n.add("Add", n.name(x), n.add("Mul", _scaled(n, out, y, value), n.name(z)))
 
 
 def _to_copy(n: Nodes, out: Tensor, x: Tensor, **_: Any) -> str:
-    return n.of(x, out.dtype)
+    return n.name(x, out.dtype)
 
 
 def _same(n: Nodes, out: Tensor, x: Tensor, **_: Any) -> str:
-    return n.of(x)
+    return n.name(x)
 
 
 # fmt: off

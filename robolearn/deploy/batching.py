@@ -38,15 +38,15 @@ def batch_products(nodes: Nodes, result: str) -> None:
 def _independent(nodes: Nodes, weights: tuple[str, ...]) -> list[onnx.NodeProto]:
     """Products with these weights, of one number of rows, that need the result of none of them."""
     after: set[str] = set()
-    found: list[onnx.NodeProto] = []
+    batch: list[onnx.NodeProto] = []
     for node in nodes.nodes:
         is_after = any(name in after for name in node.input)
         is_one = _is_plain_product(node) and tuple(node.input[1:]) == weights
-        if is_one and not is_after and (not found or nodes.shapes[node.input[0]] == nodes.shapes[found[0].input[0]]):
-            found.append(node)
+        if is_one and not is_after and (not batch or nodes.shapes[node.input[0]] == nodes.shapes[batch[0].input[0]]):
+            batch.append(node)
         if is_one or is_after:
             after.update(node.output)
-    return found
+    return batch
 
 
 def _replace(nodes: Nodes, together: Sequence[onnx.NodeProto]) -> None:

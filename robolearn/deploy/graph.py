@@ -39,7 +39,7 @@ def to_graph(function: Callable[..., Tensor], inputs: dict[str, Tensor]) -> onnx
         nodes.bind(value, name)
     for operation in tape.operations:
         _lower(nodes, operation)
-    batch_products(nodes, nodes.of(result))
+    batch_products(nodes, nodes.name(result))
     return nodes.model(inputs, RESULT, result)
 
 

@@ -19,17 +19,17 @@ LARGEST = 2**31 - 1  # an end beyond any axis
 
 
 def _matmul(n: Nodes, out: Tensor, x: Tensor, y: Tensor) -> str:
-    return n.add("MatMul", n.of(x), n.of(y))
+    return n.add("MatMul", n.name(x), n.name(y))
 
 
 def _addmm(n: Nodes, out: Tensor, bias: Tensor, x: Tensor, y: Tensor, beta: Any = 1, alpha: Any = 1) -> str:
-    return n.add("Gemm", n.of(x), n.of(y), n.of(bias), alpha=float(alpha), beta=float(beta))
+    return n.add("Gemm", n.name(x), n.name(y), n.name(bias), alpha=float(alpha), beta=float(beta))
 
 
 def _baddbmm(n: Nodes, out: Tensor, bias: Tensor, x: Tensor, y: Tensor, beta: Any = 1, alpha: Any = 1) -> str:
-    product, offset = n.add("MatMul", n.of(x), n.of(y)), n.of(bias)
-    product = product if alpha == 1 else n.add("Mul", product, n.of(alpha, out.dtype))
-    return n.add("Add", offset if beta == 1 else n.add("Mul", offset, n.of(beta, out.dtype)), product)
+    product, offset = n.add("MatMul", n.name(x), n.name(y)), n.name(bias)
+    product = product if alpha == 1 else n.add("Mul", product, n.name(alpha, out.dtype))
+    return n.add("Add", offset if beta == 1 else n.add("Mul", offset, n.name(beta, out.dtype)), product)
 
 
 def _convolution(
@@ -48,7 +48,7 @@ def _convolution(
     options: dict[str, Any] = {"strides": stride, "pads": [*padding, *padding], "dilations": dilation, "group": groups}
     if is_transposed:
         options["output_padding"] = output_padding
-    inputs = [n.of(value) for value in (x, weight, bias) if value is not None]
+    inputs = [n.name(value) for value in (x, weight, bias) if value is not None]
     return n.add("ConvTranspose" if is_transposed else "Conv", *inputs, **options)
 
 
@@ -64,7 +64,7 @@ def _max_pool(
 ) -> list[str]:
     """Its second result, where each maximum was, is for gradients alone."""
     sizes = {"kernel_shape": list(kernel), "strides": list(stride or kernel), "dilations": list(dilation)}
-    return [n.add("MaxPool", n.of(x), pads=[*padding, *padding], ceil_mode=int(ceil_mode), **sizes)]
+    return [n.add("MaxPool", n.name(x), pads=[*padding, *padding], ceil_mode=int(ceil_mode), **sizes)]
 
 
 def _layer_norm(
@@ -77,9 +77,9 @@ def _layer_norm(
     eps: float,
 ) -> list[str]:
     """Its further results, means and deviations, are for gradients alone."""
-    scale = n.of(torch.ones(list(shape)) if weight is None else weight)
-    shift = [] if bias is None else [n.of(bias)]
-    return [n.add("LayerNormalization", n.of(x), scale, *shift, axis=-len(shape), epsilon=float(eps))]
+    scale = n.name(torch.ones(list(shape)) if weight is None else weight)
+    shift = [] if bias is None else [n.name(bias)]
+    return [n.add("LayerNormalization", n.name(x), scale, *shift, axis=-len(shape), epsilon=float(eps))]
 
 
 def _group_norm(
@@ -96,94 +96,94 @@ def _group_norm(
 ) -> list[str]:
     """Each group of channels as one row of a layer normalization, then the channels' scale and shift."""
     per_channel = [1, channels] + [1] * (x.dim() - 2)
-    grouped = n.add("Reshape", n.of(x), n.ints([rows, groups, -1]))
+    grouped = n.add("Reshape", n.name(x), n.ints([rows, groups, -1]))
     ones = torch.ones(channels // groups * size)
-    name = n.add("LayerNormalization", grouped, n.of(ones), axis=-1, epsilon=float(eps))
+    name = n.add("LayerNormalization", grouped, n.name(ones), axis=-1, epsilon=float(eps))
     name = n.add("Reshape", name, n.ints(x.shape))
     for kind, value in (("Mul", weight), ("Add", bias)):
         if value is not None:
-            name = n.add(kind, name, n.of(value.reshape(per_channel)))
+            name = n.add(kind, name, n.name(value.reshape(per_channel)))
     return [name]
 
 
 def _softmax(kind: str, n: Nodes, out: Tensor, x: Tensor, dim: int, *_: Any) -> str:
-    return n.add(kind, n.of(x, out.dtype), axis=dim)
+    return n.add(kind, n.name(x, out.dtype), axis=dim)
 
 
 def _reshape(n: Nodes, out: Tensor, x: Tensor, *_: Any, **__: Any) -> str:
     """Views of all kinds: the shape that came out is all that there is to know."""
-    return n.of(x) if out.shape == x.shape else n.add("Reshape", n.of(x), n.ints(out.shape))
+    return n.name(x) if out.shape == x.shape else n.add("Reshape", n.name(x), n.ints(out.shape))
 
 
 def _expand(n: Nodes, out: Tensor, x: Tensor, *_: Any, **__: Any) -> str:
-    return n.of(x) if out.shape == x.shape else n.add("Expand", n.of(x), n.ints(out.shape))
+    return n.name(x) if out.shape == x.shape else n.add("Expand", n.name(x), n.ints(out.shape))
 
 
 def _repeat(n: Nodes, out: Tensor, x: Tensor, times: Sequence[int]) -> str:
-    name = n.of(x)
+    name = n.name(x)
     if len(times) > x.dim():
         name = n.add("Reshape", name, n.ints([1] * (len(times) - x.dim()) + list(x.shape)))
     return n.add("Tile", name, n.ints(times))
 
 
 def _permute(n: Nodes, out: Tensor, x: Tensor, dims: Sequence[int]) -> str:
-    return n.add("Transpose", n.of(x), perm=[dim % x.dim() for dim in dims])
+    return n.add("Transpose", n.name(x), perm=[dim % x.dim() for dim in dims])
 
 
 def _transpose(n: Nodes, out: Tensor, x: Tensor, one: int = 0, other: int = 1) -> str:
     dims = list(range(x.dim()))
     dims[one], dims[other] = dims[other], dims[one]
-    return n.of(x) if x.dim() < 2 else n.add("Transpose", n.of(x), perm=dims)
+    return n.name(x) if x.dim() < 2 else n.add("Transpose", n.name(x), perm=dims)
 
 
 def _select(n: Nodes, out: Tensor, x: Tensor, dim: int, index: int) -> str:
-    return n.add("Gather", n.of(x), n.constant(index, "int64"), axis=dim)
+    return n.add("Gather", n.name(x), n.constant(index, "int64"), axis=dim)
 
 
 def _slice(
     n: Nodes, out: Tensor, x: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> str:
     if out.shape == x.shape and step == 1:
-        return n.of(x)
+        return n.name(x)
     limits = (n.ints([value]) for value in (start or 0, LARGEST if end is None else min(end, LARGEST), dim, step))
-    return n.add("Slice", n.of(x), *limits)
+    return n.add("Slice", n.name(x), *limits)
 
 
 def _flip(n: Nodes, out: Tensor, x: Tensor, dims: Sequence[int]) -> str:
     back = [-1] * len(dims)
-    return n.add("Slice", n.of(x), n.ints(back), n.ints([-LARGEST] * len(dims)), n.ints(dims), n.ints(back))
+    return n.add("Slice", n.name(x), n.ints(back), n.ints([-LARGEST] * len(dims)), n.ints(dims), n.ints(back))
 
 
 def _split(n: Nodes, out: Sequence[Tensor], x: Tensor, sizes: Any, dim: int = 0) -> list[str]:
     if len(out) == 1:
-        return [n.of(x)]
-    return n.add_many("Split", len(out), n.of(x), n.ints([part.shape[dim] for part in out]), axis=dim)
+        return [n.name(x)]
+    return n.add_many("Split", len(out), n.name(x), n.ints([part.shape[dim] for part in out]), axis=dim)
 
 
 def _unbind(n: Nodes, out: Sequence[Tensor], x: Tensor, dim: int = 0) -> list[str]:
-    parts = n.add_many("Split", len(out), n.of(x), n.ints([1] * len(out)), axis=dim)
+    parts = n.add_many("Split", len(out), n.name(x), n.ints([1] * len(out)), axis=dim)
     return [n.add("Reshape", part, n.ints(out[0].shape)) for part in parts]
 
 
 def _cat(n: Nodes, out: Tensor, parts: Sequence[Tensor], dim: int = 0) -> str:
-    names = [n.of(part, out.dtype) for part in parts if part.numel()]
+    names = [n.name(part, out.dtype) for part in parts if part.numel()]
     return names[0] if len(names) == 1 else n.add("Concat", *names, axis=dim)
 
 
 def _stack(n: Nodes, out: Tensor, parts: Sequence[Tensor], dim: int = 0) -> str:
     axis, shape = dim % out.dim(), list(out.shape)
     shape[axis] = 1
-    return n.add("Concat", *(n.add("Reshape", n.of(part, out.dtype), n.ints(shape)) for part in parts), axis=axis)
+    return n.add("Concat", *(n.add("Reshape", n.name(part, out.dtype), n.ints(shape)) for part in parts), axis=axis)
 
 
 def _pad(n: Nodes, out: Tensor, x: Tensor, widths: Sequence[int], value: Any = 0) -> str:
     """Torch counts from the last axis, before and behind in turn; ONNX first all before, then all behind."""
     if not any(widths):
-        return n.of(x)
+        return n.name(x)
     before, behind = [0] * x.dim(), [0] * x.dim()
     for i in range(len(widths) // 2):
         before[-1 - i], behind[-1 - i] = widths[2 * i], widths[2 * i + 1]
-    return n.add("Pad", n.of(x), n.ints([*before, *behind]), n.of(value, out.dtype))
+    return n.add("Pad", n.name(x), n.ints([*before, *behind]), n.name(value, out.dtype))
 
 
 def _index(n: Nodes, out: Tensor, x: Tensor, indices: Sequence[Tensor | None]) -> str:
@@ -191,45 +191,45 @@ def _index(n: Nodes, out: Tensor, x: Tensor, indices: Sequence[Tensor | None]) -
     given = [one for one in indices if one is not None]
     assert indices[: len(given)] == given, "only the first axes are indexed"
     if len(given) == 1:
-        return n.add("Gather", n.of(x), n.of(given[0], torch.int64), axis=0)
+        return n.add("Gather", n.name(x), n.name(given[0], torch.int64), axis=0)
     shape = torch.broadcast_shapes(*(one.shape for one in given))
-    spread = [n.add("Expand", n.of(one, torch.int64), n.ints([*shape])) for one in given]
+    spread = [n.add("Expand", n.name(one, torch.int64), n.ints([*shape])) for one in given]
     columns = [n.add("Unsqueeze", name, n.ints([-1])) for name in spread]
-    return n.add("GatherND", n.of(x), n.add("Concat", *columns, axis=-1))
+    return n.add("GatherND", n.name(x), n.add("Concat", *columns, axis=-1))
 
 
 def _index_select(n: Nodes, out: Tensor, x: Tensor, dim: int, index: Tensor) -> str:
-    return n.add("Gather", n.of(x), n.of(index), axis=dim)
+    return n.add("Gather", n.name(x), n.name(index), axis=dim)
 
 
 def _gather(n: Nodes, out: Tensor, x: Tensor, dim: int, index: Tensor, **_: Any) -> str:
-    return n.add("GatherElements", n.of(x), n.of(index), axis=dim)
+    return n.add("GatherElements", n.name(x), n.name(index), axis=dim)
 
 
 def _embedding(n: Nodes, out: Tensor, weight: Tensor, index: Tensor, *_: Any) -> str:
-    return n.add("Gather", n.of(weight), n.of(index), axis=0)
+    return n.add("Gather", n.name(weight), n.name(index), axis=0)
 
 
 def _reduce(kind: str, n: Nodes, out: Tensor, x: Tensor, dims: Any = None, keep: bool = False, **_: Any) -> str:
     """Over the axes that are given, or over all."""
     axes = list(range(x.dim())) if dims is None or dims == [] else [dims] if isinstance(dims, int) else list(dims)
-    return n.add(kind, n.of(x, out.dtype), n.ints(axes), keepdims=int(keep))
+    return n.add(kind, n.name(x, out.dtype), n.ints(axes), keepdims=int(keep))
 
 
 def _arg(kind: str, n: Nodes, out: Tensor, x: Tensor, dim: int | None = None, keep: bool = False) -> str:
-    name = n.of(x) if dim is not None else n.add("Reshape", n.of(x), n.ints([-1]))
+    name = n.name(x) if dim is not None else n.add("Reshape", n.name(x), n.ints([-1]))
     return n.add(kind, name, axis=dim or 0, keepdims=int(keep))
 
 
 def _cumsum(n: Nodes, out: Tensor, x: Tensor, dim: int, **_: Any) -> str:
-    return n.add("CumSum", n.of(x, out.dtype), n.constant(dim, "int64"))
+    return n.add("CumSum", n.name(x, out.dtype), n.constant(dim, "int64"))
 
 
 def _searchsorted(n: Nodes, out: Tensor, ordered: Tensor, values: Tensor, **options: Any) -> str:
     """How many numbers of a row are less than each value, which is where it would be put."""
     assert not any(options.values()), f"options of searchsorted are not lowered: {options}"
-    row = n.add("Unsqueeze", n.of(ordered), n.ints([-2]))
-    is_less = n.add("Less", row, n.add("Unsqueeze", n.of(values, ordered.dtype), n.ints([-1])))
+    row = n.add("Unsqueeze", n.name(ordered), n.ints([-2]))
+    is_less = n.add("Less", row, n.add("Unsqueeze", n.name(values, ordered.dtype), n.ints([-1])))
     return n.add("ReduceSum", n.cast(is_less, torch.int64), n.ints([-1]), keepdims=0)
 
 

@@ -77,7 +77,7 @@ class Nodes:
         """A constant shape, or list of axes."""
         return self.constant(values, np.int64)
 
-    def of(self, value: Any, dtype: torch.dtype | None = None) -> str:
+    def name(self, value: Any, dtype: torch.dtype | None = None) -> str:
         """The name of a tensor or number, in this type if one is given."""
         if not isinstance(value, Tensor):
             assert dtype is not None, "numbers have the type of what they meet"
@@ -101,7 +101,7 @@ class Nodes:
             result: The tensor that torch made.
         """
         taken = {name for node in self.nodes for name in node.input}
-        end = helper.make_node("Identity", [self.of(result)], [output])
+        end = helper.make_node("Identity", [self.name(result)], [output])
         graph = helper.make_graph(
             [*self.nodes, end],
             "sampler",

@@ -170,15 +170,15 @@ def find_matches(recording: Recording) -> list[Match]:
         now, then = _shifted(recording, ahead, beside=1, before=1)
         response.append(_correlation(a[now] - a[now - 1], s[then + 1] - s[then]))
     levels, changes, responses = np.array(level), np.array(change), np.array(response)  # [lag, action, state]
-    found = []
+    matches = []
     for i, dim in enumerate(action):
         by_level, by_change = levels[:, i].max(0), changes[MAX_LAG:, i].max(0)
         is_change = by_change.max() >= max(CHANGES, 0.9 * by_level.max())
         best = int((by_change if is_change else by_level).argmax())
         key, other = list(states)[best]
         quick = int(responses[:, i].max(0).argmax())
-        found.append(Match(dim, key, other, levels[:, i, best], changes[:, i, best], responses[:, i, quick]))
-    return found
+        matches.append(Match(dim, key, other, levels[:, i, best], changes[:, i, best], responses[:, i, quick]))
+    return matches
 
 
 def _shifted(recording: Recording, ahead: int, beside: int = 0, before: int = 0) -> tuple[Array, Array]:

@@ -59,8 +59,8 @@ class Jumps:
 
 def find_jumps(recording: Recording) -> list[Jumps]:
     """The jumps of every dimension that has any, the largest first."""
-    found = [_jumps(recording, key, dim, x) for key in recording.rows for dim, x in recording.varying(key)]
-    return sorted((one for one in found if one is not None), key=lambda jump: -jump.factor)
+    jumps = [_jumps(recording, key, dim, x) for key in recording.rows for dim, x in recording.varying(key)]
+    return sorted((one for one in jumps if one is not None), key=lambda jump: -jump.factor)
 
 
 def _jumps(recording: Recording, key: str, dim: int, x: Array) -> Jumps | None:

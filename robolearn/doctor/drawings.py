@@ -64,12 +64,12 @@ def ranges(recording: Recording, key: str) -> str:
     low, first, quarter, middle, third, last, high = np.quantile(rows, [0, 0.01, 0.25, 0.5, 0.75, 0.99, 1], axis=0)
 
     def draw(axes: list[Axes]) -> None:
-        place = np.arange(rows.shape[1])
-        axes[0].vlines(place, low, high, color=MUTED, lw=0.9, label="all")
-        axes[0].vlines(place, first, last, color=GOOD, lw=3, alpha=0.45, label="98 %")
-        axes[0].vlines(place, quarter, third, color=GOOD, lw=6, label="half")
-        axes[0].plot(place, middle, "_", color=INK, ms=9)
-        axes[0].set(xlabel=f"dimension of {key}", ylabel="share of the range", xlim=(-0.7, len(place) - 0.3))
+        dims = np.arange(rows.shape[1])
+        axes[0].vlines(dims, low, high, color=MUTED, lw=0.9, label="all")
+        axes[0].vlines(dims, first, last, color=GOOD, lw=3, alpha=0.45, label="98 %")
+        axes[0].vlines(dims, quarter, third, color=GOOD, lw=6, label="half")
+        axes[0].plot(dims, middle, "_", color=INK, ms=9)
+        axes[0].set(xlabel=f"dimension of {key}", ylabel="share of the range", xlim=(-0.7, len(dims) - 0.3))
         axes[0].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes[0].legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 0.98))
         axes[0].grid(axis="x", visible=False)

@@ -43,7 +43,7 @@ def find_cut(recording: Recording) -> list[tuple[int, int]]:
     """Pairs (longer, shorter) of which the shorter is the beginning or the end of the longer."""
     starts, ends, lengths = recording.starts, recording.ends, recording.lengths
     long = [i for i in range(len(ends)) if lengths[i] >= HEAD]
-    found = []
+    pairs = []
     for at_end in (False, True):
         spans = [(ends[i] - HEAD, ends[i]) if at_end else (starts[i], starts[i] + HEAD) for i in long]
         for a, b in _same(recording, spans):
@@ -52,8 +52,8 @@ def find_cut(recording: Recording) -> list[tuple[int, int]]:
             size = lengths[second]
             parts = [(ends[i] - size, ends[i]) if at_end else (starts[i], starts[i] + size) for i in both]
             if lengths[first] > size and list(_same(recording, parts)):
-                found.append((first, second))
-    return found
+                pairs.append((first, second))
+    return pairs
 
 
 def _same(recording: Recording, spans: list) -> Iterator[tuple[int, int]]:

@@ -103,18 +103,18 @@ class Asked:
         """Episode, step and window [n] of held-out observations, or of those trained on where none are held out."""
         facts, keys, horizon = self.run.data(), self.policy.cfg.obs_shapes, self.policy.cfg.obs_horizon
         chosen = facts.validation_episodes or facts.training_episodes
-        part, found = self.demos.part(np.searchsorted(self.demos.numbers, np.array(chosen, int))), []
+        part, windows = self.demos.part(np.searchsorted(self.demos.numbers, np.array(chosen, int))), []
         rows = {key: np.concatenate([slab for _, _, slab in part.slabs(key)]) for key in keys}
         flat = np.concatenate([one.reshape(len(one), -1) for one in rows.values()], 1).astype(np.float32)
         start = 0
         for number, end in zip(part.numbers, part.episode_ends, strict=True):
             for row in range(start, end):
                 window = [max(start, row - back) for back in reversed(range(horizon))]
-                found.append((int(number), row - start, flat[window].reshape(-1)))
+                windows.append((int(number), row - start, flat[window].reshape(-1)))
             start = int(end)
-        count = self.cfg.observations or len(found)
-        index = np.unique(np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int))
-        return [found[i] for i in index]
+        count = self.cfg.observations or len(windows)
+        index = np.unique(np.linspace(0, len(windows) - 1, min(count, len(windows))).round().astype(int))
+        return [windows[i] for i in index]
 
     @cached_property
     def windows(self) -> Tensor:
@@ -178,7 +178,7 @@ class Asked:
         """The boxes, of which nothing is known yet."""
         lower, upper = (side.tolist() for side in self.asked_boxes)
         pairs = zip(self.held_out, lower, upper, strict=True)
-        return tuple(Shown(place[0], place[1], tuple(low), tuple(high), "open", None, 0) for place, low, high in pairs)
+        return tuple(Shown(*window[:2], tuple(low), tuple(high), "open", None, 0) for window, low, high in pairs)
 
     def certificate(self, shown: tuple[Shown, ...]) -> ClaimCertificate:
         """What was shown, in a form that can be checked."""

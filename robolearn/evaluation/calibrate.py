@@ -128,7 +128,7 @@ class _Calibration:
                 warn(f"stopped: {len(finished)} of {cfg.num_rollouts} episodes had finished; {directory} is as before")
                 raise
             remove(directory / PARTS)
-        if remark := clip_remark(self.env, Clipped.of(judged(finished))):
+        if remark := clip_remark(self.env, Clipped.from_trajectories(judged(finished))):
             warn(remark)
         return certificate
 
@@ -152,10 +152,10 @@ class _Calibration:
         seeds = range(self.cfg.seed, self.cfg.seed + self.cfg.episodes)
         return open_set(self.run.directory / "tube", self.source, seeds)[0].safety_set
 
-    def _fit(self, score: str) -> dict[str, nn.Module]:
+    def _fit(self, name: str) -> dict[str, nn.Module]:
         """What the score has to know of the demonstrations."""
-        found = find_score(score)
-        if not found.fit:
+        score = find_score(name)
+        if not score.fit:
             return {}
-        embedded: Any = embed_demonstrations(self.trained, self.run.data(), self.ensemble, found.num_windows)
-        return fit_scores([score], *embedded, seed=self.trained.seed)
+        embedded: Any = embed_demonstrations(self.trained, self.run.data(), self.ensemble, score.num_windows)
+        return fit_scores([name], *embedded, seed=self.trained.seed)

@@ -85,12 +85,12 @@ def proofs_of(run: Run, checkpoint: str) -> list[Proof]:
         run: Whose folder of claims is read.
         checkpoint: last, best or a step.
     """
-    weights, found = file_hash(run.checkpoint(checkpoint) / WEIGHTS_FILE), []
+    weights, proofs = file_hash(run.checkpoint(checkpoint) / WEIGHTS_FILE), []
     for path in sorted((run.directory / "claims").glob("*.json")):
         said = ClaimCertificate.read(path)
         if said.hashes.get("weights") == weights:
-            found.append(_proof(said))
-    return found
+            proofs.append(_proof(said))
+    return proofs
 
 
 def _proof(said: ClaimCertificate) -> Proof:
@@ -109,8 +109,8 @@ def _decided(asked: Asked) -> tuple[Shown, ...]:
     shown = [one.with_outcome(outcome) for one, outcome in zip(asked.places, outcomes, strict=True)]
     if not isinstance(claim, Robustness):
         return tuple(shown)
-    found = radii(asked.subject, claim, asked.boxes, len(shown), LARGEST_ERROR)
-    pairs = zip(shown, found.proved.tolist(), found.falsified.tolist(), strict=True)
+    bounds = radii(asked.subject, claim, asked.boxes, len(shown), LARGEST_ERROR)
+    pairs = zip(shown, bounds.proved.tolist(), bounds.falsified.tolist(), strict=True)
     return tuple(
         dataclasses.replace(one, proved_radius=proved, falsified_radius=falsified if math.isfinite(falsified) else None)
         for one, proved, falsified in pairs
@@ -130,8 +130,8 @@ def _shown_again(asked: Asked, said: tuple[Shown, ...]) -> list[str]:
     if rows:
         again = _Some(asked.claim, torch.tensor(rows))
         most = [said[row].boxes for row in rows]
-        found = decide_all(asked.subject, again, lower[rows], upper[rows], seconds=math.inf, most_boxes=most)
-        for row, outcome in zip(rows, found, strict=True):
+        outcomes = decide_all(asked.subject, again, lower[rows], upper[rows], seconds=math.inf, most_boxes=most)
+        for row, outcome in zip(rows, outcomes, strict=True):
             answers[row] = outcome.answer
     radius = torch.tensor([one.proved_radius or 0.0 for one in said], dtype=torch.float64)
     if radius.any():

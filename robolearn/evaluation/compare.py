@@ -192,7 +192,7 @@ class _Comparing:
                 first = len(self.pairs)
                 a, b = (side.roll_out(range(first, min(first + size, limit))) for side in sides)
                 told = any(side.envs.tells_success for side in sides)
-                new = [Pair.of(*both, tells_success=told) for both in zip(a, b, strict=True)]
+                new = [Pair.from_trajectories(*both, tells_success=told) for both in zip(a, b, strict=True)]
                 self.pairs += new
                 self._take(judge, new)
                 for _ in new:

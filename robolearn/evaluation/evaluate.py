@@ -229,8 +229,8 @@ class _Evaluation:
     def _kept(self, guard: Guard | None) -> KeptEpisodes:
         """Where episodes that finished elsewhere wait for the others."""
         budget = None if guard is None else guard.budget
-        of = self.acting.describe(self.run, self.cfg, self.env, budget)
-        return KeptEpisodes(self.out / PARTS / ("all" if budget is None else f"budget-{budget}"), of)
+        fingerprint = self.acting.describe(self.run, self.cfg, self.env, budget)
+        return KeptEpisodes(self.out / PARTS / ("all" if budget is None else f"budget-{budget}"), fingerprint)
 
     def _keep(self, finished: list[Trajectory]) -> None:
         """Write down the episodes of an evaluation that was stopped, marked as what they are."""

@@ -103,13 +103,13 @@ def compare_with_heldout(run: Run | StrPath, choice: PolicyChoice | None = None)
     for episode in data.validation_episodes:
         windows = recorded.for_episodes([episode])
         if len(windows) > 1:
-            losses[episode], found = _look_at(policy, windows)
-            errors.append(found)
+            losses[episode], episode_errors = _look_at(policy, windows)
+            errors.append(episode_errors)
     if not errors:
         raise UserError(f"{run.directory}: no held-out episode has two steps")
     dims = policy.cfg.action_dim
     names = demos.attrs.names.get("action", ()) or tuple(f"action[{dim}]" for dim in range(dims))
-    joined = {who: np.stack([found[who] for found in errors]) for who in errors[0]}
+    joined = {who: np.stack([episode_errors[who] for episode_errors in errors]) for who in errors[0]}
     result = HeldOutErrors(tuple(losses), names, np.array(list(losses.values())), joined)
     write_json(run.directory / FILE, finite(result.to_json()))
     return result

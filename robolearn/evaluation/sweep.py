@@ -106,8 +106,8 @@ def _plan(recipe: str, seed: int, cfg: SweepConfig, device: torch.device) -> Tra
     else:
         raise UserError(f"{recipe} is neither a recipe ({', '.join(RECIPES)}) nor a run")
     chosen: dict[str, Any] = {"steps": cfg.steps or options.steps, "seed": seed, "wandb": False}
-    place = {"out": Path(cfg.out) / Path(recipe).name / str(seed), "device": device.type, "threads": cfg.threads}
-    plan = dataclasses.replace(options, **chosen, **place)
+    location = {"out": Path(cfg.out) / Path(recipe).name / str(seed), "device": device.type, "threads": cfg.threads}
+    plan = dataclasses.replace(options, **chosen, **location)
     _check_begun(plan)
     return plan
 
@@ -166,19 +166,19 @@ def _numbers(plan: TrainConfig, episodes: int) -> dict[str, list[Any]] | None:
         return None
     if not (folder / SUMMARY_FILE).exists() or "partial" in read_json(folder / SUMMARY_FILE):
         return None
-    found = [json.loads(line) for line in (folder / EPISODES_FILE).read_text().splitlines()]
-    if broken := next((one for one in found if one["broken"]), None):
+    records = [json.loads(line) for line in (folder / EPISODES_FILE).read_text().splitlines()]
+    if broken := next((one for one in records if one["broken"]), None):
         raise UserError(f"{folder}: episode {broken['episode']} is {broken['reason']}; a sweep needs all of them")
-    return {name: [one[name] for one in found] for name in NUMBERS} if len(found) == episodes else None
+    return {name: [one[name] for one in records] for name in NUMBERS} if len(records) == episodes else None
 
 
 def _row(plans: Sequence[TrainConfig], episodes: int) -> SweepRow:
-    found = [numbers for plan in plans if (numbers := _numbers(plan, episodes)) is not None]
-    assert len(found) == len(plans)
+    evaluations = [numbers for plan in plans if (numbers := _numbers(plan, episodes)) is not None]
+    assert len(evaluations) == len(plans)
     assert plans[0].out is not None
     row = SweepRow(Path(plans[0].out).parent.name, len(plans))
     for name in NUMBERS:
-        values = [numbers[name] for numbers in found]
+        values = [numbers[name] for numbers in evaluations]
         if not any(value is None for one in values for value in one):
             table = np.array(values, float)
             row.numbers[name] = grouped_share(table, table.size) if name == "success" else grouped_mean(table)

@@ -34,6 +34,6 @@ def verify_network(network: StrPath, asked: StrPath, cfg: VerifyConfig | None = 
     """
     cfg = cfg or VerifyConfig()
     choose_device("cpu", threads=cfg.threads)
-    found = read_network(Path(network))
-    question = read_property(Path(asked), found.input_size, found.output_size)
-    return decide(found, question, seconds=cfg.timeout, attack=replace(FIRST, seed=cfg.seed), precision=cfg.precision)
+    net = read_network(Path(network))
+    question = read_property(Path(asked), net.input_size, net.output_size)
+    return decide(net, question, seconds=cfg.timeout, attack=replace(FIRST, seed=cfg.seed), precision=cfg.precision)

@@ -122,58 +122,59 @@ def write_act(store: DemoStore, out: Path, options: ExportOptions) -> tuple[str,
     import h5py
 
     demos = Demonstrations(store, options)
-    places = _places(demos)
-    state, made = next(key for key, place in places.items() if place == f"observations/{QPOS}"), demos.made - {REWARD}
-    if f"observations/{QVEL}" not in places.values():
+    datasets = _datasets(demos)
+    state = next(key for key, dataset in datasets.items() if dataset == f"observations/{QPOS}")
+    made = demos.made - {REWARD}
+    if f"observations/{QVEL}" not in datasets.values():
         made.add(QVEL)
     if SIM not in demos.attr_names:
         made.add(SIM)
     out.mkdir()
     for i, episode in enumerate(demos):
         with h5py.File(out / f"episode_{i}.hdf5", "w") as file:
-            _write_episode(file, demos, episode, places)
+            _write_episode(file, demos, episode, datasets)
             if QVEL in made:
                 file[f"observations/{QVEL}"] = np.zeros_like(episode.obs[state])
-    (out / NOTE_FILE).write_text(Note(demos.attrs, frozenset(made), _renamed(places)).text())
+    (out / NOTE_FILE).write_text(Note(demos.attrs, frozenset(made), _renamed(datasets)).text())
     zeros = ("qvel is zeros, as the store has no velocities",) if QVEL in made else ()
     return (*demos.lost, *zeros)
 
 
-def _places(demos: Demonstrations) -> dict[str, str]:
+def _datasets(demos: Demonstrations) -> dict[str, str]:
     """Key -> data set; ACT looks for qpos, so that one takes its place where there is none of that name."""
     images = [key for key in demos.obs if axes_of(demos.shapes[key]) is not None]
     numbers = [key for key in demos.obs if key not in images and len(demos.shapes[key]) == 1]
     if not numbers:
         raise UserError("ACT's format has positions beside images; the store has no observations that are numbers")
     state = next((key for key in (QPOS, "state", "agent_pos") if key in numbers), numbers[0])
-    places = {key: f"observations/{IMAGES}/{key}" for key in images}
-    places |= {key: f"observations/{key}" for key in demos.obs if key not in images} | {state: f"observations/{QPOS}"}
-    places |= demos.other_names((*ACTIONS, *OBSERVATIONS, *REWARDS, *TASK_NAMES, LENGTHS))
+    datasets = {key: f"observations/{IMAGES}/{key}" for key in images}
+    datasets |= {key: f"observations/{key}" for key in demos.obs if key not in images} | {state: f"observations/{QPOS}"}
+    datasets |= demos.other_names((*ACTIONS, *OBSERVATIONS, *REWARDS, *TASK_NAMES, LENGTHS))
     if demos.has_reward:
-        places[REWARD] = REWARD
-    return places
+        datasets[REWARD] = REWARD
+    return datasets
 
 
-def _renamed(places: Mapping[str, str]) -> dict[str, str]:
+def _renamed(datasets: Mapping[str, str]) -> dict[str, str]:
     """What a reader calls otherwise -> key; names beside the observations begin with a slash."""
-    found = {}
-    for key, place in places.items():
-        inside = place.startswith("observations/")
-        name = place.removeprefix("observations/").removeprefix(f"{IMAGES}/") if inside else f"/{place}"
+    keys = {}
+    for key, dataset in datasets.items():
+        inside = dataset.startswith("observations/")
+        name = dataset.removeprefix("observations/").removeprefix(f"{IMAGES}/") if inside else f"/{dataset}"
         if name.removeprefix("/") != key:
-            found[name] = key
-    return found
+            keys[name] = key
+    return keys
 
 
-def _write_episode(file: Any, demos: Demonstrations, episode: Episode, places: Mapping[str, str]) -> None:
+def _write_episode(file: Any, demos: Demonstrations, episode: Episode, datasets: Mapping[str, str]) -> None:
     file.attrs[SIM] = False
     for name, value in episode.attrs.items():
         file.attrs[name] = value
     if task := demos.task_of(episode):
         file.attrs["language_instruction"] = task
     file["action"] = episode.actions
-    for key, place in places.items():
-        file[place] = episode.obs[key]
+    for key, dataset in datasets.items():
+        file[dataset] = episode.obs[key]
 
 
 def _is_act(path: Path) -> bool:

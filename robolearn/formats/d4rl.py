@@ -56,8 +56,7 @@ def read_d4rl(path: Path, options: ImportOptions) -> Recording:
         lost += [f"{name} has not as many rows as there are actions" for name in columns if name.startswith("metadata")]
     source = f"{path.name}, D4RL"
     attrs = StoreAttrs(source=source, control_dt=find_control_dt(facts))
-    found = Source(path, partial(_episodes, path, ends, find_task(facts)), attrs, {}, tuple(lost))
-    return gather(found, options)
+    return gather(Source(path, partial(_episodes, path, ends, find_task(facts)), attrs, {}, tuple(lost)), options)
 
 
 def _columns(reader: Reader) -> dict[str, Stored]:

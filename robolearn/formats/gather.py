@@ -265,14 +265,14 @@ def _steps(raw: Raw, where: str) -> int:
 
 def _named(raw: Raw) -> dict[str, Column]:
     """All columns by their keys in a store; a name that is taken gets the group before it."""
-    found = {ACTION_PART + name: column for name, column in raw.actions.items()}
-    found |= {key: raw.obs[name] for name, key in _obs_keys(raw.obs).items()}
+    columns = {ACTION_PART + name: column for name, column in raw.actions.items()}
+    columns |= {key: raw.obs[name] for name, key in _obs_keys(raw.obs).items()}
     for name, column in raw.others.items():
         key = store_key(name)
-        while key in found or key == ACTION:
+        while key in columns or key == ACTION:
             key = f"other.{key}"
-        found[key] = column
-    return found
+        columns[key] = column
+    return columns
 
 
 def _obs_keys(names: Iterable[str]) -> dict[str, str]:

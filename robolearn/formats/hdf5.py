@@ -110,15 +110,15 @@ class Reader:
                     f"{self.path}: {name_of(group.id, name)} is a link, perhaps to another file, which is not "
                     "followed; copy what it links to into the file"
                 )
-            found = h5py.h5o.open(group.id, code)
-            if isinstance(found, h5py.h5d.DatasetID):
-                return Stored(found, self.path, None if self.again else self._size)
-            return h5py.Group(found) if isinstance(found, h5py.h5g.GroupID) else found
+            object_id = h5py.h5o.open(group.id, code)
+            if isinstance(object_id, h5py.h5d.DatasetID):
+                return Stored(object_id, self.path, None if self.again else self._size)
+            return h5py.Group(object_id) if isinstance(object_id, h5py.h5g.GroupID) else object_id
 
     def group(self, group: Group, name: str) -> Group | None:
         """A group in a group; None where there is none or something else."""
-        found = self.child(group, name)
-        return found if isinstance(found, self._h5py.Group) else None
+        child = self.child(group, name)
+        return child if isinstance(child, self._h5py.Group) else None
 
     def columns(self, group: Group, prefix: str = "", depth: int = 0) -> dict[str, Stored]:
         """All data sets below a group, those in groups by dotted names: policy.joint; a group images adds nothing.
@@ -126,7 +126,7 @@ class Reader:
         Raises:
             UserError: One is not admitted, two have the same name, or there are absurdly many.
         """
-        found: dict[str, Stored] = {}
+        columns: dict[str, Stored] = {}
         if depth > MAX_DEPTH:
             raise UserError(f"{self.path}: {group.name} lies in more than {MAX_DEPTH} groups")
         for name in self.names(group):
@@ -135,20 +135,20 @@ class Reader:
             if isinstance(child, self._h5py.Group):
                 inner = self.columns(child, prefix if name == IMAGES and not prefix else f"{prefix}{name}.", depth + 1)
             for key, column in inner.items():
-                if key in found:
+                if key in columns:
                     raise UserError(f"{self.path}: {group.name} has two data sets that would be called {key}")
-                found[key] = column
-            if len(found) > MAX_COLUMNS:
+                columns[key] = column
+            if len(columns) > MAX_COLUMNS:
                 raise UserError(f"{self.path}: {group.name} has more than {MAX_COLUMNS} data sets")
-        return found
+        return columns
 
     def attrs(self, group: Group) -> dict[str, Any]:
         """Attributes: numbers, truth values and text; others are None."""
-        found = {}
+        attrs = {}
         with Naming(self.path, group.id):
             for name in group.attrs:
                 try:
-                    found[name] = plain(group.attrs[name])
+                    attrs[name] = plain(group.attrs[name])
                 except (TypeError, KeyError):  # a type that numpy does not know
-                    found[name] = None
-        return found
+                    attrs[name] = None
+        return attrs

@@ -30,27 +30,27 @@ class Naming:
 
     Args:
         path: The file.
-        place: An object in it, as h5py has it below its classes.
+        object_id: An object in it, as h5py has it below its classes.
         name: Of a child of the object, if it is that.
     """
 
-    def __init__(self, path: Path, place: Any, name: str | None = None) -> None:
-        self._path, self._place, self._name = path, place, name
+    def __init__(self, path: Path, object_id: Any, name: str | None = None) -> None:
+        self._path, self._object_id, self._name = path, object_id, name
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, DAMAGE) and not isinstance(error, UserError):
-            where = name_of(self._place, self._name)
+            where = name_of(self._object_id, self._name)
             raise UserError(f"{self._path}: {where} is damaged; copy the file again ({one_line(error)})") from error
 
 
-def name_of(place: Any, name: str | None = None) -> str:
+def name_of(object_id: Any, name: str | None = None) -> str:
     """Where an object lies in its file, or its child of a name."""
     import h5py
 
-    known = h5py.Dataset(place) if isinstance(place, h5py.h5d.DatasetID) else h5py.Group(place)
+    known = h5py.Dataset(object_id) if isinstance(object_id, h5py.h5d.DatasetID) else h5py.Group(object_id)
     there = str(known.name)
     return there if name is None else f"{there.rstrip('/')}/{name}"
 
@@ -104,14 +104,14 @@ class Stored:
             start, stop, step = rows.indices(self.shape[0]) if self.shape else (0, 0, 1)
             if self.dtype.kind not in "biuf" or step != 1 or stop <= start:
                 return h5py.Dataset(self._dataset)[rows]
-            found = np.empty((stop - start, *self.shape[1:]), self.dtype)
-            if len(found) == self.shape[0]:
-                self._dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, found)
+            array = np.empty((stop - start, *self.shape[1:]), self.dtype)
+            if len(array) == self.shape[0]:
+                self._dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
             else:
                 part = self._dataset.get_space()
-                part.select_hyperslab((start,) + (0,) * (found.ndim - 1), found.shape)
-                self._dataset.read(h5py.h5s.create_simple(found.shape), part, found)
-            return found
+                part.select_hyperslab((start,) + (0,) * (array.ndim - 1), array.shape)
+                self._dataset.read(h5py.h5s.create_simple(array.shape), part, array)
+            return array
 
     def value(self) -> Any:
         """A single number, truth value or text; None where it is something else."""

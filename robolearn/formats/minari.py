@@ -75,8 +75,8 @@ def read_minari(path: Path, options: ImportOptions) -> Recording:
 
 def _folder(path: Path) -> Path | None:
     """Where main_data.hdf5 is."""
-    places = [path / "data", path] if path.is_dir() else [path.parent] if path.name == MAIN else []
-    return next((place for place in places if (place / MAIN).is_file()), None)
+    folders = [path / "data", path] if path.is_dir() else [path.parent] if path.name == MAIN else []
+    return next((folder for folder in folders if (folder / MAIN).is_file()), None)
 
 
 def _facts(folder: Path) -> dict[str, Any]:

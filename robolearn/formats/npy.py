@@ -41,14 +41,14 @@ def open_arrays(path: Path) -> Iterator[dict[str, Blocks]]:
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise UserError(f"{path}: is no .npz or a damaged one; copy it again ({one_line(error)})") from error
     with archive, ExitStack() as opened:
-        found = {}
+        arrays = {}
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
             if info.file_size > max(FREE_CLAIM, RATIO * path.stat().st_size):
                 raise UserError(f"{path}: {name} claims to be {info.file_size} bytes, its file is far smaller")
             if info.filename.endswith(".npy"):
-                found[name] = _column(path, lambda info=info: archive.open(info), name, info.file_size, opened)
-        yield found
+                arrays[name] = _column(path, lambda info=info: archive.open(info), name, info.file_size, opened)
+        yield arrays
 
 
 def _column(path: Path, begin: Any, name: str, size: int, opened: ExitStack) -> Blocks:

@@ -70,10 +70,10 @@ def _files(path: Path) -> list[Path]:
 @contextmanager
 def _arrays(files: list[Path]) -> Iterator[dict[str, Blocks]]:
     with ExitStack() as opened:
-        found: dict[str, Blocks] = {}
+        arrays: dict[str, Blocks] = {}
         for file in files:
-            found |= opened.enter_context(open_arrays(file))
-        yield found
+            arrays |= opened.enter_context(open_arrays(file))
+        yield arrays
 
 
 def _action_of(arrays: Mapping[str, Column], path: Path) -> str:
@@ -87,11 +87,11 @@ def _action_of(arrays: Mapping[str, Column], path: Path) -> str:
 
 def _single(arrays: Mapping[str, Column]) -> dict[str, object]:
     """Single numbers and texts."""
-    found = {}
+    facts = {}
     for name, column in arrays.items():
         if len(column.shape) == 0 or (name in (*TASK_NAMES, *RATE_NAMES) and column.shape == (1,)):
-            found[name] = plain(column[0:1].reshape(-1)[0] if len(column.shape) else _scalar(column))
-    return found
+            facts[name] = plain(column[0:1].reshape(-1)[0] if len(column.shape) else _scalar(column))
+    return facts
 
 
 def _numbers(column: Column) -> Array:
@@ -167,8 +167,8 @@ def _raw(name: str, arrays: Mapping[str, Column], path: Path, facts: Mapping[str
     for key, column in arrays.items():
         if key in known or key.startswith(NEXT) or not column.shape:
             continue
-        place, called = (others, REWARD) if key in REWARDS else (obs, STATE if key in STATES else key)
-        place[key if called in place else called] = column
+        columns, called = (others, REWARD) if key in REWARDS else (obs, STATE if key in STATES else key)
+        columns[key if called in columns else called] = column
     rows = num_rows(arrays[action])
     for key in [key for key, column in obs.items() if column.shape[0] not in (rows, rows + 1) and key != STATE]:
         others[key] = obs.pop(key)

@@ -48,7 +48,7 @@ def nearest_first(scene: Scene, starts: Sequence[Mapping[str, Array]]) -> Order:
 def _poses(scene: Scene, obs: Mapping[str, Array]) -> dict[str, Array]:
     """Where each object is, and how it is turned."""
     _, poses = places(scene, obs)
-    found: dict[str, Array] = {}
+    coordinates: dict[str, Array] = {}
     for name, pose in poses.items():
-        found[name], found[f"{name}, turned"] = pose[:-1], np.array([np.cos(pose[-1]), np.sin(pose[-1])])
-    return found
+        coordinates[name], coordinates[f"{name}, turned"] = pose[:-1], np.array([np.cos(pose[-1]), np.sin(pose[-1])])
+    return coordinates

@@ -106,6 +106,6 @@ def _spans(moves: Mapping[str, Array]) -> list[tuple[str, int, int | None]]:
     return list(zip(names, [0, *ends], [*ends, None], strict=True)) if names else []
 
 
-def _nearest(paths: Mapping[str, Array], place: Array) -> str:
+def _nearest(paths: Mapping[str, Array], position: Array) -> str:
     """The object that ends nearest to a place [d]."""
-    return min(paths, key=lambda name: float(np.linalg.norm(paths[name][-1, : len(place)] - place)))
+    return min(paths, key=lambda name: float(np.linalg.norm(paths[name][-1, : len(position)] - position)))

@@ -101,11 +101,11 @@ class UNet(nn.Module):
         widths = self.time.width, cond[0].numel()
         weights = [layer.weight.split(widths, dim=1) for layer in layers]  # of the time, of the observations
         c = nn.functional.silu(cond.flatten(1))
-        of_obs = [linear(c, of, layer.bias) for (_, of), layer in zip(weights, layers, strict=True)]  # [b, 2 d]
+        of_obs = [linear(c, weight, layer.bias) for (_, weight), layer in zip(weights, layers, strict=True)]  # [b, 2 d]
 
         def prepare(times: Tensor) -> list[tuple[Factors, ...]]:
             c = nn.functional.silu(self.time(times, len(times)))
-            of_time = [linear(c, of)[:, None] for of, _ in weights]  # [n, 1, 2 d]
+            of_time = [linear(c, weight)[:, None] for weight, _ in weights]  # [n, 1, 2 d]
             return by_step([as_factors(one + other) for one, other in zip(of_time, of_obs, strict=True)])
 
         at, parts = ahead(prepare, times, len(cond)), self._parts(cond)

@@ -189,14 +189,14 @@ class Remembered:
     """
 
     def __init__(self) -> None:
-        self._of: tuple[tuple[int, int], ...] = ()
+        self._versions: tuple[tuple[int, int], ...] = ()
         self._made: RowUNet | None = None
 
     def get(self, net: nn.Module) -> RowUNet:
         """The network for a single chunk."""
-        of = tuple((weight.data_ptr(), weight._version) for weight in net.parameters())
-        if self._made is None or self._of != of:
-            self._of, self._made = of, RowUNet(net, RowConvolution)
+        versions = tuple((weight.data_ptr(), weight._version) for weight in net.parameters())
+        if self._made is None or self._versions != versions:
+            self._versions, self._made = versions, RowUNet(net, RowConvolution)
         return self._made
 
     def forget(self) -> None:

@@ -109,7 +109,7 @@ class CameraNet(nn.Module):
 
     def forward(self, images: Shaped[Tensor, "n h w c"]) -> Float[Tensor, "n f"]:
         """Map images, as they were recorded or as they are seen, 0 .. 255 of any type, to features; each by itself."""
-        x = self.view.of(images).movedim(3, 1).contiguous().float() / 127.5 - 1
+        x = self.view.apply(images).movedim(3, 1).contiguous().float() / 127.5 - 1
         return self.head(spatial_softmax(self.maps(self.trunk(x))).flatten(1))
 
 

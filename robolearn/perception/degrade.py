@@ -34,7 +34,7 @@ def occluded(images: Images, strength: Strength, rng: np.random.Generator) -> Im
     rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
     top, left = (rng.uniform(0, size - side, num) for size in (height, width))
     in_rows, in_columns = (
-        (place >= low[:, None]) & (place < (low + side)[:, None]) for place, low in ((rows, top), (columns, left))
+        (centers >= low[:, None]) & (centers < (low + side)[:, None]) for centers, low in ((rows, top), (columns, left))
     )
     covered = (in_rows[:, :, None] & in_columns[:, None])[..., None]
     return np.where(covered, np.uint8(COVER_GRAY), images)

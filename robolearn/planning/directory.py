@@ -135,10 +135,10 @@ class PlanRun:
         Raises:
             UserError: A file is damaged.
         """
-        found = []
-        while (path := self._trial(len(found)) / RESULT_FILE).exists():
-            found.append(from_json(TrialResult, read_json(path), {}, str(path)))
-        return found
+        results = []
+        while (path := self._trial(len(results)) / RESULT_FILE).exists():
+            results.append(from_json(TrialResult, read_json(path), {}, str(path)))
+        return results
 
     def steps(self, episode: int) -> Steps:
         """An episode.

@@ -31,12 +31,12 @@ def load_function(name: str, option: str) -> Callable[..., Any]:
     if not module or not attribute:
         raise UserError(f"`{option}` {name} must be MODULE:NAME, the function's module and its name")
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        function = getattr(importlib.import_module(module), attribute, None)
     except (Exception, SystemExit) as error:  # a module of others may raise anything
         raise UserError(f"`{option}` {name}: importing {module} failed: {reason_of(error)}") from error
-    if not callable(found):
+    if not callable(function):
         raise UserError(f"`{option}` {name}: {module} has no function {attribute}")
-    return found
+    return function
 
 
 def on_tensors(function: Callable[..., Any], option: str, kind: str) -> OfTransitions:

@@ -75,11 +75,13 @@ def _default_keys(env: EnvConfig, space: Any) -> tuple[str, ...]:
         return KeyMap.parse(env.obs, "env.obs").names
     if not isinstance(space, spaces.Dict):
         return (UNNAMED,)
-    found = dict(leaves_of(env, space))
-    keys = tuple(key for key, inner in found.items() if len(inner.shape or ()) < 3)
+    obs_spaces = dict(leaves_of(env, space))
+    keys = tuple(key for key, inner in obs_spaces.items() if len(inner.shape or ()) < 3)
     if not keys:
-        raise UserError(f"environment {env.id} shows images alone ({', '.join(found)}); a state is made of numbers")
-    if len(keys) < len(found):
+        raise UserError(
+            f"environment {env.id} shows images alone ({', '.join(obs_spaces)}); a state is made of numbers"
+        )
+    if len(keys) < len(obs_spaces):
         remark(f"environment {env.id}: the state is {', '.join(keys)}, without its images")
     return keys
 

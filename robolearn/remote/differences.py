@@ -40,22 +40,22 @@ def find_differences(here: Mapping[str, str], there: Mapping[str, str], known: M
         there: The same of those there.
         known: What the ledger says.
     """
-    found = Differences()
+    diff = Differences()
     for name in sorted({*here, *there, *known}, key=rank):
         now, original, before = here.get(name), there.get(name), known.get(name, NOTHING)
         changed_here = before.here == GONE if now is None else before.here not in (now, TAKING)
         changed_there = before.there != original and not (before.there or "").startswith(SENDING)
         if now is None and original is None:
-            found.forget.append(name)
+            diff.forget.append(name)
         elif changed_here and changed_there:
-            found.clash.append(name)
+            diff.clash.append(name)
         elif changed_here:
-            (found.remove_there if now is None else found.send).append(name)
+            (diff.remove_there if now is None else diff.send).append(name)
         elif original is None:
-            found.remove_here.append(name)
+            diff.remove_here.append(name)
         elif changed_there or now is None or before.here == TAKING:
-            found.take.append(name)
-    return found
+            diff.take.append(name)
+    return diff
 
 
 def rank(name: str) -> tuple[int, str]:

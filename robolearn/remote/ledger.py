@@ -29,23 +29,23 @@ class Known(NamedTuple):
 class Ledger:
     """The files below a place, in a database that all processes here share."""
 
-    def __init__(self, place: Path):
-        self._place = place.relative_to(copies_dir()).as_posix()
+    def __init__(self, root: Path):
+        self._root = root.relative_to(copies_dir()).as_posix()
         self._file = copies_dir() / "ledger.sqlite"
 
     def read(self) -> dict[str, Known]:
         """Name, relative to the place -> what is known."""
-        first, end = f"{self._place}/", f"{self._place}0"  # 0 follows the slash
+        first, end = f"{self._root}/", f"{self._root}0"  # 0 follows the slash
         with self._opened() as base:
             rows = base.execute(
                 "SELECT path, here, there FROM files WHERE path = ? OR (path >= ? AND path < ?)",
-                (self._place, first, end),
+                (self._root, first, end),
             ).fetchall()
         return {path[len(first) :]: Known(here, there) for path, here, there in rows}
 
     def note(self, files: Mapping[str, Known | None]) -> None:
         """Write down what is known of files, all at once; None forgets one."""
-        paths = {name: f"{self._place}/{name}" if name else self._place for name in files}
+        paths = {name: f"{self._root}/{name}" if name else self._root for name in files}
         with self._opened() as base:
             base.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths.values()])
             rows = [(paths[name], *known) for name, known in files.items() if known is not None]

@@ -56,10 +56,10 @@ class Storage:
         with self._asked("cannot be read"):
             self._files.invalidate_cache()
             try:
-                found = self._files.find(self._root, detail=True)
+                entries = self._files.find(self._root, detail=True)
             except FileNotFoundError:
-                found = {}
-            infos = {name: info or self._files.info(name) for name, info in found.items()}
+                entries = {}
+            infos = {name: info or self._files.info(name) for name, info in entries.items()}
         files = {
             self._name(path): info
             for path, info in infos.items()

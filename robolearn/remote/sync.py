@@ -42,54 +42,54 @@ def fetched(path: StrPath) -> Path:
     Raises:
         RemoteError: The file system cannot be reached, or two machines have written.
     """
-    place = place_of(path)
-    if is_copy(place):
-        _keep_same(place)
-    return place
+    root = place_of(path)
+    if is_copy(root):
+        _keep_same(root)
+    return root
 
 
-def send(place: Path) -> None:
+def send(root: Path) -> None:
     """Send what who holds the lock of a folder has changed in it; of no effect on one that is no copy.
 
     Raises:
         RemoteError: As `fetched`; everything stays here.
     """
-    if is_copy(place):
-        _keep_same(place, holds=True, removes=True)
+    if is_copy(root):
+        _keep_same(root, holds=True, removes=True)
 
 
 @contextmanager
-def kept_same(place: Path) -> Iterator[None]:
+def kept_same(root: Path) -> Iterator[None]:
     """Let who holds the lock of a folder find it up to date, and send what was written, also before an error.
 
     Raises:
         RemoteError: As `fetched`.
     """
-    if not is_copy(place):
+    if not is_copy(root):
         yield
         return
-    _keep_same(place, holds=True)
+    _keep_same(root, holds=True)
     try:
         yield
     except BaseException:
         try:
-            send(place)
+            send(root)
         except RemoteError as error:
             warn(str(error))
         raise
-    send(place)
+    send(root)
 
 
-def _keep_same(place: Path, *, holds: bool = False, removes: bool = False) -> None:
-    storage = Storage(url_of(place))
+def _keep_same(root: Path, *, holds: bool = False, removes: bool = False) -> None:
+    storage = Storage(url_of(root))
     turns = copies_dir() / ".turns"
     turns.mkdir(parents=True, exist_ok=True)
-    with FileLock(turns / hashlib.sha256(str(place).encode()).hexdigest()[:32]):  # one process here at a time
-        if not holds and is_held(place):
+    with FileLock(turns / hashlib.sha256(str(root).encode()).hexdigest()[:32]):  # one process here at a time
+        if not holds and is_held(root):
             return
         for _ in range(TRIES):
             with suppress(_MovedError):
-                _Copy(place, storage).keep_same(removes=removes)
+                _Copy(root, storage).keep_same(removes=removes)
                 return
     raise RemoteError(f"{storage.url}: it is being written all the time; try again later")
 
@@ -97,9 +97,9 @@ def _keep_same(place: Path, *, holds: bool = False, removes: bool = False) -> No
 class _Copy:
     """A copy at one moment, and its original."""
 
-    def __init__(self, place: Path, storage: Storage):
-        self.place, self.storage, self.ledger = place, storage, Ledger(place)
-        self.here, held = _list(place)
+    def __init__(self, root: Path, storage: Storage):
+        self.root, self.storage, self.ledger = root, storage, Ledger(root)
+        self.here, held = _list(root)
         self.there = {name: stamp for name, stamp in storage.list().items() if not _is_left_alone(name, held)}
         noted = {name: known for name, known in self.ledger.read().items() if not _is_left_alone(name, held)}
         self.known = {name: self._settled(name, known) for name, known in noted.items()}
@@ -118,7 +118,7 @@ class _Copy:
         return Known(known.here, (known.there or "").removeprefix(SENDING) or None)
 
     def _content(self, name: str) -> bytes:
-        path = _path(self.place, name)
+        path = _path(self.root, name)
         return os.readlink(path).encode() if _is_link(name) else path.read_bytes()
 
     def keep_same(self, *, removes: bool) -> None:
@@ -126,54 +126,54 @@ class _Copy:
             gone = {name: Known(GONE, known.there) for name, known in self.known.items() if name not in self.here}
             self.ledger.note(gone)
             self.known |= gone
-        found = find_differences(self.here, self.there, self.known)
-        if found.clash:
+        diff = find_differences(self.here, self.there, self.known)
+        if diff.clash:
             raise RemoteError(
-                f"{self.storage.url}: {found.clash[0] or 'it'} was written here and by another machine since both were "
-                f"the same; nothing was sent. Yours is {self.place}: move it elsewhere to go on with what is there"
+                f"{self.storage.url}: {diff.clash[0] or 'it'} was written here and by another machine since both were "
+                f"the same; nothing was sent. Yours is {self.root}: move it elsewhere to go on with what is there"
             )
-        self._take(found)
-        self.ledger.note(dict.fromkeys(found.forget))
+        self._take(diff)
+        self.ledger.note(dict.fromkeys(diff.forget))
         try:
-            self._send(found)
+            self._send(diff)
         except RemoteError as error:
-            raise RemoteError(f"{error}; all of it is in {self.place}, and is sent with the next use") from error
+            raise RemoteError(f"{error}; all of it is in {self.root}, and is sent with the next use") from error
 
-    def _take(self, found: Differences) -> None:
+    def _take(self, diff: Differences) -> None:
         """Copy all of it beside the copy, see that it belongs together, and put it into its places."""
-        if not found.take and not found.remove_here:
+        if not diff.take and not diff.remove_here:
             return
-        needed, free = sum(size_of(self.there[name]) for name in found.take), shutil.disk_usage(copies_dir()).free
+        needed, free = sum(size_of(self.there[name]) for name in diff.take), shutil.disk_usage(copies_dir()).free
         if needed >= free:
             raise RemoteError(f"{self.storage.url}: {needed} bytes are to be fetched, {copies_dir()} has {free}")
         with tempfile.TemporaryDirectory(dir=copies_dir(), prefix=".fetching-") as folder:
-            files = {name: Path(folder, str(number)) for number, name in enumerate(found.take)}
+            files = {name: Path(folder, str(number)) for number, name in enumerate(diff.take)}
             try:
                 self.storage.fetch(files)
             except FileNotFoundError:
                 raise _MovedError from None
             again = self.storage.list()
-            if any(again.get(name) != self.there.get(name) for name in (*found.take, *found.remove_here)):
+            if any(again.get(name) != self.there.get(name) for name in (*diff.take, *diff.remove_here)):
                 raise _MovedError
-            self.ledger.note({name: Known(TAKING, self.known.get(name, NOTHING).there) for name in found.take})
-            for name in found.remove_here:
+            self.ledger.note({name: Known(TAKING, self.known.get(name, NOTHING).there) for name in diff.take})
+            for name in diff.remove_here:
                 self._drop(name)
             for name, file in files.items():
                 self._put(name, file)
-        here, _ = _list(self.place)
-        self.ledger.note({name: Known(here[name], self.there[name]) for name in found.take})
-        self.ledger.note(dict.fromkeys(found.remove_here))
+        here, _ = _list(self.root)
+        self.ledger.note({name: Known(here[name], self.there[name]) for name in diff.take})
+        self.ledger.note(dict.fromkeys(diff.remove_here))
 
     def _drop(self, name: str) -> None:
-        path = _path(self.place, name)
+        path = _path(self.root, name)
         remove(path)
         for folder in path.parents:
-            if folder == self.place or any(folder.iterdir()):
+            if folder == self.root or any(folder.iterdir()):
                 return
             folder.rmdir()
 
     def _put(self, name: str, file: Path) -> None:
-        path = _path(self.place, name)
+        path = _path(self.root, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir() or path.is_symlink():
             remove(path)
@@ -185,24 +185,24 @@ class _Copy:
             raise RemoteError(f"{self.storage.url}: {name} leads to {target!r:.80}, which is not beside it")
         path.symlink_to(target)
 
-    def _send(self, found: Differences) -> None:
+    def _send(self, diff: Differences) -> None:
         """Send what belongs together before what names it, and remove last."""
-        for place, group in itertools.groupby(found.send, lambda name: rank(name)[0]):
+        for stage, group in itertools.groupby(diff.send, lambda name: rank(name)[0]):
             names = list(group)
             known = {name: self.known.get(name, NOTHING) for name in names}
             self.ledger.note({name: Known(one.here, _sending(one.there)) for name, one in known.items()})
-            if place == 0:
-                self.storage.send({name: _path(self.place, name) for name in names})
+            if stage == 0:
+                self.storage.send({name: _path(self.root, name) for name in names})
                 continue
             for name in names:  # few and small, and others go by them
                 self.storage.write(name, self._content(name))
-        if found.send:
-            self._check_sent(found.send)
-        self.storage.remove(found.remove_there)
-        self.ledger.note(dict.fromkeys(found.remove_there))
+        if diff.send:
+            self._check_sent(diff.send)
+        self.storage.remove(diff.remove_there)
+        self.ledger.note(dict.fromkeys(diff.remove_there))
 
     def _check_sent(self, names: list[str]) -> None:
-        there, (here, _) = self.storage.list(), _list(self.place)
+        there, (here, _) = self.storage.list(), _list(self.root)
         for name in names:
             is_same = here.get(name) == self.here[name]  # what was written to meanwhile is sent again
             if name not in there or (is_same and not _is_link(name) and size_of(there[name]) != size_of(here[name])):
@@ -218,19 +218,19 @@ def _is_link(name: str) -> bool:
     return name.endswith(LINK)
 
 
-def _path(place: Path, name: str) -> Path:
-    return place / name.removesuffix(LINK) if name else place
+def _path(root: Path, name: str) -> Path:
+    return root / name.removesuffix(LINK) if name else root
 
 
-def _list(place: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+def _list(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     """Files of a copy, name -> what changes with the content; and the folders in it that somebody writes into."""
-    if place.is_file():
-        return {"": _stamp(place)}, ()
+    if root.is_file():
+        return {"": _stamp(root)}, ()
     files: dict[str, str] = {}
     held: list[str] = []
-    for folder, folders, names in os.walk(place):
-        inside = Path(folder).relative_to(place)
-        if folder != str(place) and LOCK_FILE in names and is_held(Path(folder)):
+    for folder, folders, names in os.walk(root):
+        inside = Path(folder).relative_to(root)
+        if folder != str(root) and LOCK_FILE in names and is_held(Path(folder)):
             held.append(f"{inside.as_posix()}/")
             folders.clear()
             continue

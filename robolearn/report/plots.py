@@ -67,11 +67,11 @@ def training_curve(rows: Sequence[dict]) -> str | None:
 
 def _series(rows: Sequence[dict], suffix: str) -> dict[str, tuple[Array, Array]]:
     keys = dict.fromkeys(key for row in rows for key in row if key.endswith(suffix))
-    found = {
+    points = {
         key: [(row["step"], row[key]) for row in rows if "step" in row and isinstance(row.get(key), int | float)]
         for key in keys
     }
-    return {key: (np.array(xy, float)[:, 0], np.array(xy, float)[:, 1]) for key, xy in found.items() if xy}
+    return {key: (np.array(xy, float)[:, 0], np.array(xy, float)[:, 1]) for key, xy in points.items() if xy}
 
 
 def score_over_time(trajectories: Sequence[Trajectory], control_dt: float) -> str | None:
@@ -165,10 +165,10 @@ def mode_histogram(summary: Summary) -> str | None:
     modes, num_modes = summary.modes, summary.num_modes
     shown = np.arange(num_modes) if num_modes else np.array(sorted(modes))
     counts = np.array([modes.get(int(mode), 0) for mode in shown])
-    place = np.arange(len(shown))
+    positions = np.arange(len(shown))
 
     def draw(axes: list[Axes]) -> None:
-        axes[0].bar(place, counts, width=0.75, color=GOOD, lw=0)
+        axes[0].bar(positions, counts, width=0.75, color=GOOD, lw=0)
         if num_modes:
             expected = binomial_count(int(counts.sum()), 1 / num_modes)
             label = "equally frequent, 95 % of the counts"
@@ -178,7 +178,7 @@ def mode_histogram(summary: Summary) -> str | None:
         axes[0].grid(axis="x", visible=False)
         axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
         step = math.ceil(len(shown) / 24)
-        axes[0].set_xticks(place[::step], [str(mode) for mode in shown[::step]])
+        axes[0].set_xticks(positions[::step], [str(mode) for mode in shown[::step]])
         axes[0].set(xlabel="mode", ylabel="successful episodes", xlim=(-0.6, len(shown) - 0.4))
 
     return svg("modes", draw)

@@ -36,8 +36,8 @@ def draw_picture(path: Path, shown: Mapping[str, Mapping[str, Tensor]]) -> None:
             middle = (top + heights[camera] / 2) / height
             figure.text(GAP / width, middle, name, fontsize=9, va="center", parse_math=False)
             for column, image in enumerate(images):
-                place = (LABEL + column * SIDE, top + GAP, SIDE - GAP, heights[camera] - GAP)
-                axes = figure.add_axes((place[0] / width, place[1] / height, place[2] / width, place[3] / height))
+                box = (LABEL + column * SIDE, top + GAP, SIDE - GAP, heights[camera] - GAP)
+                axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
                 axes.imshow(image)
                 axes.set_axis_off()
     figure.savefig(path, format="png")

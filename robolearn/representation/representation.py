@@ -69,7 +69,7 @@ class Representation(nn.Module):
         """Camera -> name -> images: the frames, and what there is to be looked at of them; see Method.show."""
         shown = {}
         for camera, network, method in self.by_camera():
-            some, others = self.view.of(frames[camera]), self.view.of(gallery[camera])
+            some, others = self.view.apply(frames[camera]), self.view.apply(gallery[camera])
             shown[camera] = {"held out": some, **method.show(network, some, others, generator)}
         return shown
 

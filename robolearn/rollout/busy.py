@@ -34,15 +34,15 @@ class CoreWait:
 
 def waits() -> dict[str, int]:
     """Thread of this process -> how long it has been ready without a core [ns]; empty where nobody counts."""
-    found = {}
+    wait_times = {}
     for path in THREADS.glob("*/schedstat"):
         try:
             on_core, waited, *_ = map(int, path.read_text().split())
         except (OSError, ValueError):  # a thread that has ended meanwhile, or a system that tells something else
             continue
         if on_core:  # of a system that does not count, this is 0 as well
-            found[path.parent.name] = waited
-    return found
+            wait_times[path.parent.name] = waited
+    return wait_times
 
 
 def busy_remark(times: Mapping[str, Any], what: str = "planning", prefix: str = "") -> str | None:

@@ -35,7 +35,7 @@ class Clipped:
     dims: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, trajectories: Sequence[Trajectory]) -> Clipped:
+    def from_trajectories(cls, trajectories: Sequence[Trajectory]) -> Clipped:
         """Of all steps of these episodes together."""
         rows = [t.clipped for t in trajectories if t.clipped.any()]
         steps, numbers = sum(map(len, trajectories)), sum(t.actions.size for t in trajectories)

@@ -69,9 +69,9 @@ def _with_steps(result: ChunkResult, parts: Sequence[ChunkResult], rows: Array) 
 
     def join(whole: Array, steps: Sequence[Array]) -> Array:
         width = whole.shape[1]  # of images less than the horizon: the last steps only
-        place = np.maximum(count - width, 0)[:, None] + np.arange(width)
-        place = np.minimum(place, len(steps) - 1)
-        joined = np.concatenate(steps, axis=1)[np.arange(len(rows))[:, None], place]
+        index = np.maximum(count - width, 0)[:, None] + np.arange(width)
+        index = np.minimum(index, len(steps) - 1)
+        joined = np.concatenate(steps, axis=1)[np.arange(len(rows))[:, None], index]
         return np.where(rows.reshape(-1, *[1] * (whole.ndim - 1)), joined, whole)
 
     return ChunkResult(

@@ -187,7 +187,7 @@ def _check_info(info: Any) -> None:
 def _unpack(what: str, result: Any, names: tuple[str, ...]) -> Any:
     if isinstance(result, tuple | list) and len(result) == len(names):
         return result
-    found = f"{len(result)} values" if isinstance(result, tuple | list) else kind_of(result)
-    old = (what, found) == ("step", "4 values") or (what == "reset" and not isinstance(result, tuple | list))
+    kind = f"{len(result)} values" if isinstance(result, tuple | list) else kind_of(result)
+    old = (what, kind) == ("step", "4 values") or (what == "reset" and not isinstance(result, tuple | list))
     hint = f"; it {OLD_GYM}" if old and result is not None else ""
-    raise FaultError(f"{what} returned {found}, not ({', '.join(names)}){hint}")
+    raise FaultError(f"{what} returned {kind}, not ({', '.join(names)}){hint}")

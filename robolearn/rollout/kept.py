@@ -29,24 +29,24 @@ class KeptEpisodes:
 
     Args:
         directory: Whoever writes results beside it holds the lock.
-        of: What they depend on beside their index, as a hash; others are none of these.
+        fingerprint: What they depend on beside their index, as a hash; others are none of these.
 
     Attributes:
         info_keys: What info held in the last group.
     """
 
-    def __init__(self, directory: Path, of: str):
-        self.directory, self.of, self.info_keys = directory, of, ()
+    def __init__(self, directory: Path, fingerprint: str):
+        self.directory, self.fingerprint, self.info_keys = directory, fingerprint, ()
 
     def load(self) -> list[Trajectory]:
         """Those that are there; a file of something else, or a damaged one, is taken away."""
-        found: list[Trajectory] = []
+        trajectories: list[Trajectory] = []
         for path in sorted(self.directory.glob("*.safetensors")):
             try:
-                found += self._read(path)
+                trajectories += self._read(path)
             except (SafetensorError, KeyError, ValueError):
                 path.unlink()
-        return found
+        return trajectories
 
     def add(self, trajectories: Sequence[Trajectory], info_keys: Sequence[str]) -> None:
         """Keep a group."""
@@ -55,14 +55,14 @@ class KeptEpisodes:
         for number, trajectory in enumerate(trajectories):
             arrays |= {f"{number}/{name}": np.ascontiguousarray(value) for name, value in arrays_of(trajectory).items()}
         rows = [{name: plain(getattr(trajectory, name)) for name in NUMBERS} for trajectory in trajectories]
-        header = {"of": self.of, "episodes": json.dumps(rows), "info_keys": json.dumps(list(info_keys))}
+        header = {"of": self.fingerprint, "episodes": json.dumps(rows), "info_keys": json.dumps(list(info_keys))}
         with replacing(self.directory / f"{trajectories[0].episode:07}.safetensors") as path:
             save_file(arrays, path, header)
 
     def _read(self, path: Path) -> list[Trajectory]:
         with safe_open(path, "np") as file:
             header = file.metadata()
-            if header["of"] != self.of:
+            if header["of"] != self.fingerprint:
                 raise ValueError("of something else")
             fields: list[dict[str, Any]] = json.loads(header["episodes"])
             for row in fields:

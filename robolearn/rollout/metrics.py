@@ -124,7 +124,7 @@ def summarize(
         num_modes=num_modes,
         modes_seen=len(histogram),
         reasons=dict(Counter(t.reason for t in trajectories).most_common()),
-        clipped=Clipped.of(counted),
+        clipped=Clipped.from_trajectories(counted),
     )
 
 

@@ -101,22 +101,24 @@ class Observations:
 
         named = isinstance(space, spaces.Dict)
         keymap = KeyMap.parse(cfg.obs, "env.obs")
-        found = dict(leaves_of(cfg, space)) if named else {UNNAMED: space}
+        obs_spaces = dict(leaves_of(cfg, space)) if named else {UNNAMED: space}
         wanted = KeyMap(
-            tuple(e for e in keymap.entries if e.name in keys and not (named and e.optional and e.name in found))
+            tuple(e for e in keymap.entries if e.name in keys and not (named and e.optional and e.name in obs_spaces))
         )
         meant = {*(key for key in keys if key not in wanted.names), *wanted.sources}
         if not named and len(meant) == 1:  # whatever it is called, it can only be meant as this
-            found = {meant.pop(): space}
-        _check_there(cfg, keys, found, wanted, named)
+            obs_spaces = {meant.pop(): space}
+        _check_there(cfg, keys, obs_spaces, wanted, named)
         plain = {key: key for key in keys if key not in wanted.names}
-        leaves = {name: found[name] for name in dict.fromkeys([*plain, *(s for s in wanted.sources if s in found)])}
+        leaves = {
+            name: obs_spaces[name] for name in dict.fromkeys([*plain, *(s for s in wanted.sources if s in obs_spaces)])
+        }
         for name, box in leaves.items():
             if not isinstance(box, spaces.Box) or box.dtype.kind not in REAL:
                 raise UserError(
                     f"environment {cfg.id}: observation {name!r} must be a Box of numbers, it is {kind_of(box)}"
                 )
-        made = _mapped_boxes(cfg, wanted, found)
+        made = _mapped_boxes(cfg, wanted, obs_spaces)
         boxes = {key: made[key] if key in made else leaves[key] for key in keys}
         forms = {key: _as_declared(box) for key, box in boxes.items()}
         return cls(leaves, wanted, boxes, forms, named, keymap)
@@ -212,32 +214,34 @@ def leaves_of(cfg: EnvConfig, space: Any, prefix: str = "") -> Iterator[tuple[st
 
 
 def _find(obs: Mapping[str, Any], name: str) -> Any:
-    found = find_nested(obs, name)
-    if found is ABSENT:
+    leaf = find_nested(obs, name)
+    if leaf is ABSENT:
         raise FaultError(f"the observation lacks [{name!r}]")
-    return found
+    return leaf
 
 
-def _check_there(cfg: EnvConfig, keys: Sequence[str], found: Mapping[str, Any], wanted: KeyMap, named: bool) -> None:
+def _check_there(
+    cfg: EnvConfig, keys: Sequence[str], obs_spaces: Mapping[str, Any], wanted: KeyMap, named: bool
+) -> None:
     """Refuse an environment that lacks an observation."""
     if not named and len(keys) > 1 and len(wanted.names) < len(keys):
         raise UserError(
             f"environment {cfg.id} has one unnamed observation; the policy needs {list(keys)}; `env.obs` makes them of "
             f"it, as in {keys[0]}={UNNAMED}[:2]"
         )
-    missing = [key for key in keys if key not in found and key not in wanted.names]
+    missing = [key for key in keys if key not in obs_spaces and key not in wanted.names]
     if missing:
         raise UserError(
-            f"environment {cfg.id} has no observation {missing}; it has {list(found)}; `env.obs` makes keys of others, "
-            f"as in {missing[0]}={next(iter(found), UNNAMED)}"
+            f"environment {cfg.id} has no observation {missing}; it has {list(obs_spaces)}; `env.obs` makes keys of "
+            f"others, as in {missing[0]}={next(iter(obs_spaces), UNNAMED)}"
         )
 
 
-def _mapped_boxes(cfg: EnvConfig, keymap: KeyMap, found: Mapping[str, Any]) -> dict[str, Any]:
+def _mapped_boxes(cfg: EnvConfig, keymap: KeyMap, obs_spaces: Mapping[str, Any]) -> dict[str, Any]:
     """The spaces of the keys that are made."""
     from gymnasium import spaces
 
-    used = {name: box for name, box in found.items() if isinstance(box, spaces.Box)}
+    used = {name: box for name, box in obs_spaces.items() if isinstance(box, spaces.Box)}
     try:
         made = keymap.apply({name: np.zeros(box.shape, box.dtype) for name, box in used.items()}, 0)
     except UserError as error:

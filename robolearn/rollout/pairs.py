@@ -45,7 +45,7 @@ class Ended:
     clipped: float = 0.0
 
     @classmethod
-    def of(cls, trajectory: Trajectory, *, tells_success: bool) -> Ended:
+    def from_trajectory(cls, trajectory: Trajectory, *, tells_success: bool) -> Ended:
         """What is kept of a trajectory."""
         return cls(
             success=trajectory.success if tells_success and not trajectory.broken else None,
@@ -54,7 +54,7 @@ class Ended:
             length=len(trajectory),
             reason=trajectory.reason,
             broken=trajectory.broken,
-            clipped=Clipped.of([trajectory]).steps,
+            clipped=Clipped.from_trajectories([trajectory]).steps,
         )
 
 
@@ -77,7 +77,7 @@ class Pair:
     b: Ended
 
     @classmethod
-    def of(cls, a: Trajectory, b: Trajectory, *, tells_success: bool) -> Pair:
+    def from_trajectories(cls, a: Trajectory, b: Trajectory, *, tells_success: bool) -> Pair:
         """Two trajectories as a pair.
 
         Raises:
@@ -86,7 +86,7 @@ class Pair:
         assert (a.episode, a.seed) == (b.episode, b.seed)
         if a.start and b.start and a.start != b.start:
             raise UserError(f"episode {a.episode} began differently for A and B, though its seed {a.seed} is the same")
-        ends = (Ended.of(one, tells_success=tells_success) for one in (a, b))
+        ends = (Ended.from_trajectory(one, tells_success=tells_success) for one in (a, b))
         return cls(a.episode, a.seed, a.start or b.start, *ends)
 
     @property

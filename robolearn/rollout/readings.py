@@ -79,9 +79,9 @@ def find_nested(values: Mapping[str, Any], name: str) -> Any:
     parts = name.split(".")
     for cut in range(1, len(parts)):
         inner = values.get(".".join(parts[:cut]))
-        found = find_nested(inner, ".".join(parts[cut:])) if isinstance(inner, Mapping) else ABSENT
-        if found is not ABSENT:
-            return found
+        leaf = find_nested(inner, ".".join(parts[cut:])) if isinstance(inner, Mapping) else ABSENT
+        if leaf is not ABSENT:
+            return leaf
     return ABSENT
 
 

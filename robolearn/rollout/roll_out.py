@@ -99,10 +99,10 @@ class Rolled:
         controller = self.make_controller(self.policy, num_envs, self.execution, seed=self.seed)
         with attached_envs(self.env, num_envs, controller, needs_seeds, checked=checked) as envs:
             limit, repeats = self.env.max_episode_steps, self.repeats
-            found = run_episodes(
+            trajectories = run_episodes(
                 envs, controller, episodes, repeats=repeats, max_steps=limit, on_done=on_done, spent=spent
             )
-        return found, envs.info_keys
+        return trajectories, envs.info_keys
 
     def check(self, needs_seeds: bool) -> None:
         """Say here what is odd about the environment that will be made elsewhere."""

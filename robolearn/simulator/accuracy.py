@@ -69,8 +69,8 @@ class Accuracy:
         """Estimates."""
 
         def all_of(number: Callable[[str, int], Estimate | None], who: str) -> dict[str, Any]:
-            found = {str(h): number(who, h) for h in self.horizons}
-            return {h: asdict(estimate) for h, estimate in found.items() if estimate is not None}
+            estimates = {str(h): number(who, h) for h in self.horizons}
+            return {h: asdict(estimate) for h, estimate in estimates.items() if estimate is not None}
 
         return {
             "score": {who: all_of(self.score, who) for who in self.scores},
@@ -148,12 +148,12 @@ def score_paths(
 
 def _scores_of(paths: Float[np.ndarray, "b n h s"], truth: Float[np.ndarray, "b h s"]) -> Float[np.ndarray, "b h"]:
     """Energy scores of each start and horizon; NaN where the truth is, behind the end of an episode."""
-    found = np.full(truth.shape[:2], np.nan)
+    scores = np.full(truth.shape[:2], np.nan)
     for column in range(truth.shape[1]):
         known = ~np.isnan(truth[:, column, 0])
         if known.any():
-            found[known, column] = chunk_energy(paths[known, :, column], truth[known, column]) / 2
-    return found
+            scores[known, column] = chunk_energy(paths[known, :, column], truth[known, column]) / 2
+    return scores
 
 
 def simulated(simulator: LearnedSimulator, samples: int, generator: torch.Generator) -> Paths:

@@ -180,9 +180,9 @@ class LearnedSimulator:
         return {STATE: history[:, -1], **({BEFORE: before} if self.facts.history > 1 else {})}
 
     def _episodes(self, numbers: tuple[int, ...]) -> list[tuple[Array, Array]]:
-        store, found = DemoStore.open(self.directory / STORE), []
+        store, episodes = DemoStore.open(self.directory / STORE), []
         for number in numbers:
             episode = store.episode(number)
             states = np.concatenate([episode.obs[STATE], episode.obs[STATE][-1:] + episode.actions[-1:]])
-            found.append((states, episode.obs[PLAN][:, : self.facts.action_dim]))
-        return found
+            episodes.append((states, episode.obs[PLAN][:, : self.facts.action_dim]))
+        return episodes

@@ -116,8 +116,8 @@ def rank_runs(simulator: LearnedSimulator | StrPath, runs: Sequence[StrPath], cf
     for one in candidates:
         check_sees(one, simulator)
     starts = shuffled_starts(simulator)
-    found = [Ranked(one.name, predict(one, simulator, starts, cfg, device), real_success(one)) for one in candidates]
-    return Ranking(tuple(sorted(found, key=lambda one: -one.predicted.value)))
+    ranked = [Ranked(one.name, predict(one, simulator, starts, cfg, device), real_success(one)) for one in candidates]
+    return Ranking(tuple(sorted(ranked, key=lambda one: -one.predicted.value)))
 
 
 def shuffled_starts(simulator: LearnedSimulator) -> Float[np.ndarray, "m s"]:

@@ -103,11 +103,11 @@ def clustered_mean(
         ValueError: Without values.
     """
     sums, sizes = np.bincount(groups, values), np.bincount(groups)
-    found = bootstrap(np.arange(len(sizes)), lambda drawn: sums[drawn].sum(-1) / sizes[drawn].sum(-1))
-    found = replace(found, value=float(values.mean()), n=len(values))
-    if not bounded or (found.has_interval and found.low < found.high) or values.min() < 0 or values.max() > 1:
-        return found
-    return wilson_share(found.value, found.n, effective_number(sizes))
+    estimate = bootstrap(np.arange(len(sizes)), lambda drawn: sums[drawn].sum(-1) / sizes[drawn].sum(-1))
+    estimate = replace(estimate, value=float(values.mean()), n=len(values))
+    if not bounded or (estimate.has_interval and estimate.low < estimate.high) or values.min() < 0 or values.max() > 1:
+        return estimate
+    return wilson_share(estimate.value, estimate.n, effective_number(sizes))
 
 
 @dataclass(frozen=True)

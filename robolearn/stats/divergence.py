@@ -50,11 +50,11 @@ def mode_divergence_estimate(
     Returns:
         None where a training seed has no success: there is no distribution to compare.
     """
-    found = _resamples(demonstrations, policy, draws)
-    if found is None:
+    divergences = _resamples(demonstrations, policy, draws)
+    if divergences is None:
         return None
     n = int((policy[0] & (policy[1] >= 0)).sum())
-    estimate = basic_estimate(found[0], found[1][np.isfinite(found[1])], n)
+    estimate = basic_estimate(divergences[0], divergences[1][np.isfinite(divergences[1])], n)
     return Estimate(*(max(x, 0.0) for x in (estimate.value, estimate.low, estimate.high)), n=n)
 
 

@@ -42,7 +42,7 @@ class CrossedMean:
     n: int
 
     @classmethod
-    def of(cls, values: Float[np.ndarray, "s c"], n: int) -> CrossedMean:
+    def from_values(cls, values: Float[np.ndarray, "s c"], n: int) -> CrossedMean:
         """The mean of what was measured.
 
         Args:
@@ -100,7 +100,7 @@ def outcomes(means: Sequence[CrossedMean], margins: Sequence[float], level: floa
     """
     below = holm([mean.p_below(margin) for mean, margin in zip(means, margins, strict=True)])
     above = holm([mean.p_above(margin) for mean, margin in zip(means, margins, strict=True)])
-    found: list[Outcome] = []
+    verdicts: list[Outcome] = []
     for p_below, p_above in zip(below, above, strict=True):
-        found.append("shown" if p_below <= level else "missed" if p_above <= level else "not shown")
-    return found
+        verdicts.append("shown" if p_below <= level else "missed" if p_above <= level else "not shown")
+    return verdicts

@@ -55,9 +55,9 @@ def clopper_pearson(hits: int, n: int, effective: int | float | None = None) -> 
     Source: Clopper and Pearson 1934.
     """
     worth = n if effective is None else effective
-    found = hits * worth / n if n else 0.0
-    low = beta_interval(found, worth - found + 1)[0] if hits else 0.0
-    high = beta_interval(found + 1, worth - found)[1] if hits < n else 1.0
+    effective_hits = hits * worth / n if n else 0.0
+    low = beta_interval(effective_hits, worth - effective_hits + 1)[0] if hits else 0.0
+    high = beta_interval(effective_hits + 1, worth - effective_hits)[1] if hits < n else 1.0
     return Estimate(hits / n if n else math.nan, low, high, n)
 
 

@@ -84,8 +84,8 @@ def kendall_estimate(
     orders, n = np.atleast_2d(x), len(y)
 
     def taus(rows: Int[np.ndarray, "*r n"]) -> Float[np.ndarray, "s *r"]:
-        found = np.stack([kendall(one[rows], y[rows]) for one in orders])
-        return found if less is None else found - kendall(less[rows], y[rows])
+        tau = np.stack([kendall(one[rows], y[rows]) for one in orders])
+        return tau if less is None else tau - kendall(less[rows], y[rows])
 
     value = float(taus(np.arange(n)).mean())
     if np.isnan(value):
@@ -106,8 +106,8 @@ def ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """
     if np.isnan(values).any():
         raise ValueError(f"{int(np.isnan(values).sum())} of {len(values)} values are NaN and have no rank")
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts + 1) / 2)[place]
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[group]
 
 
 def roc_auc(scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> float:

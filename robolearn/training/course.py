@@ -24,16 +24,16 @@ OfStep = Callable[[int], float]
 class Course(Protocol):
     """The numbers of a step."""
 
-    def number(self, name: str, of: OfStep) -> float | Tensor:
+    def number(self, name: str, function: OfStep) -> float | Tensor:
         """A number of this step.
 
         Args:
             name: The same at every step, and of no other number.
-            of: It, as a function of the count of steps before.
+            function: It, as a function of the count of steps before.
         """
         ...
 
-    def progress(self, name: str, of: OfStep) -> float | Progress:
+    def progress(self, name: str, function: OfStep) -> float | Progress:
         """The share of a span that lies behind, for the schedules of a family; see `number`."""
         ...
 
@@ -51,14 +51,14 @@ class HostCourse:
     def __init__(self, step: int, device: torch.device):
         self.step, self.is_exact = step, device.type == "cpu"
 
-    def number(self, name: str, of: OfStep) -> float:
+    def number(self, name: str, function: OfStep) -> float:
         """See `Course`."""
-        value = of(self.step)
+        value = function(self.step)
         return value if self.is_exact else float(np.float32(value))
 
-    def progress(self, name: str, of: OfStep) -> float:
+    def progress(self, name: str, function: OfStep) -> float:
         """See `Course`."""
-        return of(self.step)
+        return function(self.step)
 
 
 class DeviceCourse:
@@ -83,29 +83,29 @@ class DeviceCourse:
         first = step - step % self.rows
         if first != self._first:
             self._first = first
-            for of, table in self._tables.values():
-                self._fill(of, table)
+            for function, table in self._tables.values():
+                self._fill(function, table)
         if step != self._next or step == first:
             self.row.fill_(step - first)
         self._next = step + 1
 
-    def number(self, name: str, of: OfStep) -> Float[Tensor, ""]:
+    def number(self, name: str, function: OfStep) -> Float[Tensor, ""]:
         """See `Course`; float32, on a CPU float64."""
         if name not in self._tables:
             table = torch.empty(self.rows, dtype=self._dtype, device=self.row.device)
-            self._fill(of, table)
-            self._tables[name] = of, table
+            self._fill(function, table)
+            self._tables[name] = function, table
         return self._tables[name][1].index_select(0, self.row)[0]
 
-    def progress(self, name: str, of: OfStep) -> Progress:
+    def progress(self, name: str, function: OfStep) -> Progress:
         """See `Course`."""
         player = name
 
         def scheduled(name: str, schedule: Schedule) -> Float[Tensor, ""]:
-            return self.number(f"{player}: {name}", lambda step: schedule(of(step)))
+            return self.number(f"{player}: {name}", lambda step: schedule(function(step)))
 
         return scheduled
 
-    def _fill(self, of: OfStep, table: Tensor) -> None:
-        values = [of(step) for step in range(self._first, self._first + self.rows)]
+    def _fill(self, function: OfStep, table: Tensor) -> None:
+        values = [function(step) for step in range(self._first, self._first + self.rows)]
         table.copy_(torch.tensor(values, dtype=table.dtype))

@@ -18,8 +18,8 @@ def named(state: OptimizerState, name: str) -> dict[str, Tensor]:
 def of_name(tensors: Mapping[str, Tensor], name: str) -> OptimizerState:
     """Those that were `named` so; tensors of other names are left alone."""
     state: OptimizerState = {}
-    for place, value in tensors.items():
-        owner, *of_parameter = place.rsplit(".", 2)  # a player may be called anything
+    for key, value in tensors.items():
+        owner, *of_parameter = key.rsplit(".", 2)  # a player may be called anything
         if owner == name and len(of_parameter) == 2:
             number, slot = of_parameter
             state.setdefault(int(number), {})[slot] = value

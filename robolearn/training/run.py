@@ -281,7 +281,7 @@ class Run:
             state.ema.module.save(part)
             save_tensors(state.tensors(), part / "train.safetensors")
 
-        self._place(write, state.step, best=best, keep_every=state.cfg.keep_every)
+        self._add_checkpoint(write, state.step, best=best, keep_every=state.cfg.keep_every)
 
     def save_policy(self, policy: Policy, step: int) -> None:
         """Write a checkpoint that nothing can go on from, as the last and the best one.
@@ -290,9 +290,9 @@ class Run:
             OSError: See save.
         """
         self.checkpoints.mkdir(exist_ok=True)
-        self._place(policy.save, step, best=True, keep_every=None)
+        self._add_checkpoint(policy.save, step, best=True, keep_every=None)
 
-    def _place(self, write: Callable[[Path], None], step: int, *, best: bool, keep_every: int | None) -> None:
+    def _add_checkpoint(self, write: Callable[[Path], None], step: int, *, best: bool, keep_every: int | None) -> None:
         final = self.checkpoints / f"{step:08d}"
         part = self.checkpoints / f".{step:08d}.part"
         remove(part)

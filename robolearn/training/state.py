@@ -156,8 +156,8 @@ class TrainState:
                     return (
                         f"not of this policy ({prefix}.{name}); horizons and observations cannot change when resuming"
                     )
-        if self.swag is not None and (found := self.swag.problem(tensors)):
-            return found
+        if self.swag is not None and (problem := self.swag.problem(tensors)):
+            return problem
         slots: dict[str, set[str]] = {}
         for name, value in tensors.items():
             group, _, rest = name.partition(".")
@@ -173,10 +173,10 @@ class TrainState:
                 return f"{name} does not fit its parameter"
             if (slot in ("step", "exp_avg_sq") and value.min() < 0) or (slot == "step" and value.max() > step):
                 return f"{name} is {value.min():g}, which no training of {step} steps leaves"
-        for parameter, found in slots.items():
+        for parameter, saved in slots.items():
             wanted = self.optimizers[parameter.rpartition(".")[0]].slots
-            if found != set(wanted):
-                return f"optimizer.{parameter} has {', '.join(sorted(found))}, and not {', '.join(wanted)}"
+            if saved != set(wanted):
+                return f"optimizer.{parameter} has {', '.join(sorted(saved))}, and not {', '.join(wanted)}"
         return None
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:

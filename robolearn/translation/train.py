@@ -103,9 +103,9 @@ def camera_shapes(cfg: TranslatorConfig, stores: Mapping[Side, DemoStore]) -> di
             raise UserError(f"`cameras` {camera}: both stores have the images {', '.join(both)}")
     shapes = {}
     for camera in cfg.cameras or both:
-        found = {store.path: store.shapes[camera] for store in stores.values()}
-        if len(set(found.values())) > 1:
-            sizes = ", ".join(f"in {path} {'x'.join(map(str, shape))}" for path, shape in found.items())
+        by_store = {store.path: store.shapes[camera] for store in stores.values()}
+        if len(set(by_store.values())) > 1:
+            sizes = ", ".join(f"in {path} {'x'.join(map(str, shape))}" for path, shape in by_store.items())
             raise UserError(f"images of {camera!r} differ in size: {sizes}")
         for store in stores.values():
             check_bytes(store, camera)

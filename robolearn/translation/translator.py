@@ -112,7 +112,7 @@ class Translator(nn.Module):
             raise UserError(f"{name} translates images ({', '.join(shapes)}), and the policy sees none")
         for index, camera in enumerate(encoder.cameras):
             if shapes.get(camera, encoder.shapes[camera]) != encoder.shapes[camera]:
-                ours, theirs = ("x".join(map(str, of[camera])) for of in (encoder.shapes, shapes))
+                ours, theirs = ("x".join(map(str, sizes[camera])) for sizes in (encoder.shapes, shapes))
                 raise UserError(f"{name} was trained on images of {camera!r} of {theirs}, the policy sees {ours}")
             encoder.networks[index] = nn.Sequential(Sight(self.generator(camera, to)), encoder.networks[index])
 

@@ -133,7 +133,7 @@ class Rollouts:
             UserError: All are broken, or the environment ignores seeds, so that later episodes may be the same again.
         """
         choices = {} if safety_set is None else {"safety_set": safety_set, "fallback": self.fallback}
-        found = watch(
+        trajectories = watch(
             self.ensemble,
             self.env,
             range(self.episodes),
@@ -147,7 +147,7 @@ class Rollouts:
             spread=self._spread(first, names, num_samples, safety_set),
             **choices,
         )
-        return one_per_start(found)
+        return one_per_start(trajectories)
 
     def _spread(
         self, first: int, names: Sequence[str], num_samples: int, safety_set: SafetySet | None
@@ -157,8 +157,8 @@ class Rollouts:
             return None
         source = self.source if safety_set is None else choosing(self.source, safety_set, self.fallback)
         computed = [self.ensemble.device.type, torch.get_num_threads(), self.env.timeout]
-        of = hash_json([dataclasses.asdict(source), self.seed + first, list(names), num_samples, computed])
-        return Spread(self.mapper, KeptEpisodes(self.parts / str(first), of))
+        fingerprint = hash_json([dataclasses.asdict(source), self.seed + first, list(names), num_samples, computed])
+        return Spread(self.mapper, KeptEpisodes(self.parts / str(first), fingerprint))
 
     def calibrate_gate(
         self,
@@ -189,11 +189,11 @@ class Rollouts:
         Raises:
             UserError: See calibrate_set and GuardedController.
         """
-        found = calibrate_set(self.roll_out(), key, position, self.execution.period, alpha, self.source)
+        calibrated_set = calibrate_set(self.roll_out(), key, position, self.execution.period, alpha, self.source)
         for number in range(1, rounds + 1):
-            acting = found.safety_set
+            acting = calibrated_set.safety_set
             trajectories = self.roll_out(first=number * self.episodes, safety_set=acting)
-            found = calibrate_again(found, trajectories, choosing(self.source, acting, self.fallback))
-            if found.confirmed:
+            calibrated_set = calibrate_again(calibrated_set, trajectories, choosing(self.source, acting, self.fallback))
+            if calibrated_set.confirmed:
                 break
-        return found
+        return calibrated_set

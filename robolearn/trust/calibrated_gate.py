@@ -189,7 +189,7 @@ class BandCalibration(GateCalibration):
     @cached_property
     def form(self) -> Form:
         """From one half of the successful episodes."""
-        shaping = self._of(True)[::2]
+        shaping = self._scores_of(True)[::2]
         if not shaping:
             raise UserError(f"{too_few(0, self.alpha)} (of successful episodes)")
         return Form.fit(shaping, self.alpha)
@@ -197,14 +197,14 @@ class BandCalibration(GateCalibration):
     @property
     def successes(self) -> Float[np.ndarray, " n"]:
         """Largest heights of the other half of the successful episodes."""
-        return self._heights(self._of(True)[1::2])
+        return self._heights(self._scores_of(True)[1::2])
 
     @property
     def failures(self) -> Float[np.ndarray, " m"]:
         """Largest heights of the others; none of them gave the form."""
-        return self._heights(self._of(False))
+        return self._heights(self._scores_of(False))
 
-    def _of(self, success: bool) -> list[tuple[float, ...]]:
+    def _scores_of(self, success: bool) -> list[tuple[float, ...]]:
         return [scores for scores, well in zip(self.scores, self.success, strict=True) if well == success]
 
     def _heights(self, episodes: Sequence[tuple[float, ...]]) -> Float[np.ndarray, " e"]:

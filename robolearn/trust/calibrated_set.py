@@ -90,10 +90,10 @@ class CalibratedSet:
     @property
     def safety_set(self) -> SafetySet:
         """What decides; never narrower than what acted while it was calibrated."""
-        found = self.calibration
-        dynamics, scale = LinearDynamics(np.array(found.weights)), np.array(found.scale)
-        height = max(found.acted or 0.0, finite_threshold(np.array(found.peaks), found.alpha))
-        return SafetySet(dynamics, found.key, found.position, scale, height)
+        calibration = self.calibration
+        dynamics, scale = LinearDynamics(np.array(calibration.weights)), np.array(calibration.scale)
+        height = max(calibration.acted or 0.0, finite_threshold(np.array(calibration.peaks), calibration.alpha))
+        return SafetySet(dynamics, calibration.key, calibration.position, scale, height)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -107,14 +107,16 @@ class CalibratedSet:
 
     def certify(self, files: Mapping[str, str]) -> Certificate:
         """What may be said of it, given the hashes of its files."""
-        found, tube = self.calibration, self.safety_set
-        acted = found.acted is not None
-        history = CONFIRMED.format(found.round) if self.confirmed else WIDENED if acted else ALONE
+        calibration, tube = self.calibration, self.safety_set
+        acted = calibration.acted is not None
+        history = CONFIRMED.format(calibration.round) if self.confirmed else WIDENED if acted else ALONE
         claim = (
-            f"at most {found.alpha:g} of the episodes leave the tube of one of their executed chunks, whose "
+            f"at most {calibration.alpha:g} of the episodes leave the tube of one of their executed chunks, whose "
             f"radius is {tube.radius.max():.3g} at most, over the draw of calibration and new episodes"
         )
-        return Certificate.issue(claim, (*CONDITIONS, history), tube.height, len(found.seeds), found.alpha, files)
+        return Certificate.issue(
+            claim, (*CONDITIONS, history), tube.height, len(calibration.seeds), calibration.alpha, files
+        )
 
     def check(self, where: str) -> None:
         """Derive model, form and errors again from the episodes, up to rounding.
@@ -131,12 +133,12 @@ class CalibratedSet:
             raise UserError(f"{where}: the tube has no steps; calibrate again")
         derived = _derive(self.fitting, key, position, period)
         scale, errors = derived.scale, derived.worst_errors(self.calibrating)
-        for name, said, found in (
+        for name, said, expected in (
             ("weights", np.array(self.calibration.weights), derived.dynamics.weights),
             ("scale", np.array(self.calibration.scale), scale),
             ("largest errors", np.array(self.calibration.peaks) * scale.max(), errors * scale.max()),
         ):
-            if said.shape != found.shape or not np.allclose(said, found, rtol=1e-6, atol=1e-12):
+            if said.shape != expected.shape or not np.allclose(said, expected, rtol=1e-6, atol=1e-12):
                 raise UserError(f"{where}: the {name} are not those of its episodes; calibrate again")
 
 

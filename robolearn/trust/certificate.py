@@ -114,10 +114,10 @@ class Certificate:
         """
         prefix = f"{where}: " if where else ""
         for field in dataclasses.fields(self):
-            said, found = getattr(self, field.name), getattr(derived, field.name)
-            if said != found:
+            said, expected = getattr(self, field.name), getattr(derived, field.name)
+            if said != expected:
                 raise UserError(
-                    f"{prefix}the certificate says {field.name} {said}, its files give {found}; calibrate again"
+                    f"{prefix}the certificate says {field.name} {said}, its files give {expected}; calibrate again"
                 )
 
 
@@ -135,11 +135,11 @@ def finite_threshold(scores: Float[np.ndarray, " n"], alpha: float, kind: str = 
     n = len(scores)
     if threshold_rank(n, alpha) > n:
         raise UserError(f"{too_few(n, alpha)}{kind and f' (of {kind} episodes)'}")
-    found = threshold(scores, alpha)
-    if math.isinf(found):
+    quantile = threshold(scores, alpha)
+    if math.isinf(quantile):
         lost = int(np.isinf(scores).sum())
         raise UserError(f"{lost} of {n} calibration scores are infinite: no finite threshold keeps alpha {alpha}")
-    return found
+    return quantile
 
 
 def check_episodes(seeds: tuple[int, ...], peaks: tuple[float, ...]) -> None:

@@ -125,8 +125,8 @@ def common_horizon(lengths: Int[np.ndarray, " e"], steps: int) -> int:
         UserError: There is no episode, or a length outside 1..steps.
     """
     if not len(lengths) or lengths.min() < 1 or lengths.max() > steps:
-        found = f"{lengths.min()}..{lengths.max()}" if len(lengths) else "none"
-        raise UserError(f"lengths of episodes must be in 1..{steps}, got {found}")
+        extent = f"{lengths.min()}..{lengths.max()}" if len(lengths) else "none"
+        raise UserError(f"lengths of episodes must be in 1..{steps}, got {extent}")
     return int(lengths.min())
 
 

@@ -55,8 +55,8 @@ def describe_source(
     for directory in checkpoints:
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             digest.update(bytes.fromhex(hash_file(directory / name)))
-    place = [env.id, env.kwargs, env.max_episode_steps, *_reading(env)]
-    return Source(digest.hexdigest(), str(env.id), hash_json([place, to_json(execution, {}), dict(sampling)]))
+    environment = [env.id, env.kwargs, env.max_episode_steps, *_reading(env)]
+    return Source(digest.hexdigest(), str(env.id), hash_json([environment, to_json(execution, {}), dict(sampling)]))
 
 
 def _reading(env: EnvConfig) -> list[Any]:
@@ -82,13 +82,16 @@ def save_gate(
     return _save(directory, calibration, calibration.certify, lambda part: save_fitted(part, fitted or {}))
 
 
-def save_set(directory: Path, found: CalibratedSet) -> Certificate:
+def save_set(directory: Path, calibrated_set: CalibratedSet) -> Certificate:
     """Write what a safety set rests on, and its certificate."""
 
     def write(part: Path) -> None:
-        save_file({**_joined("fitting", found.fitting), **_joined("calibrating", found.calibrating)}, part / EPISODES)
+        save_file(
+            {**_joined("fitting", calibrated_set.fitting), **_joined("calibrating", calibrated_set.calibrating)},
+            part / EPISODES,
+        )
 
-    return _save(directory, found.calibration, found.certify, write)
+    return _save(directory, calibrated_set.calibration, calibrated_set.certify, write)
 
 
 def _save(
@@ -141,12 +144,12 @@ def open_set(directory: Path, source: Source, seeds: range) -> tuple[CalibratedS
     certificate = read_certificate(directory, "--safety-set")
     calibration: SetCalibration = read_record(SetCalibration, directory / CALIBRATION)
     fitting, calibrating = (_parted(directory / EPISODES, name) for name in ("fitting", "calibrating"))
-    found = CalibratedSet(calibration, fitting, calibrating)
-    found.check(str(directory / CALIBRATION))
+    calibrated_set = CalibratedSet(calibration, fitting, calibrating)
+    calibrated_set.check(str(directory / CALIBRATION))
     calibration.source.check(source, str(directory))
-    certificate.check(found.certify(check_files(directory, certificate)), str(directory))
-    check_seeds(found.seeds, seeds)
-    return found, certificate
+    certificate.check(calibrated_set.certify(check_files(directory, certificate)), str(directory))
+    check_seeds(calibrated_set.seeds, seeds)
+    return calibrated_set, certificate
 
 
 def read_certificate(directory: Path, flags: str = "") -> Certificate:
@@ -201,8 +204,8 @@ def read_record(kind: Any, path: Path) -> Any:
         return from_json(kind, data, CALIBRATIONS, getattr(kind, "__name__", path.stem))
     except UserError as error:
         text = str(error)
-        place = "" if text.startswith(str(path)) else f"{path}: "
-        raise UserError(f"{place}{text}; calibrate again") from None
+        prefix = "" if text.startswith(str(path)) else f"{path}: "
+        raise UserError(f"{prefix}{text}; calibrate again") from None
 
 
 def hash_files(directory: Path) -> dict[str, str]:

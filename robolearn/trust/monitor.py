@@ -101,7 +101,7 @@ class Monitor:
             seen = self._see(rows[index], group, noise[index], executed_there[index])
             scores.append(torch.stack([score.call(seen).double() for score in self.scores]))
             groups.append(seen)
-        found = torch.cat(scores, 1)[:, :count].cpu().numpy()
+        all_scores = torch.cat(scores, 1)[:, :count].cpu().numpy()
         samples = None
         if self.sample or any(seen.sampled for seen in groups):
             samples = torch.cat([seen.samples for seen in groups], 1)[:, :count]
@@ -109,7 +109,7 @@ class Monitor:
         self.executed[rows] = torch.cat([seen.executed for seen in groups])[:count]
         self.known.index_fill_(0, rows, True)
         self.elapsed[rows] += self.period
-        return dict(zip(self.names, found, strict=True)), samples
+        return dict(zip(self.names, all_scores, strict=True)), samples
 
     def _there(self, values: Array) -> Tensor:
         return torch.from_numpy(values).to(self.ensemble.device)

@@ -48,7 +48,7 @@ class Builder:
         """Whether it depends on the input."""
         return id(value) in self._expressions
 
-    def of(self, value: Tensor | float) -> Expression:
+    def expression(self, value: Tensor | float) -> Expression:
         """The expression of a tensor, or of a number.
 
         Raises:
@@ -115,7 +115,7 @@ class Builder:
                 return [indexed(one) for one in value]
             if not (isinstance(value, Tensor) and (self.is_variable(value) or value.is_floating_point())):
                 return value
-            parts.append(self.of(value))
+            parts.append(self.expression(value))
             counts += value.numel()
             return counts - value.numel() + parts[-1].indices
 

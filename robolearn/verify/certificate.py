@@ -136,7 +136,7 @@ class ClaimCertificate:
         for name in ("claim", "assumptions", "method", "precision"):
             if getattr(self, name) != getattr(derived, name):
                 raise UserError(f"{where}: its {name} does not follow from its files; verify again")
-        if [_place(one) for one in self.observations] != [_place(one) for one in derived.observations]:
+        if [_box(one) for one in self.observations] != [_box(one) for one in derived.observations]:
             raise UserError(f"{where}: its boxes do not follow from its files; verify again")
 
 
@@ -145,17 +145,17 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def refuse_unproved(said: Sequence[Shown], found: Sequence[str], where: str) -> None:
+def refuse_unproved(said: Sequence[Shown], answers: Sequence[str], where: str) -> None:
     """Refuse where an answer was not reached again.
 
     Raises:
         UserError: Names the first observation.
     """
-    for one, answer in zip(said, found, strict=True):
+    for one, answer in zip(said, answers, strict=True):
         if one.answer != answer:
-            place = f"step {one.step} of episode {one.episode}"
-            raise UserError(f"{where}: {place} is said to be {one.answer}, which could not be shown again")
+            observation = f"step {one.step} of episode {one.episode}"
+            raise UserError(f"{where}: {observation} is said to be {one.answer}, which could not be shown again")
 
 
-def _place(one: Shown) -> tuple[Any, ...]:
+def _box(one: Shown) -> tuple[Any, ...]:
     return one.episode, one.step, one.lower, one.upper

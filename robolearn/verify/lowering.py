@@ -43,7 +43,7 @@ def lower(function: Callable[[Tensor], Tensor], example: Tensor, precision: Prec
     builder.bind(example, builder.add(Input(example.numel(), ()), example.shape))
     for operation in tape.operations:
         _lower(builder, operation)
-    return factors_last(builder.graph(builder.of(result)))
+    return factors_last(builder.graph(builder.expression(result)))
 
 
 def _lower(builder: Builder, operation: Operation) -> None:

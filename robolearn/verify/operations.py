@@ -35,7 +35,7 @@ def _linear(builder: Builder, operation: Operation) -> Expression:
     """A linear operation of its first argument alone."""
     x, *rest = operation.args
     kwargs = {key: value for key, value in operation.kwargs.items() if key != "dtype"}
-    return builder.linear(builder.of(x), lambda e: _call(operation)(e, *rest, **kwargs))
+    return builder.linear(builder.expression(x), lambda e: _call(operation)(e, *rest, **kwargs))
 
 
 def _call(operation: Operation) -> Callable[..., Any]:
@@ -45,20 +45,24 @@ def _call(operation: Operation) -> Callable[..., Any]:
 
 def _add(builder: Builder, operation: Operation) -> Expression:
     left, right = operation.args[:2]
-    return builder.arithmetic.add(builder.of(left), builder.of(right), float(operation.kwargs.get("alpha", 1)))
+    return builder.arithmetic.add(
+        builder.expression(left), builder.expression(right), float(operation.kwargs.get("alpha", 1))
+    )
 
 
 def _sub(builder: Builder, operation: Operation) -> Expression:
     left, right = operation.args[:2]
-    return builder.arithmetic.add(builder.of(left), builder.of(right), -float(operation.kwargs.get("alpha", 1)))
+    return builder.arithmetic.add(
+        builder.expression(left), builder.expression(right), -float(operation.kwargs.get("alpha", 1))
+    )
 
 
 def _rsub(builder: Builder, operation: Operation) -> Expression:
-    return builder.arithmetic.add(builder.of(operation.args[1]), builder.of(operation.args[0]), -1.0)
+    return builder.arithmetic.add(builder.expression(operation.args[1]), builder.expression(operation.args[0]), -1.0)
 
 
 def _neg(builder: Builder, operation: Operation) -> Expression:
-    return builder.arithmetic.scale(builder.of(operation.args[0]), torch.tensor(-1.0))
+    return builder.arithmetic.scale(builder.expression(operation.args[0]), torch.tensor(-1.0))
 
 
 def _mul(builder: Builder, operation: Operation) -> Expression:
@@ -68,32 +72,32 @@ def _mul(builder: Builder, operation: Operation) -> Expression:
 def multiplied(builder: Builder, left: Any, right: Any) -> Expression:
     """A product of tensors or numbers; linear unless both depend on the input."""
     if builder.is_variable(left) and builder.is_variable(right):
-        return builder.product(builder.of(left), builder.of(right))
+        return builder.product(builder.expression(left), builder.expression(right))
     variable, factor = (left, right) if builder.is_variable(left) else (right, left)
-    return builder.arithmetic.scale(builder.of(variable), torch.as_tensor(factor))
+    return builder.arithmetic.scale(builder.expression(variable), torch.as_tensor(factor))
 
 
 def _div(builder: Builder, operation: Operation) -> Expression:
     left, right = operation.args[:2]
     if builder.is_variable(right):
         raise UserError("the network divides by what depends on its input, for which there are no bounds")
-    return builder.arithmetic.scale(builder.of(left), torch.as_tensor(right).double().reciprocal())
+    return builder.arithmetic.scale(builder.expression(left), torch.as_tensor(right).double().reciprocal())
 
 
 def _addcmul(builder: Builder, operation: Operation) -> Expression:
     start, left, right = operation.args[:3]
     return builder.arithmetic.add(
-        builder.of(start), multiplied(builder, left, right), float(operation.kwargs.get("value", 1))
+        builder.expression(start), multiplied(builder, left, right), float(operation.kwargs.get("value", 1))
     )
 
 
 def _matmul(builder: Builder, left: Any, right: Any) -> Expression:
     """Matrices [..., n, k] times [..., k, m]."""
     if not builder.is_variable(right):
-        return builder.linear(builder.of(left), lambda e: e @ right.double())
+        return builder.linear(builder.expression(left), lambda e: e @ right.double())
     if not builder.is_variable(left):
-        return builder.linear(builder.of(right), lambda e: left.double() @ e)
-    x, y = builder.of(left), builder.of(right)
+        return builder.linear(builder.expression(right), lambda e: left.double() @ e)
+    x, y = builder.expression(left), builder.expression(right)
     rows, columns = x.indices[..., :, None, :], y.indices.transpose(-1, -2)[..., None, :, :]
     return builder.linear(builder.product(x.rows(rows), y.rows(columns)), lambda e: e.sum(-1))
 
@@ -106,29 +110,29 @@ def _vector(builder: Builder, operation: Operation) -> Expression:
     """A matrix, or a vector, times a vector."""
     left, right = operation.args[:2]
     if builder.is_variable(left) and builder.is_variable(right):
-        product = builder.product(builder.of(left), builder.of(right))
+        product = builder.product(builder.expression(left), builder.expression(right))
         return builder.linear(product, lambda e: e.sum(-1))
     if builder.is_variable(left):
-        return builder.linear(builder.of(left), lambda e: e @ right.double())
-    return builder.linear(builder.of(right), lambda e: left.double() @ e)
+        return builder.linear(builder.expression(left), lambda e: e @ right.double())
+    return builder.linear(builder.expression(right), lambda e: left.double() @ e)
 
 
 def _addmm(builder: Builder, operation: Operation) -> Expression:
     start, left, right = operation.args[:3]
     if any(operation.kwargs.get(key, 1) != 1 for key in ("alpha", "beta")):
         raise UserError("the network uses addmm with factors, for which there are no bounds")
-    return builder.arithmetic.add(_matmul(builder, left, right), builder.of(start))
+    return builder.arithmetic.add(_matmul(builder, left, right), builder.expression(start))
 
 
 def _convolution(builder: Builder, operation: Operation) -> Expression:
     x, weight, bias, *rest = operation.args
     if builder.is_variable(weight):
         raise UserError("the network convolves with what depends on its input, for which there are no bounds")
-    out = builder.linear(builder.of(x), lambda e: torch.ops.aten.convolution(e, weight.double(), None, *rest))
+    out = builder.linear(builder.expression(x), lambda e: torch.ops.aten.convolution(e, weight.double(), None, *rest))
     if bias is None:
         return out
     shape = (1, -1, *[1] * (len(out.shape) - 2))
-    return builder.arithmetic.add(out, builder.of(bias.reshape(shape)))
+    return builder.arithmetic.add(out, builder.expression(bias.reshape(shape)))
 
 
 def normalized(builder: Builder, x: Expression, eps: float) -> Expression:
@@ -137,7 +141,7 @@ def normalized(builder: Builder, x: Expression, eps: float) -> Expression:
     centered = builder.linear(x, lambda e: e - e.mean(-1, keepdim=True))
     squares = builder.elementwise(centered, Square())
     variance = builder.linear(squares, lambda e: e.mean(-1, keepdim=True))
-    variance = builder.arithmetic.add(variance, builder.of(torch.tensor(eps, dtype=torch.float64)))
+    variance = builder.arithmetic.add(variance, builder.expression(torch.tensor(eps, dtype=torch.float64)))
     scale = builder.elementwise(variance, ReciprocalRoot(eps * (1 - 1e-5)))
     return builder.product(centered, scale, math.sqrt(size))
 
@@ -146,26 +150,26 @@ def _layer_norm(builder: Builder, operation: Operation) -> list[Expression]:
     x, shape, weight, bias, eps = operation.args
     if len(shape) != 1:
         raise UserError("the network normalizes over several axes, for which there are no bounds")
-    out = normalized(builder, builder.of(x), eps)
+    out = normalized(builder, builder.expression(x), eps)
     if weight is not None:
         out = builder.arithmetic.scale(out, weight)
-    return [out if bias is None else builder.arithmetic.add(out, builder.of(bias))]
+    return [out if bias is None else builder.arithmetic.add(out, builder.expression(bias))]
 
 
 def _group_norm(builder: Builder, operation: Operation) -> list[Expression]:
     x, weight, bias, batch, channels, _, groups, eps = operation.args
-    given = builder.of(x)
+    given = builder.expression(x)
     out = normalized(builder, given.rows(given.indices.reshape(batch, groups, -1)), eps)
     out = out.rows(out.indices.reshape(given.shape))
     shape = (1, channels, *[1] * (len(given.shape) - 2))
     if weight is not None:
         out = builder.arithmetic.scale(out, weight.reshape(shape))
-    return [out if bias is None else builder.arithmetic.add(out, builder.of(bias.reshape(shape)))]
+    return [out if bias is None else builder.arithmetic.add(out, builder.expression(bias.reshape(shape)))]
 
 
 def _softmax(builder: Builder, operation: Operation) -> Expression:
     """p_i = 1 / sum_j exp(x_j - x_i), in which x_i stands once and which is at most 1."""
-    x, dim = builder.of(operation.args[0]), operation.args[1]
+    x, dim = builder.expression(operation.args[0]), operation.args[1]
     last = x.rows(x.indices.movedim(dim, -1))
     others, own = last.rows(last.indices[..., None, :]), last.rows(last.indices[..., :, None])
     total = builder.linear(
@@ -176,7 +180,7 @@ def _softmax(builder: Builder, operation: Operation) -> Expression:
 
 
 def _max_pool(builder: Builder, operation: Operation) -> list[Expression]:
-    x = builder.of(operation.args[0])
+    x = builder.expression(operation.args[0])
     size, stride, padding, dilation, ceil = (*operation.args[1:], *((), 0, 1, False)[len(operation.args) - 2 :])
     if ceil or set(torch.tensor(dilation).flatten().tolist()) != {1}:
         raise UserError("the network pools with dilation or rounds up, for which there are no bounds")
@@ -190,7 +194,7 @@ def _max_pool(builder: Builder, operation: Operation) -> list[Expression]:
 def _amax(builder: Builder, operation: Operation) -> Expression:
     """The greatest number along axes."""
     axes, keep = (*operation.args[1:], *((), False)[len(operation.args) - 1 :])
-    given = builder.of(operation.args[0])
+    given = builder.expression(operation.args[0])
     every = range(len(given.shape))
     chosen = [every[axis] for axis in ([axes] if isinstance(axes, int) else axes or every)]
     rest = [axis for axis in every if axis not in chosen]
@@ -211,10 +215,12 @@ def _batch_norm(builder: Builder, operation: Operation) -> list[Expression]:
     x, weight, bias, mean, variance, training, _, eps = operation.args
     if training or builder.is_variable(mean) or builder.is_variable(variance):
         raise UserError("the network normalizes over its batch, for which there are no bounds; set it to evaluation")
-    shape = (1, -1, *[1] * (len(builder.of(x).shape) - 2))
+    shape = (1, -1, *[1] * (len(builder.expression(x).shape) - 2))
     factor = (variance.double() + eps).rsqrt() * (1.0 if weight is None else weight.double())
     shift = -mean.double() * factor + (0.0 if bias is None else bias.double())
-    return [builder.arithmetic.add(multiplied(builder, x, factor.reshape(shape)), builder.of(shift.reshape(shape)))]
+    return [
+        builder.arithmetic.add(multiplied(builder, x, factor.reshape(shape)), builder.expression(shift.reshape(shape)))
+    ]
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -226,7 +232,7 @@ def _extreme(sign: float) -> Lowering:
     """The greater (sign 1) or the smaller (sign -1) of two tensors, number by number."""
 
     def lowering(builder: Builder, operation: Operation) -> Expression:
-        pair = [builder.of(one) for one in operation.args[:2]]
+        pair = [builder.expression(one) for one in operation.args[:2]]
         shape = torch.broadcast_shapes(*(one.shape for one in pair))
         whole = stacked([one.rows(one.indices.expand(shape)) for one in pair])
         whole = builder.arithmetic.scale(whole, torch.tensor(sign))
@@ -241,7 +247,7 @@ def _extreme(sign: float) -> Lowering:
 def _pow(builder: Builder, operation: Operation) -> Expression:
     if operation.args[1] != 2:
         raise UserError(f"the network takes the power {operation.args[1]}, for which there are no bounds; 2 has some")
-    return builder.elementwise(builder.of(operation.args[0]), Square())
+    return builder.elementwise(builder.expression(operation.args[0]), Square())
 
 
 def _clip(*arguments: Any, min: float | None = None, max: float | None = None) -> Clip:  # noqa: A002
@@ -282,7 +288,7 @@ def _function(name: str) -> Lowering:
             raise UserError(
                 f"the network uses {operation.name}, for which there are no bounds; with numbers it has some"
             )
-        return builder.elementwise(builder.of(x), FUNCTIONS[name](*options, **operation.kwargs))
+        return builder.elementwise(builder.expression(x), FUNCTIONS[name](*options, **operation.kwargs))
 
     return lowering
 

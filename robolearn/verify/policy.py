@@ -128,10 +128,10 @@ def codes_of(policy: Policy) -> Codes:
         cond = policy.encode(observations(policy, seen))
         return torch.cat([policy.start(cond).flatten(1), coded.features(cond)], dim=1)
 
-    def logits(found: Tensor) -> Tensor:
-        return coded.logits(found[:, dim:])
+    def logits(embedding: Tensor) -> Tensor:
+        return coded.logits(embedding[:, dim:])
 
-    def chunk(found: Tensor, code: int) -> Tensor:
-        return policy.physical(coded.chunk(found[:, dim:], code), found[:, None, :dim])
+    def chunk(embedding: Tensor, code: int) -> Tensor:
+        return policy.physical(coded.chunk(embedding[:, dim:], code), embedding[:, None, :dim])
 
     return Codes(features, logits, chunk, size_of(policy), family.cfg.min_code_probability)

@@ -15,13 +15,13 @@ def results(*, successes=REPEATS, first_mode=REPEATS // 2, p50_ms=1.0, trainings
 
     Every second start has one success more or less, so that states differ.
     """
-    found = {}
+    by_seed = {}
     for seed in range(trainings):
         numbers = [min(successes + (-1) ** (seed + i), REPEATS) for i in range(STATES)]
         success = np.array([np.arange(REPEATS) < number for number in numbers])
         mode = np.tile(np.arange(REPEATS) >= first_mode, (STATES, 1)).astype(int)
-        found[seed] = measured(success, mode, nfe=nfe) | {"p50_ms": p50_ms}
-    return found
+        by_seed[seed] = measured(success, mode, nfe=nfe) | {"p50_ms": p50_ms}
+    return by_seed
 
 
 def verdict(ours, *others, forward=None, modes=(5, 5), expert=0.9, looks=1):
@@ -29,8 +29,8 @@ def verdict(ours, *others, forward=None, modes=(5, 5), expert=0.9, looks=1):
     return judge("row", "default", ours, rivals, results() if forward is None else forward, modes, expert, looks)
 
 
-def answers(found, target):
-    return [match.not_worse for match in found.matches if match.target == target]
+def answers(judgement, target):
+    return [match.not_worse for match in judgement.matches if match.target == target]
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,15 @@ def test_more_entropy_than_the_demonstrators_show_is_asked_of_nobody():
 
 
 def test_what_was_measured_once_shows_nothing():
-    found = verdict(results(trainings=1), results(trainings=1), forward=results(trainings=1))
-    assert {match.not_worse for match in found.matches} == {"not shown"} == {found.speed, found.outcome}
+    judgement = verdict(results(trainings=1), results(trainings=1), forward=results(trainings=1))
+    assert {match.not_worse for match in judgement.matches} == {"not shown"} == {judgement.speed, judgement.outcome}
 
 
 def test_every_rival_counts_and_the_hardest_is_named():
-    found = verdict(results(successes=190), results(successes=185), results(successes=198), results(successes=188))
-    assert answers(found, "success") == ["shown", "missed", "shown"]
-    assert found.outcome == "missed"
-    hardest = found.hardest("success")
+    judgement = verdict(results(successes=190), results(successes=185), results(successes=198), results(successes=188))
+    assert answers(judgement, "success") == ["shown", "missed", "shown"]
+    assert judgement.outcome == "missed"
+    hardest = judgement.hardest("success")
     assert hardest is not None
     assert hardest.rival == "rival1 x"
 
@@ -123,9 +123,9 @@ def test_better_is_above_every_rival_and_of_a_row_that_is_not_worse():
 
 
 def test_without_modes_the_score_is_compared():
-    found = verdict(results(successes=197), modes=None, expert=None)
-    assert [(match.target, match.not_worse) for match in found.matches] == [("score", "shown")]
-    assert found.hardest("entropy") is None
+    judgement = verdict(results(successes=197), modes=None, expert=None)
+    assert [(match.target, match.not_worse) for match in judgement.matches] == [("score", "shown")]
+    assert judgement.hardest("entropy") is None
 
 
 def test_trainings_are_compared_with_those_of_the_same_seed():
@@ -137,6 +137,6 @@ def test_trainings_are_compared_with_those_of_the_same_seed():
     assert first is not None
     assert other is not None
     assert first.difference.high == pytest.approx(
-        CrossedMean.of(np.zeros((2, STATES)), 2 * STATES * REPEATS).estimate().high
+        CrossedMean.from_values(np.zeros((2, STATES)), 2 * STATES * REPEATS).estimate().high
     )
     assert other.difference.low < -0.5 < 0.5 < other.difference.high

@@ -18,11 +18,11 @@ def test_step_and_start_are_told_apart(tmp_path, monkeypatch):
         return Seconds(30.0 * slow, 0.5 * cost.STEPS * slow), Seconds(0.0, 0.25 * cost.STEPS * slow)
 
     monkeypatch.setattr(cost, "training_seconds", seconds)
-    found = cost.measure_cost(TASK, REGRESSION, tmp_path, torch.device("cpu"))
-    assert (found.step_s, found.start_s) == pytest.approx((0.5, 30))
-    assert (found.cost.step, found.cost.start) == pytest.approx((2, 120))
+    measured = cost.measure_cost(TASK, REGRESSION, tmp_path, torch.device("cpu"))
+    assert (measured.step_s, measured.start_s) == pytest.approx((0.5, 30))
+    assert (measured.cost.step, measured.cost.start) == pytest.approx((2, 120))
     assert calls == [["regression", "flow"]] * 3
-    assert found.seconds["flow"][1] == Seconds(0.0, 0.5 * cost.STEPS)
+    assert measured.seconds["flow"][1] == Seconds(0.0, 0.5 * cost.STEPS)
 
 
 def test_what_slows_the_machine_down_slows_both(tmp_path, monkeypatch):
@@ -65,5 +65,5 @@ def test_beginnings_are_timed_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(Flow, "begin", lambda *_, **__: pass_by(5.0))
     monkeypatch.setattr(cost, "advance", advance)
     monkeypatch.setattr(cost, "clock", lambda device: now[0])
-    (found,) = cost.training_seconds(TASK, (FLOW,), write_demos(tmp_path), torch.device("cpu"), 3)
-    assert found == Seconds(5.0, 6.0)
+    (seconds,) = cost.training_seconds(TASK, (FLOW,), write_demos(tmp_path), torch.device("cpu"), 3)
+    assert seconds == Seconds(5.0, 6.0)

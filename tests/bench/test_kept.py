@@ -56,9 +56,9 @@ def test_new_units_are_written_beside_and_come_first(tmp_path, packed):
         unit = Unit(TASK, row, "compute", seed, new, kept)
         unit.begin()
         unit.write(result(settings, cpu_s=300))
-    found = {entry.row: entry for entry in gather([TASK], ROWS, new, kept)[0].entries}
-    assert (found["regression"].seeds, found["flow"].seeds) == ((0,), (0, 1))
-    assert found["flow"].cpu_s == 200  # of 100, kept, and 300
+    entries = {entry.row: entry for entry in gather([TASK], ROWS, new, kept)[0].entries}
+    assert (entries["regression"].seeds, entries["flow"].seeds) == ((0,), (0, 1))
+    assert entries["flow"].cpu_s == 200  # of 100, kept, and 300
     assert pack(packed[0], new, kept) == 7
     assert gather([TASK], ROWS, tmp_path / "newer", read_kept(packed[0])) == gather([TASK], ROWS, new, kept)
 

@@ -69,10 +69,10 @@ def rolled_out(monkeypatch, make_policy):
 
 
 def test_a_setting_is_chosen_on_other_episodes_than_are_reported(rolled_out):
-    asked, found = rolled_out
+    asked, measured = rolled_out
     assert asked == [(EVALUATION, [0, 1, 2, 3, 4, 5], 3), (SELECTION, [0, 1, 2, 3, 4, 5], 3)]
-    assert found["selection"]["success"] == [[0, 0, 0]] * 2
-    assert found["evaluation"]["success"] == [[1, 1, 1], [1, 1, 1]]
+    assert measured["selection"]["success"] == [[0, 0, 0]] * 2
+    assert measured["evaluation"]["success"] == [[1, 1, 1], [1, 1, 1]]
 
 
 def test_a_row_holds_the_repetitions_of_one_start(rolled_out):

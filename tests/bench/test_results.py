@@ -150,9 +150,9 @@ def test_one_evaluation_is_judged_against_every_setting_with_many(tmp_path, put)
         put(FLOW, seed, EIGHT)
         put(DIFFUSION, seed, {"ddpm": measured(HALF, BOTH_WAYS, nfe=100)})
         put(REGRESSION, seed, {"default": measured(ALL, BOTH_WAYS)})
-    found = verdicts(tmp_path)
-    assert list(found) == ["regression"]  # flow's best setting takes five
-    same = found["regression"]
+    by_row = verdicts(tmp_path)
+    assert list(by_row) == ["regression"]  # flow's best setting takes five
+    same = by_row["regression"]
     assert {match.rival for match in same.matches} == {"flow euler-5", "diffusion ddpm"}  # euler-1 takes one
     assert [match.difference.value for match in same.matches if match.target == "success"] == [0.5, 0]
     assert (same.seeds, same.speed) == ((0, 1), "shown")
@@ -180,9 +180,9 @@ def test_a_slow_forward_pass_misses_its_target(tmp_path, put):
         put(FLOW, seed, EIGHT)
         put(REGRESSION, seed, {"default": measured(ALL, BOTH_WAYS)})
         put(slow, seed, {"default": measured(ALL, BOTH_WAYS) | {"p50_ms": 0.7}})
-    found = verdicts(tmp_path, (*ROWS, slow))
-    assert found["gmm"].latency_share.value == pytest.approx(1.4)
-    assert (found["gmm"].speed, found["gmm"].outcome) == ("missed", "missed")
+    by_row = verdicts(tmp_path, (*ROWS, slow))
+    assert by_row["gmm"].latency_share.value == pytest.approx(1.4)
+    assert (by_row["gmm"].speed, by_row["gmm"].outcome) == ("missed", "missed")
     put(slow, 0, {"default": measured(ALL, BOTH_WAYS) | {"p50_ms": 0.6}})
     assert verdicts(tmp_path, (*ROWS, slow))["gmm"].speed == "not shown"  # 1.2 with one seed
     without = verdicts(tmp_path, (DIFFUSION, FLOW, slow))["gmm"]
@@ -192,8 +192,8 @@ def test_a_slow_forward_pass_misses_its_target(tmp_path, put):
 def test_a_latency_measured_once_shows_nothing(tmp_path, put):
     put(FLOW, 0, EIGHT)
     put(REGRESSION, 0, {"default": measured(ALL, BOTH_WAYS)})
-    found = verdicts(tmp_path)["regression"]
-    assert (found.latency_share.value, found.speed, found.outcome) == (1, "not shown", "not shown")
+    verdict = verdicts(tmp_path)["regression"]
+    assert (verdict.latency_share.value, verdict.speed, verdict.outcome) == (1, "not shown", "not shown")
     write_results(tmp_path / "out", [TASK], ROWS, tmp_path / "runs")
     assert "1.00 [no interval]: not shown" in (tmp_path / "out.md").read_text()
     assert "Infinity" not in (tmp_path / "out.json").read_text()
@@ -272,6 +272,6 @@ def test_every_training_seed_has_held_out_episodes_of_its_own(tmp_path, put):
     energy = np.linspace(0, 1, 8)
     for seed, values in ((0, energy), (1, 1 - energy)):
         put(REGRESSION, seed, {"default": measured(ALL) | {"energy": values.tolist()}})
-    found = entries(tmp_path)[1]["regression"].best.numbers.energy
+    estimate = entries(tmp_path)[1]["regression"].best.numbers.energy
     values = np.stack([energy, 1 - energy])
-    assert found == grouped_mean(values, shared_groups=False) != grouped_mean(values)
+    assert estimate == grouped_mean(values, shared_groups=False) != grouped_mean(values)

@@ -34,9 +34,9 @@ def test_a_part_is_made_again_only_where_something_else_is_asked(tmp_path):
 
     out = tmp_path / "out.json.xz"
     for asked in ({"seeds": [0]}, {"seeds": [0]}, {"seeds": [0, 1]}, {"seeds": [0, 1]}):
-        found = part(out, "name", make, asked)
+        kept = part(out, "name", make, asked)
     assert made == [0, 1]
-    assert (found["value"], kept_parts(out)["name"]["seeds"]) == (1, [0, 1])
+    assert (kept["value"], kept_parts(out)["name"]["seeds"]) == (1, [0, 1])
 
 
 @pytest.fixture

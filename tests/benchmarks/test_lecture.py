@@ -48,9 +48,9 @@ def test_a_doubt_that_knows_the_failures_finds_all_of_them():
     blind = {what: [0.5] * len(each) for what, each in success.items()}
     run = {"success": success, "ways": {"ensemble": {"largest": knows}, "gp": {"largest": blind}}}
     assert doubt.telling([run, run]) == list(doubt.CHANGES)
-    found = {way: doubt.means([run, run], way, list(doubt.CHANGES)) for way in ("ensemble", "gp")}
+    means = {way: doubt.means([run, run], way, list(doubt.CHANGES)) for way in ("ensemble", "gp")}
     for number in ("all", "within"):
-        assert (found["ensemble"][number].tolist(), found["gp"][number].tolist()) == ([1.0, 1.0], [0.5, 0.5])
+        assert (means["ensemble"][number].tolist(), means["gp"][number].tolist()) == ([1.0, 1.0], [0.5, 0.5])
 
 
 def test_a_change_counts_where_it_tells_in_every_training():

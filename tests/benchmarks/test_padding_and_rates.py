@@ -41,22 +41,22 @@ def write(tmp_path):
 )
 def test_padding_counts_only_where_it_helps_and_harms_none(write, gains, default):
     path = write(lambda unit: 0.5 + gains.get(unit.model, 0.0) * (unit.choice == "held"))
-    found = decide_padding(read([path])[0])
-    assert found["default"] == default
-    assert found["models"]["flow"]["tasks"]["push"]["seeds"] == [0, 1, 2, 3, 4]
+    decision = decide_padding(read([path])[0])
+    assert decision["default"] == default
+    assert decision["models"]["flow"]["tasks"]["push"]["seeds"] == [0, 1, 2, 3, 4]
 
 
 def test_a_rate_changes_only_where_the_gain_is_shown(write):
     better = {"unet": {"3e-4": 0.2, "1e-4": 0.1}, "lstm": {"1e-4": -0.2}}
     path = write(lambda unit: 0.5 + better.get(unit.model, {}).get(unit.choice, 0.0))
-    found = decide_rates(read([path])[0])["models"]
-    assert {model: row["default"] for model, row in found.items()} == {
+    models = decide_rates(read([path])[0])["models"]
+    assert {model: row["default"] for model, row in models.items()} == {
         "mlp": "1e-3",
         "unet": "3e-4",
         "transformer": "1e-3",
         "lstm": "1e-3",
     }
-    assert found["lstm"]["together"]["1e-4"]["verdict"] == "missed"
+    assert models["lstm"]["together"]["1e-4"]["verdict"] == "missed"
 
 
 @pytest.mark.slow

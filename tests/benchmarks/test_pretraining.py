@@ -127,11 +127,11 @@ def test_a_gain_is_paired_by_seed_and_start():
     """What both do alike has no part in the interval, however differently it goes from start to start."""
     scratch = np.arange(120).reshape(3, 40) % 2 == 0
     better = scratch | (np.arange(40) % 4 == 1)
-    found = gain("success", episodes_of(better), episodes_of(scratch))
-    assert found.value == pytest.approx(0.25)
-    assert found.low > 0
+    estimate = gain("success", episodes_of(better), episodes_of(scratch))
+    assert estimate.value == pytest.approx(0.25)
+    assert estimate.low > 0
     fewer = gain("success", episodes_of(better[:2]), episodes_of(scratch))
-    assert (fewer.value, fewer.n) == (found.value, 80)
+    assert (fewer.value, fewer.n) == (estimate.value, 80)
 
 
 @pytest.mark.parametrize("name", ["out.json", "out.json.xz"])

@@ -136,13 +136,13 @@ def test_kept_episodes_come_back_as_they_were(tmp_path):
         for i, n in enumerate((20, 12))
     ]
     save_unit(tmp_path, "part/one", {"runs": Episodes.from_trajectories(trajectories), "number": 3})
-    found = load_unit(tmp_path, "part/one").episodes("part/one/runs")
-    assert found.success.tolist() == [False, True]
-    assert found.failure.tolist() == [True, False]
-    assert found.intervened().tolist() == [8, 4]  # the second intervention is cut by the end of its episode
-    assert found.intervened_share() == 12 / 32
-    assert np.isnan(found.padded("rnd")[1, 2])
-    np.testing.assert_allclose(found.padded("rnd")[0], scores[0], rtol=2**-12)
+    episodes = load_unit(tmp_path, "part/one").episodes("part/one/runs")
+    assert episodes.success.tolist() == [False, True]
+    assert episodes.failure.tolist() == [True, False]
+    assert episodes.intervened().tolist() == [8, 4]  # the second intervention is cut by the end of its episode
+    assert episodes.intervened_share() == 12 / 32
+    assert np.isnan(episodes.padded("rnd")[1, 2])
+    np.testing.assert_allclose(episodes.padded("rnd")[0], scores[0], rtol=2**-12)
     assert int(load_unit(tmp_path, "part/one")["part/one/number"]) == 3
     assert pack(tmp_path, tmp_path / "raw.xz") == 1
     raw = read(tmp_path / "raw.xz")

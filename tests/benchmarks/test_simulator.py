@@ -42,19 +42,19 @@ def test_between_recorded_policies_success_is_linear_and_outside_that_of_the_nea
 
 def test_taus_are_of_the_same_policies_and_the_mean_is_judged():
     """Parts list policies in another order each."""
-    found = simulator.taus({"0": kept(REAL, SWAPPED), "1": kept(-REAL, SWAPPED), "2": kept(SWAPPED, SWAPPED)})
-    values = [found[f"simulator {seed}"].value for seed in range(3)]
+    taus = simulator.taus({"0": kept(REAL, SWAPPED), "1": kept(-REAL, SWAPPED), "2": kept(SWAPPED, SWAPPED)})
+    values = [taus[f"simulator {seed}"].value for seed in range(3)]
     assert values == pytest.approx([1, -1, 1 - 2 / 120])
-    assert found[simulator.JUDGED].value == pytest.approx(np.mean(values))
-    assert found["training steps"].value == pytest.approx(kendall(np.arange(16.0) % 4, REAL))
-    assert found["recorded episodes"].value == pytest.approx(values[2])
-    less = found[f"{simulator.JUDGED}, less recorded episodes"]
+    assert taus[simulator.JUDGED].value == pytest.approx(np.mean(values))
+    assert taus["training steps"].value == pytest.approx(kendall(np.arange(16.0) % 4, REAL))
+    assert taus["recorded episodes"].value == pytest.approx(values[2])
+    less = taus[f"{simulator.JUDGED}, less recorded episodes"]
     assert less.value == pytest.approx(np.mean(values) - values[2])
 
 
 def test_what_is_no_better_than_the_control_is_told_so():
-    found = simulator.taus({"0": kept(SWAPPED, SWAPPED)})[f"{simulator.JUDGED}, less recorded episodes"]
-    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+    difference = simulator.taus({"0": kept(SWAPPED, SWAPPED)})[f"{simulator.JUDGED}, less recorded episodes"]
+    assert (difference.value, difference.low, difference.high) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(

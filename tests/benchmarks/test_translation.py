@@ -93,8 +93,8 @@ def test_nothing_is_judged_before_all_of_its_trainings_are_there(row):
 )
 def test_labels_are_kept_where_every_row_is_read_nearly_as_well(recorded, translated, said):
     parts = read(recorded, translated) | read(recorded, translated, LABELS)
-    found = labels_of(below(parts), "cut")
-    assert {way: labels.kept for way, labels in found.items()} == dict.fromkeys(WAYS, said)
+    by_way = labels_of(below(parts), "cut")
+    assert {way: labels.kept for way, labels in by_way.items()} == dict.fromkeys(WAYS, said)
     shown = next(line for line in page(kept() | parts) if line.startswith("| cut | to real"))
     assert shown.endswith(f"| {said or 'cannot be told'} |")
     assert [row[-1] for row in targets(parts)] == [said or "cannot be told"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from websockets.sync.client import ClientConnection, connect
 
 PROGRAM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio", "--no-first-run"),

@@ -129,9 +129,9 @@ def test_the_search_finds_a_page(address, browser):
         "(box => { box.focus(); box.value = 'certificate'; box.dispatchEvent(new Event('keyup', {bubbles: true}));"
         " box.dispatchEvent(new Event('input', {bubbles: true})); })(document.querySelector('.md-search__input'))"
     )
-    found = browser.evaluate(
+    hits = browser.evaluate(
         "new Promise(done => { let tries = 0; const look = () => { const n = document.querySelectorAll("
         "'.md-search-result__item').length; n || tries++ > 100 ? done(n) : setTimeout(look, 50); }; look(); })"
     )
-    assert found > 0
+    assert hits > 0
     assert browser.complaints == []

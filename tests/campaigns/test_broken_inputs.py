@@ -16,9 +16,9 @@ def refused(folder, number, *kinds):
     command = [sys.executable, "-m", "tests.campaigns.broken_inputs", "--number", str(number), "--out", str(out)]
     done = subprocess.run([*command, "--kinds", *kinds], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(out.read_text())["seeds"]["0"]
-    assert found["failing"] == []
-    return found["total"]["refused"]
+    report = json.loads(out.read_text())["seeds"]["0"]
+    assert report["failing"] == []
+    return report["total"]["refused"]
 
 
 @pytest.mark.long

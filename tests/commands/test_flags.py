@@ -14,7 +14,7 @@ from robolearn.errors import UserError
 
 @dataclass
 class Options:
-    place: Annotated[Positional[str], None]
+    destination: Annotated[Positional[str], None]
     """Where."""
     kind: Literal["round", "square"] = "round"
     """Which."""

@@ -361,11 +361,11 @@ def test_what_lies_where_arrays_should(path, capsys, what):
 def test_links_that_lead_out(v2, tmp_path, capsys):
     secret = tmp_path / "secret"
     shutil.copytree(v2 / "data" / "state", secret)
-    for place, target in (("data/state", secret), ("data/state/0.0", secret / "0.0"), ("data/state/.zarray", secret)):
+    for member, target in (("data/state", secret), ("data/state/0.0", secret / "0.0"), ("data/state/.zarray", secret)):
         kept = tmp_path / "kept"
         shutil.copytree(v2, kept)
-        shutil.rmtree(kept / place) if (kept / place).is_dir() else (kept / place).unlink()
-        (kept / place).symlink_to(target if target.exists() else secret)
+        shutil.rmtree(kept / member) if (kept / member).is_dir() else (kept / member).unlink()
+        (kept / member).symlink_to(target if target.exists() else secret)
         with pytest.raises(ValueError, match=r"link out of the store|no key"):
             train_on(kept)
         inspected(kept, capsys)
@@ -466,17 +466,17 @@ def test_flipped_bits_in_episode_ends(tmp_path, capsys):
     DemoWriter.create(path, attrs=ATTRS).extend([make_episode(i) for i in range(4)])
     right = DemoStore.open(path).episode_ends
     file = path / "meta" / "episode_ends" / "c" / "0"
-    content, found = file.read_bytes(), 0
+    content, num_detected = file.read_bytes(), 0
     for bit in range(8 * len(content)):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         file.write_bytes(flipped)
         store = DemoStore.open_unchecked(path)
         if list(store.problems()):
-            found += 1
+            num_detected += 1
         else:
             np.testing.assert_array_equal(store.episode_ends, right)
-    assert found > 0.95 * 8 * len(content)
+    assert num_detected > 0.95 * 8 * len(content)
 
 
 def test_stores_from_before_the_checksum_open_and_grow(tmp_path):

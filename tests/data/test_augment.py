@@ -28,7 +28,7 @@ def images(b=3, o=2, h=6, w=5, c=3, seed=0):
 def test_shift_matches_the_naive_reference(b, o, h, w, c, data):
     batch = images(b, o, h, w, c)
     shift = [data.draw(st.tuples(st.integers(-4, 4), st.integers(-4, 4))) for _ in range(b)]
-    shifted = View().of(batch, torch.tensor(shift))
+    shifted = View().apply(batch, torch.tensor(shift))
     assert shifted.dtype == torch.uint8
     for i, (down, right) in enumerate(shift):
         for y in range(h):
@@ -40,12 +40,12 @@ def test_shift_matches_the_naive_reference(b, o, h, w, c, data):
 def test_shift_leaves_rows_that_are_not_contiguous_right():
     batch = images(4)[::2]
     shift = torch.tensor([[1, 0], [0, -1]])
-    assert torch.equal(View().of(batch, shift), View().of(batch.contiguous(), shift))
+    assert torch.equal(View().apply(batch, shift), View().apply(batch.contiguous(), shift))
 
 
 def test_zero_is_the_identity():
     batch = images()
-    assert torch.equal(View().of(batch, torch.zeros(3, 2, dtype=torch.int64)), batch)
+    assert torch.equal(View().apply(batch, torch.zeros(3, 2, dtype=torch.int64)), batch)
     assert torch.equal(recolor(batch, torch.zeros(3, 6)), batch)
 
 

@@ -73,13 +73,13 @@ def test_kill_between_any_two_file_operations(tmp_path, monkeypatch, small_chunk
             store.append(make_episode(i))
     assert len(copies) > 3 * 2 * 8
     for i, (copy, finished) in enumerate(copies):
-        found = intact(copy)
-        assert found in (finished, finished + 1)
+        num_episodes = intact(copy)
+        assert num_episodes in (finished, finished + 1)
         if i % 3:
             continue
         again = DemoWriter.append_to(copy)
-        again.extend([make_episode(found), make_episode(found + 1)])
-        assert intact(copy) == found + 2
+        again.extend([make_episode(num_episodes), make_episode(num_episodes + 1)])
+        assert intact(copy) == num_episodes + 2
         assert not list(copy.rglob("*.partial"))
 
 
@@ -98,9 +98,9 @@ def test_kill_at_random_times(tmp_path):
                 writer.wait(rng.random() * 0.05)
             except subprocess.TimeoutExpired:
                 writer.send_signal(signal.SIGKILL)
-        found = intact(path)
-        assert found >= announced > last
-        last = found
+        num_episodes = intact(path)
+        assert num_episodes >= announced > last
+        last = num_episodes
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])

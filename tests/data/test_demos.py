@@ -146,12 +146,12 @@ def test_a_part_has_the_windows_of_its_episodes_and_decodes_no_others(chosen, re
     limit = {"cache_dir": tmp_path / "cache", "max_resident_bytes": 1 << 30 if resident else 1}
     expected = Windows.from_store(whole, ["state"], 2, 3, chosen)
     part = whole.part(needed)
-    found = Windows.from_store(part, ["state"], 2, 3, chosen, **limit)
+    windows = Windows.from_store(part, ["state"], 2, 3, chosen, **limit)
     index = torch.arange(len(expected))
-    assert len(found) == len(index)
-    assert found.episodes.tolist() == chosen
-    assert torch.equal(found.batch(index).obs["state"], expected.batch(index).obs["state"])
-    assert torch.equal(found.batch(index).actions, expected.batch(index).actions)
+    assert len(windows) == len(index)
+    assert windows.episodes.tolist() == chosen
+    assert torch.equal(windows.batch(index).obs["state"], expected.batch(index).obs["state"])
+    assert torch.equal(windows.batch(index).actions, expected.batch(index).actions)
     assert part.numbers.tolist() == needed.tolist()
     ends = np.cumsum(lengths, axis=1)
     for i, store in enumerate(part.stores):

@@ -20,13 +20,13 @@ def images(*shape, seed=0):
 def test_shares_are_those_of_a_triangle(before, share):
     """Of twice the width of a new pixel; all of each new pixel is shared out, and nothing is lost in float32."""
     after = max(1, round(share * before))
-    found = shares(before, after).double()
-    assert (found.sum(1) == 1).all()
+    matrix = shares(before, after).double()
+    assert (matrix.sum(1) == 1).all()
     scale = before / after
-    place, center = np.arange(before) + 0.5, (np.arange(after) + 0.5)[:, None] * scale
-    weight = np.clip(1 - np.abs(place - center) / scale, 0, None)
-    np.testing.assert_allclose(found, weight / weight.sum(1, keepdims=True), atol=before / 2**16, rtol=0)
-    assert ((found * 2**16) % 1 == 0).all()
+    position, center = np.arange(before) + 0.5, (np.arange(after) + 0.5)[:, None] * scale
+    weight = np.clip(1 - np.abs(position - center) / scale, 0, None)
+    np.testing.assert_allclose(matrix, weight / weight.sum(1, keepdims=True), atol=before / 2**16, rtol=0)
+    assert ((matrix * 2**16) % 1 == 0).all()
 
 
 @pytest.mark.parametrize(("size", "after"), [((48, 64), (13, 17)), ((40, 40), (20, 20)), ((30, 50), (30, 11))])
@@ -57,18 +57,18 @@ def test_the_middle_is_cropped_before_it_is_resized():
     image = images(2, 20, 31, 3)
     view = View((12, 20), (6, 5))
     assert view.seen((20, 31, 3)) == (6, 5, 3)
-    assert torch.equal(view.of(image), resize_images(image[:, 4:16, 5:25], (6, 5)))
-    assert torch.equal(view.of(view.of(image)), view.of(image))  # what is seen already stays
-    assert torch.equal(View(crop=(12, 20)).of(image), image[:, 4:16, 5:25])
+    assert torch.equal(view.apply(image), resize_images(image[:, 4:16, 5:25], (6, 5)))
+    assert torch.equal(view.apply(view.apply(image)), view.apply(image))  # what is seen already stays
+    assert torch.equal(View(crop=(12, 20)).apply(image), image[:, 4:16, 5:25])
 
 
 def test_moved_images_show_what_lies_around_the_middle():
     """A shift counts pixels of what is seen: each of them is two of what was recorded here."""
     image, view = images(1, 1, 24, 24, 3), View((16, 16), (8, 8))
     down, right = torch.tensor([[1, 0]]), torch.tensor([[0, -2]])
-    assert torch.equal(view.of(image, down)[0, 0], resize_images(image[0, 0, 2:18, 4:20], (8, 8)))
-    assert torch.equal(view.of(image, right)[0, 0], resize_images(image[0, 0, 4:20, 8:24], (8, 8)))
-    far = view.of(image, torch.tensor([[3, 0]]))[0, 0]  # by six of the four rows that there are
+    assert torch.equal(view.apply(image, down)[0, 0], resize_images(image[0, 0, 2:18, 4:20], (8, 8)))
+    assert torch.equal(view.apply(image, right)[0, 0], resize_images(image[0, 0, 4:20, 8:24], (8, 8)))
+    far = view.apply(image, torch.tensor([[3, 0]]))[0, 0]  # by six of the four rows that there are
     rows = torch.arange(-2, 14).clamp(min=0)
     assert torch.equal(far, resize_images(image[0, 0, rows][:, 4:20], (8, 8)))
 
@@ -78,7 +78,7 @@ def test_without_a_shift_training_sees_what_acting_sees():
     draws = augment_draws(3, 1, 0, generator=torch.Generator().manual_seed(0))
     seen = augment(obs, ("camera",), draws, 0.0, view)["camera"]
     assert seen.dtype == torch.uint8
-    assert torch.equal(seen, view.of(obs["camera"]))
+    assert torch.equal(seen, view.apply(obs["camera"]))
 
 
 @pytest.mark.parametrize(

@@ -62,10 +62,10 @@ def assert_same(policy, tmp_path, samples=2):
     sampler = Sampler(policy, samples)
     write_network(sampler, tmp_path / "sampler.onnx", "onnx")
     for seed in range(3):
-        expected, found = call(sampler, tmp_path / "sampler.onnx", seed)
-        assert found.shape == (samples, policy.cfg.action_horizon, policy.cfg.action_dim)
+        expected, chunks = call(sampler, tmp_path / "sampler.onnx", seed)
+        assert chunks.shape == (samples, policy.cfg.action_horizon, policy.cfg.action_dim)
         # Actions of a trained policy lie in [-1, 1], where this is 1e-5; these networks are random.
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+        np.testing.assert_allclose(chunks, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
     return expected
 
 
@@ -94,11 +94,11 @@ def products(policy):
 
 def test_what_does_not_wait_for_a_step_is_computed_for_all_at_once(make_policy):
     """FiLM's scales of 16 -> 32 channels in 2 blocks follow from times and observations; the rest has to wait."""
-    found = products(make_policy(FlowConfig(steps=6)))
-    assert found[16, 32] == 2
-    assert found[8, 16] == 2 + 5  # of observations and of the first chunk: both have 8 numbers; of the other chunks
-    assert found[16, 16] == 2 * 2 * 6
-    assert found[16, 8] == 6
+    counts = products(make_policy(FlowConfig(steps=6)))
+    assert counts[16, 32] == 2
+    assert counts[8, 16] == 2 + 5  # of observations and of the first chunk: both have 8 numbers; of the other chunks
+    assert counts[16, 16] == 2 * 2 * 6
+    assert counts[16, 8] == 6
 
 
 def test_a_horizon_that_the_unet_pads(make_policy, tmp_path):
@@ -164,9 +164,9 @@ def test_programs_of_torch(make_policy, tmp_path, family, backbone):
     sampler = Sampler(make_policy(cfg, backbone), 1)
     write_network(sampler, tmp_path / "sampler.pt2", "torch")
     given = {name: torch.randn(example.shape) for name, example in sampler.inputs.items()}
-    found = load_torch(tmp_path / "sampler.pt2", 1)({name: value.numpy() for name, value in given.items()})
+    chunks = load_torch(tmp_path / "sampler.pt2", 1)({name: value.numpy() for name, value in given.items()})
     with torch.no_grad():
-        np.testing.assert_allclose(found, sampler(given), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(chunks, sampler(given), rtol=0, atol=1e-5)
 
 
 def test_a_choice_that_is_newer_than_a_deployment_has_its_default(make_policy, tmp_path):

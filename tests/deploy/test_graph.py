@@ -19,9 +19,9 @@ def run(function, **inputs):
     model = to_graph(function, example)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     taken = {one.name for one in session.get_inputs()}
-    found = session.run(None, {name: value.numpy() for name, value in inputs.items() if name in taken})[0]
+    onnx_values = session.run(None, {name: value.numpy() for name, value in inputs.items() if name in taken})[0]
     with torch.no_grad():
-        return function(**inputs).numpy(), found
+        return function(**inputs).numpy(), onnx_values
 
 
 def normal(*shape, seed=0):
@@ -64,17 +64,17 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_graph_computes_what_torch_computes(name):
     for seed in range(3):
-        expected, found = run(FUNCTIONS[name], x=1.5 * normal(4, 5, seed=seed))
-        assert found.dtype == expected.dtype
-        assert found.shape == expected.shape
-        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=2e-6)
+        expected, onnx_values = run(FUNCTIONS[name], x=1.5 * normal(4, 5, seed=seed))
+        assert onnx_values.dtype == expected.dtype
+        assert onnx_values.shape == expected.shape
+        np.testing.assert_allclose(onnx_values, expected, rtol=2e-6, atol=2e-6)
 
 
 def test_tails_are_exact_where_float32_is_not():
     """Of noise 5 the code's draw depends on 1 - Phi(5) = 3e-7, which a difference from 1 in float32 loses."""
     noise = torch.tensor([-8.0, -5.0, -0.1, 0.0, 3.0, 5.0, 5.77])
-    expected, found = run(lambda x: -(-torch.special.log_ndtr(x)).log(), x=noise)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=3e-6)
+    expected, onnx_values = run(lambda x: -(-torch.special.log_ndtr(x)).log(), x=noise)
+    np.testing.assert_allclose(onnx_values, expected, rtol=0, atol=3e-6)
 
 
 def test_what_no_input_reaches_is_a_constant():

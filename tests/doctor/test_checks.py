@@ -75,10 +75,10 @@ def test_an_action_that_follows_from_the_state_is_not_late(seed):
 
 def test_the_option_that_mends_it_is_named(clean):
     """Also where one is a list."""
-    found = {}
+    messages = {}
     for name in FAULTS:
         planted = FAULTS[name].plant(clean, 0.05, np.random.default_rng(1))
-        found[name] = " ".join(str(finding) for finding in FAULTS[name].check(planted.recording))
+        messages[name] = " ".join(str(finding) for finding in FAULTS[name].check(planted.recording))
     for name, option in {
         "angle runs on": "`dataset.angles` state:6",
         "quaternion flips": "`dataset.quaternions` state:6",
@@ -87,7 +87,7 @@ def test_the_option_that_mends_it_is_named(clean):
         "copies": "`dataset.drop_episodes` 24",
         "glitch": "`dataset.",
     }.items():
-        assert option in found[name], name
+        assert option in messages[name], name
 
 
 @pytest.mark.parametrize("declared", [None, ("state",)])
@@ -139,16 +139,16 @@ def test_good_pictures_are_left_alone():
 
 
 def test_pictures_of_no_range_say_why():
-    found = seen((PICTURES > 127).astype(np.uint8))
-    assert "floats in [0, 1] that were cast to bytes" in found["image range"].sentence
-    assert "multiply by 255" in found["image range"].mend
+    findings = seen((PICTURES > 127).astype(np.uint8))
+    assert "floats in [0, 1] that were cast to bytes" in findings["image range"].sentence
+    assert "multiply by 255" in findings["image range"].mend
 
 
 @pytest.mark.parametrize("images", [PICTURES / np.float32(255), np.moveaxis(PICTURES, 3, 1), PICTURES[..., :1] * 0.01])
 def test_pictures_that_are_converted_are_a_note(images):
-    found = seen(images)
-    assert list(found) == ["image format"]
-    assert "networks see uint8 [12, 12" in found["image format"].sentence
+    findings = seen(images)
+    assert list(findings) == ["image format"]
+    assert "networks see uint8 [12, 12" in findings["image format"].sentence
 
 
 @pytest.mark.parametrize("value", [0, 255])

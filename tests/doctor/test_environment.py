@@ -81,15 +81,15 @@ def test_what_fits_is_left_alone():
     ],
 )
 def test_what_does_not_fit_is_named(changes, severity, sentence):
-    found = said(dataclasses.replace(FITTING, **changes))
-    assert [one for one in found if one[0] == severity and sentence in one[1]], found
+    findings = said(dataclasses.replace(FITTING, **changes))
+    assert [one for one in findings if one[0] == severity and sentence in one[1]], findings
 
 
 def test_actions_beyond_the_space_are_mended_by_not_clipping():
     """Where an environment takes more than it declares, as gym-aloha does; then there is nothing to find."""
     wide = dataclasses.replace(FITTING, rows={**FITTING.rows, "action": 9 * FITTING.rows["action"]})
-    (found,) = against_environment(wide, EnvConfig("test/Slide-v0"), ("state",))
-    assert found.mend.startswith("`env.no_clip` if it takes more than it declares")
+    (finding,) = against_environment(wide, EnvConfig("test/Slide-v0"), ("state",))
+    assert finding.mend.startswith("`env.no_clip` if it takes more than it declares")
     assert not list(against_environment(wide, EnvConfig("test/Slide-v0", clip=False), ("state",)))
 
 
@@ -98,12 +98,12 @@ def test_starts_that_are_all_alike():
 
 
 def test_keys_that_are_not_there():
-    (found,) = said(FITTING, keys=("state", "camera"))
-    assert found[0] == "problem"
-    assert "camera" in found[1]
+    (finding,) = said(FITTING, keys=("state", "camera"))
+    assert finding[0] == "problem"
+    assert "camera" in finding[1]
 
 
 def test_actions_that_no_policy_can_take_are_a_problem():
-    (found,) = against_environment(FITTING, EnvConfig("test/Switch-v0"), ("state",))
-    assert found.severity == "problem"
-    assert found.sentence.startswith("the environment's actions must be a Box of floats, they are Discrete")
+    (finding,) = against_environment(FITTING, EnvConfig("test/Switch-v0"), ("state",))
+    assert finding.severity == "problem"
+    assert finding.sentence.startswith("the environment's actions must be a Box of floats, they are Discrete")

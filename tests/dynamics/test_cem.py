@@ -35,10 +35,10 @@ def test_an_optimum_outside_is_sought_at_the_bound_and_no_plan_leaves_it():
         seen.append(plans)
         return (plans - torch.tensor([5.0, 0.0])).square().sum((1, 2))
 
-    found = search(cost, iterations=30)
+    plan = search(cost, iterations=30)
     assert ((torch.cat(seen) >= LOW) & (torch.cat(seen) <= HIGH)).all()
-    assert (found[:, 0] > 0.97).all()
-    assert found[:, 1].abs().max() < 0.1
+    assert (plan[:, 0] > 0.97).all()
+    assert plan[:, 1].abs().max() < 0.1
 
 
 @pytest.mark.parametrize(("edge", "most"), [(0.8, 0.03), (1.0, 0.35)], ids=["inside", "at the bounds"])
@@ -75,11 +75,11 @@ def test_mean_and_variance_follow_the_elites_as_in_the_paper(mean):
         seen.append(plans)
         return plans[:, 0, 0]
 
-    found = search(cost, mean=mean, population=4000, elites=40, iterations=2, momentum=0.1)
+    plan = search(cost, mean=mean, population=4000, elites=40, iterations=2, momentum=0.1)
     first, second = seen
     elites = first[first[:, 0, 0].argsort()[:40]]
     between = 0.1 * mean + 0.9 * elites.mean(0)
-    torch.testing.assert_close(found, 0.1 * between + 0.9 * second[second[:, 0, 0].argsort()[:40]].mean(0))
+    torch.testing.assert_close(plan, 0.1 * between + 0.9 * second[second[:, 0, 0].argsort()[:40]].mean(0))
     var = 0.1 * ((HIGH - LOW) / 4).square() + 0.9 * elites.var(0, correction=0)
     room = torch.minimum(between - LOW, HIGH - between) / 2
     std = torch.minimum(var.sqrt(), room)
@@ -105,9 +105,9 @@ def test_nan_is_never_chosen():
         costs = plans[:, 0, 0].square()
         return torch.where(plans[:, 0, 1] > 0, torch.nan, costs)
 
-    found = search(cost, iterations=10)
-    assert found.isfinite().all()
-    assert found[0, 1] < 0
+    plan = search(cost, iterations=10)
+    assert plan.isfinite().all()
+    assert plan[0, 1] < 0
 
 
 def test_a_search_goes_on_from_the_rest_of_its_plan():

@@ -245,8 +245,8 @@ def test_an_outcome_is_predicted_as_it_is_and_seen_by_no_network():
     assert error[3] < 0.1
     assert error[0] < 1.2 * NOISE
     other = torch.cat([states[..., :3], torch.zeros_like(states[..., 3:])], dim=-1)
-    for found, again in zip(ensemble(other, actions), (mean, var), strict=True):
-        assert torch.equal(found, again)
+    for moment, again in zip(ensemble(other, actions), (mean, var), strict=True):
+        assert torch.equal(moment, again)
 
 
 def test_outcomes_change_nothing_of_states_and_are_kept_in_files(tmp_path):

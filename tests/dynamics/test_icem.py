@@ -38,7 +38,7 @@ def test_a_smooth_optimum_is_found_with_few_plans_by_smooth_noise():
     optimum = torch.sin(torch.linspace(0, 3.14, 30))[:, None] * torch.tensor([0.8, 1.5])
     gap = {}
     for beta in (0.0, 2.5):
-        found = [
+        best_plans = [
             search(
                 lambda plans: (plans - optimum).square().sum((1, 2)),
                 ICEMConfig(population=60, elites=10, iterations=5, beta=beta),
@@ -48,7 +48,7 @@ def test_a_smooth_optimum_is_found_with_few_plans_by_smooth_noise():
             )[1][0]
             for seed in range(5)
         ]
-        gap[beta] = torch.stack([(plan - optimum).abs().mean() for plan in found]).mean()
+        gap[beta] = torch.stack([(plan - optimum).abs().mean() for plan in best_plans]).mean()
     assert gap[2.5] < 0.25
     assert gap[2.5] < 0.5 * gap[0.0]
 

@@ -52,8 +52,8 @@ def test_a_return_is_the_mean_over_particles_of_the_summed_rewards():
     plans = torch.tensor([[[1.0], [1.0]], [[0.0], [0.0]]])
     # Speeds 0.5, 1.0 and 0, 0; process noise adds the variance of the sum of t draws.
     expected = -torch.tensor([0.25 + 0.0 + 2e-3, 2.0])
-    found = returns(PlannerConfig(num_particles=4))(torch.zeros(1), plans)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0.05)
+    estimates = returns(PlannerConfig(num_particles=4))(torch.zeros(1), plans)
+    torch.testing.assert_close(estimates, expected, rtol=0, atol=0.05)
 
 
 def test_a_reward_is_of_what_was_before_what_was_done_and_what_came():
@@ -63,8 +63,8 @@ def test_a_reward_is_of_what_was_before_what_was_done_and_what_came():
     def reward(before, actions, after):
         return 100 * before[..., 0] + 10 * actions[..., 0] + after[..., 0]
 
-    found = returns(PlannerConfig(num_particles=4), reward=reward)(torch.zeros(1), plans)
-    assert float(found) == pytest.approx(100 * 1.5 + 10 * 1 + 2.0, abs=5)
+    estimate = returns(PlannerConfig(num_particles=4), reward=reward)(torch.zeros(1), plans)
+    assert float(estimate) == pytest.approx(100 * 1.5 + 10 * 1 + 2.0, abs=5)
 
 
 def test_rewards_after_the_end_count_nothing():

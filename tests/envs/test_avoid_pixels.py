@@ -51,7 +51,7 @@ def simulated_bars(task, shift):
     data = mujoco.MjData(task.model)
     data.qpos[:] = [0.0, -0.28, *shift]
     mujoco.mj_kinematics(task.model, data)
-    found = []
+    bars = []
     for geom in range(task.model.ngeom):
         body = task.model.body(task.model.geom_bodyid[geom]).name
         if body.startswith("row"):
@@ -59,8 +59,8 @@ def simulated_bars(task, shift):
             is_bar = task.model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_CAPSULE
             half = task.model.geom_size[geom, 1] if is_bar else 0.0
             assert y == ROWS[int(body[3]) - 1]
-            found.append((int(body[3]) - 1, x - half, x + half, task.model.geom_size[geom, 0]))
-    return np.array(sorted(found))
+            bars.append((int(body[3]) - 1, x - half, x + half, task.model.geom_size[geom, 0]))
+    return np.array(sorted(bars))
 
 
 @pytest.mark.parametrize("shift", SHIFTS)

@@ -143,9 +143,9 @@ def reference(request):
 def test_images_do_not_mind_neighbors_threads_and_grouping(make, reference, num_envs, threads, sizes):
     look, actions, images = reference
     for _ in range(2):  # also with what an environment showed before
-        found = roll(make(look, num_envs, num_threads=threads), actions[:num_envs], sizes)
-        np.testing.assert_array_equal(found["first image"], images[:num_envs, 0])
-        np.testing.assert_array_equal(found["image"], images[:num_envs, 1:])
+        rollout = roll(make(look, num_envs, num_threads=threads), actions[:num_envs], sizes)
+        np.testing.assert_array_equal(rollout["first image"], images[:num_envs, 0])
+        np.testing.assert_array_equal(rollout["image"], images[:num_envs, 1:])
 
 
 def test_a_look_moves_with_the_state(make, reference):

@@ -11,7 +11,7 @@ import shapely
 from gymnasium.utils.env_checker import check_env
 
 from envs.drivers import TaskEnv, TaskVectorEnv
-from envs.pusht import BOXES, GOAL_ANGLE, GOAL_XY, KEYPOINTS, OUTLINE, PushT, coverage, place
+from envs.pusht import BOXES, GOAL_ANGLE, GOAL_XY, KEYPOINTS, OUTLINE, PushT, coverage, transform
 from envs.task import ASSETS
 from robolearn.data.store import DemoStore
 
@@ -35,7 +35,7 @@ def demos():
 def tee(block):
     """The T as shapely's union of its two boxes."""
     corners = [[(x0, y0), (x1, y0), (x1, y1), (x0, y1)] for (x0, y0), (x1, y1) in BOXES]
-    return shapely.union_all([shapely.Polygon(place(block, np.array(c, float))) for c in corners])
+    return shapely.union_all([shapely.Polygon(transform(block, np.array(c, float))) for c in corners])
 
 
 def moved_goal(x=0.0, angle=0.0):
@@ -71,7 +71,7 @@ def test_coverage_is_symmetric_in_block_and_goal():
     inverse = np.stack([-cos * local[:, 0] - sin * local[:, 1], sin * local[:, 0] - cos * local[:, 1]], axis=-1)
 
     def pose(xy, angle):
-        return np.concatenate([place(GOAL, xy), (GOAL_ANGLE + angle)[:, None]], axis=1)
+        return np.concatenate([transform(GOAL, xy), (GOAL_ANGLE + angle)[:, None]], axis=1)
 
     np.testing.assert_allclose(coverage(pose(local, angle)), coverage(pose(inverse, -angle)), atol=1e-12)
 
@@ -86,7 +86,7 @@ def test_the_simulated_block_is_the_judged_one(task):
         size = task.model.geom(name).size[:2]
         corner = geom.xpos[:2] + geom.xmat.reshape(3, 3)[:2, :2] @ size
         np.testing.assert_allclose(2e3 * size, high - low)
-        np.testing.assert_allclose(1e3 * corner, place(np.array([200, 220, 0.7]), high[None])[0])
+        np.testing.assert_allclose(1e3 * corner, transform(np.array([200, 220, 0.7]), high[None])[0])
     assert shapely.Polygon(OUTLINE).area == tee(np.zeros(3)).area == 6300
 
 
@@ -101,7 +101,7 @@ def test_start_round_trip(task):
     obs, _ = env.reset(seed=0, options={"start": start - [0, 0, 0, 0, 2 * np.pi]})
     np.testing.assert_allclose(obs["state"], start, atol=1e-4)
     assert obs["state"].dtype == np.float32
-    np.testing.assert_allclose(obs["keypoint"], place(start[2:], KEYPOINTS), atol=1e-4)
+    np.testing.assert_allclose(obs["keypoint"], transform(start[2:], KEYPOINTS), atol=1e-4)
 
 
 def test_starts_are_drawn_like_in_gym_pusht(task):
@@ -117,7 +117,7 @@ def test_starts_are_drawn_like_in_gym_pusht(task):
 
 def test_keypoints_are_those_of_the_data(demos):
     state, keypoint = demos.read("state").astype(float), demos.read("keypoint")
-    error = np.abs(place(state[:, 2:], KEYPOINTS) - keypoint)
+    error = np.abs(transform(state[:, 2:], KEYPOINTS) - keypoint)
     assert np.percentile(error, 99) < 0.05  # px; a few recorded frames are up to 2 px off their own state
     assert error.max() < 3
 

@@ -37,7 +37,7 @@ def wander(env, steps, seed=0):
         env.step(env.expert_action()[0] + aside)
 
 
-def place(env, xy):
+def put_rods(env, xy):
     """Put the rods of Avoid at rest at xy [n, 2]."""
     env.reset(seed=0)
     state = env.get_state()
@@ -94,7 +94,7 @@ def test_what_it_decides_depends_on_seed_and_step_alone(task):
 def test_other_steps_and_seeds_decide_otherwise():
     env = make(Avoid, 64)
     env.reset(seed=0)
-    place(env, np.tile([0.0, -0.25], (64, 1)))
+    put_rods(env, np.tile([0.0, -0.25], (64, 1)))
     ends = []
     for _ in range(2):
         state = env.get_state()
@@ -121,7 +121,7 @@ def test_avoid_s_expert_finds_out_of_anywhere(moved):
     shares = []
     for take_over in (True, False):
         env = make(Avoid, 300, Disturbance(moved=moved))
-        place(env, clear_places(env.task, 300))
+        put_rods(env, clear_places(env.task, 300))
         if take_over:
             env.take_over(np.ones(300, bool))
         shares.append(finish(env)["success"].mean())

@@ -49,13 +49,13 @@ def test_every_claim_gives_a_certificate_that_is_shown_again(runs, tmp_path, fam
             rl.verify_run(runs / family, rl.ClaimConfig(claim=claim))
         return
     out = tmp_path / "certificate.json"
-    found = rl.verify_run(runs / family, rl.ClaimConfig(**{**ASKED, "claim": claim, "delta": 0.2}, out=out))
-    assert len(found.observations) == 2
-    assert rl.check_claim(out) == found
+    certificate = rl.verify_run(runs / family, rl.ClaimConfig(**{**ASKED, "claim": claim, "delta": 0.2}, out=out))
+    assert len(certificate.observations) == 2
+    assert rl.check_claim(out) == certificate
     if claim == "limits":
-        assert found.share("proved") == 1
+        assert certificate.share("proved") == 1
     if claim == "robustness":
-        assert all(one.proved_radius > 0 for one in found.observations)
+        assert all(one.proved_radius > 0 for one in certificate.observations)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_what_cannot_be_asked_is_refused(runs, changes, message):
 
 def test_boxes_are_shares_of_what_the_demonstrations_reach(run):
     """An observed number that reaches twice as far has a box twice as wide."""
-    found = rl.verify_run(run, rl.ClaimConfig(**ASKED))
-    one = found.observations[0]
+    certificate = rl.verify_run(run, rl.ClaimConfig(**ASKED))
+    one = certificate.observations[0]
     widths = np.subtract(one.upper, one.lower)
     demos = rl.DemoStore.open(Run(run).config().dataset.path[0])
     rows = np.concatenate([demos.episode(i).obs["state"] for i in range(20)])

@@ -69,11 +69,11 @@ def pretended(i, success):
 
 
 def test_one_policy_is_not_worse_than_itself_however_many_run_side_by_side(run, capsys):
-    found = [compare(run, run, config(margin=0.2, num_envs=n, out=run / str(n))) for n in (5, 16)]
-    assert found[0].verdict == found[1].verdict
-    assert found[0].verdict.words == "B is not worse than A by more than 0.2"
-    decided = found[0].verdict.num_pairs
-    assert [len(one.pairs) for one in found] == [-(-decided // n) * n for n in (5, 16)]
+    comparisons = [compare(run, run, config(margin=0.2, num_envs=n, out=run / str(n))) for n in (5, 16)]
+    assert comparisons[0].verdict == comparisons[1].verdict
+    assert comparisons[0].verdict.words == "B is not worse than A by more than 0.2"
+    decided = comparisons[0].verdict.num_pairs
+    assert [len(one.pairs) for one in comparisons] == [-(-decided // n) * n for n in (5, 16)]
     assert lines(run / "5")[:decided] == lines(run / "16")[:decided]
     assert all(row["a"] == row["b"] and row["a"]["length"] <= 3 for row in lines(run / "16"))
     assert [row["seed"] for row in lines(run / "5")[:3]] == [100_000, 100_001, 100_002]
@@ -93,13 +93,13 @@ def test_a_policy_with_and_without_what_watches_over_it(run):
     """A gate that alarms at once and stops every episode: a step is the most that is left of them."""
     give_gate(run, "disagreement", -1.0)
     watched = SideConfig(gate=True, fallback="stop")
-    found = compare(run, run, config(b=watched, max_episodes=2, by="score"))
-    assert [(pair.a.reason == "stopped", pair.b.reason) for pair in found.pairs] == [(False, "stopped")] * 2
-    assert found.source["a"]["calibrated"] == []
-    assert set(found.source["b"]["calibrated"][0]) >= {"calibration.json"}
+    comparison = compare(run, run, config(b=watched, max_episodes=2, by="score"))
+    assert [(pair.a.reason == "stopped", pair.b.reason) for pair in comparison.pairs] == [(False, "stopped")] * 2
+    assert comparison.source["a"]["calibrated"] == []
+    assert set(comparison.source["b"]["calibrated"][0]) >= {"calibration.json"}
     give_gate(run, "disagreement", 1e9)
     other = compare(run, run, config(b=watched, max_episodes=2, by="score"))
-    assert other.directory != found.directory, "another gate makes another comparison"
+    assert other.directory != comparison.directory, "another gate makes another comparison"
 
 
 def test_what_is_kept(run, monkeypatch):
@@ -151,9 +151,9 @@ def test_another_question_is_answered_from_the_same_pairs(run, monkeypatch):
 def test_returns_are_compared_as_a_share_of_their_range(run, monkeypatch):
     pretend(monkeypatch, 0.2, 0.9)
     env = dataclasses.replace(SHORT, return_range=(-1.0, 3.0))
-    found = compare(run, run, config(by="return", env=env, max_episodes=16)).verdict
-    assert found.question.return_range == (-1.0, 3.0)
-    assert 0.25 <= found.mean_a < found.mean_b <= 0.5
+    verdict = compare(run, run, config(by="return", env=env, max_episodes=16)).verdict
+    assert verdict.question.return_range == (-1.0, 3.0)
+    assert 0.25 <= verdict.mean_a < verdict.mean_b <= 0.5
     assert told(compare(run, run, config(by="return", env=env, out=run / "out")).directory)["return_range"] == [-1, 3]
 
 

@@ -21,10 +21,10 @@ def evaluated(trained_pair, monkeypatch):
 
 
 def test_every_episode_is_compared(evaluated, trained_pair):
-    found = evaluated().departures
-    assert isinstance(found, Departures)
-    assert [course.episode for course in found.courses] == [0, 1]
-    assert found.demonstrators.n == rl.Run.open(trained_pair).data().num_episodes
+    departures = evaluated().departures
+    assert isinstance(departures, Departures)
+    assert [course.episode for course in departures.courses] == [0, 1]
+    assert departures.demonstrators.n == rl.Run.open(trained_pair).data().num_episodes
     assert "Where episodes leave the demonstrations" in (trained_pair / "eval" / "report.html").read_text()
 
 

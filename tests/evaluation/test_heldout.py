@@ -30,13 +30,13 @@ def test_errors_are_those_of_the_next_action(trained_pair, recorded, monkeypatch
         return chunk.expand(len(obs["state"]), n, 4, 2)
 
     monkeypatch.setattr(Policy, "sample", sample)
-    found = compare_with_heldout(trained_pair)
-    assert set(found.errors) == {POLICY, HOLD}
-    assert found.episodes == tuple(recorded)
-    for place, actions in enumerate(recorded.values()):
+    heldout = compare_with_heldout(trained_pair)
+    assert set(heldout.errors) == {POLICY, HOLD}
+    assert heldout.episodes == tuple(recorded)
+    for row, actions in enumerate(recorded.values()):
         wrong = np.abs(actions[1:] - np.array([0.5, -0.25])).mean(0)
-        np.testing.assert_allclose(found.errors[POLICY][place], wrong, rtol=1e-5)
-        np.testing.assert_allclose(found.errors[HOLD][place], np.abs(np.diff(actions, axis=0)).mean(0), rtol=1e-5)
+        np.testing.assert_allclose(heldout.errors[POLICY][row], wrong, rtol=1e-5)
+        np.testing.assert_allclose(heldout.errors[HOLD][row], np.abs(np.diff(actions, axis=0)).mean(0), rtol=1e-5)
 
 
 def test_everything_is_kept_and_printed(trained_pair, capsys):
@@ -56,12 +56,12 @@ def test_the_difference_is_paired_by_episode():
     """Episodes differ by far more than the two do, and the interval of their difference does not show it."""
     base = np.linspace(1, 50, 12)[:, None] + np.zeros((12, 3))
     errors = {POLICY: base - 0.1, HOLD: base, HOLD_STATE: base + 1}
-    found = HeldOutErrors(tuple(range(12)), ("x", "y", "z"), base[:, 0], errors)
-    difference = found.difference()
+    heldout = HeldOutErrors(tuple(range(12)), ("x", "y", "z"), base[:, 0], errors)
+    difference = heldout.difference()
     assert difference.value == pytest.approx(-0.1)
     assert difference.high < 0
-    assert found.mean_error().high - found.mean_error().low > 10
-    assert found.difference(HOLD_STATE).value == pytest.approx(-1.1)
+    assert heldout.mean_error().high - heldout.mean_error().low > 10
+    assert heldout.difference(HOLD_STATE).value == pytest.approx(-1.1)
 
 
 def test_without_held_out_episodes(tmp_path, demos, train_main, tiny_flags):

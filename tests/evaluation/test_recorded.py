@@ -22,9 +22,9 @@ def trajectory(length, reason, **changes):
 
 def test_failures_are_kept_with_what_ended_them(tmp_path):
     reasons = ("success", "failure", "time", "unstable", "stopped")
-    found = [trajectory(3 + i, reason) for i, reason in enumerate(reasons)]
-    found += [trajectory(9, "broken: it raised", broken=True), trajectory(0, "unstable")]
-    assert record_episodes(tmp_path / "a.zarr", found, EnvConfig("test/A-v0"), 0.1) == 5
+    trajectories = [trajectory(3 + i, reason) for i, reason in enumerate(reasons)]
+    trajectories += [trajectory(9, "broken: it raised", broken=True), trajectory(0, "unstable")]
+    assert record_episodes(tmp_path / "a.zarr", trajectories, EnvConfig("test/A-v0"), 0.1) == 5
     store = DemoStore.open(tmp_path / "a.zarr")
     assert np.diff(store.episode_ends, prepend=0).tolist() == [3, 4, 5, 6, 7]
     assert store.episode_attrs["success"].tolist() == [1, 0, 0, 0, 0]

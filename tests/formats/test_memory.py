@@ -36,8 +36,8 @@ def source_store(tmp_path_factory):
 
 def write_d4rl(store, count, path):
     with h5py.File(path, "w") as file:
-        for key, place in (("top", "observations/top"), ("state", "observations/state"), ("action", "actions")):
-            file[place] = store.rows(key, 0, STEPS * count)
+        for key, name in (("top", "observations/top"), ("state", "observations/state"), ("action", "actions")):
+            file[name] = store.rows(key, 0, STEPS * count)
         file["timeouts"] = np.arange(STEPS * count) % STEPS == STEPS - 1
 
 
@@ -90,13 +90,13 @@ def test_four_times_the_episodes_are_read_in_the_same_memory(tmp_path, source_st
         monkeypatch.setattr(module, "BLOCK_BYTES", EPISODE)
     monkeypatch.setattr(zarr_v2, "CHUNK_BYTES", EPISODE)
     kind, write, file = SOURCES[name]
-    found = []
+    peaks = []
     for count in (FEW, MANY):
         folder = tmp_path / str(count)
         folder.mkdir()
         write(DemoStore.open(source_store), count, folder / file)
-        found.append(peak(kind, folder / file))
-    assert found[1] < found[0] + 3 * EPISODE, f"{found[0] / EPISODE:.1f} to {found[1] / EPISODE:.1f} episodes"
+        peaks.append(peak(kind, folder / file))
+    assert peaks[1] < peaks[0] + 3 * EPISODE, f"{peaks[0] / EPISODE:.1f} to {peaks[1] / EPISODE:.1f} episodes"
 
 
 def test_every_format_is_measured():

@@ -120,11 +120,11 @@ def test_attributes_of_one_type(file):
 
 def put(name, rows):
     def change(file):
-        place = f"data/demo_2/{name}"
-        if place in file:
-            del file[place]
+        path = f"data/demo_2/{name}"
+        if path in file:
+            del file[path]
         if rows is not None:
-            file[place] = rows
+            file[path] = rows
 
     return change
 
@@ -206,10 +206,10 @@ def test_nested_and_scalar_observations(file):
 )
 def test_images_channels_first_or_as_floats_are_kept_so(file, make):
     for i in (0, 2, 10):
-        place = f"data/demo_{i}/obs/agentview_image"
-        images = make(file[place][()])
-        del file[place]
-        file[place] = images
+        path = f"data/demo_{i}/obs/agentview_image"
+        images = make(file[path][()])
+        del file[path]
+        file[path] = images
     store, _ = taken(file)
     read = store.episode(2).obs["agentview_image"]
     assert read.dtype == images.dtype
@@ -272,8 +272,8 @@ def virtual(file):
 
 def raw_elsewhere(file):
     del file["data/demo_2/obs/robot0_eef_pos"]
-    place = [(b"/etc/passwd", 0, 7 * 3 * 8)]
-    file["data/demo_2/obs"].create_dataset("robot0_eef_pos", (7, 3), float, external=place)
+    segments = [(b"/etc/passwd", 0, 7 * 3 * 8)]
+    file["data/demo_2/obs"].create_dataset("robot0_eef_pos", (7, 3), float, external=segments)
 
 
 def plugged(file):

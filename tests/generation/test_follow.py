@@ -43,8 +43,8 @@ def demonstrate(hand, cube, goal, carries):
         (cube if carries else cube - (REACH + STEP) * ahead, 0.0),
         (goal if carries else goal - REACH * ahead, 1.0),
     ]
-    for place, grip in [*places, (np.array(hand), 0.0)]:
-        while np.linalg.norm(way := place - world.state[:2]) > 1e-9:
+    for waypoint, grip in [*places, (np.array(hand), 0.0)]:
+        while np.linalg.norm(way := waypoint - world.state[:2]) > 1e-9:
             rows.append(world.state.copy())
             actions.append([*(world.state[:2] + way * min(1.0, STEP / np.linalg.norm(way))), grip])
             world.step(np.array(actions[-1]))

@@ -129,31 +129,31 @@ def test_in_training_every_row_drops_others():
 def test_fixed_dropout_is_one_network(net):
     """All rows and all calls alike, another network the next time, and the whole one again afterwards."""
     whole = net(*inputs())
-    found = []
+    samples = []
     for seed in (0, 1):
         with fixed_dropout(net, generator=generator(seed)):
             rows, again = net(*inputs()), net(*inputs(2))
         torch.testing.assert_close(rows, rows[:1].expand_as(rows))
         torch.testing.assert_close(again, rows[:2])
-        found.append(rows[0])
-    assert (found[0] - found[1]).abs().max() > 1e-3
-    assert (found[0] - whole[0]).abs().max() > 1e-3
+        samples.append(rows[0])
+    assert (samples[0] - samples[1]).abs().max() > 1e-3
+    assert (samples[0] - whole[0]).abs().max() > 1e-3
     assert torch.equal(net(*inputs()), whole)
     with fixed_dropout(net, generator=generator(1)):
-        assert torch.equal(net(*inputs())[0], found[1])
+        assert torch.equal(net(*inputs())[0], samples[1])
 
 
 @torch.no_grad()
 def test_masks_keep_the_mean():
     """200 masks of a layer that passes ones on: 1 in the mean within 4 standard errors."""
     layer, draws = torch.nn.Sequential(torch.nn.Dropout(0.2)).eval(), generator()
-    found = []
+    activations = []
     for _ in range(200):
         with fixed_dropout(layer, generator=draws):
-            found.append(layer(torch.ones(1, 80)))
-    found = torch.cat(found)
-    assert set(found.unique().tolist()) == {0.0, 1.25}
-    assert found.mean().item() == pytest.approx(1, abs=4 * 0.5 / (200 * 80) ** 0.5)
+            activations.append(layer(torch.ones(1, 80)))
+    activations = torch.cat(activations)
+    assert set(activations.unique().tolist()) == {0.0, 1.25}
+    assert activations.mean().item() == pytest.approx(1, abs=4 * 0.5 / (200 * 80) ** 0.5)
 
 
 def test_a_network_without_dropout_is_refused():

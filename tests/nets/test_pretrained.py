@@ -116,8 +116,8 @@ def test_imagenet_weights_are_for_one_network(tmp_path):
 def test_frozen_is_what_was_given(vision, trained):
     nets = CameraNets(CamerasConfig(SMALL, SHAPES)).by_name()
     freeze(nets, vision)
-    found = {name.split(".")[0] for net in nets.values() for name, p in net.named_parameters() if p.requires_grad}
-    assert found == trained
+    trainable = {name.split(".")[0] for net in nets.values() for name, p in net.named_parameters() if p.requires_grad}
+    assert trainable == trained
 
 
 def test_freezing_needs_weights():

@@ -63,8 +63,8 @@ def test_in_bfloat16_they_are_as_exact_as_the_library():
         with whole_convolutions():
             theirs = gradients(net, inputs)
 
-    def error(found):
-        return sum((a - b).float().square().sum() for a, b in zip(found, exact, strict=True))
+    def error(grads):
+        return sum((a - b).float().square().sum() for a, b in zip(grads, exact, strict=True))
 
     assert 0 < error(ours) < 1.5 * error(theirs)
 

@@ -22,9 +22,9 @@ def test_no_strength_changes_nothing(apply, rng):
 
 
 def test_noise_has_its_standard_deviation(rng):
-    found = noisy(GRAY[:4], STRENGTH[:4], rng).astype(float) - 128
-    np.testing.assert_allclose(found.std((1, 2, 3)), np.hypot(NOISE * STRENGTH[:4], [0, 0.29, 0.29, 0.29]), rtol=0.03)
-    assert np.abs(found.mean((1, 2, 3))).max() < 1.5
+    noise = noisy(GRAY[:4], STRENGTH[:4], rng).astype(float) - 128
+    np.testing.assert_allclose(noise.std((1, 2, 3)), np.hypot(NOISE * STRENGTH[:4], [0, 0.29, 0.29, 0.29]), rtol=0.03)
+    assert np.abs(noise.mean((1, 2, 3))).max() < 1.5
 
 
 def test_the_cover_has_its_area_and_moves(rng):

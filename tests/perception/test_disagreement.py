@@ -41,5 +41,5 @@ def test_disagreement_follows_the_error_and_controls_do_not():
     error = distance(predictions.mean(0), np.zeros((100, 4, 3)))
     assert rank_correlation_estimate(disagreement(predictions), error, num_resamples=200).low > 0.6
     for control in (rng.random(error.shape), rng.permutation(disagreement(predictions).ravel()).reshape(error.shape)):
-        found = rank_correlation_estimate(control, error, num_resamples=200)
-        assert found.low < 0 < found.high
+        correlation = rank_correlation_estimate(control, error, num_resamples=200)
+        assert correlation.low < 0 < correlation.high

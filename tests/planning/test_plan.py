@@ -40,14 +40,14 @@ def untimed(run):
 
 def contents(run):
     """All files but for times."""
-    found = {}
+    files = {}
     for path in sorted(path for path in run.directory.rglob("*") if path.is_file() and path.name != "config.json"):
         name = path.relative_to(run.directory).as_posix()
         content = path.read_bytes()
         if path.name == "result.json":
             content = {key: value for key, value in json.loads(content).items() if key not in TIMES}
-        found[name] = content
-    return found
+        files[name] = content
+    return files
 
 
 @pytest.fixture(scope="module")

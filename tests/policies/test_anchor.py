@@ -13,11 +13,11 @@ def fitted(cond, actions):
 def data(n=2000, seed=0):
     """A place that the observation tells and a velocity, left or right, that it does not; four actions each."""
     generator = torch.Generator().manual_seed(seed)
-    place = torch.randn(n, generator=generator)
+    offset = torch.randn(n, generator=generator)
     velocity = torch.randint(2, (n,), generator=generator) * 2.0 - 1
     steps = torch.arange(4)
-    actions = torch.stack([place[:, None] + 0.01 * velocity[:, None] * steps, velocity[:, None].expand(-1, 4)], dim=2)
-    return place.view(n, 1, 1), actions
+    actions = torch.stack([offset[:, None] + 0.01 * velocity[:, None] * steps, velocity[:, None].expand(-1, 4)], dim=2)
+    return offset.view(n, 1, 1), actions
 
 
 def test_places_are_subtracted_and_decisions_stay():

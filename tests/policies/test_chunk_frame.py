@@ -25,11 +25,11 @@ def demonstrations(n=4000, seed=0):
         State [n, 2], of which the second number says nothing, and actions [n, STEPS, 2].
     """
     generator = torch.Generator().manual_seed(seed)
-    place, other = 2 * torch.rand(2, n, generator=generator) - 1
+    position, other = 2 * torch.rand(2, n, generator=generator) - 1
     way = 2.0 * torch.randint(2, (n,), generator=generator) - 1
-    target = place[:, None] + 0.01 * way[:, None] * torch.arange(STEPS)
+    target = position[:, None] + 0.01 * way[:, None] * torch.arange(STEPS)
     actions = torch.stack([target, way[:, None].expand(-1, STEPS)], dim=2)
-    return torch.stack([place, other], dim=1), actions
+    return torch.stack([position, other], dim=1), actions
 
 
 def fitted(state, actions, mask=None):
@@ -174,9 +174,9 @@ def test_a_flow_finds_narrow_ways_where_their_range_is_its_unit():
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        place = torch.linspace(-0.8, 0.8, 9)[:, None, None]
+        position = torch.linspace(-0.8, 0.8, 9)[:, None, None]
         with torch.no_grad():
-            gone = policy.eval().sample({"state": place}, 20, generator=generator)[..., -1, 0] - place[:, :, 0]
+            gone = policy.eval().sample({"state": position}, 20, generator=generator)[..., -1, 0] - position[:, :, 0]
         return (gone.abs() - 0.03).abs().median().item()
 
     assert distance("relative") < 0.005

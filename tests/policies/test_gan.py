@@ -121,7 +121,7 @@ def test_the_game_of_cgd_is_what_the_critic_gains(toy):
     value, expected = family.loss(*arguments)[0], -written_out("wgan-gp", family, *arguments)[0]
     torch.testing.assert_close(value, expected)
     parameters = list(family.parameters())
-    gradients = [torch.autograd.grad(of, parameters) for of in (value, expected)]
+    gradients = [torch.autograd.grad(loss, parameters) for loss in (value, expected)]
     torch.testing.assert_close(*gradients)
 
 

@@ -125,19 +125,19 @@ def test_the_divergence_counts_once_in_all_windows(nets_giving):
     """N is the number of windows that there are, not of those that were looked at."""
     data, family = windows(), make(nets_giving)
     family.begin("policy", Examples(lambda n: data[:n], 700), generator=torch.Generator().manual_seed(0))
-    found = family.loss(data, {})[0]
+    loss = family.loss(data, {})[0]
     family.num_windows.fill_(math.inf)
     share = family.divergence() / 700 / (HORIZON * DIM)
-    torch.testing.assert_close(found - family.loss(data, {})[0], share)
+    torch.testing.assert_close(loss - family.loss(data, {})[0], share)
     assert share > 0.001
 
 
 def test_a_training_says_how_many_windows_it_has(make_policy):
     generator = torch.Generator().manual_seed(0)
     data = Windows({"state": torch.rand(40, 4)}, torch.rand(40, 2), [15, 40], 2, 4)
-    found = examples(make_policy(GPConfig(6, 3)), data, generator)
-    assert found.total == 40
-    assert (len(found(7)), len(found(100))) == (7, 40)
+    training_windows = examples(make_policy(GPConfig(6, 3)), data, generator)
+    assert training_windows.total == 40
+    assert (len(training_windows(7)), len(training_windows(100))) == (7, 40)
 
 
 def test_a_resumed_run_keeps_what_it_has(nets_giving):
@@ -182,8 +182,8 @@ def test_autocast_is_for_the_backbone_alone(nets_giving):
     data, family = windows(dtype=torch.float32), make(nets_giving, dtype=torch.float32)
     family.begin("policy", Examples(lambda n: data[:n], WINDOWS), generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):
-        found = family.loss(data, {})[0]
-    assert torch.equal(found, family.loss(data, {})[0])
+        loss = family.loss(data, {})[0]
+    assert torch.equal(loss, family.loss(data, {})[0])
 
 
 def test_a_kernel_that_cannot_be_factored_gives_no_number(nets_giving, monkeypatch):

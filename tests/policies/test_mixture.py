@@ -200,7 +200,7 @@ def test_the_distribution_is_that_of_the_samples(policy):
     made = policy(dataclasses.replace(SMALL, variant="plain", num_codes=4))
     for parameter in made.parameters():  # or all codes would be alike
         parameter.data += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3))
-    cond, found = made.encode({"state": torch.full((1, 1, 1), 0.5)}), []
+    cond, distributions = made.encode({"state": torch.full((1, 1, 1), 0.5)}), []
     for temperature, floor in ((1.0, 0.0), (0.3, 0.0), (1.0, 0.2)):
         made.family.reconfigure(temperature=temperature, min_code_probability=floor)
         chunks, probabilities = made.family.distribution(cond)
@@ -211,12 +211,12 @@ def test_the_distribution_is_that_of_the_samples(policy):
         assert nearest.min(1).values.max() < 1e-6
         shares = nearest.argmin(1).bincount(minlength=4) / 4000
         assert (shares - probabilities[0]).abs().max() < 5 * 0.5 / math.sqrt(4000)
-        found.append(probabilities[0])
-    assert (found[0] - found[1]).abs().max() > 0.1  # the temperature counts
-    rare = (found[0] < 0.2) & (found[0] < found[0].max())
+        distributions.append(probabilities[0])
+    assert (distributions[0] - distributions[1]).abs().max() > 0.1  # the temperature counts
+    rare = (distributions[0] < 0.2) & (distributions[0] < distributions[0].max())
     assert rare.any()
-    assert ((found[2] == 0) == rare).all()
-    torch.testing.assert_close(found[2][~rare], found[0][~rare] / found[0][~rare].sum())
+    assert ((distributions[2] == 0) == rare).all()
+    torch.testing.assert_close(distributions[2][~rare], distributions[0][~rare] / distributions[0][~rare].sum())
 
 
 @pytest.mark.parametrize(("variant", "sampler"), [("hard-code", "student"), ("plain", "teacher")])

@@ -131,11 +131,11 @@ def test_a_resumed_run_keeps_what_it_found():
 def test_codes_do_not_depend_on_a_place_that_the_observation_tells(family, player):
     """Two shapes at any place: with the place subtracted each has its own code, without it the place decides."""
     generator = torch.Generator().manual_seed(0)
-    place = 2 * torch.rand(600, 1, 1, generator=generator) - 1
+    offset = 2 * torch.rand(600, 1, 1, generator=generator) - 1
     right = torch.arange(600) % 2
-    actions = place + torch.linspace(0, 0.1, 4)[:, None] * (2 * right - 1)[:, None, None]
+    actions = offset + torch.linspace(0, 0.1, 4)[:, None] * (2 * right - 1)[:, None, None]
     policy, mask = new_state(family).policy.family, torch.ones(600, 4, dtype=torch.bool)
-    policy.begin(player, Examples(lambda n: Chunks(actions, place, mask), 600), generator=generator)
+    policy.begin(player, Examples(lambda n: Chunks(actions, offset, mask), 600), generator=generator)
     assert policy.anchor.share.item() == pytest.approx(1, abs=1e-3)
     if family is BINS:
         same = (policy.tokenizer.encode(policy.anchor(actions), mask)[:, 0] == right).float().mean()

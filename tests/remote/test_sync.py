@@ -44,10 +44,10 @@ def files(folder):
 @pytest.fixture
 def run(bucket, on_machine):
     """A run with a checkpoint, here and there."""
-    place = place_of(URL)
-    with hold(place):
-        save(place, 1)
-    return place
+    directory = place_of(URL)
+    with hold(directory):
+        save(directory, 1)
+    return directory
 
 
 def test_another_machine_finds_what_was_sent(run, on_machine):

@@ -31,7 +31,9 @@ def comparison(directory, count=30, run="runs/new"):
     for i, (one, other) in enumerate(zip(a, b, strict=True)):
         reason = "error" if i % 14 == 13 else "time"
         ends = (dataclasses.replace(one, success=bool(rng.random() < 0.3), reason=reason, start=str(i)), other)
-        pairs.append(Pair.of(ends[0], dataclasses.replace(other, success=True, start=str(i)), tells_success=True))
+        pairs.append(
+            Pair.from_trajectories(ends[0], dataclasses.replace(other, success=True, start=str(i)), tells_success=True)
+        )
         judge.take(pairs[-1])
     source = {"a": WAY, "b": WAY | {"sampling": {"sampler": "heun", "steps": 2}}, "seed": 100_000}
     source["environment"] = {"id": "envs:robolearn/Avoid-v0", "kwargs": {"moved": 0.06, "name": EVIL}}

@@ -136,12 +136,12 @@ def shares(rows):
 
 def test_shares_are_of_all_steps_and_of_all_numbers():
     one, other = shares([[0, 0, 1], [1, 0, 1]]), shares([[0, 0, 0]] * 8)
-    found = Clipped.of([one, other])
-    assert (found.steps, found.numbers, found.dims) == (0.2, 0.1, (2, 0))
-    assert Clipped.of([other]) == Clipped.of([trajectory(0)]) == Clipped()
+    clipped = Clipped.from_trajectories([one, other])
+    assert (clipped.steps, clipped.numbers, clipped.dims) == (0.2, 0.1, (2, 0))
+    assert Clipped.from_trajectories([other]) == Clipped.from_trajectories([trajectory(0)]) == Clipped()
     broken = dataclasses.replace(shares([[1, 1, 1]] * 10), broken=True, reason="broken: x")
-    assert summarize([one, other, broken], num_modes=None, control_dt=0.1).clipped == found
-    assert Ended.of(one, tells_success=True).clipped == 1.0
+    assert summarize([one, other, broken], num_modes=None, control_dt=0.1).clipped == clipped
+    assert Ended.from_trajectory(one, tells_success=True).clipped == 1.0
     assert named(tuple(range(9))) == "action[0, 1, 2, 3, 4, 5] and 3 more"
 
 

@@ -143,8 +143,8 @@ def test_what_is_written_and_shown(policy, tmp_path):
     trajectories = roll_out(policy, "Raises", 6, 3) + roll_out(policy, "FewStarts", 4, 2, kwargs={"count": 1})
     summary = summarize(trajectories, num_modes=None, control_dt=0.1)
     write_results(tmp_path, trajectories, summary)
-    found = json.loads((tmp_path / "summary.json").read_text(), parse_constant=lambda x: pytest.fail(x))["summary"]
-    assert (found["num_episodes"], found["num_broken"], found["num_starts"]) == (10, 3, 3)
+    numbers = json.loads((tmp_path / "summary.json").read_text(), parse_constant=lambda x: pytest.fail(x))["summary"]
+    assert (numbers["num_episodes"], numbers["num_broken"], numbers["num_starts"]) == (10, 3, 3)
     rows = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
     assert [row["broken"] for row in rows] == [False, True] * 3 + [False] * 4
     assert all((row["success"], row["max_score"], row["final_score"]) == (None,) * 3 for row in rows if row["broken"])
@@ -158,8 +158,8 @@ def test_no_number_is_written_where_there_is_none(policy, tmp_path):
     trajectories = roll_out(policy, "Good", 1, 1)
     write_results(tmp_path, trajectories, summarize(trajectories, num_modes=None, control_dt=0.1))
     text = (tmp_path / "summary.json").read_text()
-    found = json.loads(text, parse_constant=lambda x: pytest.fail(x))
-    assert (found["summary"]["length"]["low"], found["summary"]["length"]["high"]) == (None, None)
+    content = json.loads(text, parse_constant=lambda x: pytest.fail(x))
+    assert (content["summary"]["length"]["low"], content["summary"]["length"]["high"]) == (None, None)
 
 
 def test_copies_are_no_calibration(make_policy):

@@ -144,15 +144,15 @@ def trajectory(start="s", broken=False):
 
 
 def test_a_pair_holds_what_its_trajectories_say():
-    one = Pair.of(trajectory(), trajectory(broken=True), tells_success=True)
+    one = Pair.from_trajectories(trajectory(), trajectory(broken=True), tells_success=True)
     assert (one.episode, one.seed, one.start, one.broken) == (3, 103, "s", True)
     assert one.a == Ended(True, 0.5, 3.0, 2, "success", broken=False)
     assert one.b.success is None
     costly = dataclasses.replace(trajectory(), scores=np.array([-3.0, 0.5]))
-    assert Ended.of(costly, tells_success=True).max_score is None
-    assert Pair.of(trajectory(), trajectory(), tells_success=False).a.success is None
+    assert Ended.from_trajectory(costly, tells_success=True).max_score is None
+    assert Pair.from_trajectories(trajectory(), trajectory(), tells_success=False).a.success is None
 
 
 def test_a_pair_has_one_start():
     with pytest.raises(ValueError, match="episode 3 began differently for A and B, though its seed 103 is the same"):
-        Pair.of(trajectory("s"), trajectory("t"), tells_success=True)
+        Pair.from_trajectories(trajectory("s"), trajectory("t"), tells_success=True)

@@ -43,18 +43,18 @@ def test_an_environment_that_ignores_its_seed_has_none(roll, tmp_path):
 
 def test_a_success_that_does_not_come_again_is_no_success(roll):
     """Where the observations tell nothing, as in a task seen through cameras."""
-    (found, *_) = (t for t in roll(plain(alike=True)) if not t.success)
+    (failure, *_) = (t for t in roll(plain(alike=True)) if not t.success)
     with pytest.raises(ValueError, match="does not succeed when its actions are executed again"):
-        list(replay(plain(alike=True), dataclasses.replace(found, success=True)))
+        list(replay(plain(alike=True), dataclasses.replace(failure, success=True)))
 
 
 @pytest.mark.parametrize("what", ["state", "reward"])
 def test_every_step_is_compared(roll, what):
-    (found, *_) = roll(plain())
-    rows = {"state": found.obs["state"], "reward": found.rewards}[what].copy()
+    (episode, *_) = roll(plain())
+    rows = {"state": episode.obs["state"], "reward": episode.rewards}[what].copy()
     rows[-1] += 0.01
     changed = {"obs": {"state": rows}} if what == "state" else {"rewards": rows}
     with pytest.raises(ValueError, match=f"{what} differs at step 3"):
-        list(replay(plain(), dataclasses.replace(found, **changed)))
-    rounding = found.obs["state"] * np.float32(1 + 1e-6)
-    assert len(list(replay(plain(), dataclasses.replace(found, obs={"state": rounding})))) == len(found) + 1
+        list(replay(plain(), dataclasses.replace(episode, **changed)))
+    rounding = episode.obs["state"] * np.float32(1 + 1e-6)
+    assert len(list(replay(plain(), dataclasses.replace(episode, obs={"state": rounding})))) == len(episode) + 1

@@ -29,19 +29,19 @@ def clock(monkeypatch):
 
 def test_no_moment_counts_twice(clock):
     """One part interrupts another, an error ends both, and what is outside of all belongs to none."""
-    found = TimeSpent()
-    with found.on("preparing"):
+    time_spent = TimeSpent()
+    with time_spent.on("preparing"):
         clock(1)
-        with found.on("policy"):
+        with time_spent.on("policy"):
             clock(2)
         clock(4)
     clock(8)
-    with suppress(ValueError), found.on("page"), found.on("policy"):
+    with suppress(ValueError), time_spent.on("page"), time_spent.on("policy"):
         clock(16)
         raise ValueError
-    with found.on("page"):
+    with time_spent.on("page"):
         clock(32)
-    assert found.seconds == pytest.approx({"preparing": 5, "policy": 18, "page": 32})
+    assert time_spent.seconds == pytest.approx({"preparing": 5, "policy": 18, "page": 32})
 
 
 def test_a_line_has_shares_in_their_order():
@@ -70,8 +70,8 @@ def test_rollouts_tell_the_policy_from_physics(clock, make_policy, monkeypatch):
             slow(resets, 100, envs, "reset")
 
     slow(plans, 1, Slow, "_sample")
-    env, found = EnvConfig("envs:robolearn/Avoid-v0", max_episode_steps=8), TimeSpent()
-    with found.on("preparing"):
+    env, time_spent = EnvConfig("envs:robolearn/Avoid-v0", max_episode_steps=8), TimeSpent()
+    with time_spent.on("preparing"):
         roll_out(
             make_policy(FlowConfig(steps=1)),
             env,
@@ -81,10 +81,10 @@ def test_rollouts_tell_the_policy_from_physics(clock, make_policy, monkeypatch):
             num_envs=2,
             on_done=lambda _: clock(1000),
             make_controller=Slow,
-            spent=found,
+            spent=time_spent,
         )
-    assert set(found.seconds) <= set(PARTS)
-    assert found.seconds["policy"] == sum(plans) > 0
-    assert found.seconds["bookkeeping"] == 3000
-    assert found.seconds["physics"] + found.seconds["preparing"] == sum(chunks) + sum(resets)
-    assert found.seconds["physics"] == 10 * len(plans) + 200  # two rounds of resets; preparing tries seeds besides
+    assert set(time_spent.seconds) <= set(PARTS)
+    assert time_spent.seconds["policy"] == sum(plans) > 0
+    assert time_spent.seconds["bookkeeping"] == 3000
+    assert time_spent.seconds["physics"] + time_spent.seconds["preparing"] == sum(chunks) + sum(resets)
+    assert time_spent.seconds["physics"] == 10 * len(plans) + 200  # two rounds of resets; preparing tries seeds besides

@@ -34,11 +34,11 @@ def simulator(tmp_path_factory, point_store):
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
     """Policies that go right, nowhere and left, by the target of their demonstrations."""
-    folder, found = tmp_path_factory.mktemp("runs"), {}
+    folder, directories = tmp_path_factory.mktemp("runs"), {}
     for name, target in (("right", 1.0), ("nowhere", 0.0), ("left", -1.0)):
         store = point.write(folder / f"{name}.zarr", 10, targets=(target,), seed=1)
-        found[name] = train(tiny_training(store, folder / name)).directory
-    return found
+        directories[name] = train(tiny_training(store, folder / name)).directory
+    return directories
 
 
 def tiny_training(store, out, **changes):

@@ -14,11 +14,11 @@ PULL, NOISE, GOAL, LENGTH = 0.2, 0.05, 0.6, 30
 
 def moments(start, actions):
     """Mean and standard deviation of the state after each of the actions [t]."""
-    mean, variance, found = start, 0.0, []
+    mean, variance, per_step = start, 0.0, []
     for action in actions:
         mean, variance = mean + PULL * (action - mean), (1 - PULL) ** 2 * variance + NOISE**2
-        found.append((mean, variance**0.5))
-    return np.array(found).T
+        per_step.append((mean, variance**0.5))
+    return np.array(per_step).T
 
 
 def sampled(rng, starts, actions, samples, *, noise=NOISE, bias=0.0):

@@ -12,13 +12,13 @@ CFG = AccuracyConfig(horizons=(1, 5, 20), samples=16, starts=4, ensemble_steps=3
 
 
 def episodes(count, seed):
-    rng, found = np.random.default_rng(seed), []
+    rng, rollouts = np.random.default_rng(seed), []
     for _ in range(count):
         actions = rng.uniform(-1, 1, (40, 1))
         start = rng.uniform(-0.4, 0.4, 1)
         path = point.sampled(rng, start, actions.T, 1)[0, 0]
-        found.append((np.concatenate([start[None], path]), actions))
-    return found
+        rollouts.append((np.concatenate([start[None], path]), actions))
+    return rollouts
 
 
 def test_the_true_law_beats_a_biased_and_an_over_confident_one():
@@ -29,36 +29,36 @@ def test_the_true_law_beats_a_biased_and_an_over_confident_one():
         return lambda history, actions: point.sampled(rng, history[:, -1, 0], actions[..., 0], 16, **changes)
 
     who = {SIMULATOR: paths(), "biased": paths(bias=0.02), "sure": paths(noise=0.01), "unsure": paths(noise=0.15)}
-    found = score_paths(who, episodes(150, 0), np.ones(1), 1, CFG)
+    accuracy = score_paths(who, episodes(150, 0), np.ones(1), 1, CFG)
     for other in ("biased", "sure", "unsure"):
-        assert all(found.less(other, horizon).high < 0 for horizon in (5, 20)), other
+        assert all(accuracy.less(other, horizon).high < 0 for horizon in (5, 20)), other
 
 
 def test_one_who_knows_a_point_is_scored_by_its_distance():
     states = np.arange(6.0)[:, None]
     who = {SIMULATOR: lambda history, actions: np.repeat(history[:, None, -1:], 5, 2).repeat(2, 1)}
     cfg = AccuracyConfig(horizons=(1, 3, 5), starts=1)
-    found = score_paths(who, [(states, states[:-1])], np.full(1, 2.0), 1, cfg)
-    np.testing.assert_allclose(found.scores[SIMULATOR], [[0.5, 1.5, 2.5]])
+    accuracy = score_paths(who, [(states, states[:-1])], np.full(1, 2.0), 1, cfg)
+    np.testing.assert_allclose(accuracy.scores[SIMULATOR], [[0.5, 1.5, 2.5]])
 
 
 def test_behind_the_end_of_an_episode_nothing_is_scored():
     states = np.arange(4.0)[:, None]
     who = {SIMULATOR: lambda history, actions: np.zeros((len(history), 2, 9, 1))}
-    found = score_paths(who, [(states, states[:-1])], np.ones(1), 1, AccuracyConfig(horizons=(1, 3, 9), starts=3))
-    assert np.isnan(found.scores[SIMULATOR]).tolist() == [[False, False, True], *[[False, True, True]] * 2]
-    assert found.score(SIMULATOR, 9) is None
+    accuracy = score_paths(who, [(states, states[:-1])], np.ones(1), 1, AccuracyConfig(horizons=(1, 3, 9), starts=3))
+    assert np.isnan(accuracy.scores[SIMULATOR]).tolist() == [[False, False, True], *[[False, True, True]] * 2]
+    assert accuracy.score(SIMULATOR, 9) is None
 
 
 @pytest.mark.long
 def test_a_learned_simulator_knows_more_than_others(simulator):
-    found = measure_accuracy(simulator, CFG)
-    assert found.less(PERSISTENCE, 5).high < 0
-    assert found.less(ENSEMBLE, 5).high < 0
-    assert found.less(ENSEMBLE, 20).high < 0
+    accuracy = measure_accuracy(simulator, CFG)
+    assert accuracy.less(PERSISTENCE, 5).high < 0
+    assert accuracy.less(ENSEMBLE, 5).high < 0
+    assert accuracy.less(ENSEMBLE, 20).high < 0
     assert (simulator.directory / "accuracy.json").exists()
     again = measure_accuracy(simulator.directory, CFG)
-    for who, scores in found.scores.items():
+    for who, scores in accuracy.scores.items():
         np.testing.assert_array_equal(again.scores[who], scores)
 
 

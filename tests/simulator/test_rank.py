@@ -36,19 +36,19 @@ def evaluated(runs, folder, shares):
         success = vars(wilson_share(share, 100, 100))
         (folder / name / "eval").mkdir()
         run = Run.open(folder / name)
-        of = {"checkpoint": run.checkpoint("last").resolve().name, "env": to_json(run.config().env, {})}
-        summary = {"evaluated": of, "summary": {"success": success}}
+        subject = {"checkpoint": run.checkpoint("last").resolve().name, "env": to_json(run.config().env, {})}
+        summary = {"evaluated": subject, "summary": {"success": success}}
         (folder / name / "eval/summary.json").write_text(json.dumps(summary))
     return [folder / name for name in shares]
 
 
 def test_policies_of_different_worth_are_told_apart(simulator, runs):
     """One reaches the goal from everywhere, one stays in between, one goes to where it fails."""
-    found = rank_runs(simulator.directory, [runs["left"], runs["nowhere"], runs["right"]], CFG)
-    assert found.entries[0].name == str(runs["right"])
-    assert found.entries[0].predicted.value > 0.9
-    assert max(one.predicted.value for one in found.entries[1:]) < 0.1
-    assert found.tau is None
+    ranking = rank_runs(simulator.directory, [runs["left"], runs["nowhere"], runs["right"]], CFG)
+    assert ranking.entries[0].name == str(runs["right"])
+    assert ranking.entries[0].predicted.value > 0.9
+    assert max(one.predicted.value for one in ranking.entries[1:]) < 0.1
+    assert ranking.tau is None
     left = rollouts(simulator, runs["left"])
     assert np.mean([t.reason == "failure" for t in left]) > 0.9
     nowhere = rollouts(simulator, runs["nowhere"])
@@ -95,19 +95,19 @@ def test_a_few_episodes_begin_in_all_stores(simulator, monkeypatch):
 
 
 def test_an_episode_is_cut_where_that_is_asked_for(simulator, runs):
-    found = rollouts(simulator, runs["nowhere"], RankConfig(episodes=10, max_episode_steps=6))
-    assert {len(t) for t in found} == {6}
+    episodes = rollouts(simulator, runs["nowhere"], RankConfig(episodes=10, max_episode_steps=6))
+    assert {len(t) for t in episodes} == {6}
 
 
 def test_evaluations_stand_beside_predictions(simulator, runs, tmp_path):
     known = evaluated(runs, tmp_path, {"right": 0.9, "nowhere": 0.0, "left": 0.1})
-    found = rank_runs(simulator, known, CFG)
-    assert {one.name: one.real.value for one in found.entries} == {
+    ranking = rank_runs(simulator, known, CFG)
+    assert {one.name: one.real.value for one in ranking.entries} == {
         str(run): share for run, share in zip(known, (0.9, 0.0, 0.1), strict=True)
     }
-    assert found.tau.n == 3
-    assert not found.tau.has_interval
-    assert found.to_json()["tau"]["value"] == found.tau.value > 0.3
+    assert ranking.tau.n == 3
+    assert not ranking.tau.has_interval
+    assert ranking.to_json()["tau"]["value"] == ranking.tau.value > 0.3
 
 
 def test_a_part_of_an_evaluation_is_none(simulator, runs, tmp_path):
@@ -133,10 +133,10 @@ def test_an_evaluation_of_something_else_is_left_out(simulator, runs, tmp_path, 
     (run,) = evaluated(runs, tmp_path, {"right": 0.9})
     path = run / "eval/summary.json"
     content = json.loads(path.read_text())
-    of = content.pop("evaluated")
-    of["env"]["id"] = "test/Own-v0"
+    subject = content.pop("evaluated")
+    subject["env"]["id"] = "test/Own-v0"
     if changed is not None:
-        content["evaluated"] = {**of, **changed, "env": {**of["env"], **changed.get("env", {})}}
+        content["evaluated"] = {**subject, **changed, "env": {**subject["env"], **changed.get("env", {})}}
     path.write_text(json.dumps(content))
     config = json.loads((run / "config.json").read_text())
     config["env"]["id"] = "test/Own-v0"

@@ -12,11 +12,11 @@ from robolearn.stats.value import Estimate
 
 def test_bootstrap_of_a_mean_matches_the_normal_interval():
     values = np.random.default_rng(1).normal(3.0, 2.0, 400)
-    found = bootstrap(values, lambda x: x.mean(-1))
+    estimate = bootstrap(values, lambda x: x.mean(-1))
     half = 1.96 * values.std() / 20
-    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
-    assert (found.value, found.n) == (pytest.approx(values.mean()), 400)
-    assert bootstrap(values, lambda x: x.mean(-1)) == found
+    assert (estimate.low, estimate.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
+    assert (estimate.value, estimate.n) == (pytest.approx(values.mean()), 400)
+    assert bootstrap(values, lambda x: x.mean(-1)) == estimate
 
 
 def test_bootstrap_of_one_value_claims_nothing():
@@ -32,25 +32,25 @@ def test_intervals_of_groups_cover():
     for _ in range(300):
         values = rng.normal(size=20)[groups] + 0.3 * rng.normal(size=100)
         for i, by in enumerate((groups, np.arange(100))):
-            found = clustered_mean(values, by)
-            hits[i] += found.low <= 0 <= found.high
+            estimate = clustered_mean(values, by)
+            hits[i] += estimate.low <= 0 <= estimate.high
     assert hits[0] / 300 > 0.89  # nominal 0.95; percentile intervals of 20 groups hold about 0.93
     assert hits[1] / 300 < 0.75
 
 
 def test_large_clusters_count_for_what_they_hold():
     """One cluster of 90 zeros, ten of a one each: the mean is 0.1, that of the clusters' means 0.91."""
-    found = clustered_mean(np.r_[np.zeros(90), np.ones(10)], np.r_[np.zeros(90, int), 1:11])
-    assert found.value == pytest.approx(0.1)
-    assert found.low < 0.1 < found.high < 1.0 + 1e-9
-    assert found.low < 0.06
+    estimate = clustered_mean(np.r_[np.zeros(90), np.ones(10)], np.r_[np.zeros(90, int), 1:11])
+    assert estimate.value == pytest.approx(0.1)
+    assert estimate.low < 0.1 < estimate.high < 1.0 + 1e-9
+    assert estimate.low < 0.06
 
 
 @pytest.mark.parametrize("groups", [np.arange(20), np.arange(20) % 4, np.zeros(20, int)])
 def test_scores_without_spread_have_the_interval_of_a_share(groups):
-    found, worth = clustered_mean(np.ones(20), groups, bounded=True), len(np.unique(groups))
-    assert (found.value, found.n) == (1.0, 20)
-    assert (found.low, found.high) == (wilson(worth, worth).low, 1.0)
+    estimate, worth = clustered_mean(np.ones(20), groups, bounded=True), len(np.unique(groups))
+    assert (estimate.value, estimate.n) == (1.0, 20)
+    assert (estimate.low, estimate.high) == (wilson(worth, worth).low, 1.0)
     free = clustered_mean(np.ones(20), groups)
     assert (free.low, free.high) == ((1.0, 1.0) if worth > 1 else (-math.inf, math.inf))
     outside = clustered_mean(np.full(20, 1.5), groups, bounded=True)

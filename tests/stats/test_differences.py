@@ -30,8 +30,8 @@ def test_numbers_in_the_same_resamples():
 
 def test_a_ratio_is_of_what_was_measured_together():
     """The machine was twice as slow in the second round, for both; ratios 0.25, 0.5 and 0.75 whatever it did."""
-    found = paired_ratio(np.array([1.0, 4.0, 3.0]), np.array([4.0, 8.0, 4.0]), Draws.resample(3, 5)).estimate
-    assert (found.value, found.low, found.high) == (0.5, 0.25, 0.75)
+    ratio = paired_ratio(np.array([1.0, 4.0, 3.0]), np.array([4.0, 8.0, 4.0]), Draws.resample(3, 5)).estimate
+    assert (ratio.value, ratio.low, ratio.high) == (0.5, 0.25, 0.75)
 
 
 def test_what_is_measured_once_shows_no_spread():

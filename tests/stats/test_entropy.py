@@ -20,9 +20,9 @@ def succeeded(modes):
 
 
 def ends(modes, *args, **kwargs):
-    found = mode_entropy_estimate(modes, *args, **kwargs)
-    assert (found.value, found.n) == (mode_entropy(modes, args[0]), len(modes))
-    return found.low, found.high
+    entropy = mode_entropy_estimate(modes, *args, **kwargs)
+    assert (entropy.value, entropy.n) == (mode_entropy(modes, args[0]), len(modes))
+    return entropy.low, entropy.high
 
 
 def test_mode_entropy_known_values():

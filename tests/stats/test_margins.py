@@ -13,18 +13,18 @@ from robolearn.stats.margins import LEVEL, CrossedMean, holm, outcomes
 
 def test_where_seeds_alone_vary_it_is_students_test_over_seeds():
     per_seed = np.array([0.1, 0.3, -0.2, 0.4, 0.2])
-    found = CrossedMean.of(np.repeat(per_seed[:, None], 30, axis=1), 900)
+    mean = CrossedMean.from_values(np.repeat(per_seed[:, None], 30, axis=1), 900)
     student = ttest_1samp(per_seed, 0.05, alternative="greater")
-    assert found.p_below(0.05) == pytest.approx(student.pvalue)
-    assert found.freedom == pytest.approx(4)
+    assert mean.p_below(0.05) == pytest.approx(student.pvalue)
+    assert mean.freedom == pytest.approx(4)
     low, high = student.confidence_interval(1 - LEVEL)
-    assert (found.estimate().low, high) == (pytest.approx(low), math.inf)
+    assert (mean.estimate().low, high) == (pytest.approx(low), math.inf)
 
 
 def test_where_states_alone_vary_it_is_students_test_over_states():
     per_state = np.random.default_rng(0).standard_normal(20)
-    found = CrossedMean.of(np.tile(per_state, (5, 1)), 100)
-    assert found.p_above(-0.3) == pytest.approx(ttest_1samp(per_state, -0.3, alternative="less").pvalue)
+    mean = CrossedMean.from_values(np.tile(per_state, (5, 1)), 100)
+    assert mean.p_above(-0.3) == pytest.approx(ttest_1samp(per_state, -0.3, alternative="less").pvalue)
 
 
 def test_what_seeds_and_states_both_hold_counts_once():
@@ -36,21 +36,21 @@ def test_what_seeds_and_states_both_hold_counts_once():
     whole = np.square(values - values.mean()).sum()
     rest = (whole - (s - 1) * of_seeds - (c - 1) * of_states) / ((s - 1) * (c - 1))
     assert min(of_seeds, of_states) > rest  # otherwise the larger part alone counts
-    assert CrossedMean.of(values, 10_000).error ** 2 == pytest.approx((of_seeds + of_states - rest) / (s * c))
+    assert CrossedMean.from_values(values, 10_000).error ** 2 == pytest.approx((of_seeds + of_states - rest) / (s * c))
 
 
 def test_one_seed_or_one_state_shows_nothing():
     for shape in ((1, 40), (5, 1)):
-        found = CrossedMean.of(np.ones(shape), 40)
-        assert not found.estimate().has_interval
-        assert outcomes([found], [-100.0]) == ["not shown"]
+        mean = CrossedMean.from_values(np.ones(shape), 40)
+        assert not mean.estimate().has_interval
+        assert outcomes([mean], [-100.0]) == ["not shown"]
 
 
 def test_what_never_differs_may_differ_in_three_of_n_episodes():
-    found = CrossedMean.of(np.zeros((5, 40)), 600).estimate()
-    assert (found.value, found.high) == (0, pytest.approx(2.78 * 1.5 / 600, rel=0.01))
-    assert outcomes([CrossedMean.of(np.zeros((5, 40)), 600)], [-0.02]) == ["shown"]
-    assert outcomes([CrossedMean.of(np.zeros((5, 40)), 60)], [-0.02]) == ["not shown"]
+    estimate = CrossedMean.from_values(np.zeros((5, 40)), 600).estimate()
+    assert (estimate.value, estimate.high) == (0, pytest.approx(2.78 * 1.5 / 600, rel=0.01))
+    assert outcomes([CrossedMean.from_values(np.zeros((5, 40)), 600)], [-0.02]) == ["shown"]
+    assert outcomes([CrossedMean.from_values(np.zeros((5, 40)), 60)], [-0.02]) == ["not shown"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_margin_that_is_just_met_is_shown_as_rarely_as_said(num_seeds, spread,
     for _ in range(1_500):
         parts = [rng.standard_normal(shape) for shape in ((num_seeds, 1), (1, 40), (num_seeds, 40))]
         values = sum(scale * part for scale, part in zip(spread, parts, strict=True))
-        shown += CrossedMean.of(np.asarray(values), 10_000).p_below(0.0) <= LEVEL
+        shown += CrossedMean.from_values(np.asarray(values), 10_000).p_below(0.0) <= LEVEL
     assert least <= shown / 1_500 <= most
 
 

@@ -27,16 +27,16 @@ from robolearn.stats.proportions import (
     ],
 )
 def test_wilson_textbook_values(successes, n, expected):
-    found = wilson(successes, n)
-    assert (found.low, found.high) == pytest.approx(expected, abs=6e-5)
+    interval = wilson(successes, n)
+    assert (interval.low, interval.high) == pytest.approx(expected, abs=6e-5)
 
 
 @given(n=st.integers(1, 500), data=st.data())
 def test_wilson_holds_its_estimate_and_is_symmetric(n, data):
     k = data.draw(st.integers(0, n))
-    found, other = wilson(k, n), wilson(n - k, n)
-    assert 0 <= found.low <= k / n <= found.high <= 1
-    assert (other.low, other.high) == pytest.approx((1 - found.high, 1 - found.low))
+    interval, other = wilson(k, n), wilson(n - k, n)
+    assert 0 <= interval.low <= k / n <= interval.high <= 1
+    assert (other.low, other.high) == pytest.approx((1 - interval.high, 1 - interval.low))
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 2)])
@@ -93,7 +93,7 @@ def test_a_share_of_few_draws_has_at_most_a_fortieth_beyond_each_end():
 
 
 def test_counts_of_something_of_known_probability():
-    found = binomial_count(240, 1 / 24)
-    assert (found.value, found.n) == (10, 240)
-    assert found.high - found.value == pytest.approx(1.96 * np.sqrt(10 * 23 / 24), abs=1e-3)
+    count = binomial_count(240, 1 / 24)
+    assert (count.value, count.n) == (10, 240)
+    assert count.high - count.value == pytest.approx(1.96 * np.sqrt(10 * 23 / 24), abs=1e-3)
     assert binomial_count(3, 1 / 24).low == 0

@@ -38,9 +38,9 @@ def share_containing_zero(as_episodes):
     for _ in range(50):
         x, y = (np.repeat(rng.normal(size=(30, 1)), 8, axis=1) + 0.01 * rng.normal(size=(30, 8)) for _ in range(2))
         x, y = (v if as_episodes else v.reshape(-1, 1) for v in (x, y))
-        found = rank_correlation_estimate(x, y, num_resamples=100)
-        assert found.value == rank_correlation(x.ravel(), y.ravel())
-        contained.append(found.low <= 0 <= found.high)
+        correlation = rank_correlation_estimate(x, y, num_resamples=100)
+        assert correlation.value == rank_correlation(x.ravel(), y.ravel())
+        contained.append(correlation.low <= 0 <= correlation.high)
     return np.mean(contained)
 
 
@@ -74,17 +74,17 @@ def test_the_interval_of_tau_covers_the_tau_of_all_things():
     truth = stats.kendalltau(x, y).statistic
     for _ in range(200):
         drawn = rng.choice(2000, 12, replace=False)
-        found = kendall_estimate(x[drawn], y[drawn], num_resamples=200)
-        assert found.value == pytest.approx(kendall(x[drawn], y[drawn]))
-        covered.append(found.low <= truth <= found.high)
+        tau = kendall_estimate(x[drawn], y[drawn], num_resamples=200)
+        assert tau.value == pytest.approx(kendall(x[drawn], y[drawn]))
+        covered.append(tau.low <= truth <= tau.high)
     assert np.mean(covered) > 0.84
 
 
 def test_taus_of_several_orders_are_drawn_together():
     """What x has more than x is 0 in every resample, and of x twice the interval is that of x; drawn apart, neither."""
     x, y = np.random.default_rng(0).normal(size=(2, 12))
-    for found in (kendall_estimate(x, y, less=x), kendall_estimate(np.stack([x, x]), y, less=x)):
-        np.testing.assert_allclose([found.value, found.low, found.high], 0, atol=1e-12)
+    for difference in (kendall_estimate(x, y, less=x), kendall_estimate(np.stack([x, x]), y, less=x)):
+        np.testing.assert_allclose([difference.value, difference.low, difference.high], 0, atol=1e-12)
     assert kendall_estimate(np.stack([x, x]), y) == kendall_estimate(x, y)
     apart = kendall_estimate(x, y, less=-x)
     assert apart.value == pytest.approx(2 * kendall(x, y))
@@ -93,8 +93,8 @@ def test_taus_of_several_orders_are_drawn_together():
 def test_the_interval_of_several_orders_spans_which_they_are():
     """One that orders all as they are and one that turns them: two of them may be either, twice."""
     y = np.arange(30.0)
-    found = kendall_estimate(np.stack([y, -y]), y)
-    assert (found.value, found.low, found.high) == pytest.approx((0.0, -1.0, 1.0), abs=0.02)
+    tau = kendall_estimate(np.stack([y, -y]), y)
+    assert (tau.value, tau.low, tau.high) == pytest.approx((0.0, -1.0, 1.0), abs=0.02)
 
 
 def test_few_things_have_no_interval():

@@ -181,8 +181,8 @@ def test_a_course_on_a_device_is_that_of_the_host():
     course, numbers = DeviceCourse(5, CPU), {"third": lambda step: step / 3, "power": lambda step: 1.5**-step}
     for step in (0, 1, 2, 3, 4, 5, 6, 12, 13, 7, 8, 9, 10):
         course.reach(step)
-        for name, of in numbers.items():
-            assert course.number(name, of).item() == HostCourse(step, CPU).number(name, of)
+        for name, schedule in numbers.items():
+            assert course.number(name, schedule).item() == HostCourse(step, CPU).number(name, schedule)
         assert course.progress("player", numbers["third"])("square", lambda x: x * x).item() == (step / 3) ** 2
         course.row.add_(1)
 

@@ -102,10 +102,10 @@ def test_what_a_checkpoint_does_not_name_was_never_moved():
     other = flat_adamw(other_net)
     flat_step(other_net, other, 1)
     other.restore({number: slots for number, slots in saved.items() if number != 3})
-    found = other.state()
-    assert not found[3]["exp_avg"].any()
-    assert torch.equal(found[1]["exp_avg"], saved[1]["exp_avg"])
-    assert found[1]["step"] == 1
+    restored = other.state()
+    assert not restored[3]["exp_avg"].any()
+    assert torch.equal(restored[1]["exp_avg"], saved[1]["exp_avg"])
+    assert restored[1]["step"] == 1
 
 
 def test_a_loss_that_does_not_reach_a_parameter_has_no_gradient_there():

@@ -186,7 +186,7 @@ def roll(scores):
             raise score
         number = type("E", (), {"value": score})
         numbers = {"success": number, "max_score": number, "episode_return": number}
-        return type("S", (), {**numbers, "num_broken": 0, "clipped": Clipped.of([])})
+        return type("S", (), {**numbers, "num_broken": 0, "clipped": Clipped.from_trajectories([])})
 
     return summarize
 

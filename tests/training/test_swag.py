@@ -45,8 +45,8 @@ def test_moments_are_those_of_numpy(count):
     np.testing.assert_allclose(moments.squares / count, snapshots.var(0, dtype=float), rtol=2e-2)
     until = [snapshots[: i + 1].mean(0, dtype=float) for i in range(count)]
     expected = np.stack([snapshots[i] - until[i] for i in range(count)])[-3:]
-    found = np.stack([moments.deviations[i % 3] for i in range(max(0, count - 3), count)])
-    np.testing.assert_allclose(found, expected, atol=2e-6)
+    deviations = np.stack([moments.deviations[i % 3] for i in range(max(0, count - 3), count)])
+    np.testing.assert_allclose(deviations, expected, atol=2e-6)
 
 
 def test_draws_have_the_covariance_that_is_said():
@@ -120,20 +120,20 @@ def test_what_was_found_in_the_data_is_kept(make_policy):
 
 
 def rates(state, player="policy"):
-    found = []
+    learning_rates = []
     for step in range(state.cfg.steps):
         state.step = step
-        found.append(state.learning_rate(player))
-    return np.array(found)
+        learning_rates.append(state.learning_rate(player))
+    return np.array(learning_rates)
 
 
 def test_the_learning_rate_falls_to_one_that_stays(make_policy):
     cfg = TrainConfig(steps=100, warmup_steps=10, lr=1e-3, swag=SwagConfig(0.3, rate=0.2))
-    found = rates(TrainState(make_policy(FlowConfig()), cfg))
-    assert (found[70:] == 2e-4).all()
-    assert found[9] == found.max() == 1e-3
-    assert (np.diff(found[10:71]) < 0).all()
-    assert found[40] == pytest.approx(6e-4)  # half way between 10 and 70
+    learning_rates = rates(TrainState(make_policy(FlowConfig()), cfg))
+    assert (learning_rates[70:] == 2e-4).all()
+    assert learning_rates[9] == learning_rates.max() == 1e-3
+    assert (np.diff(learning_rates[10:71]) < 0).all()
+    assert learning_rates[40] == pytest.approx(6e-4)  # half way between 10 and 70
     plain = rates(TrainState(make_policy(FlowConfig()), dataclasses.replace(cfg, swag=SwagConfig())))
     assert plain[-1] < 1e-6
 

@@ -130,9 +130,9 @@ def naive_nce(queries, keys, temperature):
     """Place by place."""
     total, count = 0.0, 0
     for one, others in zip(queries, keys, strict=True):
-        for place, query in enumerate(one):
+        for position, query in enumerate(one):
             similar = torch.stack([torch.cosine_similarity(query, key, 0) / temperature for key in others])
-            total += similar.logsumexp(0) - similar[place]
+            total += similar.logsumexp(0) - similar[position]
             count += 1
     return total / count
 

@@ -37,7 +37,7 @@ def test_half_of_what_is_given_is_old():
     """Of 2000 images; 5 standard deviations of a count are 112."""
     pool = ImagePool(50, (1, 2, 2))
     given = [image for batch in mixed(pool, 1025) for image in batch]
-    fresh = sum(number == place for place, number in enumerate(given) if place >= 50)
+    fresh = sum(number == position for position, number in enumerate(given) if position >= 50)
     assert abs(fresh - 1000) < 112
     assert min(pool.images[:, 0, 0, 0]) > 50
 

@@ -54,8 +54,8 @@ def summary(run):
 def test_an_eval_with_a_gate_reports_what_it_did(run, eval_main, capsys, with_page):
     give_gate(run, "disagreement", 1e9)
     eval_main([str(run), "--gate", "--fallback", "watch", *LOOK])
-    found = summary(run)["gate"]
-    assert (found["score"], found["covered"], found["alarmed"]["value"], found["intervened"]) == (
+    gate = summary(run)["gate"]
+    assert (gate["score"], gate["covered"], gate["alarmed"]["value"], gate["intervened"]) == (
         "disagreement",
         True,
         0.0,
@@ -201,9 +201,9 @@ def test_a_band_is_calibrated_and_used_as_a_gate_over_time(run, eval_main, capsy
     assert kept["type"] == "band"
     assert len(kept["scores"]) == len(kept["seeds"]) == 40
     eval_main([str(run), "--gate", "--fallback", "watch", *LOOK])
-    found = summary(run)["gate"]
-    assert found["covered"]
-    assert len(found["band"]) > 1
+    gate = summary(run)["gate"]
+    assert gate["covered"]
+    assert len(gate["band"]) > 1
     assert "stac-single > its band" in capsys.readouterr().out
     assert "Uncertainty over time" in (run / "eval" / "report.html").read_text()
 
@@ -216,9 +216,9 @@ def test_a_safety_set_that_did_not_act_while_it_was_calibrated_covers_nothing(ru
     assert "the policy chose its chunks alone" in printed
     assert "and 0.308 in 95 %" in printed  # Beta(1, 10)
     eval_main([str(run), "--safety-set", "--candidates", "3", *LOOK])
-    found = summary(run)["gate"]
-    assert (found["safety_set"], found["score"], found["promise"], found["covered"]) == (True, None, None, False)
-    assert found["tube"]["left"]["n"] == 6
+    gate = summary(run)["gate"]
+    assert (gate["safety_set"], gate["score"], gate["promise"], gate["covered"]) == (True, None, None, False)
+    assert gate["tube"]["left"]["n"] == 6
     printed = capsys.readouterr()
     assert "warning: safety set: calibrated on episodes in which the policy chose the chunks" in printed.err
     assert "the certificate does not cover this" in printed.err

@@ -69,38 +69,38 @@ def test_a_departure_is_the_beginning_of_the_last_stretch(distances, limit):
 
 def test_an_episode_among_demonstrations_never_leaves_and_one_that_strays_leaves_where_it_does(ensemble):
     stayed, left = trajectory(lane(0.1), True), trajectory(strays(20), False)
-    found = find_departures(demonstrations(), ensemble, [stayed, left])
-    inside, outside = found.courses
+    departures = find_departures(demonstrations(), ensemble, [stayed, left])
+    inside, outside = departures.courses
     assert inside.departure is None
     assert outside.departure is not None
     assert 20 <= outside.steps[outside.departure] <= 22
-    assert found.left(True) == wilson(0, 1)
-    assert found.left(False) == wilson(1, 1)
-    assert found.left(None) is None
+    assert departures.left(True) == wilson(0, 1)
+    assert departures.left(False) == wilson(1, 1)
+    assert departures.left(None) is None
 
 
 def test_distances_and_neighbors_are_those_of_a_search_by_hand(ensemble):
     """Height 0.13 lies between the lanes of numbers 111 at 0.1 and 112 at 0.2; two observations are looked at."""
-    found = find_departures(demonstrations(), ensemble, [trajectory(lane(0.13), True)])
-    (course,) = found.courses
+    departures = find_departures(demonstrations(), ensemble, [trajectory(lane(0.13), True)])
+    (course,) = departures.courses
     assert course.distance == pytest.approx(np.full(STEPS, 0.03 * np.sqrt(2)), abs=1e-5)
     assert course.neighbors == (111, 112, 110)
 
 
 def test_the_limit_is_between_demonstrations_and_not_within_one(ensemble):
     """Each observation is 0.1 away from the next lane in both of its steps, and 0 from its own."""
-    found = find_departures(demonstrations(), ensemble, [])
-    assert found.limit == pytest.approx(0.1 * np.sqrt(2), abs=1e-5)
-    assert found.demonstrators.n == LANES
-    assert found.demonstrators.value == 0.0
+    departures = find_departures(demonstrations(), ensemble, [])
+    assert departures.limit == pytest.approx(0.1 * np.sqrt(2), abs=1e-5)
+    assert departures.demonstrators.n == LANES
+    assert departures.demonstrators.value == 0.0
 
 
 def test_an_episode_that_comes_back_has_not_left(ensemble):
     states = strays(10)
     states[20:] = lane(0.1)[20:]
-    found = find_departures(demonstrations(), ensemble, [trajectory(states, False)])
-    assert found.courses[0].distance.max() > found.limit
-    assert found.courses[0].departure is None
+    departures = find_departures(demonstrations(), ensemble, [trajectory(states, False)])
+    assert departures.courses[0].distance.max() > departures.limit
+    assert departures.courses[0].departure is None
 
 
 def test_long_episodes_are_looked_at_evenly_and_to_their_end(ensemble):
@@ -112,11 +112,11 @@ def test_long_episodes_are_looked_at_evenly_and_to_their_end(ensemble):
 
 
 def test_the_plane_is_that_of_the_principal_components(ensemble):
-    found = find_departures(demonstrations(), ensemble, [])
-    centered = found.plane - found.plane.mean(0)
+    departures = find_departures(demonstrations(), ensemble, [])
+    centered = departures.plane - departures.plane.mean(0)
     assert abs(centered[:, 0] @ centered[:, 1]) < 1e-2 * len(centered)
-    assert found.explained.sum() == pytest.approx(1.0, abs=1e-2)
-    assert found.explained[0] >= found.explained[1]
+    assert departures.explained.sum() == pytest.approx(1.0, abs=1e-2)
+    assert departures.explained[0] >= departures.explained[1]
 
 
 def test_one_demonstration_is_no_measure(ensemble):
@@ -131,18 +131,21 @@ def test_the_page_lists_failures_that_left_first(ensemble):
         trajectory(strays(20), False, 2),
         trajectory(strays(5), False, 3),
     ]
-    found = find_departures(demonstrations(), ensemble, runs)
-    listed = failures(found, 0.1)
+    departures = find_departures(demonstrations(), ensemble, runs)
+    listed = failures(departures, 0.1)
     assert [one.episode for one in listed] == [3, 2, 1]
     assert listed[0].left == pytest.approx(0.5, abs=0.2)
     assert listed[-1].left is None
-    assert sentence(found).startswith("2 of 3 failures and 0 of 1 successes left what was demonstrated")
-    assert f"0 of {LANES} demonstrations" in sentence(found)
-    assert [title for title, _, _ in drawings(found, 0.1)] == ["Distance to the demonstrations", "Where failures left"]
+    assert sentence(departures).startswith("2 of 3 failures and 0 of 1 successes left what was demonstrated")
+    assert f"0 of {LANES} demonstrations" in sentence(departures)
+    assert [title for title, _, _ in drawings(departures, 0.1)] == [
+        "Distance to the demonstrations",
+        "Where failures left",
+    ]
 
 
 def test_where_nobody_tells_of_success_there_are_episodes(ensemble):
     runs = [dataclasses.replace(trajectory(strays(20), False), tells_success=False)]
-    found = find_departures(demonstrations(), ensemble, runs)
-    assert sentence(found).startswith("1 of 1 episodes left")
-    assert len(failures(found, 0.1)) == 1
+    departures = find_departures(demonstrations(), ensemble, runs)
+    assert sentence(departures).startswith("1 of 1 episodes left")
+    assert len(failures(departures, 0.1)) == 1

@@ -67,12 +67,12 @@ def certify_again(directory):
 
 
 def test_what_was_not_changed_is_opened(gate, tube):
-    found, certificate = open_gate(gate, SOURCE, NEW)
-    assert certificate.threshold == found.derive_gate().threshold
+    calibration, certificate = open_gate(gate, SOURCE, NEW)
+    assert certificate.threshold == calibration.derive_gate().threshold
     assert set(certificate.files) == {"calibration.json"}
-    found, certificate = open_set(tube, SOURCE, NEW)
-    assert certificate.threshold == found.safety_set.height
-    assert found.safety_set.radius.min() > 0
+    calibrated, certificate = open_set(tube, SOURCE, NEW)
+    assert certificate.threshold == calibrated.safety_set.height
+    assert calibrated.safety_set.radius.min() > 0
     assert set(certificate.files) == {"calibration.json", "episodes.safetensors"}
 
 
@@ -109,8 +109,8 @@ def band(tmp_path):
 
 
 def test_a_band_is_kept_by_the_scores_that_it_is_derived_from(band):
-    found, certificate = open_gate(band, SOURCE, NEW)
-    gate = found.derive_gate()
+    calibration, certificate = open_gate(band, SOURCE, NEW)
+    gate = calibration.derive_gate()
     assert len(gate.form.center) == 5
     assert (certificate.threshold, certificate.num_calibration) == (gate.threshold, 25)
     with pytest.raises(ValueError, match=r"2 of the seeds 58 .. 67 were calibrated on"):  # also those of the form
@@ -298,15 +298,15 @@ def test_seeds_that_it_was_made_of_are_refused(gate, tube):
 
 
 def test_half_of_the_episodes_fit_and_the_other_half_calibrates():
-    found = calibrated_set()
-    assert found.calibration.seeds == tuple(range(1, 60, 2))
+    calibrated = calibrated_set()
+    assert calibrated.calibration.seeds == tuple(range(1, 60, 2))
     states = [trajectory(seed).obs["state"] for seed in range(60)]
-    for motions, first in ((found.fitting, 0), (found.calibrating, 1)):
+    for motions, first in ((calibrated.fitting, 0), (calibrated.calibrating, 1)):
         for motion, state in zip(motions, states[first::2], strict=True):
             np.testing.assert_array_equal(motion.states, state)
     # The errors of the halves tell them apart: those that fitted it would give another height.
-    assert found.calibration.peaks == tuple(found.safety_set.worst_errors(found.calibrating))
-    assert found.calibration.peaks != tuple(found.safety_set.worst_errors(found.fitting))
+    assert calibrated.calibration.peaks == tuple(calibrated.safety_set.worst_errors(calibrated.calibrating))
+    assert calibrated.calibration.peaks != tuple(calibrated.safety_set.worst_errors(calibrated.fitting))
 
 
 def test_a_tube_is_widened_until_the_episodes_in_which_it_acts_ask_for_no_more():
@@ -317,28 +317,28 @@ def test_a_tube_is_widened_until_the_episodes_in_which_it_acts_ask_for_no_more()
     assert wider.calibration.acted == first.safety_set.height
     assert not wider.confirmed
     again = choosing(SOURCE, wider.safety_set, "hold")
-    found = calibrate_again(wider, [trajectory(seed) for seed in range(200, 240)], again)
-    assert found.confirmed
-    assert found.safety_set.height == wider.safety_set.height
-    assert found.calibration.seeds == tuple(range(200, 240))
-    assert set(found.seeds) == {*range(60), *range(100, 140), *range(200, 240)}
-    for one, covers in ((first, False), (wider, False), (found, True)):
+    last = calibrate_again(wider, [trajectory(seed) for seed in range(200, 240)], again)
+    assert last.confirmed
+    assert last.safety_set.height == wider.safety_set.height
+    assert last.calibration.seeds == tuple(range(200, 240))
+    assert set(last.seeds) == {*range(60), *range(100, 140), *range(200, 240)}
+    for one, covers in ((first, False), (wider, False), (last, True)):
         used = choosing(SOURCE, one.safety_set, "hold")
         assert (one.calibration.source.gap(used) == "") == covers
         assert one.calibration.source.gap(choosing(SOURCE, one.safety_set, "stop"))
-    assert [one.calibration.source for one in (first, wider, found)] == [SOURCE, acting, again]
+    assert [one.calibration.source for one in (first, wider, last)] == [SOURCE, acting, again]
 
 
 def test_a_set_that_was_calibrated_again_is_kept(tmp_path):
     first = calibrated_set()
-    found = calibrate_again(
+    recalibrated = calibrate_again(
         first, [trajectory(seed) for seed in range(100, 140)], choosing(SOURCE, first.safety_set, "hold")
     )
-    save_set(tmp_path / "tube", found)
+    save_set(tmp_path / "tube", recalibrated)
     opened, certificate = open_set(tmp_path / "tube", SOURCE, NEW)
-    assert opened.safety_set.height == certificate.threshold == found.safety_set.height
+    assert opened.safety_set.height == certificate.threshold == recalibrated.safety_set.height
     acting = choosing(SOURCE, opened.safety_set, "hold")
-    assert (opened.calibration.source.gap(acting) == "") == found.confirmed
+    assert (opened.calibration.source.gap(acting) == "") == recalibrated.confirmed
     edit(tmp_path / "tube" / "calibration.json", acted=1e-3)
     with pytest.raises(ValueError, match="calibrate again"):
         open_set(tmp_path / "tube", SOURCE, NEW)
@@ -370,8 +370,8 @@ def test_every_file_of_every_member_is_hashed(checkpoints, member, name):
 
 
 def test_the_members_and_their_order_are_hashed(checkpoints):
-    found = {describe(part).checkpoint for part in (checkpoints, checkpoints[::-1], checkpoints[:1])}
-    assert len(found) == 3
+    hashes = {describe(part).checkpoint for part in (checkpoints, checkpoints[::-1], checkpoints[:1])}
+    assert len(hashes) == 3
 
 
 def test_everything_that_changes_an_episode_is_in_the_configuration(checkpoints):

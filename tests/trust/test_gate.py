@@ -212,8 +212,8 @@ def trajectory(scores, success, seed=0):
 
 def test_an_episode_counts_by_its_largest_score():
     trajectories = [trajectory([0.1, 0.7, 0.2], True, 5), trajectory([0.3], False, 9)]
-    found = ThresholdCalibration.from_trajectories(trajectories, SOURCE, "stac", 16, 0.2, 0.3)
-    assert found == ThresholdCalibration(SOURCE, "stac", 16, 0.2, 0.3, (5, 9), (0.7, 0.3), (True, False))
+    calibrated = ThresholdCalibration.from_trajectories(trajectories, SOURCE, "stac", 16, 0.2, 0.3)
+    assert calibrated == ThresholdCalibration(SOURCE, "stac", 16, 0.2, 0.3, (5, 9), (0.7, 0.3), (True, False))
 
 
 def test_nan_scores_cannot_be_calibrated_on():

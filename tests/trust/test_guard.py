@@ -28,9 +28,9 @@ def confirmed():
     first = calibrated_set()
     wide = calibrate_again(first, [trajectory(seed, noise=0.05) for seed in range(100, 140)], SOURCE)
     acting = choosing(SOURCE, wide.safety_set, "hold")
-    found = calibrate_again(wide, [trajectory(seed) for seed in range(200, 240)], acting)
-    assert found.confirmed
-    return found, acting
+    tube = calibrate_again(wide, [trajectory(seed) for seed in range(200, 240)], acting)
+    assert tube.confirmed
+    return tube, acting
 
 
 @pytest.fixture
@@ -55,16 +55,16 @@ def gaps(guard):
 
 
 def test_both_are_covered_only_where_both_are(opened, confirmed):
-    found, acting = confirmed
+    tube, acting = confirmed
     other = dataclasses.replace(SOURCE, configuration="moved")
     assert gaps(opened(SOURCE)) == []
     assert gaps(opened(SOURCE, source=other)) == ["gate"]
-    assert gaps(opened(None, found)) == []
+    assert gaps(opened(None, tube)) == []
     assert gaps(opened(None, calibrated_set())) == ["safety set"]
-    assert gaps(opened(acting, found)) == []
-    assert gaps(opened(SOURCE, found)) == ["gate"]
-    assert gaps(opened(acting, found, fallback="stop")) == ["gate", "safety set"]
-    assert [opened(*parts).covered for parts in ((acting, found), (SOURCE, found), (None, calibrated_set()))] == [
+    assert gaps(opened(acting, tube)) == []
+    assert gaps(opened(SOURCE, tube)) == ["gate"]
+    assert gaps(opened(acting, tube, fallback="stop")) == ["gate", "safety set"]
+    assert [opened(*parts).covered for parts in ((acting, tube), (SOURCE, tube), (None, calibrated_set()))] == [
         True,
         False,
         False,
@@ -73,10 +73,10 @@ def test_both_are_covered_only_where_both_are(opened, confirmed):
 
 def rolled_out(seed, push=0.0, reason="success"):
     """An episode of a policy that a guard watched; pushed aside at its last step, in the middle of a chunk."""
-    found = trajectory(seed, noise=0.0)
-    found.obs["state"][-1] += push
+    episode = trajectory(seed, noise=0.0)
+    episode.obs["state"][-1] += push
     return dataclasses.replace(
-        found, reason=reason, broken=reason.startswith("broken"), signals={INTERVENING: np.zeros(6, bool)}
+        episode, reason=reason, broken=reason.startswith("broken"), signals={INTERVENING: np.zeros(6, bool)}
     )
 
 
@@ -91,8 +91,8 @@ def test_episodes_that_left_a_tube_are_counted(opened, confirmed):
 
 
 def test_the_promise_on_alarms_is_the_gates(opened, confirmed):
-    found, acting = confirmed
-    both = opened(acting, found).summarize([rolled_out(0)], 4, {})
+    tube, acting = confirmed
+    both = opened(acting, tube).summarize([rolled_out(0)], 4, {})
     assert (both.promise.alpha, both.tube.promise.alpha, both.covered) == (0.2, 0.1, True)
     watching = opened(SOURCE, fallback="watch").summarize([rolled_out(0)], 4, {})
     assert (watching.promise.alpha, watching.tube) == (0.2, None)
@@ -103,11 +103,11 @@ def test_the_promise_on_alarms_is_the_gates(opened, confirmed):
 
 def test_tables_and_pages_say_what_is_promised_and_where_nothing_is(opened, confirmed):
     """A terminal of 80 columns holds the table."""
-    found, acting = confirmed
+    tube, acting = confirmed
     runs = [rolled_out(0)]
     alarms, leaving = exceeding_spread(30, 0.2), exceeding_spread(40, 0.1)
     for source, promised in ((acting, True), (SOURCE, False)):
-        gate = opened(source, found).summarize(runs, 4, {})
+        gate = opened(source, tube).summarize(runs, 4, {})
         console = Console(width=80, record=True, file=io.StringIO())
         console.print(format_table(summarize(runs, num_modes=None, control_dt=0.1), gate=gate))
         text = console.export_text()

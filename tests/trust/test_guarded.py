@@ -210,8 +210,8 @@ def test_no_inadmissible_candidate_is_executed():
             np.testing.assert_allclose(actions, 0.05, atol=1e-6)
         assert (signals[INTERVENING] == (signals["admissible"] == 0)).all()
         shares.append(signals["admissible"])
-    found = np.concatenate(shares)
-    assert set(found) == {0, 0.25, 0.5, 0.75, 1}
+    admissible = np.concatenate(shares)
+    assert set(admissible) == {0, 0.25, 0.5, 0.75, 1}
     assert stops == 3
 
 

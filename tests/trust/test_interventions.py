@@ -17,9 +17,9 @@ def trajectory(plans, length, success=True, seed=3):
 
 
 def test_segments_are_the_steps_under_intervention():
-    found = list(segments(trajectory([1, 0, 1, 1], 11), 3))
-    assert [s.actions[:, 0].tolist() for s in found] == [[0, 1, 2], [6, 7, 8, 9, 10]]
-    assert all((s.obs["state"][:, 0] == s.actions[:, 0]).all() for s in found)
+    interventions = list(segments(trajectory([1, 0, 1, 1], 11), 3))
+    assert [s.actions[:, 0].tolist() for s in interventions] == [[0, 1, 2], [6, 7, 8, 9, 10]]
+    assert all((s.obs["state"][:, 0] == s.actions[:, 0]).all() for s in interventions)
 
 
 def test_interventions_of_successes_are_a_store(tmp_path):

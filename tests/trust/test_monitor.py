@@ -110,9 +110,9 @@ def test_scores_do_not_depend_on_who_runs_beside(make_policy, names):
     for _ in range(3):
         slots, obs, chunks = look(rng, 7)
         one = {"state": obs["state"][4:5]}
-        found, expected = together.watch(slots, obs, chunks)[0], alone.watch(np.array([0]), one, chunks[4:5])[0]
+        scores, expected = together.watch(slots, obs, chunks)[0], alone.watch(np.array([0]), one, chunks[4:5])[0]
         for name in names:
-            assert found[name][4] == expected[name][0], name
+            assert scores[name][4] == expected[name][0], name
 
 
 class Listening(Ensemble):
@@ -146,12 +146,12 @@ def test_a_new_episode_has_no_plan_to_compare_with(make_policy):
     slots, *seen = look(rng, 2)
     monitor.watch(slots, *seen)
     monitor.reset([1], [2])
-    found = monitor.watch(slots, *look(rng, 2)[1:])[0]
-    assert found["stac"][0] > 0 == found["stac"][1]
-    assert found["stac-single"][0] > 0 == found["stac-single"][1]
+    scores = monitor.watch(slots, *look(rng, 2)[1:])[0]
+    assert scores["stac"][0] > 0 == scores["stac"][1]
+    assert scores["stac-single"][0] > 0 == scores["stac-single"][1]
     monitor.forget(np.array([0]))
-    found = monitor.watch(slots, *look(rng, 2)[1:])[0]
-    assert found["stac"][0] == 0 < found["stac"][1]
+    scores = monitor.watch(slots, *look(rng, 2)[1:])[0]
+    assert scores["stac"][0] == 0 < scores["stac"][1]
 
 
 def test_a_score_sees_what_was_sampled_before(make_policy, monkeypatch):
@@ -169,12 +169,12 @@ def test_the_clock_counts_the_steps_of_an_episode(make_policy):
         np.random.default_rng(0),
     )
     monitor.reset([0, 1], [0, 1])
-    found = [monitor.watch(*look(rng, 2))[0]["time"].tolist()]
+    times = [monitor.watch(*look(rng, 2))[0]["time"].tolist()]
     monitor.watch(np.array([1]), *look(rng, 1)[1:])
-    found.append(monitor.watch(*look(rng, 2))[0]["time"].tolist())
+    times.append(monitor.watch(*look(rng, 2))[0]["time"].tolist())
     monitor.reset([1], [2])
-    found.append(monitor.watch(*look(rng, 2))[0]["time"].tolist())
-    assert found == [[0, 0], [2, 4], [4, 0]]
+    times.append(monitor.watch(*look(rng, 2))[0]["time"].tolist())
+    assert times == [[0, 0], [2, 4], [4, 0]]
 
 
 def test_the_draws_of_the_denoising_loss_are_the_same_at_every_replanning(make_policy):

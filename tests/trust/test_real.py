@@ -69,10 +69,10 @@ def test_a_safety_set_keeps_clear_also_of_a_moved_cylinder(ahead, tmp_path, move
     free = run(ahead, 40, Execution(4))
     source = Source("weights", AVOID, "options")
     save_set(tmp_path / "tube", calibrate_set(free, "state", (0, 1), 4, 0.1, source))
-    found, _ = open_set(tmp_path / "tube", source, range(1000, 1100))
+    calibrated, _ = open_set(tmp_path / "tube", source, range(1000, 1100))
     env = {"moved": moved}
     bare = run(ahead, 40, Execution(4, candidates=16), env)
-    safe = run(ahead, 40, Execution(4, candidates=16), env, safety_set=found.safety_set, fallback="hold")
+    safe = run(ahead, 40, Execution(4, candidates=16), env, safety_set=calibrated.safety_set, fallback="hold")
     hits = [sum(t.reason == "failure" for t in runs) for runs in (bare, safe)]
     assert all(0 <= t.signals["admissible"].min() <= t.signals["admissible"].max() <= 1 for t in safe)
     assert min(t.signals["admissible"].min() for t in safe) < 1
@@ -84,8 +84,8 @@ def test_a_safety_set_keeps_clear_also_of_a_moved_cylinder(ahead, tmp_path, move
 def test_tubes_hold_in_new_episodes(ahead):
     """Promise 0.9, Beta(91, 10) over calibrations; the interval of one calibration of 100 at 99.9 %."""
     trajectories = run(ahead, 400, Execution(4))
-    found = calibrate_set(trajectories[:200], "state", (0, 1), 4, 0.1, Source("", AVOID, "")).safety_set
-    left = found.left([Motion.from_trajectory(t, "state") for t in trajectories[200:]])
+    safety_set = calibrate_set(trajectories[:200], "state", (0, 1), 4, 0.1, Source("", AVOID, "")).safety_set
+    left = safety_set.left([Motion.from_trajectory(t, "state") for t in trajectories[200:]])
     assert 0.78 < 1 - left.mean() < 0.99
 
 
@@ -106,9 +106,9 @@ def test_sets_that_cannot_be(ahead, choices, message):
 
 def test_no_budget_makes_a_policy_leave_the_set(ahead):
     free = run(ahead, 20, Execution(4))
-    found = calibrate_set(free, "state", (0, 1), 4, 0.2, Source("", AVOID, "")).safety_set
+    safety_set = calibrate_set(free, "state", (0, 1), 4, 0.2, Source("", AVOID, "")).safety_set
     safe, limited = (
-        run(ahead, 20, Execution(4, candidates=2), safety_set=found, fallback="hold", budget=budget)
+        run(ahead, 20, Execution(4, candidates=2), safety_set=safety_set, fallback="hold", budget=budget)
         for budget in (None, 0)
     )
     assert any(t.signals["intervening"].any() for t in safe)
@@ -118,6 +118,6 @@ def test_no_budget_makes_a_policy_leave_the_set(ahead):
 @pytest.mark.parametrize("fallback", ["watch", "replan"])
 def test_a_fallback_must_not_leave_the_set(ahead, fallback):
     trajectories = run(ahead, 20, Execution(4))
-    found = calibrate_set(trajectories, "state", (0, 1), 4, 0.2, Source("", AVOID, "")).safety_set
+    safety_set = calibrate_set(trajectories, "state", (0, 1), 4, 0.2, Source("", AVOID, "")).safety_set
     with pytest.raises(ValueError, match="not admissible"):
-        run(ahead, 2, Execution(4), safety_set=found, fallback=fallback)
+        run(ahead, 2, Execution(4), safety_set=safety_set, fallback=fallback)

@@ -68,8 +68,8 @@ def trajectory(noise, length, seed=0):
     return Trajectory(0, seed, obs, actions, zeros, zeros, True, -1, "success")
 
 
-def errors(of, position=(0, 1), period=4):
-    return position_errors(Motion.from_trajectory(of, "state"), MODEL, position, period)
+def errors(episode, position=(0, 1), period=4):
+    return position_errors(Motion.from_trajectory(episode, "state"), MODEL, position, period)
 
 
 def test_errors_are_those_of_chunks_from_the_observed_state():
@@ -88,12 +88,12 @@ def test_an_episode_that_did_not_begin_has_no_errors():
 def test_the_last_chunk_counts_as_far_as_it_was_executed(length):
     """An episode that ends in the middle of a chunk, pushed off its way at the last step."""
     whole = trajectory(0.0, length)
-    found = SafetySet(MODEL, "state", (0, 1), np.full(4, 0.5), height=2.0)
-    assert not found.left([Motion.from_trajectory(whole, "state")]).any()
+    safety_set = SafetySet(MODEL, "state", (0, 1), np.full(4, 0.5), height=2.0)
+    assert not safety_set.left([Motion.from_trajectory(whole, "state")]).any()
     whole.obs["state"][-1] += [3.0, 4.0]
     np.testing.assert_allclose(errors(whole), [*[0] * (length - 1), 5], atol=1e-5)
-    assert found.left([Motion.from_trajectory(whole, "state")]).tolist() == [True]
-    assert found.worst_errors([Motion.from_trajectory(whole, "state")]) == pytest.approx([10.0])
+    assert safety_set.left([Motion.from_trajectory(whole, "state")]).tolist() == [True]
+    assert safety_set.worst_errors([Motion.from_trajectory(whole, "state")]) == pytest.approx([10.0])
 
 
 def test_an_episode_counts_by_its_worst_error_for_its_step():

@@ -142,9 +142,9 @@ def test_points_are_rounded_into_the_box_before_they_are_replayed():
 def test_the_same_seed_finds_the_same_counterexample():
     peak = Network(bump([0.3] * 10, 0.3), 10, 1)
     cube = asked([-1.0] * 10, [1.0] * 10, at_least(0.0))
-    found = [falsify(peak, cube, Attack(seed=seed)) for seed in (1, 1, 2)]
-    assert torch.equal(found[0].x, found[1].x)
-    assert not torch.equal(found[0].x, found[2].x)
+    witnesses = [falsify(peak, cube, Attack(seed=seed)) for seed in (1, 1, 2)]
+    assert torch.equal(witnesses[0].x, witnesses[1].x)
+    assert not torch.equal(witnesses[0].x, witnesses[2].x)
 
 
 def test_no_step_is_begun_when_the_time_is_up():

@@ -192,14 +192,14 @@ def read(network, path):
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_an_operation_computes_what_onnxruntime_computes(network, tmp_path):
-    found = read(network, tmp_path / "network.onnx")
-    rows = np.random.default_rng(1).normal(size=(4, found.input_size)).astype(np.float32)
+    imported = read(network, tmp_path / "network.onnx")
+    rows = np.random.default_rng(1).normal(size=(4, imported.input_size)).astype(np.float32)
     expected = runtime(network, rows)
-    assert found.output_size == expected.shape[1]
-    replayed = torch.stack([found.replay(row) for row in torch.tensor(rows)])
+    assert imported.output_size == expected.shape[1]
+    replayed = torch.stack([imported.replay(row) for row in torch.tensor(rows)])
     np.testing.assert_allclose(replayed, expected, rtol=2e-5, atol=2e-6)
-    np.testing.assert_allclose(found.batched(torch.tensor(rows)), expected, rtol=2e-5, atol=2e-6)
-    doubles = found.batched(torch.tensor(rows).double())
+    np.testing.assert_allclose(imported.batched(torch.tensor(rows)), expected, rtol=2e-5, atol=2e-6)
+    doubles = imported.batched(torch.tensor(rows).double())
     assert doubles.dtype == torch.float64
     np.testing.assert_allclose(doubles, expected, rtol=2e-5, atol=2e-6)
 
@@ -230,10 +230,10 @@ def test_all_outside_networks_compute_what_onnxruntime_computes(outside):
         network = onnx.load(path)
         if path.name == "acc.onnx":  # onnxruntime refuses its Gemm of four axes, and versions before 7
             network = modern(network)
-        found = read_network(path)
-        rows = np.random.default_rng(1).normal(size=(3, found.input_size)).astype(np.float32)
-        expected, largest = runtime(network, rows), found.batched(torch.tensor(rows)).abs().max()
-        difference = np.abs(torch.stack([found.replay(row) for row in torch.tensor(rows)]).numpy() - expected).max()
+        imported = read_network(path)
+        rows = np.random.default_rng(1).normal(size=(3, imported.input_size)).astype(np.float32)
+        expected, largest = runtime(network, rows), imported.batched(torch.tensor(rows)).abs().max()
+        difference = np.abs(torch.stack([imported.replay(row) for row in torch.tensor(rows)]).numpy() - expected).max()
         assert difference < 1e-5 * largest, path.name
 
 

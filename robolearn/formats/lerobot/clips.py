@@ -24,7 +24,7 @@ VIDEOS = (
 
 
 @dataclass(frozen=True)
-class Place:
+class Segment:
     """Where the frames of an episode are.
 
     Attributes:
@@ -59,17 +59,17 @@ class Clips:
             elif "file_index" in fields:
                 self._joint[camera, int(fields.get("chunk_index", 0)), int(fields["file_index"])] = root / name
 
-    def find(self, camera: str, episode: int) -> Place | None:
+    def find(self, camera: str, episode: int) -> Segment | None:
         """Where an episode's frames are; None where there is no such file, or a pointer of Git LFS in place of it."""
         path = self._single.get((camera, episode))
         clip = self._said[episode].clips.get(camera) if episode in self._said else None
         if path is not None:
-            found = Place(path)
+            segment = Segment(path)
         elif clip is not None and (camera, clip.chunk, clip.file) in self._joint:
-            found = Place(self._joint[camera, clip.chunk, clip.file], clip.start, clip.stop)
+            segment = Segment(self._joint[camera, clip.chunk, clip.file], clip.start, clip.stop)
         else:
             return None
-        return None if is_pointer(found.path) else found
+        return None if is_pointer(segment.path) else segment
 
     @property
     def has_pointers(self) -> bool:
@@ -103,14 +103,14 @@ class ClipReader:
         self._camera, self._channels, self._size, self._period = camera, channels, size, period
         self._video: Video | None = None
 
-    def find(self, place: Place, times: np.ndarray | None, steps: int, episode: int) -> tuple[Video, np.ndarray]:
+    def find(self, segment: Segment, times: np.ndarray | None, steps: int, episode: int) -> tuple[Video, np.ndarray]:
         """The video of an episode, and which of its frames are those of the steps [t].
 
         Frames are found by the times of the steps. Where those fit no frames, as when recording began late, an episode
         that has as many frames as steps has them in their order.
 
         Args:
-            place: Where they are.
+            segment: Where they are.
             times: Of the steps, from the beginning of the episode [t] in s; None where they are not recorded.
             steps: Their number t.
             episode: Its number, for messages.
@@ -118,18 +118,18 @@ class ClipReader:
         Raises:
             UserError: The file is damaged, or steps and frames do not belong together.
         """
-        if self._video is None or self._video.path != place.path:
+        if self._video is None or self._video.path != segment.path:
             self.close()
-            self._video = Video(place.path, self._channels, self._size)
+            self._video = Video(segment.path, self._channels, self._size)
         shown, wanted, slack = self._video.times, None, 0.0
         if times is not None and self._period is not None:
             slack = self._period / 2
-            wanted = match_frames(shown, place.start + times, self._period)
+            wanted = match_frames(shown, segment.start + times, self._period)
         if wanted is None:
-            wanted = np.flatnonzero((shown >= place.start - slack) & (shown < place.stop - slack))
+            wanted = np.flatnonzero((shown >= segment.start - slack) & (shown < segment.stop - slack))
             if len(wanted) != steps:
                 raise UserError(
-                    f"{place.path}: episode {episode} has {steps} steps, and {len(wanted)} frames of {self._camera} "
+                    f"{segment.path}: episode {episode} has {steps} steps, and {len(wanted)} frames of {self._camera} "
                     "at other times; leave the camera out by `cameras`, or remove this video to leave the episode out"
                 )
         return self._video, wanted

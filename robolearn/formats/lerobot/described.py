@@ -93,13 +93,13 @@ def _write_tasks(path: Path, texts: Sequence[str]) -> None:
 
 def _splits(parts: Mapping[str, Sequence[int]], episodes: int) -> tuple[dict[str, str], list[str]]:
     """Parts as ranges, and a sentence for each that is none."""
-    found, lost = {}, []
+    ranges, lost = {}, []
     for name, numbers in parts.items():
         if sorted(numbers) == list(range(min(numbers), max(numbers) + 1)):
-            found[name] = f"{min(numbers)}:{max(numbers) + 1}"
+            ranges[name] = f"{min(numbers)}:{max(numbers) + 1}"
         else:
             lost.append(f"the part {name} is no range of episodes, so that LeRobot does not see it")
-    return found or {"train": f"0:{episodes}"}, lost
+    return ranges or {"train": f"0:{episodes}"}, lost
 
 
 def _readme(licence: str) -> str:

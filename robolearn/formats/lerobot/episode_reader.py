@@ -79,10 +79,10 @@ class EpisodeReader:
             for column, key in self.keys.pictures.items()
         }
         for camera, reader in cameras.items():
-            place = self.clips.find(camera, number)
-            assert place is not None, "episodes without their videos are not asked for"
+            segment = self.clips.find(camera, number)
+            assert segment is not None, "episodes without their videos are not asked for"
             times = to_array(table[TIMES], f"{where}, {TIMES}").reshape(-1) if TIMES in self.keys.facts else None
-            video, wanted = reader.find(place, times, table.num_rows, number)
+            video, wanted = reader.find(segment, times, table.num_rows, number)
             key = self.keys.videos[camera]
             images[key] = self.kept[key].add(video, wanted, where) if key in self.kept else video.frames(wanted)
         return images

@@ -60,12 +60,12 @@ def read_episodes(root: Path, names: Sequence[str]) -> dict[int, Said]:
         UserError: A file of facts is damaged.
     """
     tables = [name for name in names if name.startswith(EPISODES_TABLES) and name.endswith(".parquet")]
-    found = {}
+    episodes = {}
     for row in _table_rows(root, tables) if tables else _lines(root / EPISODES_LINES):
         number = row.get("episode_index")
         if isinstance(number, int):
-            found[number] = _said(row)
-    return found
+            episodes[number] = _said(row)
+    return episodes
 
 
 def read_tasks(root: Path) -> dict[int, str]:
@@ -75,12 +75,12 @@ def read_tasks(root: Path) -> dict[int, str]:
         UserError: The file is damaged.
     """
     rows = _table_rows(root, [TASKS_TABLE]) if (root / TASKS_TABLE).exists() else _lines(root / TASKS_LINES)
-    found = {}
+    tasks = {}
     for row in rows:  # the column of the texts is called "task", or as pandas calls an index without a name
         texts = [row["task"]] if isinstance(row.get("task"), str) else [t for t in row.values() if isinstance(t, str)]
         if isinstance(row.get("task_index"), int) and texts:
-            found[row["task_index"]] = texts[0]
-    return found
+            tasks[row["task_index"]] = texts[0]
+    return tasks
 
 
 def _said(row: Mapping[str, Any]) -> Said:

@@ -47,8 +47,8 @@ def licence_of(root: Path) -> str:
         text = read_text(root / name)
         if name == "README.md":
             head = text.split("---")[1] if text.startswith("---") else ""
-            found = LICENCE.search(head)
-            line = found[1].strip("'\"") if found else ""
+            match = LICENCE.search(head)
+            line = match[1].strip("'\"") if match else ""
         else:
             line = next((line.strip("# ") for line in text.splitlines() if line.strip("# ")), "")
         if line:
@@ -59,10 +59,10 @@ def licence_of(root: Path) -> str:
 def splits_of(info: Info, numbers: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """Name of a part -> its episodes, by their places among `numbers`; parts without any are left out."""
     parts = {
-        name: tuple(place for place, number in enumerate(numbers) if first <= number < last)
+        name: tuple(index for index, number in enumerate(numbers) if first <= number < last)
         for name, (first, last) in info.splits.items()
     }
-    return {name: places for name, places in parts.items() if places}
+    return {name: indices for name, indices in parts.items() if indices}
 
 
 class Tasks:
@@ -96,14 +96,14 @@ class Tasks:
 
 def common_numbers(said: Mapping[int, Said], numbers: Sequence[int]) -> dict[str, dict[int, Scalar]]:
     """Name -> number of an episode -> its value, of the facts that all these episodes have; each of one type."""
-    of = [said[number].numbers if number in said else {} for number in numbers]
-    names = [name for name in of[0] if all(name in facts for facts in of)] if of else []
-    found = {}
+    episodes = [said[number].numbers if number in said else {} for number in numbers]
+    names = [name for name in episodes[0] if all(name in facts for facts in episodes)] if episodes else []
+    common_facts = {}
     for name in names:
-        kinds = {type(facts[name]) for facts in of}
+        kinds = {type(facts[name]) for facts in episodes}
         kind = kinds.pop() if len(kinds) == 1 else float
-        found[name] = {number: kind(facts[name]) for number, facts in zip(numbers, of, strict=True)}
-    return found
+        common_facts[name] = {number: kind(facts[name]) for number, facts in zip(numbers, episodes, strict=True)}
+    return common_facts
 
 
 def spelled(numbers: Iterable[int]) -> str:

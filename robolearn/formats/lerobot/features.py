@@ -125,10 +125,10 @@ def _layout(store: DemoStore, key: str, channels: int) -> ImageLayout | None:
     assert axes is not None, "images have axes"
     if store.dtypes[key] == np.uint8:
         return ImageLayout(axes)
-    found = ImageRange(channels, int(np.prod(store.shapes[key])) * store.num_steps)
+    image_range = ImageRange(channels, int(np.prod(store.shapes[key])) * store.num_steps)
     for _, slab in store.slabs(key):
-        found.add(slab)
-    return found.layout(axes)
+        image_range.add(slab)
+    return image_range.layout(axes)
 
 
 def _name(key: str, demos: Demonstrations, is_image: bool, taken: set[str]) -> str:

@@ -21,7 +21,7 @@ FIELD = re.compile(r"\{(\w+)[^{}]*\}")
 
 def list_files(root: Path) -> list[str]:
     """Names of all files below a folder, sorted, with slashes; folders that are links are entered once."""
-    found, entered = [], set()
+    files, entered = [], set()
     for folder, inside, names in os.walk(root, followlinks=True):
         inside[:] = [name for name in inside if not name.startswith(".")]
         real = os.path.realpath(folder)
@@ -29,8 +29,8 @@ def list_files(root: Path) -> list[str]:
             inside.clear()
             continue
         entered.add(real)
-        found += [Path(folder, name).relative_to(root).as_posix() for name in names]
-    return sorted(found)
+        files += [Path(folder, name).relative_to(root).as_posix() for name in names]
+    return sorted(files)
 
 
 def match_files(names: Sequence[str], templates: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
@@ -42,9 +42,9 @@ def match_files(names: Sequence[str], templates: Sequence[str]) -> list[tuple[st
     """
     for template in templates:
         pattern = _pattern(template)
-        found = [(name, match.groupdict()) for name in names if (match := pattern.fullmatch(name))]
-        if found:
-            return found
+        matches = [(name, match.groupdict()) for name in names if (match := pattern.fullmatch(name))]
+        if matches:
+            return matches
     return []
 
 

@@ -148,9 +148,9 @@ def _channels(shape: tuple[int, ...], names: tuple[str, ...]) -> int:
 
 
 def _splits(raw: Any) -> dict[str, tuple[int, int]]:
-    found = {}
+    splits = {}
     for name, text in raw.items() if isinstance(raw, dict) else ():
         match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text) if isinstance(text, str) else None
         if match:
-            found[str(name)] = (int(match[1]), int(match[2]))
-    return found
+            splits[str(name)] = (int(match[1]), int(match[2]))
+    return splits

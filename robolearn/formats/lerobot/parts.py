@@ -27,7 +27,7 @@ class TableWriter:
         self._waiting: list[pa.Table] = []
         self._bytes = self._tables = 0
 
-    def place(self) -> tuple[int, int]:
+    def next_file(self) -> tuple[int, int]:
         """Numbers of the folder and file that the next table goes into; a file that is full is ended."""
         if self._tables and self._bytes + self._bytes / self._tables >= self._max:
             self.close()
@@ -35,7 +35,7 @@ class TableWriter:
         return self._at.chunk, self._at.file
 
     def append(self, table: pa.Table) -> None:
-        """Write a table where `place` said."""
+        """Write a table where `next_file` said."""
         self._waiting.append(table)
         self._bytes += table.nbytes
         self._tables += 1

@@ -128,11 +128,11 @@ def _with_videos(
 
 
 def _not_kept(info: Info, tables: Tables, numbers: Sequence[int]) -> list[str]:
-    found = []
+    remarks = []
     if mixed := set(tables.mixed) & set(numbers):
-        found.append(f"episodes {spelled(mixed)} have several tasks; each keeps the one that it begins with")
+        remarks.append(f"episodes {spelled(mixed)} have several tasks; each keeps the one that it begins with")
     if info.total_episodes is not None and info.total_episodes != len(tables.episodes):
-        found.append(f"info.json announces {info.total_episodes} episodes; there are {len(tables.episodes)}")
+        remarks.append(f"info.json announces {info.total_episodes} episodes; there are {len(tables.episodes)}")
     if any(NEXT_DONE in schema.names for schema in tables.schemas):
-        found.append(f"{NEXT_DONE} is not kept; an episode ends with its last step")
-    return found
+        remarks.append(f"{NEXT_DONE} is not kept; an episode ends with its last step")
+    return remarks

@@ -57,11 +57,11 @@ class Totals:
 
     def result(self) -> dict[str, dict[str, Any]]:
         """Feature -> name -> value, as JSON; quantiles are the means of those of the episodes, as lerobot's are."""
-        found = {}
+        totals = {}
         for feature, sums in self._sums.items():
             means = {name: sums[name] / sums["count"] for name in ("mean", *QUANTILES)}
             variance = sums["square"] / sums["count"] - means["mean"] ** 2
             stats = {**means, "std": np.sqrt(np.maximum(variance, 0.0))}
             stats |= {name: sums[name] for name in ("min", "max", "count")}
-            found[feature] = {name: value.tolist() for name, value in stats.items()}
-        return found
+            totals[feature] = {name: value.tolist() for name, value in stats.items()}
+        return totals

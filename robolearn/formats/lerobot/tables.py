@@ -133,9 +133,9 @@ def _check_numbers(numbers: np.ndarray, rows: int, where: str) -> None:
 
 def _is_constant(file: pq.ParquetFile, name: str) -> bool:
     """Whether a column has one value in all rows, as far as the footer tells."""
-    places = [i for i in range(len(file.schema)) if file.schema.column(i).path == name]
+    indices = [i for i in range(len(file.schema)) if file.schema.column(i).path == name]
     groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-    stats = [group.column(place).statistics for place in places for group in groups]
+    stats = [group.column(index).statistics for index in indices for group in groups]
     known = [entry for entry in stats if entry is not None and entry.has_min_max]
     return len({value for entry in known for value in (entry.min, entry.max)}) <= 1
 

@@ -94,7 +94,7 @@ class _Writer:
         text = self._demos.task_of(episode) or self._demos.attrs.env_id or NO_TASK
         positions = self._positions(episode, text)
         stats |= {name: number_stats(values[:, None]) for name, values in positions.items()}
-        chunk, file = self._data.place()
+        chunk, file = self._data.next_file()
         self._data.append(pa.table({**rows, **{name: pa.array(values) for name, values in positions.items()}}))
         facts |= {"data/chunk_index": chunk, "data/file_index": file, "tasks": [text]}
         self._append_facts(episode, facts, stats)
@@ -124,7 +124,7 @@ class _Writer:
         if text not in self._texts:
             self._texts.append(text)
         steps = np.arange(len(episode))
-        found = {
+        columns = {
             "timestamp": (steps / self._fps).astype(np.float32),
             "frame_index": steps,
             "episode_index": np.full(len(episode), self._episodes),
@@ -132,11 +132,11 @@ class _Writer:
             "task_index": np.full(len(episode), self._texts.index(text)),
         }
         if self._has_success:
-            found[NEXT_SUCCESS] = (steps == len(episode) - 1) & bool(episode.attrs[SUCCESS])
-        return found
+            columns[NEXT_SUCCESS] = (steps == len(episode) - 1) & bool(episode.attrs[SUCCESS])
+        return columns
 
     def _append_facts(self, episode: Episode, facts: dict[str, Any], stats: Mapping[str, dict[str, Array]]) -> None:
-        chunk, file = self._facts.place()
+        chunk, file = self._facts.next_file()
         held = {TASK, "tasks", "length", *POSITIONS, *({SUCCESS} if self._has_success else ())}
         row: dict[str, Any] = {
             "episode_index": self._episodes,
@@ -158,15 +158,17 @@ class _Writer:
 
 def _changes(image: ImageFeature, is_video: bool) -> Sequence[str]:
     """How a key's images differ from those of the store, a sentence each."""
-    found = []
+    changes = []
     if image.layout.axes == "chw":
-        found.append(f"{image.key} has its channels first; they are last in LeRobot")
+        changes.append(f"{image.key} has its channels first; they are last in LeRobot")
     if not image.is_exact:
-        found.append(f"{image.key} is rounded to 8 bits")
+        changes.append(f"{image.key} is rounded to 8 bits")
     if is_video:
-        found.append(f"{image.key} is compressed as a video, which changes pixels a little; `images` exact keeps them")
+        changes.append(
+            f"{image.key} is compressed as a video, which changes pixels a little; `images` exact keeps them"
+        )
     if is_video and image.shape[-1] == 1:
-        found.append(f"{image.key} has one channel; a video has three, which are equal then")
+        changes.append(f"{image.key} has one channel; a video has three, which are equal then")
     if is_video and image.shape[-1] == 4:
-        found.append(f"{image.key} has four channels; the last one is not kept in a video")
-    return found
+        changes.append(f"{image.key} has four channels; the last one is not kept in a video")
+    return changes

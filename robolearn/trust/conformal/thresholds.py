@@ -160,8 +160,8 @@ def weighted_thresholds(
     mass = np.cumsum(weights[order])
     needed = share * (weights.sum() + new_weights)
     # A hair less, so that equal weights give the same rank as ``threshold``.
-    place = np.searchsorted(mass, needed * (1 - 1e-12))
-    return np.append(scores[order], np.inf)[place]
+    rank = np.searchsorted(mass, needed * (1 - 1e-12))
+    return np.append(scores[order], np.inf)[rank]
 
 
 def cqr_scores(

@@ -75,8 +75,8 @@ def admissible_mass(probabilities: Float[Tensor, "*m K"], admissible: Bool[Tenso
 
 def _distributions(seen: Evidence) -> tuple[Tensor, Tensor]:
     """Chunks [k, s, K, t, a] in the first member's normalized units, and their probabilities [k, s, K]."""
-    found = [finite_distribution(member, seen.obs) for member in seen.ensemble.members]
-    chunks, probabilities = (torch.stack(part) for part in zip(*found, strict=True))
+    distributions = [finite_distribution(member, seen.obs) for member in seen.ensemble.members]
+    chunks, probabilities = (torch.stack(part) for part in zip(*distributions, strict=True))
     return seen.ensemble.normalize(chunks), probabilities
 
 

@@ -59,14 +59,14 @@ def load_fitted(directory: Path, names: Sequence[str], device: torch.device) -> 
         return {}
     if not path.exists():
         raise UserError(f"{path}: no such file; calibrate again")
-    tensors, found = load_tensors(path), {}
+    tensors, modules = load_tensors(path), {}
     for name, restore in parts.items():
         head = f"{name}."
         state = {key.removeprefix(head): value for key, value in tensors.items() if key.startswith(head)}
         if not state:
             raise UserError(f"{path} holds no score {name}; calibrate again")
         try:
-            found[name] = restore(state).to(device)
+            modules[name] = restore(state).to(device)
         except (KeyError, RuntimeError, TypeError) as error:
             raise UserError(f"{path}: damaged or of another score ({one_line(error)}); calibrate again") from None
-    return found
+    return modules

@@ -155,8 +155,8 @@ def fit_gaussian_process(
         points = x[choose_points(x, logs[0].exp(), num_inducing)]
         logs = _search(logs, torch.cdist(points, points), torch.cdist(points, x[:NUM_SEARCHED]), y[:NUM_SEARCHED])
     length, ratio = _scales(logs)
-    found = posterior(torch.cdist(points, points), torch.cdist(points, x), y, length, ratio)
-    kept = found._asdict()
+    solution = posterior(torch.cdist(points, points), torch.cdist(points, x), y, length, ratio)
+    kept = solution._asdict()
     del kept["bound"]
     return GaussianProcess(centre=centre, scale=scale, points=points, length=length, ratio=ratio, mean=mean, **kept)
 

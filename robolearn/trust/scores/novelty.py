@@ -133,8 +133,8 @@ class OneStepFlow(Novelty):
         """Flow matching from embeddings, s = 0, to noise, s = 1."""
         noise = torch.randn(white.shape, generator=generator, device=white.device)
         s = torch.rand(len(white), 1, generator=generator, device=white.device)
-        found = self.velocity(torch.cat([torch.lerp(white, noise, s), s], dim=1))
-        return (found - (noise - white)).square().mean()
+        velocity = self.velocity(torch.cat([torch.lerp(white, noise, s), s], dim=1))
+        return (velocity - (noise - white)).square().mean()
 
     def score(self, white: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """|o + v(o, 0)|^2."""

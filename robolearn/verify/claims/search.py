@@ -118,16 +118,16 @@ def _search(
         chosen[margin.topk(min(BATCH // 2, len(lower)), largest=False).indices] = True
         low, high = _halves(lower[chosen], upper[chosen], influence[chosen])
         chunks = subject.enclose(low, high)
-        found = claim.margin(chunks, torch.full((len(low),), row))
+        half_margins = claim.margin(chunks, torch.full((len(low),), row))
         bounded += len(low)
         middle = _inside((low + high) / 2, asked[0], asked[1])
         for i in (claim.margin(subject.act(middle), torch.full((len(low),), row)) < 0).nonzero()[:, 0].tolist():
             if float(claim.margin(subject.act(middle[i : i + 1]), torch.tensor([row]))) < 0:
-                return Outcome("falsified", float(torch.cat([margin, found]).min()), bounded, middle[i].detach())
-        proved = min([proved, *found[found >= 0].tolist()])
-        left = found < 0
+                return Outcome("falsified", float(torch.cat([margin, half_margins]).min()), bounded, middle[i].detach())
+        proved = min([proved, *half_margins[half_margins >= 0].tolist()])
+        left = half_margins < 0
         lower, upper = torch.cat([lower[~chosen], low[left]]), torch.cat([upper[~chosen], high[left]])
-        margin = torch.cat([margin[~chosen], found[left]])
+        margin = torch.cat([margin[~chosen], half_margins[left]])
         influence = torch.cat([influence[~chosen], chunks.influence[left]])
         if left.any() and ((high - low)[left] <= NARROWEST * width).all(1).any():
             break

@@ -65,18 +65,18 @@ def bounds(conditions: Iterable[Condition]) -> dict[str, tuple[Fraction | None, 
     Raises:
         UserError: One is beyond float64.
     """
-    found: dict[str, tuple[Fraction | None, Fraction | None]] = {}
+    intervals: dict[str, tuple[Fraction | None, Fraction | None]] = {}
     for condition in conditions:
         if len(condition.term.coefficients) == 1:
             ((name, factor),) = condition.term.coefficients.items()
-            limit, (lower, upper) = -condition.term.constant / factor, found.get(name, (None, None))
+            limit, (lower, upper) = -condition.term.constant / factor, intervals.get(name, (None, None))
             if abs(limit) > LARGEST:
                 raise refusal(condition.line, f"the bound of {name} is beyond float64")
             if factor > 0:
-                found[name] = lower, limit if upper is None else min(upper, limit)
+                intervals[name] = lower, limit if upper is None else min(upper, limit)
             else:
-                found[name] = limit if lower is None else max(lower, limit), upper
-    return found
+                intervals[name] = limit if lower is None else max(lower, limit), upper
+    return intervals
 
 
 def contradiction(conditions: Iterable[Condition]) -> str | None:

@@ -46,7 +46,7 @@ def read_expressions(text: str) -> list[Expression]:
     Raises:
         UserError: A parenthesis is missing or left over, a word stands outside all lists, or lists are too deep.
     """
-    found: list[Expression] = []
+    expressions: list[Expression] = []
     open_lists: list[tuple[int, list[Expression]]] = []
     for line, content in enumerate(text.split("\n"), start=1):
         for token in TOKEN.findall(content.partition(";")[0]):
@@ -59,7 +59,7 @@ def read_expressions(text: str) -> list[Expression]:
                 raise refusal(line, f"{printable(token)[:60]} stands outside of any list")
             began, inside = open_lists.pop() if token == ")" else (line, [])
             one = Expression("", tuple(inside), began) if token == ")" else Expression(token, (), line)
-            (open_lists[-1][1] if open_lists else found).append(one)
+            (open_lists[-1][1] if open_lists else expressions).append(one)
     if open_lists:
         raise refusal(open_lists[-1][0], "a parenthesis that is opened here is not closed")
-    return found
+    return expressions

@@ -128,7 +128,7 @@ class OnnxFunction:
             own_dtype=self.dtype,
         )
         try:
-            found = OPERATIONS[step.name](call)
+            outputs = OPERATIONS[step.name](call)
         except UserError as error:
             raise UserError(f"{step.title}: {error}") from None
         except (
@@ -141,7 +141,7 @@ class OnnxFunction:
         unknown = sorted(set(step.attributes) - call.asked)
         if unknown:
             raise UserError(f"{step.title}: its attribute {printable(unknown[0])} is not supported")
-        results = [found] if isinstance(found, Tensor) else list(found)
+        results = [outputs] if isinstance(outputs, Tensor) else list(outputs)
         return [_in_precision(one, dtype) for one in results]
 
 
@@ -182,7 +182,7 @@ def _network(model: Any, name: str, sha256: str) -> Network:
     shape, dtype = _shape_and_precision(inputs[0])
     opset = max((one.version for one in model.opset_import if one.domain in DEFAULT_DOMAINS), default=1)
     function = OnnxFunction(
-        [_step(node, place) for place, node in enumerate(graph.node, start=1)],
+        [_step(node, number) for number, node in enumerate(graph.node, start=1)],
         constants,
         inputs[0].name,
         graph.output[0].name,
@@ -196,13 +196,13 @@ def _network(model: Any, name: str, sha256: str) -> Network:
     return Network(function, size, len(output), dtype, name, sha256)
 
 
-def _step(node: Any, place: int) -> Step:
+def _step(node: Any, number: int) -> Step:
     import onnx
 
     values = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
     tensors = {key: _weights(value) for key, value in values.items() if isinstance(value, onnx.TensorProto)}
     label = f" {node.name}" if node.name else ""
-    title = printable(f"node {place}, {node.op_type}{label}"[:100])
+    title = printable(f"node {number}, {node.op_type}{label}"[:100])
     return Step(title, node.op_type, values | tensors, tuple(node.input), tuple(node.output))
 
 

@@ -184,10 +184,10 @@ def _power(call: Call) -> Tensor:
 
 def _extreme(function: Callable[..., Tensor]) -> Operation:
     def operation(call: Call) -> Tensor:
-        found = call.tensor(0)
+        extreme = call.tensor(0)
         for i in range(1, len(call.inputs)):
-            found = function(found, call.tensor(i))
-        return found
+            extreme = function(extreme, call.tensor(i))
+        return extreme
 
     return operation
 

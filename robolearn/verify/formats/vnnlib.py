@@ -142,9 +142,9 @@ def _box_bounds(conditions: Iterable[Condition], num_inputs: int) -> Bounds:
     Raises:
         UserError: One is missing.
     """
-    found, exact = bounds(conditions), []
+    intervals, exact = bounds(conditions), []
     for name in (f"X_{i}" for i in range(num_inputs)):
-        lower, upper = found.get(name, (None, None))
+        lower, upper = intervals.get(name, (None, None))
         if lower is None or upper is None:
             raise UserError(f"the input {name} has no {'lower' if lower is None else 'upper'} bound")
         exact.append((lower, upper))

@@ -122,12 +122,12 @@ def _clipped(servo: Servo, slope: Tensor, middle: Tensor, gap: Tensor, radius: T
 def passages(crossing: Crossing, at: Seen, code: int) -> list[Passage]:
     """What a code's chunk does from boxes of observations."""
     states, seen = tube(crossing, at, code), crossing.codes.size
-    place = states.lower[..., :2], states.upper[..., :2]
+    position = states.lower[..., :2], states.upper[..., :2]
     last = crossing.servo.substeps
-    done = place[0][:, last - 1 :: last, 1] >= crossing.finish  # [b, steps]
+    done = position[0][:, last - 1 :: last, 1] >= crossing.finish  # [b, steps]
     until = torch.where(done.any(1), done.to(torch.int64).argmax(1) + 1, crossing.steps)
     # The box's nearest point to an obstacle's center.
-    aside = torch.maximum(place[0][:, :, None] - crossing.centers, crossing.centers - place[1][:, :, None])
+    aside = torch.maximum(position[0][:, :, None] - crossing.centers, crossing.centers - position[1][:, :, None])
     distance = (aside.clamp(min=0).square().sum(3).sqrt() - crossing.radii).amin(2) - crossing.error
     acting = torch.arange(distance.shape[1]) < until[:, None] * last
     clearance = torch.where(acting, distance, torch.inf).amin(1)
@@ -147,9 +147,9 @@ def explore(crossing: Crossing, boxes: list[tuple[np.ndarray, np.ndarray]]) -> l
     lower, upper = (torch.from_numpy(np.stack(corners)) for corners in zip(*boxes, strict=True))
     at = crossing.codes.seen(lower, upper)
     allowed = at.allowed()
-    found: list[list[Passage]] = [[] for _ in boxes]
+    box_passages: list[list[Passage]] = [[] for _ in boxes]
     for code in allowed.any(0).nonzero()[:, 0].tolist():
         rows = allowed[:, code].nonzero()[:, 0]
         for row, passage in zip(rows.tolist(), passages(crossing, at[rows], code), strict=True):
-            found[row].append(passage)
-    return found
+            box_passages[row].append(passage)
+    return box_passages

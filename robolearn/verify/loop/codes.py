@@ -95,8 +95,8 @@ class Seen:
         bounds = [(_some(low, rows), _some(high, rows)) for low, high in self.relaxed.bounds]
         slacks = {i: _some(slack, rows) for i, slack in self.relaxed.slacks.items()}
         relaxed = replace(self.relaxed, bounds=bounds, lines=lines, slacks=slacks)
-        of = self.features
-        return Seen(self.codes, relaxed, Form(of.slope[rows], of.middle[rows], of.gap[rows], of.radius[rows]))
+        form = self.features
+        return Seen(self.codes, relaxed, Form(form.slope[rows], form.middle[rows], form.gap[rows], form.radius[rows]))
 
     def allowed(self) -> Tensor:
         """Which codes may be drawn somewhere in the boxes, bool [b, k]."""
@@ -130,11 +130,11 @@ class Seen:
         near = lower_bound(relaxed, len(head.nodes) - 1, rows)
         slope = near.slope.expand(len(self.features.middle), -1, -1)
         far = lower_bound(self.relaxed, len(self.relaxed.graph.nodes) - 1, slope)
-        found, (center, radius) = forward(relaxed, self.features), center_radius(*self.relaxed.bounds[0])
+        form, (center, radius) = forward(relaxed, self.features), center_radius(*self.relaxed.bounds[0])
         least = (far.slope * center[:, None]).sum(2) + near.offset + far.offset
-        size = found.size + least.abs() + (far.slope.abs() * (center.abs() + radius)[:, None]).sum(2)
+        size = form.size + least.abs() + (far.slope.abs() * (center.abs() + radius)[:, None]).sum(2)
         rounding = 16 * gamma(SPARE + head.input_size, DOUBLE) * size
-        return Form(far.slope, found.middle, found.middle - least + rounding, radius)
+        return Form(far.slope, form.middle, form.middle - least + rounding, radius)
 
 
 def _some(tensor: Tensor, rows: Tensor) -> Tensor:

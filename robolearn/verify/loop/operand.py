@@ -28,7 +28,7 @@ class Operand(ABC):
     def __neg__(self) -> Any: ...
 
     @abstractmethod
-    def of(self, expand: Expand) -> Any:
+    def apply(self, expand: Expand) -> Any:
         """An elementary function of it."""
 
     def __pos__(self) -> Any:
@@ -44,7 +44,7 @@ class Operand(ABC):
         return self * other
 
     def __rtruediv__(self, other: Any) -> Any:
-        return self.of(expansions.reciprocal) * other
+        return self.apply(expansions.reciprocal) * other
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **_: Any) -> Any:
         """What numpy's functions are of it, or of arrays of such quantities."""
@@ -110,13 +110,13 @@ ARITHMETIC: dict[str, Callable[..., Any]] = {
     "positive": operator.pos,
 }
 ELEMENTARY: dict[str, Callable[[Operand], Any]] = {
-    "sin": lambda x: x.of(expansions.sine),
-    "cos": lambda x: x.of(expansions.cosine),
-    "tan": lambda x: x.of(expansions.sine) * x.of(expansions.cosine).of(expansions.reciprocal),
-    "exp": lambda x: x.of(expansions.exponential),
-    "log": lambda x: x.of(expansions.logarithm),
-    "sqrt": lambda x: x.of(expansions.square_root),
-    "tanh": lambda x: x.of(expansions.hyperbolic_tangent),
+    "sin": lambda x: x.apply(expansions.sine),
+    "cos": lambda x: x.apply(expansions.cosine),
+    "tan": lambda x: x.apply(expansions.sine) * x.apply(expansions.cosine).apply(expansions.reciprocal),
+    "exp": lambda x: x.apply(expansions.exponential),
+    "log": lambda x: x.apply(expansions.logarithm),
+    "sqrt": lambda x: x.apply(expansions.square_root),
+    "tanh": lambda x: x.apply(expansions.hyperbolic_tangent),
     "square": lambda x: x * x,
-    "reciprocal": lambda x: x.of(expansions.reciprocal),
+    "reciprocal": lambda x: x.apply(expansions.reciprocal),
 }

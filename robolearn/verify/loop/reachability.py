@@ -69,8 +69,8 @@ class Reachability:
 
     def _look_at(self, cells: list[Cell]) -> None:
         """Find out what happens in cells; halve those where something may be touched."""
-        found = explore(self.crossing, [self.cells.box(cell) for cell in cells])
-        self.known.update(zip(cells, found, strict=True))
+        passages = explore(self.crossing, [self.cells.box(cell) for cell in cells])
+        self.known.update(zip(cells, passages, strict=True))
         for cell in cells:
             if cell[0] < self.cells.finest and not self.keeps_clear(cell):
                 self.cells.halve(cell)
@@ -97,12 +97,12 @@ class Reachability:
         """Prove cells from the finish backward, until no more follow."""
         self.proved.clear()
         rest = {cell for cell in self.reached(self.leaves) if cell in self.known and self.keeps_clear(cell)}
-        found = True
-        while found:
-            found = {cell: self._duration(cell) for cell in rest}
-            found = {cell: duration for cell, duration in found.items() if duration <= self.crossing.most_steps}
-            self.proved.update(found)
-            rest -= found.keys()
+        durations = True
+        while durations:
+            durations = {cell: self._duration(cell) for cell in rest}
+            durations = {cell: duration for cell, duration in durations.items() if duration <= self.crossing.most_steps}
+            self.proved.update(durations)
+            rest -= durations.keys()
 
     def _duration(self, cell: Cell) -> float:
         """Actions from a cell to the finish, at most; infinite if it is not proved that it is reached."""

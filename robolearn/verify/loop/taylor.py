@@ -138,7 +138,7 @@ class TaylorModel(Operand):
 
     def __truediv__(self, other: Any) -> TaylorModel:
         if isinstance(other, TaylorModel):
-            return self * other.of(expansions.reciprocal)
+            return self * other.apply(expansions.reciprocal)
         if not is_number(other):
             return NotImplemented
         divisor = self._numbers(other)
@@ -150,18 +150,18 @@ class TaylorModel(Operand):
         power = float(exponent)
         if not power.is_integer():
             return (
-                self.of(expansions.square_root)
+                self.apply(expansions.square_root)
                 if power == 0.5
-                else (self.of(expansions.logarithm) * power).of(expansions.exponential)
+                else (self.apply(expansions.logarithm) * power).apply(expansions.exponential)
             )
         if abs(power) > LARGEST_POWER:
             refuse(f"the power {exponent}; {LARGEST_POWER} is the highest")
         result = self.constant(self.basis, torch.ones_like(self.radius))
         for _ in range(abs(int(power))):
             result = result * self
-        return result if power >= 0 else result.of(expansions.reciprocal)
+        return result if power >= 0 else result.apply(expansions.reciprocal)
 
-    def of(self, expand: Expand) -> TaylorModel:
+    def apply(self, expand: Expand) -> TaylorModel:
         """An elementary function of this one: its expansion about the center, in powers of the deviation."""
         lower, upper = self.bounds()
         center, deviation = self.center, self.deviation

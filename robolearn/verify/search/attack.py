@@ -110,21 +110,21 @@ def _falsify_case(network: Network, asked: Property, index: int, attack: Attack,
     starts = _starts(low, high, attack)
     with torch.no_grad():
         y = network.batched(starts)
-    found = _worst(network, asked, index, starts, y)
+    witness = _worst(network, asked, index, starts, y)
     nearest = _margins(case, y).nan_to_num(torch.inf).argsort(1)[:, : attack.restarts]
     sets, x = torch.arange(len(nearest)).repeat_interleave(nearest.shape[1]), starts[nearest.flatten()]
     for step in range(attack.steps):
-        if time.monotonic() > deadline or (found is not None and _is_clear(case, found)):
+        if time.monotonic() > deadline or (witness is not None and _is_clear(case, witness)):
             break
         x.requires_grad_(True)
         y = network.batched(x)
         own = _margins(case, y).gather(0, sets[None]).sum() + 0 * x.sum()  # also where the network is constant
         (gradient,) = torch.autograd.grad(own, x)
         x = x.detach()
-        found = _worse(case, found, _worst(network, asked, index, x, y.detach()))
+        witness = _worse(case, witness, _worst(network, asked, index, x, y.detach()))
         length = FIRST_STEP * SHRINKING**step * (high - low)
         x = (x - length * gradient.nan_to_num(0.0).sign()).clamp(low, high)
-    return found
+    return witness
 
 
 def _worst(network: Network, asked: Property, index: int, x: Tensor, y: Tensor) -> Witness | None:

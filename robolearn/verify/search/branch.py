@@ -107,7 +107,7 @@ class Search(ABC):
 
     def __init__(self, graph: Graph, case: Case, confirm: Confirm) -> None:
         self.started, self.graph, self.confirm = time.perf_counter(), graph, confirm
-        self.rows = Rows.of(graph, case)
+        self.rows = Rows.from_case(graph, case)
         self.parts = self.start(case)
         self.proved, self.bounded = torch.inf, 0
         self.width = self.parts.upper - self.parts.lower
@@ -172,7 +172,7 @@ class Rows:
     sets: tuple[slice, ...]
 
     @classmethod
-    def of(cls, graph: Graph, case: Case) -> Rows:
+    def from_case(cls, graph: Graph, case: Case) -> Rows:
         """Put them behind a network; a set without rows gets one that is never positive."""
         weights, offsets, sets, end = [], [], [], 0
         for one in case.unsafe:

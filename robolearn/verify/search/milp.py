@@ -95,19 +95,19 @@ class Program:
         factors, least, most = (list(column) for column in zip(*self.rows, strict=True))
         row = np.repeat(np.arange(len(factors)), [len(one) for one in factors])
         entries = [value for one in factors for value in one.values()], (row, [i for one in factors for i in one])
-        found = milp(
+        solution = milp(
             np.eye(1, len(self.lower), goal)[0],
             integrality=np.array(self.binary),
             bounds=(self.lower, self.upper),
             constraints=(coo_array(entries, (len(factors), len(self.lower))), least, most),
             options={"time_limit": seconds, "mip_rel_gap": 0.0},
         )
-        assert found.status in (0, 1), found.message  # neither infeasible nor unbounded: it describes a network
-        if found.x is None:
+        assert solution.status in (0, 1), solution.message  # neither infeasible nor unbounded: it describes a network
+        if solution.x is None:
             return Optimum(np.inf, -np.inf, None, False)
-        bound = found.fun if found.mip_dual_bound is None else found.mip_dual_bound
-        x = np.clip(found.x, self.lower, self.upper)[:num_inputs]  # which HiGHS keeps to its tolerance alone
-        return Optimum(float(found.fun), float(bound), torch.from_numpy(x), found.status == 0)
+        bound = solution.fun if solution.mip_dual_bound is None else solution.mip_dual_bound
+        x = np.clip(solution.x, self.lower, self.upper)[:num_inputs]  # which HiGHS keeps to its tolerance alone
+        return Optimum(float(solution.fun), float(bound), torch.from_numpy(x), solution.status == 0)
 
 
 def _encoded(graph: Graph, box: Box) -> tuple[Program, list[int]]:

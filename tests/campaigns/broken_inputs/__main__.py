@@ -92,7 +92,7 @@ def campaign(kinds: list[str], number: int, seed: int, folder: Path) -> dict[str
         "total": {"cases": total.total(), **total},
         "longest_s": round(longest, 2),
         "largest_mb": round(largest),
-        "kinds": {kind: {"cases": found.total(), **found} for kind, found in counts.items()},
+        "kinds": {kind: {"cases": outcomes.total(), **outcomes} for kind, outcomes in counts.items()},
         "failing": failing,
     }
 
@@ -108,11 +108,11 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="broken-") as folder:
-        found = campaign(args.kinds, 3 if args.dry_run else args.number, args.seed, Path(folder))
+        report = campaign(args.kinds, 3 if args.dry_run else args.number, args.seed, Path(folder))
     if not args.dry_run:
         counted = json.loads(args.out.read_text())["seeds"] if args.out.exists() else {}
-        write_json(args.out, {"seeds": {**counted, str(args.seed): found}})
-    print(json.dumps({"total": found["total"], "kinds": found["kinds"]}, indent=2))
+        write_json(args.out, {"seeds": {**counted, str(args.seed): report}})
+    print(json.dumps({"total": report["total"], "kinds": report["kinds"]}, indent=2))
 
 
 if __name__ == "__main__":

@@ -71,15 +71,15 @@ def break_bytes(path: Path, rng: Rng) -> str:
 def break_document(path: Path, rng: Rng) -> str:
     """Give one value of a JSON file an absurd one, or remove or rename it; say which."""
     document = json.loads(path.read_text())
-    places = [place for place in walk(document) if place]
-    if not places:
+    locations = [location for location in walk(document) if location]
+    if not locations:
         path.write_text(json.dumps(ABSURD[int(rng.integers(len(ABSURD)))]))
         return f"{path.name} another value"
-    place = places[int(rng.integers(len(places)))]
+    location = locations[int(rng.integers(len(locations)))]
     parent = document
-    for key in place[:-1]:
+    for key in location[:-1]:
         parent = parent[key]
-    said, last, choice = ".".join(map(str, place)), place[-1], int(rng.integers(len(ABSURD) + 2))
+    said, last, choice = ".".join(map(str, location)), location[-1], int(rng.integers(len(ABSURD) + 2))
     if choice >= len(ABSURD):
         value = parent.pop(last)
         if choice > len(ABSURD) and isinstance(parent, dict):
@@ -92,10 +92,10 @@ def break_document(path: Path, rng: Rng) -> str:
     return f"{path.name}: {said}"
 
 
-def walk(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def walk(value: Any, location: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Places of all values of a document, that of the whole first."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [place, *(inner for key, item in items for inner in walk(item, (*place, key)))]
+    return [location, *(inner for key, item in items for inner in walk(item, (*location, key)))]
 
 
 def break_tensors(path: Path, rng: Rng) -> str:

@@ -52,16 +52,16 @@ def attempt(run: Callable[[Path], Any], target: Path, notes: Path) -> Ended:
         finally:
             os._exit(status)
     hangs = False
-    while (found := os.wait4(pid, os.WNOHANG))[0] == 0:
+    while (reaped := os.wait4(pid, os.WNOHANG))[0] == 0:
         if time.monotonic() > start + LIMIT_S:
             hangs = True
             os.kill(pid, signal.SIGKILL)
-            found = os.wait4(pid, 0)
+            reaped = os.wait4(pid, 0)
             break
         time.sleep(0.002)
     output, error, before = ((notes / name).read_text(errors="replace") for name in ("stdout", "stderr", "before"))
     effect = json.loads((notes / "effect").read_text()) if (notes / "effect").exists() else None
-    status, peak = os.waitstatus_to_exitcode(found[1]), found[2].ru_maxrss / 1024
+    status, peak = os.waitstatus_to_exitcode(reaped[1]), reaped[2].ru_maxrss / 1024
     return Ended(status, output, error, effect, time.monotonic() - start, peak - float(before), hangs)
 
 

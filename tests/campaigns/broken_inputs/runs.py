@@ -114,7 +114,7 @@ class Gate(Checkpoint):
     """A gate with a fitted score."""
 
     name = "gate"
-    place, kind, use = "gate", ("--score", "laplace"), ("--gate", "--fallback", "hold")
+    kind, use = ("--score", "laplace"), ("--gate", "--fallback", "hold")
     files: ClassVar[tuple[str, ...]] = tuple(
         f"gate/{name}" for name in ("certificate.json", "calibration.json", "scores.safetensors")
     )
@@ -143,7 +143,7 @@ class Tube(Gate):
 
     name = "safety set"
     env, dim, cut = "envs:robolearn/Avoid-v0", 4, ("--env.max-episode-steps", "6")
-    place, kind, use = "tube", ("--safety-set",), ("--safety-set", "--fallback", "hold")
+    kind, use = ("--safety-set",), ("--safety-set", "--fallback", "hold")
     files: ClassVar[tuple[str, ...]] = tuple(
         f"tube/{name}" for name in ("certificate.json", "calibration.json", "episodes.safetensors")
     )

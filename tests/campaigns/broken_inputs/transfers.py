@@ -111,13 +111,13 @@ class Imported(Subject):
 
         Where nothing says any more where episodes end, that is said.
         """
-        for kind, found in effect.items():
-            if kind == "d4rl" and "so that all rows are one" in found["said"]:
+        for kind, store in effect.items():
+            if kind == "d4rl" and "so that all rows are one" in store["said"]:
                 continue
             had = whole[kind]["keys"]
-            lacking = [key for key in had if key not in found["keys"]]
-            changed = [key for key, digest in found["keys"].items() if had.get(key, digest) != digest]
-            if changed or any(key not in found["said"] for key in lacking) or "action" in lacking:
+            lacking = [key for key in had if key not in store["keys"]]
+            changed = [key for key, digest in store["keys"].items() if had.get(key, digest) != digest]
+            if changed or any(key not in store["said"] for key in lacking) or "action" in lacking:
                 return False
         return True
 

@@ -45,8 +45,8 @@ class Deployed(Checkpoint):
     def run(self, target: Path) -> Any:
         """Check it, and say what it found."""
         cli(["deploy", "--check", str(target)])
-        found = json.loads((target / "check.json").read_text())
-        return {name: found[name] for name in ("largest_difference", "actions", "actions_above", "compared_with")}
+        comparison = json.loads((target / "check.json").read_text())
+        return {name: comparison[name] for name in ("largest_difference", "actions", "actions_above", "compared_with")}
 
 
 class Deploying(Checkpoint):
@@ -63,9 +63,9 @@ class Deploying(Checkpoint):
         out = self.folder / "out"
         drop(out)
         cli(["deploy", str(target), "--out", str(out), "--steps", "1"])
-        found = json.loads((out / "check.json").read_text())
+        comparison = json.loads((out / "check.json").read_text())
         drop(out)
-        return found["actions_above"]
+        return comparison["actions_above"]
 
     def left(self) -> list[str]:
         """What a refusal left behind."""

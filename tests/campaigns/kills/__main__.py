@@ -112,13 +112,13 @@ def campaign(
 def report(trials: dict[str, Any]) -> dict[str, Any]:
     """Counts per command, and every trial."""
     counts: dict[str, Any] = {}
-    for key, found in trials.items():
+    for key, trial in trials.items():
         row = counts.setdefault(key.rpartition(" ")[0], Counter(trials=0, two_at_once=0, stopped_by_sigterm=0, wrong=0))
         row.update(
             trials=1,
-            two_at_once=found["two"],
-            stopped_by_sigterm=found["signal"] == "SIGTERM",
-            wrong=bool(found["wrong"]),
+            two_at_once=trial["two"],
+            stopped_by_sigterm=trial["signal"] == "SIGTERM",
+            wrong=bool(trial["wrong"]),
         )
     total = sum((Counter(row) for row in counts.values()), Counter())
     return {

@@ -82,9 +82,9 @@ class Calibrate(Judge):
     def check(self, announced: int) -> None:
         """The older one or the newer one, whole."""
         finish_replacing(self.target / self.what)
-        found = contents(self.target / self.what)
+        files = contents(self.target / self.what)
         allowed = [self.new] if announced else [self.new, self.old if self.begun else {}]
-        assert found in allowed, f"a mixture: {sorted(found)}"
+        assert files in allowed, f"a mixture: {sorted(files)}"
 
     def go_on(self) -> None:
         """The same command."""
@@ -142,13 +142,13 @@ class Evaluate(Judge):
             assert not self.begun
             assert not announced
             return
-        found = results(self.target / "eval")
+        written = results(self.target / "eval")
         partial = json.loads((self.target / "eval" / "summary.json").read_text()).get("partial")
         if partial is not None:
             assert not self.begun, "partial results took the place of complete ones"
-            assert partial["finished"] == len(found[0].splitlines()) < partial["asked"] == 12
+            assert partial["finished"] == len(written[0].splitlines()) < partial["asked"] == 12
             return
-        assert found in ([self.new] if announced else [self.new, self.old]), "a mixture"
+        assert written in ([self.new] if announced else [self.new, self.old]), "a mixture"
 
     def go_on(self) -> None:
         """The same command."""

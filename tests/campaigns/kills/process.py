@@ -44,21 +44,21 @@ class Command:
 
     Args:
         run: What it does.
-        place: Only operations below this folder count.
+        folder: Only operations below this folder count.
         kill: When it is killed; None for an undisturbed one.
     """
 
-    def __init__(self, run: Callable[[Callable[[int], None]], None], place: Path, kill: Kill | None = None):
+    def __init__(self, run: Callable[[Callable[[int], None]], None], folder: Path, kill: Kill | None = None):
         self.notes = Path(tempfile.mkdtemp(prefix="kills-"))
         self.pid = os.fork()
         if self.pid == 0:
             status = 70  # a defect
             try:
-                status = self._child(run, place, kill)
+                status = self._child(run, folder, kill)
             finally:
                 os._exit(status)
 
-    def _child(self, run: Callable[[Callable[[int], None]], None], place: Path, kill: Kill | None) -> int:
+    def _child(self, run: Callable[[Callable[[int], None]], None], folder: Path, kill: Kill | None) -> int:
         out = os.open(self.notes / "stderr", os.O_WRONLY | os.O_CREAT)
         os.dup2(out, 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -73,7 +73,7 @@ class Command:
             nonlocal count
             if not (event in CHANGES or (event == "open" and isinstance(arguments[2], int) and arguments[2] & 3)):
                 return
-            if not str(arguments[0]).startswith(str(place)):
+            if not str(arguments[0]).startswith(str(folder)):
                 return
             count += 1
             if kill is None:
@@ -98,7 +98,7 @@ class Command:
     def wait(self, limit: float = 240) -> Ended:
         """Wait for its end; one that hangs is killed and counts as a defect."""
         deadline = time.monotonic() + limit
-        while (found := os.waitpid(self.pid, os.WNOHANG))[0] == 0:
+        while (reaped := os.waitpid(self.pid, os.WNOHANG))[0] == 0:
             if time.monotonic() > deadline:
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
@@ -106,5 +106,5 @@ class Command:
             time.sleep(0.005)
         texts = {p.name: p.read_text(errors="replace") for p in self.notes.iterdir()}
         shutil.rmtree(self.notes)
-        status = os.waitstatus_to_exitcode(found[1])
+        status = os.waitstatus_to_exitcode(reaped[1])
         return Ended(status, texts["stderr"], int(texts["announced"] or 0), int(texts["operations"] or 0))

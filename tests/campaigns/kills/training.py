@@ -115,5 +115,5 @@ class Train(WithRun):
             ended = self.again(lambda _: train_main(["--resume", str(self.target)]))
         succeed(ended)
         for name in ("train.safetensors", "policy.safetensors"):
-            found, wanted = (Run(run).checkpoint() / name for run in (self.target, self.folder / "reference"))
-            assert found.read_bytes() == wanted.read_bytes(), f"{name} is another than that of an undisturbed run"
+            resumed, wanted = (Run(run).checkpoint() / name for run in (self.target, self.folder / "reference"))
+            assert resumed.read_bytes() == wanted.read_bytes(), f"{name} is another than that of an undisturbed run"

@@ -116,9 +116,9 @@ class Collect(Work):
         """The same command."""
 
         def same(_: Callable[[int], None]) -> None:
-            found, wanted = (DemoStore.open(path) for path in (self.target, self.folder / "reference.zarr"))
-            assert found.num_episodes == 12
-            assert found.content_hash() == wanted.content_hash(), "the episodes are others"
+            store, wanted = (DemoStore.open(path) for path in (self.target, self.folder / "reference.zarr"))
+            assert store.num_episodes == 12
+            assert store.content_hash() == wanted.content_hash(), "the episodes are others"
 
         succeed(self.again())
         succeed(self.again(same))

@@ -61,9 +61,9 @@ def batches_agree(ours, theirs):
     assert list(ours.obs_shapes.items()) == list(theirs.obs_shapes.items())
     index = torch.randint(len(theirs), (40,), generator=torch.Generator().manual_seed(0))
     for part in index.split(10):
-        found, expected = ours.batch(part), theirs.batch(part)
-        assert all(torch.equal(found.obs[key], expected.obs[key]) for key in expected.obs)
-        assert torch.equal(found.actions, expected.actions)
+        batch, expected = ours.batch(part), theirs.batch(part)
+        assert all(torch.equal(batch.obs[key], expected.obs[key]) for key in expected.obs)
+        assert torch.equal(batch.actions, expected.actions)
 
 
 @VERSIONS

@@ -27,9 +27,9 @@ def same(store, key, rows):
     assert store.num_episodes == len(rows)
     for i, expected in enumerate(rows):
         episode = store.episode(i)
-        found = episode.actions if key == "action" else episode.obs[key]
-        assert found.dtype == expected.dtype
-        np.testing.assert_array_equal(found, expected)
+        episode_rows = episode.actions if key == "action" else episode.obs[key]
+        assert episode_rows.dtype == expected.dtype
+        np.testing.assert_array_equal(episode_rows, expected)
 
 
 @VERSIONS
@@ -190,9 +190,9 @@ def test_depth_videos_keep_their_channel_and_bits(make_set, kit):
     store, _ = read(root)
     assert store.dtypes["depth"] == np.uint16
     for i, expected in enumerate(depth):
-        found = store.episode(i).obs["depth"]
-        assert found.shape == (*expected.shape, 1)
-        assert np.abs(found[..., 0].astype(int) - expected).max() <= 1  # of 1024, by what dithering adds
+        frames = store.episode(i).obs["depth"]
+        assert frames.shape == (*expected.shape, 1)
+        assert np.abs(frames[..., 0].astype(int) - expected).max() <= 1  # of 1024, by what dithering adds
 
 
 @VERSIONS
@@ -234,8 +234,8 @@ def test_numbers_with_gaps_and_out_of_order(make_set, kit, version):
     same(store, "state", [made.rows["observation.state"][i] for i in order])
     assert [store.attrs.tasks[i] for i in store.episode_attrs["task"]] == ["a", "c", "b"]
     assert store.attrs.splits == {"train": (0, 1), "test": (2,)}
-    for place, i in enumerate(order):
-        means = store.episode(place).obs["top"].mean(axis=(1, 2, 3))
+    for position, i in enumerate(order):
+        means = store.episode(position).obs["top"].mean(axis=(1, 2, 3))
         np.testing.assert_allclose(means, [kit["level"](i, s) for s in range(made.lengths[i])], atol=2)
 
 

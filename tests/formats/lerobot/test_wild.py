@@ -185,8 +185,8 @@ def test_missing_facts_are_done_without(make_set, version, absent, texts):
     store, _ = read(root)
     intact(store, made)
     assert store.attrs.tasks == texts
-    found = store.episode_attrs.get("task", ())
-    assert [texts[i] for i in found] == (["c", "a"] if texts else [])
+    task_indices = store.episode_attrs.get("task", ())
+    assert [texts[i] for i in task_indices] == (["c", "a"] if texts else [])
 
 
 def test_facts_of_odd_content(make_set):

@@ -153,9 +153,9 @@ def test_exact_images_and_videos(tmp_path):
     assert lost[0] == "alpha is compressed as a video, which changes pixels a little; `images` exact keeps them"
     np.testing.assert_array_equal(back.read("depth"), smooth["depth"])
     for key in ("top", "gray", "alpha"):
-        found = back.read(key).astype(int)
-        assert found.shape == (*smooth[key].shape[:3], 3)
-        assert np.abs(found - level).max() <= 2
+        frames = back.read(key).astype(int)
+        assert frames.shape == (*smooth[key].shape[:3], 3)
+        assert np.abs(frames - level).max() <= 2
 
 
 def test_images_that_are_no_bytes(tmp_path):

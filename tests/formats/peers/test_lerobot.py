@@ -52,8 +52,8 @@ def opened(peer, tmp_path):
 
     def read(root):
         peer("read", root, tmp_path / "read.npz")
-        found = dict(np.load(tmp_path / "read.npz"))
-        return found, json.loads(str(found.pop("facts")))
+        arrays = dict(np.load(tmp_path / "read.npz"))
+        return arrays, json.loads(str(arrays.pop("facts")))
 
     return read
 
@@ -65,10 +65,10 @@ def smooth(steps, seed, height=32, width=48):
     return np.stack([np.stack([level, 200 - level // 2, level // 3 + 40], -1) for level in levels]).astype(np.uint8)
 
 
-def check_frames(found, given, tolerance):
+def check_frames(frames, given, tolerance):
     """Each frame is nearest to the given one of its place, and near."""
-    found, given = found.astype(float), given.astype(float)
-    distance = np.abs(found[:, None] - given[None]).mean((2, 3, 4))
+    frames, given = frames.astype(float), given.astype(float)
+    distance = np.abs(frames[:, None] - given[None]).mean((2, 3, 4))
     np.testing.assert_array_equal(distance.argmin(1), np.arange(len(given)))
     assert np.diag(distance).max() <= tolerance
 
@@ -114,26 +114,26 @@ FEATURES = {
 def test_what_is_exported_is_opened_and_equal(tmp_path, opened, images):
     store = store_of(tmp_path / "x.zarr")
     export_demos(store.path, tmp_path / "set", "lerobot", ExportOptions(images=images))
-    found, facts = opened(tmp_path / "set")
+    arrays, facts = opened(tmp_path / "set")
     for feature, key in FEATURES.items():
         rows = store.read(key)
-        values = found[f"data/{feature}"]
+        values = arrays[f"data/{feature}"]
         given = rows.astype(np.float32) if rows.dtype == np.float64 else rows  # what lerobot gives of float64
         np.testing.assert_array_equal(values.reshape(rows.shape), given)
         stats = rows.reshape(len(rows), -1).astype(np.float64)
-        np.testing.assert_allclose(found[f"stats/{feature}/mean"], stats.mean(0), atol=1e-9)
-        np.testing.assert_allclose(found[f"stats/{feature}/std"], stats.std(0), atol=1e-9)
-        np.testing.assert_array_equal(found[f"stats/{feature}/max"], stats.max(0))
-    pictures = np.round(found["data/observation.images.top"] * 255).transpose(0, 2, 3, 1)
+        np.testing.assert_allclose(arrays[f"stats/{feature}/mean"], stats.mean(0), atol=1e-9)
+        np.testing.assert_allclose(arrays[f"stats/{feature}/std"], stats.std(0), atol=1e-9)
+        np.testing.assert_array_equal(arrays[f"stats/{feature}/max"], stats.max(0))
+    pictures = np.round(arrays["data/observation.images.top"] * 255).transpose(0, 2, 3, 1)
     back = DemoStore.open(import_demos(tmp_path / "set", tmp_path / "back.zarr").path).read("top")
     np.testing.assert_allclose(pictures, back, atol=0 if images == "exact" else 1)  # decoded twice, rounded twice
     check_frames(back, store.read("top"), 0 if images == "exact" else CODEC)
-    assert found["stats/observation.images.top/mean"].shape == (3, 1, 1)
+    assert arrays["stats/observation.images.top/mean"].shape == (3, 1, 1)
     steps = np.concatenate([np.arange(n) for n in LENGTHS])
-    np.testing.assert_array_equal(found["data/frame_index"], steps)
-    np.testing.assert_allclose(found["data/timestamp"], steps / 20, atol=1e-6)
+    np.testing.assert_array_equal(arrays["data/frame_index"], steps)
+    np.testing.assert_allclose(arrays["data/timestamp"], steps / 20, atol=1e-6)
     last = np.cumsum(LENGTHS) - 1
-    assert np.flatnonzero(found["data/next.success"]).tolist() == [last[0], last[2]]
+    assert np.flatnonzero(arrays["data/next.success"]).tolist() == [last[0], last[2]]
     assert facts["tasks"] == ["lift it"] * 7 + ["put it down"] * 5 + ["lift it"] * 9
     assert (facts["fps"], facts["robot"], facts["episodes"]) == (20, "arm", 3)
     assert facts["names"]["observation.state"] == ["a", "b", "c"]
@@ -190,6 +190,6 @@ def test_the_humanoid_by_its_converter_and_by_ours(tmp_path, peer, opened):
     assert stores[0].attrs.tasks == stores[1].attrs.tasks
     assert stores[0].attrs.names == stores[1].attrs.names
     export_demos(before.path, tmp_path / "exported", "lerobot")
-    found, _ = opened(tmp_path / "exported")
+    arrays, _ = opened(tmp_path / "exported")
     for feature, key in (("observation.state", "state"), ("action", "action")):
-        np.testing.assert_array_equal(found[f"data/{feature}"], stores[0].read(key))
+        np.testing.assert_array_equal(arrays[f"data/{feature}"], stores[0].read(key))

@@ -13,18 +13,18 @@ READ = """
 import sys
 import minari, numpy as np
 data = minari.load_dataset(sys.argv[1])
-found = {"total_steps": data.total_steps, "env": data.env_spec.id, "g": data.env_spec.kwargs["g"]}
+arrays = {"total_steps": data.total_steps, "env": data.env_spec.id, "g": data.env_spec.kwargs["g"]}
 for episode, facts in zip(data.iterate_episodes(), data.storage.get_episode_metadata(range(len(data)))):
     for key, rows in episode.observations.items():
         assert rows.dtype == data.observation_space[key].dtype
         assert data.observation_space[key].contains(rows[0])
-        found[f"{episode.id}/{key}"] = rows
-    found[f"{episode.id}/action"], found[f"{episode.id}/reward"] = episode.actions, episode.rewards
-    found[f"{episode.id}/end"] = [episode.terminations[-1], episode.truncations[-1]]
-    found[f"{episode.id}/seed"] = facts["seed"]
-    found[f"{episode.id}/states"] = episode.infos["states"]
+        arrays[f"{episode.id}/{key}"] = rows
+    arrays[f"{episode.id}/action"], arrays[f"{episode.id}/reward"] = episode.actions, episode.rewards
+    arrays[f"{episode.id}/end"] = [episode.terminations[-1], episode.truncations[-1]]
+    arrays[f"{episode.id}/seed"] = facts["seed"]
+    arrays[f"{episode.id}/states"] = episode.infos["states"]
 data.recover_environment().close()
-np.savez(sys.argv[2], **found)
+np.savez(sys.argv[2], **arrays)
 """
 
 WRITE = """
@@ -58,16 +58,16 @@ for steps in (5, 1, 7):
                                  [False] * steps, [False] * (steps - 1) + [True], None))
 nested = minari.create_dataset_from_buffers(
     "peer/nested-v0", buffers, observation_space=obs_space, action_space=spaces.Box(-9, 9, (2,)), jpeg_encoding=JPEG)
-found = {}
+arrays = {}
 for episode in made.iterate_episodes():
-    found |= {f"p{episode.id}/obs": episode.observations, f"p{episode.id}/action": episode.actions}
-    found[f"p{episode.id}/reward"] = episode.rewards
+    arrays |= {f"p{episode.id}/obs": episode.observations, f"p{episode.id}/action": episode.actions}
+    arrays[f"p{episode.id}/reward"] = episode.rewards
 for episode in nested.iterate_episodes():
     obs = episode.observations
-    found |= {f"n{episode.id}/arm.pos": obs["arm"]["pos"], f"n{episode.id}/arm.pair.0": obs["arm"]["pair"][0]}
-    found |= {f"n{episode.id}/arm.pair.1": obs["arm"]["pair"][1], f"n{episode.id}/cam": obs["cam"]}
-    found[f"n{episode.id}/action"] = episode.actions
-np.savez(sys.argv[1], **found)
+    arrays |= {f"n{episode.id}/arm.pos": obs["arm"]["pos"], f"n{episode.id}/arm.pair.0": obs["arm"]["pair"][0]}
+    arrays |= {f"n{episode.id}/arm.pair.1": obs["arm"]["pair"][1], f"n{episode.id}/cam": obs["cam"]}
+    arrays[f"n{episode.id}/action"] = episode.actions
+np.savez(sys.argv[1], **arrays)
 """
 
 

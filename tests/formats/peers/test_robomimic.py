@@ -16,7 +16,7 @@ import numpy as np
 import robomimic.utils.obs_utils as obs
 from robomimic.utils.dataset import SequenceDataset
 obs.initialize_obs_utils_with_obs_specs([{"obs": {"low_dim": ["state"], "rgb": ["top"]}}])
-found = {}
+arrays = {}
 for cache in ("none", "all"):
     for part in ("everything", "train", "valid"):
         data = SequenceDataset(
@@ -25,13 +25,13 @@ for cache in ("none", "all"):
             filter_by_attribute=None if part == "everything" else part)
         items = [data[i] for i in range(len(data))]
         for key in ("actions", "rewards", "dones"):
-            found[f"{cache}/{part}/{key}"] = np.stack([item[key][0] for item in items])
+            arrays[f"{cache}/{part}/{key}"] = np.stack([item[key][0] for item in items])
         for key in ("state", "top"):
-            found[f"{cache}/{part}/{key}"] = np.stack([item["obs"][key][0] for item in items])
+            arrays[f"{cache}/{part}/{key}"] = np.stack([item["obs"][key][0] for item in items])
 with h5py.File(sys.argv[1], "r") as file:
     env = json.loads(file["data"].attrs["env_args"])  # as get_env_metadata_from_dataset, which wants torchvision
-found["env"] = [env["env_name"], str(env["env_kwargs"])]
-np.savez(sys.argv[2], **found)
+arrays["env"] = [env["env_name"], str(env["env_kwargs"])]
+np.savez(sys.argv[2], **arrays)
 """
 
 

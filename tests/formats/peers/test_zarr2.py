@@ -16,26 +16,26 @@ assert zarr.__version__.startswith("2.")
 memory = zarr.MemoryStore()
 zarr.copy_store(zarr.open(sys.argv[1], "r").store, memory, if_exists="replace")  # as ReplayBuffer.copy_from_path
 group = zarr.group(memory)
-found = {f"data/{key}": value[:] for key, value in group["data"].items()}
-found |= {f"meta/{key}": value[:] for key, value in group["meta"].items()}
-assert all(value.shape[0] == found["meta/episode_ends"][-1] for key, value in found.items() if key.startswith("data"))
-np.savez(sys.argv[2], **found)
+arrays = {f"data/{key}": value[:] for key, value in group["data"].items()}
+arrays |= {f"meta/{key}": value[:] for key, value in group["meta"].items()}
+assert all(value.shape[0] == arrays["meta/episode_ends"][-1] for key, value in arrays.items() if key.startswith("data"))
+np.savez(sys.argv[2], **arrays)
 """
 
 WRITE = """
 import sys
 import numpy as np, zarr
 rng = np.random.default_rng(0)
-found = {"action": rng.normal(size=(50, 2)), "img": rng.random((50, 16, 16, 3), np.float32)}
+arrays = {"action": rng.normal(size=(50, 2)), "img": rng.random((50, 16, 16, 3), np.float32)}
 for path, store in (("a.zarr", zarr.DirectoryStore), ("a.zarr.zip", zarr.ZipStore)):
     opened = store(sys.argv[1] + "/" + path)
     root = zarr.group(opened)
     data, meta = root.create_group("data"), root.create_group("meta")
-    for key, rows in found.items():
+    for key, rows in arrays.items():
         data.create_dataset(key, data=rows, chunks=(7, *rows.shape[1:]))
     meta.create_dataset("episode_ends", data=np.array([20, 50]))
     getattr(opened, "close", lambda: None)()
-np.savez(sys.argv[1] + "/read.npz", **found)
+np.savez(sys.argv[1] + "/read.npz", **arrays)
 """
 
 

@@ -47,8 +47,8 @@ def test_groups_have_crepes_mondrian_thresholds():
     scores, groups = residuals(150) * np.repeat([1.0, 5.0, 0.2], 50), np.repeat([0, 1, 2], 50)
     regressor = ConformalRegressor().fit(scores, bins=groups)
     widths = regressor.predict_int(np.zeros(3), bins=np.arange(3), confidence=0.9)[:, 1]
-    found = group_thresholds(scores, groups.tolist(), 0.1)
-    np.testing.assert_allclose([found[g] for g in range(3)], widths, rtol=1e-12)
+    thresholds = group_thresholds(scores, groups.tolist(), 0.1)
+    np.testing.assert_allclose([thresholds[g] for g in range(3)], widths, rtol=1e-12)
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.05])

@@ -58,9 +58,9 @@ def test_both_laws_hold_at_once():
     rng = np.random.default_rng(0)
     alarms, misses = [], []
     for _ in range(500):
-        found = calibrate_detector(rng.standard_normal(100), rng.standard_normal(60) + 5, 0.1, 0.2)
-        alarms.append(exceeds(rng.standard_normal(500), found.threshold).sum())
-        misses.append((~exceeds(rng.standard_normal(500) + 5, found.threshold)).mean())
+        calibration = calibrate_detector(rng.standard_normal(100), rng.standard_normal(60) + 5, 0.1, 0.2)
+        alarms.append(exceeds(rng.standard_normal(500), calibration.threshold).sum())
+        misses.append((~exceeds(rng.standard_normal(500) + 5, calibration.threshold)).mean())
     assert p_beta_binomial(alarms, 500, 10, 91) > 0.001
     assert np.mean(misses) < 0.2
 
@@ -94,19 +94,22 @@ def test_ties_are_not_missed():
         scores = np.full(50, 0.1, dtype)
         assert exceeds(scores, miss_threshold(scores, 0.1)).all()
         assert not exceeds(scores, float(scores[0])).any()
-    found = calibrate_detector(np.zeros(50), np.zeros(50), 0.1, 0.1)  # a constant score tells nothing
-    assert found.threshold is None
-    assert found.least_beta == 1
+    calibration = calibrate_detector(np.zeros(50), np.zeros(50), 0.1, 0.1)  # a constant score tells nothing
+    assert calibration.threshold is None
+    assert calibration.least_beta == 1
 
 
 def test_abstaining_says_what_each_side_costs():
-    found = calibrate_detector(np.arange(100.0), np.arange(100.0) + 50, 0.1, 0.1)
-    assert found.threshold is None
-    assert found.lowest == 90  # the 91st of 0..99
-    assert found.highest == np.nextafter(59.0, 0)  # below the 10th of 50..149
-    assert found.least_beta == pytest.approx(42 / 101)  # failures 50..90
-    assert found.least_alpha == pytest.approx(42 / 101)  # successes 59..99
-    assert "false alarms of 0.1 go with misses of 0.416, and misses of 0.1 with false alarms of 0.416" in found.reason
+    calibration = calibrate_detector(np.arange(100.0), np.arange(100.0) + 50, 0.1, 0.1)
+    assert calibration.threshold is None
+    assert calibration.lowest == 90  # the 91st of 0..99
+    assert calibration.highest == np.nextafter(59.0, 0)  # below the 10th of 50..149
+    assert calibration.least_beta == pytest.approx(42 / 101)  # failures 50..90
+    assert calibration.least_alpha == pytest.approx(42 / 101)  # successes 59..99
+    assert (
+        "false alarms of 0.1 go with misses of 0.416, and misses of 0.1 with false alarms of 0.416"
+        in calibration.reason
+    )
 
 
 @given(st.integers(1, 60), st.integers(1, 60), SHARES, SHARES, st.integers(0, 1000))
@@ -116,11 +119,11 @@ def test_the_least_shares_are_those_that_open_the_way(n, m, alpha, beta, seed):
     successes, failures = rng.integers(0, 12, n).astype(float), rng.integers(4, 16, m).astype(float)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TooFewWarning)
-        found = calibrate_detector(successes, failures, alpha, beta)
-    if math.isfinite(found.lowest) and math.isfinite(found.highest):
-        assert (found.threshold is None) == (alpha < found.least_alpha) == (beta < found.least_beta)
+        calibration = calibrate_detector(successes, failures, alpha, beta)
+    if math.isfinite(calibration.lowest) and math.isfinite(calibration.highest):
+        assert (calibration.threshold is None) == (alpha < calibration.least_alpha) == (beta < calibration.least_beta)
     else:
-        assert found.threshold is None
+        assert calibration.threshold is None
 
 
 def test_few_successes_or_failures():
@@ -128,9 +131,9 @@ def test_few_successes_or_failures():
         assert miss_threshold(np.arange(8.0), 0.1) == -math.inf
     assert miss_threshold(np.arange(9.0), 0.1) == np.nextafter(0.0, -1)
     with pytest.warns(TooFewWarning, match="at least 9"):
-        found = calibrate_detector(np.zeros(5), np.ones(50), 0.1, 0.1)
-    assert found.threshold is None
-    assert found.least_beta == 1
+        calibration = calibrate_detector(np.zeros(5), np.ones(50), 0.1, 0.1)
+    assert calibration.threshold is None
+    assert calibration.least_beta == 1
 
 
 @given(SHARES)

@@ -98,8 +98,8 @@ def test_alpha_is_a_probability(alpha):
 
 def test_each_group_has_its_own_threshold():
     scores, groups = np.arange(40.0), ["near", "far"] * 20
-    found = group_thresholds(scores, groups, 0.1)
-    assert found == {"near": threshold(scores[::2], 0.1), "far": threshold(scores[1::2], 0.1)}
+    thresholds = group_thresholds(scores, groups, 0.1)
+    assert thresholds == {"near": threshold(scores[::2], 0.1), "far": threshold(scores[1::2], 0.1)}
     with pytest.raises(ValueError, match="40 scores have 1 groups"):
         group_thresholds(scores, ["near"], 0.1)
 

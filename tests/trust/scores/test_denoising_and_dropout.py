@@ -33,17 +33,17 @@ def test_rows_do_not_mix_and_their_mean_is_the_familys_loss(make_policy, family)
     policy = make_policy(family)
     policy.normalizer.action_scale *= 2.0
     chunks, draws = torch.randn(3, 4, 2, generator=generator()), denoising_draws(policy, 5, generator=generator(1))
-    found = denoising_loss(policy, OBS, chunks, draws)
+    losses = denoising_loss(policy, OBS, chunks, draws)
     alone = denoising_loss(policy, {"state": OBS["state"][1:2]}, chunks[1:2], draws)
-    torch.testing.assert_close(found[1:2], alone)
+    torch.testing.assert_close(losses[1:2], alone)
     cond, actions = policy.encode(OBS), policy.normalizer.normalize("action", chunks)
     rows = [x.repeat_interleave(5, dim=0) for x in (actions, cond, torch.ones(3, 4).bool())]
     player = DENOISERS[type(policy.family)]
     total, _ = policy.family.loss(
         Chunks(*rows), {k: v.repeat(3, *[1] * (v.dim() - 1)) for k, v in draws.items()}, player=player
     )
-    torch.testing.assert_close(found.mean(), total.detach())
-    assert found.std() > 0
+    torch.testing.assert_close(losses.mean(), total.detach())
+    assert losses.std() > 0
 
 
 def train(cfg, dropout=0.0, steps=300):

@@ -43,8 +43,8 @@ def test_disagreement_of_samples_converges_to_it():
     """Unbiased: the mean error over 60 observations within 4 standard errors, at 16 samples and at 512."""
     pair = finite(3, 60)
     few, many = (errors(exact_energy_disagreement, scores.energy_disagreement, *pair, n) for n in (16, 512))
-    for found in (few, many):
-        assert abs(found.mean()) < 4 * found.std() / 60**0.5
+    for error in (few, many):
+        assert abs(error.mean()) < 4 * error.std() / 60**0.5
     assert many.std() < 0.3 * few.std()  # sqrt(16 / 512) is 0.18
     assert many.std() < 0.05 * exact_energy_disagreement(*pair).mean()
 
@@ -52,8 +52,8 @@ def test_disagreement_of_samples_converges_to_it():
 def test_disagreement_with_equal_weights_instead_is_another():
     chunks, probabilities = finite(3, 60)
     even = exact_energy_disagreement(chunks, torch.full_like(probabilities, 1 / 6))
-    found = scores.energy_disagreement(draw(chunks, probabilities, 512)) - even
-    assert found.abs().mean() > 0.1 * even.mean()
+    difference = scores.energy_disagreement(draw(chunks, probabilities, 512)) - even
+    assert difference.abs().mean() > 0.1 * even.mean()
 
 
 def test_disagreement_by_the_definition():
@@ -79,8 +79,8 @@ def test_entropy_of_as_many_samples_as_the_probabilities_say():
     """Probabilities of eighths: eight samples in these numbers have the very histogram."""
     chunks = finite(1, 5, 4)[0][0]
     times = torch.tensor([3, 1, 2, 2])
-    found = exact_action_entropy(chunks, (times / 8).expand(5, 4), 0.5)
-    torch.testing.assert_close(found, scores.action_entropy(chunks.repeat_interleave(times, 1), 0.5))
+    entropy = exact_action_entropy(chunks, (times / 8).expand(5, 4), 0.5)
+    torch.testing.assert_close(entropy, scores.action_entropy(chunks.repeat_interleave(times, 1), 0.5))
 
 
 def test_entropy_of_samples_converges_to_it():

@@ -35,13 +35,13 @@ def exact(x, y, length, ratio, noise):
 def test_with_all_demonstrations_as_points_it_is_the_exact_process_of_scikit_learn():
     x, y = data(40)
     new = 4 * torch.rand(25, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 2
-    found = fit_gaussian_process(x, y, num_inducing=40)
-    assert len(found.points) == 40
-    scales = (found.length.item(), found.ratio.item(), found.noise.item())
-    white, asked = ((z - found.centre) / found.scale for z in (x, new))
-    mean, std = exact(white, y - found.mean, *scales).predict(asked.numpy(), return_std=True)
-    torch.testing.assert_close(found.variance(new), torch.from_numpy(std[:, 0] ** 2), rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(found.predict(new), torch.from_numpy(mean) + found.mean, rtol=0, atol=1e-6)
+    process = fit_gaussian_process(x, y, num_inducing=40)
+    assert len(process.points) == 40
+    scales = (process.length.item(), process.ratio.item(), process.noise.item())
+    white, asked = ((z - process.centre) / process.scale for z in (x, new))
+    mean, std = exact(white, y - process.mean, *scales).predict(asked.numpy(), return_std=True)
+    torch.testing.assert_close(process.variance(new), torch.from_numpy(std[:, 0] ** 2), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(process.predict(new), torch.from_numpy(mean) + process.mean, rtol=0, atol=1e-6)
 
 
 def test_the_bound_of_all_points_is_the_marginal_likelihood_and_that_of_fewer_is_below():
@@ -66,28 +66,28 @@ def test_its_noise_maximizes_the_likelihood():
 
 def test_length_and_ratio_are_a_maximum_of_the_likelihood():
     x, y = data(60)
-    found = fit_gaussian_process(x, y)
-    white, scales = (x - found.centre) / found.scale, (found.length.item(), found.ratio.item())
-    best = conditioned(white, y - found.mean, white, *scales).bound
+    process = fit_gaussian_process(x, y)
+    white, scales = (x - process.centre) / process.scale, (process.length.item(), process.ratio.item())
+    best = conditioned(white, y - process.mean, white, *scales).bound
     for longer, larger in ((1.1, 1.0), (0.9, 1.0), (1.0, 1.2), (1.0, 0.8)):
-        assert conditioned(white, y - found.mean, white, longer * scales[0], larger * scales[1]).bound < best
+        assert conditioned(white, y - process.mean, white, longer * scales[0], larger * scales[1]).bound < best
 
 
 def test_variance_goes_from_the_noise_to_the_priors():
     x, y = data(3000, d=1, p=40)
-    found = fit_gaussian_process(5 + 100 * x.float(), y.float())  # in units that standardizing has to remove
-    noise, prior = found.noise.item() ** 2, found.noise.item() ** 2 * (1 + found.ratio.item())
-    assert found.noise.item() == pytest.approx(0.2, rel=0.02)
-    assert found.variance(torch.full((1, 1), 5.0)).item() == pytest.approx(noise, rel=0.02)
-    assert found.variance(torch.full((1, 1), 1e5)).item() == pytest.approx(prior, rel=1e-6)
+    process = fit_gaussian_process(5 + 100 * x.float(), y.float())  # in units that standardizing has to remove
+    noise, prior = process.noise.item() ** 2, process.noise.item() ** 2 * (1 + process.ratio.item())
+    assert process.noise.item() == pytest.approx(0.2, rel=0.02)
+    assert process.variance(torch.full((1, 1), 5.0)).item() == pytest.approx(noise, rel=0.02)
+    assert process.variance(torch.full((1, 1), 1e5)).item() == pytest.approx(prior, rel=1e-6)
     assert prior > 3 * noise
 
 
 def test_errors_on_new_demonstrations_are_of_the_size_that_is_said():
     x, y = data(2000, seed=3)
-    found = fit_gaussian_process(x[:1000], y[:1000], num_inducing=50)
-    assert len(found.points) == 50
-    standardized = (found.predict(x[1000:]) - y[1000:]).square() / found.variance(x[1000:])[:, None]
+    process = fit_gaussian_process(x[:1000], y[:1000], num_inducing=50)
+    assert len(process.points) == 50
+    standardized = (process.predict(x[1000:]) - y[1000:]).square() / process.variance(x[1000:])[:, None]
     assert standardized.mean().item() == pytest.approx(1, abs=0.1)  # 3000 squares: a standard deviation of 0.026
 
 
@@ -124,8 +124,8 @@ def test_what_cannot_be_learned():
 
 def test_targets_without_noise_and_features_without_spread_are_learned():
     x, _ = data(100)
-    found = fit_gaussian_process(torch.cat([x, torch.ones(100, 1)], 1), x @ torch.ones(2, 1, dtype=torch.float64))
-    assert found.variance(torch.cat([x, torch.ones(100, 1)], 1)).isfinite().all()
+    process = fit_gaussian_process(torch.cat([x, torch.ones(100, 1)], 1), x @ torch.ones(2, 1, dtype=torch.float64))
+    assert process.variance(torch.cat([x, torch.ones(100, 1)], 1)).isfinite().all()
 
 
 def test_it_is_fitted_to_more_windows_than_the_others(scores_of_before):

@@ -17,15 +17,15 @@ def test_variance_is_that_of_the_gaussian_process_with_the_same_prior():
     x, y = data(30)
     new = 3 * torch.randn(7, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     lam, s = 0.7, 0.3
-    found = fit_last_layer(x, y, lam, s)
+    layer = fit_last_layer(x, y, lam, s)
 
     def kernel(a, b):
         return (a @ b.T + 1) / lam
 
     cross, gram = kernel(new, x), kernel(x, x) + s**2 * torch.eye(30)
     expected = kernel(new, new).diagonal() + s**2 - (cross * torch.linalg.solve(gram, cross.T).T).sum(1)
-    torch.testing.assert_close(found.variance(new), expected)
-    torch.testing.assert_close(found.predict(new), cross @ torch.linalg.solve(gram, y))
+    torch.testing.assert_close(layer.variance(new), expected)
+    torch.testing.assert_close(layer.predict(new), cross @ torch.linalg.solve(gram, y))
 
 
 def coverage(standardize):
@@ -33,9 +33,9 @@ def coverage(standardize):
     squares = []
     for seed in range(300):
         x, y = data(28, seed=seed)
-        found = fit_last_layer(x[:8], y[:8], 1.0, 0.3)
+        layer = fit_last_layer(x[:8], y[:8], 1.0, 0.3)
         new, truth = x[8:], y[8:]
-        squares.append(((found.predict(new) - truth).square() / standardize(found, new)[:, None]).mean())
+        squares.append(((layer.predict(new) - truth).square() / standardize(layer, new)[:, None]).mean())
     return torch.stack(squares).mean().item()
 
 
@@ -49,9 +49,9 @@ def test_noise_alone_says_too_little():
 
 def test_uncertain_away_from_the_demonstrations():
     x, y = data(200)
-    found = fit_last_layer(x.float(), y.float())
-    near, far = found.variance(torch.zeros(1, 4)), found.variance(torch.full((1, 4), 20.0))
-    noise = found.noise.item()
+    layer = fit_last_layer(x.float(), y.float())
+    near, far = layer.variance(torch.zeros(1, 4)), layer.variance(torch.full((1, 4), 20.0))
+    noise = layer.noise.item()
     assert noise == pytest.approx(0.3, rel=0.1)
     assert near.item() == pytest.approx(noise**2, rel=0.05)
     assert far > 2 * near

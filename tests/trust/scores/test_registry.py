@@ -69,11 +69,11 @@ def test_scores_from_outside_are_fitted_kept_and_watched_like_others(registered,
     monitor.reset([0, 1], [0, 1])
     chunks = np.stack([np.zeros((4, 2)), np.arange(8).reshape(4, 2)]).astype(np.float32)
     obs = {"state": np.ones((2, 2, 4), np.float32)}
-    found, _ = monitor.watch(np.arange(2), obs, chunks)
-    assert list(found) == names
-    assert found["stillness"][0] == 0 > found["stillness"][1]
+    scores, _ = monitor.watch(np.arange(2), obs, chunks)
+    assert list(scores) == names
+    assert scores["stillness"][0] == 0 > scores["stillness"][1]
     there = ensemble.embed({"state": torch.ones(2, 2, 4)}) - embeddings.mean(0)
-    np.testing.assert_allclose(found["from-the-mean"], there.norm(dim=1), rtol=1e-6)
+    np.testing.assert_allclose(scores["from-the-mean"], there.norm(dim=1), rtol=1e-6)
     with pytest.raises(ValueError, match="score stillness: it looks at three steps"):
         check_score_names(["stillness"], ensemble, 4)
 

@@ -35,11 +35,11 @@ def one_way_each(b, n):
 def test_members_that_agree_on_two_ways_do_not_disagree():
     """1,000 observations: the mean is 0 within four standard errors; with pairs of a sample and itself it is not."""
     chunks = two_ways(3, 1000, 8)
-    found = energy_disagreement(chunks)
-    assert abs(found.mean()) < 4 * found.std() / np.sqrt(1000)
+    disagreement = energy_disagreement(chunks)
+    assert abs(disagreement.mean()) < 4 * disagreement.std() / np.sqrt(1000)
     within = (chunks[:, :, :, None] - chunks[:, :, None]).square().mean((4, 5)).sqrt().mean((0, 2, 3))
-    biased = found + 2 * within / 7  # n / (n - 1) less within
-    assert biased.mean() > 10 * found.std() / np.sqrt(1000)
+    biased = disagreement + 2 * within / 7  # n / (n - 1) less within
+    assert biased.mean() > 10 * disagreement.std() / np.sqrt(1000)
 
 
 def test_variance_takes_choice_for_doubt_and_disagreement_does_not():
@@ -56,7 +56,7 @@ def test_energy_is_that_of_the_definition(k, n, seed):
     def apart(p, q):
         return (p - q).square().mean().sqrt()
 
-    for b, found in enumerate(energy_disagreement(x)):
+    for b, energy in enumerate(energy_disagreement(x)):
         pairs = []
         for i in range(k):
             for j in range(i):
@@ -64,7 +64,7 @@ def test_energy_is_that_of_the_definition(k, n, seed):
                 cross = torch.stack([apart(u, v) for u in p for v in q]).mean()
                 own = [torch.stack([apart(s[u], s[v]) for u in range(n) for v in range(u)]).mean() for s in (p, q)]
                 pairs.append(2 * cross - sum(own))
-        torch.testing.assert_close(found, torch.stack(pairs).mean())
+        torch.testing.assert_close(energy, torch.stack(pairs).mean())
 
 
 def test_action_entropy_counts_modes():

@@ -27,13 +27,13 @@ def test_between_both_radii_nothing_contradicts(trained, name):
     """At 300 errors of the proved size no action moves by more than delta; the falsified size is at most 4 times it."""
     subject, seen = asked(trained, name)
     claim = Robustness(torch.cat([subject.act(x[None]).lower for x in seen]), torch.tensor([0.1, 0.2]), STEPS)
-    found = radii(subject, claim, lambda error: (seen - error[:, None], seen + error[:, None]), 2, 0.5)
-    assert (found.proved > 0).all()
-    assert (found.proved < found.falsified).all()
-    assert (found.falsified / found.proved).median() < 4
+    radius = radii(subject, claim, lambda error: (seen - error[:, None], seen + error[:, None]), 2, 0.5)
+    assert (radius.proved > 0).all()
+    assert (radius.proved < radius.falsified).all()
+    assert (radius.falsified / radius.proved).median() < 4
     by = 2 * torch.rand(300, *seen.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 1
     by[:100] = by[:100].sign()
-    points = seen + found.proved[:, None] * by
+    points = seen + radius.proved[:, None] * by
     for row in range(2):
         assert (claim.margin(subject.act(points[:, row]), torch.full((300,), row)) >= 0).all()
 

@@ -57,9 +57,9 @@ def crossing(policy=None, *, floor=0.05, centers=((0.0, 0.0),), radii=(0.06,), *
 def reachability(asked, *, size=0.02, finest=2):
     cells = Cells(np.array([-0.04, -0.3]), np.full(2, size), finest)
     starts = [(0, i, j) for i in range(round(0.08 / size)) for j in range(round(0.04 / size))]
-    found = Reachability(asked, cells, starts)
-    assert found.run()
-    return found
+    analysis = Reachability(asked, cells, starts)
+    assert analysis.run()
+    return analysis
 
 
 def clearance(asked, states):

@@ -26,9 +26,9 @@ def test_the_servo_is_mujocos():
     state, targets = rng.uniform(-0.3, 0.3, (8, 4)), rng.uniform(-0.4, 0.45, (8, 32, 2))
     import mujoco
 
-    found = plant.run(torch.from_numpy(state), torch.from_numpy(targets)).numpy()
+    trajectories = plant.run(torch.from_numpy(state), torch.from_numpy(targets)).numpy()
     data = mujoco.MjData(model)
-    for one, chunk, states in zip(state, targets, found, strict=True):
+    for one, chunk, states in zip(state, targets, trajectories, strict=True):
         data.qpos[:], data.qvel[:] = one[:2], one[2:]
         for target, after in zip(chunk, states.reshape(32, 10, 4), strict=True):
             data.ctrl[:] = task.control(target)
@@ -101,17 +101,17 @@ def test_states_stay_in_their_tube(code, wall):
     asked = crossing(policy)
     object.__setattr__(asked, "servo", servo(wall=wall))
     low, high = boxes()
-    found = tube(asked, asked.codes.seen(low, high), code)
+    bounds = tube(asked, asked.codes.seen(low, high), code)
     generator = torch.Generator().manual_seed(2)
     share = torch.rand(500, 1, 4, generator=generator, dtype=torch.float64).round(decimals=1)  # corners among them
-    place = low + share[..., :2] * (high - low)
-    velocity = (asked.rest * (2 * share[..., 2:] - 1)).expand_as(place)
-    state = torch.cat([place, velocity], dim=2).flatten(0, 1)
+    position = low + share[..., :2] * (high - low)
+    velocity = (asked.rest * (2 * share[..., 2:] - 1)).expand_as(position)
+    state = torch.cat([position, velocity], dim=2).flatten(0, 1)
     chunk = policy.chunk(policy.features(state[:, :2].float()), code).double()
     states = asked.servo.run(state, chunk).unflatten(0, (500, -1))
-    assert (states >= found.lower).all()
-    assert (states <= found.upper).all()
-    spread, width = states.amax(0) - states.amin(0), found.upper - found.lower
+    assert (states >= bounds.lower).all()
+    assert (states <= bounds.upper).all()
+    spread, width = states.amax(0) - states.amin(0), bounds.upper - bounds.lower
     assert (width[..., :2] < 3 * spread[..., :2] + 0.02).float().mean() > 0.95  # and it is no tube around everything
 
 
@@ -119,13 +119,13 @@ def test_states_stay_in_their_tube(code, wall):
 def test_a_proved_rod_never_touches_and_arrives(blocked):
     """10,000 rollouts with random codes from the proved cells, one lane half blocked: there are rods that touch."""
     asked = crossing(centers=((0.0, 0.0), (blocked, 0.03)), radii=(0.06, 0.06))
-    found = reachability(asked, finest=3)
-    low, high = (np.array(corner) for corner in zip(*(found.cells.box(cell) for cell in found.leaves), strict=True))
-    proved = np.array([cell in found.proved for cell in found.leaves])
-    place = places(10_000, seed=3)
-    inside = ((low <= place.numpy()[:, None]) & (place.numpy()[:, None] <= high)).all(2)
+    analysis = reachability(asked, finest=3)
+    low, high = (np.array(corner) for corner in zip(*map(analysis.cells.box, analysis.leaves), strict=True))
+    proved = np.array([cell in analysis.proved for cell in analysis.leaves])
+    positions = places(10_000, seed=3)
+    inside = ((low <= positions.numpy()[:, None]) & (positions.numpy()[:, None] <= high)).all(2)
     sure = torch.from_numpy((inside & proved).any(1))
-    least, arrived = rollouts(asked, place)
+    least, arrived = rollouts(asked, positions)
     assert (least[sure] > 0).all()
     assert arrived[sure].all()
     assert 0.05 < sure.float().mean() < 0.95
@@ -133,9 +133,9 @@ def test_a_proved_rod_never_touches_and_arrives(blocked):
 
 
 def test_what_is_in_nobodys_way_is_proved_as_a_whole():
-    found = reachability(crossing())
-    assert all(cell in found.proved for cell in found.leaves)
-    assert max(found.proved.values()) <= 12
+    analysis = reachability(crossing())
+    assert all(cell in analysis.proved for cell in analysis.leaves)
+    assert max(analysis.proved.values()) <= 12
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_what_is_in_nobodys_way_is_proved_as_a_whole():
     ],
 )
 def test_what_may_go_wrong_is_not_proved(changes, why):
-    found = reachability(crossing(**changes), finest=1)
-    assert not any(cell in found.proved for cell in found.leaves), why
+    analysis = reachability(crossing(**changes), finest=1)
+    assert not any(cell in analysis.proved for cell in analysis.leaves), why
 
 
 def test_an_obstacle_passed_between_two_plannings_is_noticed():
@@ -166,13 +166,13 @@ def test_an_obstacle_passed_between_two_plannings_is_noticed():
 
 
 def test_time_that_is_over_leaves_what_is_proved():
-    found = reachability(crossing())
-    found.known.clear()
-    found.proved.clear()
-    assert not found.run(seconds=0.0)
-    assert not found.proved
-    assert found.run()
-    assert all(cell in found.proved for cell in found.leaves)
+    analysis = reachability(crossing())
+    analysis.known.clear()
+    analysis.proved.clear()
+    assert not analysis.run(seconds=0.0)
+    assert not analysis.proved
+    assert analysis.run()
+    assert all(cell in analysis.proved for cell in analysis.leaves)
 
 
 def test_a_chunk_is_as_long_as_it_is_executed():
