@@ -25,6 +25,7 @@ from robolearn.nets.transformer import TransformerConfig
 from robolearn.nets.unet import UNetConfig
 from robolearn.nets.vision import VisionConfig
 from robolearn.policies.policy import Policy, PolicyConfig
+from robolearn.policies.registry import BACKBONES, FAMILIES
 from robolearn.rollout import latency
 from robolearn.types import Episode
 
@@ -41,8 +42,20 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
 latency.WARM_UP, latency.REPEATS, measuring.LATENCY_REPEATS = 1, 3, 3  # timing plans would be most of an evaluation
+os.fsync = lambda descriptor: None  # a test ends processes, not machines, and those lose nothing that was written
 hypothesis.settings.register_profile("robolearn", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("robolearn")
+
+
+def make_options_once(defaults, *, make_options=robolearn.commands.train.make_options, made={}):  # noqa: B006
+    """The flags of train.py, made once for all that ask for the same: they would be half of a tiny training."""
+    key = repr((defaults, FAMILIES, BACKBONES))
+    if key not in made:
+        made[key] = make_options(defaults)
+    return made[key]
+
+
+robolearn.commands.train.make_options = make_options_once
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ def empty_names(source):
     return [f"{node.lineno}: {name}" for node, name in named if name.strip("_") in SAY_NOTHING]
 
 
+@pytest.mark.long  # hundreds of files are parsed
 def test_names_say_what_they_name():
     rooms = ("robolearn", "envs", "benchmarks", "tests")
     paths = [*ROOT.glob("*.py"), *(path for room in rooms for path in (ROOT / room).rglob("*.py"))]
