@@ -161,7 +161,7 @@ class UnreportedTask(Task):
 
 def sized(task: Task, dry: bool) -> Task:
     """The task, unreported; in a dry run in two steps and from two states."""
-    unreported = UnreportedTask(**{f.name: getattr(task, f.name) for f in dataclasses.fields(task)})
+    unreported = UnreportedTask(**vars(task))
     if not dry:
         return dataclasses.replace(unreported, num_states=STATES.get(task.name, task.num_states))
     data = dataclasses.replace(task.train.dataset, validation_fraction=0.5)

@@ -13,8 +13,6 @@ import torch
 
 import robolearn.commands.eval
 import robolearn.commands.train
-from envs import rendering
-from envs.avoid import Avoid
 from robolearn.bench import measuring
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.normalizer import Normalizer
@@ -47,12 +45,15 @@ hypothesis.settings.register_profile("robolearn", deadline=None)  # a busy machi
 hypothesis.settings.load_profile("robolearn")
 
 
-def make_options_once(defaults, *, make_options=robolearn.commands.train.make_options, made={}):  # noqa: B006
+OPTIONS, make_options = {}, robolearn.commands.train.make_options
+
+
+def make_options_once(defaults):
     """The flags of train.py, made once for all that ask for the same: they would be half of a tiny training."""
     key = repr((defaults, FAMILIES, BACKBONES))
-    if key not in made:
-        made[key] = make_options(defaults)
-    return made[key]
+    if key not in OPTIONS:
+        OPTIONS[key] = make_options(defaults)
+    return OPTIONS[key]
 
 
 robolearn.commands.train.make_options = make_options_once
@@ -72,10 +73,26 @@ def scores_of_before():
 @pytest.fixture(scope="session")
 def gl():
     """Skip where no driver renders."""
+    # Here, because most tests need no simulator, and MuJoCo cannot even be imported where MUJOCO_GL names what is not.
+    from envs import rendering
+    from envs.avoid import Avoid
+
     try:
         rendering.Renderer(Avoid().model, 8, 8).close()
     except RuntimeError as error:
         pytest.skip(f"cannot render here: {error}")
+
+
+@pytest.fixture
+def without_page(monkeypatch):
+    """Drawing the page takes longer than what most tests look at."""
+    monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", lambda *_: None)
+
+
+@pytest.fixture
+def without_page_and_times(without_page, monkeypatch):
+    """So does timing how long a policy plans."""
+    monkeypatch.setattr("robolearn.rollout.latency.time_calls", lambda call, repeats: {"p50_ms": 1.0, "p99_ms": 1.0})
 
 
 @pytest.fixture

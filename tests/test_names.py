@@ -9,21 +9,23 @@ ROOT = Path(__file__).parents[1]
 SAY_NOTHING = {"found", "place", "of"}
 
 
-def names_of(node):
-    """Names that a node of a syntax tree gives to something, none in most cases."""
+def name_of(node):
+    """The name that a node of a syntax tree gives to something; None in most cases."""
     match node:
         case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()) | ast.arg(arg=name):
-            return [name]
+            return name
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            return [name]
-        case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.alias(asname=str(name)):
-            return [name]
-    return []
+            return name
+        case ast.MatchAs(name=name) | ast.MatchStar(name=name) | ast.MatchMapping(rest=name):
+            return name
+        case ast.ExceptHandler(name=name) | ast.alias(asname=name):
+            return name
+    return None
 
 
 def empty_names(source):
     """Line and name of what is called by a word that says nothing."""
-    named = [(node, name) for node in ast.walk(ast.parse(source)) for name in names_of(node)]
+    named = [(node, name) for node in ast.walk(ast.parse(source)) if (name := name_of(node))]
     return [f"{node.lineno}: {name}" for node, name in named if name.strip("_") in SAY_NOTHING]
 
 
@@ -51,6 +53,8 @@ def test_names_say_what_they_name():
         ("import numpy as of", "of"),
         ("match x:\n    case [*found]: pass", "found"),
         ("match x:\n    case int() as found: pass", "found"),
+        ("match x:\n    case {1: a, **found}: pass", "found"),
+        ("try: pass\nexcept OSError as found: pass", "found"),
     ],
 )
 def test_a_name_that_says_nothing_is_noticed(source, name):

@@ -170,7 +170,7 @@ def make_options(defaults: TrainConfig) -> type:
         name: mirror(type(value := getattr(defaults, name)), default=value)
         for name in ("dataset", "env", "vision", "swag")
     }
-    order = ("run", "dataset", "env", "chunk", "optimizer", "log", "vision", "swag")
-    made = {"begin": Begin} | {name: (groups | nested)[name] for name in order} | {"code": Code}
-    fields += [flag_group(name, cls, prefixed=name in nested) for name, cls in made.items()]
+    order = ("begin", "run", "dataset", "env", "chunk", "optimizer", "log", "vision", "swag", "code")
+    mirrors = {"begin": Begin, "code": Code} | groups | nested
+    fields += [flag_group(name, mirrors[name], prefixed=name in nested) for name in order]
     return dataclasses.make_dataclass("Options", fields, frozen=True)

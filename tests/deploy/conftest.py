@@ -8,15 +8,12 @@ from robolearn.evaluation.config import DeployConfig
 from robolearn.evaluation.deploy import deploy_run
 from tests.deploy.changes import rewrite
 
-QUICK = {"p50_ms": 1.0, "p99_ms": 1.0}
 DEPLOYED = []
 
 
 @pytest.fixture
-def without_page_and_times(monkeypatch):
-    """What acts is compared; the page and the latency take longer than that."""
-    monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", lambda *_: None)
-    monkeypatch.setattr("robolearn.rollout.latency.time_calls", lambda call, repeats: QUICK)
+def without_times_in_turn(monkeypatch):
+    """What acts is compared, and not timed."""
     times = iter(range(1, 10_000))  # the runtime is asked first, and so is faster
 
     def in_turn(calls, repeats):
@@ -26,7 +23,7 @@ def without_page_and_times(monkeypatch):
 
 
 @pytest.fixture
-def run(without_page_and_times, trained_pair):
+def run(without_page_and_times, without_times_in_turn, trained_pair):
     return trained_pair
 
 

@@ -16,14 +16,9 @@ from robolearn.rollout.execution import Execution
 from tests.trust.test_commands import give_gate
 
 EPISODES = 3
+pytestmark = pytest.mark.usefixtures("without_page_and_times")
+
 SHORT = EnvConfig(max_episode_steps=9)
-
-
-@pytest.fixture(autouse=True)
-def without_page_and_times(monkeypatch):
-    """What an agent does is compared with the episodes; the page and the latency take longer than these."""
-    monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", lambda *_: None)
-    monkeypatch.setattr("robolearn.rollout.latency.time_calls", lambda call, repeats: {"p50_ms": 1.0, "p99_ms": 1.0})
 
 
 @pytest.fixture

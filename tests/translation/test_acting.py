@@ -70,12 +70,6 @@ def test_a_policy_sees_translations(runs, to):
         assert not torch.equal(policy.act(obs, noise), plain.act(obs, noise))
 
 
-@pytest.fixture
-def without_page_and_times(monkeypatch):
-    monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", lambda *_: None)
-    monkeypatch.setattr("robolearn.rollout.latency.time_calls", lambda call, repeats: {"p50_ms": 1.0, "p99_ms": 1.0})
-
-
 def test_an_evaluation_looks_through_it(runs, tmp_path, without_page_and_times):
     """The translator acts, the report says so, and episodes do not depend on how many run beside one another."""
     run, path = runs

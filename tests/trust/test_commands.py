@@ -17,13 +17,9 @@ from robolearn.trust.files import describe_source, save_gate
 
 SMALL = ["--threads", "1", "--device", "cpu"]
 LOOK = ["--episodes", "6", "--videos", "0", *SMALL]
+pytestmark = pytest.mark.usefixtures("without_page")
+
 FEW = ["--episodes", "10", "--alpha", "0.4"]
-
-
-@pytest.fixture(autouse=True)
-def without_page(monkeypatch):
-    """Drawing the page takes longer than what most tests look at."""
-    monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", lambda *_: None)
 
 
 @pytest.fixture
