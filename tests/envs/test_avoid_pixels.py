@@ -23,17 +23,8 @@ def task():
 
 
 @pytest.fixture
-def make():
-    """Vector environments that are closed at the end."""
-    made = []
-
-    def make(num_envs, **kwargs):
-        made.append(TaskVectorEnv(num_envs, AvoidPixels(), **{"num_threads": 0, **kwargs}))
-        return made[-1]
-
-    yield make
-    for env in made:
-        env.close()
+def make(open_envs):
+    return lambda num_envs, **kwargs: open_envs(num_envs, AvoidPixels(), **kwargs)
 
 
 @pytest.fixture

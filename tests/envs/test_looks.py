@@ -26,18 +26,11 @@ STEPS, SEED = 12, 40
 
 
 @pytest.fixture
-def make():
-    """Vector environments that are closed at the end."""
-    made = []
-
+def make(open_envs):
     def make(look=None, num_envs=3, task=AvoidPixels, latency=0, **kwargs):
-        disturbed = task(Disturbance(look=look, latency=latency))
-        made.append(TaskVectorEnv(num_envs, disturbed, **{"num_threads": 0, **kwargs}))
-        return made[-1]
+        return open_envs(num_envs, task(Disturbance(look=look, latency=latency)), **kwargs)
 
-    yield make
-    for env in made:
-        env.close()
+    return make
 
 
 def actions_of(task, num_envs=3, steps=STEPS):

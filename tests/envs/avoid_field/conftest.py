@@ -4,7 +4,6 @@ import pytest
 
 from envs.avoid_field import AvoidField
 from envs.disturbance import Disturbance
-from envs.drivers import TaskVectorEnv
 
 
 @pytest.fixture(scope="module")
@@ -13,14 +12,8 @@ def task():
 
 
 @pytest.fixture
-def make():
-    """Vector environments that are closed at the end."""
-    made = []
-
+def make(open_envs):
     def make(num_envs, task=AvoidField, disturbance=Disturbance(), **kwargs):  # noqa: B008
-        made.append(TaskVectorEnv(num_envs, task(disturbance), **{"num_threads": 0, **kwargs}))
-        return made[-1]
+        return open_envs(num_envs, task(disturbance), **kwargs)
 
-    yield make
-    for env in made:
-        env.close()
+    return make
