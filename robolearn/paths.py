@@ -61,9 +61,9 @@ def is_copy(path: PurePath) -> bool:
     return bool(parts) and not any(name.endswith(".part") for name in parts)
 
 
-def url_of(path: PurePath) -> str:
+def url_of(path: StrPath) -> str:
     """Text for a path: the URL of a copy, and any other path as it is."""
-    if not (parts := _parts(path)):
+    if not (parts := _parts(PurePath(path))):
         return str(path)
     protocol, host, *names = parts
     return f"{protocol}://{'/'.join(['' if host == NO_HOST else host, *names])}"

@@ -15,6 +15,7 @@ from torch import Tensor
 Array = np.ndarray
 Scalar = bool | int | float
 INTERVENING = "intervening"  # the signal that says whether an intervention was on
+GOES_ON = ("time", "stopped")  # reasons for which a trajectory stops that lie outside of it
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
@@ -96,6 +97,11 @@ class Trajectory:
 
     def __len__(self) -> int:
         return len(self.actions)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it came to an end of its own, and not because its time was up."""
+        return self.reason not in GOES_ON
 
     @property
     def episode_return(self) -> float:

@@ -5,7 +5,6 @@ Ctrl-C keeps what is finished; the same command goes on from there. Several proc
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,8 @@ from robolearn.bench.unit import Unit
 from robolearn.cluster import open_cluster
 from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Cluster
-from robolearn.errors import UserError, exit_status
+from robolearn.commands.stopping import goes_on
+from robolearn.errors import UserError
 from robolearn.mapper import Mapper
 from robolearn.training.device import choose_device
 
@@ -114,7 +114,7 @@ def compare(
 ) -> None:
     """Train and measure, or measure latency again; then write the results."""
     busy: Sequence[Unit] = []
-    try:
+    with goes_on(comparison.runs, "rows"):
         if what == "latency":
             for line in measure_again(units, device):
                 print(line, flush=True)
@@ -122,11 +122,6 @@ def compare(
             for task in comparison.tasks:
                 ask_expert(task, comparison.data, comparison.runs, kept)
             busy = work(units, comparison.data, device, mapper)
-    except KeyboardInterrupt as stop:
-        print(
-            f"\nstopped; finished rows are in {comparison.runs}, the same command goes on from there", file=sys.stderr
-        )
-        sys.exit(exit_status(stop))
     for unit in busy:
         print(f"{unit.name}: another process works on it")
     print(write_results(comparison.out, comparison.known, ROWS, comparison.runs, kept))

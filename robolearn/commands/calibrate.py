@@ -15,7 +15,17 @@ from typing import Any
 from tyro.conf import OmitArgPrefixes, Positional
 
 from robolearn.commands.flags import read_flags
-from robolearn.commands.parsing import Cluster, Plugins, Trust, build, import_plugins, mirror, sibling, values
+from robolearn.commands.parsing import (
+    Cluster,
+    Plugins,
+    Trust,
+    build,
+    import_plugins,
+    mirror,
+    next_step,
+    repeated,
+    values,
+)
 from robolearn.evaluation.calibrate_config import CalibrateConfig
 from robolearn.evaluation.config import CHOICES
 from robolearn.rollout.env_config import EnvConfig
@@ -31,13 +41,13 @@ Tube = mirror(
     ("safety_set", "rounds", "key", "position", "fallback"),
     doc="A safety set instead of a gate.",
 )
-Choice = mirror(
-    CalibrateConfig,
-    ("checkpoint", *CHOICES, "device", "threads"),
-    doc="Which policy, and how it is asked.",
-)
+ASKED = ("checkpoint", *CHOICES)
+Choice = mirror(CalibrateConfig, (*ASKED, "device", "threads"), doc="Which policy, and how it is asked.")
 Chunks = mirror(Execution, ("exec_horizon", "candidates", "keep_noise"))  # a gate's controller takes no other
 Env = mirror(EnvConfig)
+AS_USED = {*ASKED, "plugin", "trust", *(f.name for f in dataclasses.fields(Chunks))}
+AS_USED |= {f"env.{f.name}" for f in dataclasses.fields(Env)}
+"""Flags that an evaluation has to be given too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +82,6 @@ def main(arguments: Sequence[str], prog: str) -> None:
     with open_cluster(given.cluster) as mapper:
         certificate = calibrate(given.run, cfg, trust=given.trust, console=Console(), mapper=mapper)
     print("\n".join(describe(certificate)))
-    flags = ["--gate"] * (not cfg.safety_set) + ["--safety-set"] * (cfg.safety_set or cfg.within_set)
-    flags += [f"--candidates {cfg.execution.candidates}"] * (cfg.execution.candidates > 1)
-    print(f"next: {sibling(prog, 'eval')} {given.run} {' '.join(flags)}")
+    watched = ["--gate"] * (not cfg.safety_set) + ["--safety-set"] * (cfg.safety_set or cfg.within_set)
+    same = [argument for argument in repeated(arguments, AS_USED) if Path(argument) != given.run]
+    print(next_step(prog, "eval", given.run, *same, *watched))

@@ -5,7 +5,6 @@ Physics runs on all cores. Ctrl-C keeps the finished episodes; the same command 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from robolearn import seeds
 from robolearn.commands.episodes_bar import episodes_bar
 from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Cluster, JsonValue
-from robolearn.errors import exit_status
+from robolearn.commands.stopping import goes_on
 from robolearn.paths import url_of
 
 
@@ -49,16 +48,9 @@ def main(arguments: Sequence[str], prog: str) -> None:
     from robolearn.data.collect import collect
 
     bar = episodes_bar(given.episodes, lambda now: f"{now.dropped} dropped")
-    try:
-        with open_cluster(given.cluster) as mapper, bar as show:
-            how = (given.seed, given.num_envs, given.keep_failures, show, given.env_kwargs, mapper)
-            done = collect(given.env, given.episodes, given.out, *how)
-            show(done)
-    except KeyboardInterrupt as stop:
-        print(
-            f"\nstopped; the finished episodes are in {url_of(given.out)}, the same command goes on from there",
-            file=sys.stderr,
-        )
-        sys.exit(exit_status(stop))
+    with goes_on(given.out), open_cluster(given.cluster) as mapper, bar as show:
+        how = (given.seed, given.num_envs, given.keep_failures, show, given.env_kwargs, mapper)
+        done = collect(given.env, given.episodes, given.out, *how)
+        show(done)
     earlier = f", {done.before} of them there before" if done.before else ""
     print(f"{url_of(given.out)}: {done.stored} episodes{earlier}; {done.dropped} attempts of the expert dropped")

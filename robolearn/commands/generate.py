@@ -7,7 +7,6 @@ from there.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +17,9 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from robolearn.commands.episodes_bar import episodes_bar
 from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, values
-from robolearn.errors import exit_status
+from robolearn.commands.stopping import goes_on
 from robolearn.generation.config import GenerateConfig, SceneConfig
+from robolearn.paths import url_of
 from robolearn.rollout.env_config import EnvConfig
 
 How = mirror(GenerateConfig, ("sources", "tries", "order", "noise", "seed", "num_envs", "obs_keys", "obs"))
@@ -49,13 +49,9 @@ def main(arguments: Sequence[str], prog: str) -> None:
     cfg = GenerateConfig(**values(given.how), scene=build(given.scene), env=build(given.env))
     from robolearn.generation.generate import generate
 
-    try:
-        with episodes_bar(given.episodes, lambda now: f"{now.attempts} attempts") as show:
-            done = generate(given.store, given.episodes, given.out, cfg, on_episode=show)
-            show(done)
-    except KeyboardInterrupt as stop:
-        print(f"\nstopped; finished episodes are in {given.out}, the same command goes on from there", file=sys.stderr)
-        sys.exit(exit_status(stop))
+    with goes_on(given.out), episodes_bar(given.episodes, lambda now: f"{now.attempts} attempts") as show:
+        done = generate(given.store, given.episodes, given.out, cfg, on_episode=show)
+        show(done)
     earlier = f", {done.before} of them there before" if done.before else ""
-    print(f"{given.out}: {done.stored} episodes{earlier}, from {done.sources} demonstrations")
+    print(f"{url_of(given.out)}: {done.stored} episodes{earlier}, from {done.sources} demonstrations")
     print(f"attempts: {done.attempts}; starts at which none succeeded: {done.unsolved}")

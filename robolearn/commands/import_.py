@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from robolearn.commands.parsing import Plugins, build, mirror
+from robolearn.commands.parsing import Plugins, build, mirror, next_step
 from robolearn.commands.transferring import transfer
 from robolearn.formats.format import ImportOptions
 from robolearn.formats.registry import AUTO, readable
@@ -41,4 +41,4 @@ def main(arguments: Sequence[str], prog: str) -> None:
         return import_demos(given.source, given.out, given.kind, build(given.select))
 
     done = transfer(Options, arguments, prog, __doc__, act, "from")
-    print(f"next: robolearn inspect {done.path}")
+    print(next_step(prog, "inspect", done.path))

@@ -15,9 +15,10 @@ import importlib
 import inspect
 import itertools
 import json
+import shlex
 import textwrap
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ import tyro
 
 from robolearn.config import kept_hint, parse_json
 from robolearn.errors import UserError
+from robolearn.paths import url_of
 
 PLUGIN_HELP = (
     "Module of your own to import first, which registers families, backbones, scores, formats; may be repeated."
@@ -181,6 +183,22 @@ def sibling(prog: str, verb: str) -> str:
     """How another command is called by who called this one so: python train.py, robolearn train."""
     *before, last = prog.split()
     return " ".join([*before, f"{verb}.py" if last.endswith(".py") else verb])
+
+
+def next_step(prog: str, verb: str, *arguments: str | Path) -> str:
+    """The line that says with which command to go on, as a shell takes it: next: robolearn eval runs/mine --gate."""
+    return f"next: {sibling(prog, verb)} {shlex.join(map(url_of, arguments))}"
+
+
+def repeated(arguments: Sequence[str], names: Collection[str]) -> list[str]:
+    """The flags of these names, with their values, as they were given: the next command needs them too."""
+    kept, wanted = list[str](), False
+    for argument in arguments:
+        if argument.startswith("--"):
+            wanted = argument[2:].partition("=")[0].replace("-", "_") in names
+        if wanted:
+            kept.append(argument)
+    return kept
 
 
 def import_plugins(arguments: Sequence[str]) -> None:

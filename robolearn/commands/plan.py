@@ -6,7 +6,6 @@ it, step by step, and so on. Ctrl-C keeps the finished episodes; the same comman
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,8 +14,9 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Plugins, build, import_plugins, mirror, subcommands, values
+from robolearn.commands.stopping import goes_on
 from robolearn.dynamics.config import SEARCHES
-from robolearn.errors import exit_status
+from robolearn.paths import url_of
 from robolearn.planning.config import PlanConfig
 from robolearn.rollout.env_config import EnvConfig
 
@@ -62,14 +62,11 @@ def main(arguments: Sequence[str], prog: str) -> None:
     cfg = PlanConfig(env=EnvConfig(id=given.environment, **values(given.env)), search=build(given.search), **flat)
     from robolearn.planning.plan import plan
 
-    try:
+    with goes_on(cfg.out):
         results = plan(cfg, on_trial=lambda result: print(line(result), flush=True)).results()
-    except KeyboardInterrupt as stop:
-        print(f"\nstopped; finished episodes are in {cfg.out}, the same command goes on from there", file=sys.stderr)
-        sys.exit(exit_status(stop))
     best = max((result for result in results if result.kind == "planned"), key=lambda one: one.total, default=None)
     reached = f"; the best planned return is {best.total:.4g}, of episode {best.episode}" if best else ""
-    print(f"{cfg.out}: {len(results)} episodes{reached}")
+    print(f"{url_of(cfg.out)}: {len(results)} episodes{reached}")
 
 
 def line(result: TrialResult) -> str:

@@ -6,7 +6,6 @@ A policy then begins with them: train.py --vision.init RUN. A run appears when i
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,9 +14,10 @@ from tyro.conf import Positional, arg
 
 from robolearn.commands.flags import read_flags
 from robolearn.commands.methods import flat_values, method_options
-from robolearn.commands.parsing import build, chosen, mirror, sibling
+from robolearn.commands.parsing import build, chosen, mirror, next_step
 from robolearn.commands.progress import training_progress
 from robolearn.nets.vision import VisionConfig
+from robolearn.paths import url_of
 from robolearn.representation.config import PretrainConfig
 from robolearn.representation.registry import METHODS, find_method
 
@@ -38,13 +38,27 @@ def main(arguments: Sequence[str], prog: str) -> None:
     from robolearn.representation.picture import PICTURE
     from robolearn.representation.pretrain import pretrain
 
+    same = data_flags(cfg)
     with training_progress(cfg.steps, LOSSES) as (show, records):
         run = pretrain(cfg, show)
     before, after = (records[end]["validation_loss"] for end in (0, -1))
-    print(f"trained to step {cfg.steps:,}: {run}")
-    print(f"held-out loss {before:.4g} at first, {after:.4g} now; look at {run / PICTURE}")
-    stores = shlex.join(map(str, cfg.paths))
-    print(f"next: {sibling(prog, 'train')} --dataset.path {stores} --vision.init {run}")
+    print(f"trained to step {cfg.steps:,}: {url_of(run)}")
+    print(f"held-out loss {before:.4g} at first, {after:.4g} now; look at {url_of(run / PICTURE)}")
+    print(next_step(prog, "train", *same, "--vision.init", run))
+
+
+def data_flags(cfg: PretrainConfig) -> list[str | Path]:
+    """The flags of a training that observes the cameras, beside what it would observe by default."""
+    from robolearn.data.demos import Demos
+    from robolearn.data.store import usual_obs_keys
+    from robolearn.representation.pretrain import camera_shapes
+
+    demos = Demos.open(cfg.paths, cfg.keymap)
+    usual = usual_obs_keys(demos.stores[0])
+    unseen = [camera for camera in camera_shapes(cfg, demos) if camera not in usual]
+    flags: list[str | Path] = ["--dataset.path", *cfg.paths]
+    flags += ["--dataset.obs", *cfg.obs] if cfg.obs else []
+    return flags + (["--dataset.obs-keys", *usual, *unseen] if unseen else [])
 
 
 def make_options(method: type) -> type:

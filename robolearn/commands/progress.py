@@ -24,17 +24,22 @@ def training_progress(steps: int, losses: Mapping[str, str]) -> Iterator[tuple[C
     console, records, printed = Console(), [], time.monotonic()
     done, pace = TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"), TextColumn("{task.fields[pace]}")
     columns = (done, BarColumn(), pace, TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=steps, pace="")
+    bar = Progress(*columns, console=console)
+    task = bar.add_task("training", total=steps, pace="")
 
-        def show(record: Record) -> None:
-            nonlocal printed
-            records.append(record)
-            text = "  ".join(f"{name} {record[key]:.4g}" for name, key in losses.items() if key in record)
-            rate = f"  {record['steps_per_s']:.0f} steps/s" if "steps_per_s" in record else ""
-            bar.update(task, completed=record["step"], pace=text + rate)
-            if not console.is_terminal and time.monotonic() - printed > QUIET:
-                printed = time.monotonic()
-                console.print(f"step {record['step']:,.0f}/{steps:,}  {text}{rate}")
+    def show(record: Record) -> None:
+        nonlocal printed
+        bar.start()  # not before: what is refused is a line of its own, without a bar that stands at 0
+        records.append(record)
+        text = "  ".join(f"{name} {record[key]:.4g}" for name, key in losses.items() if key in record)
+        rate = f"  {record['steps_per_s']:.0f} steps/s" if "steps_per_s" in record else ""
+        bar.update(task, completed=record["step"], pace=text + rate)
+        if not console.is_terminal and time.monotonic() - printed > QUIET:
+            printed = time.monotonic()
+            console.print(f"step {record['step']:,.0f}/{steps:,}  {text}{rate}")
 
+    try:
         yield show, records
+    finally:
+        if records:
+            bar.stop()

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robolearn.commands.flags import read_flags
-from robolearn.commands.parsing import Plugins, build, flag_group, import_plugins, mirror, registered, values
+from robolearn.commands.parsing import Plugins, build, flag_group, import_plugins, mirror, next_step, registered, values
 from robolearn.config import finite, write_json
 from robolearn.errors import UserError
+from robolearn.paths import url_of
 from robolearn.policies.registry import BACKBONES, FAMILIES
 from robolearn.simulator.config import AccuracyConfig, RankConfig, SimulatorConfig
 
@@ -87,9 +88,10 @@ def learn(arguments: Sequence[str], prog: str) -> None:
     from robolearn.training.signals import stopped
 
     if learn_simulator(cfg) is None:
-        print(f"the same command goes on with {cfg.out}")
+        print(f"the same command goes on with {url_of(cfg.out)}")
         raise stopped()
-    print(f"learned: {cfg.out}\nnext: {prog.removesuffix('learn')}accuracy {cfg.out}")
+    print(f"learned: {url_of(cfg.out)}")
+    print(next_step(prog, "accuracy", cfg.out))
 
 
 def accuracy(arguments: Sequence[str], prog: str) -> None:

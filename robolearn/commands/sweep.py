@@ -6,7 +6,6 @@ same command goes on from there.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,8 +14,9 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Cluster, Plugins, Trust, import_plugins, mirror, values
-from robolearn.errors import exit_status
+from robolearn.commands.stopping import goes_on
 from robolearn.evaluation.sweep_config import SweepConfig
+from robolearn.paths import url_of
 
 if TYPE_CHECKING:
     from robolearn.evaluation.sweep import SweepRow
@@ -55,14 +55,10 @@ def main(arguments: Sequence[str], prog: str) -> None:
         done.append(run)
         print(f"{len(done)}/{total} {run}", flush=True)
 
-    try:
-        with open_cluster(given.cluster) as mapper:
-            rows = sweep(cfg, trust=given.trust, mapper=mapper, on_done=say)
-    except KeyboardInterrupt as stop:
-        print(f"\nstopped; what is finished is in {cfg.out}, the same command goes on from there", file=sys.stderr)
-        sys.exit(exit_status(stop))
+    with goes_on(cfg.out, "runs"), open_cluster(given.cluster) as mapper:
+        rows = sweep(cfg, trust=given.trust, mapper=mapper, on_done=say)
     print("\n".join(lines(rows)))
-    print(f"all numbers are in {cfg.out}/{FILE}")
+    print(f"all numbers are in {url_of(cfg.out)}/{FILE}")
 
 
 def lines(rows: Sequence[SweepRow]) -> list[str]:

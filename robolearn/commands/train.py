@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +19,9 @@ from robolearn.commands.parsing import (
     import_plugins,
     known,
     mirror,
+    next_step,
     registered,
-    sibling,
+    repeated,
     values,
 )
 from robolearn.errors import UserError
@@ -87,21 +89,22 @@ def main(arguments: Sequence[str], prog: str) -> None:
     complete = run.is_complete()
     where = url_of(run.directory)
     print(f"{'trained' if complete else 'stopped'} at step {run.last_step() or 0:,}: {where}")
-    after = f"next: {sibling(prog, 'eval')} {where}{named_environment(run.config().env)}"
-    print(after if complete else f"go on: {prog} --resume {where}")
+    same = [*named_environment(run.config().env), *repeated(arguments, {"plugin"})]
+    after = next_step(prog, "eval", run.directory, *same)
+    print(after if complete else f"go on: {prog} --resume {shlex.quote(where)}")
     if not complete:
         raise stopped()
 
 
-def named_environment(env: EnvConfig) -> str:
+def named_environment(env: EnvConfig) -> list[str]:
     """The flag that eval needs beside a run whose environment it does not know, or would not import unasked."""
     if env.id is None:
-        return " --env.id MODULE:ID"
+        return ["--env.id", "MODULE:ID"]
     try:
         check_known(env, "")
     except UserError:
-        return f" --env.id {env.id}"
-    return ""
+        return ["--env.id", env.id]
+    return []
 
 
 def parse(arguments: Sequence[str], prog: str) -> tuple[TrainConfig, bool, bool, bool, bool, str | None]:

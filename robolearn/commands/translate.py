@@ -5,7 +5,6 @@ Ctrl-C keeps the finished episodes; the same command goes on from there.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from tyro.conf import Positional, arg
 
 from robolearn.commands.episodes_bar import episodes_bar
 from robolearn.commands.flags import read_flags
-from robolearn.errors import exit_status
+from robolearn.commands.stopping import goes_on
+from robolearn.paths import url_of
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     from robolearn.data.store import DemoStore
     from robolearn.translation.apply import translate
 
-    try:
-        with episodes_bar(DemoStore.open(given.store).num_episodes, lambda now: "") as show:
-            options = {"to": given.to, "device": given.device, "threads": given.threads}
-            store = translate(given.store, given.translator, given.out, **options, on_episode=show)
-    except KeyboardInterrupt as stop:
-        print(f"\nstopped; finished episodes are in {given.out}, the same command goes on from there", file=sys.stderr)
-        sys.exit(exit_status(stop))
-    print(f"{given.out}: {store.num_episodes} episodes, {store.num_steps} steps")
+    with goes_on(given.out), episodes_bar(DemoStore.open(given.store).num_episodes, lambda now: "") as show:
+        options = {"to": given.to, "device": given.device, "threads": given.threads}
+        store = translate(given.store, given.translator, given.out, **options, on_episode=show)
+    print(f"{url_of(given.out)}: {store.num_episodes} episodes, {store.num_steps} steps")

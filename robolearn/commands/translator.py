@@ -14,8 +14,9 @@ from tyro.conf import Positional, arg
 
 from robolearn.commands.flags import read_flags
 from robolearn.commands.methods import flat_values, method_options
-from robolearn.commands.parsing import build, chosen, sibling
+from robolearn.commands.parsing import build, chosen, next_step
 from robolearn.commands.progress import training_progress
+from robolearn.paths import url_of
 from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.registry import TRANSLATIONS, find_translation
 
@@ -40,12 +41,12 @@ def main(arguments: Sequence[str], prog: str) -> None:
     with training_progress(cfg.steps, LOSSES) as (show, _):
         run = train_translator(cfg, show)
     step = read_facts(run).step
-    print(f"{'trained to' if step == cfg.steps else 'stopped at'} step {step:,}: {run}")
+    print(f"{'trained to' if step == cfg.steps else 'stopped at'} step {step:,}: {url_of(run)}")
     if step < cfg.steps:
         print("the same command goes on from there")
         raise stopped()
-    print(f"look at {run / PICTURE}")
-    print(f"next: {sibling(prog, 'translate')} {cfg.source} {run} --out translated.zarr")
+    print(f"look at {url_of(run / PICTURE)}")
+    print(next_step(prog, "translate", cfg.source, run, "--out", "translated.zarr"))
 
 
 def make_options(method: type) -> type:

@@ -417,15 +417,18 @@ def wanted_runs(first: int, slab: np.ndarray, wanted: np.ndarray | None) -> Iter
         yield first + start, slab[start:stop]
 
 
+def usual_obs_keys(store: DemoStore) -> tuple[str, ...]:
+    """What is observed where nothing else is asked for: the keys that the store declares, else "state", else none."""
+    return store.attrs.obs_keys or tuple(key for key in store.keys if key == "state")
+
+
 def default_obs_keys(store: DemoStore) -> tuple[str, ...]:
-    """The observation keys to train on: those the store declares, else "state".
+    """The observation keys to train on: see `usual_obs_keys`.
 
     Raises:
-        UserError: It declares none and has no "state".
+        UserError: There are none.
     """
-    if store.attrs.obs_keys:
-        return store.attrs.obs_keys
-    if "state" in store.keys:
-        return ("state",)
+    if keys := usual_obs_keys(store):
+        return keys
     choices = ", ".join(key for key in store.keys if key != "action")
     raise UserError(f"{store.path}: choose observations with `dataset.obs_keys` (there are: {choices})")

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import silu, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, silu, softplus
 
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.normalizer import Normalizer
@@ -50,6 +50,8 @@ class DynamicsConfig:
     outcomes: int = 0
     """The last so many numbers of a state are what a step brought, such as its reward: no network sees them, and they
     are predicted as they are and not as a change."""
+    events: int = 0
+    """The last so many outcomes are 1 where something happened, else 0: networks tell how probable it is."""
 
     def __post_init__(self) -> None:
         check_sizes("dynamics", state_dim=self.state_dim, action_dim=self.action_dim, num_members=self.num_members)
@@ -58,6 +60,8 @@ class DynamicsConfig:
             raise UserError(
                 f"dynamics: outcomes {self.outcomes} must be at least 0 and below state_dim {self.state_dim}"
             )
+        if not 0 <= self.events <= self.outcomes:
+            raise UserError(f"dynamics: events {self.events} must be in 0..{self.outcomes}, the outcomes")
         if wrong := [i for i in self.angles if not 0 <= i < self.num_seen]:
             raise UserError(f"dynamics: angle {wrong[0]} is no number of a state; choose from 0..{self.num_seen - 1}")
 
@@ -65,6 +69,11 @@ class DynamicsConfig:
     def num_seen(self) -> int:
         """Numbers of a state that decide what comes next."""
         return self.state_dim - self.outcomes
+
+    @property
+    def num_measured(self) -> int:
+        """Numbers of a state that are no events."""
+        return self.state_dim - self.events
 
 
 class StackedLinear(nn.Module):
@@ -87,19 +96,20 @@ class DynamicsEnsemble(nn.Module):
 
     Args:
         cfg: Shapes.
-        normalizer: Keys "feature" (`features` of the state), "action" and "delta" (next state - `base` of the state).
+        normalizer: Keys "feature" (`features` of the state), "action" and "delta" (next state - `base` of the state,
+            without events).
         generator: Draws the first weights; by default the global stream does.
     """
 
     def __init__(self, cfg: DynamicsConfig, normalizer: Normalizer, *, generator: torch.Generator | None = None):
         super().__init__()
         self.cfg, self.normalizer = cfg, normalizer
-        outputs = cfg.state_dim * (2 if cfg.probabilistic else 1)
+        outputs = cfg.num_measured * (2 if cfg.probabilistic else 1) + cfg.events
         sizes = [num_features(cfg) + cfg.action_dim, *[cfg.hidden] * cfg.depth, outputs]
         self.layers = nn.ModuleList(StackedLinear(cfg.num_members, i, o, generator) for i, o in pairwise(sizes))
         if cfg.probabilistic:
-            self.min_log_var = nn.Parameter(torch.full((cfg.state_dim,), MIN_LOG_VAR))
-            self.max_log_var = nn.Parameter(torch.full((cfg.state_dim,), MAX_LOG_VAR))
+            self.min_log_var = nn.Parameter(torch.full((cfg.num_measured,), MIN_LOG_VAR))
+            self.max_log_var = nn.Parameter(torch.full((cfg.num_measured,), MAX_LOG_VAR))
 
     @property
     def num_members(self) -> int:
@@ -110,15 +120,21 @@ class DynamicsEnsemble(nn.Module):
         self, states: Float[Tensor, "k b s"], actions: Float[Tensor, "k b a"]
     ) -> tuple[Float[Tensor, "k b s"], Float[Tensor, "k b s"]]:
         """Predict mean and variance of the next state; member i is asked about row i of the first axis alone."""
-        mean, log_var = self.change(states, actions)
+        mean, log_var, logits = self.change(states, actions)
+        measured = base(self.cfg, states)[..., : self.cfg.num_measured] + self.normalizer.unnormalize("delta", mean)
+        happens = logits.sigmoid()
+        mean = torch.cat([measured, happens], dim=-1)
+        if log_var is None:
+            return mean, torch.zeros_like(mean)
         scale = self.normalizer.get_buffer("delta_scale")
-        var = torch.zeros_like(mean) if log_var is None else log_var.exp() * scale.square()
-        return base(self.cfg, states) + self.normalizer.unnormalize("delta", mean), var
+        return mean, torch.cat([log_var.exp() * scale.square(), happens * (1 - happens)], dim=-1)
 
     def change(
         self, states: Float[Tensor, "k b s"], actions: Float[Tensor, "k b a"]
-    ) -> tuple[Float[Tensor, "k b s"], Float[Tensor, "k b s"] | None]:
-        """Mean and log-variance of the normalized change; without the latter where networks tell a mean alone."""
+    ) -> tuple[Float[Tensor, "k b m"], Float[Tensor, "k b m"] | None, Float[Tensor, "k b e"]]:
+        """Of the normalized change its mean and log-variance, without the latter where networks tell a mean alone; and
+        the log-odds of events.
+        """
         x = torch.cat(
             [
                 self.normalizer.normalize("feature", features(self.cfg, states)),
@@ -129,11 +145,12 @@ class DynamicsEnsemble(nn.Module):
         for layer in self.layers[:-1]:
             x = silu(layer(x))
         out = self.layers[-1](x)
+        out, logits = out.split([out.shape[-1] - self.cfg.events, self.cfg.events], dim=-1)
         if not self.cfg.probabilistic:
-            return out, None
+            return out, None, logits
         mean, free = out.chunk(2, dim=-1)
         below = self.max_log_var - softplus(self.max_log_var - free)
-        return mean, self.min_log_var + softplus(below - self.min_log_var)
+        return mean, self.min_log_var + softplus(below - self.min_log_var), logits
 
     def loss(
         self,
@@ -144,20 +161,23 @@ class DynamicsEnsemble(nn.Module):
         """Sum over members of the mean over rows of -2 log likelihood (less a constant), and the bounds' penalty.
 
         (mu - y)' Sigma^-1 (mu - y) + log det Sigma with diagonal Sigma, y the normalized change; squared error for
-        networks that tell a mean alone. Source: Chua et al. 2018, section 4 and appendix A.
+        networks that tell a mean alone. Of events the likelihood is that of the probability that is told.
+        Source: Chua et al. 2018, section 4 and appendix A.
 
         Args:
             states: Each member's rows.
             actions: Executed there.
             deltas: Next state - `base` of the state.
         """
-        target = self.normalizer.normalize("delta", deltas)
-        mean, log_var = self.change(states, actions)
+        changes, events = deltas.split([self.cfg.num_measured, self.cfg.events], dim=-1)
+        target = self.normalizer.normalize("delta", changes)
+        mean, log_var, logits = self.change(states, actions)
         error = (mean - target).square()
+        surprise = 2 * binary_cross_entropy_with_logits(logits, events, reduction="none").sum(-1).mean(1).sum()
         if log_var is None:
-            return error.sum(-1).mean(1).sum()
+            return error.sum(-1).mean(1).sum() + surprise
         penalty = BOUND_WEIGHT * (self.max_log_var.sum() - self.min_log_var.sum())
-        return (error * (-log_var).exp() + log_var).sum(-1).mean(1).sum() + penalty
+        return (error * (-log_var).exp() + log_var).sum(-1).mean(1).sum() + surprise + penalty
 
     def save(self, directory: StrPath) -> None:
         """Write ``dynamics.json`` and ``dynamics.safetensors`` into a directory; never pickle."""
@@ -175,7 +195,7 @@ class DynamicsEnsemble(nn.Module):
         """
         directory = Path(directory)
         cfg = from_json(DynamicsConfig, read_json(directory / CONFIG_FILE), {}, str(directory / CONFIG_FILE))
-        shapes = {"feature": (num_features(cfg),), "action": (cfg.action_dim,), "delta": (cfg.state_dim,)}
+        shapes = {"feature": (num_features(cfg),), "action": (cfg.action_dim,), "delta": (cfg.num_measured,)}
         needs = {f"normalizer.{key}_centre": shape for key, shape in shapes.items()}
         ensemble = build_with_weights(lambda: cls(cfg, Normalizer(shapes)), directory / WEIGHTS_FILE, needs=needs)
         return ensemble.eval()

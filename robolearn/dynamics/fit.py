@@ -56,7 +56,7 @@ def fit_dynamics(cfg: DynamicsConfig, data: Transitions, fit: FitConfig, *, seed
     # Differences are taken before rounding: they are small beside the states.
     deltas = (torch.from_numpy(data.next_states) - base(cfg, torch.from_numpy(data.states))).float()
     states, actions = torch.from_numpy(data.states).float(), torch.from_numpy(data.actions).float()
-    rows = {"feature": features(cfg, states), "action": actions, "delta": deltas}
+    rows = {"feature": features(cfg, states), "action": actions, "delta": deltas[:, : cfg.num_measured]}
     generator = torch.Generator().manual_seed(seed)
     ensemble = DynamicsEnsemble(cfg, Normalizer.fit(rows, mode="zscore"), generator=generator)
     drawn = bootstrap_members(len(data), cfg.num_members, generator)
@@ -79,7 +79,8 @@ def prediction_error(ensemble: DynamicsEnsemble, data: Transitions) -> Float[np.
     states, actions = (torch.from_numpy(rows).float() for rows in (data.states, data.actions))
     k = ensemble.num_members
     mean = ensemble(states.expand(k, -1, -1), actions.expand(k, -1, -1))[0].mean(0)
-    error = (mean.double().numpy() - data.next_states) / ensemble.normalizer.get_buffer("delta_scale").double().numpy()
+    error = mean.double().numpy() - data.next_states
+    error[:, : ensemble.cfg.num_measured] /= ensemble.normalizer.get_buffer("delta_scale").double().numpy()
     return np.sqrt(np.square(error).mean(0))
 
 

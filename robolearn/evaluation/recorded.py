@@ -11,8 +11,6 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.starts import judged
 from robolearn.types import Episode, Trajectory
 
-GOES_ON = ("time", "stopped")  # reasons for which an episode ends that lie outside of it
-
 
 def record_episodes(path: StrPath, trajectories: Sequence[Trajectory], env: EnvConfig, control_dt: float) -> int:
     """Write rolled-out episodes as a store, broken ones aside; return how many there are.
@@ -33,7 +31,7 @@ def record_episodes(path: StrPath, trajectories: Sequence[Trajectory], env: EnvC
         Episode(
             obs={key: rows[: len(t)] for key, rows in t.obs.items()},
             actions=t.actions,
-            attrs={"seed": t.seed, "success": t.success, "mode": t.mode, "ended": t.reason not in GOES_ON},
+            attrs={"seed": t.seed, "success": t.success, "mode": t.mode, "ended": t.ended},
         )
         for t in judged(trajectories)
         if len(t)

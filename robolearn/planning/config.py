@@ -54,8 +54,8 @@ class PlanConfig:
     """Function MODULE:NAME of states before, actions and states after, numpy arrays [..., s], [..., a], [..., s], that
     returns rewards [...]; by default the ensemble learns them."""
     termination: str | None = None
-    """Function MODULE:NAME of the same that returns whether the episode ends there, bool [...]; by default no plan
-    ends."""
+    """Function MODULE:NAME of the same that returns whether the episode ends there, bool [...]; by default the ensemble
+    learns it, once an episode has ended."""
 
     fit_steps: int = 2000
     """Optimizer steps of each fit."""

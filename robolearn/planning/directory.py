@@ -28,9 +28,11 @@ from robolearn.files import StrPath, finish_replacing, replacing_all
 from robolearn.locks import LOCK_FILE
 from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.planning.config import PlanConfig
+from robolearn.types import GOES_ON
 
 VERSION_FIELD, VERSION = "plan_version", 1  # of this layout
 PLAN_FILE, RESULT_FILE, STEPS_FILE, FITTED_FILE = "config.json", "result.json", "steps.safetensors", "fitted.json"
+ARRAYS = ("states", "actions", "rewards")
 TRIAL_FILES, MODEL_FILES = (RESULT_FILE, STEPS_FILE), (CONFIG_FILE, WEIGHTS_FILE, FITTED_FILE)
 FREE = ("out", "overwrite", "trials")  # what may change when a run goes on
 WRITTEN = re.compile(
@@ -73,11 +75,13 @@ class Steps:
         states: Before the first action, and after each.
         actions: As they were planned.
         rewards: Of each action.
+        ended: Whether it came to an end of its own, and not because its time was up.
     """
 
     states: Float[np.ndarray, "t1 s"]
     actions: Float[np.ndarray, "t a"]
     rewards: Float[np.ndarray, " t"]
+    ended: bool
 
 
 class PlanRun:
@@ -135,9 +139,9 @@ class PlanRun:
         Raises:
             UserError: A file is damaged.
         """
-        results = []
-        while (path := self._trial(len(results)) / RESULT_FILE).exists():
-            results.append(from_json(TrialResult, read_json(path), {}, str(path)))
+        results = list[TrialResult]()
+        while (self._trial(len(results)) / RESULT_FILE).exists():
+            results.append(self._result(len(results)))
         return results
 
     def steps(self, episode: int) -> Steps:
@@ -148,17 +152,15 @@ class PlanRun:
         """
         path = self._trial(episode) / STEPS_FILE
         rows = load_tensors(path)
-        if (
-            set(rows) != {"states", "actions", "rewards"}
-            or len({len(rows["actions"]), len(rows["rewards"]), len(rows["states"]) - 1}) > 1
-        ):
+        if set(rows) != set(ARRAYS) or len({len(rows["actions"]), len(rows["rewards"]), len(rows["states"]) - 1}) > 1:
             raise UserError(f"{path}: damaged; it must hold states [t + 1, s], actions [t, a] and rewards [t]")
-        return Steps(**{name: value.numpy() for name, value in rows.items()})
+        arrays = {name: value.numpy() for name, value in rows.items()}
+        return Steps(**arrays, ended=self._result(episode).reason not in GOES_ON)
 
     def add(self, result: TrialResult, steps: Steps) -> None:
         """Keep an episode."""
         with replacing_all(self._trial(result.episode), TRIAL_FILES) as folder:
-            save_tensors({name: torch.from_numpy(rows) for name, rows in vars(steps).items()}, folder / STEPS_FILE)
+            save_tensors({name: torch.from_numpy(getattr(steps, name)) for name in ARRAYS}, folder / STEPS_FILE)
             write_json(folder / RESULT_FILE, to_json(result, {}))
 
     def model(self) -> DynamicsEnsemble:
@@ -186,6 +188,10 @@ class PlanRun:
         with replacing_all(self.directory / "model", MODEL_FILES) as folder:
             model.save(folder)
             write_json(folder / FITTED_FILE, to_json(Fitted(episodes), {}))
+
+    def _result(self, episode: int) -> TrialResult:
+        path = self._trial(episode) / RESULT_FILE
+        return from_json(TrialResult, read_json(path), {}, str(path))
 
     def _trial(self, episode: int) -> Path:
         folder = self.directory / "trials" / f"{episode:04d}"

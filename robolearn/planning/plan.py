@@ -26,13 +26,14 @@ from robolearn.planning.actor import Decide, Deciding
 from robolearn.planning.config import PlanConfig
 from robolearn.planning.directory import PlanRun, Steps, TrialResult
 from robolearn.planning.functions import OfTransitions, load_function, on_tensors
+from robolearn.planning.outcomes import Outcomes
 from robolearn.planning.senses import Senses, senses_of
 from robolearn.planning.simulator import SimulatorReturns, simulator_of
 from robolearn.rollout.chunked import ChunkedEnvs
 from robolearn.rollout.engine import run_episodes
 from robolearn.rollout.roll_out import attached_envs
 from robolearn.rollout.streams import episode_stream
-from robolearn.types import Array, Trajectory
+from robolearn.types import Trajectory
 
 PLANS, FITS, RANDOM = range(3)  # streams of an episode
 
@@ -82,17 +83,8 @@ class Trials:
 
     def __init__(self, cfg: PlanConfig, senses: Senses, functions: dict[str, OfTransitions]):
         self.cfg, self.senses, self.functions = cfg, senses, functions
-        learned = 0 if "reward" in functions else 1  # the reward is the last number of a state, as an outcome
-        self.dynamics = DynamicsConfig(
-            senses.state_dim + learned,
-            senses.action_dim,
-            cfg.angles,
-            cfg.num_members,
-            cfg.hidden,
-            cfg.depth,
-            cfg.probabilistic,
-            learned,
-        )
+        self.outcomes = Outcomes.from_episodes(senses.state_dim, functions, [])
+        self._dynamics()  # refuses what does not fit
         self.actor = Deciding(senses, cfg.seed, self.begin)
         self.model: DynamicsEnsemble | None = None
         self.simulator: SimulatorReturns | None = None
@@ -129,46 +121,47 @@ class Trials:
         if self.simulator is not None:
             self.simulator.begin(seed + episode)
         planner = Planner(self._returns(generator), low, high, self.cfg.planner, generator=generator)
-        return lambda state: planner.act(torch.from_numpy(self._padded(state))).numpy()
+        return lambda state: planner.act(torch.from_numpy(self.outcomes.padded(state))).numpy()
 
     def _returns(self, generator: torch.Generator) -> Returns:
         if self.simulator is not None:
             return self.simulator
         assert self.model is not None, "planning before learning"
-        s = self.senses.state_dim
-
-        def of_states(function: OfTransitions) -> OfTransitions:
-            return lambda before, actions, after: function(before[..., :s], actions, after[..., :s])
-
-        own = {option: of_states(function) for option, function in self.functions.items()}
-        reward = own.get("reward", lambda before, actions, after: after[..., s])
-        return ModelReturns(self.model, reward, self.cfg.planner, generator=generator, ended=own.get("termination"))
-
-    def _padded(self, states: Array) -> Array:
-        """States with room for the outcomes."""
-        return np.concatenate([states, np.zeros((*states.shape[:-1], self.dynamics.outcomes), np.float32)], axis=-1)
+        ended = self.outcomes.ended_at if self.outcomes.tells_ends else None
+        return ModelReturns(self.model, self.outcomes.reward_of, self.cfg.planner, generator=generator, ended=ended)
 
     def _learn(self, run: PlanRun, seen: list[Steps]) -> float:
         """Fit the model to the episodes that were seen, unless that was done; return how long it took [s]."""
         if self.cfg.model == "simulator":
             return 0.0
-        if run.fitted() == len(seen):
-            self.model = run.model()
+        self.outcomes = Outcomes.from_episodes(self.senses.state_dim, self.functions, seen)
+        dynamics = self._dynamics()
+        if run.fitted() == len(seen) and (kept := run.model()).cfg == dynamics:
+            self.model = kept
             return 0.0
         started, cfg = time.monotonic(), self.cfg
-        parts = [self._transitions(steps) for steps in seen]
+        parts = [self.outcomes.transitions(steps) for steps in seen]
         data = Transitions(
             *(np.concatenate(rows) for rows in zip(*(vars(part).values() for part in parts), strict=True))
         )
         fit = FitConfig(cfg.fit_steps, cfg.batch_size, cfg.lr)
-        self.model = fit_dynamics(self.dynamics, data, fit, seed=episode_stream(cfg.seed, len(seen), FITS))
+        self.model = fit_dynamics(dynamics, data, fit, seed=episode_stream(cfg.seed, len(seen), FITS))
         run.keep(self.model, len(seen))
         return time.monotonic() - started
 
-    def _transitions(self, steps: Steps) -> Transitions:
-        before, after = self._padded(steps.states[:-1]), self._padded(steps.states[1:])
-        after[:, self.senses.state_dim :] = steps.rewards[:, None]
-        return Transitions(before, steps.actions, after)
+    def _dynamics(self) -> DynamicsConfig:
+        cfg, learned = self.cfg, self.outcomes.count
+        return DynamicsConfig(
+            self.senses.state_dim + learned,
+            self.senses.action_dim,
+            cfg.angles,
+            cfg.num_members,
+            cfg.hidden,
+            cfg.depth,
+            cfg.probabilistic,
+            learned,
+            int(self.outcomes.end),
+        )
 
     def _act(self, envs: ChunkedEnvs, episode: int, fit_seconds: float) -> tuple[TrialResult, Steps]:
         started = time.monotonic()
@@ -177,13 +170,13 @@ class Trials:
         seconds = time.monotonic() - started
         if trajectory.broken:
             raise UserError(f"environment {self.cfg.env.id}: episode {episode} is {trajectory.reason}")
-        steps = Steps(self.senses.state(trajectory.obs), trajectory.actions, trajectory.rewards)
+        steps = Steps(self.senses.state(trajectory.obs), trajectory.actions, trajectory.rewards, trajectory.ended)
         return self._result(trajectory, steps, seconds, fit_seconds), steps
 
     def _result(self, trajectory: Trajectory, steps: Steps, seconds: float, fit_seconds: float) -> TrialResult:
         planned, error = trajectory.episode >= self.cfg.random_episodes, None
         if planned and self.model is not None:
-            error = prediction_error(self.model, self._transitions(steps))
+            error = prediction_error(self.model, self.outcomes.transitions(steps))
         s = self.senses.state_dim
         return TrialResult(
             episode=trajectory.episode,
@@ -194,7 +187,7 @@ class Trials:
             reason=trajectory.reason,
             success=trajectory.success,
             model_error=None if error is None else float(np.sqrt(np.square(error[:s]).mean())),
-            reward_error=None if error is None or not self.dynamics.outcomes else float(error[s]),
+            reward_error=None if error is None or not self.outcomes.reward else float(error[s]),
             seconds=seconds,
             fit_seconds=fit_seconds,
         )

@@ -1,6 +1,7 @@
 """Flags are the fields of the configurations, all of them, with their help and the defaults of recipes and runs."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,20 @@ def test_every_field_has_a_flag_and_one_only():
 def test_every_field_is_explained(config):
     unexplained = {"family", "backbone", "dataset", "env", "vision", "swag", "execution"}  # groups, which are explained
     assert set(names(config)) - set(parsing.field_docs(config)) <= unexplained
+
+
+def test_the_next_command_is_one_that_a_shell_takes():
+    line = parsing.next_step("python train.py", "eval", Path("my runs/a"), "--env.kwargs", "look", '"real"')
+    assert line == """next: python eval.py 'my runs/a' --env.kwargs look '"real"'"""
+    assert parsing.next_step("robolearn simulator learn", "accuracy", "sim") == "next: robolearn simulator accuracy sim"
+
+
+def test_flags_are_repeated_with_their_values():
+    given = ["run", "--env.id", "a:b", "--env.kwargs", "x", "1", "--alpha", "0.1", "--keep-noise", "--env.timeout=3"]
+    assert parsing.repeated(given, {"env.id", "env.kwargs", "env.timeout", "keep_noise"}) == [
+        *["--env.id", "a:b", "--env.kwargs", "x", "1", "--keep-noise", "--env.timeout=3"]
+    ]
+    assert parsing.repeated(given, {"id", "env"}) == []
 
 
 def test_without_flags_all_is_as_by_default():

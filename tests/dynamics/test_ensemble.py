@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_the_loss_is_the_papers(fitted):
 
 
 def test_variance_stays_within_its_bounds_however_wild_the_question(fitted):
-    _, log_var = fitted.change(torch.full((4, 5, 3), 1e4), torch.full((4, 5, 1), -1e4))
+    _, log_var, _ = fitted.change(torch.full((4, 5, 3), 1e4), torch.full((4, 5, 1), -1e4))
     assert (log_var >= fitted.min_log_var - 1e-4).all()
     # The lower bound's softplus is added to the upper one.
     assert (log_var <= fitted.max_log_var + torch.exp(fitted.min_log_var - fitted.max_log_var) + 1e-4).all()
@@ -262,6 +263,58 @@ def test_outcomes_change_nothing_of_states_and_are_kept_in_files(tmp_path):
         DynamicsConfig(3, 1, outcomes=3)
     with pytest.raises(ValueError, match=r"angle 2 is no number of a state; choose from 0\.\.1"):
         DynamicsConfig(3, 1, outcomes=1, angles=(2,))
+
+
+def chance(states):
+    """How probable an event is."""
+    return 1 / (1 + np.exp(-4 * np.cos(states[:, 1:2])))
+
+
+def with_events(num, seed=0):
+    """The same with rewards, and events that are drawn."""
+    data = with_rewards(num, seed)
+    happened = np.random.default_rng(seed + 100).random((num, 1)) < chance(data.states)
+    return Transitions(
+        np.concatenate([data.states, np.zeros((num, 1))], axis=1),
+        data.actions,
+        np.concatenate([data.next_states, happened], axis=1),
+    )
+
+
+WITH_EVENTS = DynamicsConfig(5, 1, angles=(1,), num_members=3, hidden=32, outcomes=2, events=1)
+
+
+@pytest.mark.parametrize("probabilistic", [True, False])
+def test_of_an_event_the_probability_is_told(probabilistic):
+    cfg = dataclasses.replace(WITH_EVENTS, probabilistic=probabilistic)
+    ensemble = fit_dynamics(cfg, with_events(1000), FitConfig(steps=600), seed=0)
+    data = with_events(300, seed=6)
+    mean, var = (x.detach().numpy() for x in ensemble(*rows(data, num_members=3)))
+    told = mean[..., -1].mean(0)
+    assert np.abs(told - chance(data.states)[:, 0]).mean() < 0.08
+    assert told.min() < 0.2
+    assert told.max() > 0.8
+    np.testing.assert_allclose(var[..., -1], mean[..., -1] * (1 - mean[..., -1]) if probabilistic else 0, atol=1e-6)
+    error = prediction_error(ensemble, data)
+    assert error[3] < 0.2
+    np.testing.assert_allclose(error[4], np.sqrt(np.square(told - data.next_states[:, 4]).mean()), rtol=1e-5)
+
+
+def test_particles_meet_an_event_about_as_often_as_it_is_probable():
+    """A particle draws it as mean and variance say and takes more than a half for a yes; by at most 0.05 off."""
+    p = torch.linspace(0.02, 0.98, 25)
+    drawn = p + (p * (1 - p)).sqrt() * torch.randn(100_000, 1, generator=torch.Generator().manual_seed(0))
+    assert ((drawn > 0.5).float().mean(0) - p).abs().max() < 0.05
+
+
+def test_events_are_kept_in_files_and_are_outcomes(tmp_path):
+    ensemble = fit_dynamics(WITH_EVENTS, with_events(50), FitConfig(steps=3), seed=0)
+    ensemble.save(tmp_path)
+    data = rows(with_events(5), num_members=3)
+    for a, b in zip(DynamicsEnsemble.load(tmp_path)(*data), ensemble(*data), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match=r"events 2 must be in 0\.\.1, the outcomes"):
+        DynamicsConfig(3, 1, outcomes=1, events=2)
 
 
 def test_the_error_of_a_prediction_is_in_units_of_the_changes():

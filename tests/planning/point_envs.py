@@ -55,6 +55,16 @@ class Mortal(Point):
         return obs, 0.0 if over else 1.0, over, False, info
 
 
+class Cliff(Point):
+    """The further, the better paid, until it ends beyond 0.5: nothing but the end says that this is too far."""
+
+    action_space = gym.spaces.Box(-0.5, 1, (1,), np.float32)
+
+    def step(self, action):
+        obs, _, _, _, info = super().step(action)
+        return obs, float(self.at[0]), bool(self.at[0] > 0.5), False, info
+
+
 class Pictures(gym.Env):
     """It shows numbers in an order of their own, and a picture."""
 
@@ -97,7 +107,7 @@ class Breaking(Point):
         return super().step(action)
 
 
-for cls in (Point, Settable, Forgetful, Mortal, Pictures, Unbounded, Breaking):
+for cls in (Point, Settable, Forgetful, Mortal, Cliff, Pictures, Unbounded, Breaking):
     gym.register(f"test/{cls.__name__}-v0", cls, max_episode_steps=15)
 
 
@@ -109,6 +119,10 @@ def paid(before, action, after):
 def over(before, action, after):
     """Where Mortal ends."""
     return after[..., 0] > 0.5
+
+
+def never(before, action, after):
+    return np.zeros(after.shape[:-1], bool)
 
 
 def flat(before, action, after):

@@ -16,13 +16,15 @@ from robolearn.dynamics.fit import Transitions, prediction_error
 from robolearn.errors import UserError
 from robolearn.nets.threads import one_thread
 from robolearn.planning.config import PlanConfig
-from robolearn.planning.directory import PlanRun
+from robolearn.planning.directory import PlanRun, Steps
+from robolearn.planning.outcomes import Outcomes
 from robolearn.planning.plan import plan
 from robolearn.rollout.env_config import EnvConfig
 from tests.planning import point_envs
 
 SEARCH = ICEMConfig(population=16, elites=4, iterations=2)
 TIMES = ("seconds", "fit_seconds")
+ENVS = "tests.planning.point_envs"
 
 
 def config(out, env="Point", **changes):
@@ -188,6 +190,55 @@ def test_a_termination_keeps_planning_from_the_end(tmp_path):
     results = plan(cfg).results()
     assert results[-1].total == results[-1].steps == 15
     assert results[-1].reason == "time"
+
+
+@pytest.fixture(scope="module")
+def cliff(tmp_path_factory):
+    """Planned without being told where episodes end."""
+    return plan(config(tmp_path_factory.mktemp("cliff") / "run", env="Cliff", trials=2, random_episodes=20))
+
+
+def test_ends_are_learned_where_there_were_some(cliff, tmp_path):
+    """Who has learned where the cliff is stays before it, and who takes it for no end goes over it each time."""
+    results = cliff.results()
+    assert [cliff.steps(number).ended for number in range(22)] == [result.steps < 15 for result in results]
+    assert results[-1].steps == 15
+    assert results[-1].total > 3
+    assert cliff.model().cfg.outcomes == 2
+    told = config(tmp_path / "run", env="Cliff", trials=2, random_episodes=20, termination=f"{ENVS}:never")
+    assert max(result.steps for result in plan(told).results()[20:]) < 8
+
+
+def test_an_end_is_predicted_where_it_comes(cliff):
+    """Beyond 0.5 where it moves on and is pushed, and not where it is stopped before."""
+    model = cliff.model()
+    before, actions = torch.tensor([[0.48, 0.6, 0, 0], [0.3, 0.2, 0, 0]]), torch.tensor([[1.0], [-0.5]])
+    with torch.no_grad():
+        after = model(before.expand(2, -1, -1), actions.expand(2, -1, -1))[0].mean(0)
+    outcomes = Outcomes(2, {}, end=True)
+    assert outcomes.ended_at(before, actions, after).tolist() == [True, False]
+    assert (outcomes.reward_of(before, actions, after) > 0.5).tolist() == [True, False]
+
+
+def test_the_last_step_of_an_episode_that_ended_is_an_end():
+    states, actions, rewards = np.arange(8, dtype=np.float32).reshape(4, 2), np.zeros((3, 1)), np.array([1.0, 2, 3])
+    ended, cut = Steps(states, actions, rewards, ended=True), Steps(states, actions, rewards, ended=False)
+    outcomes = Outcomes.from_episodes(2, {}, [cut, ended])
+    assert outcomes.transitions(ended).next_states.tolist() == [[2, 3, 1, 0], [4, 5, 2, 0], [6, 7, 3, 1]]
+    assert outcomes.transitions(cut).next_states[:, 3].tolist() == [0, 0, 0]
+    assert outcomes.transitions(ended).states[:, 2:].tolist() == [[0, 0]] * 3
+    assert Outcomes.from_episodes(2, {}, [cut]).count == 1
+    known = Outcomes.from_episodes(2, {"termination": point_envs.over, "reward": point_envs.paid}, [ended])
+    assert (known.count, known.tells_ends) == (0, True)
+
+
+def test_a_model_of_before_there_were_ends_is_fitted_anew(cliff, tmp_path):
+    """Its run goes on: to all episodes a model had been fitted that knows of no end."""
+    out = copied(cliff, tmp_path)
+    run, cfg = PlanRun(out), config(out, env="Cliff", trials=2, random_episodes=20)
+    old = config(tmp_path / "old", env="Cliff", trials=0, random_episodes=20, termination=f"{ENVS}:never")
+    run.keep(plan(old).model(), 22)
+    assert plan(cfg).model().cfg.outcomes == 2
 
 
 def test_a_dict_of_observations_makes_one_state(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from matplotlib.image import imread
 
 from robolearn.commands.main import main
+from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter
@@ -23,7 +25,9 @@ from robolearn.representation.registry import METHODS
 from robolearn.representation.representation import Representation, read_facts
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.episodes import choose_episodes
-from tests.representation.conftest import SMALL, write_squares
+from robolearn.training.run import Run
+from robolearn.types import Episode
+from tests.representation.conftest import SMALL, squares, write_squares
 
 TINY = {"vision": SMALL, "steps": 4, "batch_size": 8, "log_every": 2, "amp": "off", "device": "cpu", "threads": 1}
 
@@ -245,6 +249,29 @@ def test_a_wrong_configuration_is_refused(change, message):
 def test_a_store_without_images_is_refused(demos, tmp_path):
     with pytest.raises(ValueError, match="has no images that could be learned from; all have action, state"):
         pretrain(PretrainConfig(demos, out=tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("made", "same", "observed"),
+    [
+        ([], ["--dataset.obs-keys", "state", "pixels"], ["state", "pixels"]),
+        (["--obs", "view=pixels"], ["--dataset.obs", "view=pixels"], ["view"]),
+    ],
+)
+def test_the_next_command_is_a_training_that_observes_what_was_trained(
+    tmp_path, tiny_flags, capsys, made, same, observed
+):
+    """Also where the demonstrations do not say that images are observed."""
+    store, out, policy = tmp_path / "demos.zarr", tmp_path / "run", tmp_path / "policy"
+    images, places = squares(np.random.default_rng(0), 12)
+    DemoWriter.create(store, attrs=StoreAttrs()).extend([Episode({"pixels": images, "state": places}, places)] * 20)
+    small = ["--steps", "1", "--device", "cpu", "--threads", "1", "--vision.width", "8", "--vision.features", "4"]
+    main(["pretrain", str(store), *made, "--batch-size", "4", *small, "--out", str(out)])
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("next: "))
+    _, _, verb, *flags = shlex.split(said)
+    assert (verb, flags) == ("train", ["--dataset.path", str(store), *same, "--vision.init", str(out)])
+    main([verb, *tiny_flags, *flags, *small, "--out", str(policy)])
+    assert list(Run.open(policy).policy_config().obs_shapes) == observed
 
 
 def test_the_command(tmp_path, squares_store, capsys):

@@ -208,7 +208,7 @@ def test_a_safety_set_that_did_not_act_while_it_was_calibrated_covers_nothing(ru
     cli(["calibrate", str(run), "--safety-set", "--episodes", "20", "--candidates", "3", *SMALL])
     printed = capsys.readouterr().out
     assert "calibrated on 10 episodes" in printed
-    assert f"next: robolearn eval {run} --safety-set --candidates 3" in printed
+    assert f"next: robolearn eval {run} --candidates 3 --safety-set" in printed
     assert "the policy chose its chunks alone" in printed
     assert "and 0.308 in 95 %" in printed  # Beta(1, 10)
     eval_main([str(run), "--safety-set", "--candidates", "3", *LOOK])
