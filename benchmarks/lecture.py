@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import doubt, generation, planning, simulator, views
+from benchmarks import doubt, generation, planning, planning_ends, simulator, views
 from benchmarks.common import kept_parts, options
 from benchmarks.planning_curves import draw
 from benchmarks.pretraining.contrasts import judged_gain
@@ -211,6 +211,16 @@ def planned(parts: Parts) -> list[str]:
     return table(header, rows)
 
 
+def ended(parts: Parts) -> list[str]:
+    """Returns of trials that are planned with and without knowing where episodes end."""
+    runs = planning.complete(parts, planning_ends.WAYS)
+    late, rows = {way: planning.late_returns(each) for way, each in runs.items()}, []
+    for way, returns in late.items():
+        more = "" if way == "never" else f"{student_mean(returns - late['never']):+.1f}"
+        rows.append([way, str(len(returns)), f"{student_mean(returns):.1f}", more])
+    return table(["plans end", "seeds", "return, second half", "more than never"], rows if len(late["never"]) else [])
+
+
 def viewed(parts: Parts) -> list[str]:
     """Policies that act by one of two cameras."""
     success, rows = views.successes(parts), []
@@ -253,6 +263,7 @@ SECTIONS: dict[str, Callable[[Parts], list[str]]] = {
     "small_data": of_few,
     "simulator": simulated,
     "planning": planned,
+    planning_ends.PART: ended,
     "views": viewed,
     "doubt": doubted,
 }

@@ -28,7 +28,7 @@ half of one core.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,15 +110,16 @@ def measure(cfg: PlanConfig) -> dict[str, Any]:
     }
 
 
-def complete(parts: Mapping[str, Mapping[str, Any]]) -> Runs:
+def complete(parts: Mapping[str, Mapping[str, Any]], ways: Iterable[str] = tuple(WAYS)) -> Runs:
     """Way -> its runs, of the seeds that all ways have, in the same order.
 
     Args:
         parts: "WAY/SEED" -> a run.
+        ways: To plan.
     """
-    seed_sets = [{name.split("/")[1] for name in parts if name.split("/")[0] == way} for way in WAYS]
+    seed_sets = [{name.split("/")[1] for name in parts if name.split("/")[0] == way} for way in ways]
     common = sorted(set.intersection(*seed_sets), key=int)
-    return {way: [parts[f"{way}/{seed}"] for seed in common] for way in WAYS}
+    return {way: [parts[f"{way}/{seed}"] for seed in common] for way in ways}
 
 
 def curve(runs: Sequence[Mapping[str, Any]]) -> list[Estimate]:

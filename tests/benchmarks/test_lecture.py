@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import doubt, planning
 from benchmarks.common import is_dry, kept_parts
-from benchmarks.lecture import PRETRAINING, RESULTS, page, targets
+from benchmarks.lecture import PRETRAINING, RESULTS, ended, page, targets
 from benchmarks.tables import parts_below
 
 FACTS = {"command": "python -m benchmarks.x", "commit": "c", "hardware": "h"}
@@ -39,6 +39,16 @@ def test_runs_of_planning_are_paired_by_their_seeds():
     runs = planning.complete({name: {**part, "name": name} for name, part in parts.items()})
     assert [run["name"] for run in runs["ts1"]] == ["ts1/1", "ts1/2", "ts1/3"]
     assert [run["name"] for run in runs["simulator"]] == ["simulator/1", "simulator/2", "simulator/3"]
+
+
+def test_what_knowing_of_ends_brings_is_paired_by_seed():
+    late = {"never": 10.0, "learned": 30.0, "given": 40.0, "simulator": 50.0}
+    parts = {f"{way}/{seed}": planned([0.0, end + seed]) for way, end in late.items() for seed in range(3)}
+    del parts["given/2"]
+    rows = ended(parts)[2:]
+    assert rows[1].startswith("| learned | 2 | 30.5 [")
+    assert rows[1].endswith("| +20.0 [+20.0, +20.0] |")
+    assert [row.split(" | ")[0] for row in rows] == ["| never", "| learned", "| given", "| simulator"]
 
 
 def test_a_doubt_that_knows_the_failures_finds_all_of_them():

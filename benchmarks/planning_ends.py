@@ -1,0 +1,77 @@
+"""What is it worth to know where episodes end, and can it be learned? `robolearn plan` where a pole falls.
+
+    python -m benchmarks.planning_ends --out docs/results/lecture.json
+
+gymnasium's InvertedPendulum-v5: a cart pays 1 per step until its pole leans by more than 0.2 rad, which ends the
+episode. Nothing else tells of it: a plan that goes on beyond the end looks as good as any. Declared before anything is
+measured: five seeds of each way, 12 trials of at most 200 steps, with the defaults of the command. The same seed has
+the same starts and the same random episode in all ways, and none of these had been looked at in this environment.
+
+* learned: the ensemble learns where episodes end, as by default;
+* given: a function says it, `--termination`;
+* never: a function says that plans go on for ever, as they did before ends were learned;
+* simulator: the environment itself as the model, with the same search.
+
+Reported: the mean return of the second half of the trials, and what each way has more of it than *never*, paired by
+seed. Intervals are Student's, over seeds. About three quarters of an hour of one core.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import options, parsed, part
+from benchmarks.planning import APART, DRY, SEEDS, late_mean, measure
+from robolearn import EnvConfig, PlanConfig, seeds
+from robolearn.config import to_json
+from robolearn.errors import user_errors
+from robolearn.types import Array
+
+PART, ENV = "ends", "InvertedPendulum-v5"
+STEPS, TRIALS, LARGEST = 200, 12, 0.2  # LARGEST: the angle [rad] beyond which the environment ends an episode
+ANGLE = 1  # its number in the state
+WAYS: dict[str, dict[str, Any]] = {
+    "never": {"termination": "benchmarks.planning_ends:never"},
+    "learned": {},
+    "given": {"termination": "benchmarks.planning_ends:fallen"},
+    "simulator": {"model": "simulator"},
+}
+
+
+def fallen(before: Array, actions: Array, after: Array) -> Array:
+    """Where the environment ends an episode."""
+    return np.abs(after[..., ANGLE]) > LARGEST
+
+
+def never(before: Array, actions: Array, after: Array) -> Array:
+    """That it ends nowhere."""
+    return np.zeros(after.shape[:-1], bool)
+
+
+def main() -> None:
+    """Measure what is not there yet, and show."""
+    parser = options(__doc__)
+    parser.add_argument("--work", type=Path, default=Path("runs/planning_ends"), help="folder of runs")
+    args = parsed(parser)
+    for seed in SEEDS[:2] if args.dry_run else SEEDS:
+        for way in WAYS:
+            cfg = config(way, seed, args.work / f"{way}-{seed}", dry=args.dry_run)
+            asked = {name: value for name, value in to_json(cfg, {}).items() if name != "out"}
+            run = part(args.out, f"{PART}/{way}/{seed}", partial(measure, cfg), asked)
+            print(way, seed, f"{late_mean([run]).value:.1f}", run["returns"], flush=True)
+
+
+def config(way: str, seed: int, out: Path, *, dry: bool) -> PlanConfig:
+    """What a run is asked to do."""
+    env = EnvConfig(ENV, max_episode_steps=4 if dry else STEPS)
+    settings = {"trials": TRIALS, **WAYS[way], **(DRY if dry else {})}
+    return PlanConfig(env, out, seed=seeds.PLANNING[APART * seed], **settings)
+
+
+if __name__ == "__main__":
+    with user_errors():
+        main()
