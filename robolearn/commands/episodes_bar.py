@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
+from robolearn.commands.progress import appearing
+
 
 @runtime_checkable
 class Stored(Protocol):
@@ -28,12 +30,14 @@ def episodes_bar(episodes: int, word: Callable[[Any], str]) -> Iterator[Callable
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     text = TextColumn("{task.fields[text]}  eta")
-    with Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), text, TimeRemainingColumn()) as bar:
-        task = bar.add_task("episodes", total=episodes, text="")
+    bar = Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), text, TimeRemainingColumn())
+    task = bar.add_task("episodes", total=episodes, text="")
 
-        def show(now: Stored) -> None:
-            elapsed = bar.tasks[0].elapsed or 0.0
-            rate = f"{(now.stored - now.before) / elapsed:.0f}/s  " if elapsed else ""
-            bar.update(task, completed=now.stored, text=rate + word(now))
+    def show(now: Stored) -> None:
+        appear()
+        elapsed = bar.tasks[0].elapsed or 0.0
+        rate = f"{(now.stored - now.before) / elapsed:.0f}/s  " if elapsed else ""
+        bar.update(task, completed=now.stored, text=rate + word(now))
 
+    with appearing(bar) as appear:
         yield show

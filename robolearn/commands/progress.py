@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Record = dict[str, int | float]
 QUIET = 20  # [s] between lines where there is no terminal
@@ -29,7 +33,7 @@ def training_progress(steps: int, losses: Mapping[str, str]) -> Iterator[tuple[C
 
     def show(record: Record) -> None:
         nonlocal printed
-        bar.start()  # not before: what is refused is a line of its own, without a bar that stands at 0
+        appear()
         records.append(record)
         text = "  ".join(f"{name} {record[key]:.4g}" for name, key in losses.items() if key in record)
         rate = f"  {record['steps_per_s']:.0f} steps/s" if "steps_per_s" in record else ""
@@ -38,8 +42,22 @@ def training_progress(steps: int, losses: Mapping[str, str]) -> Iterator[tuple[C
             printed = time.monotonic()
             console.print(f"step {record['step']:,.0f}/{steps:,}  {text}{rate}")
 
-    try:
+    with appearing(bar) as appear:
         yield show, records
+
+
+@contextmanager
+def appearing(bar: Progress) -> Iterator[Callable[[], None]]:
+    """Draw a bar as soon as what is given is called: what is refused before is a line of its own, without a bar."""
+    drawn = False
+
+    def appear() -> None:
+        nonlocal drawn
+        drawn = True
+        bar.start()
+
+    try:
+        yield appear
     finally:
-        if records:
+        if drawn:
             bar.stop()

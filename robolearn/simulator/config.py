@@ -12,6 +12,7 @@ from robolearn.errors import UserError
 from robolearn.files import take_paths
 from robolearn.nets.backbone import BackboneConfig
 from robolearn.nets.mlp import MLPConfig
+from robolearn.paths import place_of
 from robolearn.policies.family import FamilyConfig
 from robolearn.policies.flow import FlowConfig
 
@@ -33,6 +34,8 @@ class SimulatorConfig:
     obs_keys: tuple[str, ...] | None = None
     """Observations that make the state, one after the other; by default all that the first store declares but
     images."""
+    assume_success: bool = False
+    """Take the episodes of stores without `success` for successes, as demonstrations of others mostly are."""
     horizon: int = 8
     """States that are drawn at once, from as many actions. Best a divisor of the policies' exec_horizon."""
     history: int = 2
@@ -55,7 +58,7 @@ class SimulatorConfig:
     """CPU threads; by default one per two cores, at most 4."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stores", tuple(map(Path, self.stores)))
+        object.__setattr__(self, "stores", tuple(map(place_of, self.stores)))
         take_paths(self, "out")
         if not self.stores:
             raise UserError("`stores` needs at least one store")

@@ -51,7 +51,7 @@ def learn_simulator(cfg: SimulatorConfig) -> LearnedSimulator | None:
     """
     demos = Demos.open(cfg.stores)
     keys = state_keys(demos, cfg.obs_keys)
-    recordings = read_recordings(demos, keys)
+    recordings = read_recordings(demos, keys, assume_success=cfg.assume_success)
     if cfg.held_out * len(recordings) < 1:
         raise UserError(f"`held_out` {cfg.held_out} of {len(recordings)} episodes is no episode; record more")
     cfg, out = replace(cfg, obs_keys=keys), Path(cfg.out)

@@ -59,11 +59,16 @@ class Recording:
         return len(self.actions)
 
 
-def read_recordings(demos: Demos, keys: Sequence[str]) -> list[Recording]:
+def read_recordings(demos: Demos, keys: Sequence[str], *, assume_success: bool = False) -> list[Recording]:
     """All episodes of two steps or more.
 
     A successful episode has ended with its success. Of another one it is known that it ended where the store says
     ``ended``, per episode, as `record_episodes` writes it: without that nobody knows whether its time was up.
+
+    Args:
+        demos: The stores.
+        keys: Observations that make the state.
+        assume_success: Whether episodes of a store that does not say so count as successful.
 
     Raises:
         UserError: A store lacks a key or does not say which episodes were successful, or none was.
@@ -71,17 +76,22 @@ def read_recordings(demos: Demos, keys: Sequence[str]) -> list[Recording]:
     rows = {key: np.concatenate([slab for _, _, slab in demos.slabs(key)]) for key in (*keys, "action")}
     states = np.concatenate([rows[key].reshape(len(rows[key]), -1) for key in keys], axis=1, dtype=np.float32)
     cuts = demos.episode_ends[:-1]
-    ends = np.concatenate([_ends_of(store) for store in demos.stores])
+    ends = np.concatenate([_ends_of(store, assume_success) for store in demos.stores])
     if not (ends == Ends.SUCCESS).any():
         raise UserError(f"{demos.name}: no episode was successful, so that nothing tells what success is")
     parts = zip(np.split(states, cuts), np.split(rows["action"].astype(np.float32), cuts), ends, strict=True)
     return [Recording(s, a, Ends(int(end))) for s, a, end in parts if len(a) > 1]
 
 
-def _ends_of(store: DemoStore) -> Int[Array, " e"]:
+def _ends_of(store: DemoStore, assume_success: bool) -> Int[Array, " e"]:
     success, ended = (store.episode_attrs.get(name) for name in ("success", "ended"))
+    if success is None and not assume_success:
+        raise UserError(
+            f"{store.path}: meta/success is missing, which says what episodes led to; if all of them succeeded, give "
+            "`assume_success`"
+        )
     if success is None:
-        raise UserError(f"{store.path}: meta/success is missing, which says what episodes led to")
+        return np.full(store.num_episodes, Ends.SUCCESS)
     otherwise = Ends.UNKNOWN if ended is None else np.where(ended.astype(bool), Ends.FAILURE, Ends.NOTHING)
     return np.where(success.astype(bool), Ends.SUCCESS, otherwise)
 

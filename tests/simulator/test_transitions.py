@@ -68,8 +68,16 @@ def test_a_store_without_the_key_is_refused(tmp_path):
 
 def test_a_store_that_does_not_tell_of_success_is_refused(tmp_path):
     store = point.write(tmp_path / "a.zarr", 3, keep=())
-    with pytest.raises(UserError, match="meta/success is missing"):
+    with pytest.raises(UserError, match=r"meta/success is missing, .* give `assume_success`"):
         read_recordings(Demos.open(store), ("state",))
+
+
+def test_episodes_that_do_not_tell_of_success_may_be_taken_for_successes(tmp_path):
+    """Of a store that tells nothing is changed."""
+    silent = point.write(tmp_path / "a.zarr", 3, keep=())
+    telling = point.write(tmp_path / "b.zarr", 3, targets=(-1.0,))
+    recordings = read_recordings(Demos.open((silent, telling)), ("state",), assume_success=True)
+    assert [one.ends for one in recordings] == [Ends.SUCCESS] * 3 + [Ends.FAILURE] * 3
 
 
 def test_stores_without_a_success_are_refused(tmp_path):
