@@ -8,6 +8,7 @@ before still mean what they meant: see ``since``.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -43,6 +44,12 @@ def kept_hint(hint: Any) -> Any:
     kept = [kept_hint(one) for one in args if one is not str]
     several = [one for one in kept if typing.get_origin(one) is tuple]  # and one alone has become a tuple of it
     return typing.Union[tuple(several or kept)]  # noqa: UP007 (the members are only known here)
+
+
+@functools.cache  # annotations are text, which Python compiles at each look
+def kept_hints(cls: type, *, extras: bool = False) -> Mapping[str, Any]:
+    """Field -> what it holds once its dataclass is made, with what `Annotated` adds or without."""
+    return {name: kept_hint(hint) for name, hint in typing.get_type_hints(cls, include_extras=extras).items()}
 
 
 def to_json(value: Any, registry: Registry) -> Any:
@@ -165,7 +172,7 @@ def _build_dataclass(cls: Any, data: Any, registry: Registry, where: str) -> Any
     _expect(isinstance(data, dict), where, "an object", data)
     if isinstance(data.get("type"), str) and registry.get(data["type"]) is cls:
         data = {key: value for key, value in data.items() if key != "type"}
-    hints = {name: kept_hint(hint) for name, hint in typing.get_type_hints(cls).items()}
+    hints = kept_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     for name in data:
         if name not in fields:

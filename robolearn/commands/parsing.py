@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from robolearn.config import kept_hint, parse_json
+from robolearn.config import kept_hints, parse_json
 from robolearn.errors import UserError
 from robolearn.paths import url_of
 
@@ -72,12 +72,12 @@ def mirror(config: type, names: Sequence[str] = (), *, default: Any = None, doc:
         default: Values that the flags change; by default the class's own.
         doc: What the help says of the group; by default the first line of the dataclass's docstring.
     """
-    hints, docs = typing.get_type_hints(config, include_extras=True), field_docs(config)
+    hints, docs = kept_hints(config, extras=True), field_docs(config)
     fields, switches = [], {}
     for f in dataclasses.fields(config):
         if names and f.name not in names:
             continue
-        hint, value = kept_hint(hints[f.name]), _default(f) if default is None else getattr(default, f.name)
+        hint, value = hints[f.name], _default(f) if default is None else getattr(default, f.name)
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             hint = mirror(hint, default=None if value is dataclasses.MISSING else value)
             value = hint()
