@@ -243,8 +243,12 @@ class _Collector:
                 raise UserError(f"{env_id}: the expert solved only {kept} of {self.attempts} episodes")
 
     def _flush(self) -> None:
-        ready, self.ready = self.ready, []
-        self.store.extend(ready)
+        before = self.store.num_episodes
+        try:
+            self.store.extend(self.ready)
+        finally:  # Ctrl-C while they are written: all of them are stored or none
+            if self.store.num_episodes > before:
+                self.ready = []
 
     def _progress(self) -> Collected:
         return Collected(self.store.num_episodes + len(self.ready), self.before, self.dropped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import math
 import os
@@ -147,7 +148,10 @@ def decoded_bytes(demos: Demos, key: str) -> int:
 def memory_map(demos: Demos, key: str, folder: Path, layouts: Sequence[ImageLayout]) -> np.ndarray:
     """Map the decoded copy of a key, written on first use; it gets its name only when complete."""
     names = (text.encode()[:MAX_WORD].decode(errors="ignore") for text in (demos.stores[0].path.stem, key))
-    target = folder / f"{'-'.join(names)}-{demos.fingerprint(key)}.npy"
+    digest = demos.fingerprint(key)
+    if any(layout != ImageLayout() for layout in layouts):  # the same numbers become other pixels
+        digest = hashlib.sha256(f"{digest} {list(layouts)}".encode()).hexdigest()[:32]
+    target = folder / f"{'-'.join(names)}-{digest}.npy"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f"{target.name}.{os.getpid()}.partial"

@@ -70,6 +70,18 @@ class MappedStore(DemoStore):
         """See DemoStore."""
         return np.concatenate([rows for _, rows in self.slabs(key)]) if key in self._made else super().read(key)
 
+    def rows(self, key: str, start: int, stop: int) -> np.ndarray:
+        """See DemoStore."""
+        if (entry := self._made.get(key)) is None:
+            return super().rows(key, start, stop)
+        recorded = {source.key: self._rows(source.key, start, stop) for source in entry.sources}
+        return np.ascontiguousarray(entry.make(recorded, 1))
+
+    def _all_rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        recorded = super()._all_rows(start, stop)
+        rows = {**recorded, **self.keymap.apply(recorded)}
+        return {key: rows[key] for key in self.keys if key in rows}
+
     def fault(self, key: str) -> str | None:
         """See DemoStore; of a key that is made, what is wrong with those that it is made of."""
         return next(filter(None, map(super().fault, self._recorded([key]))), None)
@@ -100,8 +112,9 @@ class MappedStore(DemoStore):
     def content_hash(self, keys: Sequence[str] | None = None, wanted: np.ndarray | None = None) -> str:
         """See DemoStore; of what keys are made of, and how."""
         keys = self.keys if keys is None else keys
-        recorded = DemoStore.open(self.path).content_hash(self._recorded(keys), wanted)
-        return self._with_map(recorded, keys)
+        recorded = DemoStore(self.path)  # which may have no actions of its own
+        recorded.episode_ends = self.episode_ends
+        return self._with_map(recorded.content_hash(self._recorded(keys), wanted), keys)
 
     def fingerprint(self, key: str) -> str:
         """See DemoStore."""

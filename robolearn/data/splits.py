@@ -13,11 +13,14 @@ Padding = Literal["masked", "held"]
 _BOOTSTRAP_STREAM = 1
 
 
-def usable_episodes(lengths: np.ndarray, window: int, short: ShortEpisodes) -> np.ndarray:
+def usable_episodes(
+    lengths: np.ndarray, window: int, short: ShortEpisodes, numbers: np.ndarray | None = None
+) -> np.ndarray:
     """Indices of the episodes to train on.
 
     Args:
         lengths: Steps of each episode [e].
+        numbers: What they are called [e], for messages; by default their indices.
         window: Steps of a window, past observations and action chunk together.
         short: What to do about episodes shorter than that: refuse the data, drop them, or pad every one of
             their windows.
@@ -31,8 +34,9 @@ def usable_episodes(lengths: np.ndarray, window: int, short: ShortEpisodes) -> n
     if short == "drop" and not too_short.all():
         return np.flatnonzero(~too_short)
     first = int(np.argmax(too_short))
+    name = first if numbers is None else numbers[first]
     raise UserError(
-        f"episode {first} has {lengths[first]} steps, a window {window} "
+        f"episode {name} has {lengths[first]} steps, a window {window} "
         f"({too_short.sum()} of {len(lengths)} episodes are shorter than a window); "
         "choose smaller horizons or another `dataset.short_episodes` (refuse, drop, pad)"
     )

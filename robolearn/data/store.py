@@ -238,12 +238,13 @@ class DemoStore:
         """Read one episode with all its keys."""
         if not 0 <= index < self.num_episodes:
             raise UserError(f"{self.path}: no episode {index}; there are 0 .. {self.num_episodes - 1}")
-        start = int(self.episode_ends[index - 1]) if index else 0
-        stop = int(self.episode_ends[index])
-        keys = [key for key in self._data if self.fault(key) is None]
-        rows = {key: self._rows(key, start, stop) for key in keys}
+        rows = self._all_rows(int(self.episode_ends[index - 1]) if index else 0, int(self.episode_ends[index]))
         attrs = {name: values.item() for name, values in self._attrs_of(index, index + 1).items()}
         return Episode(obs=rows, actions=rows.pop("action"), attrs=attrs)
+
+    def _all_rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Key -> rows from `start` up to `stop`, of all keys that can be read."""
+        return {key: self._rows(key, start, stop) for key in self._data if self.fault(key) is None}
 
     def content_hash(self, keys: Sequence[str] | None = None, wanted: np.ndarray | None = None) -> str:
         """sha256 over the decoded keys and the episode ends, however they are encoded; videos count as they are.

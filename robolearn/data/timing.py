@@ -45,6 +45,8 @@ def find_idle(arrays: Sequence[Array], ends: Array) -> Array:
         ends: Cumulative, exclusive ends of the episodes [e].
     """
     total, squares, count = int(ends[-1]), np.zeros(int(ends[-1])), 0
+    if total < 2:  # a single step, which nothing changes from
+        return np.ones(len(ends), np.int64)
     borders = ends[:-1] - 1
     for array in arrays:
         for x in array.reshape(total, -1).T.astype(np.float64):

@@ -24,9 +24,9 @@ from zarr.storage import StorePath
 
 from robolearn.config import read_json
 from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
-from robolearn.data.checks import ends_checksum, finite_problem, image_problem, type_problem
+from robolearn.data.checks import ends_checksum
 from robolearn.data.chunks import CONFIG, Files
-from robolearn.data.keys import file_problem
+from robolearn.data.fitting import EpisodeLayout, arrays_of
 from robolearn.data.metadata import CHECKSUM
 from robolearn.data.pieces import MAX_CHUNK_BYTES, append_rows
 from robolearn.data.store import DemoStore
@@ -206,12 +206,14 @@ class DemoWriter(DemoStore):
         """
         if not episodes:
             return
+        layout = self._layout(episodes)
         for i, episode in enumerate(episodes):
-            self._check(episode, episodes[0], self.num_episodes + i)
+            if problem := layout.problem(episode):
+                raise UserError(f"{self.path}: episode {self.num_episodes + i}{problem}")
         ends = np.concatenate([self.episode_ends, self.num_steps + np.cumsum([len(e) for e in episodes])])
         try:
             with self if self._held is None else nullcontext(), zarr.config.set(CONFIG):
-                self._write(episodes, ends)
+                self._write(episodes, ends, layout)
         except OSError as error:
             raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}); "
@@ -219,58 +221,39 @@ class DemoWriter(DemoStore):
             ) from error
         self.episode_ends = ends
 
-    def _write(self, episodes: Sequence[Episode], ends: np.ndarray) -> None:
-        rows = {key: [e.obs[key] for e in episodes] for key in episodes[0].obs}
-        rows["action"] = [e.actions for e in episodes]
-        numbers = {name: [np.array([e.attrs[name] for e in episodes])] for name in episodes[0].attrs}
+    def _write(self, episodes: Sequence[Episode], ends: np.ndarray, layout: EpisodeLayout) -> None:
         self._files.hold()
-        for key, parts in rows.items():
-            append_rows(self._require("data", self._data, key, parts[0]), self.num_steps, parts)
-        for name, values in numbers.items():
-            append_rows(self._require("meta", self._meta, name, values[0]), self.num_episodes, values)
+        for key, dtype in layout.dtypes.items():
+            parts = [arrays_of(e)[key] for e in episodes]
+            append_rows(self._require("data", self._data, key, layout.shapes[key], dtype), self.num_steps, parts)
+        for name, dtype in layout.attrs.items():
+            values = [np.array([e.attrs[name] for e in episodes])]
+            append_rows(self._require("meta", self._meta, name, (), dtype), self.num_episodes, values)
         append_rows(self._meta["episode_ends"], self.num_episodes, [ends[self.num_episodes :]])
         self._files.note(ENDS, {CHECKSUM: ends_checksum(ends)})
         self._files.release()
 
-    def _check(self, episode: Episode, like: Episode, index: int) -> None:
-        """Refuse an episode that is damaged, or unlike the store or (in an empty one) the episode `like`."""
-        arrays = {**episode.obs, "action": episode.actions}
-        where = f"{self.path}: episode {index}"
-        if len(episode) == 0:
-            raise UserError(f"{where} has no steps")
-        for problem in filter(None, map(file_problem, (*episode.obs, *episode.attrs))):
-            raise UserError(f"{where}: {problem}")
-        if "action" in episode.obs or "episode_ends" in episode.attrs:
-            raise UserError(f"{where}: action among the observations, or episode_ends among the attributes, is no key")
-        shapes, names = self.shapes, set(self._meta) - {"episode_ends"}
+    def _layout(self, episodes: Sequence[Episode]) -> EpisodeLayout:
+        """What all episodes have in common; in an empty store what these have."""
+        declared = self.attrs.obs_keys or ()
         if self.num_episodes == 0:
-            shapes = {key: array.shape[1:] for key, array in {**like.obs, "action": like.actions}.items()}
-            names = set(like.attrs)
-        new_shapes = {key: array.shape[1:] for key, array in arrays.items()}
-        if new_shapes != shapes or set(episode.attrs) != names:
-            raise UserError(f"{where} has {new_shapes} and {sorted(episode.attrs)}, not {shapes} and {sorted(names)}")
-        for key, array in arrays.items():
-            if len(array) != len(episode):
-                raise UserError(f"{where}: data/{key} has {len(array)} rows for {len(episode)} actions")
-            problem = (
-                type_problem(key, array.dtype)
-                or image_problem(key, array.shape[1:])
-                or finite_problem(key, array, np.array([len(episode)]))
-            )
-            if problem:
-                raise UserError(f"{where}: {problem}")
+            return EpisodeLayout.from_episodes(episodes, declared)
+        attrs = {name: array.dtype for name, array in self._meta.items() if name != "episode_ends"}
+        return EpisodeLayout(self.shapes, self.dtypes, attrs, declared)
 
-    def _require(self, folder: str, arrays: dict[str, zarr.Array], key: str, like: np.ndarray) -> zarr.Array:
+    def _require(
+        self, folder: str, arrays: dict[str, zarr.Array], key: str, shape: tuple[int, ...], dtype: np.dtype
+    ) -> zarr.Array:
         """The array of a key, created with the first episode (again, if a writer died during that)."""
         if self.num_episodes == 0:
-            row_bytes = max(1, like.dtype.itemsize * math.prod(like.shape[1:]))
-            rows = min(IMAGE_CHUNK if like.ndim == 4 else LOW_DIM_CHUNK, max(1, MAX_CHUNK_BYTES // row_bytes))
+            row_bytes = max(1, dtype.itemsize * math.prod(shape))
+            rows = min(IMAGE_CHUNK if len(shape) == 3 else LOW_DIM_CHUNK, max(1, MAX_CHUNK_BYTES // row_bytes))
             created = zarr.create_array(
                 Files(self.path),
                 name=f"{folder}/{key}",
-                shape=(0, *like.shape[1:]),
-                chunks=(rows, *like.shape[1:]),
-                dtype=like.dtype,
+                shape=(0, *shape),
+                chunks=(rows, *shape),
+                dtype=dtype,
                 compressors=_checked(),
                 overwrite=True,
             )

@@ -53,7 +53,11 @@ def read_d4rl(path: Path, options: ImportOptions) -> Recording:
             lost.append("no terminals and no timeouts say where episodes end, so that all rows are one")
         if NEXT in columns:
             lost.append("next_observations is not kept: it is the observation of the next step, but for the last")
-        lost += [f"{name} has not as many rows as there are actions" for name in columns if name.startswith("metadata")]
+        lost += [
+            f"{name} has {num_rows(column) if column.shape else 1} rows for {rows} actions"
+            for name, column in columns.items()
+            if column.shape[:1] != (rows,) and not _is_obs(name)
+        ]
     source = f"{path.name}, D4RL"
     attrs = StoreAttrs(source=source, control_dt=find_control_dt(facts))
     return gather(Source(path, partial(_episodes, path, ends, find_task(facts)), attrs, {}, tuple(lost)), options)

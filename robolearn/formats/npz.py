@@ -48,12 +48,30 @@ def read_npz(path: Path, options: ImportOptions) -> Recording:
         _action_of(arrays, path)
         facts = _single(arrays)
         ends = _ends(arrays, path) if together else None
-        lost = (*rate_remarks(facts), *(f"{name} is not kept" for name in arrays if name.startswith(NEXT)))
+        lost = (*rate_remarks(facts), *_unkept(arrays, _action_of(arrays, path), ends, together=together))
     episodes = partial(_apart, files)
     if together:
         episodes = partial(_stacked, path, files) if ends is None else partial(_together, path, files, ends)
     attrs = StoreAttrs(source=f"{path.name}, numpy", control_dt=find_control_dt(facts))
     return gather(Source(path, episodes, attrs, {}, lost), options)
+
+
+def _unkept(arrays: Mapping[str, Column], action: str, ends: Array | None, *, together: bool) -> Iterator[str]:
+    """Sentences on what of the arrays gets into no episode."""
+    yield from (f"{name} is not kept" for name in arrays if name.startswith(NEXT))
+    if not together:
+        return
+    length = num_rows(arrays[action])
+    used = {*ENDS, *LENGTHS, *_single(arrays)}
+    for name in (name for name in arrays if name not in used and not name.startswith(NEXT)):
+        shape = arrays[name].shape
+        if shape[0] != length:
+            yield f"{name} has {shape[0]} entries and {action} {length}"
+        elif ends is None and len(shape) == 1:
+            yield f"{name} has a number per episode and none per step"
+    says = {*ENDS, *LENGTHS, *(name for flag in ("terminated", "truncated") for name in FLAGS[flag])}
+    if ends is not None and not says & set(arrays):
+        yield f"nothing says where episodes end, so that all rows are one; {' or '.join(ENDS + LENGTHS[:1])} would"
 
 
 def _files(path: Path) -> list[Path]:

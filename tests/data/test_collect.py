@@ -8,6 +8,7 @@ import pytest
 from robolearn.data import collect as collect_module
 from robolearn.data.collect import collect
 from robolearn.data.store import DemoStore
+from robolearn.data.writer import DemoWriter
 
 LINE = "tests.data.line_env:test/Line-v0"
 
@@ -58,6 +59,22 @@ def test_interrupted_and_continued_equals_in_one_go(tmp_path):
     a, b = (DemoStore.open(tmp_path / name) for name in ("a.zarr", "b.zarr"))
     assert a.content_hash() == b.content_hash()
     assert a.episode_attrs["seed"].tolist() == b.episode_attrs["seed"].tolist()
+
+
+def test_an_interruption_while_episodes_are_written_loses_none(tmp_path, monkeypatch):
+    write, calls = DemoWriter._write, []
+
+    def interrupted(self, episodes, *others):
+        calls.append(len(episodes))
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        write(self, episodes, *others)
+
+    monkeypatch.setattr(DemoWriter, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        collect(LINE, collect_module.FLUSH_EPISODES + 3, tmp_path / "x.zarr", num_envs=4)
+    assert calls == [collect_module.FLUSH_EPISODES] * 2
+    assert DemoStore.open(tmp_path / "x.zarr").num_episodes == collect_module.FLUSH_EPISODES
 
 
 def test_nothing_to_do(tmp_path):

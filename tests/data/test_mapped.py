@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import zarr
 
 from robolearn.config import read_json
 from robolearn.data.attrs import StoreAttrs
@@ -54,6 +55,31 @@ def test_windows_are_those_of_keys_that_were_written_so(store, tmp_path):
     assert one.obs_shapes == other.obs_shapes == {"state": (3,), "goal": (1,)}
     for key, rows in other.arrays().items():
         np.testing.assert_array_equal(one.arrays()[key], rows)
+
+
+def test_an_episode_has_the_keys_that_are_made(store):
+    """A key that takes the name of its source too, and rows that are asked for alone."""
+    recorded = DemoStore.open(store).episode(1)
+    mapped = open_mapped(store, KeyMap.parse(["qpos=qpos[0]", "state=qvel[1]+goal", "action=action[1,0]"]))
+    episode, first = mapped.episode(1), LENGTHS[0]
+    assert sorted(episode.obs) == ["qpos", "state", "wide"]
+    np.testing.assert_array_equal(episode.obs["qpos"], recorded.obs["qpos"][:, :1])
+    state = np.concatenate([recorded.obs["qvel"][:, 1:], recorded.obs["goal"]], 1)
+    np.testing.assert_array_equal(episode.obs["state"], state)
+    np.testing.assert_array_equal(episode.actions, recorded.actions[:, ::-1])
+    np.testing.assert_array_equal(mapped.rows("state", first + 2, first + 5), state[2:5])
+    np.testing.assert_array_equal(mapped.rows("qvel", first, first + 2), recorded.obs["qvel"][:2])
+
+
+def test_actions_may_be_called_otherwise(tmp_path):
+    """By others, that is: our own writer has a name for them."""
+    group = zarr.create_group(tmp_path / "foreign.zarr", zarr_format=2)
+    for name, rows in (("data/actions", np.ones((9, 2), "f4")), ("data/state", np.zeros((9, 1), "f4"))):
+        group.create_array(name, data=rows)
+    group.create_array("meta/episode_ends", data=np.array([4, 9], np.int32))
+    mapped = open_mapped(tmp_path / "foreign.zarr", KeyMap.parse(["action=actions"]))
+    assert mapped.episode(1).actions.tolist() == [[1, 1]] * 5
+    assert len(mapped.content_hash(["state", "action"])) == 64
 
 
 @pytest.mark.parametrize("share", [None, 0.0, 0.1, 0.5, 0.9])

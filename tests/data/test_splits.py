@@ -67,6 +67,8 @@ def test_short_episodes(lengths, window):
         first = np.flatnonzero(lengths < window)[0]
         with pytest.raises(ValueError, match=f"^episode {first} has {lengths[first]} steps, a window {window} "):
             usable_episodes(lengths, window, "refuse")
+        with pytest.raises(ValueError, match=f"episode {10 * int(np.argmax(lengths < window))} has"):
+            usable_episodes(lengths, window, "refuse", numbers=10 * np.arange(len(lengths)))
     if len(long):
         np.testing.assert_array_equal(usable_episodes(lengths, window, "drop"), long)
     else:

@@ -17,6 +17,10 @@ def test_idle_beginnings_end_where_something_moves():
     assert find_idle([moving], np.array([30, 60, 90])).tolist() == [12, 3, 0]
 
 
+def test_of_a_single_step_all_is_idle():
+    assert find_idle([np.ones((1, 2))], np.array([1])).tolist() == [1]
+
+
 def test_windows_leave_idle_steps_out():
     rows = torch.arange(10.0)[:, None]
     windows = Windows({"state": rows}, rows, [6, 10], 2, 2, idle=np.array([2, 99]))

@@ -11,6 +11,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows, narrow_kind
 from robolearn.data.writer import DemoWriter
+from robolearn.images import ImageLayout
 from robolearn.types import Episode
 from tests.data.episodes import make_episode
 
@@ -155,6 +156,20 @@ def test_memory_mapped_equals_resident(store, tmp_path, monkeypatch):
         assert torch.equal(a.obs[key], b.obs[key])
     assert torch.equal(a.actions, b.actions)
     assert torch.equal(a.mask, b.mask)
+
+
+def test_a_copy_of_images_is_one_of_how_they_are_read(tmp_path):
+    """Depth that a policy takes as 0 to 10 m, after a training that measured what there is: other pixels."""
+    store = DemoWriter.create(tmp_path / "depth.zarr", attrs=StoreAttrs(obs_keys=("depth",)))
+    depth = np.linspace(1, 2, 6 * 8 * 8, dtype=np.float32).reshape(6, 8, 8, 1)
+    store.append(Episode({"depth": depth}, np.zeros((6, 1), np.float32)))
+    small = {"cache_dir": tmp_path / "cache", "max_resident_bytes": 0}
+    known = {"depth": ImageLayout("hwc", 0.0, 10.0, is_depth=True)}
+    brightest = []
+    for cameras in (None, known, None):
+        windows = Windows.from_store(store, ("depth",), 1, 2, cameras=cameras, **small)
+        brightest.append(int(windows.batch(torch.arange(len(windows))).obs["depth"].max()))
+    assert brightest == [255, 51, 255]
 
 
 def test_cache_is_decoded_once_and_renewed_with_the_store(store, tmp_path, monkeypatch):

@@ -76,6 +76,11 @@ def test_where_episodes_end(taken, monkeypatch, changes, ends):
     np.testing.assert_array_equal(store.read("state"), ROWS)
 
 
+def test_arrays_of_other_lengths_are_said_to_be_left_out(taken):
+    _, lost = taken(**{"infos/goal": np.zeros((19, 2))})
+    assert "infos.goal has 19 rows for 20 actions" in lost
+
+
 def test_nothing_says_where_episodes_end(taken):
     store, lost = taken(timeouts=None, terminals=None)
     assert store.num_episodes == 1

@@ -1,5 +1,7 @@
 """numpy's files, in the ways that people lay them."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -158,6 +160,35 @@ def test_refused_in_one_line(tmp_path, capsys, write, said):
 def test_what_does_not_fit_all_rows(tmp_path, further, said):
     with pytest.raises(UserError, match=said):
         import_demos(one_file(tmp_path, **further), tmp_path / "x.zarr")
+
+
+@pytest.mark.parametrize(
+    ("further", "said"),
+    [
+        (
+            {"image": np.zeros((12, 8, 8, 3), np.uint8), "dones": DONE, "success": [1, 0, 1], "fps": [10.0]},
+            ["image has 12 entries and action 13", "success has 3 entries and action 13"],
+        ),
+        (
+            {"episode_starts": [0, 4, 6]},
+            [
+                "episode_starts has 3 entries and action 13",
+                "nothing says where episodes end, .*",
+            ],
+        ),
+        ({"episode_ends": np.cumsum(LENGTHS), "more": np.zeros(13)}, []),
+    ],
+)
+def test_what_gets_into_no_episode_is_said(tmp_path, further, said):
+    done = import_demos(one_file(tmp_path, **further), tmp_path / "x.zarr")
+    assert len(done.lost) == len(said)
+    assert all(map(re.fullmatch, said, done.lost))
+
+
+def test_a_number_for_each_stacked_episode_is_said_to_be_left_out(tmp_path):
+    np.savez(tmp_path / "all.npz", state=PADDED, action=PADDED[:, :, :2], lengths=LENGTHS, success=[1, 0, 1])
+    done = import_demos(tmp_path / "all.npz", tmp_path / "x.zarr")
+    assert done.lost == ("success has a number per episode and none per step",)
 
 
 @pytest.mark.parametrize(
