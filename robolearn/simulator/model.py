@@ -1,6 +1,7 @@
 """The simulator itself: a policy whose chunk is how the state changes, and a network that tells when an episode ends.
 
 directory/config.json        SimulatorConfig, and what else has to be known: `Facts`
+directory/recordings.json    hash of the recordings that learning began with; older simulators have none
 directory/transitions.zarr   what the states were learned from, see transitions.py
 directory/dynamics/          the run of that training, see robolearn/training/run.py
 directory/ending.safetensors the network that tells when episodes end
@@ -29,9 +30,10 @@ from robolearn.simulator.transitions import BEFORE, PLAN, STATE
 from robolearn.training.run import Run
 from robolearn.types import Array
 
-CONFIG_FILE, FACTS_FILE, STORE, RUN, ENDING_FILE = (
+CONFIG_FILE, FACTS_FILE, RECORDINGS_FILE, STORE, RUN, ENDING_FILE = (
     "config.json",
     "simulator.json",
+    "recordings.json",
     "transitions.zarr",
     "dynamics",
     "ending.safetensors",
