@@ -284,7 +284,8 @@ class _Evaluation:
         """What of the policy acted, where and how, for whoever reads the numbers later."""
         cfg = self.cfg
         how = {name: getattr(cfg, name) for name in ("translator", "gate", "safety_set", "seed")}
-        return to_json({"checkpoint": self.acting.checkpoint.resolve().name, "env": self.env, **how}, {})
+        acts = {"checkpoint": self.acting.checkpoint.resolve().name, "execution": self.acting.execution}
+        return to_json({**acts, "env": self.env, **how}, {})
 
     def _facts(self) -> dict[str, str]:
         """What has to be known to do it again."""

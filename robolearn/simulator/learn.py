@@ -19,12 +19,22 @@ from robolearn.nets.weights import save_weights
 from robolearn.policies.registry import REGISTRY
 from robolearn.simulator.config import SimulatorConfig
 from robolearn.simulator.ending import fit_ending
-from robolearn.simulator.model import CONFIG_FILE, ENDING_FILE, FACTS_FILE, RUN, STORE, Facts, LearnedSimulator
+from robolearn.simulator.model import (
+    CONFIG_FILE,
+    ENDING_FILE,
+    FACTS_FILE,
+    RECORDINGS_FILE,
+    RUN,
+    STORE,
+    Facts,
+    LearnedSimulator,
+)
 from robolearn.simulator.transitions import (
     BEFORE,
     PLAN,
     STATE,
     Recording,
+    hash_recordings,
     read_recordings,
     state_keys,
     write_transitions,
@@ -47,7 +57,8 @@ def learn_simulator(cfg: SimulatorConfig) -> LearnedSimulator | None:
         The simulator; None after Ctrl-C, when the training was saved.
 
     Raises:
-        UserError: A store lacks what is needed, or something else is in `cfg.out`.
+        UserError: A store lacks what is needed, something else is in `cfg.out`, or what was learned there is from
+            other episodes than the stores hold now.
     """
     demos = Demos.open(cfg.stores)
     keys = state_keys(demos, cfg.obs_keys)
@@ -57,6 +68,7 @@ def learn_simulator(cfg: SimulatorConfig) -> LearnedSimulator | None:
     cfg, out = replace(cfg, obs_keys=keys), Path(cfg.out)
     with hold(out):
         _begin_or_go_on(cfg, out)
+        _check_unchanged(recordings, demos, out)
         if not (out / FACTS_FILE).exists():
             _write_store(cfg, recordings, demos, out / STORE)
             run = _train(cfg, out)
@@ -83,6 +95,19 @@ def _begin_or_go_on(cfg: SimulatorConfig, out: Path) -> None:
     before = from_json(SimulatorConfig, there, REGISTRY, str(path))
     if differs := first_difference(cfg, before, REGISTRY, FREE):
         raise UserError(f"{out}: {differs}; choose another `out`")
+
+
+def _check_unchanged(recordings: list[Recording], demos: Demos, out: Path) -> None:
+    """Note what is learned from before anything is made of it, or refuse to go on with other episodes.
+
+    What is there was made of those of then, and its held-out episodes go by their numbers.
+    """
+    path, now = out / RECORDINGS_FILE, {"sha256": hash_recordings(recordings)}
+    if path.exists():
+        if read_json(path) != now:
+            raise UserError(f"{out}: {demos.name} changed since this simulator was begun; choose another `out`")
+    elif is_unbegun(out / STORE):  # otherwise it was begun when nothing was noted
+        write_json(path, now)
 
 
 def _write_store(cfg: SimulatorConfig, recordings: list[Recording], demos: Demos, path: Path) -> None:

@@ -1,6 +1,7 @@
 """The simulator itself: a policy whose chunk is how the state changes, and a network that tells when an episode ends.
 
 directory/config.json        SimulatorConfig, and what else has to be known: `Facts`
+directory/recordings.json    hash of the recordings that learning began with; older simulators have none
 directory/transitions.zarr   what the states were learned from, see transitions.py
 directory/dynamics/          the run of that training, see robolearn/training/run.py
 directory/ending.safetensors the network that tells when episodes end
@@ -29,9 +30,10 @@ from robolearn.simulator.transitions import BEFORE, PLAN, STATE
 from robolearn.training.run import Run
 from robolearn.types import Array
 
-CONFIG_FILE, FACTS_FILE, STORE, RUN, ENDING_FILE = (
+CONFIG_FILE, FACTS_FILE, RECORDINGS_FILE, STORE, RUN, ENDING_FILE = (
     "config.json",
     "simulator.json",
+    "recordings.json",
     "transitions.zarr",
     "dynamics",
     "ending.safetensors",
@@ -129,9 +131,7 @@ class LearnedSimulator:
             actions: To be executed; beyond what was recorded they count as its bounds.
             noise: From `noise`, for as many steps.
         """
-        facts, drawn = self.facts, history
-        low, high = (torch.tensor(end, device=actions.device) for end in (facts.action_low, facts.action_high))
-        actions = actions.clamp(low, high)
+        facts, drawn, actions = self.facts, history, self._as_recorded(actions)
         for k, start in enumerate(range(0, actions.shape[1], facts.horizon)):
             plan = actions[:, start : start + facts.horizon]
             missing = facts.horizon - plan.shape[1]
@@ -153,14 +153,15 @@ class LearnedSimulator:
 
         Args:
             history: As for `unroll`.
-            actions: Executed.
+            actions: As for `unroll`.
             states: What `unroll` drew.
             share: Uniform in [0, 1): the draws.
         """
         o = self.facts.history
         path = torch.cat([history[:, -o:], states[:, :-1]], dim=1).unfold(1, o, 1).transpose(2, 3)  # [b, t, o, s]
         seen = self._seen(path.flatten(0, 1))
-        rows = torch.cat([seen[STATE], seen.get(BEFORE, seen[STATE][:, :0]), actions.flatten(0, 1)], dim=1)
+        executed = self._as_recorded(actions).flatten(0, 1)
+        rows = torch.cat([seen[STATE], seen.get(BEFORE, seen[STATE][:, :0]), executed], dim=1)
         return self.ending.draw(rows, share.flatten()).unflatten(0, share.shape)
 
     def held_out(self) -> list[tuple[Array, Array]]:
@@ -174,6 +175,11 @@ class LearnedSimulator:
     def learned_from(self) -> list[tuple[Array, Array]]:
         """The others, likewise."""
         return self._episodes(Run.open(self.directory / RUN).data().training_episodes)
+
+    def _as_recorded(self, actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t a"]:
+        """Actions within the bounds of those that were recorded: of others no network has learned what they bring."""
+        low, high = self.facts.action_low, self.facts.action_high
+        return actions.clamp(*(torch.tensor(end, device=actions.device) for end in (low, high)))
 
     def _seen(self, history: Float[Tensor, "b o s"]) -> dict[str, Tensor]:
         before = history.diff(dim=1).flip(1).flatten(1)

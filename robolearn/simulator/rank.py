@@ -102,7 +102,8 @@ def rank_runs(simulator: LearnedSimulator | StrPath, runs: Sequence[StrPath], cf
         print(ranking.entries[0].name, ranking.tau)
 
     Where RUN/eval holds an evaluation of a run, its success stands beside the prediction. One of another checkpoint,
-    in another environment, behind a translator or with a gate or safety set is left out, with a warning.
+    in another environment, behind a translator, with a gate or safety set or of chunks that were executed otherwise is
+    left out, with a warning.
 
     Raises:
         UserError: There is no such run or checkpoint, a policy sees what the simulator does not predict, or acts in
@@ -181,8 +182,8 @@ def roll_out_in(
         UserError: It sees or does what the simulator does not know.
     """
     policy, trained = Policy.load(one.run.checkpoint(one.checkpoint), device=device), one.run.config()
-    num_envs, execution = min(cfg.num_envs, cfg.episodes), Execution().with_defaults(trained.exec_horizon)
-    controller = Controller(policy, num_envs, execution, seed=cfg.seed)
+    num_envs = min(cfg.num_envs, cfg.episodes)
+    controller = Controller(policy, num_envs, own_execution(one.run), seed=cfg.seed)
     keys = tuple(policy.cfg.obs_shapes)
     envs = SimulatedEnvs(simulator, num_envs, starts, keys, obs=trained.env.obs, max_steps=cfg.max_episode_steps)
     envs.fit(policy.cfg.obs_shapes, policy.cfg.action_dim, policy.cfg.images)
@@ -219,5 +220,13 @@ def departures(evaluated: Any, run: Run) -> str:
     if with_it := [name for name in ("translator", "gate", "safety_set") if evaluated.get(name)]:
         return f"it is with a {with_it[0].replace('_', ' ')}"
     mine = to_json(trained, {})
-    other = [name for name in DECIDES if trained.id is not None and there.get(name) != mine[name]]
-    return f"its environment has another `env.{other[0]}`" if other else ""
+    if other := [name for name in DECIDES if trained.id is not None and there.get(name) != mine[name]]:
+        return f"its environment has another `env.{other[0]}`"
+    acts, did = to_json(own_execution(run), {}), evaluated.get("execution", {})  # older ones do not say
+    other = [name for name, value in acts.items() if did.get(name, value) != value]
+    return f"it executes chunks with another `{other[0]}`" if other else ""
+
+
+def own_execution(run: Run) -> Execution:
+    """How chunks of a run are executed where nothing else is asked for, as they are in the simulator."""
+    return Execution().with_defaults(run.config().exec_horizon)

@@ -13,6 +13,7 @@ What the last action led to is not recorded. That it ended the episode is, as a 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -94,6 +95,16 @@ def _ends_of(store: DemoStore, assume_success: bool) -> Int[Array, " e"]:
         return np.full(store.num_episodes, Ends.SUCCESS)
     otherwise = Ends.UNKNOWN if ended is None else np.where(ended.astype(bool), Ends.FAILURE, Ends.NOTHING)
     return np.where(success.astype(bool), Ends.SUCCESS, otherwise)
+
+
+def hash_recordings(recordings: Sequence[Recording]) -> str:
+    """sha256 over all that is learned from: lengths, states, actions and how episodes ended."""
+    digest = hashlib.sha256()
+    for one in recordings:
+        digest.update(f"{one.states.shape} {one.actions.shape} {int(one.ends)}".encode())
+        for rows in (one.states, one.actions):
+            digest.update(np.ascontiguousarray(rows, "<f4").data)
+    return digest.hexdigest()
 
 
 def state_keys(demos: Demos, asked: Sequence[str] | None) -> tuple[str, ...]:

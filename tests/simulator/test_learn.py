@@ -1,15 +1,20 @@
 """Learning a simulator, again and from where it was."""
 
+import contextlib
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from robolearn.commands.main import main
+from robolearn.data.store import DemoStore
+from robolearn.data.writer import DemoWriter
 from robolearn.errors import UserError
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.gmm import GMMConfig
 from robolearn.simulator.learn import learn_simulator
-from robolearn.simulator.model import FACTS_FILE, LearnedSimulator
+from robolearn.simulator.model import FACTS_FILE, RECORDINGS_FILE, LearnedSimulator
 from robolearn.training.run import Run
 from tests.simulator import point
 from tests.simulator.conftest import config
@@ -46,6 +51,37 @@ def test_it_goes_on_where_it_was_stopped(store, tmp_path, monkeypatch):
         LearnedSimulator.open(tmp_path / "part")
     part = learn_simulator(config((store,), tmp_path / "part", **TINY))
     assert all(np.array_equal(value, weights(part)[name]) for name, value in weights(whole).items())
+
+
+@pytest.fixture(params=["complete", "interrupted"])
+def begun(request, store, tmp_path, monkeypatch):
+    """A simulator that was learned, or was stopped when its states had been."""
+    cfg = config((store, point.write(tmp_path / "other.zarr", 20, seed=1)), tmp_path / "a", **TINY)
+    with monkeypatch.context() as patch, contextlib.suppress(ZeroDivisionError):
+        if request.param == "interrupted":
+            patch.setattr("robolearn.simulator.learn.fit_ending", lambda *a, **k: 1 / 0)
+        learn_simulator(cfg)
+    return cfg
+
+
+def test_stores_that_have_grown_are_refused(begun, store):
+    """Episodes of the second store have other numbers then, by which those that are held out are known."""
+    DemoWriter.append_to(store).extend([DemoStore.open(store).episode(0)])
+    with pytest.raises(UserError, match=r"store\.zarr \+ .* changed since this simulator was begun; choose another"):
+        learn_simulator(begun)
+
+
+def test_episodes_that_ended_otherwise_are_refused(begun, store):
+    shutil.rmtree(store)
+    point.write(store, 20, targets=(None, 1.0, -1.0), keep=("success",))
+    with pytest.raises(UserError, match="changed since this simulator was begun"):
+        learn_simulator(begun)
+
+
+def test_what_was_begun_when_nothing_was_noted_goes_on(begun):
+    (begun.out / RECORDINGS_FILE).unlink()
+    assert learn_simulator(begun) is not None
+    assert not (begun.out / RECORDINGS_FILE).exists()
 
 
 def test_a_training_that_is_stopped_is_no_simulator(store, tmp_path, monkeypatch):

@@ -48,6 +48,13 @@ def test_actions_beyond_the_recorded_ones_count_as_their_bound(simulator):
     np.testing.assert_array_equal(beyond, bound)
 
 
+def test_actions_beyond_the_recorded_ones_end_episodes_as_their_bound_does(simulator):
+    states, share = torch.full((SAMPLES, 1, 1), point.GOAL), torch.linspace(0, 0.999, SAMPLES)[:, None]
+    for beyond, bound in ((50.0, simulator.facts.action_high[0]), (-50.0, simulator.facts.action_low[0])):
+        ends = [simulator.endings(states, torch.full_like(states, action), states, share) for action in (beyond, bound)]
+        np.testing.assert_array_equal(*ends)
+
+
 def test_a_part_of_a_chunk_is_drawn_alone(simulator):
     """Five steps are a chunk of four and a beginning of the next."""
     assert drawn(simulator, 0.0, np.zeros(5)).shape == (SAMPLES, 5)

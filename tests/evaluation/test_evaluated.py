@@ -1,0 +1,28 @@
+"""What summary.json says of how a policy acted."""
+
+import json
+
+import pytest
+
+import robolearn as rl
+from robolearn.evaluation import evaluate as evaluation
+from robolearn.rollout.execution import Execution
+from robolearn.simulator.rank import departures
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "departs"),
+    [
+        (Execution(), {"exec_horizon": 2, "ensembling": None}, ""),
+        (Execution(2), {"exec_horizon": 2, "ensembling": None}, ""),
+        (Execution(1, ensembling=0.01), {"exec_horizon": 1, "ensembling": 0.01}, "with another `exec_horizon`"),
+    ],
+)
+def test_it_says_how_chunks_were_executed(trained_pair, monkeypatch, asked, said, departs):
+    """What was not asked for is as it was trained; a ranking takes nothing else for the run's own."""
+    monkeypatch.setattr(evaluation, "measure_latency", lambda *_, **__: {})
+    rl.evaluate(trained_pair, rl.EvalConfig(episodes=1, videos=0, threads=1, execution=asked))
+    evaluated = json.loads((trained_pair / "eval/summary.json").read_text())["evaluated"]
+    assert evaluated["execution"] == {**said, "candidates": 1, "keep_noise": False, "delay": 0}
+    other = departures(evaluated, rl.Run.open(trained_pair))
+    assert other.endswith(departs) if departs else not other
