@@ -15,7 +15,6 @@ from torch import Tensor
 Array = np.ndarray
 Scalar = bool | int | float
 INTERVENING = "intervening"  # the signal that says whether an intervention was on
-GOES_ON = ("time", "stopped")  # reasons for which a trajectory stops that lie outside of it
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
@@ -76,6 +75,8 @@ class Trajectory:
         start: Fingerprint of the first observation; empty where it is not known, the seed then stands for it.
         broken: Whether the environment failed, so that the episode has no score and says nothing of the policy.
         tells_success: Whether the environment had told of success, true or false, by the end of this episode.
+        ended: Whether it came to an end of its own, and not because its time was up; a success that an environment goes
+            on after is none.
         clipped: Which numbers of the actions were clipped on their way to the environment, bool [time, a]; empty where
             that is not known.
     """
@@ -93,15 +94,11 @@ class Trajectory:
     start: str = ""
     broken: bool = False
     tells_success: bool = True
+    ended: bool = False
     clipped: Array = field(default_factory=lambda: np.zeros((0, 0), bool))
 
     def __len__(self) -> int:
         return len(self.actions)
-
-    @property
-    def ended(self) -> bool:
-        """Whether it came to an end of its own, and not because its time was up."""
-        return self.reason not in GOES_ON
 
     @property
     def episode_return(self) -> float:

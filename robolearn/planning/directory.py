@@ -28,7 +28,6 @@ from robolearn.files import StrPath, finish_replacing, replacing_all
 from robolearn.locks import LOCK_FILE
 from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.planning.config import PlanConfig
-from robolearn.types import GOES_ON
 
 VERSION_FIELD, VERSION = "plan_version", 1  # of this layout
 PLAN_FILE, RESULT_FILE, STEPS_FILE, FITTED_FILE = "config.json", "result.json", "steps.safetensors", "fitted.json"
@@ -65,6 +64,8 @@ class TrialResult:
     """That the episode took, by the clock."""
     fit_seconds: float
     """That fitting the ensemble that planned took; 0 where it was there already."""
+    ended: bool = False
+    """Whether it came to an end of its own, and not because its time was up."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class PlanRun:
         if set(rows) != set(ARRAYS) or len({len(rows["actions"]), len(rows["rewards"]), len(rows["states"]) - 1}) > 1:
             raise UserError(f"{path}: damaged; it must hold states [t + 1, s], actions [t, a] and rewards [t]")
         arrays = {name: value.numpy() for name, value in rows.items()}
-        return Steps(**arrays, ended=self._result(episode).reason not in GOES_ON)
+        return Steps(**arrays, ended=self._result(episode).ended)
 
     def add(self, result: TrialResult, steps: Steps) -> None:
         """Keep an episode."""

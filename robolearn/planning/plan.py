@@ -190,4 +190,5 @@ class Trials:
             reward_error=None if error is None or not self.outcomes.reward else float(error[s]),
             seconds=seconds,
             fit_seconds=fit_seconds,
+            ended=steps.ended,
         )

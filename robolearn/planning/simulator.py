@@ -88,7 +88,7 @@ class LoopReturns(SimulatorReturns):
         """Carry out a plan [t, a] from a state.
 
         Returns:
-            Rewards [t], 0 after an end, and the last observation as the environment has it.
+            Rewards [t], 0 after an end that is no time limit, and the last observation as the environment has it.
 
         Raises:
             UserError: The copy fails.
@@ -97,9 +97,10 @@ class LoopReturns(SimulatorReturns):
         self.access.set(env, state)
         try:
             for t, action in enumerate(plan):
-                obs, reward, terminated, truncated, _ = env.step(self.acting.interface.actuate(action))
+                obs, reward, terminated, _, _ = env.step(self.acting.interface.actuate(action))
                 rewards[t] = read_number("the reward", reward)
-                if read_flag("terminated", terminated) or read_flag("truncated", truncated):
+                # A time limit is none of the state: one that is counted in the copy counts the steps of all plans.
+                if read_flag("terminated", terminated):
                     break
         except Exception as error:  # whatever an environment of others raises
             raise self._failed(error) from error
@@ -124,7 +125,7 @@ class LoopReturns(SimulatorReturns):
         chunk = envs.step_chunk(actions[:, before:], everywhere)
         steps = int(chunk.num_steps[0])
         rewards, obs = self.follow(state, actions[0, before : before + steps])
-        seen = envs.interface.observations.read(obs) if steps else {}
+        seen = self._seen(obs) if steps else {}
         same = all(np.array_equal(seen[key], chunk.obs[key][0, steps - 1]) for key in seen)
         if not (same and np.array_equal(rewards, chunk.rewards[0, :steps])):
             raise UserError(
@@ -132,6 +133,15 @@ class LoopReturns(SimulatorReturns):
                 f"its own model (rewards {shown(chunk.rewards[0].tolist())}, in the copy {shown(rewards.tolist())}); "
                 "plan with `model` ensemble"
             )
+
+    def _seen(self, obs: Any) -> dict[str, Array]:
+        try:
+            return self.acting.interface.observations.read(obs)
+        except FaultError as fault:
+            raise UserError(
+                f"environment {self.acting.cfg.id}: without its wrappers, as plans are carried out in it, it shows "
+                f"something else ({fault}); plan with `model` ensemble"
+            ) from fault
 
     def close(self) -> None:
         """See SimulatorReturns."""

@@ -142,6 +142,7 @@ class Recorder:
     success: bool = False
     mode: int = -1
     reason: str = "time"
+    ended: bool = False
 
     def record(self, actions: Array, chunk: ChunkResult, slot: int, max_steps: int | None) -> bool:
         """Take over the valid steps of a chunk; return whether the episode has ended."""
@@ -165,8 +166,8 @@ class Recorder:
             self.reason = "success"
         elif terminated:
             self.reason = "failure"
-        ended = terminated or unstable or bool(chunk.truncated[valid].any()) or self.length == max_steps
-        return ended or (self.stops and self.success)
+        self.ended = terminated or unstable or (self.stops and self.success)
+        return self.ended or bool(chunk.truncated[valid].any()) or self.length == max_steps
 
     def finish(self, envs: ChunkedEnvs, fault: str | None, signals: dict[str, Array]) -> Trajectory:
         """Join the parts; a fault of the environment makes it broken, and without word of success nothing failed."""
@@ -194,5 +195,6 @@ class Recorder:
             start=self.start,
             broken=fault is not None,
             tells_success=tells_success,
+            ended=self.ended,
             clipped=envs.clipped(actions),
         )

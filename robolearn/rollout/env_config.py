@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -84,6 +84,10 @@ class EnvConfig:
     def mapped_as(self, data: tuple[str, ...]) -> EnvConfig:
         """The same, with observations made as those of the data were, unless they are there or are made otherwise."""
         return replace(self, obs=_parse(self.obs).over(_parse(data).where_missing()).texts())
+
+    def made_only(self, keys: Collection[str]) -> EnvConfig:
+        """The same, where of the observations that are made only these are looked at."""
+        return replace(self, obs=_parse(self.obs).only(keys).texts())
 
 
 def _parse(obs: tuple[str, ...]) -> Any:

@@ -21,7 +21,7 @@ from robolearn.types import Array, Trajectory
 PARTS = "parts"
 """Folder of the episodes that were rolled out elsewhere, until what is made of them is written."""
 ARRAYS, GROUPS = ("actions", "rewards", "scores", "clipped"), ("obs", "signals")
-NUMBERS = ("episode", "seed", "success", "mode", "reason", "start", "broken", "tells_success")
+NUMBERS = ("episode", "seed", "success", "mode", "reason", "start", "broken", "tells_success", "ended")
 
 
 class KeptEpisodes:

@@ -36,6 +36,7 @@ def replay(cfg: EnvConfig, trajectory: Trajectory, **kwargs: Any) -> Iterator[Ar
     env: Any = make_env(cfg, render_mode="rgb_array", **kwargs)
     try:
         shapes = {key: rows.shape[1:] for key, rows in trajectory.obs.items()}
+        cfg = cfg.made_only(shapes)  # images are not recorded, also where they are made of others
         interface = Interface.from_spaces(cfg, env.observation_space, env.action_space, shapes, None)
         interface = interface.fitted(cfg, shapes, trajectory.actions.shape[1], {})
         _check_step(trajectory, 0, interface.read_reset(env.reset(seed=trajectory.seed))[1])

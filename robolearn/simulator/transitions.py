@@ -93,6 +93,11 @@ def _ends_of(store: DemoStore, assume_success: bool) -> Int[Array, " e"]:
         )
     if success is None:
         return np.full(store.num_episodes, Ends.SUCCESS)
+    if ended is not None and (success.astype(bool) & ~ended.astype(bool)).any():
+        raise UserError(
+            f"{store.path}: episodes succeed and go on until their time is up, so that nothing tells when they did; "
+            "record them with `env.stop_on_success`"
+        )
     otherwise = Ends.UNKNOWN if ended is None else np.where(ended.astype(bool), Ends.FAILURE, Ends.NOTHING)
     return np.where(success.astype(bool), Ends.SUCCESS, otherwise)
 

@@ -16,7 +16,8 @@ from robolearn.types import Trajectory
 def trajectory(length, reason, **changes):
     obs = {"state": np.arange(length + 1.0)[:, None]}
     none = np.zeros(length)
-    fields = {"success": reason == "success", "mode": -1, "reason": reason, **changes}
+    ended = reason in ("success", "failure", "unstable")
+    fields = {"success": reason == "success", "mode": -1, "reason": reason, "ended": ended, **changes}
     return Trajectory(0, 7, obs, np.ones((length, 2)), none, none, **fields)
 
 

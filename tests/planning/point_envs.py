@@ -65,6 +65,38 @@ class Cliff(Point):
         return obs, float(self.at[0]), bool(self.at[0] > 0.5), False, info
 
 
+class Goal(Point):
+    """It tells of success near 0, where it begins, and goes on until its time is up."""
+
+    def step(self, action):
+        obs, reward, _, _, _ = super().step(action)
+        return obs, reward, False, False, {"is_success": bool(abs(self.at[0]) < 0.3)}
+
+
+class Counting(Settable):
+    """It counts its own steps, which are none of the state that can be set."""
+
+    def reset(self, *, seed=None, options=None):
+        self.count = 0
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self.count += 1
+        obs, reward, _, _, info = super().step(action)
+        return obs, reward, False, self.count >= 15, info
+
+
+class Shown(gym.ObservationWrapper):
+    """Shows one number more than what it wraps."""
+
+    def __init__(self):
+        super().__init__(Settable())
+        self.observation_space = gym.spaces.Dict({"place": gym.spaces.Box(-9, 9, (2,), np.float32)})
+
+    def observation(self, observation):
+        return {"place": np.append(observation["place"], np.float32(0))}
+
+
 class Pictures(gym.Env):
     """It shows numbers in an order of their own, and a picture."""
 
@@ -107,7 +139,7 @@ class Breaking(Point):
         return super().step(action)
 
 
-for cls in (Point, Settable, Forgetful, Mortal, Cliff, Pictures, Unbounded, Breaking):
+for cls in (Point, Settable, Forgetful, Mortal, Cliff, Goal, Counting, Shown, Pictures, Unbounded, Breaking):
     gym.register(f"test/{cls.__name__}-v0", cls, max_episode_steps=15)
 
 

@@ -232,6 +232,16 @@ def test_the_last_step_of_an_episode_that_ended_is_an_end():
     assert (known.count, known.tells_ends) == (0, True)
 
 
+def test_a_success_that_is_gone_on_after_is_no_end(tmp_path):
+    run = plan(config(tmp_path / "run", env="Goal", trials=0, random_episodes=2))
+    assert [(result.success, result.steps, result.ended) for result in run.results()] == [(True, 15, False)] * 2
+    assert run.model().cfg.events == 0
+    stopped = config(tmp_path / "stopped", env="Goal", trials=0, random_episodes=2)
+    stopped = plan(dataclasses.replace(stopped, env=dataclasses.replace(stopped.env, stop_on_success=True)))
+    assert [(result.success, result.ended) for result in stopped.results()] == [(True, True)] * 2
+    assert stopped.steps(0).ended
+
+
 def test_a_model_of_before_there_were_ends_is_fitted_anew(cliff, tmp_path):
     """Its run goes on: to all episodes a model had been fitted that knows of no end."""
     out = copied(cliff, tmp_path)

@@ -74,11 +74,20 @@ def test_nothing_is_paid_after_an_end():
     np.testing.assert_array_equal(rewards, np.arange(60) < fallen)
 
 
+def test_steps_that_an_environment_counts_itself_are_no_end_of_plans():
+    with opened("tests.planning.point_envs:test/Counting-v0") as (_, simulator, draw):
+        plans = draw(4, 9)
+        rewards = simulator.rewards(plans)
+        assert (rewards != 0).all()
+        np.testing.assert_array_equal(simulator.rewards(plans), rewards)
+
+
 @pytest.mark.parametrize(
     ("env", "message"),
     [
         ("Point", r"its state cannot be set, .* plan with `model` ensemble, or give it get_state\(\)"),
         ("Forgetful", "a copy that is set to its state goes on otherwise"),
+        ("Shown", "without its wrappers, as plans are carried out in it, it shows something else .*place"),
     ],
 )
 def test_an_environment_that_cannot_be_its_own_model_is_one_line(tmp_path, env, message):

@@ -32,6 +32,13 @@ def test_an_environment_that_repeats_itself_has_videos(roll, tmp_path):
     assert all(path.exists() for *_, path in videos)
 
 
+def test_an_image_that_is_made_of_another_is_not_missed(roll):
+    """Trajectories have no images, under whatever name a policy sees them."""
+    (episode, *_) = roll(plain())
+    renamed = dataclasses.replace(plain(), obs=("view=state",))
+    assert len(list(replay(renamed, episode))) == len(episode) + 1
+
+
 def test_an_environment_that_ignores_its_seed_has_none(roll, tmp_path):
     (tmp_path / "episode_0000.mp4").write_text("of an earlier evaluation")
     trajectories = [dataclasses.replace(t, success=True) for t in roll(plain(obeys=False))]

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demos import Demos
+from robolearn.data.writer import DemoWriter
 from robolearn.errors import UserError
 from robolearn.simulator.transitions import (
     BEFORE,
@@ -16,6 +18,7 @@ from robolearn.simulator.transitions import (
     read_recordings,
     state_keys,
 )
+from robolearn.types import Episode
 from tests.simulator import point
 
 RECORDING = Recording(np.array([[0.0], [1], [3], [6]], np.float32), np.array([[10.0], [11], [12], [13]]), Ends.SUCCESS)
@@ -43,6 +46,14 @@ def test_how_episodes_ended(tmp_path):
     assert {*known} == {Ends.SUCCESS, Ends.NOTHING, Ends.FAILURE}
     assert known[0] == Ends.SUCCESS
     assert known[2] == Ends.FAILURE
+
+
+def test_successes_that_are_gone_on_after_are_refused(tmp_path):
+    """Nobody knows in which step they came."""
+    store = DemoWriter.create(tmp_path / "a.zarr", attrs=StoreAttrs(obs_keys=("state",)))
+    store.append(Episode({"state": np.zeros((3, 1))}, np.zeros((3, 1)), {"success": True, "ended": False}))
+    with pytest.raises(UserError, match=r"succeed and go on .* record them with `env\.stop_on_success`"):
+        read_recordings(Demos.open(store.path), ("state",))
 
 
 def test_without_word_of_ends_a_failure_is_unknown(tmp_path):
