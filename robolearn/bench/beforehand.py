@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.making import opened_envs, takes_chunks
 from robolearn.rollout.metrics import are_scores
 from robolearn.training.assemble import mapped_env, observed_keys, open_demos
+from robolearn.training.config import TrainConfig
+from robolearn.training.episodes import choose_episodes, find_usable
 from robolearn.types import Array
 
 TRIED_STEPS = 1000  # after which an episode that goes on is left, and nothing is known
@@ -30,11 +33,12 @@ def check_before(units: Sequence[Unit], data: Path) -> None:
         data: Folder that holds the demonstrations.
 
     Raises:
-        UserError: The demonstrations are missing, or the environment has neither success nor a score.
+        UserError: The demonstrations are missing or too few, or the environment has neither success nor a score.
     """
     for unit in {unit.task.name: unit for unit in units}.values():
         cfg = prepare(unit.request(), data)
         demos = open_demos(cfg)
+        _check_held_out(cfg, demos)
         _check_environment(mapped_env(cfg, demos), observed_keys(cfg, demos), demos)
 
 
@@ -57,6 +61,17 @@ def check_comparable(env: EnvConfig, *, told: bool, scored: bool, info_keys: Seq
         f"environment {env.id} tells of no success ({env.success_key or 'success or is_success'} in info), and its "
         f"rewards leave [0, 1], so that there is nothing to compare by{held}; name the key that tells of success with "
         "`env.success_key`, or let info hold success, true or false, by the end of every episode"
+    )
+
+
+def _check_held_out(cfg: TrainConfig, demos: Demos) -> None:
+    if "validation" in choose_episodes(demos, cfg):
+        return
+    share, count = cfg.dataset.validation_fraction, len(find_usable(demos, cfg))
+    enough = f"give at least {math.ceil(1 / share)} episodes" if share else "none are held out at all"
+    raise UserError(
+        f"{demos.name}: chunks are compared at held-out observations, and a share of {share:g} of {count} episodes is "
+        f"none; {enough}"
     )
 
 

@@ -69,7 +69,7 @@ def work(units: Sequence[Unit], data: Path, device: torch.device, mapper: Mapper
         Units that another process is working on.
 
     Raises:
-        UserError: There is nothing to compare by, a unit fails, or a machine does not see the folders.
+        UserError: There is nothing to compare by or at, a unit fails, or a machine does not see the folders.
         KeyboardInterrupt: Ctrl-C or a termination; finished units and the last checkpoint are kept.
     """
     todo, busy = [unit for unit in units if unit.missing()], []

@@ -55,6 +55,16 @@ def begun(monkeypatch):
     return units
 
 
+def test_too_few_demonstrations_to_hold_any_out_are_refused(tmp_path, begun):
+    data, unit = write_demos(tmp_path, 4), unit_in(tmp_path)
+    said = "tiny.zarr: chunks are compared .* a share of 0.2 of 4 episodes is none; give at least 5 episodes"
+    with pytest.raises(UserError, match=said):
+        work([unit], data, CPU)
+    assert begun == []
+    work([unit], write_demos(tmp_path / "more", 5), CPU)
+    assert begun == [unit]
+
+
 @pytest.mark.parametrize(
     "options",
     [
