@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from robolearn.bench.summary import Measured, entropies, per_state
+from robolearn.bench.summary import Measured, entropies, is_known, per_state
 from robolearn.stats.bootstrap import Draws
 from robolearn.stats.differences import paired_ratio
 from robolearn.stats.margins import LEVEL, CrossedMean, outcomes
@@ -166,7 +166,7 @@ def _questions(
         return Question(rival.name, target, difference, -QUALITY_LOSS, difference)
 
     if modes is None or expert_entropy is None:
-        return [quality("score")]
+        return [quality("score" if is_known(ours, "score") else "success")]
     one, other = (entropies(results, len(modes)) for results in (ours, rival.results))
     capped = _capped(other, expert_entropy)
     short = CrossedMean.from_values(one - ENTROPY_SHARE * capped, episodes)

@@ -53,7 +53,7 @@ def published(tasks: Sequence[str], data: Path, runs: Path | None, kept: Path | 
 
 
 def own(
-    store: Path, env_id: str | None, steps: int | None, runs: Path | None, kept: Path | None, out: Path | None
+    store: Path, env: EnvConfig, steps: int | None, runs: Path | None, kept: Path | None, out: Path | None
 ) -> Comparison:
     """On any store and the environment that it names.
 
@@ -61,7 +61,7 @@ def own(
 
     Args:
         store: Demonstrations.
-        env_id: Environment; by default the one they name.
+        env: Environment; by default the one they name, with the options given here.
         steps: Of the reference row, in the compute budget; by default those of train.py.
         runs: By default runs/bench.
         kept: By default nowhere.
@@ -71,16 +71,16 @@ def own(
         UserError: The store cannot be read, no environment is named, or one of an unknown module.
     """
     attrs = Demos.open([store]).attrs
-    if env_id is None and attrs.env_id is None:
+    if env.id is None and attrs.env_id is None:
         raise UserError(f"{store} names no environment; give `env.id`")
-    env = EnvConfig(env_id).with_defaults(EnvConfig(attrs.env_id, attrs.env_kwargs))
-    if env_id is None:
-        check_known(env, store)
+    named = env.with_defaults(EnvConfig(attrs.env_id, attrs.env_kwargs))
+    if env.id is None:
+        check_known(named, store, env)
     dataset = DatasetConfig((Path(store.name),))
-    train = TrainConfig(dataset=dataset, env=EnvConfig(env_id))
+    train = TrainConfig(dataset=dataset, env=env)
     train = train if steps is None else dataclasses.replace(train, steps=steps)
     task = Task(store.name.removesuffix(".zip").removesuffix(".zarr"), train, num_seeds=3)
-    if facts_of(env).num_modes is None:
+    if facts_of(named).num_modes is None:
         task = Task(task.name, train, num_states=200, num_repeats=1, num_seeds=3)
     runs = runs or Path("runs/bench")
     return Comparison((task,), (task,), store.parent, runs, out or runs / task.name / "results", kept)

@@ -53,7 +53,7 @@ def ask_expert(task: Task, data: Path, runs: Path, kept: Kept = NOTHING) -> None
     attrs = Demos.open([data / path for path in task.train.dataset.paths]).attrs
     env = task.train.env.with_defaults(EnvConfig(attrs.env_id, attrs.env_kwargs))
     if task.train.env.id is None:
-        check_known(env, data)
+        check_known(env, data, task.train.env)
     parts = {part: _episodes(env, np.array(states), task.num_repeats) for part, states in task.parts.items()}
     rounds = [dict(zip(parts, ones, strict=True)) for ones in zip(*parts.values(), strict=True)]
     if rounds:

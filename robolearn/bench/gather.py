@@ -14,7 +14,7 @@ from robolearn.bench.cost import cost_name
 from robolearn.bench.expert import expert_rounds
 from robolearn.bench.kept import NOTHING, Kept, find
 from robolearn.bench.rows import BUDGETS, REFERENCE, Row, Task
-from robolearn.bench.summary import Measured, Numbers, entropies, per_state, summarize_trainings
+from robolearn.bench.summary import Measured, Numbers, entropies, is_known, per_state, summarize_trainings
 from robolearn.bench.unit import Unit
 from robolearn.rollout.busy import busy_remark
 from robolearn.stats.differences import paired_difference
@@ -33,7 +33,7 @@ class Measurement:
     Attributes:
         setting: Name of the setting.
         merit: What the setting is chosen by, on the selection seeds: success times conditional mode entropy in units
-            of the demonstrators' and at most 1; the mean score where modes do not matter.
+            of the demonstrators' and at most 1; the mean score, or success without one, where modes do not matter.
         nfe: Network evaluations per chunk.
         p50_ms, p99_ms: Latency at batch 1, medians over the training seeds.
         parameters: Parameters that sampling uses.
@@ -151,6 +151,7 @@ def _group(
 ) -> Group:
     failed = {f"{name} seed {s}": r["failed"] for name, rs in results.items() for s, r in rs.items() if "failed" in r}
     measured = {row.name: {s: r for s, r in results[row.name].items() if "failed" not in r} for row in rows}
+    measured = _agreeing(measured)
     rows = [row for row in rows if measured[row.name]]
     entries = [_entry(task, budget, row, measured, rounds, costs[row.name]) for row in rows]
     many_step = [entry for entry in entries if entry.best.nfe >= MANY_STEPS]
@@ -169,6 +170,32 @@ def _group(
     merged = {key: " and ".join(dict.fromkeys(f[key] for f in facts)) for key in ("versions", "commit", "hardware")}
     name = baseline.row if baseline else None
     return Group(task.name, budget, name, merged, failed, tuple(entries), verdicts)
+
+
+def _agreeing(measured: dict[str, Results]) -> dict[str, Results]:
+    """The same, with one word on what the environment tells: rows are compared by what is there of all of them.
+
+    Success that it tells now and then, as when it comes, is none in what it tells nothing of. A score that leaves
+    [0, 1] anywhere is none anywhere.
+    """
+    settings = [one for results in measured.values() for r in results.values() for one in r["settings"].values()]
+    told = any(is_known([one], "success") for one in settings)
+    scored = all(is_known([one], "score") for one in settings)
+    if scored and all(is_known([one], "success") for one in settings):
+        return measured
+
+    def agreeing(episodes: dict[str, Any]) -> dict[str, Any]:
+        success = [[value or 0 if told else None for value in row] for row in episodes["success"]]
+        score = [[value if scored else None for value in row] for row in episodes["score"]]
+        return episodes | {"success": success, "score": score}
+
+    def setting(one: Measured) -> Measured:
+        return one | {part: agreeing(one[part]) for part in ("evaluation", "selection")}
+
+    return {
+        row: {seed: r | {"settings": {name: setting(one) for name, one in r["settings"].items()}} for seed, r in each}
+        for row, each in ((row, results.items()) for row, results in measured.items())
+    }
 
 
 def _verdicts(entries: Sequence[Entry], measured: dict[str, Results], looks: int) -> tuple[Verdict, ...]:
@@ -199,8 +226,8 @@ def _entry(
 ) -> Entry:
     results = measured[row.name]
     settings = _settings(row, list(results.values()), rounds)
-    episodes = settings[0].numbers.success.n // len(results)
     first, trainings = next(iter(results.values())), [result["training"] for result in results.values()]
+    episodes = int(np.size(first["settings"][row.settings[0].name]["evaluation"]["mode"]))
     chosen = min(range(len(settings)), key=lambda i: (-settings[i].merit, settings[i].nfe))
     return Entry(
         task=task.name,
@@ -265,8 +292,8 @@ def _merit(selection: Numbers) -> float:
     """Quality times coverage; entropy above the demonstrators' is chance or another task, and earns nothing."""
     entropy, expert = selection.mode_entropy, selection.expert_entropy
     if entropy is None or not expert:
-        return selection.score.value
-    return selection.success.value * min(1.0, entropy.value / expert)
+        return (selection.score or selection.quality).value
+    return selection.quality.value * min(1.0, entropy.value / expert)
 
 
 def _differences(first: dict[int, Measured], second: dict[int, Measured]) -> dict[str, Estimate]:
@@ -275,9 +302,10 @@ def _differences(first: dict[int, Measured], second: dict[int, Measured]) -> dic
     if not common:
         return {}
     one, other = [first[s] for s in common], [second[s] for s in common]
-    differences = {key: paired_difference(per_state(one, key), per_state(other, key)) for key in ("success", "score")}
+    known = [key for key in ("success", "score") if is_known(one, key)]
+    differences = {key: paired_difference(per_state(one, key), per_state(other, key)) for key in known}
     modes = one[0]["modes"]
-    if modes is not None and np.shape(one[0]["evaluation"]["mode"])[1] > 1:
+    if modes is not None and "success" in known and np.shape(one[0]["evaluation"]["mode"])[1] > 1:
         differences["mode_entropy"] = paired_difference(entropies(one, len(modes)), entropies(other, len(modes)))
     for key in ("energy", "bridge"):
         pair = (np.array([m[key] for m in seeds]) for seeds in (one, other))

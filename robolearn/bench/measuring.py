@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 
+from robolearn.bench.beforehand import check_comparable
 from robolearn.bench.heldout import HeldOut
 from robolearn.bench.rows import Setting, Task
 from robolearn.data.demos import Demos
@@ -18,6 +20,7 @@ from robolearn.policies.policy import Policy
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.latency import measure_latency, planning
 from robolearn.rollout.making import facts_of
+from robolearn.rollout.metrics import has_scores
 from robolearn.rollout.roll_out import roll_out
 from robolearn.training.run import Run
 from robolearn.types import Trajectory
@@ -30,17 +33,22 @@ def measure(task: Task, run: Run, setting: Setting, held_out: HeldOut, device: t
 
     Episodes are arrays [c][n]: initial states, repetitions. Initial states and noise are the same for every row and
     training seed. `selection` is for choosing a setting, `evaluation` for reporting it.
+
+    Raises:
+        UserError: An episode broke, or the environment has neither success nor a score.
     """
     policy = Policy.load(run.checkpoint("last"), device=device, **setting.runtime)
     repeats, horizon = task.num_repeats, task.train.exec_horizon
     rollouts = {part: roll_out_from(states, policy, run, repeats, horizon) for part, states in task.parts.items()}
-    example = rollouts["evaluation"][0]
+    everything, example = list(chain(*rollouts.values())), rollouts["evaluation"][0]
+    told, scored = any(t.tells_success for t in everything), has_scores(everything)
+    check_comparable(run.config().env, told=told, scored=scored)
     return {
         "runtime": setting.runtime,
         "exec_horizon": horizon,
         **measure_latency(policy, example, LATENCY_REPEATS),
         "parameters_used": used_parameters(policy, example),
-        **{part: raw_episodes(trajectories, repeats) for part, trajectories in rollouts.items()},
+        **{part: raw_episodes(some, repeats, told=told, scored=scored) for part, some in rollouts.items()},
         "reasons": dict(Counter(t.reason for t in rollouts["evaluation"]).most_common()),
         **held_out.compare(policy),
     }
@@ -84,11 +92,20 @@ def roll_out_from(states: range, policy: Policy, run: Run, num_repeats: int, exe
     return trajectories
 
 
-def raw_episodes(trajectories: list[Trajectory], num_repeats: int) -> dict[str, list[list[Any]]]:
-    """What is kept of episodes: success, score and mode, as lists [c][n] of initial states and repetitions."""
+def raw_episodes(
+    trajectories: list[Trajectory], num_repeats: int, *, told: bool, scored: bool
+) -> dict[str, list[list[Any]]]:
+    """What is kept of episodes: success, score and mode, as lists [c][n] of initial states and repetitions.
+
+    Args:
+        trajectories: Of all initial states.
+        num_repeats: Episodes from each.
+        told: Whether the environment tells of success; it is None of all episodes otherwise.
+        scored: Whether what stands for a score is one; likewise.
+    """
     numbers = {
-        "success": [int(t.success) for t in trajectories],
-        "score": [round(t.max_score, 6) for t in trajectories],
+        "success": [int(t.success) if told else None for t in trajectories],
+        "score": [round(t.max_score, 6) if scored else None for t in trajectories],
         "mode": [t.mode for t in trajectories],
     }
     return {name: np.reshape(values, (-1, num_repeats)).tolist() for name, values in numbers.items()}

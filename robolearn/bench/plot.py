@@ -63,9 +63,13 @@ def coverage(entry: Entry) -> Estimate | None:
 
 
 def quality(entry: Entry) -> Estimate:
-    """Success, or the score where modes do not matter: such tasks are judged by their score."""
-    numbers = entry.best.numbers
-    return numbers.score if numbers.mode_entropy is None else numbers.success
+    """Success, or the score where modes do not matter: such tasks are judged by their score, if they have one."""
+    return entry.best.numbers.quality
+
+
+def quality_name(entry: Entry) -> str:
+    """Which of the two that is."""
+    return "score" if quality(entry) is entry.best.numbers.score else "success"
 
 
 def _legend() -> list[Line2D]:
@@ -84,7 +88,8 @@ def _scatter(ax: Axes, group: Group) -> None:
         _cross(ax, x, y, color_of(entry.best.nfe))
         points.append((x.value, y.value, entry.row))
     if coverage(group.entries[0]) is None:
-        ax.set(xscale="log", xlabel="latency, median at batch 1 [ms]", ylabel="score", ylim=(-0.03, 1.03))
+        ax.set(xscale="log", xlabel="latency, median at batch 1 [ms]", ylim=(-0.03, 1.03))
+        ax.set_ylabel(quality_name(group.entries[0]))
         _plain_decades(ax)
         ax.invert_xaxis()
     else:
@@ -152,7 +157,7 @@ def _corners(axes: Sequence[Axes], group: Group) -> None:
         ax.set_ylim(-0.6, len(entries) - 0.4)
         ax.tick_params(length=0)
         ax.tick_params(axis="y", labelcolor=INK)
-    axes[0].set(title="quality", xlim=(-0.04, 1.06), xlabel="score" if coverage(entries[0]) is None else "success")
+    axes[0].set(title="quality", xlim=(-0.04, 1.06), xlabel=quality_name(entries[0]))
     axes[1].set(title="coverage", xlim=_coverage_limits(group), xlabel="mode entropy, relative")
     axes[1].axvline(1, color=MUTED, lw=0.8, ls=(0, (4, 3)))
     axes[2].set(title="speed", xscale="log", xlabel="latency [ms]; beside: nfe")

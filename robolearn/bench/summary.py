@@ -24,8 +24,8 @@ class Numbers:
     """One row in one setting, over all training seeds.
 
     Attributes:
-        success: Share of successful episodes.
-        score: Mean of the best score along the way, in [0, 1].
+        success: Share of successful episodes; None where the environment does not tell of it.
+        score: Mean of the best score along the way, in [0, 1]; None where the environment has none.
         mode_entropy: Mean over initial states of the normalized entropy of modes; None without modes.
         expert_entropy: What the demonstrators show from the same states with as many repetitions; what their
             distribution of modes shows where they cannot be asked again.
@@ -35,14 +35,22 @@ class Numbers:
         bridge: Share farther than 3 r, between the modes.
     """
 
-    success: Estimate
-    score: Estimate
+    success: Estimate | None
+    score: Estimate | None
     mode_entropy: Estimate | None
     expert_entropy: float | None
     divergence: Estimate | None
     energy: Estimate
     outside: Estimate
     bridge: Estimate
+
+    @property
+    def quality(self) -> Estimate:
+        """Success where modes matter; else the score, if there is one."""
+        first, second = (self.score, self.success) if self.mode_entropy is None else (self.success, self.score)
+        quality = second if first is None else first
+        assert quality is not None, "check_comparable refuses to measure without either"
+        return quality
 
 
 def summarize_trainings(
@@ -60,8 +68,9 @@ def summarize_trainings(
         expert_rounds: What the expert did from the same states, see expert.py.
     """
     success, taken = episodes(seeds, part)
-    num_repeats = success.shape[2]
+    num_repeats, told = success.shape[2], is_known(seeds, "success", part)
     entropy = expert = divergence = None
+    modes = modes if told else None
     if modes is not None and num_repeats > 1:
         entropy = grouped_mean(entropies(seeds, len(modes), part))
         if expert_rounds:
@@ -71,8 +80,8 @@ def summarize_trainings(
     if modes is not None:
         divergence = mode_divergence_estimate(np.array(modes), (success, taken))
     return Numbers(
-        success=grouped_share(success.mean(2), success.size),
-        score=grouped_mean(per_state(seeds, "score", part)),
+        success=grouped_share(success.mean(2), success.size) if told else None,
+        score=grouped_mean(per_state(seeds, "score", part)) if is_known(seeds, "score", part) else None,
         mode_entropy=entropy,
         expert_entropy=expert,
         divergence=divergence,
@@ -86,6 +95,11 @@ def summarize_trainings(
 def episodes(seeds: Sequence[Measured], part: str = "evaluation") -> Episodes:
     """Success and mode of every episode."""
     return np.array([m[part]["success"] for m in seeds], bool), np.array([m[part]["mode"] for m in seeds])
+
+
+def is_known(seeds: Sequence[Measured], key: str, part: str = "evaluation") -> bool:
+    """Whether the environment told success, or a score, of every episode."""
+    return not any(value is None for m in seeds for row in m[part][key] for value in row)
 
 
 def per_state(seeds: Sequence[Measured], key: str, part: str = "evaluation") -> Float[Array, "s c"]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from robolearn import seeds
+from robolearn.bench.beforehand import check_before
 from robolearn.bench.heldout import HeldOut
 from robolearn.bench.kept import NOTHING, Kept
 from robolearn.bench.measuring import demonstrated_modes, measure
@@ -68,10 +69,11 @@ def work(units: Sequence[Unit], data: Path, device: torch.device, mapper: Mapper
         Units that another process is working on.
 
     Raises:
-        UserError: A unit fails, or a machine does not see the folders.
+        UserError: There is nothing to compare by or at, a unit fails, or a machine does not see the folders.
         KeyboardInterrupt: Ctrl-C or a termination; finished units and the last checkpoint are kept.
     """
     todo, busy = [unit for unit in units if unit.missing()], []
+    check_before(todo, data)
     before = len(units) - len(todo)
     with _progress() as bar:
         shown = bar.add_task("", total=len(units), completed=before)
@@ -160,11 +162,9 @@ def _line(unit: Unit, result: dict[str, Any]) -> str:
     parts = [f"{unit.name}: {result['training']['steps']} steps, {result['training']['cpu_s']:.0f} CPU-s"]
     for name, measured in result["settings"].items():
         numbers = summarize_trainings([measured], result["modes"])
-        entropy = "" if numbers.mode_entropy is None else f", entropy {numbers.mode_entropy.value:.3f}"
-        parts.append(
-            f"{name} (nfe {measured['nfe']}, {measured['p50_ms']:.1f} ms): success {numbers.success.value:.3f}"
-            f"{entropy}, score {numbers.score.value:.3f}"
-        )
+        values = {"success": numbers.success, "entropy": numbers.mode_entropy, "score": numbers.score}
+        shown = ", ".join(f"{key} {value.value:.3f}" for key, value in values.items() if value is not None)
+        parts.append(f"{name} (nfe {measured['nfe']}, {measured['p50_ms']:.1f} ms): {shown}")
         if busy := busy_remark(measured):
             parts.append(busy)
     return "\n  ".join(parts)

@@ -6,7 +6,7 @@ Ctrl-C keeps what is finished; the same command goes on from there. Several proc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,13 +24,16 @@ from robolearn.bench.triangle import make_units, work
 from robolearn.bench.unit import Unit
 from robolearn.cluster import open_cluster
 from robolearn.commands.flags import read_flags
-from robolearn.commands.parsing import Cluster
+from robolearn.commands.parsing import Cluster, build, mirror
 from robolearn.commands.stopping import goes_on
 from robolearn.errors import UserError
 from robolearn.mapper import Mapper
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.device import choose_device
 
 What = Literal["triangle", "latency", "cost", "pack"]
+JUDGED = ("id", "kwargs", "max_episode_steps", "timeout", "obs", "success_key", "stop_on_success", "clip")
+Env = mirror(EnvConfig, JUDGED, doc="Environment for a store of your own.")
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,7 @@ class Options:
     """compute, equal training compute; converged, three times as much."""
     data: Path = Path("datasets")
     """Folder that holds the demonstrations, one store per task; or a store of your own, which then is the task."""
-    env_id: Annotated[str | None, arg(name="env.id")] = None
-    """Environment for a store of your own; by default the one it names."""
+    env: Env = field(default_factory=Env)
     steps: int | None = None
     """Training steps of the row flow on a store of your own, by default 18000; the others take as long."""
     runs: Path | None = None
@@ -75,8 +77,8 @@ class Options:
             UserError: An option belongs to the other kind.
         """
         if is_store(self.data):
-            return own(self.data, self.env_id, self.steps, self.runs, self.kept, self.out)
-        if self.env_id is not None or self.steps is not None:
+            return own(self.data, build(self.env), self.steps, self.runs, self.kept, self.out)
+        if build(self.env) != EnvConfig() or self.steps is not None:
             raise UserError("`env.id` and `steps` belong to a store of your own, `data` STORE; the tasks have theirs")
         return published(self.task, self.data, self.runs, self.kept, self.out)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from pathlib import Path
@@ -17,7 +17,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.data.mapped import open_mapped
 from robolearn.data.store import DemoStore, default_obs_keys
 from robolearn.data.writer import DemoWriter
-from robolearn.errors import UserError
+from robolearn.errors import UserError, warn
 from robolearn.files import StrPath
 from robolearn.generation.carrier import Carrier, Recorded
 from robolearn.generation.config import GenerateConfig
@@ -183,6 +183,7 @@ class _Generator:
         self.start = int(writer.episode_attrs["seed"][-1]) + 1 - carrier.seed if self.before else 0
         self.first = self.start
         self.attempts = self.unsolved = 0
+        self.faults: list[str] = []  # of broken attempts
         self.solved: dict[int, Episode] = {}
 
     def run(self) -> Generated:
@@ -191,8 +192,10 @@ class _Generator:
             starts = range(self.start, self.start + len(self.carrier.stopped))
             try:
                 self._attempt(starts)
-            except BaseException:  # also Ctrl-C: what is finished, up to the first start that is not, is kept
+            except BaseException as stop:  # also Ctrl-C: what is finished, up to the first start that is not, is kept
                 self._store(takewhile(self.solved.__contains__, starts))
+                if isinstance(stop, KeyboardInterrupt):
+                    self._warn()
                 raise
             self.unsolved += len(starts) - len(self.solved)
             self._store(start for start in starts if start in self.solved)
@@ -201,6 +204,7 @@ class _Generator:
 
     def _end(self) -> Generated:
         """What led to the stored episodes; what else was attempted beside them depends on `num_envs`."""
+        self._warn()
         if self.writer.num_episodes == self.before:
             return self._progress()
         first = self.carrier.seed + self.first
@@ -223,10 +227,27 @@ class _Generator:
                     on_done=self._take,
                 )
             if self.attempts >= HOPELESS and self.writer.num_episodes + len(self.solved) == 0:
-                raise UserError(f"environment {self.envs.cfg.id}: none of {self.attempts} attempts succeeded")
+                said = [f"none of {self.attempts} attempts succeeded", *self._oddities()]
+                raise UserError(f"environment {self.envs.cfg.id}: {'; '.join(said)}")
+
+    def _warn(self) -> None:
+        for line in self._oddities():
+            warn(f"environment {self.envs.cfg.id}: {line}")
+
+    def _oddities(self) -> Iterator[str]:
+        """What is odd about the environment, and no fault of what is carried over."""
+        broken, key = len(self.faults), self.envs.cfg.success_key
+        if broken:
+            yield f"{broken} {'attempt is' if broken == 1 else 'attempts are'} broken; the first: {self.faults[0]}"
+        if self.attempts > broken and not self.envs.tells_success:
+            held = ", ".join(self.envs.info_keys) or "nothing"
+            wanted = key or "success or is_success"
+            yield f"info never tells of success ({wanted}), it holds {held}; name the key that does, `env.success_key`"
 
     def _take(self, trajectory: Trajectory) -> None:
         self.attempts += 1
+        if trajectory.broken:
+            self.faults.append(trajectory.reason.removeprefix("broken: "))
         if trajectory.success:
             episode = self.carrier.take(trajectory.episode, trajectory.mode)
             self.solved[trajectory.episode // self.carrier.tries] = episode

@@ -139,7 +139,11 @@ def _counted(trajectories: list[Trajectory]) -> list[Trajectory]:
 
 def has_scores(trajectories: Sequence[Trajectory]) -> bool:
     """Whether what stands for a score is one: it lies in [0, 1] at every step, rounding aside."""
-    scores = np.concatenate([np.zeros(1), *(t.scores for t in trajectories)])
+    return are_scores(np.concatenate([np.zeros(1), *(t.scores for t in trajectories)]))
+
+
+def are_scores(scores: Float[np.ndarray, " t"]) -> bool:
+    """Whether all of at least one value lie in [0, 1], rounding aside."""
     return bool(scores.min() >= -ROUNDING and scores.max() <= 1 + ROUNDING)
 
 

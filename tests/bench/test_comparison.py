@@ -12,6 +12,7 @@ from robolearn.bench.rows import TASKS
 from robolearn.commands.main import main
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.types import Episode
 from tests.bench.tiny import write_demos
 
@@ -32,14 +33,15 @@ def test_a_store_of_ones_own_is_a_task(tmp_path):
     store = write_demos(tmp_path) / "tiny.zarr"
     assert is_store(store)
     assert not is_store(tmp_path)
-    here = own(store, None, 500, **PLACES)
+    here = own(store, EnvConfig(), 500, **PLACES)
     (task,) = here.tasks
     assert (task.name, task.train.steps, task.num_states, task.num_repeats) == ("tiny", 500, 10, 24)  # Avoid has modes
     assert (here.data / task.train.dataset.path[0], here.kept) == (store, None)
     assert here.out == Path("runs/bench/tiny/results")
-    (task,) = own(store, "tests.rollout.plain_env:test/Plain-v0", None, **PLACES).tasks
+    plain = EnvConfig("tests.rollout.plain_env:test/Plain-v0", {"count": 9}, success_key="success")
+    (task,) = own(store, plain, None, **PLACES).tasks
     assert (task.train.steps, task.num_states, task.num_repeats) == (18_000, 200, 1)
-    assert task.train.env.id == "tests.rollout.plain_env:test/Plain-v0"
+    assert task.train.env == plain
 
 
 def test_a_store_has_to_name_an_environment_that_is_known(tmp_path):
@@ -51,13 +53,16 @@ def test_a_store_has_to_name_an_environment_that_is_known(tmp_path):
         episode = Episode({"state": np.zeros((9, 2), np.float32)}, np.zeros((9, 2), np.float32), {})
         DemoWriter.create(tmp_path / f"{name}.zarr", attrs=attrs).extend([episode])
         with pytest.raises(ValueError, match=message):
-            own(tmp_path / f"{name}.zarr", None, None, **PLACES)
+            own(tmp_path / f"{name}.zarr", EnvConfig(), None, **PLACES)
 
 
 def test_options_of_ones_own_store_are_refused_for_tasks(capsys):
     with pytest.raises(SystemExit):
         main(["bench", "triangle", "--steps", "5"])
     assert "--steps belong to a store of your own, --data STORE" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["bench", "triangle", "--env.success-key", "task_done"])
+    assert "belong to a store of your own" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from robolearn.bench.heldout import HeldOut
 from robolearn.bench.rows import Setting
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.writer import DemoWriter
+from robolearn.errors import UserError
 from robolearn.policies.regression import RegressionConfig
 from robolearn.rollout.execution import Execution
 from robolearn.training.run import Run
@@ -77,6 +78,29 @@ def test_a_setting_is_chosen_on_other_episodes_than_are_reported(rolled_out):
 
 def test_a_row_holds_the_repetitions_of_one_start(rolled_out):
     assert rolled_out[1]["evaluation"]["mode"] == [[0, 1, 2], [3, 4, 5]]
+
+
+def episodes(tells_success, reward):
+    none, rewards = np.zeros((1, 2), np.float32), np.full(1, reward)
+    return [
+        Trajectory(i, i, {}, none, rewards, rewards, False, -1, "time", tells_success=tells_success) for i in range(2)
+    ]
+
+
+def test_what_the_environment_does_not_tell_is_no_number(monkeypatch, make_policy):
+    """A reward on another scale is no score, and silence no failure; where there is neither, nothing is measured."""
+    monkeypatch.setattr(measuring, "measure_latency", lambda *_: {})
+    monkeypatch.setattr(measuring, "used_parameters", lambda *_: 0)
+    monkeypatch.setattr(measuring.Policy, "load", lambda *_, **__: make_policy(RegressionConfig()))
+    task, measured = dataclasses.replace(TASK, num_states=2, num_repeats=1), {}
+    for told, reward in ((True, -3.0), (False, 0.5)):
+        monkeypatch.setattr(measuring, "roll_out_from", lambda *_, told=told, reward=reward: episodes(told, reward))
+        measured[told] = measuring.measure(task, OpenRun(TASK.train), Setting("x"), Nothing(), torch.device("cpu"))
+    assert measured[True]["evaluation"] == {"success": [[0], [0]], "score": [[None], [None]], "mode": [[-1], [-1]]}
+    assert measured[False]["selection"] == {"success": [[None]] * 2, "score": [[0.5]] * 2, "mode": [[-1], [-1]]}
+    monkeypatch.setattr(measuring, "roll_out_from", lambda *_: episodes(False, 2.0))
+    with pytest.raises(UserError, match=r"Avoid-v0 tells of no success .* its rewards leave \[0, 1\]"):
+        measuring.measure(task, OpenRun(TASK.train), Setting("x"), Nothing(), torch.device("cpu"))
 
 
 def test_demonstrations_without_a_mode_are_of_none(tmp_path):

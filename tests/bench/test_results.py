@@ -105,6 +105,43 @@ def test_incomplete_results_do_not_show(tmp_path, put):
     assert list(entries(tmp_path)[1]) == ["regression"]
 
 
+def silent(one, key):
+    """The same, of an environment that tells nothing of success, or has no score."""
+    untold = [[None] * len(row) for row in one["evaluation"][key]]
+    return one | {part: one[part] | {key: untold} for part in ("evaluation", "selection")}
+
+
+def written(tmp_path):
+    write_results(tmp_path / "out", [TASK], ROWS, tmp_path / "runs")
+    return json.loads((tmp_path / "out.json").read_text())[0]
+
+
+def test_a_score_that_one_row_lacks_is_none_of_any(tmp_path, put):
+    put(DIFFUSION, 0, {"ddpm": measured(HALF, nfe=100)}, modes=None)
+    put(REGRESSION, 0, {"default": silent(measured(ALL), "score")}, modes=None)
+    group = written(tmp_path)
+    assert [entry["settings"][0]["numbers"]["score"] for entry in group["entries"]] == [None, None]
+    assert [entry["settings"][0]["merit"] for entry in group["entries"]] == [1.0, 0.5]  # of success
+    assert group["entries"][0]["difference"].keys() == {"success", "energy", "bridge"}
+    assert {match["target"] for match in group["verdicts"][0]["matches"]} == {"success"}
+    assert "| regression | default | yes | 1.000 | 1 | 1.000 | - |" in (tmp_path / "out.md").read_text()
+
+
+def test_success_that_nothing_tells_of_is_no_number(tmp_path, put):
+    put(FLOW, 0, {name: silent(one, "success") for name, one in EIGHT.items()})
+    (entry,) = written(tmp_path)["entries"]
+    numbers = entry["settings"][0]["numbers"]
+    assert (numbers["success"], numbers["mode_entropy"], numbers["divergence"]) == (None, None, None)
+    assert entry["settings"][0]["merit"] == numbers["score"]["value"] == 1
+    assert entry["episodes"] == 12
+
+
+def test_success_that_is_told_when_it_comes_is_none_elsewhere(tmp_path, put):
+    put(FLOW, 0, {"euler-5": measured(HALF, nfe=5), "euler-1": silent(measured(NONE), "success")})
+    settings = written(tmp_path)["entries"][0]["settings"]
+    assert [one["numbers"]["success"]["value"] for one in settings] == [0.5, 0]
+
+
 def test_without_modes_the_score_decides(tmp_path, put):
     put(FLOW, 0, {"euler-5": measured(HALF, nfe=5), "euler-1": measured(ALL)})
     path = tmp_path / "runs" / "tiny" / "flow" / "compute" / "0" / "result.json"

@@ -71,4 +71,4 @@ def measured(success, mode=None, *, selection=None, nfe=1, energy=0.1):
 def result(settings, modes=(5, 5), cpu_s=100.0):
     """What a complete result.json holds."""
     training = {"steps": 18_000, "cpu_s": cpu_s, "wall_s": cpu_s, "demonstrations": 10, "content_hash": "0"}
-    return {"training": training, "modes": list(modes), "settings": settings}
+    return {"training": training, "modes": modes and list(modes), "settings": settings}

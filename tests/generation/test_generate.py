@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import gymnasium as gym
 import numpy as np
@@ -42,8 +43,13 @@ class Reach(gym.Env):
     )
     action_space = gym.spaces.Box(-9, 9, (2,), np.float32)
 
+    def __init__(self, breaks=0.0, key="success"):
+        self.breaks, self.key = breaks, key
+
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
+        if self.np_random.uniform() < self.breaks:
+            raise RuntimeError(f"gripper limit exceeded at {seed}")
         self.pose = self.np_random.uniform(-0.1, 0.1, 2)
         self.mark = self.np_random.uniform(0.3, 0.7, 2)
         return self._obs(), {}
@@ -52,7 +58,7 @@ class Reach(gym.Env):
         way = action - self.pose
         self.pose = self.pose + way * min(1.0, 0.1 / max(np.linalg.norm(way), 1e-9))
         near = bool(np.linalg.norm(self.pose - self.mark) < 0.02)
-        return self._obs(), float(near), near, False, {"success": near}
+        return self._obs(), float(near), near, False, {self.key: near}
 
     def _obs(self):
         shade = np.uint8(255 * np.clip(self.pose[0], 0, 1))
@@ -191,6 +197,39 @@ def test_attempts_take_the_demonstrations_in_turn(reached, tmp_path, monkeypatch
     with pytest.raises(UserError, match="test/Generated-v0: none of 12 attempts succeeded"):
         generate(reached, 5, tmp_path / "x.zarr", cfg)
     assert sorted(tried) == [(start, source) for start in (0, 1) for source in (0, 0, 1, 1, 2, 2)]
+
+
+def test_attempts_that_broke_are_counted_and_the_first_is_explained(reached, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "HOPELESS", 12)
+    env = EnvConfig("test/Generated-v0", {"breaks": 0.5})
+    cfg = GenerateConfig(env=env, scene=MARKED, num_envs=2, tries=1)
+    assert generate(reached, 3, tmp_path / "x.zarr", cfg).stored == 3
+    said = r"warning: environment test/Generated-v0: \d attempts? (is|are) broken; the first: .*gripper limit exceeded"
+    assert re.search(said, capsys.readouterr().err)
+    cfg = dataclasses.replace(cfg, env=dataclasses.replace(env, kwargs={"breaks": 1.0}))
+    with pytest.raises(UserError, match=r"none of 12 attempts succeeded; 12 attempts are broken; the first: .*gripper"):
+        generate(reached, 3, tmp_path / "y.zarr", cfg)
+
+
+@pytest.mark.parametrize(
+    ("success_key", "said"),
+    [
+        (None, r"succeeded; info never tells of success \(success or is_success\), it holds done.*; name the key that"),
+        (
+            "solved",
+            r"succeeded; info never tells of success \(solved\), it holds done.*; name the key that",
+        ),
+    ],
+)
+def test_an_environment_that_never_tells_of_success_is_told_from_a_hopeless_one(
+    reached, tmp_path, monkeypatch, success_key, said
+):
+    monkeypatch.setattr(module, "HOPELESS", 4)
+    env = EnvConfig("test/Generated-v0", {"key": "done"}, success_key=success_key)
+    with pytest.raises(UserError, match=said):
+        generate(reached, 3, tmp_path / "x.zarr", GenerateConfig(env=env, scene=MARKED, num_envs=2, tries=2))
+    named = dataclasses.replace(env, success_key="done")
+    assert generate(reached, 1, tmp_path / "y.zarr", GenerateConfig(env=named, scene=MARKED, num_envs=2)).stored == 1
 
 
 @pytest.mark.parametrize(
