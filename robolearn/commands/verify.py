@@ -82,8 +82,9 @@ def _check(given: Any) -> None:
     """Prove again."""
     from robolearn.evaluation.claims import check_claim
 
-    _print(check_claim(given.check, given.what, trust=given.trust))
-    print("proved again from the files")
+    certificate = check_claim(given.check, given.what, trust=given.trust)
+    _print(certificate)
+    print("\n".join(["proved again from the files", *certificate.not_shown_again]))
 
 
 def _print(certificate: Any) -> None:

@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from robolearn.config import from_json
 from robolearn.evaluation.asked import Asked
@@ -17,12 +16,11 @@ from robolearn.policies.policy import WEIGHTS_FILE
 from robolearn.report.proofs import Proof
 from robolearn.training.run import Run
 from robolearn.verify.certificate import ClaimCertificate, Shown, file_hash, refuse_unproved
-from robolearn.verify.claims.claim import Claim
 from robolearn.verify.claims.robustness import Robustness, radii
-from robolearn.verify.claims.search import decide_all, first_margins
-from robolearn.verify.claims.subject import Chunks
+from robolearn.verify.claims.search import decide_all, falsify, first_margins
 
 LARGEST_ERROR = 0.5  # share of the range; errors beyond it are not tried
+BOUND_SLACK = 1e-6  # by which a bound may be less on another machine, of its size or of 1
 
 
 def verify_run(run: Run | StrPath, cfg: ClaimConfig | None = None, *, trust: bool = False) -> ClaimCertificate:
@@ -55,7 +53,7 @@ def certificate_path(directory: Path, cfg: ClaimConfig) -> Path:
 
 
 def check_claim(path: StrPath, run: Run | StrPath | None = None, *, trust: bool = False) -> ClaimCertificate:
-    """Prove again what a certificate says, from the run and its demonstrations; nothing in the file is believed.
+    """Prove again what a certificate claims, from the run and its demonstrations; see its `not_shown_again`.
 
         check_claim("runs/avoid/claims/limits.json")
 
@@ -117,42 +115,45 @@ def _decided(asked: Asked) -> tuple[Shown, ...]:
     )
 
 
-def _shown_again(asked: Asked, said: tuple[Shown, ...]) -> list[str]:
-    """The answers that can be reached with as many boxes as are said to have been enough."""
-    answers, lower, upper = [one.answer for one in said], *asked.asked_boxes
-    for row, one in enumerate(said):
-        if one.answer == "falsified":
-            x = torch.tensor(one.witness, dtype=torch.float64)
-            inside = x.shape == lower[row].shape and bool(((lower[row] <= x) & (x <= upper[row])).all())
-            if not bool(inside) or float(asked.claim.margin(asked.subject.act(x[None]), torch.tensor([row]))) >= 0:
-                answers[row] = "open"
-    rows = [row for row, one in enumerate(said) if one.answer == "proved"]
-    if rows:
-        again = _Some(asked.claim, torch.tensor(rows))
-        most = [said[row].boxes for row in rows]
-        outcomes = decide_all(asked.subject, again, lower[rows], upper[rows], seconds=math.inf, most_boxes=most)
-        for row, outcome in zip(rows, outcomes, strict=True):
-            answers[row] = outcome.answer
+def _shown_again(asked: Asked, said: tuple[Shown, ...]) -> tuple[Shown, ...]:
+    """What comes out with as many boxes as are said to have been bounded; what holds as it is said stays as it is."""
+    most = [one.boxes for one in said]
+    outcomes = decide_all(asked.subject, asked.claim, *asked.asked_boxes, seconds=math.inf, most_boxes=most)
+    shown = []
+    for row, (one, outcome, proved) in enumerate(zip(said, outcomes, _proved_again(asked, said), strict=True)):
+        again = one.with_outcome(outcome)
+        if one.answer == "falsified":  # another machine may miss the witness, which is still one
+            again = dataclasses.replace(again, answer="falsified" if _is_witness(asked, row, one.witness) else "open")
+        if one.bound is None or outcome.bound >= one.bound - BOUND_SLACK * max(abs(one.bound), 1.0):
+            again = dataclasses.replace(again, bound=one.bound)
+        violated = _violated_again(asked, row, one.falsified_radius, len(said))
+        shown.append(dataclasses.replace(again, proved_radius=proved, falsified_radius=violated))
+    return tuple(shown)
+
+
+def _proved_again(asked: Asked, said: tuple[Shown, ...]) -> list[float | None]:
+    """The errors for which the claim is said to be proved, 0 where it is not."""
     radius = torch.tensor([one.proved_radius or 0.0 for one in said], dtype=torch.float64)
-    if radius.any():
-        holds = first_margins(asked.subject, asked.claim, *asked.boxes(radius)) >= 0
-        answers = [
-            "open" if one.proved_radius and not held else answer
-            for one, held, answer in zip(said, holds.tolist(), answers, strict=True)
-        ]
-    return answers
+    if not radius.any():
+        return [one.proved_radius for one in said]
+    holds = (radius >= 0) & (first_margins(asked.subject, asked.claim, *asked.boxes(radius)) >= 0)
+    return [one.proved_radius if held or not one.proved_radius else 0.0 for one, held in zip(said, holds, strict=True)]
 
 
-class _Some(Claim):
-    """A claim about some of the observations, numbered anew."""
+def _is_witness(asked: Asked, row: int, witness: tuple[float, ...]) -> bool:
+    """Whether the claim fails for an input, and the input is of the box."""
+    x, (lower, upper) = torch.tensor(witness, dtype=torch.float64), (side[row] for side in asked.asked_boxes)
+    if x.shape != lower.shape or not bool(((lower <= x) & (x <= upper)).all()):
+        return False
+    return float(asked.claim.margin(asked.subject.act(x[None]), torch.tensor([row]))) < 0
 
-    def __init__(self, claim: Claim, rows: Tensor) -> None:
-        self.claim, self.rows, self.words = claim, rows, claim.words
 
-    def margins(self, lower: Tensor, upper: Tensor, rows: Tensor) -> Tensor:
-        """Those of the whole claim."""
-        return self.claim.margins(lower, upper, self.rows[rows])
-
-    def margin(self, chunks: Chunks, rows: Tensor) -> Tensor:
-        """That of the whole claim."""
-        return self.claim.margin(chunks, self.rows[rows])
+def _violated_again(asked: Asked, row: int, said: float | None, count: int) -> float | None:
+    """An error for which the claim is violated, if it is; where none is said, the largest, for which it then is not."""
+    if said is None and not isinstance(asked.claim, Robustness):
+        return None
+    error = LARGEST_ERROR if said is None else said
+    if not 0 < error <= LARGEST_ERROR:
+        return None
+    lower, upper = asked.boxes(torch.full((count,), error, dtype=torch.float64))
+    return error if falsify(asked.subject, asked.claim, lower[row], upper[row], row) is not None else None

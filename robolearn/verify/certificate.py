@@ -100,6 +100,16 @@ class ClaimCertificate:
         )
         return f"{text}; falsified over proved: median {float(gaps.median()):.3g}" if len(gaps) else text
 
+    @property
+    def not_shown_again(self) -> list[str]:
+        """What checking a certificate leaves open, in printable lines."""
+        lines = []
+        if self.share("open"):
+            lines.append("open are those that as many boxes as before do not decide: more boxes might")
+        if any(one.proved_radius is not None for one in self.observations):
+            lines.append("that no larger error is proved, and no smaller one violated, was not shown again")
+        return lines
+
     def write(self, path: Path) -> None:
         """Write it as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,16 +155,18 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def refuse_unproved(said: Sequence[Shown], answers: Sequence[str], where: str) -> None:
-    """Refuse where an answer was not reached again.
+def refuse_unproved(said: Sequence[Shown], again: Sequence[Shown], where: str) -> None:
+    """Refuse where an answer, a bound or a radius was not reached again.
 
     Raises:
         UserError: Names the first observation.
     """
-    for one, answer in zip(said, answers, strict=True):
-        if one.answer != answer:
-            observation = f"step {one.step} of episode {one.episode}"
-            raise UserError(f"{where}: {observation} is said to be {one.answer}, which could not be shown again")
+    for one, shown in zip(said, again, strict=True):
+        for name in ("answer", "bound", "proved_radius", "falsified_radius"):
+            if (value := getattr(one, name)) != getattr(shown, name):
+                what = f"step {one.step} of episode {one.episode} is said to "
+                what += f"be {value}" if name == "answer" else f"have {name} {value}"
+                raise UserError(f"{where}: {what}, which could not be shown again")
 
 
 def _box(one: Shown) -> tuple[Any, ...]:

@@ -70,6 +70,8 @@ def test_every_claim_gives_a_certificate_that_is_shown_again(runs, tmp_path, fam
             lambda said: said["observations"][1].update(answer="falsified", witness=[0.0] * 8),
             "could not be shown again",
         ),
+        (lambda said: said["observations"][1].update(answer="open"), "said to be open, which could not"),
+        (lambda said: said["observations"][1].update(bound=50.0), "said to have bound 50.0, which could not"),
         (lambda said: said.update(version=0), "no certificate of version 1"),
     ],
 )
@@ -93,6 +95,38 @@ def test_an_answer_that_was_not_reached_is_refused(run):
     path.write_text(json.dumps(said))
     with pytest.raises(ValueError, match="is said to be proved, which could not be shown again"):
         rl.check_claim(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"answer": "open", "witness": []}, {"proved_radius": 0.4}, {"proved_radius": -0.4}]
+    + [{"falsified_radius": radius} for radius in (None, 1e-3, -0.4, 0.6)],
+)
+def test_radii_are_shown_again(run, change):
+    path = run / "claims" / "robustness.json"
+    certificate = rl.verify_run(run, rl.ClaimConfig(**{**ASKED, "claim": "robustness", "eps": 0.5, "delta": 0.01}))
+    one = certificate.observations[1]
+    assert one.answer == "falsified"
+    assert 1e-3 < one.proved_radius < one.falsified_radius < 0.4
+    said = json.loads(path.read_text())
+    said["observations"][1].update(change)
+    path.write_text(json.dumps(said))
+    name = next(iter(change))
+    with pytest.raises(ValueError, match=f"be open, which could not|have {name} {change[name]}, which could not"):
+        rl.check_claim(path)
+
+
+def test_what_is_open_is_open_again_with_as_many_boxes(run, capsys):
+    """An error between both radii, and no time to cut its box."""
+    asked = {**ASKED, "claim": "robustness", "delta": 0.01, "observations": 1, "seconds": 0.0}
+    one = rl.verify_run(run, rl.ClaimConfig(**asked)).observations[0]
+    between = (one.proved_radius * one.falsified_radius) ** 0.5
+    certificate = rl.verify_run(run, rl.ClaimConfig(**{**asked, "eps": between}))
+    assert certificate.share("open") == 1
+    main(["verify", "--check", str(run / "claims" / "robustness.json")])
+    out = capsys.readouterr().out
+    assert "open are those that as many boxes as before do not decide" in out
+    assert "no larger error is proved, and no smaller one violated, was not shown again" in out
 
 
 def test_changed_weights_are_refused_in_one_line(run, capsys):

@@ -44,7 +44,7 @@ class Band:
 
     @property
     def limit(self) -> Float[np.ndarray, " t"]:
-        """The scores' limit per step."""
+        """The scores' limit per step, up to rounding: `alarms` decides about scores that tie with it."""
         return self.center + self.height * self.scale
 
     def alarms(self, scores: Float[np.ndarray, "e t"]) -> Bool[np.ndarray, "e t"]:
@@ -54,7 +54,7 @@ class Band:
             UserError: Episodes of another length.
         """
         _check_length(scores, len(self.center))
-        return exceeds(scores, self.limit)
+        return exceeds((scores - self.center) / self.scale, self.height)  # as they were ranked
 
     def heights(self, scores: Float[np.ndarray, "e t"]) -> Float[np.ndarray, " e"]:
         """How high each episode reaches in units of the band: the number that is compared with `height`; NaN if one is.

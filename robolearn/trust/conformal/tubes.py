@@ -24,6 +24,8 @@ def tube_scale(errors: Float[np.ndarray, "e t"]) -> Float[np.ndarray, " t"]:
 def tube(errors: Float[np.ndarray, "e t"], scale: Float[np.ndarray, " t"], alpha: float) -> Float[np.ndarray, " t"]:
     """Radius per step, such that P(e_t <= radius_t for all t) >= 1 - alpha.
 
+    Rounded up, so that errors which tie with the threshold are inside.
+
     Args:
         errors: Of calibration episodes, one prediction from each.
         scale: From other episodes, `tube_scale`.
@@ -34,7 +36,8 @@ def tube(errors: Float[np.ndarray, "e t"], scale: Float[np.ndarray, " t"], alpha
     Raises:
         UserError: An error is NaN, or alpha outside (0, 1).
     """
-    return threshold((errors / scale).max(1), alpha) * scale
+    radius = threshold((errors / scale).max(1), alpha) * scale
+    return radius * (1 + 4 * np.finfo(radius.dtype).eps)
 
 
 def union_tube(errors: Float[np.ndarray, "e t"], alpha: float) -> Float[np.ndarray, " t"]:

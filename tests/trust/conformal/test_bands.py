@@ -51,6 +51,14 @@ def test_heights_and_alarms_agree():
         assert t == STEPS or (new[e, t] > band.limit[t] and not (new[e, :t] > band.limit[:t]).any())
 
 
+def test_scores_that_tie_with_the_height_do_not_alarm():
+    """Half of all scores are at their cap; the limit in units of the score is often rounded below it."""
+    rng = np.random.default_rng(0)
+    for cap in np.arange(1, 101) / 100:
+        shape, height, new = (np.where(rng.random((n, 4)) < 0.5, cap, -cap * rng.random((n, 4))) for n in (30, 40, 40))
+        assert not fit_band(shape, height, 0.1).alarms(new).any()
+
+
 def test_the_worst_episodes_do_not_shape_the_band():
     scores = np.zeros((10, 3))
     scores[0] = [0, 0, 50]

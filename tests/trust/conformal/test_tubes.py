@@ -42,6 +42,16 @@ def test_few_episodes():
         assert np.isinf(union_tube(e, 0.1)).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_errors_that_tie_with_the_threshold_are_inside(dtype):
+    """All errors are at their cap, which a quotient and a product must not round away."""
+    shares = np.linspace(0.2, 1, 50, dtype=dtype)[:, None]
+    for cap in np.arange(1, 1001, dtype=dtype) / dtype(1000):
+        errors = np.full((50, 1), cap)
+        radius = tube(errors, tube_scale(cap * shares), 0.1)
+        assert cap <= radius[0] <= cap * (1 + 10 * np.finfo(dtype).eps)
+
+
 def test_an_exact_step_has_no_radius():
     e = errors(np.random.default_rng(0), 30)
     e[:, 0] = 0
