@@ -34,9 +34,9 @@ class Claim(ABC):
         """
 
     def margin(self, chunks: Chunks, rows: Tensor) -> Tensor:
-        """The least of all codes that may be drawn [b]; the claim holds if it is not negative."""
+        """The least of all codes that may be drawn [b], never NaN; the claim holds if it is not negative."""
         margins = self.margins(chunks.lower, chunks.upper, rows)
-        return torch.where(chunks.probability > 0, margins, torch.inf).nan_to_num(nan=-torch.inf).amin(1)
+        return torch.where(chunks.probability == 0, torch.inf, margins).nan_to_num(nan=-torch.inf).amin(1)
 
 
 def written(numbers: Tensor) -> str:

@@ -39,4 +39,5 @@ class UnsafeProbability(Claim):
     def margin(self, chunks: Chunks, rows: Tensor) -> Tensor:
         """What is left of p."""
         unsafe = ~(self.margins(chunks.lower, chunks.upper, rows) >= 0)
-        return self.most - torch.where(unsafe, chunks.probability, 0.0).sum(1) * (1 + 1e-12)
+        drawn = torch.where(unsafe, chunks.probability, 0.0).sum(1) * (1 + 1e-12)
+        return (self.most - drawn).nan_to_num(nan=-torch.inf)

@@ -125,7 +125,7 @@ def _search(
             if float(claim.margin(subject.act(middle[i : i + 1]), torch.tensor([row]))) < 0:
                 return Outcome("falsified", float(torch.cat([margin, half_margins]).min()), bounded, middle[i].detach())
         proved = min([proved, *half_margins[half_margins >= 0].tolist()])
-        left = half_margins < 0
+        left = ~(half_margins >= 0)
         lower, upper = torch.cat([lower[~chosen], low[left]]), torch.cat([upper[~chosen], high[left]])
         margin = torch.cat([margin[~chosen], half_margins[left]])
         influence = torch.cat([influence[~chosen], chunks.influence[left]])

@@ -132,7 +132,9 @@ def passages(crossing: Crossing, at: Seen, code: int) -> list[Passage]:
     acting = torch.arange(distance.shape[1]) < until[:, None] * last
     clearance = torch.where(acting, distance, torch.inf).amin(1)
     end = states.lower[:, -1], states.upper[:, -1]
-    loose = (torch.maximum(-end[0], end[1])[:, seen:] > crossing.rest).any(1) & ~done.any(1)
+    resting = (torch.maximum(-end[0], end[1])[:, seen:] <= crossing.rest).all(1)
+    known = torch.stack(end).isfinite().all(2).all(0)  # what is no number is in no cell
+    loose = ~(resting & known) & ~done.any(1)
     clearance = torch.where(loose, -torch.inf, clearance)
     # Whoever is behind the finish when the chunk ends is not asked again.
     end[1][:, 1].clamp_(max=crossing.finish)
@@ -147,6 +149,7 @@ def explore(crossing: Crossing, boxes: list[tuple[np.ndarray, np.ndarray]]) -> l
     lower, upper = (torch.from_numpy(np.stack(corners)) for corners in zip(*boxes, strict=True))
     at = crossing.codes.seen(lower, upper)
     allowed = at.allowed()
+    assert allowed.any(1).all(), "some code is drawn in every box"
     box_passages: list[list[Passage]] = [[] for _ in boxes]
     for code in allowed.any(0).nonzero()[:, 0].tolist():
         rows = allowed[:, code].nonzero()[:, 0]

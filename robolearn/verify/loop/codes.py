@@ -103,7 +103,10 @@ class Seen:
         return self.probabilities() > 0
 
     def probabilities(self) -> Tensor:
-        """With what each code is drawn at most [b, k]: 0 where it never is, and more where others never are."""
+        """With what each code is drawn at most [b, k]: 0 where it never is, and more where others never are.
+
+        A code is left out where that is shown: of bounds that are no numbers nothing is, and it is drawn with 1.
+        """
         logits = self.head(None)
         # Of l_j - l_k what both have in common cancels.
         slope = logits.slope[:, None] - logits.slope[:, :, None]
@@ -113,10 +116,10 @@ class Seen:
         difference.diagonal(dim1=1, dim2=2).zero_()
         most = 1 / difference.exp().sum(2)
         close = 4 * gamma(SPARE + most.shape[1], SINGLE)  # what float32 rounds in a softmax, relative
-        allowed = (most >= self.codes.floor * (1 - close)) | (difference <= close).all(2)
+        never = (most < self.codes.floor * (1 - close)) & (difference > close).any(2)
         left_out = most.clamp(max=self.codes.floor).sum(1, keepdim=True)  # the others share what these would have had
         drawn = most * (1 + close) / (1 - left_out * (1 + close)).clamp(min=TINY)
-        return torch.where(allowed, drawn.clamp(max=1.0), 0.0)
+        return torch.where(never, 0.0, drawn.nan_to_num(nan=1.0).clamp(TINY, 1.0))
 
     def head(self, code: int | None) -> Form:
         """A code's chunk, flattened [b, t a], or the logits [b, k], as forms of the observation.

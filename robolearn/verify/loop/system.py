@@ -88,6 +88,10 @@ class Requirement:
         if not 0 <= self.start <= self.end < math.inf:
             raise UserError(f"a requirement from {self.start} to {self.end} seconds has its times not in order")
 
+    def includes(self, instant: int, step: float) -> bool:
+        """Whether it is about the instant when a step begins, and not only about one beside it."""
+        return self.start / step - NEAR < instant < self.end / step + NEAR
+
     def window(self, step: float) -> tuple[int, int]:
         """From the beginning of which step to the beginning of which other it holds; where it must, rounded outward."""
         first, last = self.start / step, self.end / step

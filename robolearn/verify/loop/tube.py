@@ -186,12 +186,13 @@ class _March:
         self.controls = [x.rows(good) for x in self.controls]
 
     def _instant(self, step: int) -> None:
-        """Requirements at the instant when a step begins."""
+        """Requirements at the instant when a step begins; one that rounding adds to a window violates nothing."""
         for requirement in self.requirements:
             first, last = requirement.window(self._seconds)
             if first <= step <= last:
                 least, most = margin_bounds(requirement, self.states)
-                self.result.ceiling[self.alive] = torch.minimum(self.result.ceiling[self.alive], most)
+                if requirement.includes(step, self._seconds):
+                    self.result.ceiling[self.alive] = torch.minimum(self.result.ceiling[self.alive], most)
                 if first == last:
                     self.result.margin[self.alive] = torch.minimum(self.result.margin[self.alive], least)
 

@@ -11,8 +11,10 @@ from robolearn.verify.claims.codes import UnsafeProbability
 from robolearn.verify.claims.limits import Limits
 from robolearn.verify.claims.robustness import Robustness, radii
 from robolearn.verify.claims.search import decide_all
-from robolearn.verify.claims.subject import Chunks
+from robolearn.verify.claims.subject import Chunks, Coded
+from robolearn.verify.loop.codes import Codes
 from robolearn.verify.policy import subject_of
+from tests.verify.loop.crossing import Exploding
 
 STEPS = 3
 
@@ -80,6 +82,27 @@ def test_codes_are_weighed_by_the_probability_of_those_that_are_unsafe():
     assert UnsafeProbability(limits, 0.29).margin(chunks, torch.tensor([0])) < 0
     with pytest.raises(ValueError, match=r"`probability` 1.0 must be in \[0, 1\)"):
         UnsafeProbability(limits, 1.0)
+
+
+def test_what_is_no_number_is_never_a_proof():
+    """Neither as a bound nor as a probability."""
+    limits, row = Limits(torch.tensor([-1.0]), torch.tensor([1.0]), 1), torch.tensor([0])
+    for bounds, drawn in (([math.nan, 0.0], [1.0, 1.0]), ([2.0, 0.0], [math.nan, math.nan])):
+        ends = torch.tensor(bounds, dtype=torch.float64)[None, :, None]
+        chunks = Chunks(ends, ends, torch.tensor([drawn], dtype=torch.float64), torch.zeros(1, 1))
+        for claim in (limits, UnsafeProbability(limits, 0.5)):
+            assert claim.margin(chunks, row) < 0
+
+
+def test_a_policy_whose_bounds_explode_is_not_proved():
+    """Its actions leave the limits somewhere in the box, where all bounds are no numbers."""
+    policy = Exploding()
+    subject = Coded(Codes(policy.features, policy.logits, policy.chunk, 2, 0.1), STEPS * 2)
+    limits = Limits(torch.full((2,), -0.5), torch.full((2,), 0.5), STEPS)
+    low, high = torch.zeros(1, 2).double(), torch.ones(1, 2).double()
+    assert not subject.enclose(low, high).lower.isfinite().any()
+    for claim in (limits, UnsafeProbability(limits, 0.0)):
+        assert [one.answer for one in decide_all(subject, claim, low, high, seconds=0.1)] == ["falsified"]
 
 
 @pytest.mark.parametrize("name", ["tokens", "tokens, likely"])

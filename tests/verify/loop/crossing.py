@@ -39,6 +39,22 @@ class Lanes(nn.Module):
         return path + self.wobble * torch.tanh(self.out(f[:, 2:])).unflatten(1, (STEPS, 2))
 
 
+class Exploding(Lanes):
+    """The same, with features whose bounds are no numbers over boxes of some width: a logistic map, 14 times."""
+
+    def features(self, o):
+        y = o[:, :1]
+        for _ in range(14):
+            y = 4 * y * (1 - y)
+        return torch.cat([o, torch.tanh(4 * self.hidden(o)), y], dim=1)
+
+    def logits(self, f):
+        return super().logits(f) + f[:, -1:] * torch.tensor([1.0, 2.0])
+
+    def chunk(self, f, code):
+        return super().chunk(f[:, :-1], code) + f[:, -1:, None]
+
+
 def servo(departure=1e-9, wall=0.4):
     walls = torch.full((2,), wall)
     return Servo.critically_damped(3600.0, 1.0, 0.005, 10, -walls, 2 * walls, departure)

@@ -10,7 +10,7 @@ from envs.avoid import Avoid
 from robolearn.verify.loop.cells import Cells
 from robolearn.verify.loop.chunked import explore, tube
 from robolearn.verify.loop.servo import Servo
-from tests.verify.loop.crossing import STEPS, Lanes, clearance, crossing, reachability, rollouts, servo
+from tests.verify.loop.crossing import STEPS, Exploding, Lanes, clearance, crossing, reachability, rollouts, servo
 
 
 def places(n, low=(-0.04, -0.3), high=(0.04, -0.26), seed=0):
@@ -91,6 +91,20 @@ def test_every_code_that_is_drawn_is_allowed(floor):
     drawn = (probability >= least).unflatten(0, (500, -1)).any(0)
     assert (allowed | ~drawn).all()
     assert (allowed == drawn).float().mean() > 0.9
+
+
+def test_bounds_that_are_no_numbers_leave_no_code_out():
+    """Over the wide box nothing is known: all codes may be drawn, and none keeps clear. Over a point one is likely."""
+    asked = crossing(Exploding(), floor=0.05)
+    wide, point = (np.array([0.0, 0.0]), np.array([1.0, 1.0])), (np.array([0.3, 0.1]), np.array([0.3, 0.1]))
+    seen = asked.codes.seen(*(torch.from_numpy(np.stack(side)) for side in zip(wide, point, strict=True)))
+    assert not seen.head(None).middle[0].isfinite().any()
+    assert seen.probabilities()[0].tolist() == [1.0, 1.0]
+    assert seen.allowed().tolist() == [[True, True], [False, True]]
+    both, one = explore(asked, [wide, point])
+    assert [passage.code for passage in both] == [0, 1]
+    assert not any(passage.clearance > 0 for passage in both)
+    assert [passage.code for passage in one] == [1]
 
 
 @pytest.mark.parametrize("code", [0, 1])

@@ -100,6 +100,30 @@ def test_a_simulated_violation_counts_only_if_it_is_proved(linear, monkeypatch):
     assert verdict.answer == "proved"
 
 
+@pytest.mark.parametrize(
+    ("margin", "start", "end"),
+    [
+        (lambda s: [s[0] - 0.03], 0.05, 0.1),
+        (lambda s: [0.06 - s[0]], 0.0, 0.05),
+        (lambda s: [s[0] - 0.04, 0.06 - s[0]], 0.05, 0.05),
+    ],
+)
+def test_what_happens_before_a_requirement_begins_or_after_it_ends_violates_nothing(margin, start, end, linear, clock):
+    """x' = 1 from 0: true of the times that are asked about, and false at the samples 0 and 0.1 beside them."""
+    loop = ClosedLoop(lambda s, u: [1.0 + 0 * u[0]], linear([[0.0]]), 0.1)
+    verdict = verify_loop(loop, box([0.0], [0.001]), [Requirement(margin, start, end)], seconds=30.0)
+    assert (verdict.answer, verdict.witness) == ("open", None)
+    finer = verify_loop(loop, box([0.0], [0.001]), [Requirement(margin, start, end)], effort=Effort(steps=4))
+    assert finer.answer == "proved"
+
+
+def test_a_violation_within_a_period_is_one(linear):
+    loop = ClosedLoop(lambda s, u: [1.0 + 0 * u[0]], linear([[0.0]]), 0.1)
+    requirement = Requirement(lambda s: [0.04 - s[0]], 0.05, 0.05)
+    verdict = verify_loop(loop, box([0.0], [0.001]), [requirement])
+    assert verdict.answer == "violated"
+
+
 def test_a_limit_that_is_touched_stays_open(linear, clock):
     """The farthest corner reaches exactly the limit: nothing is proved or violated there, and the answer says so."""
     verdict = verify_loop(free(linear), SQUARE, within(RADIUS, end=0.25), seconds=60.0)
