@@ -141,12 +141,11 @@ def read_kinds(path: Path, what: str = "damaged") -> Kinds:
 
 def _plan(build: Callable[[], M], num_tensors: int, path: Path, foreign: str) -> M:
     """Build without memory, and no more tensors than a few times those in the file."""
-    left = 4 * num_tensors + 100
+    most, tensors = 4 * num_tensors + 100, set[tuple[int, str]]()
 
-    def count(*_: Any) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
+    def count(owner: nn.Module, name: str, _: Any) -> None:
+        tensors.add((id(owner), name))  # some are registered again and again while they are computed
+        if len(tensors) > most:
             raise UserError(f"it has far more tensors than the {num_tensors} of the file")
 
     hooks = [register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)]

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 from torch.nn.utils.parametrizations import spectral_norm
 
+from robolearn.nets.unallocated import is_unallocated
+
 Objective = Literal["r3gan", "non-saturating", "wgan-gp", "hinge"]
 
 
@@ -68,6 +70,7 @@ def normalize_spectrum(net: nn.Module) -> None:
     for module in list(net.modules()):
         for name, weight in list(module.named_parameters(recurse=False)):
             if name.endswith("weight") and weight.dim() > 1:
-                if not weight.any():  # a matrix of zeros has no direction to be normalized along
+                # A matrix of zeros has no direction to be normalized along.
+                if not is_unallocated() and not weight.any():
                     nn.init.orthogonal_(weight)
                 spectral_norm(module, name)

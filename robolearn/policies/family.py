@@ -106,6 +106,8 @@ class Player:
     """Moves together with ``module`` and climbs the loss that ``module`` descends (competitive gradient descent)."""
     compiles: bool = True
     """Whether torch.compile can take its loss; not where slopes within the loss are differentiated again."""
+    lowers: bool = True
+    """Whether its loss can be given weights in bfloat16 under autocast; not where it leaves autocast."""
 
     def __post_init__(self) -> None:
         assert 0 <= self.span[0] < self.span[1] <= 1, self.span

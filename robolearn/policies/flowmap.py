@@ -19,7 +19,7 @@ from robolearn.nets.backbone import condition
 from robolearn.nets.transformer import plain_attention
 from robolearn.policies.denoiser import Denoiser, DenoiserConfig
 from robolearn.policies.draws import Draws, DrawSource
-from robolearn.policies.family import Chunks, Loss, MakeNet
+from robolearn.policies.family import Chunks, Loss, MakeNet, Player
 from robolearn.policies.losses import masked_mean
 from robolearn.policies.options import check_choice, check_steps, runtime
 
@@ -68,6 +68,10 @@ class FlowMap(Denoiser):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 2)
 
+    def players(self) -> dict[str, Player]:
+        """The network; meanflow's derivative needs its weights in float32."""
+        return {"policy": Player(self, lowers=self.cfg.target != "meanflow")}
+
     def corruption(self, source: DrawSource) -> Draws:
         """Noise e, beginnings t and lengths d of the steps; d = 0 in the share that learns the velocity."""
         # Spread evenly, and as many in any part of a batch of one size, so that their number is known without asking
@@ -112,7 +116,7 @@ class FlowMap(Denoiser):
 
         The tangent is the network's own velocity, not the noisy a - e, so that the loss is plain regression.
         """
-        tangent = self.average(x, start, torch.zeros_like(length), cond)
+        tangent, cond = self.average(x, start, torch.zeros_like(length), cond), cond.float()
         with plain_attention(), torch.autocast(x.device.type, enabled=False):  # bfloat16 has too few digits here
             slope = torch.func.jvp(
                 lambda x, start, length: self.average(x, start, length, cond),

@@ -71,10 +71,10 @@ class TrainState:
         return {players: Flat(parameters, low) for players, parameters in groups.items()}
 
     def _is_lowered(self) -> bool:
-        """Whether steps use weights in bfloat16: not where others have to know of them, or differentiate twice."""
+        """Whether steps use weights in bfloat16: not where others or a loss need theirs, or differentiate twice."""
         alone = num_processes() == 1 and not self.cfg.compile
-        twice = any(player.opponent is not None for player in self.players.values())
-        return alone and not twice and is_bfloat16(self.policy.device, self.cfg.amp)
+        fit = all(player.lowers and player.opponent is None for player in self.players.values())
+        return alone and fit and is_bfloat16(self.policy.device, self.cfg.amp)
 
     @contextmanager
     def differentiated(self) -> Iterator[None]:

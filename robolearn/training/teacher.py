@@ -12,6 +12,7 @@ from robolearn.policies.score import Score
 from robolearn.training.run import Run
 
 OF_ITS_OWN = ("family", "obs_noise")  # what a student may have otherwise
+LEVELS = ("sigma_min", "sigma_max")  # in which a network was told noise levels; all else is in its weights
 
 
 def take_teacher(policy: Policy, directory: StrPath) -> None:
@@ -32,6 +33,13 @@ def take_teacher(policy: Policy, directory: StrPath) -> None:
         theirs, ours = getattr(teacher.cfg, name), getattr(policy.cfg, name)
         if theirs != ours:
             raise UserError(f"`family.teacher_run` {directory}: its {name} is {theirs}, here it is {ours}")
+    low, high = (getattr(teacher.family.cfg, name) for name in LEVELS)
+    ours = tuple(getattr(policy.family.teacher.cfg, name) for name in LEVELS)
+    if (low, high) != ours:
+        raise UserError(
+            f"`family.teacher_run` {directory}: its noise levels are {low} .. {high}, here they are {ours[0]} .. "
+            f"{ours[1]}; give --family.teacher.sigma-min {low} --family.teacher.sigma-max {high}"
+        )
     policy.family.teacher.load_state_dict(teacher.family.state_dict())
     policy.encoder.load_state_dict(teacher.encoder.state_dict())
     policy.normalizer.load_state_dict(teacher.normalizer.state_dict())

@@ -16,6 +16,7 @@ from robolearn.policies.family import Chunks
 from robolearn.policies.gan import GAMMA, HINGE_SCALE, GanConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.training.config import TrainConfig
+from robolearn.training.run import Run
 from robolearn.training.state import TrainState
 from robolearn.training.step import optimize
 
@@ -96,6 +97,15 @@ def written_out(objective, family, data, draws):
         return (softplus(-r) + softplus(f) + gamma / 2 * slope(real)).mean(), softplus(-f).mean()
     between = real + draws["place"][:, 0] * (fake - real)
     return (f - r + gamma * relu(slope(between).sqrt() - 1) ** 2).mean(), -f.mean()
+
+
+def test_a_normalized_critic_trains_by_the_command_and_acts(tmp_path, train_main, tiny_flags, demos):
+    """Its policy is planned without memory before it is trained and whenever it is loaded."""
+    flags = ["gan", *tiny_flags[1:], "--family.objective", "hinge", "--dataset.path", str(demos), "--steps", "2"]
+    train_main([*flags, "--out", str(tmp_path / "run")])
+    policy = Policy.load(Run.open(tmp_path / "run").checkpoint())
+    chunks = policy.sample({"state": torch.zeros(1, 1, 4)}, 3, generator=torch.Generator().manual_seed(0))
+    assert chunks.isfinite().all()
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

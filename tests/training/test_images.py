@@ -49,6 +49,12 @@ def test_learns_what_only_the_image_tells(tmp_path, train_main, spots, read_metr
     assert np.mean(losses[-10:]) < 0.05
 
 
+def test_a_derivative_in_float32_of_what_cameras_alone_see_in_bfloat16(tmp_path, train_main, spots, read_metrics):
+    flags = ["flowmap", *MODEL[1:], *VISION, *RUN, *HORIZONS, "--dataset.path", str(spots), "--steps", "2"]
+    train_main([*flags, "--dataset.obs-keys", "camera", "--amp", "on", "--out", str(tmp_path / "run")])
+    assert any("loss" in record for record in read_metrics(tmp_path / "run"))
+
+
 def test_goes_on_bit_for_bit(tmp_path, train_main, spots):
     """Weights of the cameras, their optimizer and the draws of the images included."""
     whole = train(

@@ -48,12 +48,28 @@ def test_a_teacher_is_taken_from_a_run(tmp_path, train_main, flags, read_metrics
         assert all(torch.equal(other[name], one[name]) for name in one)
 
 
+def test_a_teacher_of_other_noise_levels_is_taken_with_them(tmp_path, train_main, flags):
+    def levels(part):
+        return [f"--{part}.sigma-min", "0.002", f"--{part}.sigma-max", "40"]
+
+    teacher = tmp_path / "teacher"
+    train_main(["score", "mlp", *flags, *levels("family"), "--steps", "1", "--out", str(teacher)])
+    taken = [*MIXTURE, *flags, "--family.teacher-run", str(teacher), *levels("family.teacher")]
+    train_main([*taken, "--steps", "2", "--out", str(tmp_path / "run")])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["flow", "mlp"], "expected a run of the family score"),
         (["score", "mlp", "--action-horizon", "5"], "its action_horizon is 5, here it is 4"),
         (["score", "mlp", "--prefix-horizon", "2"], "its prefix_horizon is 2, here it is 0"),
+        (
+            ["score", "mlp", "--family.sigma-max", "40"],
+            r"its noise levels are 0.01 .. 40.0, here they are 0.01 .. 10.0; "
+            "give --family.teacher.sigma-min 0.01 --family.teacher.sigma-max 40.0",
+        ),
+        (["score", "mlp", "--family.sigma-min", "0.002"], r"its noise levels are 0.002 .. 10.0"),
     ],
 )
 def test_a_teacher_that_does_not_fit(tmp_path, train_main, flags, arguments, message):
