@@ -93,7 +93,7 @@ def roll_out_from(states: range, policy: Policy, run: Run, num_repeats: int, exe
 
 
 def raw_episodes(
-    trajectories: list[Trajectory], num_repeats: int, *, told: bool, scored: bool
+    trajectories: list[Trajectory], num_repeats: int, *, told: bool = True, scored: bool = True
 ) -> dict[str, list[list[Any]]]:
     """What is kept of episodes: success, score and mode, as lists [c][n] of initial states and repetitions.
 
