@@ -52,6 +52,33 @@ def test_an_operation_computes_what_torch_does_and_has_bounds(name):
             assert (y <= most[0]).all()
 
 
+WITH_NUMBERS = {
+    "a factor": lambda x: x * 0.7,
+    "a divisor": lambda x: x / 0.7,
+    "a sum": lambda x: (x - 0.7) + 0.7,
+    "a difference": lambda x: torch.rsub(x, 0.7, alpha=-0.3),
+    "a difference of both": lambda x: torch.sub(x, x, alpha=0.7),
+    "a factor of a number": lambda x: torch.add(x, 0.7, alpha=0.3),
+    "a factor of a product": lambda x: torch.addcmul(x, x, x, value=-0.7),
+    "a division without rounding": lambda x: torch.div(x, 0.7, rounding_mode=None),
+}
+
+
+@pytest.mark.parametrize("name", WITH_NUMBERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_numbers_are_those_that_the_network_computes_with(name, dtype):
+    """At points: a network in float64 takes 0.7 for what float64 has of it, one in float32 for what float32 has."""
+    function, generator = WITH_NUMBERS[name], torch.Generator().manual_seed(3)
+    graph = lower(function, torch.zeros(4, dtype=dtype), "float32" if dtype == torch.float32 else "exact")
+    for _ in range(20):
+        x = torch.randn(4, generator=generator, dtype=dtype)
+        y = function(x).double()
+        least, most = relax(graph, x[None], x[None]).bounds[-1]
+        assert (least[0] <= y).all()
+        assert (y <= most[0]).all()
+        assert torch.allclose(least[0], most[0], atol=1e-5 if dtype == torch.float32 else 1e-12)
+
+
 @pytest.mark.parametrize(
     ("function", "line"),
     [
@@ -59,6 +86,9 @@ def test_an_operation_computes_what_torch_does_and_has_bounds(name):
         (lambda x: x.gather(0, x.max(0, keepdim=True).indices), "max.dim returns"),
         (lambda x: nn.functional.max_pool1d(x.view(1, 4), 2, return_indices=True)[1] + x[0], "max_pool2d.* returns"),
         (lambda x: x.clamp(torch.zeros(4), torch.ones(4)), "aten.clamp.Tensor"),
+        (lambda x: torch.div(x, 0.5, rounding_mode="floor"), "aten.div.Tensor_mode with rounding_mode"),
+        (lambda x: torch.div(x, 0.5, rounding_mode="trunc"), "aten.div.Tensor_mode with rounding_mode"),
+        (lambda x: x.sum(0, dtype=torch.float16).view(1), "aten.sum.* with another dtype"),
         (lambda x: nn.functional.batch_norm(x.view(2, 2), torch.zeros(2), torch.ones(2), training=True), "its batch"),
     ],
 )
