@@ -21,7 +21,7 @@ Lowering = Callable[[Builder, Operation], Any]
 
 LAYOUT = ("view", "_unsafe_view", "reshape", "expand", "clone", "alias", "detach", "unsqueeze", "squeeze", "transpose")
 LAYOUT += ("permute", "t", "select", "slice", "split", "split_with_sizes", "unbind", "index_select", "index", "gather")
-LAYOUT += ("cat", "stack", "repeat", "flip", "roll", "constant_pad_nd", "as_strided", "diagonal", "_reshape_alias")
+LAYOUT += ("cat", "stack", "repeat", "flip", "roll", "constant_pad_nd", "diagonal", "_reshape_alias")
 LINEAR = ("sum", "mean", "avg_pool2d", "_adaptive_avg_pool2d", "avg_pool1d", "cumsum")
 KEYWORDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(LAYOUT, ("memory_format", "implicit", "sparse_grad")),
@@ -327,9 +327,16 @@ def _function(name: str) -> Lowering:
             raise UserError(
                 f"the network uses {operation.name}, for which there are no bounds; with numbers it has some"
             )
-        return builder.elementwise(builder.expression(x), FUNCTIONS[name](*options, **operation.kwargs))
+        numbers = [_number(operation, option) for option in options]
+        by_name = {key: _number(operation, option) for key, option in operation.kwargs.items()}
+        return builder.elementwise(builder.expression(x), FUNCTIONS[name](*numbers, **by_name))
 
     return lowering
+
+
+def _number(operation: Operation, option: Any) -> Any:
+    """An option as the operation computes with it: a number in the dtype of its result."""
+    return float(torch.tensor(option, dtype=operation.result.dtype)) if isinstance(option, int | float) else option
 
 
 OPERATIONS: dict[str, Lowering] = {
