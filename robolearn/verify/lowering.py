@@ -16,7 +16,7 @@ from robolearn.nets.transformer import plain_attention
 from robolearn.verify.builder import Builder
 from robolearn.verify.expression import Expression
 from robolearn.verify.graph import Graph, Input
-from robolearn.verify.operations import OPERATIONS
+from robolearn.verify.operations import OPERATIONS, check_keywords
 from robolearn.verify.rounding import SINGLE, Precision
 from robolearn.verify.shared_factor import factors_last
 
@@ -52,6 +52,8 @@ def _lower(builder: Builder, operation: Operation) -> None:
     makers = [maker for value in tensors((operation.args, operation.kwargs)) if (maker := builder.maker(value))]
     if short not in OPERATIONS and not makers:
         raise UserError(f"the network uses {operation.name}, for which there are no bounds")
+    if not makers:
+        check_keywords(operation)
     made = [] if makers else OPERATIONS[short](builder, operation)
     known: list[Expression] = [made] if isinstance(made, Expression) else list(made)
     for tensor, one in zip(results, known, strict=False):

@@ -21,8 +21,29 @@ Lowering = Callable[[Builder, Operation], Any]
 
 LAYOUT = ("view", "_unsafe_view", "reshape", "expand", "clone", "alias", "detach", "unsqueeze", "squeeze", "transpose")
 LAYOUT += ("permute", "t", "select", "slice", "split", "split_with_sizes", "unbind", "index_select", "index", "gather")
-LAYOUT += ("cat", "stack", "repeat", "flip", "roll", "constant_pad_nd", "as_strided", "diagonal", "_reshape_alias")
+LAYOUT += ("cat", "stack", "repeat", "flip", "roll", "constant_pad_nd", "diagonal", "_reshape_alias")
 LINEAR = ("sum", "mean", "avg_pool2d", "_adaptive_avg_pool2d", "avg_pool1d", "cumsum")
+KEYWORDS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(LAYOUT, ("memory_format", "implicit", "sparse_grad")),
+    **dict.fromkeys(("sum", "mean", "cumsum"), ("dtype",)),
+    **dict.fromkeys(("add", "sub", "rsub"), ("alpha",)),
+    "addcmul": ("value",),
+    "addmm": ("alpha", "beta"),
+    "clamp": ("min", "max"),
+    "gelu": ("approximate",),
+}
+"""Operation -> the options by name that its lowering looks at, or that change nothing."""
+
+
+def check_keywords(operation: Operation) -> None:
+    """Refuse options that a lowering would pass over.
+
+    Raises:
+        UserError: There is one.
+    """
+    given = {key for key, value in operation.kwargs.items() if value is not None}
+    for key in sorted(given.difference(KEYWORDS.get(operation.name.split(".")[1], ()))):
+        raise UserError(f"the network uses {operation.name} with {key}, for which there are no bounds")
 
 
 def _layout(builder: Builder, operation: Operation) -> Any:
@@ -34,8 +55,9 @@ def _layout(builder: Builder, operation: Operation) -> Any:
 def _linear(builder: Builder, operation: Operation) -> Expression:
     """A linear operation of its first argument alone."""
     x, *rest = operation.args
-    kwargs = {key: value for key, value in operation.kwargs.items() if key != "dtype"}
-    return builder.linear(builder.expression(x), lambda e: _call(operation)(e, *rest, **kwargs))
+    if operation.kwargs.get("dtype", x.dtype) not in (None, x.dtype):
+        raise UserError(f"the network uses {operation.name} with another dtype, for which there are no bounds")
+    return builder.linear(builder.expression(x), lambda e: _call(operation)(e, *rest))
 
 
 def _call(operation: Operation) -> Callable[..., Any]:
@@ -45,20 +67,35 @@ def _call(operation: Operation) -> Callable[..., Any]:
 
 def _add(builder: Builder, operation: Operation) -> Expression:
     left, right = operation.args[:2]
-    return builder.arithmetic.add(
-        builder.expression(left), builder.expression(right), float(operation.kwargs.get("alpha", 1))
-    )
+    return _sum(builder, operation, left, right, _alpha(operation))
 
 
 def _sub(builder: Builder, operation: Operation) -> Expression:
     left, right = operation.args[:2]
-    return builder.arithmetic.add(
-        builder.expression(left), builder.expression(right), -float(operation.kwargs.get("alpha", 1))
-    )
+    return _sum(builder, operation, left, right, -_alpha(operation))
 
 
 def _rsub(builder: Builder, operation: Operation) -> Expression:
-    return builder.arithmetic.add(builder.expression(operation.args[1]), builder.expression(operation.args[0]), -1.0)
+    right, left = operation.args[:2]
+    return _sum(builder, operation, left, right, -_alpha(operation))
+
+
+def _alpha(operation: Operation) -> float:
+    """What an operand is multiplied with before it is added; where that is a number it comes third."""
+    return float((*operation.args, operation.kwargs.get("alpha", 1))[2])
+
+
+def _sum(builder: Builder, operation: Operation, left: Any, right: Any, factor: float) -> Expression:
+    """Left + factor right; a factor rounds once more."""
+    left, right = (builder.expression(_operand(builder, operation, one)) for one in (left, right))
+    if abs(factor) != 1:
+        right, factor = builder.arithmetic.scale(right, torch.tensor(factor, dtype=operation.result.dtype)), 1.0
+    return builder.arithmetic.add(left, right, factor)
+
+
+def _operand(builder: Builder, operation: Operation, value: Any) -> Any:
+    """What depends on the input as it is, and a constant in the dtype that the operation computes in."""
+    return value if builder.is_variable(value) else torch.as_tensor(value, dtype=operation.result.dtype)
 
 
 def _neg(builder: Builder, operation: Operation) -> Expression:
@@ -66,7 +103,7 @@ def _neg(builder: Builder, operation: Operation) -> Expression:
 
 
 def _mul(builder: Builder, operation: Operation) -> Expression:
-    return multiplied(builder, *operation.args[:2])
+    return multiplied(builder, *(_operand(builder, operation, one) for one in operation.args[:2]))
 
 
 def multiplied(builder: Builder, left: Any, right: Any) -> Expression:
@@ -81,14 +118,16 @@ def _div(builder: Builder, operation: Operation) -> Expression:
     left, right = operation.args[:2]
     if builder.is_variable(right):
         raise UserError("the network divides by what depends on its input, for which there are no bounds")
-    return builder.arithmetic.scale(builder.expression(left), torch.as_tensor(right).double().reciprocal())
+    divisor = _operand(builder, operation, right).double()
+    return builder.arithmetic.scale(builder.expression(left), divisor.reciprocal())
 
 
 def _addcmul(builder: Builder, operation: Operation) -> Expression:
     start, left, right = operation.args[:3]
-    return builder.arithmetic.add(
-        builder.expression(start), multiplied(builder, left, right), float(operation.kwargs.get("value", 1))
-    )
+    product, value = multiplied(builder, left, right), float(operation.kwargs.get("value", 1))
+    if value != 1:
+        product = builder.arithmetic.scale(product, torch.tensor(value, dtype=operation.result.dtype))
+    return builder.arithmetic.add(builder.expression(start), product)
 
 
 def _matmul(builder: Builder, left: Any, right: Any) -> Expression:
@@ -288,9 +327,16 @@ def _function(name: str) -> Lowering:
             raise UserError(
                 f"the network uses {operation.name}, for which there are no bounds; with numbers it has some"
             )
-        return builder.elementwise(builder.expression(x), FUNCTIONS[name](*options, **operation.kwargs))
+        numbers = [_number(operation, option) for option in options]
+        by_name = {key: _number(operation, option) for key, option in operation.kwargs.items()}
+        return builder.elementwise(builder.expression(x), FUNCTIONS[name](*numbers, **by_name))
 
     return lowering
+
+
+def _number(operation: Operation, option: Any) -> Any:
+    """An option as the operation computes with it: a number in the dtype of its result."""
+    return float(torch.tensor(option, dtype=operation.result.dtype)) if isinstance(option, int | float) else option
 
 
 OPERATIONS: dict[str, Lowering] = {

@@ -60,6 +60,10 @@ WITH_NUMBERS = {
     "a difference of both": lambda x: torch.sub(x, x, alpha=0.7),
     "a factor of a number": lambda x: torch.add(x, 0.7, alpha=0.3),
     "a factor of a product": lambda x: torch.addcmul(x, x, x, value=-0.7),
+    "a limit": lambda x: x.clamp(min=0.7),
+    "a limit above": lambda x: torch.clamp(x, max=-0.7),
+    "two limits": lambda x: nn.functional.hardtanh(x, 0.1, 0.7),
+    "a slope": lambda x: nn.functional.leaky_relu(x, 3.3),
     "a division without rounding": lambda x: torch.div(x, 0.7, rounding_mode=None),
 }
 
@@ -86,6 +90,7 @@ def test_numbers_are_those_that_the_network_computes_with(name, dtype):
         (lambda x: x.gather(0, x.max(0, keepdim=True).indices), "max.dim returns"),
         (lambda x: nn.functional.max_pool1d(x.view(1, 4), 2, return_indices=True)[1] + x[0], "max_pool2d.* returns"),
         (lambda x: x.clamp(torch.zeros(4), torch.ones(4)), "aten.clamp.Tensor"),
+        (lambda x: x.view(2, 2).t().as_strided((4,), (1,)), "aten.as_strided"),
         (lambda x: torch.div(x, 0.5, rounding_mode="floor"), "aten.div.Tensor_mode with rounding_mode"),
         (lambda x: torch.div(x, 0.5, rounding_mode="trunc"), "aten.div.Tensor_mode with rounding_mode"),
         (lambda x: x.sum(0, dtype=torch.float16).view(1), "aten.sum.* with another dtype"),

@@ -14,7 +14,7 @@ from robolearn.verify.relaxations.piecewise import Absolute, Clip, LeakyRelu, Re
 from robolearn.verify.relaxations.smooth import Cosine, Gelu, Sigmoid, Silu, Sine, Smooth, Tanh
 
 EVERYWHERE = [
-    *(Relu(), LeakyRelu(0.1), LeakyRelu(-0.5), Clip(-1.0, 0.5), Clip(-math.inf, 2.0), Absolute()),
+    *(Relu(), LeakyRelu(0.1), LeakyRelu(-0.5), LeakyRelu(-3.3), Clip(-1.0, 0.5), Clip(-math.inf, 2.0), Absolute()),
     *(Tanh(), Sigmoid(), Silu(), Gelu(), Sine(), Cosine(), Exponential(), Square()),
 ]
 POSITIVE = [Reciprocal(1e-5), ReciprocalRoot(1e-5)]

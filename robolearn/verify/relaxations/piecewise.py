@@ -86,6 +86,10 @@ class LeakyRelu(PiecewiseLinear):
         """Piece by piece."""
         return x.clamp(min=0) + self.slope * x.clamp(max=0)
 
+    def evaluation_error(self, lower: Tensor, upper: Tensor, unit: float) -> Tensor:
+        """A product with the slope, which may be rounded too."""
+        return max(1.0, 2 * abs(self.slope)) * super().evaluation_error(lower, upper, unit)
+
 
 class Clip(PiecewiseLinear):
     """min(max(x, least), most).
