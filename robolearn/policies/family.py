@@ -180,6 +180,8 @@ class Family(nn.Module, ABC):
     def begin(self, player: str, examples: Examples, *, generator: torch.Generator) -> None:
         """Prepare a player's first move, from data if need be; called again when a run is resumed in its span.
 
+        Meanwhile the family is in evaluation mode.
+
         Args:
             player: Whose span begins.
             examples: Supplies training windows.

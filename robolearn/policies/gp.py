@@ -101,10 +101,8 @@ class GP(Family):
         if self.num_windows:
             return
         self.num_windows.fill_(examples.total)
-        data, is_training = examples(NUM_EXAMPLES), self.training
-        self.eval()
+        data = examples(NUM_EXAMPLES)
         features = torch.cat([self.features(part) for part in data.cond.split(ROWS)])
-        self.train(is_training)
         spread = features.var(0, correction=0).sum().sqrt().clamp(min=LEAST_SPREAD)
         rows = torch.arange(self.cfg.num_inducing, device=features.device) % len(features)
         apart = APART / math.sqrt(self.cfg.width) * standard_normal(*self.inducing.shape, generator=generator)

@@ -16,13 +16,20 @@ from robolearn.types import Batch
 
 
 def begin(state: TrainState, windows: Windows, *, resumed: bool) -> None:
-    """Let the families prepare players whose span begins, or goes on in a resumed run."""
+    """Let the families prepare players whose span begins, or goes on in a resumed run; without dropout.
+
+    That would put noise into what is prepared, and another one when it is prepared again.
+    """
+    family = state.policy.family
     for number, player in enumerate(state.players):
         start, end = state.span(player)
         if state.step == start or (resumed and start < state.step < end):
             generator = torch.Generator(state.policy.device).manual_seed(state.cfg.seed + 1 + number)
+            is_training = family.training
+            family.eval()
             with autocast(state.policy.device, state.cfg.amp):
-                state.policy.family.begin(player, examples(state.policy, windows, generator), generator=generator)
+                family.begin(player, examples(state.policy, windows, generator), generator=generator)
+            family.train(is_training)
 
 
 def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Examples:

@@ -21,9 +21,11 @@ def test_one_command_trains_teacher_and_student(tmp_path, train_main, flags, rea
     assert losses == {"teacher_loss", "codes_loss", "loss", "validation_loss"}
 
 
-def test_a_resumed_student_is_the_same(tmp_path, train_main, flags):
+@pytest.mark.parametrize("dropout", ["0", "0.5"])
+def test_a_resumed_student_is_the_same(tmp_path, train_main, flags, dropout):
     """Bit by bit: the samples of the teacher are drawn again."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
+    flags = [*flags, "--backbone.dropout", dropout]
     train_main([*MIXTURE, *flags, "--steps", "10", "--out", str(whole)])
     command = [*MIXTURE, *flags, "--steps", "10", "--checkpoint-every", "9", "--keep-every", "9"]
     train_main([*command, "--out", str(parts)])
