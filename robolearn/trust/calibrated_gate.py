@@ -25,6 +25,11 @@ CONDITIONS = (
     "it speaks of an episode up to its first intervention, also the choice of another chunk: what comes after that is "
     "another controller",
 )
+# Of two promises, which not every calibration makes.
+SELECTED = (
+    "a calibration that abstains, as no threshold keeps both promises, counts as one that keeps them: among those that "
+    "do not the shares may be larger, up to alpha and beta over the probability that one does not abstain"
+)
 
 
 @dataclass(frozen=True)
@@ -142,8 +147,11 @@ class GateCalibration(ABC):
             f"{self.num_samples} samples"
         )
         spread = None if self.beta is None else miss_spread(len(self.failures), self.beta)
+        conditions = (execution, *CONDITIONS)
+        if self.beta is not None:
+            conditions += (SELECTED,)
         n = len(self.successes)
-        return Certificate.issue(claim, (execution, *CONDITIONS), gate.threshold, n, self.alpha, files, spread)
+        return Certificate.issue(claim, conditions, gate.threshold, n, self.alpha, files, spread)
 
 
 @dataclass(frozen=True)

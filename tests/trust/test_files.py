@@ -11,7 +11,7 @@ from robolearn.config import read_json, write_json
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
-from robolearn.trust.calibrated_gate import BandCalibration, ThresholdCalibration
+from robolearn.trust.calibrated_gate import SELECTED, BandCalibration, ThresholdCalibration
 from robolearn.trust.calibrated_set import calibrate_again, calibrate_set, choosing
 from robolearn.trust.certificate import Source
 from robolearn.trust.files import describe_source, hash_files, open_gate, open_set, save_gate, save_set
@@ -95,6 +95,20 @@ def test_an_edited_gate_is_refused(gate, changes, message):
         open_gate(gate, SOURCE, NEW)
     certify_again(gate)
     with pytest.raises(ValueError, match=message):
+        open_gate(gate, SOURCE, NEW)
+
+
+def test_a_gate_of_before_a_condition_was_written_down_is_opened(tmp_path):
+    """With that condition; one that lacks another is refused."""
+    scores, success = tuple((np.arange(60) / 60).tolist()), (True,) * 30 + (False,) * 30
+    gate = tmp_path / "gate"
+    save_gate(gate, ThresholdCalibration(SOURCE, "stac", 8, 0.1, 0.1, tuple(range(60)), scores, success))
+    _, certificate = open_gate(gate, SOURCE, NEW)
+    assert certificate.conditions[-1] == SELECTED
+    edit(gate / "certificate.json", conditions=list(certificate.conditions[:-1]))
+    assert open_gate(gate, SOURCE, NEW)[1] == certificate
+    edit(gate / "certificate.json", conditions=list(certificate.conditions[1:]))
+    with pytest.raises(ValueError, match="the certificate says conditions"):
         open_gate(gate, SOURCE, NEW)
 
 

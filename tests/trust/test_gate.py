@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from robolearn.trust.calibrated_gate import BandCalibration, ThresholdCalibration
+from robolearn.trust.calibrated_gate import SELECTED, BandCalibration, ThresholdCalibration
 from robolearn.trust.certificate import VERSION, Certificate, Source
 from robolearn.trust.conformal.bands import CONSTANT, Form
 from robolearn.trust.gate import Gate
@@ -139,6 +139,13 @@ def test_the_spread_of_the_misses_is_that_of_the_beta_law():
     shares = np.sort(rng.random((4000, 50)), axis=1)[:, 4]
     low, high = certificate.miss_spread
     assert ((low <= shares) & (shares <= high)).mean() == pytest.approx(0.95, abs=0.014)
+
+
+def test_two_promises_are_said_to_count_calibrations_that_abstain():
+    peaks = np.concatenate([np.arange(100) / 100, 0.93 + np.arange(50) / 100])
+    asked = known(peaks, (True,) * 100 + (False,) * 50)
+    one, two = (dataclasses.replace(asked, beta=beta).certify({}).conditions for beta in (None, 0.1))
+    assert two == (*one, SELECTED)
 
 
 EDITS = {
