@@ -176,6 +176,8 @@ def _convolution(builder: Builder, operation: Operation) -> Expression:
 
 def normalized(builder: Builder, x: Expression, eps: float) -> Expression:
     """(x - mean) / sqrt(variance + eps) over the last axis, whose n numbers are then at most sqrt(n - 1)."""
+    if not eps > 0:
+        raise UserError(f"the network normalizes with an epsilon of {eps}, for which there are no bounds")
     size = x.shape[-1]
     centered = builder.linear(x, lambda e: e - e.mean(-1, keepdim=True))
     squares = builder.elementwise(centered, Square())
@@ -284,16 +286,21 @@ def _extreme(sign: float) -> Lowering:
 
 
 def _pow(builder: Builder, operation: Operation) -> Expression:
-    if operation.args[1] != 2:
-        raise UserError(f"the network takes the power {operation.args[1]}, for which there are no bounds; 2 has some")
-    return builder.elementwise(builder.expression(operation.args[0]), Square())
+    base, exponent = operation.args[:2]
+    if isinstance(exponent, torch.Tensor) or exponent != 2:
+        power = "of a tensor" if isinstance(exponent, torch.Tensor) else exponent
+        raise UserError(f"the network takes the power {power}, for which there are no bounds; 2 has some")
+    return builder.elementwise(builder.expression(base), Square())
 
 
 def _clip(*arguments: Any, min: float | None = None, max: float | None = None) -> Clip:  # noqa: A002
     limits = [*arguments, min, max][:2] if not arguments else [*arguments, *[max] * (2 - len(arguments))]
-    return Clip(
-        *(edge if limit is None else float(limit) for limit, edge in zip(limits, (-math.inf, math.inf), strict=True))
+    least, most = (
+        edge if limit is None else float(limit) for limit, edge in zip(limits, (-math.inf, math.inf), strict=True)
     )
+    if math.isnan(least) or math.isnan(most):
+        raise UserError("the network limits a number by what is none, for which there are no bounds")
+    return Clip(least if least <= most else most, most)  # a lower limit above the upper one gives the upper one
 
 
 def _gelu(approximate: str = "none") -> Gelu:

@@ -11,6 +11,7 @@ from robolearn.verify.formats.onnx_operations import OPERATIONS
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 helper, FLOAT, DOUBLE, INT64 = onnx.helper, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.INT64
+HALF = onnx.TensorProto.FLOAT16
 RNG = np.random.default_rng(0)
 
 
@@ -115,6 +116,7 @@ NETWORKS = {
     "leaky relu as it comes": single("LeakyRelu", ROW),
     "clip": single("Clip", ROW, np.float32(-0.5), np.float32(0.3)),
     "clip above": single("Clip", ROW, None, np.float32(0.3)),
+    "clip, limits exchanged": single("Clip", ROW, np.float32(1), np.float32(-1)),
     "clip 6": single("Clip", ROW, opset=6 + 1, min=-0.2, max=0.1),
     "tanh": single("Tanh", ROW),
     "sigmoid": single("Sigmoid", ROW),
@@ -129,6 +131,10 @@ NETWORKS = {
     "dropout": single("Dropout", ROW, np.float32(0.9)),
     "dropout 7": single("Dropout", ROW, opset=7, ratio=0.9),
     "cast": single("Cast", ROW, to=FLOAT),
+    "cast of a constant to half its digits": chain(
+        *(("Cast", ["c"], "h", {"to": HALF}), ("Cast", ["h"], "k", {"to": FLOAT}), ("Mul", ["x", "k"], "y")),
+        constants={"c": np.float32(0.1)},
+    ),
     "pow": single("Pow", ROW, np.float32(2)),
     "max": single("Max", ROW, numbers(6), numbers(1)),
     "min": single("Min", ROW, numbers(6)),
@@ -214,6 +220,14 @@ def test_a_network_in_float64_is_replayed_in_float64(tmp_path):
     assert torch.equal(read(made, tmp_path / "n.onnx").replay(x), x.tanh())
     single_ = read(single("Tanh", (1, 2)), tmp_path / "n.onnx")
     assert torch.equal(single_.replay(x), x.float().tanh().double())
+
+
+def test_a_constant_in_float64_is_cast_to_float32(tmp_path):
+    nodes = [("Cast", ["c"], "f", FLOAT), ("Cast", ["f"], "d", DOUBLE)]
+    made = [helper.make_node(op, inputs, [out], to=kind) for op, inputs, out, kind in nodes]
+    made.append(helper.make_node("Mul", ["x", "d"], ["y"]))
+    network = read(model(made, (1, 1), {"c": np.array(0.1)}, kind=DOUBLE), tmp_path / "n.onnx")
+    assert float(network.replay(torch.ones(1))) == float(np.float32(0.1)) != 0.1
 
 
 def test_a_gemm_of_four_axes_takes_all_but_the_first_as_one(tmp_path):

@@ -141,14 +141,20 @@ def _constant(call: Call) -> Tensor:
 
 
 def _cast(call: Call) -> Tensor:
-    """Between the numbers of the network and integers, which only what does not depend on the input may become."""
-    kinds = {1: call.dtype, 11: call.dtype, 10: call.dtype, 6: torch.int64, 7: torch.int64, 9: torch.bool}
+    """Between the numbers of the network and others, which only what does not depend on the input may become.
+
+    What a narrower type rounds stays rounded.
+    """
+    kinds = {1: torch.float32, 11: torch.float64, 10: torch.float16, 6: torch.int64, 7: torch.int64, 9: torch.bool}
     own = {torch.float32: 1, torch.float64: 11}[call.own_dtype]
     kind = call.attribute("to", own)
     call.only("saturate", 1)
     if kind not in kinds or (0 in call.reached and kind != own):
         raise UserError(f"a cast to the type {kind} is not supported")
-    return call.tensor(0).to(kinds[kind])
+    if 0 in call.reached:
+        return call.tensor(0)
+    cast = call.tensor(0).to(kinds[kind])
+    return cast.to(call.dtype) if cast.is_floating_point() else cast
 
 
 def _leaky_relu(call: Call) -> Tensor:
