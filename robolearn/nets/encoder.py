@@ -38,7 +38,7 @@ class ObsEncoder(nn.Module):
         numbers = {key: shape for key, shape in shapes.items() if key not in self.cameras}
         self.state = StateEncoder(numbers, angles, quaternions)
         for camera in self.cameras:
-            vision.view.seen(shapes[camera])  # refuses what does not fit
+            vision.seen(camera, shapes[camera])  # refuses what does not fit
         self.networks = nn.ModuleList(vision.build(shapes[key][-1]) for key in self.cameras)
         self.cond_dim = self.state.cond_dim + len(self.cameras) * vision.features
 

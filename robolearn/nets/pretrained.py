@@ -46,7 +46,7 @@ class CameraNets(nn.Module):
     def __init__(self, cfg: CamerasConfig):
         super().__init__()
         self.cfg = cfg
-        self.seen = {camera: cfg.vision.view.seen(shape) for camera, shape in cfg.shapes.items()}
+        self.seen = {camera: cfg.vision.seen(camera, shape) for camera, shape in cfg.shapes.items()}
         self.networks = nn.ModuleList(cfg.vision.build(shape[-1]) for shape in cfg.shapes.values())
 
     def by_name(self) -> dict[str, nn.Module]:

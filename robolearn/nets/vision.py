@@ -78,6 +78,22 @@ class VisionConfig:
         """What of an image the network sees."""
         return View(self.crop, self.resize)
 
+    def seen(self, camera: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Shape [h, w, c] in which the network sees images [h, w, c].
+
+        Raises:
+            UserError: They do not fit the view, or the network would see nothing along an axis.
+        """
+        height, width, channels = self.view.seen(shape)
+        if min(height, width) <= CELL[self.network]:
+            others = ", ".join(f"{name} {side + 1}" for name, side in CELL.items() if name != self.network)
+            raise UserError(
+                f"camera {camera!r}: images of {height} x {width} pixels are one cell wide or high to `vision.network` "
+                f"{self.network}, which then does not see where things are: it needs {CELL[self.network] + 1} pixels a "
+                f"side, {others}"
+            )
+        return height, width, channels
+
     def structure(self) -> dict[str, str | int]:
         """Field -> value of what decides the shapes of the weights."""
         width = self.width or TRUNKS[self.network][1]
@@ -130,6 +146,7 @@ def lenet(channels: int, width: int) -> tuple[nn.Sequential, int]:
 
 # Network -> how it is built, and channels of its first convolution.
 TRUNKS = {"lenet": (lenet, 16), "resnet18": (resnet18, 64), "resnet18_imagenet": (resnet18_imagenet, 64)}
+CELL = {"lenet": 4, "resnet18": 32, "resnet18_imagenet": 32}  # pixels a side that a cell of its maps stands for
 
 
 def spatial_softmax(maps: Float[Tensor, "n k h w"]) -> Float[Tensor, "n k 2"]:

@@ -8,6 +8,8 @@ from jaxtyping import TypeCheckError
 from torch import nn
 
 from robolearn.errors import UserError
+from robolearn.nets.encoder import ObsEncoder
+from robolearn.nets.pretrained import CameraNets, CamerasConfig
 from robolearn.nets.resnet import resnet18
 from robolearn.nets.vision import CameraNet, VisionConfig, spatial_softmax
 
@@ -87,6 +89,22 @@ def test_eight_bit_and_float_images_are_the_same(network):
 def test_any_size_and_number_of_channels(size, channels):
     net = VisionConfig(width=8, num_keypoints=3, features=7).build(channels)
     assert net(torch.zeros(2, *size, channels, dtype=torch.uint8)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(("network", "side"), [("lenet", 5), ("resnet18", 33), ("resnet18_imagenet", 33)])
+def test_images_in_which_nothing_could_be_seen_are_refused(network, side):
+    """Maps of one cell along an axis have their keypoints in its middle, whatever there is."""
+    vision = VisionConfig(network, width=8, num_keypoints=6, features=5)
+    others = "resnet18 33" if network == "lenet" else "lenet 5"
+    for small in ((side - 1, 40, 3), (40, side - 1, 3)):
+        message = rf"camera 'front': .* {small[0]} x {small[1]} .*{network}, .* needs {side} pixels a side, .*{others}"
+        with pytest.raises(UserError, match=message):
+            ObsEncoder({"front": small}, {}, vision)
+        with pytest.raises(UserError, match=message):
+            CameraNets(CamerasConfig(vision, {"front": small}))
+    torch.manual_seed(0)
+    assert vision.build(3)(images(4, (side, side))).std(0).min() > 1e-4
+    ObsEncoder({"front": (side, side, 3)}, {}, vision)
 
 
 def test_resnet_has_the_size_of_the_paper():
