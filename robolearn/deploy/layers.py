@@ -216,6 +216,13 @@ def _reduce(kind: str, n: Nodes, out: Tensor, x: Tensor, dims: Any = None, keep:
     return n.add(kind, n.name(x, out.dtype), n.ints(axes), keepdims=int(keep))
 
 
+def _vector_norm(
+    n: Nodes, out: Tensor, x: Tensor, order: Any = 2, dims: Any = None, keep: bool = False, **options: Any
+) -> str:
+    assert order == 2, f"a norm of order {order} is not lowered"
+    return _reduce("ReduceL2", n, out, x, dims, keep, **options)
+
+
 def _arg(kind: str, n: Nodes, out: Tensor, x: Tensor, dim: int | None = None, keep: bool = False) -> str:
     name = n.name(x) if dim is not None else n.add("Reshape", n.name(x), n.ints([-1]))
     return n.add(kind, name, axis=dim or 0, keepdims=int(keep))
@@ -262,6 +269,7 @@ LAYERS: dict[str, Callable[..., str | list[str]]] = {
     "gather": _gather,
     "index": _index,
     "index_select": _index_select,
+    "linalg_vector_norm": _vector_norm,
     "matmul": _matmul,
     "max_pool2d_with_indices": _max_pool,
     "mm": _matmul,

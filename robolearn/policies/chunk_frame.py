@@ -77,7 +77,7 @@ class RelativeFrame(ChunkFrame):
         """Find where chunks start, and how far each of their steps goes from there, in root mean square.
 
         A start counts for the share of the variance of first actions that it explains on examples it was not fitted
-        to.
+        to; the rest is their mean.
 
         Args:
             state: The last observation of each window, as the network sees it.
@@ -86,6 +86,7 @@ class RelativeFrame(ChunkFrame):
         """
         weight, share = predict_first(state, actions[:, 0])
         weight = weight * share
+        weight[-1] += (1 - share) * actions[:, 0].double().mean(0).cpu()
         self.weight.copy_(weight[:-1].T)
         self.bias.copy_(weight[-1])
         distance = (actions - self.start(state)).abs().masked_fill(~mask[:, :, None], torch.nan)

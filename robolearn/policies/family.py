@@ -53,6 +53,8 @@ class Examples:
     """Given n, that many random ones, each at most once; fewer where there are fewer."""
     total: int
     """Windows that there are."""
+    prefix_dim: int = 0
+    """Last channels of the condition, which tell the actions that are known."""
 
     def __call__(self, n: int) -> Chunks:
         """Draw n of them, or as many as there are."""

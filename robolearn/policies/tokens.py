@@ -124,7 +124,8 @@ class Tokens(Family):
         if self.fitted:
             return
         data = examples(NUM_EXAMPLES)
-        self.anchor.fit(data.cond, data.actions)
+        observed = data.cond.shape[2] - examples.prefix_dim  # a known action is a part of what is decided
+        self.anchor.fit(data.cond[:, :, :observed], data.actions)
         if isinstance(self.tokenizer, Bins):
             self.tokenizer.fit(self.anchor(data.actions[data.mask.all(1)]), generator=generator)
         self.fitted.fill_(True)

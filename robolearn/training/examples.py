@@ -9,7 +9,7 @@ import torch
 from robolearn.data.windows import Windows
 from robolearn.policies.family import Chunks, Examples
 from robolearn.policies.policy import Policy
-from robolearn.policies.prefix import prefix_draws
+from robolearn.policies.prefix import prefix_dim, prefix_draws
 from robolearn.training.device import autocast
 from robolearn.training.state import TrainState
 from robolearn.types import Batch
@@ -44,7 +44,7 @@ def examples(policy: Policy, windows: Windows, generator: torch.Generator) -> Ex
             parts.append((data.actions, data.cond, data.mask))
         return Chunks(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
-    return Examples(draw, len(windows))
+    return Examples(draw, len(windows), prefix_dim(policy.cfg.prefix_horizon, policy.cfg.action_dim))
 
 
 def random_batches(policy: Policy, windows: Windows, n: int, generator: torch.Generator) -> Iterator[Batch]:

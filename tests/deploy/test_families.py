@@ -147,6 +147,16 @@ def test_angles_and_a_symmetry(make_policy, tmp_path):
     assert_same(Policy(cfg, normalizer).eval(), tmp_path)
 
 
+def test_quaternions(make_policy, tmp_path):
+    policy = make_policy(FlowConfig(steps=2), obs_shapes={"pose": (3, 4), "state": (2,)})
+    cfg = dataclasses.replace(policy.cfg, quaternions={"pose": (1, 8)}, angles={"pose": (5,)})
+    torch.manual_seed(0)
+    policy = Policy(cfg, policy.normalizer).eval()
+    for parameter in policy.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    assert_same(policy, tmp_path)
+
+
 def test_a_family_that_cannot_be_deployed_is_named(make_policy, tmp_path, monkeypatch):
     policy = make_policy(FlowConfig(steps=1))
     monkeypatch.setattr(policy.family, "sample", lambda cond, noise: noise * noise.sum().item())

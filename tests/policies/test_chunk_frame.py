@@ -43,7 +43,7 @@ def test_a_place_is_a_start_and_a_decision_is_none():
     frame = fitted(state, actions)
     start = frame.start(state)[:, 0]
     torch.testing.assert_close(start[:, 0], state[:, 0], rtol=0, atol=1e-5)
-    assert start[:, 1].abs().max() < 0.01
+    torch.testing.assert_close(start[:, 1], actions[:, 0, 1].mean().expand(len(state)), rtol=0, atol=0.01)
 
 
 def test_every_step_has_its_own_reach():
@@ -64,6 +64,17 @@ def test_chunks_in_a_frame_have_unit_variance():
     inside = frame.enter(actions, frame.start(state))[1:]
     torch.testing.assert_close(inside.square().mean(0).sqrt(), torch.ones(STEPS, 3), rtol=0.03, atol=0)
     assert inside.abs().max() < RelativeFrame.limit
+
+
+def test_what_is_not_known_before_is_away_from_its_mean():
+    """Speeds of two kinds that an observation does not tell, beside a place that it does; both far from the middle."""
+    state, actions = demonstrations()
+    actions = 0.2 * actions + torch.tensor([0.5, -0.7])
+    frame = fitted(state, actions)
+    inside = frame.enter(actions, frame.start(state))
+    torch.testing.assert_close(inside.mean((0, 1)), torch.zeros(2), atol=0.05, rtol=0)
+    torch.testing.assert_close(inside[:, 1:].std(0), torch.ones(STEPS - 1, 2), atol=0.05, rtol=0)
+    torch.testing.assert_close(frame.reach[:, 1], torch.full((STEPS,), 0.2), atol=0.01, rtol=0)
 
 
 def test_padding_does_not_count():

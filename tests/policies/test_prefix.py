@@ -15,6 +15,7 @@ from robolearn.policies.gmm import GMMConfig
 from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.prefix import LENGTH, Prefix, prefix_draws, prefix_features
 from robolearn.policies.regression import RegressionConfig
+from robolearn.policies.tokens import TokensConfig
 from robolearn.training.examples import examples
 from robolearn.types import Batch
 
@@ -171,3 +172,14 @@ def test_a_trained_policy_goes_on_from_what_is_decided():
         chunks = act(policy, Prefix(signs.expand(2, 2, 1), torch.tensor([length, length])), obs)
         assert (chunks - signs).abs().max() < 0.15
     assert act(policy, None, obs).abs().max() < 0.5
+
+
+def test_known_actions_are_no_part_of_what_tokens_are_relative_to(make_policy):
+    """Left or right is decided, however often the first action is known."""
+    policy, generator = make_policy(TokensConfig(num_bins=4), prefix_horizon=P), torch.Generator().manual_seed(0)
+    state = torch.rand(200, 8, 4, generator=generator).flatten(0, 1)
+    way = torch.randn(200, 1, 2, generator=generator).sign().expand(200, 8, 2).flatten(0, 1)
+    windows = Windows({"state": state}, way.contiguous(), list(range(8, 1601, 8)), 2, HORIZON)
+    policy.family.fitted.fill_(False)
+    policy.family.begin("policy", examples(policy, windows, generator), generator=generator)
+    assert policy.family.anchor.share.max() < 0.1
