@@ -181,7 +181,7 @@ def test_a_format_a_task_and_a_score_from_outside(tmp_path, outside, tiny_flags,
     main(["train", *tiny_flags, "--dataset.path", store, "--steps", "2", "--out", run])
     stranger = ["--trust", "--device", "cpu", *outside]
     main(["calibrate", run, "--score", "boldness", "--alpha", "0.5", "--episodes", "4", *stranger])
-    (said,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("next: robolearn eval"))
+    *_, said = (line for line in capsys.readouterr().out.splitlines() if line.startswith("next: robolearn eval"))
     main([*shlex.split(said)[2:], "--fallback", "watch", "--episodes", "3", "--videos", "0", "--device", "cpu"])
     assert set(read_json(tmp_path / "run" / "eval" / "summary.json")["latency"]) >= {"p50_ms", "gate_p50_ms"}
     episode = json.loads((tmp_path / "run" / "eval" / "episodes.jsonl").read_text().splitlines()[0])

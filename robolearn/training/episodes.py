@@ -80,7 +80,7 @@ def find_usable(demos: Demos, cfg: TrainConfig) -> Array:
             raise UserError(f"{store.path}: `dataset.drop_episodes` leaves none of its {store.num_episodes} episodes")
         lengths = np.diff(store.episode_ends, prepend=0)[there]
         try:
-            usable.append(before + there[usable_episodes(lengths, window, cfg.dataset.short_episodes, before + there)])
+            usable.append(before + there[usable_episodes(lengths, window, cfg.dataset.short_episodes, there)])
         except UserError as error:
             raise UserError(f"{store.path}: {error}") from None
         before += store.num_episodes
