@@ -17,8 +17,14 @@ KINDS = (np.bool_, np.uint8, np.int16, np.int64, np.float32, np.float64)
 
 
 def episode(state=None, actions=None, **attrs):
+    """Of whatever types: where annotations are checked, they are when an episode is made, and not when it is filled."""
     state = np.zeros((3, 2), np.float32) if state is None else state
-    return Episode({"state": state}, np.zeros((len(state), 1), np.float32) if actions is None else actions, attrs)
+    made = Episode({}, np.zeros((len(state), 1), np.float32), {})
+    made.obs["state"] = state
+    made.attrs.update(attrs)
+    if actions is not None:
+        object.__setattr__(made, "actions", actions)
+    return made
 
 
 @pytest.fixture
