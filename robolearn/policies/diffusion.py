@@ -65,6 +65,8 @@ class Diffusion(Denoiser):
         super().__init__(cfg, action_horizon, action_dim)
         self.net = make_net(action_dim, action_dim, 1)
         self.register_buffer("alpha_bar", squared_cosine(cfg.train_steps), persistent=False)
+        if not is_unallocated():
+            self.levels()  # refuses a last_noise that leaves too few of them, before the training and not after it
 
     def corruption(self, source: DrawSource) -> Draws:
         """Noise e and levels k in 1..K."""

@@ -68,7 +68,7 @@ def test_levels_end_with_the_first_that_has_no_more_noise_than_asked(exact_famil
     with pytest.raises(
         ValueError, match=r"above last_noise 1000\.0 there are 1 of 100 levels, fewer than 6 steps need"
     ):
-        exact_family(steps=6, last_noise=1000.0).levels()
+        exact_family(steps=6, last_noise=1000.0)
 
 
 @pytest.mark.parametrize(
