@@ -6,14 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from robolearn.config import since
 from robolearn.errors import UserError
 from robolearn.trust.certificate import Certificate, Source, check_episodes, finite_threshold
 from robolearn.trust.conformal.bands import CONSTANT, Form
+from robolearn.trust.conformal.halves import drawn_halves
 from robolearn.trust.conformal.misses import calibrate_detector, miss_spread
 from robolearn.trust.conformal.thresholds import threshold, too_few
 from robolearn.trust.gate import Gate
@@ -184,10 +186,12 @@ class ThresholdCalibration(GateCalibration):
 
 @dataclass(frozen=True)
 class BandCalibration(GateCalibration):
-    """Of a band: every other successful episode gives its form, the rest its height."""
+    """Of a band: one half of the successful episodes gives its form, the other its height."""
 
     scores: tuple[tuple[float, ...], ...]
     """Of each episode, at each of its replannings."""
+    halves: Literal["drawn", "alternate"] = since("drawn", "alternate")
+    """How they are parted: drawn, or, in files of before this was noted, every other one."""
 
     @staticmethod
     def taken(scores: Array) -> tuple[float, ...]:
@@ -197,7 +201,7 @@ class BandCalibration(GateCalibration):
     @cached_property
     def form(self) -> Form:
         """From one half of the successful episodes."""
-        shaping = self._scores_of(True)[::2]
+        shaping, _ = self._halves()
         if not shaping:
             raise UserError(f"{too_few(0, self.alpha)} (of successful episodes)")
         return Form.fit(shaping, self.alpha)
@@ -205,12 +209,20 @@ class BandCalibration(GateCalibration):
     @property
     def successes(self) -> Float[np.ndarray, " n"]:
         """Largest heights of the other half of the successful episodes."""
-        return self._heights(self._scores_of(True)[1::2])
+        _, others = self._halves()
+        return self._heights(others)
 
     @property
     def failures(self) -> Float[np.ndarray, " m"]:
         """Largest heights of the others; none of them gave the form."""
         return self._heights(self._scores_of(False))
+
+    def _halves(self) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
+        well = self._scores_of(True)
+        if self.halves == "alternate":
+            return well[::2], well[1::2]
+        shaping, others = drawn_halves(len(well))
+        return [well[i] for i in shaping], [well[i] for i in others]
 
     def _scores_of(self, success: bool) -> list[tuple[float, ...]]:
         return [scores for scores, well in zip(self.scores, self.success, strict=True) if well == success]

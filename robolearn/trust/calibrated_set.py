@@ -15,6 +15,7 @@ import numpy as np
 
 from robolearn.errors import UserError
 from robolearn.trust.certificate import Certificate, Source, check_episodes, finite_threshold, hash_json
+from robolearn.trust.conformal.halves import drawn_halves
 from robolearn.trust.motion import LinearDynamics
 from robolearn.trust.sets import Motion, SafetySet, error_scale, position_errors
 from robolearn.types import Trajectory
@@ -159,8 +160,9 @@ def calibrate_set(
         UserError: The observation is not there, or there are too few episodes.
     """
     check_position({name: value.shape[1:] for name, value in trajectories[0].obs.items()}, key, position)
-    motions = tuple(Motion.from_trajectory(t, key) for t in trajectories)
-    first = _derive(motions[::2], key, position, period)
+    halves = [[trajectories[i] for i in half] for half in drawn_halves(len(trajectories))]
+    (spent, others), (shaping, motions) = halves, [tuple(Motion.from_trajectory(t, key) for t in h) for h in halves]
+    first = _derive(shaping, key, position, period)
     calibration = SetCalibration(
         source=source,
         alpha=alpha,
@@ -170,11 +172,11 @@ def calibrate_set(
         scale=tuple(first.scale.tolist()),
         round=0,
         acted=None,
-        seeds=tuple(t.seed for t in trajectories[1::2]),
-        peaks=tuple(first.worst_errors(motions[1::2]).tolist()),
-        spent=tuple(t.seed for t in trajectories[::2]),
+        seeds=tuple(t.seed for t in others),
+        peaks=tuple(first.worst_errors(motions).tolist()),
+        spent=tuple(t.seed for t in spent),
     )
-    return CalibratedSet(calibration, motions[::2], motions[1::2])
+    return CalibratedSet(calibration, shaping, motions)
 
 
 def calibrate_again(before: CalibratedSet, trajectories: Sequence[Trajectory], source: Source) -> CalibratedSet:

@@ -1,5 +1,6 @@
 """Whatever was changed beside a certificate, or in it, is noticed when it is opened."""
 
+import dataclasses
 import math
 import shutil
 
@@ -14,6 +15,8 @@ from robolearn.rollout.execution import Execution
 from robolearn.trust.calibrated_gate import SELECTED, BandCalibration, ThresholdCalibration
 from robolearn.trust.calibrated_set import calibrate_again, calibrate_set, choosing
 from robolearn.trust.certificate import Source
+from robolearn.trust.conformal.bands import Form
+from robolearn.trust.conformal.halves import drawn_halves
 from robolearn.trust.files import describe_source, hash_files, open_gate, open_set, save_gate, save_set
 from robolearn.types import Trajectory
 
@@ -125,10 +128,23 @@ def band(tmp_path):
 def test_a_band_is_kept_by_the_scores_that_it_is_derived_from(band):
     calibration, certificate = open_gate(band, SOURCE, NEW)
     gate = calibration.derive_gate()
-    assert len(gate.form.center) == 5
+    assert len(gate.form.center) == 6
     assert (certificate.threshold, certificate.num_calibration) == (gate.threshold, 25)
     with pytest.raises(ValueError, match=r"2 of the seeds 58 .. 67 were calibrated on"):  # also those of the form
         open_gate(band, SOURCE, range(58, 68))
+
+
+def test_a_band_of_before_halves_were_drawn_is_opened_as_it_was(band):
+    """Every other episode gave its form."""
+    kept = dataclasses.replace(open_gate(band, SOURCE, NEW)[0], halves="alternate")
+    save_gate(band, kept)
+    content = read_json(band / "calibration.json")
+    assert content.pop("halves") == "alternate"
+    write_json(band / "calibration.json", content)
+    certify_again(band)
+    opened, _ = open_gate(band, SOURCE, NEW)
+    assert opened.derive_gate() == kept.derive_gate()
+    assert opened.form == Form.fit(kept.scores[:50:2], 0.1)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +153,7 @@ def test_a_band_is_kept_by_the_scores_that_it_is_derived_from(band):
         ({"scores": [[2.0, 1.0]] * 60}, "the certificate says claim"),
         ({"scores": [[]] * 60}, "an episode has no score"),
         ({"scores": [[1.0, math.nan]] * 60}, "expected float, found nan"),
-        ({"type": "threshold"}, "expected float, found"),
+        ({"type": "threshold"}, "unknown field 'halves'"),
         ({"type": "other"}, "expected one of threshold, band"),
         ({"success": [True] * 60}, "the certificate says claim"),
     ],
@@ -313,11 +329,11 @@ def test_seeds_that_it_was_made_of_are_refused(gate, tube):
 
 def test_half_of_the_episodes_fit_and_the_other_half_calibrates():
     calibrated = calibrated_set()
-    assert calibrated.calibration.seeds == tuple(range(1, 60, 2))
-    states = [trajectory(seed).obs["state"] for seed in range(60)]
-    for motions, first in ((calibrated.fitting, 0), (calibrated.calibrating, 1)):
-        for motion, state in zip(motions, states[first::2], strict=True):
-            np.testing.assert_array_equal(motion.states, state)
+    fitted, others = drawn_halves(60)
+    assert (calibrated.calibration.spent, calibrated.calibration.seeds) == (tuple(fitted), tuple(others))
+    for motions, half in ((calibrated.fitting, fitted), (calibrated.calibrating, others)):
+        for motion, seed in zip(motions, half, strict=True):
+            np.testing.assert_array_equal(motion.states, trajectory(seed).obs["state"])
     # The errors of the halves tell them apart: those that fitted it would give another height.
     assert calibrated.calibration.peaks == tuple(calibrated.safety_set.worst_errors(calibrated.calibrating))
     assert calibrated.calibration.peaks != tuple(calibrated.safety_set.worst_errors(calibrated.fitting))

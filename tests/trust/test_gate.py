@@ -9,6 +9,7 @@ import pytest
 from robolearn.trust.calibrated_gate import SELECTED, BandCalibration, ThresholdCalibration
 from robolearn.trust.certificate import VERSION, Certificate, Source
 from robolearn.trust.conformal.bands import CONSTANT, Form
+from robolearn.trust.conformal.halves import drawn_halves
 from robolearn.trust.gate import Gate
 from robolearn.types import Trajectory
 
@@ -260,8 +261,9 @@ def test_a_band_keeps_its_promise_and_follows_the_score():
 def test_a_band_is_derived_from_successes_alone_and_each_half_has_one_use():
     asked = band(np.random.default_rng(0))
     gate, scores = asked.derive_gate(), asked.scores
-    assert gate.form == Form.fit(scores[::2], 0.1) != CONSTANT
-    heights = [gate.form.heights(np.array(one), np.arange(len(one))).max() for one in scores[1::2]]
+    shaping, others = ([scores[i] for i in half] for half in drawn_halves(80))
+    assert gate.form == Form.fit(shaping, 0.1) != CONSTANT
+    heights = [gate.form.heights(np.array(one), np.arange(len(one))).max() for one in others]
     assert gate.threshold == np.sort(heights)[math.ceil(0.9 * 41) - 1]
     assert gate.release == np.sort(heights)[math.ceil(0.5 * 41) - 1]
     more = dataclasses.replace(
