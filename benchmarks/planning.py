@@ -83,8 +83,7 @@ def main() -> None:
         for seed in SEEDS[:2] if args.dry_run else SEEDS:
             for way in WAYS:
                 cfg = config(task, way, seed, args.work / f"{task.env}-{way}-{seed}", dry=args.dry_run)
-                asked = {name: value for name, value in to_json(cfg, {}).items() if name != "out"}
-                runs[way].append(part(args.out, f"{PART}/{task.env}/{way}/{seed}", partial(measure, cfg), asked))
+                runs[way].append(kept(args.out, f"{PART}/{task.env}/{way}/{seed}", cfg))
                 print(task.env, way, seed, runs[way][-1]["returns"], flush=True)
         for way in WAYS:
             print(f"{task.env} {way}: {cost_ratio(runs, way):.2f} of the simulator's cost")
@@ -95,6 +94,12 @@ def config(task: Task, way: str, seed: int, out: Path, *, dry: bool) -> PlanConf
     few: dict[str, Any] = {"env": EnvConfig(task.env, max_episode_steps=4), **DRY} if dry else {}
     settings = {"env": EnvConfig(task.env), "trials": task.trials, **task.options, **WAYS[way], **few}
     return PlanConfig(out=out, seed=seeds.PLANNING[APART * seed], **settings)
+
+
+def kept(out: Path | None, name: str, cfg: PlanConfig) -> dict[str, Any]:
+    """What came of a run, as a part of a file: measured unless it is there."""
+    asked = {field: value for field, value in to_json(cfg, {}).items() if field != "out"}
+    return part(out, name, partial(measure, cfg), asked)
 
 
 def measure(cfg: PlanConfig) -> dict[str, Any]:

@@ -18,16 +18,14 @@ seed. Intervals are Student's, over seeds. About three quarters of an hour of on
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import options, parsed, part
-from benchmarks.planning import APART, DRY, SEEDS, late_mean, measure
+from benchmarks.common import options, parsed
+from benchmarks.planning import APART, DRY, SEEDS, kept, late_mean
 from robolearn import EnvConfig, PlanConfig, seeds
-from robolearn.config import to_json
 from robolearn.errors import user_errors
 from robolearn.types import Array
 
@@ -60,8 +58,7 @@ def main() -> None:
     for seed in SEEDS[:2] if args.dry_run else SEEDS:
         for way in WAYS:
             cfg = config(way, seed, args.work / f"{way}-{seed}", dry=args.dry_run)
-            asked = {name: value for name, value in to_json(cfg, {}).items() if name != "out"}
-            run = part(args.out, f"{PART}/{way}/{seed}", partial(measure, cfg), asked)
+            run = kept(args.out, f"{PART}/{way}/{seed}", cfg)
             print(way, seed, f"{late_mean([run]).value:.1f}", run["returns"], flush=True)
 
 

@@ -16,6 +16,13 @@ Array = np.ndarray
 Scalar = bool | int | float
 INTERVENING = "intervening"  # the signal that says whether an intervention was on
 
+BROKEN = "broken: "  # begins the reason of an episode that broke, before its fault
+
+
+def fault_in(reason: str) -> str:
+    """What broke an episode, in its reason."""
+    return reason.removeprefix(BROKEN)
+
 
 def is_image(shape: tuple[int, ...]) -> bool:
     """Whether observations of this shape are images [h, w, c] of 0 .. 255, gray or in color."""

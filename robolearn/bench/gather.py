@@ -192,10 +192,10 @@ def _agreeing(measured: dict[str, Results]) -> dict[str, Results]:
     def setting(one: Measured) -> Measured:
         return one | {part: agreeing(one[part]) for part in ("evaluation", "selection")}
 
-    return {
-        row: {seed: r | {"settings": {name: setting(one) for name, one in r["settings"].items()}} for seed, r in each}
-        for row, each in ((row, results.items()) for row, results in measured.items())
-    }
+    def training(one: dict[str, Any]) -> dict[str, Any]:
+        return one | {"settings": {name: setting(each) for name, each in one["settings"].items()}}
+
+    return {row: {seed: training(one) for seed, one in results.items()} for row, results in measured.items()}
 
 
 def _verdicts(entries: Sequence[Entry], measured: dict[str, Results], looks: int) -> tuple[Verdict, ...]:

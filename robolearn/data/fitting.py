@@ -33,7 +33,7 @@ class EpisodeLayout:
     @classmethod
     def from_episodes(cls, episodes: Sequence[Episode], declared: tuple[str, ...]) -> EpisodeLayout:
         """Of the first episodes of a store: shapes and names of the first one, types that hold all of them."""
-        several, first = list(map(arrays_of, episodes)), arrays_of(episodes[0])
+        first, *_ = several = list(map(arrays_of, episodes))
         shapes = {key: rows.shape[1:] for key, rows in first.items()}
         dtypes = {key: _type_of(each[key] for each in several if key in each) for key in first}
         attrs = {name: _type_of(e.attrs[name] for e in episodes if name in e.attrs) for name in episodes[0].attrs}

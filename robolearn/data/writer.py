@@ -223,8 +223,9 @@ class DemoWriter(DemoStore):
 
     def _write(self, episodes: Sequence[Episode], ends: np.ndarray, layout: EpisodeLayout) -> None:
         self._files.hold()
+        several = [arrays_of(e) for e in episodes]
         for key, dtype in layout.dtypes.items():
-            parts = [arrays_of(e)[key] for e in episodes]
+            parts = [arrays[key] for arrays in several]
             append_rows(self._require("data", self._data, key, layout.shapes[key], dtype), self.num_steps, parts)
         for name, dtype in layout.attrs.items():
             values = [np.array([e.attrs[name] for e in episodes])]

@@ -31,7 +31,7 @@ from robolearn.rollout.engine import run_episodes
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.making import facts_of
 from robolearn.rollout.roll_out import attached_envs
-from robolearn.types import Episode, Trajectory
+from robolearn.types import Episode, Trajectory, fault_in
 
 HOPELESS = 500  # attempts after which the first must have succeeded
 
@@ -247,7 +247,7 @@ class _Generator:
     def _take(self, trajectory: Trajectory) -> None:
         self.attempts += 1
         if trajectory.broken:
-            self.faults.append(trajectory.reason.removeprefix("broken: "))
+            self.faults.append(fault_in(trajectory.reason))
         if trajectory.success:
             episode = self.carrier.take(trajectory.episode, trajectory.mode)
             self.solved[trajectory.episode // self.carrier.tries] = episode

@@ -13,7 +13,7 @@ from robolearn.contract import ChunkResult
 from robolearn.rollout.actor import Actor
 from robolearn.rollout.chunked import ChunkedEnvs, reset_some
 from robolearn.rollout.spent import TimeSpent
-from robolearn.types import Array, Trajectory, is_image
+from robolearn.types import BROKEN, Array, Trajectory, is_image
 
 
 def run_episodes(
@@ -190,7 +190,7 @@ class Recorder:
             scores=scores,
             success=self.success and fault is None,
             mode=self.mode if fault is None else -1,
-            reason=self.reason if fault is None else f"broken: {fault}",
+            reason=self.reason if fault is None else f"{BROKEN}{fault}",
             signals=signals,
             start=self.start,
             broken=fault is not None,

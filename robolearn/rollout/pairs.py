@@ -13,7 +13,7 @@ from robolearn.errors import UserError
 from robolearn.rollout.clipping import Clipped
 from robolearn.rollout.metrics import has_scores
 from robolearn.stats.sequences import ConfidenceSequence
-from robolearn.types import Trajectory
+from robolearn.types import Trajectory, fault_in
 
 By = Literal["success", "score", "return"]
 Outcome = Literal["shown", "refuted", "undecided"]
@@ -299,7 +299,7 @@ class Judge:
 
     def _check_broken(self, pair: Pair) -> None:
         if self._broken > max(FEW_BROKEN, MOST_BROKEN * self._taken):
-            fault = (pair.a if pair.a.broken else pair.b).reason.removeprefix("broken: ")
+            fault = fault_in((pair.a if pair.a.broken else pair.b).reason)
             raise UserError(
                 f"{self._broken} of {self._taken} pairs are broken, too many to leave out: no verdict; "
                 f"the last, episode {pair.episode}: {fault}"

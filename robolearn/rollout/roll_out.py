@@ -24,7 +24,7 @@ from robolearn.rollout.seeding import find_seed_fault
 from robolearn.rollout.spent import TimeSpent
 from robolearn.rollout.spread import Spread
 from robolearn.starts import judged, num_starts
-from robolearn.types import Trajectory, is_image
+from robolearn.types import Trajectory, fault_in, is_image
 
 
 def roll_out(
@@ -182,11 +182,13 @@ def check_after(env: EnvConfig, trajectories: Sequence[Trajectory], info_keys: S
     """
     counted, broken = judged(trajectories), [t for t in trajectories if t.broken]
     if broken and not counted:
-        raise UserError(f"environment {env.id}: all {len(broken)} episodes are broken; the first: {_fault(broken[0])}")
+        raise UserError(
+            f"environment {env.id}: all {len(broken)} episodes are broken; the first: {fault_in(broken[0].reason)}"
+        )
     if broken:
         warn(
             f"{len(broken)} of {len(trajectories)} episodes are broken and count for nothing; "
-            f"the first, episode {broken[0].episode}: {_fault(broken[0])}"
+            f"the first, episode {broken[0].episode}: {fault_in(broken[0].reason)}"
         )
     if num_starts(counted) < len({t.seed for t in counted}):
         warn(
@@ -199,7 +201,3 @@ def check_after(env: EnvConfig, trajectories: Sequence[Trajectory], info_keys: S
         warn(f"environment {env.id}: info never holds {env.success_key} (`env.success_key`); it holds {held}")
     elif not tells_success:
         warn(f"environment {env.id} tells of no success (success or is_success in info): none is counted")
-
-
-def _fault(trajectory: Trajectory) -> str:
-    return trajectory.reason.removeprefix("broken: ")
