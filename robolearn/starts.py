@@ -1,7 +1,9 @@
 """Which episodes count, and how many independent starts are behind them.
 
 Episodes are independent draws only where each begins anew. An environment that ignores its seed, or whose copies share
-one, shows few starts many times; the independent draws are then the starts, and intervals are over these.
+one, shows few starts many times; the independent draws are then the starts, and intervals are over these. Where starts
+are known to follow from seeds, which `calibrate` and `compare` make sure of, seeds are the draws, and every episode
+counts however often its start occurs: a start that seeds give often will be met often.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from robolearn.stats.proportions import effective_number
 from robolearn.types import Array, Trajectory
 
 START_INFO = "start_fingerprint"  # under this key a reset may tell the starts of its environments
+SPEAKS = "what is said speaks of these, as often as seeds give them"
 
 
 def start_of(obs: Any) -> str:
@@ -71,10 +74,3 @@ def effective_starts(trajectories: Sequence[Trajectory]) -> float:
     where few of them dominate; 0 without episodes.
     """
     return effective_number(np.bincount(groups_of(trajectories)))
-
-
-def one_per_start(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Of the episodes that count the first from each start: as many independent draws as there are."""
-    counted = judged(trajectories)
-    _, first = np.unique(groups_of(counted), return_index=True)
-    return [counted[i] for i in first]

@@ -15,10 +15,9 @@ from robolearn.evaluation import compare as comparing
 from robolearn.evaluation import evaluate as evaluation
 from robolearn.modules import MissingError, import_home
 from robolearn.rollout import making
+from robolearn.rollout import roll_out as rolling_out
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.environments import make_env
-from robolearn.rollout.making import opened_envs
-from robolearn.rollout.seeding import count_starts
 from robolearn.rollout.trial import opened_trial
 from robolearn.training.assemble import open_demos
 from robolearn.training.train import prepare_env
@@ -191,31 +190,20 @@ def test_an_evaluation_says_so_before_it_rolls_out(trained_pair, monkeypatch, ca
         assert capsys.readouterr().err.count("no videos can be made (ZeroDivisionError") == said
 
 
-def test_too_few_starts_are_known_before_anything_is_rolled_out(trained_pair, monkeypatch, capsys):
-    """A calibration is refused that cannot succeed; of an evaluation it is said what it will be worth."""
-    monkeypatch.setattr(calibrating, "roll_out", lambda *_, **__: pytest.fail("rolled out"))
+def test_few_starts_are_known_before_anything_is_rolled_out(trained_pair, monkeypatch, capsys):
+    """It is said what an evaluation, or a calibration, will be worth."""
     monkeypatch.setattr(evaluation, "roll_out", lambda *_, **__: pytest.fail("rolled out"))
-    env = EnvConfig(PLAIN.id, {"count": 5})
-    for choices, fewest in (({"alpha": 0.1}, 9), ({"alpha": 0.25, "band": True}, 6)):
-        with pytest.raises(rl.UserError, match=f"begins from 5 distinct starts.* at least {fewest} are needed"):
-            rl.calibrate(trained_pair, rl.CalibrateConfig(env=env, episodes=20, device="cpu", **choices))
-    with pytest.raises(pytest.fail.Exception, match="rolled out"):  # four will do
-        rl.calibrate(trained_pair, rl.CalibrateConfig(env=env, episodes=20, device="cpu", alpha=0.2))
-    capsys.readouterr()
     for kwargs, said in (({"count": 5}, "5 distinct starts for the first 16 seeds"), ({}, None)):
         cfg = rl.EvalConfig(episodes=20, videos=0, env=EnvConfig(PLAIN.id, kwargs), device="cpu")
         with pytest.raises(pytest.fail.Exception, match="rolled out"):
             rl.evaluate(trained_pair, cfg)
         told = capsys.readouterr().err
         assert told == "" if said is None else said in told
-
-
-def test_resets_are_as_few_as_tell_it():
-    with opened_envs(PLAIN, 1, ("state",)) as envs:
-        asked, reset = [], envs.copies[0].reset
-        envs.copies[0].reset = lambda seed: (asked.append(seed), reset(seed))[1]
-        assert count_starts(envs, range(100, 200), 9) == 9
-    assert asked == list(range(100, 109))
+    monkeypatch.setattr(rolling_out, "run_episodes", lambda *_, **__: pytest.fail("rolled out"))
+    cfg = rl.CalibrateConfig(env=EnvConfig(PLAIN.id, {"count": 5}), episodes=20, device="cpu")
+    with pytest.raises(pytest.fail.Exception, match="rolled out"):
+        rl.calibrate(trained_pair, cfg)
+    assert "5 distinct starts for the first 16 seeds" in capsys.readouterr().err
 
 
 def test_an_environment_fits_or_is_refused():

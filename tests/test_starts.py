@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from robolearn.starts import groups_of, judged, num_starts, one_per_start, start_of
+from robolearn.starts import groups_of, judged, num_starts, start_of
 from tests.rollout.test_metrics import trajectory
 
 
@@ -36,9 +36,7 @@ def test_starts_are_numbered_as_they_first_occur():
     assert groups_of([trajectory(4), trajectory(4), trajectory(5)]).tolist() == [0, 0, 1]  # the seed stands for it
 
 
-def test_one_per_start_is_the_first_that_counts():
+def test_broken_episodes_do_not_count():
     runs = begun(["a", "b", "a", "c", "b"])
     runs[1] = dataclasses.replace(runs[1], broken=True)
     assert [t.episode for t in judged(runs)] == [0, 2, 3, 4]
-    assert [t.episode for t in one_per_start(runs)] == [0, 3, 4]
-    assert [t.episode for t in one_per_start(begun("abcd"))] == [0, 1, 2, 3]

@@ -17,9 +17,9 @@ from robolearn.rollout.chunked import ChunkedEnvs, reset_some
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.interface import action_space_problem
 from robolearn.rollout.making import opened_envs
+from robolearn.rollout.seeding import NUM_SEEDS
 from robolearn.types import Array
 
-NUM_STARTS = 16
 OUTSIDE, SLACK = 0.01, 1e-3  # share of the steps that lie outside a declared range; of that range, by which
 FAR, OFTEN = 0.25, 0.25  # of the data's range, by which a start lies outside it; share of such starts
 RATE = 0.02  # by how much control steps may differ
@@ -47,7 +47,7 @@ def _finding(severity: Severity, sentence: str, mend: str = "", key: str | None 
 def _fits(recording: Recording, envs: ChunkedEnvs, keys: tuple[str, ...]) -> Iterator[Finding]:
     first = seeds.EVALUATION.start
     obs, marks = [], []
-    for seed in range(first, first + NUM_STARTS):
+    for seed in range(first, first + NUM_SEEDS):
         seen, mark = reset_some(envs, {0: seed})
         obs.append({key: seen[key][0] for key in keys})
         marks.append(mark[0])
@@ -153,8 +153,8 @@ def _rate(recording: Recording, control_dt: float | None) -> Iterator[Finding]:
 
 
 def _distinct(recording: Recording, keys: tuple[str, ...], there: int) -> Iterator[Finding]:
-    if there < NUM_STARTS:
-        sentence = f"the environment begins from {there} distinct starts for {NUM_STARTS} seeds"
+    if there < NUM_SEEDS:
+        sentence = f"the environment begins from {there} distinct starts for {NUM_SEEDS} seeds"
         mend = "an evaluation is worth as many episodes; look for what varies the start (`env.kwargs`)"
         yield _finding("warning", sentence, mend)
     parts = [recording.rows[key][recording.starts] for key in keys if key in recording.rows]

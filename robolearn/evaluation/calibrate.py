@@ -94,7 +94,6 @@ class _Calibration:
             if cfg.safety_set or cfg.within_set:
                 check_environment(trial.envs, cfg.fallback)
             trial.fit(policy.obs_shapes, policy.action_dim, policy.images)
-            trial.check_starts(range(cfg.seed, cfg.seed + cfg.episodes), cfg.fewest_starts)
             if problem := clip_problem(self.env, data.action_low, data.action_high):
                 warn(problem)
 

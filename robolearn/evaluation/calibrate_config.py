@@ -76,11 +76,6 @@ class CalibrateConfig(PolicyChoice):
         """Whether half of the episodes fit the model, or the form of a band."""
         return self.safety_set or self.band
 
-    @property
-    def fewest_starts(self) -> int:
-        """Distinct starts without which no threshold keeps the promise, however the episodes end."""
-        return smallest_number(self.alpha) * (2 if self.has_halves else 1)
-
     def _check_episodes(self) -> None:
         """Refuse to calibrate on too few episodes; one half may be used for something else."""
         if self.episodes > len(seeds.CALIBRATION):

@@ -131,10 +131,10 @@ def _content(comparison: Comparison) -> dict[str, Any]:
         "pairs": {
             "rolled_out": len(comparison.pairs),
             "counted": verdict.num_pairs,
+            "starts": verdict.num_starts,
             "b_ahead": verdict.num_b_ahead,
             "a_ahead": verdict.num_a_ahead,
             "broken": verdict.num_broken,
-            "repeated_start": verdict.num_repeated,
             "clipped_return": verdict.num_clipped,
         },
         SOURCE: dict(comparison.source),

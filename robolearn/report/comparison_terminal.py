@@ -12,7 +12,8 @@ from rich.text import Text
 from robolearn.errors import printable
 from robolearn.report.comparison import Comparison
 from robolearn.rollout.clip_remarks import OFTEN
-from robolearn.rollout.pairs import MOST_REPEATED, Verdict
+from robolearn.rollout.pairs import Verdict
+from robolearn.starts import SPEAKS
 
 STYLES = {"shown": "bold green", "refuted": "bold red", "undecided": "bold yellow"}
 
@@ -50,13 +51,8 @@ def remarks(comparison: Comparison) -> Iterator[str]:
     verdict = comparison.verdict
     if verdict.num_broken:
         yield f"{verdict.num_broken} pairs are left out, as the environment failed in them"
-    if verdict.num_repeated:
-        yield (
-            f"{verdict.num_repeated} pairs are left out, as they began where an earlier one did: the verdict is of "
-            f"{verdict.num_pairs} distinct starts"
-        )
-    if verdict.num_repeated >= MOST_REPEATED and verdict.outcome == "undecided":
-        yield "more pairs will hardly help: the environment has few starts"
+    if verdict.num_starts < verdict.num_pairs:
+        yield f"{verdict.num_pairs} pairs began from {verdict.num_starts} distinct starts: {SPEAKS}"
     if verdict.num_clipped:
         yield f"in {verdict.num_clipped} pairs a return is outside of the range, and counts as its end"
     for name in ("a", "b"):

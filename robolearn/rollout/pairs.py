@@ -1,7 +1,7 @@
 """Pairs of episodes, one of each of two policies A and B from one start with one noise, and the verdict on them.
 
-A pair tells one number in [-1, 1]: how much better B did than A. The pairs that count are the independent draws: the
-first from each start in which the environment failed neither policy.
+A pair tells one number in [-1, 1]: how much better B did than A. All count in which the environment failed neither
+policy. Seeds are the independent draws, also where they give a start again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ By = Literal["success", "score", "return"]
 Outcome = Literal["shown", "refuted", "undecided"]
 EXIT_STATUS: dict[Outcome, int] = {"shown": 0, "refuted": 1, "undecided": 2}
 FEW_BROKEN, MOST_BROKEN = 4, 0.1  # broken pairs that are left out, in number or as a share
-MOST_REPEATED = 100  # pairs in a row from starts met before, after which no new start is hoped for
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ class Verdict:
         question: What was asked.
         outcome: Whether what is asked is shown, the opposite is, or neither.
         difference: Mean of B - A over the pairs that count.
-        low: The mean of all starts is above this, with probability 1 - alpha at all times together.
+        low: The mean over all seeds is above this, with probability 1 - alpha at all times together.
         high: It is below this.
         mean_a: Of A.
         mean_b: Of B.
@@ -169,7 +168,7 @@ class Verdict:
         num_b_ahead: Those in which B did better.
         num_a_ahead: Those in which A did.
         num_broken: Pairs left out as the environment failed a policy.
-        num_repeated: Pairs left out as an earlier one had the same start.
+        num_starts: Distinct starts of those that count.
         num_clipped: Pairs that count, with a return outside of the range.
         sequence: (mean so far, low, high) after each pair that counts.
     """
@@ -185,7 +184,7 @@ class Verdict:
     num_b_ahead: int
     num_a_ahead: int
     num_broken: int
-    num_repeated: int
+    num_starts: int
     num_clipped: int
     sequence: tuple[tuple[float, float, float], ...] = field(repr=False)
 
@@ -225,13 +224,13 @@ class Judge:
         self._course: list[tuple[float, float, float]] = []
         self._sum = 0.0
         self._starts: set[str] = set()
-        self._taken = self._broken = self._repeated = self._in_a_row = self._clipped = 0
+        self._taken = self._broken = self._clipped = 0
         self.outcome: Outcome = "undecided"
 
     @property
     def is_done(self) -> bool:
-        """Whether more pairs are of no use: it is decided, or they all begin where earlier ones did."""
-        return self.outcome != "undecided" or self._in_a_row >= MOST_REPEATED
+        """Whether it is decided, so that more pairs are of no use."""
+        return self.outcome != "undecided"
 
     @property
     def num_pairs(self) -> int:
@@ -247,16 +246,10 @@ class Judge:
         if self.is_done:
             return
         self._taken += 1
-        start = pair.start or f"seed {pair.seed}"
         if pair.broken:
             self._broken += 1
             self._check_broken(pair)
-        elif start in self._starts:
-            self._repeated += 1
-            self._in_a_row += 1
         else:
-            self._starts.add(start)
-            self._in_a_row = 0
             self._count(pair)
 
     def verdict(self) -> Verdict:
@@ -280,7 +273,7 @@ class Judge:
             num_b_ahead=sum(b > a for a, b in self._values),
             num_a_ahead=sum(a > b for a, b in self._values),
             num_broken=self._broken,
-            num_repeated=self._repeated,
+            num_starts=len(self._starts),
             num_clipped=self._clipped,
             sequence=tuple(self._course),
         )
@@ -289,6 +282,7 @@ class Judge:
         a, b = self.question.value(pair.a), self.question.value(pair.b)
         self._clipped += self.question.is_clipped(pair.a) or self.question.is_clipped(pair.b)
         self._values.append((a, b))
+        self._starts.add(pair.start or f"seed {pair.seed}")
         self._sum += b - a
         low, high = self._sequence.update(b - a)
         self._course.append((self._sum / len(self._values), low, high))

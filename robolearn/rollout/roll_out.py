@@ -20,10 +20,10 @@ from robolearn.rollout.engine import run_episodes
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.making import opened_envs
-from robolearn.rollout.seeding import find_seed_fault
+from robolearn.rollout.seeding import NUM_SEEDS, find_seed_fault
 from robolearn.rollout.spent import TimeSpent
 from robolearn.rollout.spread import Spread
-from robolearn.starts import judged, num_starts
+from robolearn.starts import SPEAKS, judged, num_starts
 from robolearn.types import Trajectory, fault_in, is_image
 
 
@@ -54,7 +54,8 @@ def roll_out(
         num_envs: Environments side by side; does not change the result.
         on_done: Called with every finished trajectory.
         make_controller: Takes what Controller takes; one with a gate, for example.
-        needs_seeds: Whether to refuse an environment that ignores seeds, as its episodes may be the same again.
+        needs_seeds: Whether what is said of the episodes rests on their seeds as independent draws, so that an
+            environment that ignores seeds is refused.
         spread: Where groups of episodes are rolled out; None for here. Does not change the result.
         spent: See run_episodes; of what is rolled out elsewhere it takes nothing down.
 
@@ -64,7 +65,7 @@ def roll_out(
     rolled = Rolled(policy, env, execution, seed, repeats, max(1, min(num_envs, len(episodes))), make_controller)
     out = partial(rolled.out, spent=spent) if spread is None else partial(spread.out, rolled)
     trajectories, info_keys = out(episodes, on_done, needs_seeds=needs_seeds)
-    check_after(env, trajectories, info_keys)
+    check_after(env, trajectories, info_keys, needs_seeds)
     return agreeing(trajectories)
 
 
@@ -158,7 +159,7 @@ def check_before(env: EnvConfig, envs: ChunkedEnvs, seed: int, needs_seeds: bool
     Raises:
         UserError: It ignores seeds, and seeds are needed.
     """
-    fault, oddity = find_seed_fault(env, envs, seed)
+    fault, oddity = find_seed_fault(env, envs, seed, NUM_SEEDS if needs_seeds else 2)
     if fault:
         envs.renew()  # the check has moved what it draws its starts from
     if fault and needs_seeds:
@@ -174,7 +175,9 @@ def check_before(env: EnvConfig, envs: ChunkedEnvs, seed: int, needs_seeds: bool
         )
 
 
-def check_after(env: EnvConfig, trajectories: Sequence[Trajectory], info_keys: Sequence[str]) -> None:
+def check_after(
+    env: EnvConfig, trajectories: Sequence[Trajectory], info_keys: Sequence[str], needs_seeds: bool
+) -> None:
     """Say what is odd about the episodes that were rolled out.
 
     Raises:
@@ -191,10 +194,8 @@ def check_after(env: EnvConfig, trajectories: Sequence[Trajectory], info_keys: S
             f"the first, episode {broken[0].episode}: {fault_in(broken[0].reason)}"
         )
     if num_starts(counted) < len({t.seed for t in counted}):
-        warn(
-            f"{len(counted)} episodes began from {num_starts(counted)} distinct starts: "
-            "intervals are over these, not over episodes"
-        )
+        began = f"{len(counted)} episodes began from {num_starts(counted)} distinct starts"
+        warn(f"{began}: {SPEAKS if needs_seeds else 'intervals are over these, not over episodes'}")
     tells_success = any(t.tells_success for t in trajectories)
     if not tells_success and env.success_key is not None:
         held = ", ".join(info_keys) or "nothing"

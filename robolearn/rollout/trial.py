@@ -22,11 +22,10 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.making import make_envs
 from robolearn.rollout.readings import FaultError, kind_of
-from robolearn.rollout.seeding import count_starts
+from robolearn.rollout.seeding import NUM_SEEDS, count_starts, few_starts
 from robolearn.rollout.video import write_mp4
 from robolearn.rollout.watched import WatchedEnv
 
-NUM_STARTS = 16  # seeds of an evaluation that are tried beforehand
 FRAMES = "rgb_array"
 
 
@@ -56,39 +55,16 @@ class Trial:
         """
         self.envs.fit(obs_shapes, action_dim, images)
 
-    def check_starts(self, asked: range, fewest: int) -> None:
-        """Refuse an environment that begins from too few distinct starts for what only one episode of each counts in.
-
-        In one that has enough of them it takes as many resets as are needed.
-
-        Args:
-            asked: Seeds of the episodes.
-            fewest: Distinct starts that are needed.
-
-        Raises:
-            UserError: There are fewer.
-        """
-        met = count_starts(self.envs, asked, fewest)
-        if met is not None and met < fewest:
-            raise UserError(
-                f"environment {self.envs.cfg.id} begins from {met} distinct starts for the seeds {asked.start} .. "
-                f"{asked.stop - 1}; one episode from each counts, and at least {fewest} are needed: look for what "
-                "varies the start (`env.kwargs`), or choose a larger `alpha`"
-            )
-
     def starts_remark(self, asked: range) -> str | None:
         """Say that the first of these seeds have few distinct starts; None if they all differ, or are all alike.
 
         That all are alike is found out with the first two of them, see seeding.py.
         """
-        tried = asked[:NUM_STARTS]
-        met = count_starts(self.envs, tried, len(tried))
+        tried = asked[:NUM_SEEDS]
+        met = count_starts(self.envs, tried)
         if met is None or met in (1, len(tried)):
             return None
-        return (
-            f"environment {self.envs.cfg.id} begins from {met} distinct starts for the first {len(tried)} seeds: "
-            "intervals will be over starts, not over episodes"
-        )
+        return f"{few_starts(self.envs.cfg, met, len(tried))}: intervals will be over starts, not over episodes"
 
     def film_problem(self) -> str | None:
         """Say why no video of the environment can be made, by making one of a single frame; None if it can."""

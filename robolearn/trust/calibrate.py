@@ -22,7 +22,7 @@ from robolearn.rollout.expert import Expert
 from robolearn.rollout.kept import KeptEpisodes
 from robolearn.rollout.roll_out import roll_out
 from robolearn.rollout.spread import Spread
-from robolearn.starts import one_per_start
+from robolearn.starts import judged
 from robolearn.trust.calibrated_gate import BandCalibration, GateCalibration, ThresholdCalibration
 from robolearn.trust.calibrated_set import CalibratedSet, calibrate_again, calibrate_set, choosing
 from robolearn.trust.certificate import Certificate, Source, hash_json
@@ -125,12 +125,13 @@ class Rollouts:
         fitted: Mapping[str, nn.Module] | None = None,
         safety_set: SafetySet | None = None,
     ) -> list[Trajectory]:
-        """Episodes from the first-th seed on: one from each distinct start, of those that are not broken.
+        """Episodes from the first-th seed on, but for broken ones.
 
-        Copies of one episode are no further evidence.
+        Seeds are the draws: a start that they give often counts as often, as it will be met as often. To take each
+        start once would calibrate for starts that are drawn evenly.
 
         Raises:
-            UserError: All are broken, or the environment ignores seeds, so that later episodes may be the same again.
+            UserError: All are broken, or the environment ignores seeds, so that episodes are no independent draws.
         """
         choices = {} if safety_set is None else {"safety_set": safety_set, "fallback": self.fallback}
         trajectories = watch(
@@ -147,7 +148,7 @@ class Rollouts:
             spread=self._spread(first, names, num_samples, safety_set),
             **choices,
         )
-        return one_per_start(trajectories)
+        return judged(trajectories)
 
     def _spread(
         self, first: int, names: Sequence[str], num_samples: int, safety_set: SafetySet | None

@@ -6,12 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from robolearn.config import since
 from robolearn.errors import UserError
 from robolearn.trust.certificate import Certificate, Source, check_episodes, finite_threshold
 from robolearn.trust.conformal.bands import CONSTANT, Form
@@ -190,8 +189,6 @@ class BandCalibration(GateCalibration):
 
     scores: tuple[tuple[float, ...], ...]
     """Of each episode, at each of its replannings."""
-    halves: Literal["drawn", "alternate"] = since("drawn", "alternate")
-    """How they are parted: drawn, or, in files of before this was noted, every other one."""
 
     @staticmethod
     def taken(scores: Array) -> tuple[float, ...]:
@@ -219,8 +216,6 @@ class BandCalibration(GateCalibration):
 
     def _halves(self) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
         well = self._scores_of(True)
-        if self.halves == "alternate":
-            return well[::2], well[1::2]
         shaping, others = drawn_halves(len(well))
         return [well[i] for i in shaping], [well[i] for i in others]
 

@@ -1,6 +1,6 @@
 """A safety set from watched episodes, and how it is derived from them again.
 
-Every other of the first episodes fits the model and the tube's form, the rest calibrates how wide it is. In them the
+Half of the first episodes fits the model and the tube's form, the other half calibrates how wide it is. In them the
 policy chooses its chunks alone. A set that chooses among chunks is another controller, whose errors are others: so it
 can be calibrated again on episodes in which it acts, as often as it takes until they ask for no wider tube.
 """

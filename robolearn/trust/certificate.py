@@ -22,8 +22,12 @@ from jaxtyping import Float
 from robolearn.errors import UserError
 from robolearn.trust.conformal.thresholds import exceeding_spread, threshold, threshold_rank, too_few
 
-VERSION = 2
-"""Of the files of a calibration; 1 kept the gate beside what it is derived from, and what was asked twice."""
+VERSION = 3
+"""Of the files of a calibration.
+
+1 kept the gate beside what it is derived from, and what was asked twice. 2 left out episodes that began where an
+earlier one had, so that its promise was about starts that are drawn evenly; it parted them by the order of seeds.
+"""
 POLICY = "the policy"  # what chooses chunks, where no safety set does
 
 

@@ -13,7 +13,6 @@ calibration episodes; of the certificate nothing is believed.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from robolearn.files import finish_replacing, replacing_all
 from robolearn.policies.policy import CONFIG_FILE, WEIGHTS_FILE
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
-from robolearn.trust.calibrated_gate import CALIBRATIONS, SELECTED, GateCalibration
+from robolearn.trust.calibrated_gate import CALIBRATIONS, GateCalibration
 from robolearn.trust.calibrated_set import CalibratedSet, SetCalibration
 from robolearn.trust.certificate import VERSION, Certificate, Source, hash_json
 from robolearn.trust.scores.fitted import FILE, save_fitted
@@ -124,11 +123,7 @@ def open_gate(directory: Path, source: Source, seeds: range) -> tuple[GateCalibr
     certificate = read_certificate(directory)
     calibration: GateCalibration = read_record(GateCalibration, directory / CALIBRATION)
     calibration.source.check(source, str(directory))
-    derived = calibration.certify(check_files(directory, certificate))
-    # Certificates of before this condition was written down lack it, and are otherwise the same.
-    if derived.conditions == (*certificate.conditions, SELECTED):
-        certificate = dataclasses.replace(certificate, conditions=derived.conditions)
-    certificate.check(derived, str(directory))
+    certificate.check(calibration.certify(check_files(directory, certificate)), str(directory))
     check_seeds(calibration.seeds, seeds)
     return calibration, certificate
 

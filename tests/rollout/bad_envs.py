@@ -146,14 +146,17 @@ class CannotBeClosed(Good):
 
 
 class IgnoresSeeds(Good):
-    """Draws every start from a generator that the keyword ``seed`` fixes, whatever reset is given; as Meta-World."""
+    """Draws every start from a generator that the keyword ``seed`` fixes, whatever reset is given; as Meta-World.
 
-    def __init__(self, seed=None):
-        self.rng = np.random.default_rng(seed)
+    With ``sides`` there are as many starts.
+    """
+
+    def __init__(self, seed=None, sides=None):
+        self.rng, self.sides = np.random.default_rng(seed), sides
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.state = self.rng.normal(size=2)
+        self.state = self.rng.normal(size=2) if self.sides is None else np.full(2, self.rng.integers(self.sides), float)
         return self.state.copy(), {}
 
 
@@ -166,6 +169,19 @@ class FewStarts(Good):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.state = np.array([float(seed % self.count), 0.0])
+        return self.state.copy(), {}
+
+
+class TakesTurns(Good):
+    """Goes through ``count`` starts one after the other, whatever reset is given."""
+
+    def __init__(self, count=5):
+        self.count, self.turn = count, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.turn += 1
+        self.state = np.full(2, float(self.turn % self.count))
         return self.state.copy(), {}
 
 
@@ -301,7 +317,8 @@ SPACES = {
 OTHERS = {
     cls.__name__: cls
     for cls in (
-        Good, FourTuple, NotATuple, Raises, Hangs, CannotBeMade, CannotBeClosed, IgnoresSeeds, FewStarts, HiddenGoal,
+        Good, FourTuple, NotATuple, Raises, Hangs, CannotBeMade, CannotBeClosed, IgnoresSeeds, FewStarts, TakesTurns,
+        HiddenGoal,
         Named, Silent,
     )
 }  # fmt: skip

@@ -29,11 +29,11 @@ def policy(make_policy):
     return make_policy(FlowConfig(steps=1), obs_shapes={"state": (2,)})
 
 
-def fault(name, num_envs=2, **kwargs):
+def fault(name, num_envs=2, num_seeds=2, **kwargs):
     cfg = EnvConfig(f"bad/{name}-v0", kwargs)
     envs = make_envs(cfg, num_envs, ("state",))
     try:
-        return find_seed_fault(cfg, envs, 7)
+        return find_seed_fault(cfg, envs, 7, num_seeds)
     finally:
         envs.close()
 
@@ -55,10 +55,31 @@ def test_seeds_are_tried_before_anything_else(num_envs):
     assert fault("Raises", num_envs, where="reset") == (None, None)  # the episodes will tell
 
 
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_seeds_that_are_ignored_show_although_there_are_only_two_starts(num_envs):
+    """A start is met again by chance at every other seed: 16 seeds agree once in 2^15, two every second time."""
+    told = [fault("IgnoresSeeds", num_envs, 16, seed=seed, sides=2)[0] for seed in range(20)]
+    assert all("ignores reset(seed)" in text for text in told)
+    assert [("its copies begin alike" in text) for text in told] == [num_envs > 1] * 20
+    quick = [fault("IgnoresSeeds", num_envs, 2, seed=seed, sides=2)[0] for seed in range(20)]
+    assert None in quick
+    turns = [fault("TakesTurns", num_envs, 16, count=count)[0] for count in range(2, 20)]
+    assert all("ignores reset(seed)" in text for text in turns)
+
+
+def test_starts_that_seeds_share_are_no_fault():
+    assert fault("FewStarts", num_seeds=16) == (
+        None,
+        "environment bad/FewStarts-v0 begins from 5 distinct starts for the first 16 seeds",
+    )
+    assert fault("FewStarts", num_seeds=16, count=1)[1].endswith("begins alike for seeds 7 .. 22")
+    assert fault("FewStarts", num_seeds=16, count=16) == (None, None)
+
+
 def test_our_own_tasks_follow_their_seeds():
     cfg = EnvConfig("envs:robolearn/Avoid-v0")
     envs = make_envs(cfg, 2, ("state",))
-    assert find_seed_fault(cfg, envs, 100_000) == (None, None)
+    assert find_seed_fault(cfg, envs, 100_000, 16) == (None, None)
     envs.close()
 
 
@@ -162,8 +183,8 @@ def test_no_number_is_written_where_there_is_none(policy, tmp_path):
     assert (content["summary"]["length"]["low"], content["summary"]["length"]["high"]) == (None, None)
 
 
-def test_copies_are_no_calibration(make_policy):
-    """calibrate refuses an environment that ignores seeds, and takes one episode from each start."""
+def test_a_calibration_takes_every_episode_that_seeds_give(make_policy, capsys):
+    """A start that comes often counts as often; an environment that ignores seeds is refused."""
     from robolearn.trust.calibrate import Rollouts
     from robolearn.trust.certificate import Source
 
@@ -175,7 +196,12 @@ def test_copies_are_no_calibration(make_policy):
         return Rollouts(Ensemble([policy]), cfg, Execution(4), source, 0, 20, 4, "hold").roll_out()
 
     assert len(roll("Good")) == 20
-    assert [t.episode for t in roll("FewStarts")] == [0, 1, 2, 3, 4]
+    assert capsys.readouterr().err == ""
+    assert [t.episode for t in roll("FewStarts")] == list(range(20))
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: environment bad/FewStarts-v0 begins from 5 distinct starts for the first 16 seeds",
+        "warning: 20 episodes began from 5 distinct starts: what is said speaks of these, as often as seeds give them",
+    ]
     assert [t.episode for t in roll("Raises")] == list(range(0, 20, 2))
     with pytest.raises(ValueError, match=r"ignores reset\(seed\)"):
         roll("IgnoresSeeds")

@@ -94,20 +94,13 @@ def test_many_that_break_make_no_verdict():
         judged([broken(0), broken(1)])
 
 
-def test_a_start_counts_once():
-    again = [pair(i, 0, 1, "the same") for i in range(30)]
-    verdict = judged(again)
-    assert (verdict.outcome, verdict.num_pairs, verdict.num_repeated) == ("undecided", 1, 29)
-    assert judged([pair(i, 0, 1, "") for i in range(7)]).outcome == "shown", "where starts are unknown, seeds tell"
-
-
-def test_where_no_new_start_comes_there_is_no_use_in_going_on():
-    judge = Judge(Question())
-    for i in range(101):
-        assert not judge.is_done
-        judge.take(pair(i, 0, 1, "the same"))
-    assert judge.is_done
-    assert judge.verdict().outcome == "undecided"
+def test_a_start_counts_as_often_as_seeds_give_it():
+    """B is better from most of the starts, A from the one that most episodes have: A will succeed more often."""
+    pairs = [pair(i, 1, 0, "often") if i % 5 else pair(i, 0, 1) for i in range(100)]
+    verdict = judged(pairs)
+    assert (verdict.outcome, verdict.num_pairs) == ("refuted", 29)
+    assert verdict.num_starts == 7
+    assert judged([pair(i, 0, 1, "") for i in range(7)]).num_starts == 7, "where starts are unknown, seeds tell"
 
 
 @pytest.mark.parametrize(
