@@ -99,3 +99,19 @@ def is_held(directory: Path) -> bool:
             return False
     except Timeout:
         return True
+
+
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """The right to write a file, from now on; who comes second waits until the first has ended, however that ends.
+
+    Raises:
+        OSError: Its directory cannot be written.
+    """
+    lock = FileLock(path.with_name(f"{path.name}{LOCK_FILE}"), thread_local=False)
+    with lock:
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                Path(lock.lock_file).unlink()  # while it is held, as in `release`

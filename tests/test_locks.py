@@ -1,5 +1,6 @@
 """One writer per directory; a killed one locks nobody out."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,6 +19,16 @@ from robolearn.locks import hold
 with hold(Path(sys.argv[1])):
     print(flush=True)
     time.sleep(60)
+"""
+
+COUNTER = """
+import sys
+from pathlib import Path
+from robolearn.locks import turn
+number = Path(sys.argv[1])
+for _ in range(30):
+    with turn(number):
+        number.write_text(str(int(number.read_text()) + 1))
 """
 
 
@@ -72,3 +83,15 @@ def test_the_lock_outlives_a_full_disk(tmp_path, monkeypatch):
         DirectoryLock(tmp_path)
     lock.release()
     lock.release()
+
+
+def test_turns_are_taken_one_after_the_other(tmp_path):
+    """Two processes add one to a number, thirty times each; none is lost, and no lock stays."""
+    number = tmp_path / "number"
+    number.write_text("0")
+    commands = [[sys.executable, "-c", COUNTER, str(number)]] * 2
+    with contextlib.ExitStack() as stack:
+        for process in [stack.enter_context(subprocess.Popen(command, cwd=ROOT)) for command in commands]:
+            assert process.wait() == 0
+    assert number.read_text() == "60"
+    assert list(tmp_path.iterdir()) == [number]

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import logging
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from robolearn.data.store import DemoStore
 from robolearn.data.streamed import StreamedImages
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout, ImageRange, axes_of
+from robolearn.locks import turn
 from robolearn.paths import default_cache_dir
 from robolearn.types import is_image
 
@@ -153,20 +153,29 @@ def memory_map(demos: Demos, key: str, folder: Path, layouts: Sequence[ImageLayo
         digest = hashlib.sha256(f"{digest} {list(layouts)}".encode()).hexdigest()[:32]
     target = folder / f"{'-'.join(names)}-{digest}.npy"
     if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{target.name}.{os.getpid()}.partial"
-        shape, dtype = _layout(demos, key)
         try:
-            rows = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
-            for start, slab in _slabs(demos, key, layouts):
-                rows[start : start + len(slab)] = slab
-            rows.flush()
-            partial.replace(target)
+            folder.mkdir(parents=True, exist_ok=True)
+            with turn(target):
+                _write_copy(demos, key, target, layouts)
         except OSError as error:
             raise UserError(f"{target}: cannot write the decoded copy ({error.strerror})") from error
-        finally:
-            partial.unlink(missing_ok=True)
     return np.load(target, mmap_mode="c")  # torch wants writable memory; "c" keeps writes away from the file
+
+
+def _write_copy(demos: Demos, key: str, target: Path, layouts: Sequence[ImageLayout]) -> None:
+    """Write the copy of a key, unless it is there by now; what a killed process left of it is written over."""
+    if target.exists():
+        return
+    shape, dtype = _layout(demos, key)
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        rows = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+        for start, slab in _slabs(demos, key, layouts):
+            rows[start : start + len(slab)] = slab
+        rows.flush()
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _layout(demos: Demos, key: str) -> tuple[tuple[int, ...], np.dtype]:

@@ -158,6 +158,17 @@ def test_memory_mapped_equals_resident(store, tmp_path, monkeypatch):
     assert torch.equal(a.mask, b.mask)
 
 
+def test_what_a_killed_process_left_of_a_copy_is_written_over(store, tmp_path):
+    small = {"cache_dir": tmp_path / "cache", "max_resident_bytes": 0}
+    Windows.from_store(store, ("state",), 1, 1, **small)
+    (copy,) = (tmp_path / "cache").iterdir()
+    whole = copy.read_bytes()
+    copy.rename(copy.with_name(f"{copy.name}.partial"))
+    Windows.from_store(store, ("state",), 1, 1, **small)
+    assert list((tmp_path / "cache").iterdir()) == [copy]
+    assert copy.read_bytes() == whole
+
+
 def test_a_copy_of_images_is_one_of_how_they_are_read(tmp_path):
     """Depth that a policy takes as 0 to 10 m, after a training that measured what there is: other pixels."""
     store = DemoWriter.create(tmp_path / "depth.zarr", attrs=StoreAttrs(obs_keys=("depth",)))
