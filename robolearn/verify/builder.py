@@ -14,6 +14,8 @@ from robolearn.verify.expression import Arithmetic, Expression, constant, identi
 from robolearn.verify.graph import Affine, Elementwise, Graph, Maximum, Node, Product
 from robolearn.verify.relaxations.function import Function
 
+Lowering = Callable[["Builder", Operation], Any]
+"""Of an operation: the expressions of its results."""
 MOST = 8192  # numbers of a node; its matrices are dense
 
 

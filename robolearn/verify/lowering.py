@@ -16,7 +16,7 @@ from robolearn.nets.transformer import plain_attention
 from robolearn.verify.builder import Builder
 from robolearn.verify.expression import Expression
 from robolearn.verify.graph import Graph, Input
-from robolearn.verify.operations import OPERATIONS, check_keywords
+from robolearn.verify.operations.table import OPERATIONS, check_keywords
 from robolearn.verify.rounding import SINGLE, Precision
 from robolearn.verify.shared_factor import factors_last
 
