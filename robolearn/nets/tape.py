@@ -7,12 +7,13 @@ branches leave no trace: a sampler of twenty steps becomes the operations of twe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from robolearn.errors import UserError
@@ -22,6 +23,8 @@ from robolearn.nets.unet_rows import whole_convolutions
 SHAPE_ALONE = ("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided")
 SHAPE_ALONE += ("zeros_like", "ones_like", "full_like", "empty_like")
 
+# These read or copy numbers without an operation that the dispatcher sees.
+READING = ("tolist", "numpy", "__array__", "__deepcopy__", "__dlpack__", "untyped_storage")
 RESHAPING = ("squeeze_", "unsqueeze_", "transpose_", "t_")  # of a tensor in place, whose numbers stay
 
 
@@ -52,7 +55,9 @@ class Tape(TorchDispatchMode):
     def __init__(self, inputs: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.operations: list[Operation] = []
-        self._reached = {id(value): value for value in inputs.values()}  # kept, so that no other gets their ids
+        self._reached: dict[int, Tensor] = {}  # kept, so that no other gets their ids
+        self._memory: set[int] = set()
+        self._reach(inputs.values())
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -63,6 +68,14 @@ class Tape(TorchDispatchMode):
         """Whether a tensor depends on an input."""
         return id(value) in self._reached
 
+    def _reach(self, values: Collection[Tensor]) -> None:
+        self._reached |= {id(value): value for value in values}
+        self._memory |= {memory for value in values if (memory := value.untyped_storage().data_ptr())}
+
+    def _is_disguised(self, value: Tensor) -> bool:
+        """Whether it has the numbers of a tensor that depends on an input, and no operation that made it."""
+        return not self.reaches(value) and value.untyped_storage().data_ptr() in self._memory
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -72,8 +85,10 @@ class Tape(TorchDispatchMode):
             UserError: A number is read back, which a graph cannot do, or a tensor is overwritten.
         """
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
         name = str(func)
+        if any(map(self._is_disguised, tensors((args, kwargs)))):
+            raise UserError(f"it takes its own numbers past torch's operations ({name}), which a graph of them cannot")
+        result = func(*args, **kwargs)
         if not any(map(self.reaches, tensors((args, kwargs)))) or name.split(".")[1] in SHAPE_ALONE:
             return result
         if not all(isinstance(one, Tensor) for one in tensors(result, others=True)):
@@ -84,8 +99,29 @@ class Tape(TorchDispatchMode):
         elif func._schema.is_mutable:
             raise UserError(f"it overwrites a tensor ({name}), which a graph of operations cannot")
         self.operations.append(Operation(name, args, kwargs, result))
-        self._reached |= {id(one): one for one in tensors(result)}
+        self._reach(list(tensors(result)))
         return result
+
+
+class Unread(TorchFunctionMode):
+    """Refuses what reads numbers of tensors on a tape without an operation: they would count as constants."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()
+        self._tape = tape
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Compute.
+
+        Raises:
+            UserError: Numbers are read.
+        """
+        name = getattr(func, "__name__", "")
+        if name in READING and self._tape.reaches(args[0]):
+            raise UserError(f"it decides by its own numbers ({name}), which a graph of operations cannot")
+        return func(*args, **(kwargs or {}))
 
 
 class Touched(TorchDispatchMode):
@@ -131,5 +167,6 @@ def record(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]) -> tup
     Raises:
         UserError: It cannot be a graph of operations; see Tape.
     """
-    with torch.no_grad(), whole_convolutions(), Tape(inputs) as tape:
+    tape = Tape(inputs)
+    with torch.no_grad(), whole_convolutions(), Unread(tape), tape:
         return tape, function(**inputs)

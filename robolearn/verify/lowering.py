@@ -35,8 +35,11 @@ def lower(function: Callable[[Tensor], Tensor], example: Tensor, precision: Prec
     Raises:
         UserError: It does something that has no bounds here; says what.
     """
-    with plain_attention():  # fused, it would be one operation of torch's own
-        tape, result = record(lambda x: function(x), {"x": example})
+    try:
+        with plain_attention():  # fused, it would be one operation of torch's own
+            tape, result = record(lambda x: function(x), {"x": example})
+    except UserError as error:
+        raise UserError(f"the network has no bounds: {error}") from error
     if not tape.reaches(result):
         raise UserError("the network's output does not depend on its input")
     builder = Builder(SINGLE if precision == "float32" else 0.0)
