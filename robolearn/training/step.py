@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -31,7 +32,19 @@ def make_step(state: TrainState, windows: Ahead, processes: Processes) -> Callab
             return Repeated(state, step, CudaRecorder(state.policy.device, state.generator))
         if processes.is_first:
             warn(f"`capture`: {problem}; training goes on without")
-    return functools.partial(advance, state, loss_of, windows, share)
+    step = functools.partial(advance, state, loss_of, windows, share)
+    return step if processes.is_first else functools.partial(_with_draws_of_its_own, state, processes.rank, step)
+
+
+def _with_draws_of_its_own(state: TrainState, rank: int, step: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """A step of another process than the first, whose dropout would be the same as there.
+
+    Noise is drawn for all processes together; dropout draws from torch's own stream, of which a checkpoint keeps that
+    of the first process alone. So those of the others follow from seed, process and step.
+    """
+    drawn = np.random.SeedSequence([state.cfg.seed, rank, state.step])
+    torch.manual_seed(int(drawn.generate_state(1, np.uint64)[0]))
+    return step()
 
 
 def joint_loss(state: TrainState, processes: Processes) -> Callable[..., Any]:
