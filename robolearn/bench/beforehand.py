@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from robolearn import seeds
+from robolearn.bench.expert import count_modes
 from robolearn.bench.training import prepare
 from robolearn.bench.unit import Unit
 from robolearn.data.demos import Demos
@@ -19,7 +21,8 @@ from robolearn.rollout.making import opened_envs, takes_chunks
 from robolearn.rollout.metrics import are_scores
 from robolearn.training.assemble import mapped_env, observed_keys, open_demos
 from robolearn.training.config import TrainConfig
-from robolearn.training.episodes import choose_episodes, find_usable
+from robolearn.training.episodes import changed_since, choose_episodes, find_usable
+from robolearn.training.run import Run
 from robolearn.types import Array
 
 TRIED_STEPS = 1000  # after which an episode that goes on is left, and nothing is known
@@ -33,13 +36,50 @@ def check_before(units: Sequence[Unit], data: Path) -> None:
         data: Folder that holds the demonstrations.
 
     Raises:
-        UserError: The demonstrations are missing or too few, or the environment has neither success nor a score.
+        UserError: The demonstrations are missing or too few, their modes are none of the environment's, or that has
+            neither success nor a score.
     """
     for unit in {unit.task.name: unit for unit in units}.values():
         cfg = prepare(unit.request(), data)
         demos = open_demos(cfg)
         _check_held_out(cfg, demos)
-        _check_environment(mapped_env(cfg, demos), observed_keys(cfg, demos), demos)
+        env = mapped_env(cfg, demos)
+        count_modes(env, demos)
+        _check_environment(env, observed_keys(cfg, demos), demos)
+
+
+def check_same_data(units: Sequence[Unit], data: Path) -> None:
+    """Refuse to show rows that were trained on other demonstrations beside, or as, those of what is there now.
+
+    Units go by the name of their store alone: it may have grown since, or be another one of that name. Where it is gone
+    there is nothing to compare with, and what was measured stands.
+
+    Args:
+        units: Of the tasks that are worked on; all that were begun of these are looked at.
+        data: Folder that holds the demonstrations.
+
+    Raises:
+        UserError: A training was begun with others.
+    """
+    for unit in {(unit.task.name, unit.runs): unit for unit in units}.values():
+        paths = tuple(data / path for path in unit.task.train.dataset.paths)
+        folder = unit.runs / unit.task.name
+        if all(path.exists() for path in paths):
+            runs = [Run(path) for path in sorted(folder.glob("*/*/*/run"))]
+            begun = {run.data().content_hash: run for run in runs if run.last_step() is not None}
+            for run in begun.values():  # those of one hash read the same
+                _check_trained_on(run, paths, folder)
+
+
+def _check_trained_on(run: Run, paths: tuple[Path, ...], folder: Path) -> None:
+    cfg = run.config()
+    cfg = dataclasses.replace(cfg, dataset=dataclasses.replace(cfg.dataset, path=paths))
+    demos = open_demos(cfg)
+    if changed := changed_since(demos, cfg, [*observed_keys(cfg, demos), "action"], run.data()):
+        raise UserError(
+            f"{run.directory} was trained on other demonstrations than {demos.name} holds now ({changed}); choose "
+            f"other `runs`, or remove {folder} to train all rows on these"
+        )
 
 
 def check_comparable(env: EnvConfig, *, told: bool, scored: bool, info_keys: Sequence[str] = ()) -> None:

@@ -17,13 +17,34 @@ from robolearn.bench.rows import Task
 from robolearn.bench.summary import Measured
 from robolearn.config import write_json
 from robolearn.data.demos import Demos
+from robolearn.errors import UserError
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.known import check_known
-from robolearn.rollout.making import opened_envs
+from robolearn.rollout.making import facts_of, opened_envs
 from robolearn.types import Array
 
 FILE = "expert.json"
 ROUNDS = 8  # each of as many episodes as a policy has
+
+
+def count_modes(env: EnvConfig, demos: Demos) -> list[int] | None:
+    """Demonstrations per mode of the task; None where the task has no modes, or no demonstration tells its own.
+
+    Raises:
+        UserError: A mode is none of the environment's.
+    """
+    count, modes = facts_of(env).num_modes, demos.episode_attr("mode")
+    if count is None or modes is None:
+        return None
+    known = modes.dtype.kind in "biuf" and np.isin(modes, np.arange(-1, count))
+    if not np.all(known):
+        other = np.asarray(modes)[~known].ravel()[0].item()
+        raise UserError(
+            f"{demos.name}: the `mode` of an episode is {other!r}; {env.id} has 0 .. {count - 1}, and -1 stands for "
+            "one that is not known"
+        )
+    told = modes[modes >= 0].astype(int)
+    return np.bincount(told, minlength=count).tolist() if len(told) else None
 
 
 def expert_rounds(task: Task, runs: Path, kept: Kept = NOTHING) -> list[Measured]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from robolearn.bench.beforehand import check_comparable
+from robolearn.bench.expert import count_modes
 from robolearn.bench.heldout import HeldOut
 from robolearn.bench.rows import Setting, Task
 from robolearn.data.demos import Demos
@@ -19,7 +20,6 @@ from robolearn.nets.unet_rows import whole_convolutions
 from robolearn.policies.policy import Policy
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.latency import measure_latency, planning
-from robolearn.rollout.making import facts_of
 from robolearn.rollout.metrics import has_scores
 from robolearn.rollout.roll_out import roll_out
 from robolearn.training.run import Run
@@ -55,13 +55,9 @@ def measure(task: Task, run: Run, setting: Setting, held_out: HeldOut, device: t
 
 
 def demonstrated_modes(run: Run) -> list[int] | None:
-    """Demonstrations per mode of the task, in all of the data; None where the task has no modes."""
+    """Demonstrations per mode of the task, in all of the data; see `count_modes`."""
     cfg = run.config()
-    count = facts_of(cfg.env).num_modes
-    modes = Demos.open(cfg.dataset.path, cfg.dataset.keymap).episode_attr("mode")
-    if count is None or modes is None:
-        return None
-    return np.bincount(modes[modes >= 0], minlength=count).tolist()
+    return count_modes(cfg.env, Demos.open(cfg.dataset.path, cfg.dataset.keymap))
 
 
 def used_parameters(policy: Policy, trajectory: Trajectory) -> int:

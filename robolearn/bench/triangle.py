@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from robolearn import seeds
-from robolearn.bench.beforehand import check_before
+from robolearn.bench.beforehand import check_before, check_same_data
 from robolearn.bench.heldout import HeldOut
 from robolearn.bench.kept import NOTHING, Kept
 from robolearn.bench.measuring import demonstrated_modes, measure
@@ -69,10 +69,12 @@ def work(units: Sequence[Unit], data: Path, device: torch.device, mapper: Mapper
         Units that another process is working on.
 
     Raises:
-        UserError: There is nothing to compare by or at, a unit fails, or a machine does not see the folders.
+        UserError: There is nothing to compare by or at, a unit was trained on other demonstrations, one fails, or a
+            machine does not see the folders.
         KeyboardInterrupt: Ctrl-C or a termination; finished units and the last checkpoint are kept.
     """
     todo, busy = [unit for unit in units if unit.missing()], []
+    check_same_data(units, data)
     check_before(todo, data)
     before = len(units) - len(todo)
     with _progress() as bar:

@@ -103,7 +103,7 @@ def keep_episodes(demos: Demos, cfg: TrainConfig, keys: Sequence[str], kept: Kep
         UserError: The demonstrations have changed and that is not accepted, or episodes are gone.
     """
     facts = kept.facts
-    changed = _difference(demos, cfg, keys, facts)
+    changed = changed_since(demos, cfg, keys, facts)
     if changed and not kept.accept_changes:
         raise UserError(
             f"{demos.name}: not the demonstrations that the run was trained on ({changed}); give those with "
@@ -122,8 +122,15 @@ def keep_episodes(demos: Demos, cfg: TrainConfig, keys: Sequence[str], kept: Kep
     return parts, demos.part(needed_episodes(demos, cfg, parts)).content_hash(keys)
 
 
-def _difference(demos: Demos, cfg: TrainConfig, keys: Sequence[str], facts: DataFacts) -> str:
-    """What tells the demonstrations from those that a run was begun with, in words; empty where nothing does."""
+def changed_since(demos: Demos, cfg: TrainConfig, keys: Sequence[str], facts: DataFacts) -> str:
+    """What tells the demonstrations from those that a run was begun with, in words; empty where nothing does.
+
+    Args:
+        demos: What is there now.
+        cfg: Of the run.
+        keys: What it reads of them.
+        facts: What the run was begun with.
+    """
     now = tuple(store.num_episodes for store in demos.stores)
     then = facts.store_episodes or now
     if now != then:

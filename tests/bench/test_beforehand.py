@@ -55,6 +55,14 @@ def begun(monkeypatch):
     return units
 
 
+@pytest.mark.parametrize(("mode", "said"), [(0.5, "0.5"), (24, "24"), (-2, "-2"), (np.nan, "nan")])
+def test_modes_that_are_none_of_the_environment_are_refused(tmp_path, begun, mode, said):
+    unit = Unit(TASK, REGRESSION, "compute", 0, tmp_path / "runs")
+    with pytest.raises(UserError, match=rf"tiny.zarr: the `mode` of an episode is {said}; .*Avoid-v0 has 0 .. 23"):
+        work([unit], write_demos(tmp_path, mode=lambda i: mode), CPU)
+    assert begun == []
+
+
 def test_too_few_demonstrations_to_hold_any_out_are_refused(tmp_path, begun):
     data, unit = write_demos(tmp_path, 4), unit_in(tmp_path)
     said = "tiny.zarr: chunks are compared .* a share of 0.2 of 4 episodes is none; give at least 5 episodes"

@@ -208,6 +208,24 @@ def test_missing_demonstrations_are_an_error(tmp_path, flow):
     assert flow.result() == {}
 
 
+@pytest.mark.parametrize("changed", [{"num_episodes": 11}, {"seed": 1}])
+@pytest.mark.parametrize("row", [FLOW, REGRESSION])
+def test_other_demonstrations_of_the_same_name_are_refused(tmp_path, finished, monkeypatch, row, changed):
+    """Neither are old results shown as those of a new store, nor are rows of both put beside each other."""
+    monkeypatch.setattr(triangle, "complete", None)
+    other, unit = write_demos(tmp_path / "other", **changed), dataclasses.replace(finished, row=row)
+    with pytest.raises(UserError, match=r"flow/compute/0/run was trained on other demonstrations .*; choose other"):
+        work([unit], other, CPU)
+    shutil.rmtree(other)
+    assert work([finished], other, CPU) == []  # there is nothing to compare with
+
+
+def test_demonstrations_that_tell_no_mode_are_compared_without_modes(tmp_path, flow):
+    work([flow], write_demos(tmp_path, mode=lambda i: -1), CPU)
+    assert flow.result()["modes"] is None
+    assert gather([TASK], ROWS, flow.runs)[0].entries[0].best.numbers.mode_entropy is None
+
+
 def test_no_unit_is_done_twice(data, flow):
     """Another process holds one unit; killed, it holds nothing."""
     code = (

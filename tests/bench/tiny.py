@@ -36,13 +36,13 @@ FLOW = Row("flow", FlowConfig(), (Setting("euler-5", {"steps": 5}), Setting("eul
 ROWS = (REGRESSION, FLOW)
 
 
-def write_demos(folder, num_episodes=10):
-    """Random walks whose action is the next position; mode i % 24."""
-    rng = np.random.default_rng(0)
+def write_demos(folder, num_episodes=10, seed=0, mode=lambda i: i % 24):
+    """Random walks whose action is the next position; mode i % 24, or another."""
+    rng = np.random.default_rng(seed)
     episodes = []
     for i in range(num_episodes):
         state = np.cumsum(0.01 * rng.standard_normal((21, 4)), axis=0).astype(np.float32)
-        episodes.append(Episode({"state": state[:-1]}, state[1:, :2], {"mode": i % 24, "success": True}))
+        episodes.append(Episode({"state": state[:-1]}, state[1:, :2], {"mode": mode(i), "success": True}))
     attrs = StoreAttrs(env_id="envs:robolearn/Avoid-v0", control_dt=0.05, obs_keys=("state",))
     DemoWriter.create(folder / "tiny.zarr", attrs=attrs).extend(episodes)
     return folder
