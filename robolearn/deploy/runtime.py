@@ -265,9 +265,7 @@ def checked(key: str, expected: Mapping[str, Any], observation: Mapping[str, Arr
     """An observation as the networks take it."""
     if key not in observation:
         raise RefusedError(f"observation {key!r} is missing; given: {', '.join(observation) or 'none'}")
-    value, shape, dtype = np.asarray(observation[key]), tuple(expected["shape"]), np.dtype(expected["dtype"])
-    if not np.isfinite(value).all():
-        raise RefusedError(f"observation {key!r} is not finite: {value.ravel()[:4]}")
+    value, shape, dtype = numbers(key, observation[key]), tuple(expected["shape"]), np.dtype(expected["dtype"])
     recorded, is_seen = expected.get("recorded"), value.shape == shape and value.dtype == np.uint8
     if dtype == np.uint8 and not is_seen and recorded is not None and value.shape == tuple(recorded["shape"]):
         value = seen_image(key, value, recorded)
@@ -276,6 +274,21 @@ def checked(key: str, expected: Mapping[str, Any], observation: Mapping[str, Arr
     if value.shape != shape:
         raise RefusedError(f"observation {key!r} has shape {value.shape}, the policy was trained on {shape}")
     return value.astype(dtype)
+
+
+def numbers(key: str, value: object) -> Array:
+    """An observation as an array, every number of which is finite in single precision, in which networks compute."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        raise RefusedError(f"observation {key!r} is no array, but {value!r:.60}") from None
+    if array.dtype.kind not in "biuf":
+        raise RefusedError(f"observation {key!r} holds no numbers, but {array.ravel()[:4]!r:.60} ({array.dtype})")
+    with np.errstate(over="ignore"):
+        is_finite = array.dtype.kind != "f" or np.isfinite(array.astype(np.float32)).all()
+    if not is_finite:
+        raise RefusedError(f"observation {key!r} is not finite in single precision: {array.ravel()[:4]}")
+    return array
 
 
 def seen_image(key: str, image: Array, recorded: Mapping[str, Any]) -> Array:

@@ -8,11 +8,12 @@ normalized action.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import numpy as np
 
+from robolearn.deploy.runtime import RefusedError, numbers
 from robolearn.errors import UserError
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.config import ActConfig
@@ -92,7 +93,8 @@ class Agent:
             Action [a] in physical units; None where what watches over the policy ends the episode.
 
         Raises:
-            UserError: An observation is missing, has another shape, or is not finite.
+            UserError: An observation is missing, has another shape, or is not of numbers that are finite in single
+                precision.
         """
         obs = self._check(observation)
         if self._deployed is not None:
@@ -128,9 +130,7 @@ class Agent:
         for key, shape in self.shapes.items():
             if key not in observation:
                 raise UserError(f"observation {key!r} is missing; the policy sees {', '.join(self.shapes)}")
-            value = np.asarray(observation[key])
-            if not np.isfinite(value).all():
-                raise UserError(f"observation {key!r} is not finite: {value.ravel()[:4]}")
+            value = observation[key]
             if is_image(shape):
                 value = self._see(key, value)
             if value.shape != shape:
@@ -140,11 +140,14 @@ class Agent:
 
     def _mapped(self, observation: Mapping[str, Array]) -> Mapping[str, Array]:
         """The observation under the policy's names: it may come under those of the stores, or of the environment."""
-        arrays = {key: np.asarray(value) for key, value in observation.items()}
-        if all(key in arrays and (is_image(shape) or arrays[key].shape == shape) for key, shape in self.shapes.items()):
-            return arrays
-        fitting = [keymap for keymap in self.keymaps if keymap.entries and {*keymap.sources} <= {*arrays}]
-        return {**arrays, **fitting[0].apply(arrays, 0)} if fitting else arrays
+        seen = _numbers(observation, self.shapes)
+        if all(key in seen and (is_image(shape) or seen[key].shape == shape) for key, shape in self.shapes.items()):
+            return seen
+        fitting = [keymap for keymap in self.keymaps if keymap.entries and {*keymap.sources} <= {*observation}]
+        if not fitting:
+            return seen
+        sources = _numbers(observation, fitting[0].sources)
+        return _numbers({**seen, **fitting[0].apply({**seen, **sources}, 0)}, self.shapes)
 
     def _see(self, key: str, image: Array) -> Array:
         """An image of the robot as the policy sees those of the demonstrations."""
@@ -152,3 +155,11 @@ class Agent:
             return self.cameras.get(key, ImageLayout()).read(image, self.shapes[key])
         except ValueError as error:
             raise UserError(f"observation {key!r} {error}") from None
+
+
+def _numbers(observation: Mapping[str, Array], keys: Iterable[str]) -> dict[str, Array]:
+    """Those of these keys that are there, as arrays of finite numbers; what else a robot tells is left alone."""
+    try:
+        return {key: numbers(key, observation[key]) for key in keys if key in observation}
+    except RefusedError as error:
+        raise UserError(str(error)) from None

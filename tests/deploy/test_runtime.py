@@ -46,6 +46,10 @@ def test_the_runtime_checks_itself(deployed):
         ({}, "observation 'state' is missing"),
         ({"state": np.zeros(3)}, r"'state' has shape \(3,\), the policy was trained on \(4,\)"),
         ({"state": np.full(4, np.nan)}, "'state' is not finite"),
+        ({"state": np.full(4, -1e39)}, "'state' is not finite in single precision"),
+        ({"state": np.array([0, None, 0, 0])}, r"'state' holds no numbers, but .* \(object\)"),
+        ({"state": np.zeros(4, complex)}, r"'state' holds no numbers, but .* \(complex128\)"),
+        ({"state": [[0, 1], [2]]}, "'state' is no array"),
     ],
 )
 def test_an_observation_that_does_not_fit_is_refused(deployed, observation, message):

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,10 @@ def test_episodes_are_counted_and_forgotten(run):
         ({}, "observation 'state' is missing; the policy sees state"),
         ({"state": np.zeros((1, 4))}, r"observation 'state' has shape \(1, 4\), the policy was trained on \(4,\)"),
         ({"state": np.array([0, np.nan, 0, 0])}, "observation 'state' is not finite"),
+        ({"state": np.array([0, 1e39, 0, 0])}, "observation 'state' is not finite in single precision: .*1.e.39"),
+        ({"state": np.array([0, None, 0, 0])}, r"observation 'state' holds no numbers, but .*None.* \(object\)"),
+        ({"state": np.array(["a"] * 4)}, "observation 'state' holds no numbers"),
+        ({"state": [[0, 1], [2]]}, r"observation 'state' is no array, but \[\[0, 1\], \[2\]\]"),
     ],
 )
 def test_an_observation_that_does_not_fit_is_refused(run, obs, message):
@@ -97,6 +102,16 @@ def test_an_observation_that_does_not_fit_is_refused(run, obs, message):
     agent.reset()
     with pytest.raises(ValueError, match=message):
         agent.act(obs)
+
+
+def test_what_the_policy_does_not_see_may_be_anything(run):
+    agent = Agent(run, ActConfig(device="cpu", threads=1))
+    words: Any = [["left"], ["right", "up"]]
+    first, second = (
+        agent.act({"state": np.zeros(4), **more}) for more in ({}, {"words": words, "log": np.array([None])})
+    )
+    assert first is not None
+    assert second is not None
 
 
 def test_no_expert_can_take_over_a_robot(run):
