@@ -26,6 +26,8 @@ from robolearn.report.results import PAGE_FILE, directory_for_partial, write_res
 from robolearn.report.terminal import format_spent, format_table
 from robolearn.rollout.clip_remarks import clip_problem, clip_remark
 from robolearn.rollout.controller import Controller
+from robolearn.rollout.env_config import EnvConfig
+from robolearn.rollout.execution import Execution
 from robolearn.rollout.kept import PARTS, KeptEpisodes
 from robolearn.rollout.known import check_known
 from robolearn.rollout.latency import measure_latency
@@ -88,6 +90,21 @@ def evaluate(
     out = Path(cfg.out or run.directory / "eval")
     with hold(out):
         return _Evaluation(run, cfg, out, console or Console(quiet=True), mapper).timed_report(command)
+
+
+def describe_evaluation(cfg: EvalConfig, env: EnvConfig, execution: Execution, checkpoint: Path) -> dict[str, Any]:
+    """What of a policy acts, where and how, as summary.json says it.
+
+    Args:
+        cfg: Of the evaluation.
+        env: Where, with the defaults of the run.
+        execution: How chunks are executed, with the defaults of the run.
+        checkpoint: Its directory.
+    """
+    how = {name: getattr(cfg, name) for name in ("translator", "gate", "safety_set", "seed")}
+    sampling = {name: value for name, value in cfg.sampling.items() if value is not None}
+    acts = {"checkpoint": checkpoint.resolve().name, "sampling": sampling, "execution": execution}
+    return to_json({**acts, "env": env, **how}, {})
 
 
 class _Evaluation:
@@ -282,10 +299,7 @@ class _Evaluation:
 
     def _evaluated(self) -> dict[str, Any]:
         """What of the policy acted, where and how, for whoever reads the numbers later."""
-        cfg = self.cfg
-        how = {name: getattr(cfg, name) for name in ("translator", "gate", "safety_set", "seed")}
-        acts = {"checkpoint": self.acting.checkpoint.resolve().name, "execution": self.acting.execution}
-        return to_json({**acts, "env": self.env, **how}, {})
+        return describe_evaluation(self.cfg, self.env, self.acting.execution, self.acting.checkpoint)
 
     def _facts(self) -> dict[str, str]:
         """What has to be known to do it again."""

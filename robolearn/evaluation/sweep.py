@@ -22,15 +22,17 @@ import torch
 from robolearn.config import finite, first_difference, read_json, to_json, write_json
 from robolearn.errors import UserError
 from robolearn.evaluation.config import EvalConfig
-from robolearn.evaluation.evaluate import evaluate
+from robolearn.evaluation.evaluate import describe_evaluation, evaluate
 from robolearn.evaluation.sweep_config import SweepConfig
 from robolearn.files import finish_replacing
 from robolearn.mapper import Mapper, Needs
 from robolearn.report.results import EPISODES_FILE, SUMMARY_FILE
 from robolearn.stats.bootstrap import grouped_mean, grouped_share
 from robolearn.stats.value import Estimate
+from robolearn.training.assemble import observed_keys, open_demos
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import choose_device
+from robolearn.training.episodes import changed_since
 from robolearn.training.recipes import RECIPES
 from robolearn.training.run import Run
 from robolearn.training.train import train
@@ -76,23 +78,23 @@ def sweep(
         A row per recipe, in their order.
 
     Raises:
-        UserError: A recipe is unknown or is not the one of a run that is there, its data do not fit, an episode broke,
-            or a machine does not see the folders.
+        UserError: A recipe is unknown or is not the one of a run that is there, its data do not fit or have changed, an
+            episode broke, or a machine does not see the folders.
         KeyboardInterrupt: Ctrl-C or a termination; checkpoints and what is finished are kept.
     """
     device = choose_device(cfg.device, threads=cfg.threads)
     plans = [_plan(recipe, seed, cfg, device) for recipe in cfg.recipes for seed in cfg.seeds]
     evaluation = EvalConfig(episodes=cfg.episodes, videos=0, device=plans[0].device, threads=cfg.threads)
-    missing = [plan for plan in plans if _numbers(plan, cfg.episodes) is None]
-    for plan in plans:
-        if plan not in missing:
-            on_done(str(plan.out))
+    _check_data(plans)
+    missing = [plan for plan in plans if _numbers(plan, evaluation) is None]
+    for plan in (plan for plan in plans if plan not in missing):
+        on_done(str(plan.out))
     needs = Needs(cfg.threads, device.type == "cuda")
     with closing(_work(missing, (evaluation, trust), mapper, needs)) as finished:
         for plan in finished:
             on_done(str(plan.out))
     count = len(cfg.seeds)
-    rows = [_row(plans[i * count : (i + 1) * count], cfg.episodes) for i in range(len(cfg.recipes))]
+    rows = [_row(plans[i * count : (i + 1) * count], evaluation) for i in range(len(cfg.recipes))]
     write_json(Path(cfg.out) / FILE, finite({"config": to_json(cfg, {}), "rows": [to_json(row, {}) for row in rows]}))
     return rows
 
@@ -105,7 +107,7 @@ def _plan(recipe: str, seed: int, cfg: SweepConfig, device: torch.device) -> Tra
         options = dataclasses.replace(Run.open(recipe).config(), wandb_id=None, overwrite=False)
     else:
         raise UserError(f"{recipe} is neither a recipe ({', '.join(RECIPES)}) nor a run")
-    chosen: dict[str, Any] = {"steps": cfg.steps or options.steps, "seed": seed, "wandb": False}
+    chosen: dict[str, Any] = {"steps": options.steps if cfg.steps is None else cfg.steps, "seed": seed, "wandb": False}
     location = {"out": Path(cfg.out) / Path(recipe).name / str(seed), "device": device.type, "threads": cfg.threads}
     plan = dataclasses.replace(options, **chosen, **location)
     _check_begun(plan)
@@ -126,6 +128,21 @@ def _check_begun(plan: TrainConfig) -> None:
     free = {f.name for f in dataclasses.fields(plan)} - {*LEARNING}
     if differs := first_difference(plan, before, {}, free):
         raise UserError(f"{plan.out}: {differs}; choose another `out`")
+
+
+def _check_data(plans: Sequence[TrainConfig]) -> None:
+    """Refuse runs that were begun with other demonstrations than there are now, if there are any."""
+    begun = [(plan, run) for plan in plans if plan.out is not None and (run := Run(plan.out)).last_step() is not None]
+    there = [(plan, run) for plan, run in begun if all(path.exists() for path in plan.dataset.paths)]
+    # Those of one hash read the same.
+    for plan, run in {(plan.dataset.paths, run.data().content_hash): (plan, run) for plan, run in there}.values():
+        demos = open_demos(plan)
+        keys = [*observed_keys(run.config(), demos), "action"]
+        if changed := changed_since(demos, plan, keys, run.data()):
+            raise UserError(
+                f"{plan.out} was trained on other demonstrations than {demos.name} holds now ({changed}); choose "
+                "another `out`"
+            )
 
 
 def _work(
@@ -157,23 +174,32 @@ def _reach(common: tuple[EvalConfig, bool], plan: TrainConfig) -> None:
     evaluate(run, evaluation, trust=trust)
 
 
-def _numbers(plan: TrainConfig, episodes: int) -> dict[str, list[Any]] | None:
-    """Name -> a number of every episode of a complete evaluation; None before there is one."""
+def _numbers(plan: TrainConfig, evaluation: EvalConfig) -> dict[str, list[Any]] | None:
+    """Name -> a number of every episode of a complete evaluation like this one; None before there is one."""
     assert plan.out is not None
     run, folder = Run(plan.out), Path(plan.out) / "eval"
     finish_replacing(folder)
     if not (run.exists() and run.is_complete()):
         return None
-    if not (folder / SUMMARY_FILE).exists() or "partial" in read_json(folder / SUMMARY_FILE):
+    summary: Any = read_json(folder / SUMMARY_FILE) if (folder / SUMMARY_FILE).exists() else {"partial": True}
+    if "partial" in summary or not _is_asked(run, evaluation, summary.get("evaluated", {})):
         return None
     records = [json.loads(line) for line in (folder / EPISODES_FILE).read_text().splitlines()]
     if broken := next((one for one in records if one["broken"]), None):
         raise UserError(f"{folder}: episode {broken['episode']} is {broken['reason']}; a sweep needs all of them")
-    return {name: [one[name] for one in records] for name in NUMBERS} if len(records) == episodes else None
+    return {name: [one[name] for one in records] for name in NUMBERS} if len(records) == evaluation.episodes else None
 
 
-def _row(plans: Sequence[TrainConfig], episodes: int) -> SweepRow:
-    evaluations = [numbers for plan in plans if (numbers := _numbers(plan, episodes)) is not None]
+def _is_asked(run: Run, evaluation: EvalConfig, there: dict[str, Any]) -> bool:
+    """Whether an evaluation says that it is the one asked for; others go to RUN/eval too. Older ones say less."""
+    trained, checkpoint = run.config(), run.checkpoint(evaluation.checkpoint)
+    env, execution = evaluation.env.with_defaults(trained.env), evaluation.execution.with_defaults(trained.exec_horizon)
+    asked = describe_evaluation(evaluation, env, execution, checkpoint)
+    return {**asked, **there} == asked
+
+
+def _row(plans: Sequence[TrainConfig], evaluation: EvalConfig) -> SweepRow:
+    evaluations = [numbers for plan in plans if (numbers := _numbers(plan, evaluation)) is not None]
     assert len(evaluations) == len(plans)
     assert plans[0].out is not None
     row = SweepRow(Path(plans[0].out).parent.name, len(plans))

@@ -102,8 +102,8 @@ def rank_runs(simulator: LearnedSimulator | StrPath, runs: Sequence[StrPath], cf
         print(ranking.entries[0].name, ranking.tau)
 
     Where RUN/eval holds an evaluation of a run, its success stands beside the prediction. One of another checkpoint,
-    in another environment, behind a translator, with a gate or safety set or of chunks that were executed otherwise is
-    left out, with a warning.
+    in another environment, behind a translator, with a gate or safety set, with another sampler or of chunks that were
+    executed otherwise is left out, with a warning.
 
     Raises:
         UserError: There is no such run or checkpoint, a policy sees what the simulator does not predict, or acts in
@@ -222,6 +222,9 @@ def departures(evaluated: Any, run: Run) -> str:
     mine = to_json(trained, {})
     if other := [name for name in DECIDES if trained.id is not None and there.get(name) != mine[name]]:
         return f"its environment has another `env.{other[0]}`"
+    sampled, family = evaluated.get("sampling", {}), run.config().family  # older ones do not say
+    if other := [name for name, value in sampled.items() if getattr(family, name, None) != value]:
+        return f"its policy was asked with another `{other[0]}`"
     acts, did = to_json(own_execution(run), {}), evaluated.get("execution", {})  # older ones do not say
     other = [name for name, value in acts.items() if did.get(name, value) != value]
     return f"it executes chunks with another `{other[0]}`" if other else ""

@@ -26,3 +26,20 @@ def test_it_says_how_chunks_were_executed(trained_pair, monkeypatch, asked, said
     assert evaluated["execution"] == {**said, "candidates": 1, "keep_noise": False, "delay": 0}
     other = departures(evaluated, rl.Run.open(trained_pair))
     assert other.endswith(departs) if departs else not other
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "departs"),
+    [
+        ({}, {}, ""),
+        ({"steps": 1}, {"steps": 1}, "its policy was asked with another `steps`"),
+        ({"steps": 20}, {"steps": 20}, ""),
+    ],
+)
+def test_it_says_how_the_policy_was_asked(trained_pair, monkeypatch, asked, said, departs):
+    """A ranking takes what stands in the run's configuration for its own, also where it was asked for."""
+    monkeypatch.setattr(evaluation, "measure_latency", lambda *_, **__: {})
+    rl.evaluate(trained_pair, rl.EvalConfig(episodes=1, videos=0, threads=1, **asked))
+    evaluated = json.loads((trained_pair / "eval/summary.json").read_text())["evaluated"]
+    assert evaluated["sampling"] == said
+    assert departures(evaluated, rl.Run.open(trained_pair)) == departs

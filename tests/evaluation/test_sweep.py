@@ -1,0 +1,52 @@
+"""What is finished is not done again, and nothing else is taken for it."""
+
+import dataclasses
+
+import pytest
+
+import robolearn as rl
+from robolearn.config import read_json, write_json
+from robolearn.errors import UserError
+from robolearn.evaluation import evaluate as evaluation
+
+
+@pytest.fixture
+def swept(trained_pair, tmp_path, monkeypatch):
+    """What was swept, its rows and the folder of its only run."""
+    monkeypatch.setattr(evaluation, "measure_latency", lambda *_, **__: {})
+    cfg = rl.SweepConfig((str(trained_pair),), seeds=(3,), episodes=2, out=tmp_path / "swept", device="cpu")
+    return cfg, rl.sweep(cfg), tmp_path / "swept/run/3"
+
+
+@pytest.mark.parametrize("otherwise", [{"seed": 7}, {"steps": 1}, {"execution": rl.Execution(1)}])
+def test_another_evaluation_of_a_run_is_not_taken_for_that_of_the_sweep(swept, otherwise):
+    """Both are written to RUN/eval."""
+    cfg, rows, run = swept
+    rl.evaluate(run, rl.EvalConfig(episodes=2, videos=0, threads=1, **otherwise))
+    written = (run / "eval/episodes.jsonl").read_text()
+    assert rl.sweep(cfg) == rows
+    assert (run / "eval/episodes.jsonl").read_text() != written
+
+
+def test_an_older_evaluation_that_says_less_of_itself_counts(swept):
+    cfg, rows, run = swept
+    summary = read_json(run / "eval/summary.json")
+    del summary["evaluated"]["sampling"]
+    write_json(run / "eval/summary.json", summary)
+    before = (run / "eval/episodes.jsonl").stat().st_mtime_ns
+    assert rl.sweep(cfg) == rows
+    assert (run / "eval/episodes.jsonl").stat().st_mtime_ns == before
+
+
+def test_a_run_of_other_demonstrations_is_refused(swept):
+    cfg, _, run = swept
+    write_json(run / "data.json", read_json(run / "data.json") | {"content_hash": "0" * 64})
+    with pytest.raises(
+        UserError, match=r"swept/run/3 was trained on other demonstrations than .*; choose another `out`"
+    ):
+        rl.sweep(cfg)
+
+
+def test_no_steps_are_not_the_steps_of_the_recipe(swept, tmp_path):
+    with pytest.raises(UserError, match="`steps` 0"):
+        rl.sweep(dataclasses.replace(swept[0], steps=0, out=tmp_path / "other"))
