@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robolearn.deploy.nodes import Nodes
+from robolearn.deploy.nodes import Nodes, require
 
 # Of the complementary error function, with a relative error below 1.2e-7 everywhere (Press et al. 1992, section 6.2):
 # erfc(z) = t exp(-z^2 + sum_i ERFC[i] t^i) with t = 1 / (1 + z / 2).
@@ -28,6 +28,12 @@ def _unary(kind: str, n: Nodes, out: Tensor, x: Tensor) -> str:
 
 def _binary(kind: str, n: Nodes, out: Tensor, x: Any, y: Any) -> str:
     return n.add(kind, n.name(x, out.dtype), n.name(y, out.dtype))
+
+
+def _truth(kind: str, n: Nodes, out: Tensor, *values: Any) -> str:
+    """And, Or and Not, which ONNX has of truth values alone; torch has them of the bits of integers too."""
+    require(out.dtype == torch.bool, f"{kind} of the bits of integers")
+    return n.add(kind, *(n.name(value, out.dtype) for value in values))
 
 
 def _scaled(n: Nodes, out: Tensor, x: Any, factor: Any) -> str:
@@ -178,12 +184,12 @@ TRUTHS = {"bitwise_and": "And", "bitwise_or": "Or", "logical_and": "And", "logic
 ARITHMETIC: dict[str, Callable[..., str]] = {
     **{name: partial(_unary, kind) for name, kind in KINDS.items()},
     **{name: partial(_compare, kind) for name, kind in COMPARISONS.items()},
-    **{name: partial(_binary, kind) for name, kind in TRUTHS.items()},
+    **{name: partial(_truth, kind) for name, kind in TRUTHS.items()},
     "_to_copy": _to_copy,
     "add": _add,
     "addcmul": _addcmul,
     "alias": _same,
-    "bitwise_not": partial(_unary, "Not"),
+    "bitwise_not": partial(_truth, "Not"),
     "clamp": _clamp,
     "clamp_max": _clamp_max,
     "clamp_min": _clamp,
@@ -197,7 +203,7 @@ ARITHMETIC: dict[str, Callable[..., str]] = {
     "leaky_relu": _leaky_relu,
     "lerp": _lerp,
     "log1p": _log1p,
-    "logical_not": partial(_unary, "Not"),
+    "logical_not": partial(_truth, "Not"),
     "masked_fill": _masked_fill,
     "maximum": partial(_binary, "Max"),
     "minimum": partial(_binary, "Min"),

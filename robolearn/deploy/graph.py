@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +49,12 @@ def _lower(nodes: Nodes, operation: Operation) -> None:
     short = operation.name.split(".")[1]
     if short not in OPERATORS:
         raise UserError(f"it uses {operation.name}, for which there is no node")
-    lowered: Any = OPERATORS[short](nodes, operation.result, *operation.args, **operation.kwargs)
+    lower, given = OPERATORS[short], (nodes, operation.result, *operation.args)
+    try:
+        inspect.signature(lower).bind(*given, **operation.kwargs)
+    except TypeError:  # such as a division that rounds
+        raise UserError(f"it uses {operation.name} with options for which there is no node") from None
+    lowered: Any = lower(*given, **operation.kwargs)
     names = [lowered] if isinstance(lowered, str) else lowered
     for tensor, name in zip(tensors(operation.result), names, strict=False):
         nodes.bind(tensor, name)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robolearn.deploy.nodes import Nodes
+from robolearn.deploy.nodes import Nodes, require
 
 LARGEST = 2**31 - 1  # an end beyond any axis
 
@@ -77,7 +77,7 @@ def _layer_norm(
     eps: float,
 ) -> list[str]:
     """Its further results, means and deviations, are for gradients alone."""
-    scale = n.name(torch.ones(list(shape)) if weight is None else weight)
+    scale = n.name(torch.ones(list(shape), dtype=x.dtype) if weight is None else weight)
     shift = [] if bias is None else [n.name(bias)]
     return [n.add("LayerNormalization", n.name(x), scale, *shift, axis=-len(shape), epsilon=float(eps))]
 
@@ -97,7 +97,7 @@ def _group_norm(
     """Each group of channels as one row of a layer normalization, then the channels' scale and shift."""
     per_channel = [1, channels] + [1] * (x.dim() - 2)
     grouped = n.add("Reshape", n.name(x), n.ints([rows, groups, -1]))
-    ones = torch.ones(channels // groups * size)
+    ones = torch.ones(channels // groups * size, dtype=x.dtype)
     name = n.add("LayerNormalization", grouped, n.name(ones), axis=-1, epsilon=float(eps))
     name = n.add("Reshape", name, n.ints(x.shape))
     for kind, value in (("Mul", weight), ("Add", bias)):
@@ -132,8 +132,10 @@ def _permute(n: Nodes, out: Tensor, x: Tensor, dims: Sequence[int]) -> str:
 
 def _transpose(n: Nodes, out: Tensor, x: Tensor, one: int = 0, other: int = 1) -> str:
     dims = list(range(x.dim()))
+    if x.dim() < 2:
+        return n.name(x)
     dims[one], dims[other] = dims[other], dims[one]
-    return n.name(x) if x.dim() < 2 else n.add("Transpose", n.name(x), perm=dims)
+    return n.add("Transpose", n.name(x), perm=dims)
 
 
 def _select(n: Nodes, out: Tensor, x: Tensor, dim: int, index: int) -> str:
@@ -189,7 +191,8 @@ def _pad(n: Nodes, out: Tensor, x: Tensor, widths: Sequence[int], value: Any = 0
 def _index(n: Nodes, out: Tensor, x: Tensor, indices: Sequence[Tensor | None]) -> str:
     """Index arrays of the first axes."""
     given = [one for one in indices if one is not None]
-    assert indices[: len(given)] == given, "only the first axes are indexed"
+    require(all(one is not None for one in indices[: len(given)]), "indices of other axes than the first ones")
+    require(all(one.dtype in (torch.int32, torch.int64) for one in given), "a mask as an index")
     if len(given) == 1:
         return n.add("Gather", n.name(x), n.name(given[0], torch.int64), axis=0)
     shape = torch.broadcast_shapes(*(one.shape for one in given))
@@ -219,13 +222,15 @@ def _reduce(kind: str, n: Nodes, out: Tensor, x: Tensor, dims: Any = None, keep:
 def _vector_norm(
     n: Nodes, out: Tensor, x: Tensor, order: Any = 2, dims: Any = None, keep: bool = False, **options: Any
 ) -> str:
-    assert order == 2, f"a norm of order {order} is not lowered"
+    require(order == 2, f"a norm of order {order}")
     return _reduce("ReduceL2", n, out, x, dims, keep, **options)
 
 
 def _arg(kind: str, n: Nodes, out: Tensor, x: Tensor, dim: int | None = None, keep: bool = False) -> str:
-    name = n.name(x) if dim is not None else n.add("Reshape", n.name(x), n.ints([-1]))
-    return n.add(kind, name, axis=dim or 0, keepdims=int(keep))
+    if dim is not None:
+        return n.add(kind, n.name(x), axis=dim, keepdims=int(keep))
+    flat = n.add("Reshape", n.name(x), n.ints([-1]))
+    return n.add("Reshape", n.add(kind, flat, axis=0, keepdims=0), n.ints(out.shape))
 
 
 def _cumsum(n: Nodes, out: Tensor, x: Tensor, dim: int, **_: Any) -> str:
@@ -234,7 +239,7 @@ def _cumsum(n: Nodes, out: Tensor, x: Tensor, dim: int, **_: Any) -> str:
 
 def _searchsorted(n: Nodes, out: Tensor, ordered: Tensor, values: Tensor, **options: Any) -> str:
     """How many numbers of a row are less than each value, which is where it would be put."""
-    assert not any(options.values()), f"options of searchsorted are not lowered: {options}"
+    require(not any(options.values()), f"searchsorted with {', '.join(name for name in options if options[name])}")
     row = n.add("Unsqueeze", n.name(ordered), n.ints([-2]))
     is_less = n.add("Less", row, n.add("Unsqueeze", n.name(values, ordered.dtype), n.ints([-1])))
     return n.add("ReduceSum", n.cast(is_less, torch.int64), n.ints([-1]), keepdims=0)

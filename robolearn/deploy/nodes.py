@@ -11,6 +11,8 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor
 
+from robolearn.errors import UserError
+
 OPSET = 20  # the first with Gelu; onnxruntime knows it since 1.17
 ROW_BY_ROW = ("Add", "Div", "Mul", "Sigmoid", "Sub", "Tanh")  # rows of the result depend on the same rows alone
 IR_VERSION = 9  # of the file, as of that opset
@@ -22,6 +24,18 @@ TYPES = {
     torch.uint8: np.dtype("uint8"),
     torch.bool: np.dtype("bool"),
 }
+
+
+def require(condition: bool, what: str) -> None:
+    """Raise a UserError, with a word on what stands in the way, unless there are nodes for it."""
+    if not condition:
+        raise UserError(f"it uses {what}, for which there is no node")
+
+
+def kind_of(dtype: torch.dtype) -> np.dtype[Any]:
+    """What a type of torch is called elsewhere."""
+    require(dtype in TYPES, f"numbers of type {dtype}")
+    return TYPES[dtype]
 
 
 class Nodes:
@@ -81,7 +95,7 @@ class Nodes:
         """The name of a tensor or number, in this type if one is given."""
         if not isinstance(value, Tensor):
             assert dtype is not None, "numbers have the type of what they meet"
-            return self.constant(value, TYPES[dtype])
+            return self.constant(value, kind_of(dtype))
         if id(value) not in self._names:
             value = value.detach().cpu()
             return self.constant((value if dtype is None else value.to(dtype)).numpy())
@@ -90,7 +104,7 @@ class Nodes:
 
     def cast(self, name: str, dtype: torch.dtype) -> str:
         """A value in another type."""
-        return self.add("Cast", name, to=helper.np_dtype_to_tensor_dtype(TYPES[dtype]))
+        return self.add("Cast", name, to=helper.np_dtype_to_tensor_dtype(kind_of(dtype)))
 
     def model(self, inputs: dict[str, Tensor], output: str, result: Tensor) -> onnx.ModelProto:
         """The finished graph, with one result of this name; inputs that no node takes are left out.
@@ -100,7 +114,7 @@ class Nodes:
             output: Name of the result.
             result: The tensor that torch made.
         """
-        taken = {name for node in self.nodes for name in node.input}
+        taken = {self.name(result), *(name for node in self.nodes for name in node.input)}
         end = helper.make_node("Identity", [self.name(result)], [output])
         graph = helper.make_graph(
             [*self.nodes, end],
@@ -114,5 +128,5 @@ class Nodes:
 
 
 def _described(name: str, value: Tensor) -> onnx.ValueInfoProto:
-    kind = helper.np_dtype_to_tensor_dtype(TYPES[value.dtype])
+    kind = helper.np_dtype_to_tensor_dtype(kind_of(value.dtype))
     return helper.make_tensor_value_info(name, kind, list(value.shape))
