@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,14 @@ def check_render_mode(mode: str | None) -> str | None:
     if mode not in (None, *RENDER_MODES):
         raise ValueError(f"render_mode={mode!r}; choose one of {', '.join(RENDER_MODES)}, or None")
     return mode
+
+
+def check_size(width: int, height: int) -> tuple[int, int]:
+    """The size of an image, if it is one."""
+    for name, value in (("width", width), ("height", height)):
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name}={value!r} must be a whole number of pixels, 1 or more")
+    return width, height
 
 
 def check_started(task: Task, num_steps: Array) -> None:

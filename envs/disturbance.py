@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 from envs.looks import LOOKS
@@ -39,12 +40,12 @@ class Disturbance:
         for name, value in vars(self).items():
             if name == "look":
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
                 raise ValueError(f"{name}={value!r} is not a finite number")
         for name in ("mass", "friction"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)} is a factor and must be above 0")
-        if self.latency < 0 or not isinstance(self.latency, int):
+        if self.latency < 0 or not isinstance(self.latency, Integral):
             raise ValueError(f"latency={self.latency} must be a whole number of control steps, 0 or more")
 
 

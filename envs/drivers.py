@@ -14,7 +14,15 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from envs.cameras import Camera
-from envs.checks import RENDER_MODES, check_actions, check_mask, check_options, check_render_mode, check_started
+from envs.checks import (
+    RENDER_MODES,
+    check_actions,
+    check_mask,
+    check_options,
+    check_render_mode,
+    check_size,
+    check_started,
+)
 from envs.disturbance import disturbance_of
 from envs.episodes import Episodes, streams_of
 from envs.records import EnvState
@@ -52,7 +60,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
         self.action_space = self.task.action_space
         self.facts = self.task.facts
         self._episodes = Episodes(self.task, num_envs=1, num_threads=0)
-        self._images = _Images(self.task, width, height)
+        self._images = _Images(self.task, *check_size(width, height))
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -152,7 +160,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         self.facts = self.task.facts
         threads = min(num_envs, _num_cores()) if num_threads is None else num_threads
         self._episodes = Episodes(self.task, num_envs, threads if threads > 1 else 0, num_frames)
-        self._images = _Images(self.task, width, height)
+        self._images = _Images(self.task, *check_size(width, height))
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None

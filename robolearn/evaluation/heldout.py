@@ -107,12 +107,16 @@ def compare_with_heldout(run: Run | StrPath, choice: PolicyChoice | None = None)
             errors.append(episode_errors)
     if not errors:
         raise UserError(f"{run.directory}: no held-out episode has two steps")
-    dims = policy.cfg.action_dim
-    names = demos.attrs.names.get("action", ()) or tuple(f"action[{dim}]" for dim in range(dims))
+    names = _names(demos.attrs.names.get("action", ()), policy.cfg.action_dim)
     joined = {who: np.stack([episode_errors[who] for episode_errors in errors]) for who in errors[0]}
     result = HeldOutErrors(tuple(losses), names, np.array(list(losses.values())), joined)
     write_json(run.directory / FILE, finite(result.to_json()))
     return result
+
+
+def _names(said: tuple[str, ...], dims: int) -> tuple[str, ...]:
+    """Of the actions' dimensions, as the store names them where it has another name for each."""
+    return said if len(said) == len(set(said)) == dims else tuple(f"action[{dim}]" for dim in range(dims))
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ from envs import avoid, insert, push, pusht
 from envs.avoid import CENTERS, RADII, ROD_RADIUS, Avoid
 from envs.avoid_field import AvoidField, AvoidFieldPixels
 from envs.avoid_pixels import AvoidPixels
-from envs.disturbance import UNDISTURBED, Disturbance
+from envs.disturbance import UNDISTURBED, Disturbance, disturbance_of
 from envs.drivers import TaskEnv, TaskVectorEnv
 from envs.insert import Insert
 from envs.push import Push
@@ -322,6 +322,11 @@ def test_the_expert_walks_around_the_moved_cylinder(moved):
 
 
 # Refusals
+
+
+def test_numbers_of_numpy_are_numbers():
+    kwargs = {"moved": np.float32(0.5), "mass": np.int64(2), "latency": np.int64(3)}
+    assert disturbance_of(kwargs) == Disturbance(moved=0.5, mass=2, latency=3)
 
 
 @pytest.mark.parametrize(

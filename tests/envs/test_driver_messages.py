@@ -42,6 +42,8 @@ from envs.drivers import TaskEnv, TaskVectorEnv
             lambda s, v: TaskEnv(Avoid(), render_mode="human"),
             "render_mode='human'; choose one of rgb_array, or None",
         ),
+        (lambda s, v: TaskEnv(Avoid(), width=0), "width=0 must be a whole number of pixels, 1 or more"),
+        (lambda s, v: TaskVectorEnv(2, Avoid(), height=2.5), "height=2.5 must be a whole number of pixels"),  # pyright: ignore
         (lambda s, v: TaskVectorEnv(0, Avoid()), "num_envs must be at least 1, got 0"),
     ],
 )

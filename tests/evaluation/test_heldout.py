@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from robolearn.commands.main import main
+from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demos import Demos
 from robolearn.errors import UserError
+from robolearn.evaluation import heldout
 from robolearn.evaluation.heldout import HOLD, HOLD_STATE, POLICY, HeldOutErrors, compare_with_heldout
 from robolearn.policies.policy import Policy
+from robolearn.training.assemble import open_demos
 from robolearn.training.run import Run
 
 
@@ -50,6 +53,23 @@ def test_everything_is_kept_and_printed(trained_pair, capsys):
     assert f"{len(errors)} held-out episodes" in printed
     main(["heldout", str(trained_pair), "--device", "cpu"])
     assert json.loads((trained_pair / "heldout.json").read_text()) == kept
+
+
+@pytest.mark.parametrize(
+    ("named", "shown"),
+    [
+        (("x", "y"), ["x", "y"]),
+        (("x", "x"), ["action[0]", "action[1]"]),
+        (("x",), ["action[0]", "action[1]"]),
+        (("x", "y", "z"), ["action[0]", "action[1]"]),
+    ],
+)
+def test_every_dimension_is_shown_however_the_store_names_them(trained_pair, monkeypatch, named, shown):
+    demos = open_demos(Run.open(trained_pair).config())
+    demos.attrs = StoreAttrs(names={"action": named})
+    monkeypatch.setattr(heldout, "open_demos", lambda cfg: demos)
+    compare_with_heldout(trained_pair)
+    assert list(json.loads((trained_pair / "heldout.json").read_text())["dimensions"]) == shown
 
 
 def test_the_difference_is_paired_by_episode():
