@@ -1,14 +1,17 @@
 """How commands end: one line and an exit status."""
 
+import ast
 import errno
 import os
 import signal
 import threading
 import traceback
+from pathlib import Path
 
 import pytest
 
-from robolearn.errors import UserError, remark, user_errors, warn
+import robolearn
+from robolearn.errors import FIELD, UserError, remark, user_errors, warn
 
 
 def ends(action):
@@ -79,3 +82,19 @@ def test_it_works_in_any_thread(capsys):
     thread.start()
     thread.join()
     assert statuses == [2]
+
+
+def test_what_a_message_names_in_backticks_is_an_option():
+    """A command shows it as a flag: a family in backticks would become one that there is not."""
+    fields, named = set(), {}
+    for path in Path(robolearn.__file__).parent.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        docs = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        fields |= {
+            node.target.id for node in nodes if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        }
+        for node in nodes:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+                named |= dict.fromkeys(FIELD.findall(node.value), path.name)
+    last = {name: name.rpartition(".")[2].removeprefix("no_") for name in named}
+    assert {name: named[name] for name, field in last.items() if field not in fields} == {}

@@ -40,7 +40,7 @@ def count_modes(env: EnvConfig, demos: Demos) -> list[int] | None:
     if not np.all(known):
         other = np.asarray(modes)[~known].ravel()[0].item()
         raise UserError(
-            f"{demos.name}: the `mode` of an episode is {other!r}; {env.id} has 0 .. {count - 1}, and -1 stands for "
+            f"{demos.name}: the mode of an episode is {other!r}; {env.id} has 0 .. {count - 1}, and -1 stands for "
             "one that is not known"
         )
     told = modes[modes >= 0].astype(int)

@@ -12,7 +12,6 @@ import torch
 
 from robolearn.bench.unit import Unit
 from robolearn.config import read_json, write_json
-from robolearn.errors import UserError
 from robolearn.training.assemble import assemble, open_demos
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes
@@ -24,10 +23,6 @@ from robolearn.training.state import TrainState
 
 CHECKPOINT_EVERY = 2_000
 LOG_EVERY = 100
-
-
-class DivergedError(UserError):
-    """Training ended in numbers that are not finite."""
 
 
 class Accounted(Hooks):
@@ -97,8 +92,6 @@ def train_unit(unit: Unit, data: Path, device: torch.device, on_step: Callable[[
     hooks = Accounted(unit, run, state, on_step)
     try:
         return fit(state, windows, validation, Processes(device), hooks)
-    except UserError as error:
-        raise DivergedError(str(error)) from None
     finally:
         hooks.metrics.close()
 

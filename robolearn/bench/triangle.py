@@ -19,13 +19,14 @@ from robolearn.bench.kept import NOTHING, Kept
 from robolearn.bench.measuring import demonstrated_modes, measure
 from robolearn.bench.rows import BUDGETS, Row, Task
 from robolearn.bench.summary import summarize_trainings
-from robolearn.bench.training import DivergedError, train_unit, training_facts
+from robolearn.bench.training import train_unit, training_facts
 from robolearn.bench.unit import Unit
 from robolearn.errors import UserError
 from robolearn.mapper import Mapper
 from robolearn.nets.threads import needs_of
 from robolearn.report.facts import command_facts
 from robolearn.rollout.busy import busy_remark
+from robolearn.training.fit import DivergedError
 from robolearn.training.run import Run
 
 TRAINING_SHARE = 0.8  # of the bar of a unit; the rest is measuring

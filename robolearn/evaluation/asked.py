@@ -43,7 +43,7 @@ class Asked:
         choose_device("cpu", threads=self.cfg.threads)
         self.execution.check(self.policy.cfg.action_horizon, self.policy.cfg.prefix_horizon)
         if self.cfg.claim == "codes" and not isinstance(self.subject, Coded):
-            raise UserError("`claim` codes is of families `tokens`, variant bins, and `mixture`, variant plain")
+            raise UserError("`claim` codes is of the families tokens, variant bins, and mixture, variant plain")
 
     @cached_property
     def policy(self) -> Policy:

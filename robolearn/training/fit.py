@@ -22,6 +22,10 @@ from robolearn.training.validation import validation_loss
 Record = dict[str, int | float]
 
 
+class DivergedError(UserError):
+    """A loss, or the norm of a gradient, that is not finite."""
+
+
 class Hooks:
     """What the loop calls; every hook runs in the first process only and may do nothing."""
 
@@ -150,14 +154,14 @@ def check_finite(records: list[dict[str, Tensor]], step: int, hooks: Hooks) -> N
         hooks: Tell what to go back to.
 
     Raises:
-        UserError: A loss or a gradient's norm is not finite.
+        DivergedError: A loss or a gradient's norm is not finite.
     """
     watched = [(i, k) for i, record in enumerate(records) for k in record if k.endswith(("loss", "grad_norm"))]
     finite = torch.stack([records[i][name] for i, name in watched]).isfinite().tolist()
     for (i, name), is_finite in zip(watched, finite, strict=True):
         if not is_finite:
             player = name.removesuffix("grad_norm").removesuffix("loss").strip("_") or "policy"
-            raise UserError(
+            raise DivergedError(
                 f"step {step - len(records) + 1 + i}: the loss or gradient of player {player!r} is not finite; "
                 f"{hooks.last_good()}; a lower `lr` may help"
             )

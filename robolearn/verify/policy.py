@@ -118,7 +118,7 @@ def codes_of(policy: Policy) -> Codes:
     """
     family = policy.family
     if not isinstance(family, Tokens | Mixture):
-        raise UserError("codes are of families `tokens`, variant bins, and `mixture`, variant plain")
+        raise UserError("codes are of the families tokens, variant bins, and mixture, variant plain")
     _check(policy)
     coded: Coded = family.coded()
     policy.requires_grad_(False)

@@ -58,7 +58,7 @@ def begun(monkeypatch):
 @pytest.mark.parametrize(("mode", "said"), [(0.5, "0.5"), (24, "24"), (-2, "-2"), (np.nan, "nan")])
 def test_modes_that_are_none_of_the_environment_are_refused(tmp_path, begun, mode, said):
     unit = Unit(TASK, REGRESSION, "compute", 0, tmp_path / "runs")
-    with pytest.raises(UserError, match=rf"tiny.zarr: the `mode` of an episode is {said}; .*Avoid-v0 has 0 .. 23"):
+    with pytest.raises(UserError, match=rf"tiny.zarr: the mode of an episode is {said}; .*Avoid-v0 has 0 .. 23"):
         work([unit], write_demos(tmp_path, mode=lambda i: mode), CPU)
     assert begun == []
 

@@ -21,6 +21,7 @@ from robolearn.bench.unit import Unit
 from robolearn.config import read_json, write_json
 from robolearn.errors import UserError
 from robolearn.policies.policy import Policy
+from robolearn.training.fit import DivergedError
 from tests.bench.tiny import FLOW, REGRESSION, ROWS, TASK, write_demos
 
 CPU = torch.device("cpu")
@@ -193,13 +194,28 @@ def test_a_new_run_time_default_makes_no_other_training(flow):
 
 def test_a_training_that_diverged_is_a_result(data, flow, monkeypatch, capsys):
     def diverge(*_):
-        raise UserError("step 5: not finite")
+        raise DivergedError("step 5: not finite")
 
     monkeypatch.setattr(training, "fit", diverge)
     work([flow], data, CPU)
     assert flow.result()["failed"] == "step 5: not finite"
     assert flow.missing() == []
     assert "failed: step 5" in capsys.readouterr().out
+
+
+def test_what_else_ends_a_training_is_no_result(data, flow, monkeypatch):
+    """Such as a video that cannot be decoded: it can be mended, and the same command goes on."""
+
+    def refuse(*_):
+        raise UserError("left.mp4 is no video, or a damaged one")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit", refuse)
+        with pytest.raises(UserError, match=r"left\.mp4"):
+            work([flow], data, CPU)
+    assert flow.missing() == ["euler-5", "euler-1"]
+    work([flow], data, CPU)
+    assert flow.missing() == []
 
 
 def test_missing_demonstrations_are_an_error(tmp_path, flow):

@@ -45,7 +45,7 @@ def run(runs, tmp_path):
 @pytest.mark.parametrize("claim", ["limits", "robustness", "clearance", "codes"])
 def test_every_claim_gives_a_certificate_that_is_shown_again(runs, tmp_path, family, claim):
     if (family, claim) == ("regression", "codes"):
-        with pytest.raises(ValueError, match="`claim` codes is of families"):
+        with pytest.raises(ValueError, match="`claim` codes is of the families tokens"):
             rl.verify_run(runs / family, rl.ClaimConfig(claim=claim))
         return
     out = tmp_path / "certificate.json"

@@ -74,7 +74,7 @@ def test_bounds_of_a_policys_chunk_hold_it(make_policy, frame):
 @pytest.mark.parametrize(
     ("family", "changes", "message"),
     [
-        (FlowConfig(), {}, "codes are of families `tokens`, variant bins, and `mixture`, variant plain"),
+        (FlowConfig(), {}, "codes are of the families tokens, variant bins, and mixture, variant plain"),
         (TokensConfig("residual-vq", num_codes=2, width=8), {}, "draws code after code; variant bins has a chunk"),
         (MixtureConfig(num_codes=4, num_observations=6, pairs=3), {}, "has no finite distribution; variant plain"),
         (TOKENS, {"obs_shapes": {"camera": (32, 32, 3)}}, "a policy of images cannot be verified; watch it by a gate"),
