@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from robolearn import seeds
+from robolearn.config import check_counts
 from robolearn.errors import UserError
 from robolearn.evaluation.config import PolicyChoice
 from robolearn.rollout.env_config import EnvConfig
@@ -54,6 +55,7 @@ class CalibrateConfig(PolicyChoice):
     """Environment; by default the one of the training run."""
 
     def __post_init__(self) -> None:
+        check_counts(self, ("num_envs",))
         if self.rounds < 0:
             raise UserError(f"`rounds` {self.rounds} must not be negative")
         if self.rounds and not self.safety_set:

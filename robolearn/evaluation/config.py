@@ -74,6 +74,8 @@ class Watch:
     def __post_init__(self) -> None:
         if not self.is_watched and (self.fallback or self.budget is not None):
             raise UserError("`fallback` and `budget` need `gate` or `safety_set`")
+        if self.budget is not None and self.budget < 0:
+            raise UserError(f"`budget` {self.budget} must not be negative")
 
     @property
     def is_watched(self) -> bool:
@@ -179,6 +181,8 @@ class EvalConfig(ActConfig):
             )
         if self.videos < 0:
             raise UserError(f"`videos` {self.videos} must not be negative")
+        if any(budget < 0 for budget in self.budgets):  # they are rolled out after all else
+            raise UserError(f"`budgets` {' '.join(map(str, self.budgets))}: none may be negative")
         if not self.is_watched and (
             self.record_interventions or self.fallback or self.budgets or self.budget is not None
         ):

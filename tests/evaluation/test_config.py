@@ -23,6 +23,7 @@ def test_no_round_takes_seeds_of_others(monkeypatch):
     [
         ({"alpha": 0.001}, "at least 999 are needed"),
         ({"episodes": 10, "band": True}, "half of the episodes"),
+        ({"num_envs": 0}, "`num_envs` 0 must be at least 1"),
         ({"rounds": 1}, "`rounds` is for `safety_set`"),
         ({"rounds": -1, "safety_set": True}, "`rounds` -1 must not be negative"),
         ({"safety_set": True, "score": "stac"}, "are for a gate"),
@@ -41,6 +42,18 @@ def test_a_fallback_needs_something_that_calls_for_it():
             config(fallback="hold")
         assert config(gate=True).acting_fallback == "replan"
         assert config(safety_set=True).acting_fallback == "hold"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": -1}, "`budget` -1 must not be negative"),
+        ({"budgets": (5, -1)}, "`budgets` 5 -1: none may be negative"),
+    ],
+)
+def test_a_budget_that_is_negative_is_refused_before_the_rollouts(options, message):
+    with pytest.raises(ValueError, match=message):
+        EvalConfig(gate=True, **options)
 
 
 def test_all_that_families_can_be_asked_after_training_can_be_chosen():
