@@ -66,7 +66,7 @@ class Maps:
 
 
 def map_windows(recording: Recording) -> Maps | None:
-    """Maps of windows that are spread evenly over the recording; None where there are too few to draw."""
+    """Maps of windows that are spread evenly over the recording; None where too few to draw, or all the same."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -78,6 +78,8 @@ def map_windows(recording: Recording) -> Maps | None:
     low, high = np.quantile(x, [0.01, 0.99], axis=0)
     x = np.clip((x - low) / np.maximum(high - low, 1e-9), -1, 2)
     windows = x[rows[:, None] - np.arange(0, WINDOW, 2)].reshape(len(rows), -1)
+    if not np.ptp(windows, axis=0).any():  # as where only first steps differ; t-SNE would divide by their spread
+        return None
     pca = PCA(min(20, *windows.shape), random_state=seeds.FIXED)
     reduced = pca.fit_transform(windows)
     if reduced.shape[1] < 2:

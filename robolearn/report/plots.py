@@ -10,6 +10,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
@@ -31,6 +32,7 @@ MAX_PATHS, MAX_SCORED, MAX_POINTS = 300, 60, 150
 STYLE: Any = {
     **axes_style(INK, MUTED, RULE),
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a key with dollars in its name is no formula
     "font.size": 9.5,
     "axes.labelcolor": MUTED,
     "lines.solid_capstyle": "round",
@@ -244,9 +246,11 @@ def svg(name: str, draw: Callable[[list[Axes]], None], *, rows: int = 1, height:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r' id="[^"]*_\d+"', "", svg)  # group names repeat between drawings, nothing refers to them
-    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    # Coordinates alone are shortened: the numbers between tags are what readers see.
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), svg)
     svg = re.sub(r"font: ([^;\"]*?)'[^;\"]*sans-serif", r"font: \1sans-serif", svg)
-    svg = re.sub(r"<svg ([^>]*?)width=\"[^\"]*pt\"", rf'<svg role="img" aria-label="{name}" \1', svg, count=1)
+    head = f'<svg role="img" aria-label="{escape(name)}" '
+    svg = re.sub(r"<svg ([^>]*?)width=\"[^\"]*pt\"", lambda tag: head + tag[1], svg, count=1)
     svg = re.sub(r" height=\"[\d.]+pt\"", "", svg, count=1)
     for color, variable in VARIABLES.items():
         svg = svg.replace(color, f"var(--{variable})")

@@ -38,6 +38,21 @@ def test_a_few_windows_have_no_map():
     assert map_windows(Recording(np.array([20]), {"state": np.random.default_rng(0).normal(size=(20, 2))})) is None
 
 
+def test_windows_that_are_all_the_same_have_no_map():
+    """Only first steps differ, which few windows see: t-SNE would divide by no spread, and end the process."""
+    rows = np.zeros((480, 1))
+    rows[::40, 0] = np.random.default_rng(0).normal(size=12)
+    assert map_windows(Recording(np.arange(40, 481, 40), {"state": rows})) is None
+
+
+def test_a_key_is_text_on_the_page(tmp_path):
+    rng, key = np.random.default_rng(0), '"><img src=x onerror=alert(1)> $_{$'
+    store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs(control_dt=0.1, obs_keys=(key,)))
+    store.extend([Episode({key: path.astype(np.float32)}, path.astype(np.float32)) for path in two_ways(rng, 4)])
+    write_page(tmp_path / "page.html", examine(DemoStore.open(store.path)), "x")
+    assert "<img" not in (tmp_path / "page.html").read_text()
+
+
 def test_the_page_holds_everything(tmp_path):
     rng = np.random.default_rng(0)
     store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs(control_dt=0.1, obs_keys=("state", "<cam>")))

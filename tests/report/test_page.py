@@ -1,12 +1,14 @@
 import importlib.util
 import re
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from robolearn.report import plots
 from robolearn.report.page import Report, write_report
 from robolearn.report.proofs import Proof, radii_histogram
 from robolearn.rollout.metrics import summarize
@@ -193,6 +195,23 @@ def test_drawings_take_their_colors_from_the_page(avoid):
     ids = re.findall(r' id="(.*?)"', drawings)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"(?:url\(|href=\")#(.*?)[\")]", drawings)) <= set(ids)
+
+
+def test_labels_of_axes_keep_their_numbers():
+    """Coordinates are shortened to two decimals; what stands at an axis is what readers take from it."""
+    drawing = plots.svg("small", lambda axes: axes[0].plot([0.001, 0.008], [0.0, 1.0]))
+    assert not re.findall(r"[ML] \d+\.\d{3}", drawing)
+    labels = re.findall(r"<text[^>]*>([^<]*)</text>", drawing)
+    assert {"0.002", "0.004", "0.006", "0.008"} <= set(labels)
+
+
+def test_a_name_is_text_wherever_a_drawing_has_it():
+    """Not markup in what screen readers say, and no formula at an axis."""
+    name = '"><img src=x> $_{$ \\1'
+    drawing = plots.svg(name, lambda axes: axes[0].set(xlabel=name))
+    assert Page(drawing).count("img") == 0
+    assert dict(Page(drawing).tags[0][1])["aria-label"] == name
+    assert escape(name, quote=False) in drawing
 
 
 def test_the_page_is_the_same_every_time(tmp_path, avoid):
