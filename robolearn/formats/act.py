@@ -80,9 +80,8 @@ def _raw(reader: Reader, note: Note) -> Raw:
         )
     obs: dict[str, Column] = {}
     for key, column in reader.columns(reader.group(file, groups[0])).items():
-        obs[note.renamed.get(key, key)] = column
-    for name in note.made & {QVEL}:
-        obs.pop(name, None)
+        if key != QVEL or QVEL not in note.made:
+            obs[note.renamed.get(key, key)] = column
     others, facts = {}, reader.attrs(file)
     for name in names:
         if name not in (actions, groups[0], LENGTHS):
@@ -137,7 +136,7 @@ def write_act(store: DemoStore, out: Path, options: ExportOptions) -> tuple[str,
                 file[f"observations/{QVEL}"] = np.zeros_like(episode.obs[state])
     (out / NOTE_FILE).write_text(Note(demos.attrs, frozenset(made), _renamed(datasets)).text())
     zeros = ("qvel is zeros, as the store has no velocities",) if QVEL in made else ()
-    return (*demos.lost, *zeros)
+    return (*demos.lost, *demos.overruled(PACKED, "language_instruction"), *zeros)
 
 
 def _datasets(demos: Demonstrations) -> dict[str, str]:
@@ -147,8 +146,13 @@ def _datasets(demos: Demonstrations) -> dict[str, str]:
     if not numbers:
         raise UserError("ACT's format has positions beside images; the store has no observations that are numbers")
     state = next((key for key in (QPOS, "state", "agent_pos") if key in numbers), numbers[0])
-    datasets = {key: f"observations/{IMAGES}/{key}" for key in images}
-    datasets |= {key: f"observations/{key}" for key in demos.obs if key not in images} | {state: f"observations/{QPOS}"}
+    names = {state: QPOS} | ({QVEL: QVEL} if QVEL in numbers and state != QVEL else {})
+    for key in (key for key in demos.obs if key not in names):
+        name = key  # readers see no group images, so that no two may differ by it alone
+        while name in (QPOS, QVEL, IMAGES, *names.values()) or (name != key and name in demos.obs):
+            name += "_"
+        names[key] = name
+    datasets = {key: f"observations/{f'{IMAGES}/' if key in images else ''}{names[key]}" for key in demos.obs}
     datasets |= demos.other_names((*ACTIONS, *OBSERVATIONS, *REWARDS, *TASK_NAMES, LENGTHS))
     if demos.has_reward:
         datasets[REWARD] = REWARD

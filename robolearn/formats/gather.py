@@ -92,7 +92,7 @@ def gather(source: Source, options: ImportOptions) -> Recording:
         raise UserError(f"{source.path}: there are no observations to train on: {why}")
     attrs = replace(
         source.attrs,
-        obs_keys=tuple(key for key in source.attrs.obs_keys or obs_keys if key in obs_keys) or obs_keys or None,
+        obs_keys=tuple(key for key in source.attrs.obs_keys or obs_keys if key in kinds) or obs_keys or None,
         tasks=survey.tasks or source.attrs.tasks,
         splits=survey.splits(),
     )

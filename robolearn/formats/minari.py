@@ -41,6 +41,7 @@ MAIN, FACTS, VERSION = "main_data.hdf5", "metadata.json", "0.5.4"
 STATE, IMAGE, INFOS = "state", "image", "infos."
 FLAGS = {"terminated": "terminations", "truncated": "truncations"}
 SUCCESS = ("success", "is_success")  # in infos
+LANGUAGE = "language_instruction"
 OWN = ("id", "total_steps")  # attributes of an episode that say nothing of it
 
 
@@ -182,7 +183,7 @@ def write_minari(store: DemoStore, out: Path, options: ExportOptions) -> tuple[s
     (folder / FACTS).write_text(json.dumps(facts))
     zeros = ("rewards are zeros, as the store has none",) if REWARD in made else ()
     last = "the observation after the last action is not known: the last one stands there again"
-    return (*demos.lost, last, *zeros)
+    return (*demos.lost, *demos.overruled(OWN, LANGUAGE), last, *zeros)
 
 
 def _write_episode(
@@ -199,7 +200,7 @@ def _write_episode(
     for flag, rows in FLAGS.items():
         group[rows] = ends[flag]
     if task := demos.task_of(episode):
-        group.attrs["language_instruction"] = task
+        group.attrs[LANGUAGE] = task
 
 
 def _with_last(rows: Array) -> Array:

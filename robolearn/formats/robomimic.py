@@ -31,7 +31,7 @@ from robolearn.formats.texts import find_control_dt, find_task, parse_object, ra
 from robolearn.types import Episode
 
 GYM, ROBOSUITE = 2, 1  # robomimic.envs.env_base.EnvType
-DONE, STEPS = "done", "num_samples"
+DONE, STEPS, LANG = "done", "num_samples", "lang"
 OWN = ("actions", "obs", "next_obs", "rewards", "dones")  # names in a demonstration
 
 
@@ -179,7 +179,7 @@ def write_robomimic(store: DemoStore, out: Path, options: ExportOptions) -> tupl
         note = Note(attrs, frozenset(made), {name: key for key, name in names.items() if name != key})
         file[NOTE] = note.text()
     zeros = ("rewards are zeros, as the store has none",) if REWARD in made else ()
-    return (*demos.lost, *zeros)
+    return (*demos.lost, *demos.overruled((STEPS,), LANG), *zeros)
 
 
 def _write_episode(demo: Group, demos: Demonstrations, episode: Episode, names: dict[str, str]) -> set[str]:
@@ -202,7 +202,7 @@ def _write_episode(demo: Group, demos: Demonstrations, episode: Episode, names: 
         demo.attrs[name] = value
     demo.attrs[STEPS] = len(episode)
     if task := demos.task_of(episode):
-        demo.attrs["lang"] = task
+        demo.attrs[LANG] = task
     return made
 
 

@@ -83,6 +83,7 @@ class Demonstrations:
         count: Number of episodes to write.
         obs: Keys of observations, images among them.
         others: Other keys, without the reward.
+        has_reward: Whether there is a reward: one number per step. A key of that name with more is one of the others.
         lost: What cannot be read, a sentence each.
     """
 
@@ -90,11 +91,11 @@ class Demonstrations:
         self._store, self._options = store, options
         self.count = min(store.num_episodes, options.episodes or store.num_episodes)
         readable = [key for key in store.keys if store.fault(key) is None]
-        others = [key for key in readable if key not in ("action", REWARD)]
+        self.has_reward = REWARD in readable and math.prod(store.shapes[REWARD]) == 1
+        others = [key for key in readable if key not in ("action", *((REWARD,) if self.has_reward else ()))]
         declared = store.attrs.obs_keys
-        self.obs = tuple(key for key in others if declared is None or key in declared)
+        self.obs = tuple(key for key in others if (key != REWARD if declared is None else key in declared))
         self.others = tuple(key for key in others if key not in self.obs)
-        self.has_reward = REWARD in readable
         self.shapes, self.dtypes = store.shapes, store.dtypes
         self.lost = tuple(f"{key} cannot be read" for key in store.keys if key not in readable)
         splits = {part: tuple(i for i in these if i < self.count) for part, these in store.attrs.splits.items()}
@@ -122,6 +123,11 @@ class Demonstrations:
         """What was to be done in an episode; empty where that is not known."""
         number, tasks = episode.attrs.get(TASK, 0), self.attrs.tasks
         return tasks[int(number)] if tasks and 0 <= number < len(tasks) else ""
+
+    def overruled(self, names: Collection[str], text: str = "") -> tuple[str, ...]:
+        """Sentences for the numbers of episodes under whose names the format has something else, or a task's text."""
+        own = {*names, *((text,) if self.attrs.tasks else ())}
+        return tuple(f"{name} is not kept; the format has its own" for name in self.attr_names if name in own)
 
     def other_names(self, reserved: Collection[str]) -> dict[str, str]:
         """Key that is no observation -> a name that is not reserved, with underscores behind it where need be."""
@@ -156,7 +162,9 @@ def stored_column(store: DemoStore, key: str) -> Blocks:
 
 def reward_of(episode: Episode, dtype: type = np.float32) -> Array:
     """Rewards [time] of an episode; zeros where it has none."""
-    return episode.obs[REWARD][:, 0] if REWARD in episode.obs else np.zeros(len(episode), dtype)
+    rows = episode.obs.get(REWARD)
+    is_reward = rows is not None and math.prod(rows.shape[1:]) == 1
+    return rows.reshape(len(episode)) if is_reward else np.zeros(len(episode), dtype)
 
 
 def read_note(path: Path) -> Note | None:

@@ -93,3 +93,64 @@ def test_what_was_asked_for_is_written_and_read(tmp_path, rich_store, kind):
 def test_every_writer_is_tried():
     own = {name for name, entry in FORMATS.items() if entry.write is not None}
     assert own == set(WRITERS)
+
+
+def written(folder, obs, attrs, **stated):
+    """A store of two episodes of six steps."""
+    rng, path = np.random.default_rng(0), folder / "one.zarr"
+    shaped = {key: rng.integers(0, 99, (6, *shape)).astype(kind) for key, (shape, kind) in obs.items()}
+    episode = Episode(shaped, rng.normal(size=(6, 2)), attrs)
+    DemoWriter.create(path, attrs=StoreAttrs(control_dt=0.1, **stated)).extend([episode, episode])
+    return path
+
+
+CLASHING = {
+    "images": ((3,), "float32"),
+    "qpos": ((2, 3), "float32"),
+    "qpos_": ((1,), "float32"),
+    "qvel": ((9, 10, 3), "uint8"),
+    "state": ((4,), "float32"),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("keys", [("state", "images", "qvel"), ("state", "qpos", "qpos_"), ("images", "qvel")])
+def test_keys_that_a_format_has_other_uses_for_come_back(tmp_path, equal, kind, keys):
+    store = written(tmp_path, {key: CLASHING[key] for key in keys}, {})
+    export_demos(store, tmp_path / "out", kind, EXACT)
+    import_demos(tmp_path / "out", tmp_path / "two.zarr", kind)
+    equal(store, tmp_path / "two.zarr", attrs=False)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_reward_of_any_shape_comes_back(tmp_path, kind):
+    """One number per step is a reward, with an axis of its own or without; several are a key like others."""
+    for shape in ((), (1,), (2,)):
+        folder = tmp_path / f"{len(shape)}{sum(shape)}"
+        folder.mkdir()
+        store = DemoStore.open(written(folder, {"state": ((2,), "float32"), "reward": (shape, "float32")}, {}))
+        export_demos(store.path, folder / "out", kind, EXACT)
+        import_demos(folder / "out", folder / "two.zarr", kind)
+        read = DemoStore.open(folder / "two.zarr").read("reward")
+        np.testing.assert_array_equal(read, store.read("reward").reshape(read.shape))
+
+
+@pytest.mark.parametrize("kind", ANY_RATE)
+def test_a_reward_may_be_observed(tmp_path, kind):
+    obs = {"state": ((2,), "float32"), "reward": ((1,), "float32")}
+    store = written(tmp_path, obs, {}, obs_keys=("state", "reward"))
+    export_demos(store, tmp_path / "out", kind)
+    import_demos(tmp_path / "out", tmp_path / "two.zarr", kind)
+    assert DemoStore.open(tmp_path / "two.zarr").attrs.obs_keys == ("state", "reward")
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_numbers_of_episodes_that_are_not_kept_are_named(tmp_path, kind):
+    names = ("id", "total_steps", "num_samples", "compress", "lang", "language_instruction", "length", "dataset_id")
+    store = written(tmp_path, {"state": ((2,), "float32")}, {**dict.fromkeys(names, 7), "task": 0}, tasks=("go",))
+    done = export_demos(store, tmp_path / "out", kind)
+    import_demos(tmp_path / "out", tmp_path / "two.zarr", kind)
+    kept = DemoStore.open(tmp_path / "two.zarr").episode_attrs
+    assert all(kept[name].tolist() == [7, 7] for name in names if name in kept)
+    said = {sentence.split()[0] for sentence in done.lost if "the format has its own" in sentence}
+    assert said == set(names) - set(kept)

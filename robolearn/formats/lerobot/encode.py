@@ -40,7 +40,8 @@ class VideoWriter:
 
     def __init__(self, folder: Path, fps: int | float, max_bytes: int) -> None:
         self._folder, self._max = folder, max_bytes
-        self._rate = Fraction(fps).limit_denominator(1000)
+        rate = Fraction(fps)
+        self._rate = rate.limit_denominator(1000) if rate >= 1 else 1 / (1 / rate).limit_denominator(1000)
         self._at = Numbered()
         self._frames = self._episodes = self._bytes = 0
 

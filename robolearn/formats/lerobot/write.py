@@ -15,6 +15,7 @@ from robolearn.errors import UserError
 from robolearn.formats.format import TASK, ExportOptions
 from robolearn.formats.lerobot.described import DATA_MB, VIDEO_MB, Description
 from robolearn.formats.lerobot.encode import VideoWriter
+from robolearn.formats.lerobot.episodes import OURS
 from robolearn.formats.lerobot.features import IMAGE_AXES, ImageFeature, choose_features, to_color, to_png
 from robolearn.formats.lerobot.keys import ACTION, NEXT_SUCCESS, store_names
 from robolearn.formats.lerobot.parts import TableWriter
@@ -25,6 +26,7 @@ from robolearn.types import Array, Episode
 MB = 1 << 20
 SUCCESS = "success"
 NO_TASK = "no task stated"
+OWN = ("tasks", "length")  # beside the positions, of an episode
 POSITIONS = {"timestamp": "float32"} | dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
 
 
@@ -116,8 +118,9 @@ class _Writer:
         return Description(self._fps, features, self._episodes, self._steps, self._texts, totals, note)
 
     def lost(self) -> list[str]:
-        """What becomes of images, a sentence each."""
-        return [sentence for image in self._images for sentence in _changes(image, image.name in self._videos)]
+        """What becomes of images, and which numbers of episodes are not kept, a sentence each."""
+        changes = [sentence for image in self._images for sentence in _changes(image, image.name in self._videos)]
+        return [*self._demos.overruled(list(filter(_is_own, self._demos.attr_names))), *changes]
 
     def _positions(self, episode: Episode, text: str) -> dict[str, Array]:
         """Columns that say where a row is, and whether its episode succeeded with it."""
@@ -137,7 +140,7 @@ class _Writer:
 
     def _append_facts(self, episode: Episode, facts: dict[str, Any], stats: Mapping[str, dict[str, Array]]) -> None:
         chunk, file = self._facts.next_file()
-        held = {TASK, "tasks", "length", *POSITIONS, *({SUCCESS} if self._has_success else ())}
+        held = {TASK, *({SUCCESS} if self._has_success else ())}
         row: dict[str, Any] = {
             "episode_index": self._episodes,
             "length": len(episode),
@@ -146,7 +149,7 @@ class _Writer:
             "meta/episodes/chunk_index": chunk,
             "meta/episodes/file_index": file,
             **facts,
-            **{name: value for name, value in episode.attrs.items() if name not in held},
+            **{name: value for name, value in episode.attrs.items() if name not in held and not _is_own(name)},
         }
         for feature, values in stats.items():
             self._totals.add(feature, values)
@@ -154,6 +157,11 @@ class _Writer:
         self._facts.append(pa.Table.from_pylist([row]))
         self._episodes += 1
         self._steps += len(episode)
+
+
+def _is_own(name: str) -> bool:
+    """Whether LeRobot has something of its own under the name of an episode's number."""
+    return name in (*OWN, *POSITIONS) or name.startswith(OURS)
 
 
 def _changes(image: ImageFeature, is_video: bool) -> Sequence[str]:

@@ -192,6 +192,15 @@ def test_what_the_options_say(tmp_path):
     assert (back.attrs.tasks, back.attrs.control_dt, back.num_episodes) == (("new",), 0.08, 2)
 
 
+@pytest.mark.parametrize("control_dt", [3600.0, 1000.5, 1e-6])
+def test_videos_of_any_rate_that_a_store_may_have(tmp_path, control_dt):
+    images = np.repeat(np.arange(10, dtype=np.uint8) * 20, 16 * 16 * 3).reshape(10, 16, 16, 3)
+    store = make(tmp_path / "x.zarr", obs={"top": images}, control_dt=control_dt, obs_keys=("state", "top"))
+    back, _, _ = round_trip(store)
+    assert back.attrs.control_dt == pytest.approx(control_dt)
+    assert np.abs(back.read("top").astype(int) - images).max() <= 2
+
+
 def test_what_cannot_be_held_is_named(tmp_path):
     store = make(
         tmp_path / "x.zarr", splits={"train": (0, 2), "test": (1,)}, tasks=("a", "b"), facts={"task": [1, -1, 0]}
