@@ -92,8 +92,9 @@ def arrays_of(episode: Episode) -> dict[str, Array]:
 
 
 def _type_of(values: Iterable[Any]) -> np.dtype:
-    """The type that holds all of them."""
-    return np.result_type(*{np.asarray(value).dtype for value in values})
+    """The type that holds all of them; long long becomes int64, which it is, as zarr knows no other name."""
+    kind = np.result_type(*{np.asarray(value).dtype for value in values})
+    return np.dtype(kind.str) if kind.kind in "iu" else kind
 
 
 def _loss(what: str, numbers: Array, dtype: np.dtype) -> str | None:

@@ -85,12 +85,10 @@ def _raw(reader: Reader, note: Note) -> Raw:
     others, facts = {}, reader.attrs(file)
     for name in names:
         if name not in (actions, groups[0], LENGTHS):
-            child = reader.child(file, name)
-            inner = {name: child} if isinstance(child, Stored) else reader.columns(child, f"{name}.")
+            inner = reader.inside(file, name)
+            if name in TASK_NAMES and name in inner:
+                facts.setdefault(name, inner.pop(name).value())
             others.update(inner)
-            if name in TASK_NAMES and isinstance(child, Stored):
-                facts.setdefault(name, child.value())
-                others.pop(name)
     return Raw(
         name=reader.path.name,
         actions={"action": _column(reader, actions)},

@@ -89,7 +89,8 @@ def _breaks(columns: dict[str, Stored], rows: int, path: Path) -> Array:
     for start in range(0, rows - 1, step):
         stop = min(start + step, rows - 1)
         here, there = following[start:stop], obs[start + 1 : stop + 1]
-        ends.append(start + 1 + np.flatnonzero((here != there).reshape(stop - start, -1).any(axis=1)))
+        differ = (here != there) & ((here == here) | (there == there))  # NaN is no other number than NaN
+        ends.append(start + 1 + np.flatnonzero(differ.reshape(stop - start, -1).any(axis=1)))
     return np.concatenate(ends) if ends else np.zeros(0, np.int64)
 
 

@@ -72,7 +72,8 @@ def top_names(path: Path) -> dict[str, bool]:
 @lru_cache(4096)
 def naturally(name: str) -> tuple[Any, ...]:
     """What to sort names by so that demo_10 comes behind demo_2."""
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", name))
+    parts = enumerate(re.split(r"([0-9]+)", name))  # each second one is a number; other digits, as of powers, are text
+    return tuple((0, int(part), "") if i % 2 else (1, 0, part) for i, part in parts)
 
 
 class Reader:
@@ -96,7 +97,7 @@ class Reader:
             return sorted(group, key=naturally)
 
     def child(self, group: Group, name: str) -> Any:
-        """A group or an array in a group, None where there is none.
+        """A group or an array in a group, None where there is none, or something else, such as a type with a name.
 
         Raises:
             UserError: It is a link, or an array that is not admitted.
@@ -113,12 +114,19 @@ class Reader:
             object_id = h5py.h5o.open(group.id, code)
             if isinstance(object_id, h5py.h5d.DatasetID):
                 return Stored(object_id, self.path, None if self.again else self._size)
-            return h5py.Group(object_id) if isinstance(object_id, h5py.h5g.GroupID) else object_id
+            return h5py.Group(object_id) if isinstance(object_id, h5py.h5g.GroupID) else None
 
     def group(self, group: Group, name: str) -> Group | None:
         """A group in a group; None where there is none or something else."""
         child = self.child(group, name)
         return child if isinstance(child, self._h5py.Group) else None
+
+    def inside(self, group: Group, name: str) -> dict[str, Stored]:
+        """What a name in a group stands for: an array, or all those below a group, by dotted names."""
+        child = self.child(group, name)
+        if isinstance(child, Stored):
+            return {name: child}
+        return {} if child is None else self.columns(child, f"{name}.")
 
     def columns(self, group: Group, prefix: str = "", depth: int = 0) -> dict[str, Stored]:
         """All data sets below a group, those in groups by dotted names: policy.joint; a group images adds nothing.

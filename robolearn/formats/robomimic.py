@@ -95,8 +95,7 @@ def _raw(reader: Reader, data: Group, name: str, note: Note, task: str | None) -
         )
     others: dict[str, Any] = {}
     for other in [other for other in reader.names(demo) if other not in OWN]:
-        child = reader.child(demo, other)
-        others.update({other: child} if isinstance(child, Stored) else reader.columns(child, f"{other}."))
+        others.update(reader.inside(demo, other))
     rewards, dones = (reader.child(demo, other) for other in ("rewards", "dones"))
     if isinstance(rewards, Stored) and REWARD not in note.made:
         others[REWARD] = rewards

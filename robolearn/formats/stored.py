@@ -163,8 +163,9 @@ def stored_column(store: DemoStore, key: str) -> Blocks:
 def reward_of(episode: Episode, dtype: type = np.float32) -> Array:
     """Rewards [time] of an episode; zeros where it has none."""
     rows = episode.obs.get(REWARD)
-    is_reward = rows is not None and math.prod(rows.shape[1:]) == 1
-    return rows.reshape(len(episode)) if is_reward else np.zeros(len(episode), dtype)
+    if rows is None or math.prod(rows.shape[1:]) != 1:
+        return np.zeros(len(episode), dtype)
+    return rows.reshape(len(episode))
 
 
 def read_note(path: Path) -> Note | None:

@@ -106,7 +106,10 @@ def _chosen(recording: Recording, chosen: ImportOptions, where: str) -> Recordin
     attrs = recording.attrs if chosen.env_id is None else replace(recording.attrs, env_id=chosen.env_id)
     episodes = islice(recording.episodes, most)
     recording = replace(recording, attrs=attrs, episodes=episodes, num_episodes=min(counts, default=None))
-    return map_recording(without_keys(recording, chosen.drop_keys, where), chosen.keymap, where)
+    kept = map_recording(without_keys(recording, chosen.drop_keys, where), chosen.keymap, where)
+    if attrs.obs_keys and not kept.attrs.obs_keys:
+        raise UserError(f"`drop_keys` {' '.join(chosen.drop_keys)}: nothing is left of {where} to be observed")
+    return kept
 
 
 def export_demos(store: str | Path, out: str | Path, kind: str, options: ExportOptions | None = None) -> Transfer:
@@ -143,6 +146,8 @@ def _appearing(out: Path) -> Iterator[Path]:
     A file or folder that is there already is refused before anything is read. What a killed transfer left is removed
     by the next one to the same place, and two at once are refused by the folder's lock.
     """
+    if not out.name:
+        raise UserError(f"{out}: is the folder that you are in; give the name of what is to be made")
     if not is_unbegun(fetched(out)):
         raise UserError(f"{out}: exists already; choose another path")
     part = out.with_name(f"{out.name}.part")

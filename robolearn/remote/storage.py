@@ -110,7 +110,16 @@ class Storage:
         path = self._path(name)
         with self._asked("cannot be written"):
             self._files.pipe_file(f"{path}.part", content)
-            self._files.mv(f"{path}.part", path)
+            self._move(f"{path}.part", path)
+
+    def _move(self, source: str, target: str) -> None:
+        """Move one file, whatever signs are in its name: fsspec's own `mv` takes [, * and ? for a pattern."""
+        spec: Any = importlib.import_module("fsspec.spec")
+        if type(self._files).mv is not spec.AbstractFileSystem.mv:  # a rename of the file system
+            self._files.mv(source, target)
+            return
+        self._files.cp_file(source, target)
+        self._files.rm_file(source)
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove files, if they are there.

@@ -7,6 +7,7 @@ import pytest
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError
 from robolearn.formats import d4rl
+from robolearn.formats.format import ImportOptions
 from robolearn.formats.registry import recognize
 from robolearn.formats.transfer import import_demos
 
@@ -74,6 +75,19 @@ def test_where_episodes_end(taken, monkeypatch, changes, ends):
     store, _ = taken(**changes)
     assert store.episode_ends.tolist() == ends
     np.testing.assert_array_equal(store.read("state"), ROWS)
+
+
+def test_a_number_that_is_none_ends_no_episode(tmp_path):
+    """What is left out by `drop_nan` is the whole episode, and not what comes after the NaN."""
+    rows = np.where(flags(7)[:, None], np.nan, ROWS)
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        for name, array in {**BASE, "timeouts": None, "observations": rows}.items():
+            if array is not None:
+                file[name] = array
+        file["next_observations"] = np.concatenate([rows[1:], rows[-1:]])
+    done = import_demos(tmp_path / "x.hdf5", tmp_path / "x.zarr", options=ImportOptions(drop_nan=True))
+    assert DemoStore.open(done.path).episode_ends.tolist() == [5]
+    assert "episode 1: state is nan at step 2" in " ".join(done.lost)
 
 
 def test_arrays_of_other_lengths_are_said_to_be_left_out(taken):

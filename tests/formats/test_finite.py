@@ -97,6 +97,17 @@ def test_keys_that_cannot_be_left_out(source, keys, said):
         taken(source, drop_keys=keys)
 
 
+def test_what_is_left_is_observed(tmp_path):
+    """A reward alone is nothing to learn from, though it is a key."""
+    rows = np.zeros((4, 2))
+    np.savez(tmp_path / "x.npz", action=rows, state=rows, reward=rows[:, 0])
+    with pytest.raises(UserError, match=r"`drop_keys` state: nothing is left of .*x.npz to be observed"):
+        import_demos(tmp_path / "x.npz", tmp_path / "x.zarr", options=ImportOptions(drop_keys=("state",)))
+    options = ImportOptions(drop_keys=("state",), obs=("gain=reward",))
+    import_demos(tmp_path / "x.npz", tmp_path / "x.zarr", options=options)
+    assert DemoStore.open(tmp_path / "x.zarr").attrs.obs_keys == ("gain",)
+
+
 def test_if_no_episode_is_finite_nothing_is_written(source, monkeypatch):
     given = [episode(0, state=[(0, 0, np.nan)])]
     monkeypatch.setitem(FORMATS, "broken", Format("broken", lambda *_: Recording(ATTRS, given)))

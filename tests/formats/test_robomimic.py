@@ -233,6 +233,17 @@ def test_depth_and_matrices_stay_numbers(file):
     assert store.episode(1).obs["front_depth"].max() == 2.5
 
 
+def test_names_with_other_digits_and_types_with_names(file):
+    """Powers are digits to Python and no numbers; a type may lie wherever an array may."""
+    for i in (0, 2, 10):
+        file[f"data/demo_{i}/obs/area_10²"] = np.zeros((5 + i, 1))
+        file[f"data/demo_{i}/kind"] = np.dtype("f4")
+        file[f"data/demo_{i}"].attrs["hash"] = np.uint64(2**64 - 1 - i)
+    store, _ = taken(file)
+    assert "area_10²" in (store.attrs.obs_keys or ())
+    assert store.episode_attrs["hash"].tolist() == [2**64 - 1 - i for i in (0, 2, 10)]
+
+
 def test_empty_episodes_are_left_out(file):
     demo(file["data"], 1, steps=0)
     store, lost = taken(file)

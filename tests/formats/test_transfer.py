@@ -117,6 +117,13 @@ def test_what_is_there_stays(tmp_path, lengths, source):
     assert DemoStore.open(tmp_path / "x.zarr").content_hash() == before
 
 
+def test_the_current_folder_is_no_name(tmp_path, lengths, source, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UserError, match=r"^\.: is the folder that you are in"):
+        import_demos(source, ".")
+
+
 def test_a_killed_import_is_begun_again(tmp_path, lengths, source):
     leftover = tmp_path / "x.zarr.part" / "store" / "data"
     leftover.mkdir(parents=True)

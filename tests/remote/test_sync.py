@@ -293,6 +293,18 @@ def test_a_neighbor_whose_name_goes_on_is_no_part_of_it(run, bucket, on_machine,
     assert files(fetched(URL)) == files(run)
 
 
+def test_names_that_would_be_patterns_are_names(bucket, on_machine):
+    """fsspec's own way to move a file takes [1] for a pattern, and says that nothing fits it."""
+    url = "bucket://b/runs/x[1]*"
+    with hold(place_of(url)):
+        save(place_of(url), 1)
+        (place_of(url) / "key?[0].json").write_text("{}")
+    sent = files(place_of(url))
+    on_machine("there")
+    assert files(fetched(url)) == sent
+    assert not [name for name in bucket.store if name.endswith(".part")]
+
+
 def test_a_folder_of_the_file_system_here(tmp_path, on_machine):
     url = f"file://{tmp_path}/shared/x"
     with hold(place_of(url)):

@@ -110,7 +110,7 @@ _CLIP = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):  # a text may hold other ends of lines
         if not line.strip():
             continue
         try:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from robolearn.errors import UserError
 from robolearn.formats.lerobot.episodes import Said
 from robolearn.formats.lerobot.files import read_text
 from robolearn.formats.lerobot.info import Info
 from robolearn.types import Scalar
 
 FPS_SLACK = 0.05  # share by which the steps' times may deviate from what info.json says
-LICENCE = re.compile(r"^license:\s*(\S.*?)\s*$", flags=re.MULTILINE)
+LICENCE = re.compile(
+    r"^license:(?:[ \t]*|[ \t\r]*\n[ \t]*-[ \t]+)([^\s#].*?)\s*$", flags=re.MULTILINE
+)  # or a list of some
 MAX_LICENCE, MAX_RANGES = 80, 12  # characters of a first line; ranges of numbers in a sentence
 
 
@@ -44,7 +47,10 @@ def licence_of(root: Path) -> str:
     for name in ("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"):
         if not (root / name).is_file():
             continue
-        text = read_text(root / name)
+        try:  # for people, so that one that is no text does not keep the data from being read
+            text = read_text(root / name)
+        except UserError:
+            continue
         if name == "README.md":
             head = text.split("---")[1] if text.startswith("---") else ""
             match = LICENCE.search(head)

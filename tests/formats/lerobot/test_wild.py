@@ -218,6 +218,36 @@ def test_damaged_facts(make_set, name, content, message):
     refused(root, message)
 
 
+def test_texts_with_other_ends_of_lines(make_set):
+    """As json.dumps writes them with ensure_ascii=False, and editors of Windows end their lines."""
+    made = make_set()
+    made.tasks = ["a\u2028b", "c\x85d", "a\u2028b"]
+    root = made.write()
+    for name in ("tasks", "episodes"):
+        file = root / "meta" / f"{name}.jsonl"
+        lines = [json.dumps(json.loads(line), ensure_ascii=False) for line in file.read_text().splitlines()]
+        file.write_bytes("\r\n".join(lines).encode())
+    store, _ = read(root)
+    assert [store.attrs.tasks[i] for i in store.episode_attrs["task"]] == made.tasks
+
+
+@pytest.mark.parametrize(
+    ("content", "licence"),
+    [
+        (b"---\nlicense:\n- mit\n- other\ntags:\n- x\n---\n", "mit"),
+        (b"---\r\nlicense: 'cc-by-4.0' \r\ntags:\r\n---\r\n", "cc-by-4.0"),
+        (b"---\nlicense:\ntags:\n- x\n---\n", "Copyright me"),
+        (b"---\nlicense: mit\n---\n\xe9 latin-1", "Copyright me"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Copyright me"),
+    ],
+)
+def test_what_people_read_keeps_no_data_from_being_read(make_set, content, licence):
+    root = make_set().write()
+    (root / "README.md").write_bytes(content)
+    (root / "LICENSE").write_text("# Copyright me\n")
+    assert read(root)[0].attrs.licence == licence
+
+
 @pytest.mark.parametrize("version", ["v2.1", "v3.0"])
 def test_several_tasks_in_an_episode(make_set, version):
     made = make_set(version)
