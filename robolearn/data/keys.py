@@ -6,6 +6,7 @@ from functools import lru_cache
 
 MAX_NAME = 255  # bytes of a file's name that every common file system takes
 TAKEN = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")  # zarr's own files, beside the arrays
+ENDS = "episode_ends"  # lies beside the numbers of episodes
 KEY = "key_"  # before a foreign name that is zarr's own
 DOT = "\x1f"  # torch parts the names of modules by dots; this sign no key has, so that no two keys become one
 
@@ -41,6 +42,12 @@ def store_key(name: str) -> str:
     key = "".join("." if char in "/\\" else char if char.isprintable() else "_" for char in name)
     key = key.encode()[: MAX_NAME - len(KEY)].decode(errors="ignore") if len(key.encode()) > MAX_NAME else key
     return f"{KEY}{key}" if key.startswith("__") or file_problem(key) else key
+
+
+def store_attr(name: str) -> str:
+    """What a number of each episode is called for a foreign name: as `store_key`, beside the ends of episodes."""
+    key = store_key(name)
+    return f"{KEY}{key}" if key == ENDS else key
 
 
 def observed_problem(key: str) -> str | None:

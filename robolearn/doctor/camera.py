@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
 from robolearn.images import ImageLayout, ImageRange, axes_of, seen_shape
@@ -21,6 +23,8 @@ class Camera:
     Attributes:
         low: Smallest number [time] of each image; NaN of those not looked at.
         high: Largest.
+        mean: Their mean, how bright each image is [time].
+        prints: A checksum of each image [time].
         same: Whether each image equals the one before [time].
         shown: A few images, as recorded.
         rows: Of those.
@@ -31,6 +35,7 @@ class Camera:
         assert seen is not None, "no shape of an image"
         self.shape, self.dtype, self.seen = shape, dtype, seen
         self.low, self.high = np.full(count, np.nan), np.full(count, np.nan)
+        self.mean, self.prints = np.full(count, np.nan), np.zeros(count, np.uint32)
         self.same = np.zeros(count, bool)
         self.rows = [int(row) for row in np.unique(np.linspace(0, max(count - 1, 0), MAX_SHOWN).astype(int))]
         self.shown: list[Array] = []
@@ -44,6 +49,8 @@ class Camera:
         flat = images.reshape(len(images), -1)
         rows = slice(first, first + len(images))
         self.low[rows], self.high[rows] = flat.min(1), flat.max(1)
+        self.mean[rows] = flat.mean(1, dtype=np.float64)
+        self.prints[rows] = [zlib.crc32(np.ascontiguousarray(image).data) for image in flat]
         before = flat[:1] if self._last is None else self._last
         self.same[first] = self._last is not None and bool((flat[0] == before[0]).all())
         self.same[first + 1 : rows.stop] = [np.array_equal(a, b) for a, b in zip(flat[1:], flat[:-1], strict=True)]

@@ -14,6 +14,7 @@ from robolearn.types import Array
 MOMENTS = 16  # of an episode, at which it is compared
 HEAD = 8  # steps by which cut-off copies are looked for
 NEAR, APART = 0.02, 0.2  # of the range; of the usual distance to the nearest other episode
+DARK, BRIGHTER = 0.002, 0.1  # of a camera's range, by which images differ in brightness at all; of that, mean apart
 MAX_COMPARED, BLOCK = 4000, 256  # episodes
 
 
@@ -35,7 +36,7 @@ def duplicates(recording: Recording) -> Iterator[Finding]:
 
 
 def find_exact(recording: Recording) -> list[tuple[int, int]]:
-    """Pairs of episodes with the same numbers throughout, the first of its kind first."""
+    """Pairs of episodes with the same numbers and images throughout, the first of its kind first."""
     return list(_same(recording, list(zip(recording.starts, recording.ends, strict=True))))
 
 
@@ -63,6 +64,8 @@ def _same(recording: Recording, spans: list) -> Iterator[tuple[int, int]]:
         digest = hashlib.sha256()
         for rows in recording.rows.values():
             digest.update(np.ascontiguousarray(rows[start:stop]).data)
+        for camera in recording.cameras.values():
+            digest.update(camera.prints[start:stop].tobytes())
         first = seen.setdefault(digest.digest(), i)
         if first != i:
             yield first, i
@@ -84,14 +87,29 @@ def find_near(recording: Recording) -> list[tuple[int, int]]:
         distance[begin : begin + BLOCK] = np.sqrt(apart.min(1) / features.shape[1])
     limit = min(NEAR, APART * float(np.median(distance)))
     close = np.flatnonzero(distance < limit)
-    return sorted({(min(i, int(nearest[i])), max(i, int(nearest[i]))) for i in close.tolist()})
+    pairs = sorted({(min(i, int(nearest[i])), max(i, int(nearest[i]))) for i in close.tolist()})
+    return [pair for pair in pairs if not _look_apart(recording, *pair)]
+
+
+def _look_apart(recording: Recording, one: int, other: int) -> bool:
+    """Whether a camera tells two episodes of like numbers apart, as where one was done again in another look."""
+    at = _moments(recording)[[one, other]]
+    for camera in recording.cameras.values():
+        spread, whole = np.ptp(camera.mean), camera.high.max() - camera.low.min()
+        if spread > DARK * whole and np.abs(np.diff(camera.mean[at], axis=0)).mean() > BRIGHTER * spread:
+            return True
+    return False
+
+
+def _moments(recording: Recording) -> Array:
+    """Rows of each episode at which it is compared [e, MOMENTS]."""
+    share = np.linspace(0, 1, MOMENTS)
+    return recording.starts[:, None] + np.rint(share * (recording.lengths[:, None] - 1)).astype(int)
 
 
 def describe(recording: Recording) -> Array:
     """Each episode as numbers [e, MOMENTS x d]: what is observed and done at even moments, in units of the range."""
-    parts = []
-    share = np.linspace(0, 1, MOMENTS)
-    at = recording.starts[:, None] + np.rint(share * (recording.lengths[:, None] - 1)).astype(int)
+    parts, at = [], _moments(recording)
     for key in recording.rows:
         for _, x in recording.varying(key):
             low, high = np.quantile(x, [0.01, 0.99])

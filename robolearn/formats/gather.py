@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
-from robolearn.data.keys import store_key
+from robolearn.data.keys import store_attr, store_key
 from robolearn.errors import UserError, printable
 from robolearn.formats.columns import Column, num_rows
 from robolearn.formats.finite import describe_places, places_not_finite
@@ -148,7 +148,7 @@ class _Survey:
         for name in raw.flags.keys() - flags.keys():  # keys have no slash, so it hides none
             self.left_out[f"flag/{name}"] = f"{name} is no truth value for each step, for one in {raw.name}"
         self._attrs.append(
-            {**{store_key(n): v for n, v in raw.attrs.items() if isinstance(v, bool | int | float)}, **flags}
+            {**{store_attr(n): v for n, v in raw.attrs.items() if isinstance(v, bool | int | float)}, **flags}
         )
 
     def _see(self, key: str, column: Column, steps: int, name: str) -> None:

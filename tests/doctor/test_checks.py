@@ -8,6 +8,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.doctor.actions import follows, is_switched
 from robolearn.doctor.camera import Camera
 from robolearn.doctor.cameras import black_images, frozen_images, layouts, ranges
+from robolearn.doctor.duplicates import duplicates
 from robolearn.doctor.recording import Recording, columns_of
 from robolearn.doctor.registry import check
 
@@ -88,6 +89,23 @@ def test_the_option_that_mends_it_is_named(clean):
         "glitch": "`dataset.",
     }.items():
         assert option in messages[name], name
+
+
+@pytest.mark.parametrize(("looks", "noise"), [("others", 0.0), ("others", 1e-4), ("same", 0.0), ("same", 1e-4)])
+def test_an_episode_that_was_done_again_in_another_look_is_no_copy(looks, noise):
+    """Its numbers are those of the first, but for noise; what its camera saw tells."""
+    rng = np.random.default_rng(0)
+    paths = [np.cumsum(rng.normal(size=(30, 3)), 0) for _ in range(12)]
+    films = [np.clip(120 + 60 * path[:, :1] / np.ptp(path[:, 0]), 0, 255) for path in paths]
+    paths += [path + noise * rng.normal(size=path.shape) for path in paths[:2]]
+    films += [film if looks == "same" else 0.7 * film for film in films[:2]]
+    rows = np.concatenate(paths)
+    recording = Recording(np.arange(30, 30 * len(paths) + 1, 30), {"state": rows, "action": rows[:, :2]})
+    images = np.repeat(np.concatenate(films), 8 * 8, axis=1).reshape(-1, 8, 8, 1).astype(np.uint8)
+    recording.cameras["top"] = Camera((8, 8, 1), images.dtype, len(images))
+    recording.cameras["top"].add(images, 0)
+    copies = [finding.episodes for finding in duplicates(recording)]
+    assert copies == ([(12, 13)] if looks == "same" else [])
 
 
 @pytest.mark.parametrize("declared", [None, ("state",)])

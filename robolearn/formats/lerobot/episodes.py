@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from robolearn.data.keys import store_attr
 from robolearn.errors import UserError
 from robolearn.formats.lerobot.files import damage, read_text
 from robolearn.types import Scalar
@@ -95,7 +96,7 @@ def _said(row: Mapping[str, Any]) -> Said:
                 chunk, file, start, stop = (float(value) for value in clip if value is not None)
                 clips[camera] = Clip(int(chunk), int(file), start, stop)
     numbers = {
-        name: value
+        store_attr(name): value
         for name, value in row.items()
         if isinstance(value, bool | int | float)
         and name not in ("episode_index", "length", "task_index")

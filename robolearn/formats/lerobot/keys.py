@@ -83,13 +83,18 @@ def choose_keys(info: Info, schemas: Sequence[pa.Schema]) -> Keys:
     dtypes = {name: np.result_type(*map(_type, kinds[name])) for name in (action, *rows)}
     facts = tuple(name for name in (TIMES, TASK_INDEX, NEXT_SUCCESS) if name in numbers)
     others = [name for name in common if name not in (*numbers, *pictures, *videos, *POSITIONS)]
-    dropped = [f"{name} is not kept; it holds {value_type(kinds[name][0])}, not numbers" for name in others]
+    dropped = [f"{name} is not kept; it holds {_not_numbers(kinds[name])}, not numbers" for name in others]
     partial = sorted({name for schema in schemas for name in schema.names} - set(common))
     dropped += [f"{name} is not kept; it is in some of the tables only" for name in partial]
     absent = [name for name in info.features if name not in (*common, *partial, *videos, *POSITIONS)]
     dropped += [f"{name} is named in info.json, but in none of the tables" for name in absent]
     key_of = [{column: names[column] for column in columns} for columns in (rows, pictures, videos)]
     return Keys(action, *key_of, dtypes=dtypes, facts=facts, dropped=tuple(dropped))
+
+
+def _not_numbers(kinds: Sequence[pa.DataType]) -> pa.DataType:
+    """What a column holds in the first table in which that is no number."""
+    return value_type(next((kind for kind in kinds if number_type(kind) is None), kinds[0]))
 
 
 def _type(kind: pa.DataType) -> np.dtype:

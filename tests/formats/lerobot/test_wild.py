@@ -218,6 +218,28 @@ def test_damaged_facts(make_set, name, content, message):
     refused(root, message)
 
 
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_numbers_of_episodes_under_names_that_no_file_has(make_set, version):
+    made = make_set(version)
+    made.extra = {"eval/score": [1, 2, 3], "episode_ends": [4, 5, 6], "": [7, 8, 9], "a\nb": [0.5, 1.5, 2.5]}
+    store, _ = read(made.write())
+    facts = {name: values.tolist() for name, values in store.episode_attrs.items() if name != "task"}
+    assert facts == {
+        "eval.score": [1, 2, 3],
+        "key_episode_ends": [4, 5, 6],
+        "key_": [7, 8, 9],
+        "a_b": [0.5, 1.5, 2.5],
+    }
+
+
+def test_a_column_that_is_numbers_in_some_tables_is_called_what_it_is_in_others(make_set):
+    root = make_set(lengths=(3, 2)).write()
+    for i, values in enumerate(([1.0, 2.0, 3.0], ["a", "b"])):
+        path = root / "data" / "chunk-000" / f"episode_{i:06d}.parquet"
+        pq.write_table(pq.read_table(path).append_column("note", pa.array(values)), path)
+    assert "note is not kept; it holds string, not numbers" in read(root)[1].lost
+
+
 def test_texts_with_other_ends_of_lines(make_set):
     """As json.dumps writes them with ensure_ascii=False, and editors of Windows end their lines."""
     made = make_set()
