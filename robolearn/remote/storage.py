@@ -11,7 +11,7 @@ from typing import Any
 from robolearn.errors import UserError, one_line
 
 PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
-# What changes with the content, by whatever names file systems give it; the size is always there.
+# What changes with the content, by whatever names file systems give it; the size is nearly always there.
 STAMPS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "mtime", "created")
 
 
@@ -59,7 +59,8 @@ class Storage:
                 entries = self._files.find(self._root, detail=True)
             except FileNotFoundError:
                 entries = {}
-            infos = {name: info or self._files.info(name) for name, info in entries.items()}
+            is_told = {name: bool(info) and info.get("size") is not None for name, info in entries.items()}
+            infos = {name: info if is_told[name] else self._files.info(name) for name, info in entries.items()}
         files = {
             self._name(path): info
             for path, info in infos.items()
@@ -145,6 +146,7 @@ class Storage:
             raise RemoteError(f"{self.url} {what} ({type(error).__name__}: {one_line(error)})") from error
 
 
-def size_of(stamp: str) -> int:
-    """Bytes of a file that `list` found."""
-    return int(stamp.partition("|")[0])
+def size_of(stamp: str) -> int | None:
+    """Bytes of a file that `list` found; None where the file system does not tell, as servers of pages."""
+    size = stamp.partition("|")[0]
+    return int(size) if size.isdecimal() else None

@@ -143,7 +143,7 @@ class _Copy:
         """Copy all of it beside the copy, see that it belongs together, and put it into its places."""
         if not diff.take and not diff.remove_here:
             return
-        needed, free = sum(size_of(self.there[name]) for name in diff.take), shutil.disk_usage(copies_dir()).free
+        needed, free = sum(size_of(self.there[name]) or 0 for name in diff.take), shutil.disk_usage(copies_dir()).free
         if needed >= free:
             raise RemoteError(f"{self.storage.url}: {needed} bytes are to be fetched, {copies_dir()} has {free}")
         with tempfile.TemporaryDirectory(dir=copies_dir(), prefix=".fetching-") as folder:
@@ -205,7 +205,8 @@ class _Copy:
         there, (here, _) = self.storage.list(), _list(self.root)
         for name in names:
             is_same = here.get(name) == self.here[name]  # what was written to meanwhile is sent again
-            if name not in there or (is_same and not _is_link(name) and size_of(there[name]) != size_of(here[name])):
+            sizes = (None, size_of(here[name])) if is_same and not _is_link(name) else ()
+            if name not in there or (sizes and size_of(there[name]) not in sizes):
                 raise RemoteError(f"{self.storage.url}: {name or 'it'} did not arrive whole")
         self.ledger.note({name: Known(self.here[name], there[name]) for name in names})
 

@@ -305,6 +305,23 @@ def test_names_that_would_be_patterns_are_names(bucket, on_machine):
     assert not [name for name in bucket.store if name.endswith(".part")]
 
 
+def test_a_file_system_that_tells_no_sizes(run, bucket, on_machine, monkeypatch):
+    listed = bucket.find
+
+    def find(self, path, **options):
+        return {name: {**info, "size": None} for name, info in listed(self, path, **options).items()}
+
+    monkeypatch.setattr(bucket, "find", find)
+    on_machine("there")
+    assert files(fetched(URL)) == files(run)
+    monkeypatch.setattr(bucket, "info", lambda self, path: {"name": path, "size": None, "type": "file"})
+    on_machine("elsewhere")
+    with hold(place_of(URL)):
+        save(place_of(URL), 2)
+    on_machine("anywhere")
+    assert files(fetched(URL))["checkpoints/last"] == "00000002"
+
+
 def test_a_folder_of_the_file_system_here(tmp_path, on_machine):
     url = f"file://{tmp_path}/shared/x"
     with hold(place_of(url)):

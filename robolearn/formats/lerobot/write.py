@@ -120,7 +120,13 @@ class _Writer:
     def lost(self) -> list[str]:
         """What becomes of images, and which numbers of episodes are not kept, a sentence each."""
         changes = [sentence for image in self._images for sentence in _changes(image, image.name in self._videos)]
-        return [*self._demos.overruled(list(filter(_is_own, self._demos.attr_names))), *changes]
+        own = self._demos.overruled(list(filter(_is_own, self._demos.attr_names)))
+        unsaid = TASK in self._demos.attr_names and not self._demos.attrs.tasks
+        return [
+            *own,
+            *([f"{TASK} is not kept; there are no texts that its numbers stand for"] if unsaid else ()),
+            *changes,
+        ]
 
     def _positions(self, episode: Episode, text: str) -> dict[str, Array]:
         """Columns that say where a row is, and whether its episode succeeded with it."""

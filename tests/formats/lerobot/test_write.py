@@ -201,6 +201,11 @@ def test_videos_of_any_rate_that_a_store_may_have(tmp_path, control_dt):
     assert np.abs(back.read("top").astype(int) - images).max() <= 2
 
 
+def test_numbers_of_tasks_without_texts_are_named(tmp_path):
+    _, lost, _ = round_trip(make(tmp_path / "x.zarr", facts={"task": [5, 6, 5]}))
+    assert lost == ("task is not kept; there are no texts that its numbers stand for",)
+
+
 def test_what_cannot_be_held_is_named(tmp_path):
     store = make(
         tmp_path / "x.zarr", splits={"train": (0, 2), "test": (1,)}, tasks=("a", "b"), facts={"task": [1, -1, 0]}
