@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 
 from robolearn.config import finite, write_json
+from robolearn.data.normalizer import Normalizer, buffer_names
 from robolearn.dynamics.ensemble import DynamicsConfig
 from robolearn.dynamics.fit import Transitions, fit_dynamics
 from robolearn.errors import UserError
@@ -30,6 +31,7 @@ from robolearn.files import StrPath
 from robolearn.nets.descent import FitConfig
 from robolearn.simulator.config import AccuracyConfig
 from robolearn.simulator.model import LearnedSimulator
+from robolearn.simulator.transitions import STATE
 from robolearn.stats.agreement import chunk_energy
 from robolearn.stats.bootstrap import clustered_mean
 from robolearn.stats.value import Estimate
@@ -97,16 +99,21 @@ def measure_accuracy(simulator: LearnedSimulator | StrPath, cfg: AccuracyConfig 
     learned, held_out = simulator.learned_from(), simulator.held_out()
     if max(len(actions) for _, actions in held_out) < min(cfg.horizons):
         raise UserError(f"`horizons`: no held-out episode goes on for {min(cfg.horizons)} steps")
-    scale = np.concatenate([states for states, _ in learned]).std(0)
+    scale = units(np.concatenate([states for states, _ in learned]))
     generator = torch.Generator().manual_seed(cfg.seed)
     who = {
         SIMULATOR: simulated(simulator, cfg.samples, generator),
         ENSEMBLE: of_ensemble(learned, cfg),
         PERSISTENCE: lambda history, actions: np.repeat(history[:, None, -1:], actions.shape[1], 2).repeat(2, 1),
     }
-    accuracy = score_paths(who, held_out, np.where(scale > 0, scale, 1), simulator.facts.history, cfg)
+    accuracy = score_paths(who, held_out, scale, simulator.facts.history, cfg)
     write_json(simulator.directory / FILE, finite(accuracy.to_json()))
     return accuracy
+
+
+def units(states: Float[np.ndarray, "n s"]) -> Float[np.ndarray, " s"]:
+    """Standard deviation of each number; 1 where it varies by rounding alone, which would be no unit."""
+    return Normalizer.fit({STATE: states}, mode="zscore").get_buffer(buffer_names(STATE)[1]).double().numpy()
 
 
 def score_paths(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robolearn.errors import UserError
-from robolearn.simulator.accuracy import ENSEMBLE, PERSISTENCE, SIMULATOR, measure_accuracy, score_paths
+from robolearn.simulator.accuracy import ENSEMBLE, PERSISTENCE, SIMULATOR, measure_accuracy, score_paths, units
 from robolearn.simulator.config import AccuracyConfig
 from tests.simulator import point
 
@@ -48,6 +48,13 @@ def test_behind_the_end_of_an_episode_nothing_is_scored():
     accuracy = score_paths(who, [(states, states[:-1])], np.ones(1), 1, AccuracyConfig(horizons=(1, 3, 9), starts=3))
     assert np.isnan(accuracy.scores[SIMULATOR]).tolist() == [[False, False, True], *[[False, True, True]] * 2]
     assert accuracy.score(SIMULATOR, 9) is None
+
+
+def test_a_number_that_never_changes_is_measured_in_its_own_unit():
+    """The mean of 1001 times 0.1 in single precision is not 0.1, and the spread around it 1.5e-8."""
+    states = np.stack([np.full(1001, 0.1), np.linspace(-1, 1, 1001)], axis=1, dtype=np.float32)
+    assert states.std(0)[0] > 0
+    np.testing.assert_allclose(units(states), [1, states[:, 1].std()], rtol=1e-5)
 
 
 @pytest.mark.long
