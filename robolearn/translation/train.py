@@ -240,23 +240,34 @@ class _Training:
         """
         means = {name: float(torch.stack([one[name] for one in logged]).mean()) for name in logged[0]}
         if not np.isfinite(list(means.values())).all():
-            saved = f"{self.cfg.out} holds what was saved before" if self.records else "nothing was saved"
-            raise UserError(f"step {self.state.step}: a loss is not finite; {saved}; a lower `lr` may help")
+            raise self._diverged("a loss")
         record: Record = {"step": self.state.step, **means, "steps_per_s": rate}
         self.records.append(record)
         self.on_record(record)
 
     def save(self) -> None:
-        """Write all files, which take their places together."""
+        """Write all files, which take their places together.
+
+        Raises:
+            UserError: A number is not finite: nobody could go on with it, nor with what it took the place of.
+        """
+        tensors = self.state.tensors()
+        if not all(bool(value.isfinite().all()) for value in tensors.values()):
+            raise self._diverged("a weight")
         facts = dataclasses.replace(self.facts, step=self.state.step)
         with unallocated():  # its own weights would be drawn from the global stream, and are not needed
             translator = Translator(facts)
         translator.generators = torch.nn.ModuleList(method.generators for method in self.state.cameras.values())
         with replacing_all(Path(self.cfg.out), FILES) as folder:
             translator.save(folder)
-            save_tensors(self.state.tensors(), folder / STATE_FILE)
+            save_tensors(tensors, folder / STATE_FILE)
             (folder / METRICS).write_text("".join(f"{json.dumps(record)}\n" for record in self.records))
             draw_picture(folder / PICTURE, look(translator, self.heldout))
+
+    def _diverged(self, what: str) -> UserError:
+        there = (Path(self.cfg.out) / FACTS_FILE).exists()
+        saved = f"{self.cfg.out} holds what was saved before" if there else "nothing was saved"
+        return UserError(f"step {self.state.step}: {what} is not finite; {saved}; a lower `lr` may help")
 
 
 def move(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -18,7 +18,7 @@ from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.cut import CutConfig
 from robolearn.translation.cyclegan import CycleGANConfig
 from robolearn.translation.registry import TRANSLATIONS
-from robolearn.translation.train import FILES, STATE_FILE, split, train_translator
+from robolearn.translation.train import FILES, STATE_FILE, _Training, split, train_translator
 from robolearn.translation.translator import Translator, read_facts
 from tests.translation.conftest import SMALL, TINY, write_look
 
@@ -169,6 +169,31 @@ def test_a_training_that_diverges_is_one_line(tmp_path, looks):
     with pytest.raises(ValueError, match=r"step 2: a loss is not finite; nothing was saved; a lower `lr` may help"):
         train_translator(TranslatorConfig(*looks, tmp_path / "run", SMALL, **(TINY | {"lr": 1e30})))
     assert not (tmp_path / "run").exists()
+
+
+def test_what_diverged_is_never_saved(tmp_path, looks):
+    """Checkpoints come before records: neither the first one is written, nor is one replaced that was good."""
+    cfg = TranslatorConfig(*looks, tmp_path / "run", SMALL, **(TINY | {"log_every": 4, "checkpoint_every": 2}))
+    with pytest.raises(ValueError, match="step 2: a weight is not finite; nothing was saved; a lower `lr` may help"):
+        train_translator(dataclasses.replace(cfg, lr=1e30))
+    assert not (tmp_path / "run").exists()
+    train_translator(cfg)
+    good = (tmp_path / "run" / STATE_FILE).read_bytes()
+    with pytest.raises(ValueError, match=r"a weight is not finite; .*run holds what was saved before"):
+        train_translator(dataclasses.replace(cfg, lr=1e30, overwrite=True))
+    assert (tmp_path / "run" / STATE_FILE).read_bytes() == good
+
+
+def test_records_are_nothing_that_was_saved(tmp_path, looks, monkeypatch):
+    advance = _Training.advance
+
+    def diverging(self):
+        means = advance(self)
+        return {**means, "loss": torch.tensor(torch.nan)} if self.state.step == 3 else means
+
+    monkeypatch.setattr(_Training, "advance", diverging)
+    with pytest.raises(ValueError, match="step 3: a loss is not finite; nothing was saved"):
+        train_translator(TranslatorConfig(*looks, tmp_path / "run", SMALL, **(TINY | {"log_every": 1})))
 
 
 def test_each_camera_has_generators_by_its_name(tmp_path):
