@@ -64,6 +64,8 @@ class DynamicsConfig:
             raise UserError(f"dynamics: events {self.events} must be in 0..{self.outcomes}, the outcomes")
         if wrong := [i for i in self.angles if not 0 <= i < self.num_seen]:
             raise UserError(f"dynamics: angle {wrong[0]} is no number of a state; choose from 0..{self.num_seen - 1}")
+        if twice := [i for i in self.angles if self.angles.count(i) > 1]:
+            raise UserError(f"dynamics: angle {twice[0]} is given twice")
 
     @property
     def num_seen(self) -> int:

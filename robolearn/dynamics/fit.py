@@ -48,14 +48,13 @@ def fit_dynamics(cfg: DynamicsConfig, data: Transitions, fit: FitConfig, *, seed
     Raises:
         UserError: Without transitions, with NaN or infinity among them, or of other sizes than the configuration's.
     """
-    if (data.states.shape[1], data.actions.shape[1]) != (cfg.state_dim, cfg.action_dim):
-        raise UserError(
-            f"dynamics: states {data.states.shape} and actions {data.actions.shape} do not fit "
-            f"state_dim {cfg.state_dim} and action_dim {cfg.action_dim}"
-        )
+    _check_transitions(cfg, data)
+    before, acted, after = (torch.from_numpy(np.ascontiguousarray(rows)) for rows in vars(data).values())
     # Differences are taken before rounding: they are small beside the states.
-    deltas = (torch.from_numpy(data.next_states) - base(cfg, torch.from_numpy(data.states))).float()
-    states, actions = torch.from_numpy(data.states).float(), torch.from_numpy(data.actions).float()
+    deltas = (after - base(cfg, before)).float()
+    if not deltas[:, cfg.num_measured :].isfinite().all():  # the rest is fitted to, which refuses them
+        raise UserError("dynamics: events among the next states hold NaN or infinity")
+    states, actions = before.float(), acted.float()
     rows = {"feature": features(cfg, states), "action": actions, "delta": deltas[:, : cfg.num_measured]}
     generator = torch.Generator().manual_seed(seed)
     ensemble = DynamicsEnsemble(cfg, Normalizer.fit(rows, mode="zscore"), generator=generator)
@@ -67,6 +66,16 @@ def fit_dynamics(cfg: DynamicsConfig, data: Transitions, fit: FitConfig, *, seed
 
     descend(ensemble.parameters(), draw_loss, fit)
     return ensemble.eval()
+
+
+def _check_transitions(cfg: DynamicsConfig, data: Transitions) -> None:
+    """Refuse arrays that do not go together, which torch would repeat until they do."""
+    shapes, n = [rows.shape for rows in (data.states, data.actions, data.next_states)], len(data)
+    if shapes != [(n, cfg.state_dim), (n, cfg.action_dim), (n, cfg.state_dim)]:
+        raise UserError(
+            f"dynamics: states {shapes[0]}, actions {shapes[1]} and next states {shapes[2]} do not fit together, or "
+            f"not state_dim {cfg.state_dim} and action_dim {cfg.action_dim}"
+        )
 
 
 @torch.no_grad()

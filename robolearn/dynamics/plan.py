@@ -67,7 +67,8 @@ class ModelReturns:
         actions = plans.transpose(0, 1)[:, :, None].expand(-1, -1, particles, -1)
         rewards = self.reward(before, actions, after)
         if self.ended is not None:
-            rewards = rewards * going_on(self.ended(before, actions, after))
+            # Not a product: a particle that goes wild behind its end is paid NaN there.
+            rewards = rewards.where(going_on(self.ended(before, actions, after)), 0.0)
         return rewards.mean(2).sum(0)
 
 

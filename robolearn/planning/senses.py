@@ -91,6 +91,6 @@ def _bounds(env: EnvConfig) -> tuple[Float[Tensor, " a"], Float[Tensor, " a"]]:
     if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
         raise UserError(f"environment {env.id}: actions must be a Box of floats to plan, they are {kind_of(space)}")
     low, high = (torch.from_numpy(np.asarray(end, np.float32).reshape(-1).copy()) for end in (space.low, space.high))
-    if not (low.isfinite().all() and high.isfinite().all()):
+    if not (high - low).isfinite().all():
         raise UserError(f"environment {env.id}: its actions have no bounds, between which plans could be drawn")
     return low, high

@@ -97,14 +97,19 @@ class LoopReturns(SimulatorReturns):
         self.access.set(env, state)
         try:
             for t, action in enumerate(plan):
-                obs, reward, terminated, _, _ = env.step(self.acting.interface.actuate(action))
+                obs, reward, terminated, _, info = env.step(self.acting.interface.actuate(action))
                 rewards[t] = read_number("the reward", reward)
                 # A time limit is none of the state: one that is counted in the copy counts the steps of all plans.
-                if read_flag("terminated", terminated):
+                if read_flag("terminated", terminated) or self._is_over(info):
                     break
         except Exception as error:  # whatever an environment of others raises
             raise self._failed(error) from error
         return rewards, obs
+
+    def _is_over(self, info: Any) -> bool:
+        """Whether the episode ends here though the environment goes on: it is unstable, or stops at its success."""
+        acting, unstable = self.acting, read_flag("unstable", info.get("unstable", False))
+        return unstable or (acting.cfg.stops and acting.interface.read_success(info) is True)
 
     def check(self, seed: int) -> None:
         """Refuse an environment of which a copy goes elsewhere from the state that it is set to.
@@ -124,6 +129,8 @@ class LoopReturns(SimulatorReturns):
         state = self.access.get(_bare(envs.copies[0]))
         chunk = envs.step_chunk(actions[:, before:], everywhere)
         steps = int(chunk.num_steps[0])
+        if envs.cfg.stops and (success := chunk.info["success"][0, :steps]).any():
+            steps = int(success.argmax()) + 1  # the copy goes no further
         rewards, obs = self.follow(state, actions[0, before : before + steps])
         seen = self._seen(obs) if steps else {}
         same = all(np.array_equal(seen[key], chunk.obs[key][0, steps - 1]) for key in seen)
@@ -164,7 +171,7 @@ class NativeReturns(SimulatorReturns):
     """
 
     def __init__(self, acting: NativeEnvs):
-        self.source = acting.driver
+        self.source, self.stops = acting.driver, acting.cfg.stops
         reached = all(callable(getattr(self.source, name, None)) for name in ("get_state", "set_state"))
         if not (reached and is_dataclass(self.source.get_state())):
             raise UserError(
@@ -186,6 +193,9 @@ class NativeReturns(SimulatorReturns):
         actions = plans[np.minimum(slots, len(plans) - 1)]
         chunk = self.copies.step_chunk(actions, slots < len(plans))
         valid = np.arange(plans.shape[1]) < chunk.num_steps[:, None]
+        if self.stops:
+            success = chunk.info["success"]
+            valid &= success.cumsum(1) - success == 0  # the step that brings it still counts
         return np.where(valid, chunk.rewards, 0.0)[: len(plans)]
 
     def close(self) -> None:

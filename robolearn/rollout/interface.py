@@ -133,14 +133,19 @@ class Interface:
             reward=reward,
             terminated=terminated,
             truncated=truncated,
-            success=self._read_success(info),
+            success=self.read_success(info),
             score=read_number("the score", info["score"]) if "score" in info else reward,
             mode=read_mode(info.get("mode", -1), self.num_modes),
             unstable=read_flag("unstable", info.get("unstable", False)),
             info_keys=tuple(map(str, info)),
         )
 
-    def _read_success(self, info: Mapping[str, Any]) -> bool | None:
+    def read_success(self, info: Mapping[str, Any]) -> bool | None:
+        """Whether the task's condition is met; None where ``info`` says nothing.
+
+        Raises:
+            FaultError: What it says is no truth value.
+        """
         keys = ("success", "is_success") if self.success_key is None else (self.success_key,)
         for key in keys:
             value = find_nested(info, key)

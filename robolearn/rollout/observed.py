@@ -67,7 +67,7 @@ class Form:
         if self.layout is not None:
             return self.layout.convert(array)
         with np.errstate(over="ignore"):  # what overflows is not finite, and found as that
-            return array.astype(np.float32).reshape(*array.shape[:leading], *self.shape)
+            return array.astype(np.float32).reshape((*array.shape[:leading], *self.shape))
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,7 @@ def test_damaged_files_are_one_line(fitted, tmp_path, damage):
         ({"num_members": 0}, "num_members 0 must be at least 1"),
         ({"hidden": 0}, "hidden 0 must be at least 1"),
         ({"angles": (3,)}, r"angle 3 is no number of a state; choose from 0\.\.2"),
+        ({"angles": (1, 0, 1)}, "angle 1 is given twice"),
     ],
 )
 def test_a_wrong_configuration_is_refused(change, message):
@@ -220,11 +221,30 @@ def test_wrong_training_is_refused():
     with pytest.raises(ValueError, match=r"steps 0, batch_size 32 and lr 0\.003 must be positive"):
         FitConfig(steps=0)
     data = pendulum(5)
-    with pytest.raises(ValueError, match=r"states \(5, 3\) and actions \(5, 1\) do not fit state_dim 2"):
+    with pytest.raises(ValueError, match=r"states \(5, 3\), actions \(5, 1\) .* do not fit .* state_dim 2"):
         fit_dynamics(DynamicsConfig(2, 1), data, FitConfig(steps=1000), seed=0)
+    s, a, after = data.states, data.actions, data.next_states
+    for rows in ((s, a[:4], after), (s, a, after[:1]), (s, a, after[:, :1]), (s, a, after[:, :2])):
+        with pytest.raises(ValueError, match="do not fit together"):
+            fit_dynamics(CONFIG, Transitions(*rows), FitConfig(steps=1), seed=0)
     data.next_states[2, 1] = np.nan
     with pytest.raises(ValueError, match="'delta': the rows hold NaN"):
         fit_dynamics(CONFIG, data, FitConfig(steps=1000), seed=0)
+
+
+def test_events_that_are_no_numbers_are_refused():
+    data = pendulum(5)
+    data.next_states[2, 2] = np.nan
+    cfg = DynamicsConfig(state_dim=3, action_dim=1, outcomes=1, events=1)
+    with pytest.raises(ValueError, match="events among the next states hold NaN"):
+        fit_dynamics(cfg, data, FitConfig(steps=1), seed=0)
+
+
+def test_transitions_may_lie_backwards_in_memory():
+    data, fit = pendulum(5), FitConfig(steps=1)
+    behind = Transitions(*(rows[::-1].copy()[::-1] for rows in vars(data).values()))
+    one, other = (fit_dynamics(CONFIG, rows, fit, seed=0).state_dict() for rows in (data, behind))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def with_rewards(num, seed=0):

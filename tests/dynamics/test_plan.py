@@ -80,6 +80,17 @@ def test_rewards_after_the_end_count_nothing():
     assert going_on(ended).tolist() == [[True, True], [True, False], [False, False], [False, False]]
 
 
+def test_a_reward_that_is_no_number_after_the_end_counts_nothing():
+    def wild(before, actions, after):
+        return torch.where(before[..., 0] > 0.4, torch.nan, 1.0)
+
+    end = lambda before, actions, after: after[..., 0] > 0.4  # noqa: E731
+    plans, start = torch.ones(1, 3, 1), torch.tensor([0.0])
+    cfg = PlannerConfig(horizon=3, num_particles=4)
+    assert returns(cfg, reward=wild, ended=end)(start, plans).tolist() == [1.0]
+    assert returns(cfg, reward=wild)(start, plans).isnan().all()
+
+
 @pytest.mark.parametrize("search", SEARCHES)
 def test_the_same_seed_gives_the_same_actions(search):
     actions = [planner(seed=seed, search=search).act(torch.tensor([0.2])) for seed in (1, 1, 2)]

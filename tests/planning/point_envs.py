@@ -73,6 +73,31 @@ class Goal(Point):
         return obs, reward, False, False, {"is_success": bool(abs(self.at[0]) < 0.3)}
 
 
+class Reached(Settable):
+    """It pays all along, succeeds beyond 0.3, and goes on."""
+
+    def step(self, action):
+        obs, _, _, _, _ = super().step(action)
+        return obs, 1.0, False, False, {"is_success": bool(self.at[0] > 0.3)}
+
+
+class Unstable(Settable):
+    """It pays all along, says that it is unstable beyond 0.3, and goes on."""
+
+    def step(self, action):
+        obs, _, _, _, _ = super().step(action)
+        return obs, 1.0, False, False, {"unstable": bool(self.at[0] > 0.3)}
+
+
+class Single(Point):
+    """What it shows is one number without an axis."""
+
+    observation_space = gym.spaces.Box(-9, 9, (), np.float32)
+
+    def obs(self):
+        return np.float32(self.at[0])
+
+
 class Counting(Settable):
     """It counts its own steps, which are none of the state that can be set."""
 
@@ -127,6 +152,10 @@ class Unbounded(Point):
     action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
 
+class Huge(Point):
+    action_space = gym.spaces.Box(-np.finfo(np.float32).max, np.finfo(np.float32).max, (1,), np.float32)
+
+
 class Breaking(Point):
     """It fails in the ninth step after the module was told to."""
 
@@ -139,7 +168,8 @@ class Breaking(Point):
         return super().step(action)
 
 
-for cls in (Point, Settable, Forgetful, Mortal, Cliff, Goal, Counting, Shown, Pictures, Unbounded, Breaking):
+SETTABLE = (Settable, Forgetful, Reached, Unstable, Counting, Shown)
+for cls in (*SETTABLE, Point, Mortal, Cliff, Goal, Single, Pictures, Unbounded, Huge, Breaking):
     gym.register(f"test/{cls.__name__}-v0", cls, max_episode_steps=15)
 
 

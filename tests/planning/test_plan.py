@@ -263,10 +263,17 @@ def test_a_dict_of_observations_makes_one_state(tmp_path, capsys):
         plan(dataclasses.replace(cfg, out=tmp_path / "third", obs_keys=("image",)))
 
 
+def test_a_single_number_makes_a_state(tmp_path):
+    run = plan(config(tmp_path / "run", env="Single", trials=1))
+    assert run.steps(1).states.shape == (16, 1)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"env": "Unbounded"}, "its actions have no bounds"),
+        ({"env": "Huge"}, "its actions have no bounds"),
+        ({"angles": (1, 1)}, "angle 1 is given twice"),
         ({"angles": (2,)}, r"angle 2 is no number of a state; choose from 0\.\.1"),
         ({"reward": "paid"}, "`reward` paid must be MODULE:NAME"),
         ({"reward": "tests.planning.no:paid"}, "`reward` tests.planning.no:paid: importing tests.planning.no failed"),

@@ -26,9 +26,9 @@ SEED = 11
 
 
 @contextmanager
-def opened(env_id):
+def opened(env_id, **options):
     """The environment that acts, three steps into an episode, its copies, and random plans [n, t, a]."""
-    env, rng = EnvConfig(env_id), np.random.default_rng(0)
+    env, rng = EnvConfig(env_id, **options), np.random.default_rng(0)
     key = {"envs": "state", "tests.planning.point_envs": "place"}.get(env_id.partition(":")[0], "observation")
     with opened_envs(env, 1, (key,), 0) as envs, simulator_of(envs, SEED) as simulator:
         space = envs.interface.action_space
@@ -80,6 +80,36 @@ def test_steps_that_an_environment_counts_itself_are_no_end_of_plans():
         rewards = simulator.rewards(plans)
         assert (rewards != 0).all()
         np.testing.assert_array_equal(simulator.rewards(plans), rewards)
+
+
+@pytest.mark.parametrize(("stops", "paid"), [(True, 2), (False, 9), (None, 9)])
+def test_a_plan_ends_at_its_success_where_episodes_do(stops, paid):
+    """Pushed on all along, it succeeds in its second step."""
+    with opened("tests.planning.point_envs:test/Reached-v0", stop_on_success=stops) as (envs, simulator, _):
+        envs.copies[0].env.unwrapped.at = np.zeros(2)
+        rewards = simulator.rewards(np.ones((2, 9, 1), np.float32))
+        np.testing.assert_array_equal(rewards, np.tile(np.arange(9) < paid, (2, 1)))
+
+
+@pytest.mark.parametrize("begin", ["Reached", "Unstable"])
+def test_ends_that_are_no_terminations_are_no_difference_between_an_environment_and_its_copy(begin):
+    with opened(f"tests.planning.point_envs:test/{begin}-v0", stop_on_success=True) as (envs, simulator, _):
+        envs.copies[0].env.unwrapped.at = np.array([0.9, 0])
+        assert simulator.rewards(np.ones((1, 3, 1), np.float32)).tolist() == [[1, 0, 0]]
+
+
+def test_plans_in_a_driver_end_at_their_success_where_episodes_do(monkeypatch):
+    for stops in (True, False):
+        with opened("envs:robolearn/Push-v0", stop_on_success=stops) as (_, simulator, draw):
+            plans, step = draw(3, 6), simulator.copies.step_chunk
+
+            def succeeding(actions, active, step=step):
+                chunk = step(actions, active)
+                chunk.rewards[:], chunk.info["success"][1, 2:] = 1, True
+                return chunk
+
+            monkeypatch.setattr(simulator.copies, "step_chunk", succeeding)
+            assert simulator.rewards(plans).sum(1).tolist() == [6, 3 if stops else 6, 6]
 
 
 @pytest.mark.parametrize(
