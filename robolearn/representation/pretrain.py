@@ -80,7 +80,17 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
 
 
 def check_fits(cfg: PretrainConfig, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Build without memory, so that what a method refuses is said before the data are read."""
+    """Build without memory, so that what a method refuses is said before the data are read.
+
+    Raises:
+        UserError: A method refuses, or batches are too small for it.
+    """
+    pairs = cfg.method.pairs
+    if pairs is not None and cfg.batch_size <= (episodes := pairs.episodes or 1):
+        raise UserError(
+            f"`batch_size` {cfg.batch_size} leaves views nothing to be told from, and nothing would be learned; give "
+            f"{episodes + 1} or more"
+        )
     with torch.random.fork_rng(devices=[]), unallocated():
         Representation(cfg, CamerasConfig(cfg.vision, shapes))
 

@@ -30,7 +30,8 @@ def linear_probe(
         UserError: There are no rows, they do not fit together, or a number is the same in all held-out rows.
     """
     (x, y), (x_new, y_new) = training, heldout
-    if not (0 < len(x) == len(y) and 0 < len(x_new) == len(y_new) and x.shape[1:] == x_new.shape[1:]):
+    alike = x.shape[1:] == x_new.shape[1:] and y.shape[1:] == y_new.shape[1:]
+    if not (0 < len(x) == len(y) and 0 < len(x_new) == len(y_new) and alike):
         raise UserError(f"probe: rows do not fit together: {x.shape}, {y.shape}, {x_new.shape}, {y_new.shape}")
     check_varied(y_new)
     center, scale = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1.0)

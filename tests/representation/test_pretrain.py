@@ -53,6 +53,17 @@ def test_frames_that_are_all_near_have_nothing_to_be_told_from(tmp_path, within,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("within", "too_few"), [(0, 1), (3, 4)])
+def test_batches_whose_views_have_nothing_to_be_told_from_are_refused(tmp_path, squares_store, within, too_few):
+    """With `within`, batches are from four episodes, of which only frames of the same one are told apart."""
+    cfg = PretrainConfig(squares_store, ContrastiveConfig(within=within), out=tmp_path / "run", **TINY)
+    with pytest.raises(ValueError, match=f"`batch_size` {too_few} leaves .* give {too_few + 1} or more"):
+        pretrain(dataclasses.replace(cfg, batch_size=too_few))
+    assert not (tmp_path / "run").exists()
+    pretrain(dataclasses.replace(cfg, batch_size=too_few + 1))
+    pretrain(dataclasses.replace(cfg, method=METHODS["masked"](), batch_size=1, out=tmp_path / "masked"))
+
+
 def test_too_few_episodes_to_hold_one_out_are_named(tmp_path):
     store = write_squares(tmp_path / "one.zarr", lengths=(12,))
     with pytest.raises(ValueError, match=r"one.zarr: .* is no episode; choose another `validation_fraction`"):

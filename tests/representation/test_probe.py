@@ -35,5 +35,8 @@ def test_rows_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="rows do not fit together"):
         linear_probe(rows(5, 0), (rows(5, 1)[0][:, :2], rows(5, 1)[1]))
     x, y = rows(5, 1)
+    for one, other in ((y[:, :1], y), (y, y[:, :1])):
+        with pytest.raises(ValueError, match="rows do not fit together"):
+            linear_probe((x, one), (x, other))
     with pytest.raises(ValueError, match="number 1 is the same in all held-out rows"):
         linear_probe(rows(5, 0), (x, y * [1, 0]))
