@@ -19,6 +19,7 @@ from robolearn.stats.value import CONFIDENCE, WHOLE_LINE, Estimate, Interval
 
 NUM_RESAMPLES = 2000
 MOST_DRAWN = 1 << 20  # numbers of resamples that are in memory at once
+ROUNDING = 1e-12  # by which the means of equal values in [0, 1] differ at most
 
 
 def drawn_with_replacement(
@@ -105,7 +106,8 @@ def clustered_mean(
     sums, sizes = np.bincount(groups, values), np.bincount(groups)
     estimate = bootstrap(np.arange(len(sizes)), lambda drawn: sums[drawn].sum(-1) / sizes[drawn].sum(-1))
     estimate = replace(estimate, value=float(values.mean()), n=len(values))
-    if not bounded or (estimate.has_interval and estimate.low < estimate.high) or values.min() < 0 or values.max() > 1:
+    shows_spread = estimate.has_interval and estimate.high - estimate.low > ROUNDING
+    if not bounded or shows_spread or values.min() < 0 or values.max() > 1:
         return estimate
     return wilson_share(estimate.value, estimate.n, effective_number(sizes))
 

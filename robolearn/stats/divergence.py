@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from robolearn.stats.bootstrap import Draws, basic_estimate
-from robolearn.stats.value import Estimate
+from robolearn.stats.value import WHOLE_LINE, Estimate
 
 Episodes = tuple[Bool[np.ndarray, "s c n"], Int[np.ndarray, "s c n"]]
 """Success of n repetitions from c initial states with s training seeds, and modes, -1 where undefined.
@@ -40,7 +40,8 @@ def mode_divergence_estimate(
 
     n draws of m modes have a divergence of about (m - 1) / 2n from their own distribution. The bootstrap shows that
     bias once more: seeds and states are drawn with replacement, states with all their episodes. Value and ends are
-    clipped at 0. Resamples without a success count for nothing.
+    clipped at 0. Resamples without a success count for nothing. One state shows no spread: its interval has no upper
+    end.
 
     Args:
         demonstrations: Episodes per mode.
@@ -55,7 +56,8 @@ def mode_divergence_estimate(
         return None
     n = int((policy[0] & (policy[1] >= 0)).sum())
     estimate = basic_estimate(divergences[0], divergences[1][np.isfinite(divergences[1])], n)
-    return Estimate(*(max(x, 0.0) for x in (estimate.value, estimate.low, estimate.high)), n=n)
+    interval = (estimate.low, estimate.high) if policy[1].shape[1] > 1 else WHOLE_LINE
+    return Estimate(*(max(x, 0.0) for x in (estimate.value, *interval)), n=n)
 
 
 def _resamples(

@@ -14,6 +14,8 @@ from robolearn.stats.value import CONFIDENCE, Estimate, Outcome
 
 LEVEL = (1 - CONFIDENCE) / 2
 """Of a one-sided test: what lies beyond one end of an interval."""
+ROUNDING = 1e-12
+"""By which, relative to the largest, means of equal numbers differ at most."""
 RULE_OF_THREE = 1.5
 """What never occurred in n episodes may be as frequent as 3 / n: two standard errors of this many n-ths."""
 
@@ -57,7 +59,7 @@ class CrossedMean:
         rest = np.square(values - rows[:, None] - columns + mean).sum() / ((s - 1) * (c - 1)) / (s * c)
         # Each part holds the rest once; what remains is never below the larger one.
         variance = max(of_rows + of_columns - rest, of_rows, of_columns)
-        if variance == 0:
+        if variance <= (ROUNDING * np.abs(values).max()) ** 2:
             return cls(mean, RULE_OF_THREE / n, float(s - 1), n)
         freedom = variance**2 / (of_rows**2 / (s - 1) + of_columns**2 / (c - 1))
         return cls(mean, max(math.sqrt(variance), RULE_OF_THREE / n), float(freedom), n)

@@ -104,18 +104,23 @@ def ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     Raises:
         ValueError: A value is NaN.
     """
-    if np.isnan(values).any():
-        raise ValueError(f"{int(np.isnan(values).sum())} of {len(values)} values are NaN and have no rank")
+    _check_known(values)
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts + 1) / 2)[group]
+
+
+def _check_known(values: Float[np.ndarray, " n"]) -> None:
+    if np.isnan(values).any():
+        raise ValueError(f"{int(np.isnan(values).sum())} of {len(values)} values are NaN and have no rank")
 
 
 def roc_auc(scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> float:
     """P(score of a positive > score of a negative), ties count half.
 
     Raises:
-        ValueError: One class does not occur.
+        ValueError: One class does not occur, or a score is NaN.
     """
+    _check_known(scores)
     if positive.all() or not positive.any():
         raise ValueError(f"an area needs two classes, got {int(positive.sum())} positives of {len(positive)}")
     return float(wins(scores[positive], scores[~positive]).mean())

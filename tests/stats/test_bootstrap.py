@@ -57,6 +57,14 @@ def test_scores_without_spread_have_the_interval_of_a_share(groups):
     assert (outside.low, outside.high) == ((1.5, 1.5) if worth > 1 else (-math.inf, math.inf))
 
 
+@pytest.mark.parametrize("score", [0.95, 0.7, 1 / 3])
+def test_equal_scores_show_no_spread_where_sums_round_otherwise(score):
+    groups = np.array([0, 1, 1, 2, 2, 2, 3])
+    free, estimate = (clustered_mean(np.full(7, score), groups, bounded=bounded) for bounded in (False, True))
+    assert 0 < free.high - free.low < 1e-12
+    assert estimate.low < score - 0.2 < score + 0.04 < estimate.high
+
+
 # Training seeds and groups
 
 

@@ -59,3 +59,12 @@ def test_divergence_needs_a_success_of_every_seed():
     estimate = mode_divergence_estimate(np.array([5, 5]), (success, modes))
     assert estimate.n == 13
     assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_one_state_shows_no_spread():
+    modes = np.array([0] * 12 + [1] * 8).reshape(1, 1, 20)
+    for num_seeds in (1, 3):
+        policy = succeeded(modes).repeat(num_seeds, 0), modes.repeat(num_seeds, 0)
+        estimate = mode_divergence_estimate(np.array([50, 50]), policy)
+        assert (estimate.low, estimate.high, estimate.has_interval) == (0, np.inf, False)
+        assert estimate.value == pytest.approx(mode_divergence(np.array([50, 50]), np.array([12, 8])))

@@ -53,6 +53,13 @@ def test_what_never_differs_may_differ_in_three_of_n_episodes():
     assert outcomes([CrossedMean.from_values(np.zeros((5, 40)), 60)], [-0.02]) == ["not shown"]
 
 
+@pytest.mark.parametrize("value", [0.1, 0.7, 1 / 3, -1e6 / 3])
+@pytest.mark.parametrize("shape", [(3, 100), (5, 20), (3, 7)])
+def test_rounding_is_no_difference(value, shape):
+    """The means of equal numbers differ in their last digits, whose degrees of freedom would be anything."""
+    assert CrossedMean.from_values(np.full(shape, value), 300).freedom == shape[0] - 1
+
+
 @pytest.mark.parametrize(
     ("num_seeds", "spread", "least", "most"),
     [

@@ -30,6 +30,8 @@ def test_a_constant_score_ranks_nothing():
 def test_a_score_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="1 of 3 values are NaN"):
         rank_correlation(np.array([0.0, np.nan, 1.0]), np.arange(3.0))
+    with pytest.raises(ValueError, match="1 of 3 values are NaN"):
+        roc_auc(np.array([0.0, np.nan, 1.0]), np.array([True, False, True]))
 
 
 def share_containing_zero(as_episodes):
