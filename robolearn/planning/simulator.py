@@ -81,7 +81,7 @@ class LoopReturns(SimulatorReturns):
 
     def rewards(self, plans: Array) -> Array:
         """See SimulatorReturns."""
-        state = self.access.get(_bare(self.acting.copies[0]))
+        state = self._state()
         return np.stack([self.follow(state, plan)[0] for plan in plans])
 
     def follow(self, state: Any, plan: Array) -> tuple[Array, Any]:
@@ -94,8 +94,8 @@ class LoopReturns(SimulatorReturns):
             UserError: The copy fails.
         """
         env, rewards, obs = _bare(self.copy), np.zeros(len(plan)), None
-        self.access.set(env, state)
         try:
+            self.access.set(env, state)
             for t, action in enumerate(plan):
                 obs, reward, terminated, _, info = env.step(self.acting.interface.actuate(action))
                 rewards[t] = read_number("the reward", reward)
@@ -105,6 +105,16 @@ class LoopReturns(SimulatorReturns):
         except Exception as error:  # whatever an environment of others raises
             raise self._failed(error) from error
         return rewards, obs
+
+    def _state(self) -> Any:
+        """Of the environment that acts."""
+        try:
+            return self.access.get(_bare(self.acting.copies[0]))
+        except Exception as error:  # whatever an environment of others raises
+            raise UserError(
+                f"environment {self.acting.cfg.id}: its state cannot be taken ({type(error).__name__}: {error}); plan "
+                "with `model` ensemble"
+            ) from error
 
     def _is_over(self, info: Any) -> bool:
         """Whether the episode ends here though the environment goes on: it is unstable, or stops at its success."""
@@ -126,7 +136,7 @@ class LoopReturns(SimulatorReturns):
         first = envs.step_chunk(actions[:, :before], everywhere)
         if envs.faults[0] is not None or first.terminated.any() or first.truncated.any():
             return  # the episodes will tell
-        state = self.access.get(_bare(envs.copies[0]))
+        state = self._state()
         chunk = envs.step_chunk(actions[:, before:], everywhere)
         steps = int(chunk.num_steps[0])
         if envs.cfg.stops and (success := chunk.info["success"][0, :steps]).any():

@@ -73,6 +73,20 @@ class Goal(Point):
         return obs, reward, False, False, {"is_success": bool(abs(self.at[0]) < 0.3)}
 
 
+class Halves(Settable):
+    """Its state is set in two parts, as that of MuJoCo's environments is."""
+
+    def set_state(self, qpos, qvel):
+        self.at = np.array([qpos, qvel])
+
+
+class Closed(Settable):
+    """It has no state to give before it is asked for it in another way."""
+
+    def get_state(self):
+        raise RuntimeError("ask otherwise")
+
+
 class Reached(Settable):
     """It pays all along, succeeds beyond 0.3, and goes on."""
 
@@ -168,7 +182,7 @@ class Breaking(Point):
         return super().step(action)
 
 
-SETTABLE = (Settable, Forgetful, Reached, Unstable, Counting, Shown)
+SETTABLE = (Settable, Forgetful, Halves, Closed, Reached, Unstable, Counting, Shown)
 for cls in (*SETTABLE, Point, Mortal, Cliff, Goal, Single, Pictures, Unbounded, Huge, Breaking):
     gym.register(f"test/{cls.__name__}-v0", cls, max_episode_steps=15)
 

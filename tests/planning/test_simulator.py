@@ -117,6 +117,8 @@ def test_plans_in_a_driver_end_at_their_success_where_episodes_do(monkeypatch):
     [
         ("Point", r"its state cannot be set, .* plan with `model` ensemble, or give it get_state\(\)"),
         ("Forgetful", "a copy that is set to its state goes on otherwise"),
+        ("Halves", r"its copy failed \(TypeError: .*set_state\(\) missing 1 required .* 'qvel'"),
+        ("Closed", r"its state cannot be taken \(RuntimeError: ask otherwise\); plan with `model` ensemble"),
         ("Shown", "without its wrappers, as plans are carried out in it, it shows something else .*place"),
     ],
 )
