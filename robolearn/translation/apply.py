@@ -86,7 +86,8 @@ def check_begun(writer: DemoWriter, source: DemoStore, cameras: Sequence[str]) -
         return 0
     stored = source.episode_ends[: writer.num_episodes]
     wanted = np.arange(source.num_steps) < writer.num_steps
-    others = [key for key in source.keys if key not in cameras]
+    # What lies in videos counts as they are in the source, and as images here.
+    others = [key for key in source.keys if key not in cameras and key not in source.attrs.videos]
     alike = np.array_equal(writer.episode_ends, stored)
     if not (alike and writer.content_hash(others) == source.content_hash(others, wanted)):
         raise UserError(f"{writer.path}: exists already, with episodes of another store; choose another `out`")
@@ -126,7 +127,7 @@ def attrs_of(store: DemoStore, translator: Path, to: Side) -> StoreAttrs:
     """What the store says of itself, and which weights translated it."""
     digest = hashlib.sha256((translator / WEIGHTS_FILE).read_bytes()).hexdigest()[:16]
     source = f"images translated to the {to} of {translator.name} (weights {digest}); {store.attrs.source}"
-    return dataclasses.replace(store.attrs, schema_version=SCHEMA_VERSION, source=source)
+    return dataclasses.replace(store.attrs, schema_version=SCHEMA_VERSION, source=source, videos=())
 
 
 def translated(episode: Episode, translator: Translator, cameras: tuple[str, ...], to: Side) -> Episode:

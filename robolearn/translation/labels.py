@@ -99,5 +99,5 @@ def compare(predicted: Float[np.ndarray, "n d"], numbers: Float[np.ndarray, "n d
 @torch.no_grad()
 def read(reader: PerceptionEnsemble, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
     """The mean of what all members read."""
-    parts = [reader(part).mean(0) for part in torch.from_numpy(images).split(ROWS)]
+    parts = [reader(part).mean(0) for part in torch.from_numpy(np.ascontiguousarray(images)).split(ROWS)]
     return torch.cat(parts).double().numpy()

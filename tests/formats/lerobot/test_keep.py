@@ -26,6 +26,10 @@ from robolearn.nets.vision import VisionConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.train import train
+from robolearn.translation.apply import translate
+from robolearn.translation.config import TranslatorConfig
+from robolearn.translation.cyclegan import CycleGANConfig
+from robolearn.translation.train import train_translator
 from tests.formats.lerobot.conftest import frames_of
 from tests.training.test_resume import assert_same_state, cut_at
 
@@ -41,9 +45,10 @@ def root(make_set):
     return write_set(make_set, "v2.1")
 
 
-def write_set(make_set, version):
+def write_set(make_set, version, *others, **size):
     made = make_set(version)
-    made.cameras = {"observation.images.top": [frames_of(i, n) for i, n in enumerate(LENGTHS)]}
+    for camera in ("top", *others):
+        made.cameras[f"observation.images.{camera}"] = [frames_of(i, n, **size) for i, n in enumerate(LENGTHS)]
     return made.write()
 
 
@@ -215,6 +220,18 @@ def test_a_run_that_streams_goes_on_bit_for_bit(root, tmp_path):
     half = cut_at(whole, 2, tmp_path / "half")
     train(replace(cfg, checkpoint_every=2, keep_every=2, out=half), resume=True)
     assert_same_state(half, whole)
+
+
+def test_a_translation_is_the_same_whether_images_lie_in_videos_or_not(make_set, tmp_path):
+    """What is written has its images decoded, also those of other cameras, and says of none that it lies in a video."""
+    kept, decoded = both(write_set(make_set, "v2.1", "side", height=32, width=32))
+    method = CycleGANConfig("dcgan", 8)
+    cfg = TranslatorConfig(kept.path, decoded.path, tmp_path / "run", method, ("top",), 0.34, steps=1)
+    run = train_translator(replace(cfg, device="cpu", threads=1))
+    made = [translate(store.path, run, tmp_path / f"{store.path.stem}_made.zarr") for store in (kept, decoded)]
+    assert made[0].content_hash() == made[1].content_hash()
+    assert [store.attrs.videos for store in made] == [(), ()]
+    assert translate(kept.path, run, made[0].path).num_episodes == len(LENGTHS)
 
 
 def test_places_that_lead_nowhere_are_refused(root):
