@@ -66,8 +66,14 @@ class PerceptionEnsemble(nn.Module):
         self.members = nn.ModuleList(regressor(cfg) for _ in range(cfg.num_members))
 
     def forward(self, images: UInt8[Tensor, "b h w c"]) -> Float[Tensor, "k b d"]:
-        """Predict with every member."""
-        assert images.shape[1:] == self.cfg.image_shape, (images.shape, self.cfg.image_shape)
+        """Predict with every member.
+
+        Raises:
+            UserError: They are no bytes, or of another shape than those that were learned from.
+        """
+        if images.shape[1:] != self.cfg.image_shape or images.dtype != torch.uint8:
+            said = f"{images.dtype} {tuple(images.shape)}".removeprefix("torch.")
+            raise UserError(f"ensemble: images {said} must be uint8 [n, {', '.join(map(str, self.cfg.image_shape))}]")
         return self.normalizer.unnormalize("value", torch.stack([member(images) for member in self.members]))
 
     def save(self, directory: StrPath) -> None:

@@ -34,7 +34,7 @@ def fit_ensemble(
 
     Args:
         cfg: What to build.
-        images: f frames of each of e episodes.
+        images: f frames of each of e episodes, 0 .. 255.
         values: What is to be read from any image of an episode, in physical units.
         fit: How to train.
         seed: The same seed gives the same ensemble.
@@ -44,9 +44,13 @@ def fit_ensemble(
         The ensemble, in evaluation mode.
 
     Raises:
-        UserError: Without episodes, or where images, values and configuration do not fit together.
+        UserError: Without episodes, where images, values and configuration do not fit together, or images are no
+            bytes.
     """
     _check_examples(cfg, images.shape, values.shape)
+    if images.dtype != np.uint8:
+        raise UserError(f"ensemble: images are {images.dtype}; give uint8, 0 .. 255")
+    values = np.ascontiguousarray(values)
     normalizer = Normalizer.fit({"value": values})
     targets = normalizer.normalize("value", torch.as_tensor(values, dtype=torch.float32))
     with torch.random.fork_rng(devices=[]):

@@ -66,6 +66,8 @@ class SimulatorConfig:
         if not 0 < self.held_out < 1:
             raise UserError(f"`held_out` {self.held_out} must be in (0, 1)")
         check_above_zero(self, "lr")
+        if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
+            raise UserError(f"`obs_keys` {' '.join(self.obs_keys)}: a key is given twice")
 
 
 @dataclass(frozen=True)

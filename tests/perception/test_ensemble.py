@@ -157,6 +157,25 @@ def test_images_that_do_not_fit_are_refused():
             fit_ensemble(CONFIG, *wrong, FitConfig(steps=1200), seed=0)
 
 
+def test_images_that_are_no_bytes_are_refused(fitted):
+    """In [0, 1] they would all be nearly black, and nothing would be said."""
+    images, values = squares(4)
+    for wrong in (images / 255, images > 100):
+        with pytest.raises(ValueError, match=rf"images are {wrong.dtype}; give uint8, 0 \.\. 255"):
+            fit_ensemble(CONFIG, wrong, values, FitConfig(steps=1), seed=0)
+        with pytest.raises(ValueError, match=r"must be uint8 \[n, 16, 16, 3\]"):
+            fitted(torch.from_numpy(wrong[:, 0]))
+    with pytest.raises(ValueError, match=r"images uint8 \(4, 8, 16, 3\) must be uint8 \[n, 16, 16, 3\]"):
+        fitted(torch.from_numpy(images[:, 0, :8]))
+
+
+def test_examples_may_lie_backwards_in_memory():
+    images, values = squares(4)
+    behind = images[::-1].copy()[::-1], values[::-1].copy()[::-1]
+    one, other = (fit_ensemble(CONFIG, *rows, FitConfig(steps=1), seed=0) for rows in ((images, values), behind))
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
 def test_an_untrained_ensemble_is_in_physical_units():
     """The normalizer's scale reaches the predictions."""
     torch.manual_seed(0)

@@ -123,7 +123,12 @@ def test_any_family_and_history(store, tmp_path, history, family):
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"horizon": 0}, "`horizon` 0"), ({"held_out": 1.0}, "`held_out` 1.0"), ({"lr": -1.0}, "`lr` -1.0")],
+    [
+        ({"horizon": 0}, "`horizon` 0"),
+        ({"held_out": 1.0}, "`held_out` 1.0"),
+        ({"lr": -1.0}, "`lr` -1.0"),
+        ({"obs_keys": ("state", "state")}, "`obs_keys` state state: a key is given twice"),
+    ],
 )
 def test_impossible_settings_are_refused(changes, said):
     with pytest.raises(UserError, match=said):
