@@ -51,10 +51,10 @@ def _why(module: str, error: BaseException, said: str) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """What a stranger's error says: its name and first line."""
+    """What a stranger's error says: its name and first line, where nothing in backticks is an option of ours."""
     try:
         text = one_line(error) if isinstance(error, OSError) else next(iter(str(error).strip().splitlines()), "")
     except Exception:  # an error that cannot even be shown still has a name
         text = ""
     name = type(error).__name__
-    return name if text in ("", name) else f"{name}: {text[:MAX_REASON]}"
+    return name if text in ("", name) else f"{name}: {text[:MAX_REASON]}".replace("`", "'")

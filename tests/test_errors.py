@@ -12,6 +12,7 @@ import pytest
 
 import robolearn
 from robolearn.errors import FIELD, UserError, remark, user_errors, warn
+from robolearn.modules import reason_of
 
 
 def ends(action):
@@ -98,3 +99,10 @@ def test_what_a_message_names_in_backticks_is_an_option():
                 named |= dict.fromkeys(FIELD.findall(node.value), path.name)
     last = {name: name.rpartition(".")[2].removeprefix("no_") for name in named}
     assert {name: named[name] for name, field in last.items() if field not in fields} == {}
+
+
+def test_what_a_stranger_puts_in_backticks_is_no_flag(capsys):
+    """Gymnasium says so of an environment that it does not know."""
+    with pytest.raises(SystemExit), user_errors():
+        raise UserError(f"`env.id` nope-v0: {reason_of(ValueError('Environment `nope` does not exist'))}")
+    assert capsys.readouterr().err == "error: --env.id nope-v0: ValueError: Environment 'nope' does not exist\n"

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.errors import UserError, warned
+from robolearn.modules import reason_of
 from robolearn.planning.states import access_to
 from robolearn.rollout.chunked import ChunkedEnvs, NativeEnvs
 from robolearn.rollout.env_config import making, require_id
@@ -112,8 +113,8 @@ class LoopReturns(SimulatorReturns):
             return self.access.get(_bare(self.acting.copies[0]))
         except Exception as error:  # whatever an environment of others raises
             raise UserError(
-                f"environment {self.acting.cfg.id}: its state cannot be taken ({type(error).__name__}: {error}); plan "
-                "with `model` ensemble"
+                f"environment {self.acting.cfg.id}: its state cannot be taken ({reason_of(error)}); plan with `model` "
+                "ensemble"
             ) from error
 
     def _is_over(self, info: Any) -> bool:
@@ -167,7 +168,7 @@ class LoopReturns(SimulatorReturns):
             self.copy.stop()
 
     def _failed(self, error: Exception) -> UserError:
-        return UserError(f"environment {self.acting.cfg.id}: its copy failed ({type(error).__name__}: {error})")
+        return UserError(f"environment {self.acting.cfg.id}: its copy failed ({reason_of(error)})")
 
 
 class NativeReturns(SimulatorReturns):
