@@ -62,8 +62,10 @@ def degrade(kind: str, images: Images, rng: np.random.Generator) -> Images:
         rng: Draws strengths, and what is random beside them.
 
     Raises:
-        UserError: The kind is unknown.
+        UserError: The kind is unknown, or images are no bytes.
     """
+    if images.dtype != np.uint8:
+        raise UserError(f"degradation {kind}: images are {images.dtype}; give uint8, 0 .. 255")
     if kind not in DEGRADATIONS:
         raise UserError(f"degradation {kind!r} is unknown; choose from {', '.join(DEGRADATIONS)}")
     return DEGRADATIONS[kind](images, rng.uniform(size=len(images)), rng)

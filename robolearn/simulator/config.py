@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -58,6 +59,8 @@ class SimulatorConfig:
     """CPU threads; by default one per two cores, at most 4."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.stores, str | os.PathLike):  # whose letters would count as stores
+            object.__setattr__(self, "stores", (self.stores,))
         object.__setattr__(self, "stores", tuple(map(place_of, self.stores)))
         take_paths(self, "out")
         if not self.stores:

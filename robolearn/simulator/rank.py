@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -95,7 +96,9 @@ class Ranking:
         return {"tau": None if tau is None else asdict(tau), "policies": [asdict(one) for one in self.entries]}
 
 
-def rank_runs(simulator: LearnedSimulator | StrPath, runs: Sequence[StrPath], cfg: RankConfig | None = None) -> Ranking:
+def rank_runs(
+    simulator: LearnedSimulator | StrPath, runs: Sequence[StrPath] | StrPath, cfg: RankConfig | None = None
+) -> Ranking:
     """Roll policies out in a learned simulator, and sort them by how often they succeed there.
 
         ranking = rank_runs("simulators/push", ["runs/a", "runs/b", "runs/c"])
@@ -113,7 +116,8 @@ def rank_runs(simulator: LearnedSimulator | StrPath, runs: Sequence[StrPath], cf
     device = choose_device(cfg.device, threads=cfg.threads)
     if not isinstance(simulator, LearnedSimulator):
         simulator = LearnedSimulator.open(simulator, device=device)
-    candidates = [one for run in runs for one in find_candidates(Run.open(run), cfg.checkpoint)]
+    several = (runs,) if isinstance(runs, str | os.PathLike) else runs  # the letters of one are no runs
+    candidates = [one for run in several for one in find_candidates(Run.open(run), cfg.checkpoint)]
     for one in candidates:
         check_sees(one, simulator)
     starts = shuffled_starts(simulator)

@@ -26,7 +26,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore, default_obs_keys
 from robolearn.data.writer import DemoWriter
-from robolearn.errors import UserError
+from robolearn.errors import UserError, remark
 from robolearn.types import Array, Episode, is_image
 
 STATE, BEFORE, PLAN = "state", "before", "plan"
@@ -80,6 +80,8 @@ def read_recordings(demos: Demos, keys: Sequence[str], *, assume_success: bool =
     ends = np.concatenate([_ends_of(store, assume_success) for store in demos.stores])
     if not (ends == Ends.SUCCESS).any():
         raise UserError(f"{demos.name}: no episode was successful, so that nothing tells what success is")
+    if short := int((np.diff(demos.episode_ends, prepend=0) < 2).sum()):
+        remark(f"{demos.name}: {short} of {len(ends)} episodes are left out, as a single step has none after it")
     parts = zip(np.split(states, cuts), np.split(rows["action"].astype(np.float32), cuts), ends, strict=True)
     return [Recording(s, a, Ends(int(end))) for s, a, end in parts if len(a) > 1]
 

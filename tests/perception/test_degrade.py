@@ -53,6 +53,12 @@ def test_strengths_differ_between_images_and_follow_the_seed():
         assert len({image.tobytes() for image in one}) == len(one)
 
 
+@pytest.mark.parametrize("kind", DEGRADATIONS)
+def test_images_that_are_no_bytes_are_refused(kind, rng):
+    with pytest.raises(ValueError, match=rf"degradation {kind}: images are float64; give uint8, 0 \.\. 255"):
+        degrade(kind, GRAY / 255, rng)
+
+
 def test_an_unknown_kind_is_refused(rng):
     with pytest.raises(ValueError, match="'fog' is unknown; choose from noise, occlusion, brightness"):
         degrade("fog", GRAY, rng)

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +120,11 @@ def test_any_family_and_history(store, tmp_path, history, family):
     states = simulator.unroll(history_of_both, torch.zeros(2, 5, 1), noise)
     assert states.shape == (2, 5, 1)
     assert simulator.endings(history_of_both, torch.zeros(2, 5, 1), states, torch.zeros(2, 5)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_one_store_needs_no_tuple(kind):
+    assert config(kind("demos.zarr"), "out").stores == (Path("demos.zarr"),)
 
 
 @pytest.mark.parametrize(

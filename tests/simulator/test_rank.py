@@ -1,5 +1,6 @@
 """Policies in a learned simulator."""
 
+import dataclasses
 import json
 import shutil
 
@@ -154,6 +155,11 @@ def test_all_checkpoints_of_a_run(tmp_path):
     assert [one.checkpoint for one in find_candidates(run, "all")] == ["2", "4", "last"]
     with pytest.raises(UserError, match="no checkpoint '7'"):
         find_candidates(run, "7")
+
+
+def test_one_run_needs_no_list(simulator, runs):
+    cfg = dataclasses.replace(CFG, episodes=2)
+    assert [one.name for one in rank_runs(simulator, str(runs["left"]), cfg).entries] == [str(runs["left"])]
 
 
 def test_an_unknown_run_is_refused(simulator, tmp_path):

@@ -91,6 +91,16 @@ def test_episodes_that_do_not_tell_of_success_may_be_taken_for_successes(tmp_pat
     assert [one.ends for one in recordings] == [Ends.SUCCESS] * 3 + [Ends.FAILURE] * 3
 
 
+def test_episodes_of_a_single_step_are_left_out_and_counted(tmp_path, capsys):
+    store = point.write(tmp_path / "p.zarr", 12, targets=(1.0,))
+    one = Episode(
+        {"state": np.zeros((1, 1), np.float32)}, np.ones((1, 1), np.float32), {"success": True, "ended": True}
+    )
+    DemoWriter.append_to(store).extend([one, one])
+    assert len(read_recordings(Demos.open([store]), ["state"])) == 12
+    assert "p.zarr: 2 of 14 episodes are left out, as a single step has none after it" in capsys.readouterr().err
+
+
 def test_stores_without_a_success_are_refused(tmp_path):
     store = point.write(tmp_path / "a.zarr", 3, targets=(-1.0,))
     with pytest.raises(UserError, match="no episode was successful"):
