@@ -6,18 +6,19 @@ Seeds and groups are drawn together for the two, [s, c] numbers each; see `boots
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from robolearn.stats.bootstrap import Draws, Resampled, grouped_mean, percentile_interval
 from robolearn.stats.value import WHOLE_LINE, Estimate
 
 
 def paired_difference(
-    first: Float[np.ndarray, "s c"], second: Float[np.ndarray, "s c"], *, shared_groups: bool = True
+    first: Shaped[np.ndarray, "s c"], second: Shaped[np.ndarray, "s c"], *, shared_groups: bool = True
 ) -> Estimate:
     """Mean of first - second."""
     assert first.shape == second.shape, (first.shape, second.shape)
-    return grouped_mean(first - second, shared_groups=shared_groups)
+    # Unsigned integers know no difference below 0, and truth values none at all.
+    return grouped_mean(np.subtract(first, second, dtype=float), shared_groups=shared_groups)
 
 
 def paired_ratio(first: Float[np.ndarray, " s"], second: Float[np.ndarray, " s"], draws: Draws) -> Resampled:

@@ -6,7 +6,7 @@ Sources: Spearman 1904; Kendall 1945; Hanley and McNeil 1982.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from robolearn import seeds
 from robolearn.stats.bootstrap import NUM_RESAMPLES, bootstrap, percentile_interval
@@ -44,7 +44,7 @@ def rank_correlation_estimate(
     return bootstrap(episodes, lambda drawn: np.apply_along_axis(of_episodes, -1, drawn), num_resamples=num_resamples)
 
 
-def kendall(x: Float[np.ndarray, "*r n"], y: Float[np.ndarray, "*r n"]) -> Float[np.ndarray, "*r"]:
+def kendall(x: Shaped[np.ndarray, "*r n"], y: Shaped[np.ndarray, "*r n"]) -> Float[np.ndarray, "*r"]:
     """Kendall's tau-b in [-1, 1], of the last axis: pairs in the same order less pairs in the other one.
 
     Pairs that are tied in one of the two count for neither, and the rest is divided by the root of the numbers of
@@ -52,7 +52,8 @@ def kendall(x: Float[np.ndarray, "*r n"], y: Float[np.ndarray, "*r n"]) -> Float
 
     Source: Kendall 1945, The treatment of ties in ranking problems.
     """
-    a, b = (np.sign(values[..., :, None] - values[..., None, :]) for values in (x, y))
+    pairs = ((values[..., :, None], values[..., None, :]) for values in (x, y))
+    a, b = (np.sign(np.subtract(*pair, dtype=float)) for pair in pairs)  # unsigned integers know no difference below 0
     untied = np.sqrt(np.square(a).sum((-2, -1)) * np.square(b).sum((-2, -1)))
     return np.divide((a * b).sum((-2, -1)), untied, out=np.full(untied.shape, np.nan), where=untied > 0)
 

@@ -20,6 +20,13 @@ def test_difference_is_antisymmetric_and_pairs(seed, num_seeds, num_groups):
     assert (shifted.low, shifted.high) == pytest.approx((0.125, 0.125))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, bool])
+def test_whole_numbers_and_truth_values_have_differences_below_zero(kind):
+    one, other = np.array([[0, 0, 1]]), np.array([[1, 1, 1]])
+    assert paired_difference(one.astype(kind), other.astype(kind)) == paired_difference(one * 1.0, other * 1.0)
+    assert paired_difference(one.astype(kind), other.astype(kind)).value == pytest.approx(-2 / 3)
+
+
 def test_numbers_in_the_same_resamples():
     """A policy that is half as good everywhere is so in every resample, however starts and trainings differ."""
     one, draws = np.random.default_rng(0).random((3, 20)), Draws.resample(3, 20)

@@ -34,6 +34,12 @@ def test_a_score_that_is_no_number_is_refused():
         roc_auc(np.array([0.0, np.nan, 1.0]), np.array([True, False, True]))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32])
+def test_an_order_is_that_of_the_numbers_whatever_their_type(kind):
+    assert kendall(np.array([1, 2, 3], kind), np.array([3, 2, 1], kind)) == -1
+    assert kendall(np.array([True, False, True]), np.array([1, 0, 1], kind)) == 1
+
+
 def share_containing_zero(as_episodes):
     """Of 95 % intervals of independent scores and errors that are alike within an episode."""
     rng, contained = np.random.default_rng(0), []
