@@ -9,6 +9,7 @@ from typing import Literal
 from robolearn.errors import UserError
 
 Propagation = Literal["ts1", "tsinf"]
+MOST_BETA = 10.0  # the power of the lowest frequency is still a number in single precision, and all else is nothing
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class ICEMConfig(SearchConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.beta) and self.beta >= 0):
-            raise UserError(f"`search.beta` {self.beta} must be at least 0")
+        if not 0 <= self.beta <= MOST_BETA:
+            raise UserError(f"`search.beta` {self.beta} must be in [0, {MOST_BETA:g}]")
         if not 0 <= self.keep <= 1:
             raise UserError(f"`search.keep` {self.keep} must be in [0, 1]")
         if not (math.isfinite(self.decay) and self.decay >= 1):

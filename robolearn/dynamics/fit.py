@@ -17,7 +17,7 @@ from robolearn.nets.descent import FitConfig, descend
 
 @dataclass(frozen=True)
 class Transitions:
-    """What was seen to follow what, in physical units.
+    """What was seen to follow what, in physical units; a row for each, which `fit_dynamics` makes sure of.
 
     Attributes:
         states: Before.
@@ -26,8 +26,8 @@ class Transitions:
     """
 
     states: Float[np.ndarray, "n s"]
-    actions: Float[np.ndarray, "n a"]
-    next_states: Float[np.ndarray, "n s"]
+    actions: Float[np.ndarray, "_ a"]
+    next_states: Float[np.ndarray, "_ _"]
 
     def __len__(self) -> int:
         return len(self.states)

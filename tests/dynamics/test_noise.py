@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from robolearn.dynamics.config import MOST_BETA
 from robolearn.dynamics.noise import colored_noise
 
 NUM = 20_000
@@ -45,3 +46,7 @@ def test_sequences_and_numbers_are_independent_and_time_is_not():
 def test_the_seed_fixes_it():
     assert torch.equal(noise(7, 2.0, num=3), noise(7, 2.0, num=3))
     assert not torch.equal(noise(7, 2.0, num=3), noise(7, 2.0, seed=1, num=3))
+
+
+def test_the_steepest_noise_is_made_of_numbers():
+    assert colored_noise(2, 100_000, 1, MOST_BETA, torch.Generator().manual_seed(0)).isfinite().all()
