@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 from robolearn.errors import UserError
 
@@ -53,7 +53,7 @@ DEGRADATIONS: dict[str, Callable[[Images, Strength, np.random.Generator], Images
 }
 
 
-def degrade(kind: str, images: Images, rng: np.random.Generator) -> Images:
+def degrade(kind: str, images: Shaped[np.ndarray, "b h w c"], rng: np.random.Generator) -> Images:
     """Degrade images, each with a strength that is uniform in [0, 1].
 
     Args:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from robolearn.config import from_json, read_json, to_json, write_json
@@ -65,7 +65,7 @@ class PerceptionEnsemble(nn.Module):
         self.cfg, self.normalizer = cfg, normalizer
         self.members = nn.ModuleList(regressor(cfg) for _ in range(cfg.num_members))
 
-    def forward(self, images: UInt8[Tensor, "b h w c"]) -> Float[Tensor, "k b d"]:
+    def forward(self, images: Shaped[Tensor, "b h w c"]) -> Float[Tensor, "k b d"]:
         """Predict with every member.
 
         Raises:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor, nn
 
 from robolearn.data.augment import MAX_CHANNELS, recolor, turn_hue
@@ -23,7 +23,7 @@ from robolearn.perception.ensemble import PerceptionConfig, PerceptionEnsemble
 
 def fit_ensemble(
     cfg: PerceptionConfig,
-    images: UInt8[np.ndarray, "e f h w c"],
+    images: Shaped[np.ndarray, "e f h w c"],
     values: Float[np.ndarray, "e d"],
     fit: FitConfig,
     *,
@@ -34,7 +34,7 @@ def fit_ensemble(
 
     Args:
         cfg: What to build.
-        images: f frames of each of e episodes, 0 .. 255.
+        images: f frames of each of e episodes, uint8.
         values: What is to be read from any image of an episode, in physical units.
         fit: How to train.
         seed: The same seed gives the same ensemble.

@@ -24,7 +24,7 @@ Device = Literal["auto", "cpu", "cuda"]
 class SimulatorConfig:
     """How a simulator is learned, and from what; written into its directory as config.json."""
 
-    stores: tuple[Path | str, ...]
+    stores: tuple[Path | str, ...] | Path | str
     """Recordings: demonstrations, and above all episodes of policies, failures among them."""
     out: Path | str
     """Directory to write, or to go on with if it was begun with the same settings."""
@@ -59,9 +59,7 @@ class SimulatorConfig:
     """CPU threads; by default one per two cores, at most 4."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.stores, str | os.PathLike):  # whose letters would count as stores
-            object.__setattr__(self, "stores", (self.stores,))
-        object.__setattr__(self, "stores", tuple(map(place_of, self.stores)))
+        object.__setattr__(self, "stores", self.paths)
         take_paths(self, "out")
         if not self.stores:
             raise UserError("`stores` needs at least one store")
@@ -71,6 +69,12 @@ class SimulatorConfig:
         check_above_zero(self, "lr")
         if self.obs_keys is not None and len(set(self.obs_keys)) < len(self.obs_keys):
             raise UserError(f"`obs_keys` {' '.join(self.obs_keys)}: a key is given twice")
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The stores, one or several."""
+        several = (self.stores,) if isinstance(self.stores, str | os.PathLike) else self.stores
+        return tuple(map(place_of, several))
 
 
 @dataclass(frozen=True)

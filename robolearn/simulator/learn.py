@@ -60,7 +60,7 @@ def learn_simulator(cfg: SimulatorConfig) -> LearnedSimulator | None:
         UserError: A store lacks what is needed, something else is in `cfg.out`, or what was learned there is from
             other episodes than the stores hold now.
     """
-    demos = Demos.open(cfg.stores)
+    demos = Demos.open(cfg.paths)
     keys = state_keys(demos, cfg.obs_keys)
     recordings = read_recordings(demos, keys, assume_success=cfg.assume_success)
     if cfg.held_out * len(recordings) < 1:
