@@ -122,7 +122,7 @@ class Agent:
         self._episode = self._episode + 1 if episode is None else episode
         self._begun, self._actions = False, []
 
-    def act(self, observation: Mapping[str, Array]) -> Array:
+    def act(self, observation: Mapping[str, Any]) -> Array:
         """The action [a] for the present moment, in physical units; to be called once per control step.
 
         Args:
@@ -261,7 +261,7 @@ def episode_seed(seed: int, episode: int) -> int:
     return int(np.random.SeedSequence((seed, episode)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def checked(key: str, expected: Mapping[str, Any], observation: Mapping[str, Array]) -> Array:
+def checked(key: str, expected: Mapping[str, Any], observation: Mapping[str, Any]) -> Array:
     """An observation as the networks take it."""
     if key not in observation:
         raise RefusedError(f"observation {key!r} is missing; given: {', '.join(observation) or 'none'}")

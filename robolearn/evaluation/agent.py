@@ -9,7 +9,7 @@ normalized action.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class Agent:
         if self._deployed is not None:
             self._deployed.reset(self._episode)
 
-    def act(self, observation: Mapping[str, Array]) -> Array | None:
+    def act(self, observation: Mapping[str, Any]) -> Array | None:
         """The action for the present moment; to be called once per control step.
 
         Args:
@@ -124,7 +124,7 @@ class Agent:
         """What was noted at each replanning of the episode: scores and whether there was an intervention."""
         return self._controller.signals(0)
 
-    def _check(self, observation: Mapping[str, Array]) -> dict[str, Array]:
+    def _check(self, observation: Mapping[str, Any]) -> dict[str, Array]:
         checked: dict[str, Array] = {}
         observation = self._mapped(observation)
         for key, shape in self.shapes.items():
@@ -138,7 +138,7 @@ class Agent:
             checked[key] = value
         return checked
 
-    def _mapped(self, observation: Mapping[str, Array]) -> Mapping[str, Array]:
+    def _mapped(self, observation: Mapping[str, Any]) -> Mapping[str, Array]:
         """The observation under the policy's names: it may come under those of the stores, or of the environment."""
         seen = _numbers(observation, self.shapes)
         if all(key in seen and (is_image(shape) or seen[key].shape == shape) for key, shape in self.shapes.items()):
@@ -157,7 +157,7 @@ class Agent:
             raise UserError(f"observation {key!r} {error}") from None
 
 
-def _numbers(observation: Mapping[str, Array], keys: Iterable[str]) -> dict[str, Array]:
+def _numbers(observation: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Array]:
     """Those of these keys that are there, as arrays of finite numbers; what else a robot tells is left alone."""
     try:
         return {key: numbers(key, observation[key]) for key in keys if key in observation}

@@ -114,7 +114,7 @@ def test_a_changed_environment_is_run_with_a_warning(run, eval_main, capsys, wit
         (["--gate", "--checkpoint", "7"], "has no checkpoint '7'"),
         (["--safety-set"], "has no tube; make one with: python -m robolearn calibrate .* --safety-set"),
         (["--fallback", "hold"], r"`budget`\(s\) and `record_interventions` need `gate` or `safety_set`"),
-        (["--gate", "--budget", "-1"], "budget -1"),
+        (["--gate", "--budget", "-1"], "`budget` -1"),
         (["--gate", "--ensembling", "0.1"], "no ensembling"),
         (["--gate", "--record-interventions", "x.zarr"], "needs `fallback` expert: replan"),
     ],
