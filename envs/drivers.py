@@ -60,7 +60,7 @@ class TaskEnv(gymnasium.Env[dict[str, Array], Array]):
         self.action_space = self.task.action_space
         self.facts = self.task.facts
         self._episodes = Episodes(self.task, num_envs=1, num_threads=0)
-        self._images = _Images(self.task, *check_size(width, height))
+        self._images = _Images(self.task, width, height)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -160,7 +160,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         self.facts = self.task.facts
         threads = min(num_envs, _num_cores()) if num_threads is None else num_threads
         self._episodes = Episodes(self.task, num_envs, threads if threads > 1 else 0, num_frames)
-        self._images = _Images(self.task, *check_size(width, height))
+        self._images = _Images(self.task, width, height)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -259,7 +259,7 @@ class _Images:
     """What the camera "top" sees; it is made when the first image is asked for."""
 
     def __init__(self, task: Task, width: int, height: int) -> None:
-        self._task, self._size = task, (width, height)
+        self._task, self._size = task, check_size(width, height)
         self._camera: Camera | None = None
 
     def image(self, episodes: Episodes, index: int) -> Array:

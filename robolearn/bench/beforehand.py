@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +19,9 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.making import opened_envs, takes_chunks
 from robolearn.rollout.metrics import are_scores
 from robolearn.training.assemble import mapped_env, observed_keys, open_demos
+from robolearn.training.begun import check_begun_with
 from robolearn.training.config import TrainConfig
-from robolearn.training.episodes import changed_since, choose_episodes, find_usable
+from robolearn.training.episodes import choose_episodes, find_usable
 from robolearn.training.run import Run
 from robolearn.types import Array
 
@@ -51,8 +51,7 @@ def check_before(units: Sequence[Unit], data: Path) -> None:
 def check_same_data(units: Sequence[Unit], data: Path) -> None:
     """Refuse to show rows that were trained on other demonstrations beside, or as, those of what is there now.
 
-    Units go by the name of their store alone: it may have grown since, or be another one of that name. Where it is gone
-    there is nothing to compare with, and what was measured stands.
+    Units go by the name of their store alone; see check_begun_with.
 
     Args:
         units: Of the tasks that are worked on; all that were begun of these are looked at.
@@ -64,22 +63,9 @@ def check_same_data(units: Sequence[Unit], data: Path) -> None:
     for unit in {(unit.task.name, unit.runs): unit for unit in units}.values():
         paths = tuple(data / path for path in unit.task.train.dataset.paths)
         folder = unit.runs / unit.task.name
-        if all(path.exists() for path in paths):
-            runs = [Run(path) for path in sorted(folder.glob("*/*/*/run"))]
-            begun = {run.data().content_hash: run for run in runs if run.last_step() is not None}
-            for run in begun.values():  # those of one hash read the same
-                _check_trained_on(run, paths, folder)
-
-
-def _check_trained_on(run: Run, paths: tuple[Path, ...], folder: Path) -> None:
-    cfg = run.config()
-    cfg = dataclasses.replace(cfg, dataset=dataclasses.replace(cfg.dataset, path=paths))
-    demos = open_demos(cfg)
-    if changed := changed_since(demos, cfg, [*observed_keys(cfg, demos), "action"], run.data()):
-        raise UserError(
-            f"{run.directory} was trained on other demonstrations than {demos.name} holds now ({changed}); choose "
-            f"other `runs`, or remove {folder} to train all rows on these"
-        )
+        runs = [Run(path) for path in sorted(folder.glob("*/*/*/run"))]
+        instead = f"choose other `runs`, or remove {folder} to train all rows on these"
+        check_begun_with([(run, paths) for run in runs], instead)
 
 
 def check_comparable(env: EnvConfig, *, told: bool, scored: bool, info_keys: Sequence[str] = ()) -> None:

@@ -29,10 +29,9 @@ from robolearn.mapper import Mapper, Needs
 from robolearn.report.results import EPISODES_FILE, SUMMARY_FILE
 from robolearn.stats.bootstrap import grouped_mean, grouped_share
 from robolearn.stats.value import Estimate
-from robolearn.training.assemble import observed_keys, open_demos
+from robolearn.training.begun import check_begun_with
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import choose_device
-from robolearn.training.episodes import changed_since
 from robolearn.training.recipes import RECIPES
 from robolearn.training.run import Run
 from robolearn.training.train import train
@@ -85,7 +84,7 @@ def sweep(
     device = choose_device(cfg.device, threads=cfg.threads)
     plans = [_plan(recipe, seed, cfg, device) for recipe in cfg.recipes for seed in cfg.seeds]
     evaluation = EvalConfig(episodes=cfg.episodes, videos=0, device=plans[0].device, threads=cfg.threads)
-    _check_data(plans)
+    check_begun_with([(Run(plan.out), plan.dataset.paths) for plan in plans if plan.out], "choose another `out`")
     missing = [plan for plan in plans if _numbers(plan, evaluation) is None]
     for plan in (plan for plan in plans if plan not in missing):
         on_done(str(plan.out))
@@ -128,21 +127,6 @@ def _check_begun(plan: TrainConfig) -> None:
     free = {f.name for f in dataclasses.fields(plan)} - {*LEARNING}
     if differs := first_difference(plan, before, {}, free):
         raise UserError(f"{plan.out}: {differs}; choose another `out`")
-
-
-def _check_data(plans: Sequence[TrainConfig]) -> None:
-    """Refuse runs that were begun with other demonstrations than there are now, if there are any."""
-    begun = [(plan, run) for plan in plans if plan.out is not None and (run := Run(plan.out)).last_step() is not None]
-    there = [(plan, run) for plan, run in begun if all(path.exists() for path in plan.dataset.paths)]
-    # Those of one hash read the same.
-    for plan, run in {(plan.dataset.paths, run.data().content_hash): (plan, run) for plan, run in there}.values():
-        demos = open_demos(plan)
-        keys = [*observed_keys(run.config(), demos), "action"]
-        if changed := changed_since(demos, plan, keys, run.data()):
-            raise UserError(
-                f"{plan.out} was trained on other demonstrations than {demos.name} holds now ({changed}); choose "
-                "another `out`"
-            )
 
 
 def _work(
