@@ -9,7 +9,7 @@ from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
 from robolearn.doctor.examine import examine
 from robolearn.formats.transfer import import_demos
-from tests.data.test_admission import write_diffusion_policy
+from tests.data.test_store import write_diffusion_policy
 from tests.doctor.test_account import HUMAN, SHARED
 
 ENDS = np.array([400, 1000])

@@ -14,7 +14,7 @@ from robolearn.data.windows import Windows
 from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
 from tests.data.episodes import make_episode
-from tests.data.test_store import write_diffusion_policy
+from tests.data.test_store import ATTRS, write_diffusion_policy
 
 
 @pytest.fixture
@@ -228,3 +228,31 @@ def test_flipped_bit_in_our_chunks(path):
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     refused(path, "data/state/c/0/0", "damaged")
+
+
+def test_flipped_bits_in_episode_ends(tmp_path, capsys):
+    """Every bit of the file: found, or of no effect."""
+    path = tmp_path / "x.zarr"
+    DemoWriter.create(path, attrs=ATTRS).extend([make_episode(i) for i in range(4)])
+    right = DemoStore.open(path).episode_ends
+    file = path / "meta" / "episode_ends" / "c" / "0"
+    content, num_detected = file.read_bytes(), 0
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(flipped)
+        store = DemoStore.open_unchecked(path)
+        if list(store.problems()):
+            num_detected += 1
+        else:
+            np.testing.assert_array_equal(store.episode_ends, right)
+    assert num_detected > 0.95 * 8 * len(content)
+
+
+def test_stores_from_before_the_checksum_open_and_grow(tmp_path):
+    path = tmp_path / "x.zarr"
+    DemoWriter.create(path, attrs=ATTRS).extend([make_episode(i) for i in range(3)])
+    ends = DemoStore.open(path).episode_ends
+    zarr.open_group(path, mode="r+")["meta"].create_array("episode_ends", data=ends, chunks=(4096,), overwrite=True)
+    DemoWriter.append_to(path).append(make_episode(3))
+    assert DemoStore.open(path).num_episodes == 4

@@ -15,7 +15,7 @@ from robolearn.nets.vision import VisionConfig
 from robolearn.policies.regression import RegressionConfig
 from robolearn.training.assemble import assemble, open_demos
 from robolearn.training.config import DatasetConfig, TrainConfig
-from tests.data.test_admission import write_diffusion_policy
+from tests.data.test_store import write_diffusion_policy
 
 RNG = np.random.default_rng(0)
 STEPS, ENDS = 60, np.array([20, 40, 60])
