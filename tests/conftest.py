@@ -1,6 +1,7 @@
 """Shared by all tests: one thread, no Weights & Biases, tiny data and policies, the two commands, a renderer."""
 
 import functools
+import gc
 import json
 import os
 import shutil
@@ -43,6 +44,12 @@ latency.WARM_UP, latency.REPEATS, measuring.LATENCY_REPEATS = 1, 3, 3  # timing 
 os.fsync = lambda descriptor: None  # a test ends processes, not machines, and those lose nothing that was written
 hypothesis.settings.register_profile("robolearn", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("robolearn")
+gc.set_threshold(20_000)  # thousands of tests and all modules are looked through each time, and next to nothing is freed
+
+
+def pytest_collection_finish(session):
+    """What is there when the first test begins stays to the end, and is not looked through for garbage."""
+    gc.freeze()
 
 
 OPTIONS, make_options = {}, robolearn.commands.train.make_options
