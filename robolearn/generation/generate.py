@@ -34,6 +34,7 @@ from robolearn.rollout.roll_out import attached_envs
 from robolearn.types import Episode, Trajectory, fault_in
 
 HOPELESS = 500  # attempts after which the first must have succeeded
+DROUGHT = 20  # times as many as a success takes in the mean: by chance once in e^20
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def generate(
 
     Raises:
         UserError: The environment declares no scene and none is given, the scene is not one of these demonstrations,
-            no attempt succeeds, or `out` holds other data. Finished episodes are kept.
+            attempts cease to succeed, or `out` holds other data. Finished episodes are kept.
     """
     cfg = cfg or GenerateConfig()
     if num_episodes < 1:
@@ -182,7 +183,8 @@ class _Generator:
         self.wanted, self.before = wanted, writer.num_episodes
         self.start = int(writer.episode_attrs["seed"][-1]) + 1 - carrier.seed if self.before else 0
         self.first = self.start
-        self.attempts = self.unsolved = 0
+        self.earlier = attempts_behind(writer, carrier.seed, carrier.tries)[0] if self.before else 0
+        self.attempts = self.unsolved = self.fruitless = 0  # the last: attempts since the last success
         self.faults: list[str] = []  # of broken attempts
         self.solved: dict[int, Episode] = {}
 
@@ -226,9 +228,14 @@ class _Generator:
                     max_steps=self.envs.cfg.max_episode_steps,
                     on_done=self._take,
                 )
-            if self.attempts >= HOPELESS and self.writer.num_episodes + len(self.solved) == 0:
-                said = [f"none of {self.attempts} attempts succeeded", *self._oddities()]
+            if self.fruitless >= self._patience():
+                said = [f"none of {self.fruitless} attempts in a row succeeded", *self._oddities()]
                 raise UserError(f"environment {self.envs.cfg.id}: {'; '.join(said)}")
+
+    def _patience(self) -> float:
+        """Attempts without a success after which something must be wrong; an environment may break at any time."""
+        successes = self.writer.num_episodes + len(self.solved)
+        return max(HOPELESS, DROUGHT * (self.earlier + self.attempts) / successes) if successes else HOPELESS
 
     def _warn(self) -> None:
         for line in self._oddities():
@@ -246,9 +253,11 @@ class _Generator:
 
     def _take(self, trajectory: Trajectory) -> None:
         self.attempts += 1
+        self.fruitless += 1
         if trajectory.broken:
             self.faults.append(fault_in(trajectory.reason))
         if trajectory.success:
+            self.fruitless = 0
             episode = self.carrier.take(trajectory.episode, trajectory.mode)
             self.solved[trajectory.episode // self.carrier.tries] = episode
         else:

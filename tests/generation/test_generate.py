@@ -194,7 +194,7 @@ def test_attempts_take_the_demonstrations_in_turn(reached, tmp_path, monkeypatch
     monkeypatch.setattr(module.Carrier, "drop", drop)
     away = SceneConfig("pose", ("mark=pose",), near=0.05)  # the hand is always there
     cfg = GenerateConfig(env=REACH, scene=away, num_envs=2, tries=6)
-    with pytest.raises(UserError, match="test/Generated-v0: none of 12 attempts succeeded"):
+    with pytest.raises(UserError, match="test/Generated-v0: none of 12 attempts in a row succeeded"):
         generate(reached, 5, tmp_path / "x.zarr", cfg)
     assert sorted(tried) == [(start, source) for start in (0, 1) for source in (0, 0, 1, 1, 2, 2)]
 
@@ -207,8 +207,30 @@ def test_attempts_that_broke_are_counted_and_the_first_is_explained(reached, tmp
     said = r"warning: environment test/Generated-v0: \d attempts? (is|are) broken; the first: .*gripper limit exceeded"
     assert re.search(said, capsys.readouterr().err)
     cfg = dataclasses.replace(cfg, env=dataclasses.replace(env, kwargs={"breaks": 1.0}))
-    with pytest.raises(UserError, match=r"none of 12 attempts succeeded; 12 attempts are broken; the first: .*gripper"):
+    with pytest.raises(
+        UserError, match=r"none of 12 attempts in a row succeeded; 12 attempts are broken; the first: .*gripper"
+    ):
         generate(reached, 3, tmp_path / "y.zarr", cfg)
+
+
+def test_an_environment_that_breaks_for_good_is_given_up(reached, tmp_path, monkeypatch):
+    """Also after attempts that succeeded, in this call or in an earlier one; these are kept."""
+    monkeypatch.setattr(module, "HOPELESS", 4)
+    monkeypatch.setattr(module, "DROUGHT", 2)
+    cfg, out = GenerateConfig(env=REACH, scene=MARKED, num_envs=1, tries=1), tmp_path / "x.zarr"
+
+    def burn_out(progress):
+        if progress.stored == 3:
+            monkeypatch.setattr(Reach, "breaks", 1.0, raising=False)
+
+    monkeypatch.setattr(Reach, "__init__", lambda self: setattr(self, "key", "success"))
+    monkeypatch.setattr(Reach, "breaks", 0.0, raising=False)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"none of \d attempts in a row succeeded; \d attempts are broken"):
+            generate(reached, 5, out, cfg, on_episode=burn_out)
+        assert DemoStore.open(out).num_episodes == 3
+    monkeypatch.setattr(Reach, "breaks", 0.0)
+    assert generate(reached, 5, out, cfg).stored == 5
 
 
 @pytest.mark.parametrize(
