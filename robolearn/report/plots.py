@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
@@ -233,7 +234,9 @@ def plane_paths(trajectories: Sequence[Trajectory]) -> str | None:
 def svg(name: str, draw: Callable[[list[Axes]], None], *, rows: int = 1, height: float = 3.1) -> str:
     """Draw on `rows` axes below each other; the drawing takes its colors from the page."""
     # The salt keeps the ids of two drawings on one page apart and the file the same from run to run.
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        # Text stays text: the reader's fonts draw it, and have what those may lack that it is measured by here.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure = Figure(figsize=(6.4, height + 1.5 * (rows - 1)), layout="constrained")
         ratios = [3, 1.4][:rows]
         axes = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]

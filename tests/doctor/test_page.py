@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from robolearn.commands.main import main
 from robolearn.data.attrs import StoreAttrs
@@ -45,12 +46,16 @@ def test_windows_that_are_all_the_same_have_no_map():
     assert map_windows(Recording(np.arange(40, 481, 40), {"state": rows})) is None
 
 
-def test_a_key_is_text_on_the_page(tmp_path):
-    rng, key = np.random.default_rng(0), '"><img src=x onerror=alert(1)> $_{$'
+@pytest.mark.parametrize("key", ['"><img src=x onerror=alert(1)> $_{$', "左手"])
+def test_a_key_is_text_on_the_page(tmp_path, key):
+    """Of any script, without a word about fonts that are not used."""
+    rng = np.random.default_rng(0)
     store = DemoWriter.create(tmp_path / "x.zarr", attrs=StoreAttrs(control_dt=0.1, obs_keys=(key,)))
     store.extend([Episode({key: path.astype(np.float32)}, path.astype(np.float32)) for path in two_ways(rng, 4)])
     write_page(tmp_path / "page.html", examine(DemoStore.open(store.path)), "x")
-    assert "<img" not in (tmp_path / "page.html").read_text()
+    html = (tmp_path / "page.html").read_text()
+    assert "<img" not in html
+    assert escape(key) in html
 
 
 def test_the_page_holds_everything(tmp_path):
