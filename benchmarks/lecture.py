@@ -127,12 +127,14 @@ def generated(parts: Parts) -> list[str]:
     rows = []
     for name, part in parts.items():
         task, group = name.split("/")
-        number, whole = generation.TASKS[task].number, None if group == "all" else parts.get(f"{task}/all")
-        minus = "" if whole is None else f"{gain(number, part, whole):+.3f}"
+        number = generation.TASKS[task].number
+        others = [None if group == other else parts.get(f"{task}/{other}") for other in ("few", "all")]
+        less = ["" if other is None else f"{gain(number, part, other):+.3f}" for other in others]
         tries = ", ".join(f"{tried:,}" for tried in part.get("attempts", []))
-        unsolved = ", ".join(map(str, part.get("unsolved", [])))
-        rows.append([task, group, number, over_trainings(part, number), minus, tries, unsolved])
-    header = ["task", "demonstrations", "number", "mean", "less that of all", "attempts", "starts left out"]
+        unsolved = ", ".join(f"{left:,}" for left in part.get("unsolved", []))
+        rows.append([task, group, number, over_trainings(part, number), *less, tries, unsolved])
+    numbers = ["number", "mean", "less that of few", "less that of all"]
+    header = ["task", "demonstrations", *numbers, "attempts", "starts left out"]
     return table(header, rows)
 
 

@@ -44,7 +44,9 @@ latency.WARM_UP, latency.REPEATS, measuring.LATENCY_REPEATS = 1, 3, 3  # timing 
 os.fsync = lambda descriptor: None  # a test ends processes, not machines, and those lose nothing that was written
 hypothesis.settings.register_profile("robolearn", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("robolearn")
-gc.set_threshold(20_000)  # thousands of tests and all modules are looked through each time, and next to nothing is freed
+gc.set_threshold(
+    20_000
+)  # thousands of tests and all modules are looked through each time, and next to nothing is freed
 
 
 def pytest_collection_finish(session):
