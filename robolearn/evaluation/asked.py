@@ -18,7 +18,9 @@ from robolearn.policies.policy import CONFIG_FILE, WEIGHTS_FILE, Policy
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.known import check_known
 from robolearn.rollout.making import action_space_of, facts_of
+from robolearn.training.assemble import open_demos
 from robolearn.training.device import choose_device
+from robolearn.training.episodes import Kept, keep_episodes
 from robolearn.training.run import Run
 from robolearn.trust.certificate import hash_json
 from robolearn.verify.certificate import METHOD, VERSION, ClaimCertificate, Shown, file_hash
@@ -29,6 +31,17 @@ from robolearn.verify.claims.limits import Limits
 from robolearn.verify.claims.robustness import Robustness
 from robolearn.verify.claims.subject import Coded, Plain
 from robolearn.verify.policy import noise_radius, size_of, subject_of
+
+
+def execution_problem(cfg: ClaimConfig, execution: Execution) -> str | None:
+    """Say why a claim does not speak of what is executed like this, the option first; None where it does."""
+    if execution.ensembling is not None:
+        return f"ensembling` {execution.ensembling}: a claim is about chunks, and what is executed are means of several"
+    if execution.delay:
+        return f"delay` {execution.delay}: a claim is about the first actions of a chunk, and later ones are executed"
+    if execution.candidates > 1 and cfg.claim == "codes" and cfg.probability:
+        return f"candidates` {execution.candidates}: a probability is of one draw, and a chunk of several is executed"
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +55,8 @@ class Asked:
     def __post_init__(self) -> None:
         choose_device("cpu", threads=self.cfg.threads)
         self.execution.check(self.policy.cfg.action_horizon, self.policy.cfg.prefix_horizon)
+        if problem := execution_problem(self.cfg, self.execution):
+            raise UserError(f"`execution.{problem}; leave it out")
         if self.cfg.claim == "codes" and not isinstance(self.subject, Coded):
             raise UserError("`claim` codes is of the families tokens, variant bins, and mixture, variant plain")
 
@@ -68,12 +83,16 @@ class Asked:
 
     @cached_property
     def demos(self) -> Demos:
-        """The episodes that the run was made with."""
-        facts, dataset = self.run.data(), self.run.config().dataset
-        whole = Demos.open(dataset.path, dataset.keymap)
+        """The episodes that the run was made with.
+
+        Raises:
+            UserError: They are gone, or others now.
+        """
+        facts, cfg = self.run.data(), self.run.config()
+        whole = open_demos(cfg)
+        # In a store that has grown, or is another, the numbers of those held out may be of others.
+        keep_episodes(whole, cfg, [*self.policy.cfg.obs_shapes, "action"], Kept(facts, step=0))
         numbers = np.unique(np.array([*facts.training_episodes, *facts.validation_episodes], int))
-        if len(numbers) and numbers[-1] >= len(whole.episode_ends):
-            raise UserError("the demonstrations have fewer episodes than when the run was trained")
         return whole.part(numbers) if len(numbers) else whole
 
     @cached_property

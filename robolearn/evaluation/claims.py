@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from robolearn.config import from_json
-from robolearn.evaluation.asked import Asked
+from robolearn.evaluation.asked import Asked, execution_problem
 from robolearn.evaluation.verify_config import ClaimConfig
 from robolearn.files import StrPath
-from robolearn.policies.policy import WEIGHTS_FILE
+from robolearn.policies.policy import WEIGHTS_FILE, Policy
 from robolearn.report.proofs import Proof
+from robolearn.rollout.execution import Execution
 from robolearn.training.run import Run
 from robolearn.verify.certificate import ClaimCertificate, Shown, file_hash, refuse_unproved
 from robolearn.verify.claims.robustness import Robustness, radii
@@ -76,19 +78,37 @@ def check_claim(path: StrPath, run: Run | StrPath | None = None, *, trust: bool 
     return said
 
 
-def proofs_of(run: Run, checkpoint: str) -> list[Proof]:
-    """What the certificates of a run show of a checkpoint, for its report; those of other weights show nothing of it.
+def proofs_of(run: Run, checkpoint: str, policy: Policy, execution: Execution) -> list[Proof]:
+    """What the certificates of a run show of how it acts, for its report.
+
+    Those of other weights show nothing of it, and neither do those of a policy that draws its chunks in another way, or
+    of other actions of a chunk than are executed.
 
     Args:
         run: Whose folder of claims is read.
         checkpoint: last, best or a step.
+        policy: That acts.
+        execution: How its chunks are executed, with an exec_horizon.
     """
     weights, proofs = file_hash(run.checkpoint(checkpoint) / WEIGHTS_FILE), []
     for path in sorted((run.directory / "claims").glob("*.json")):
         said = ClaimCertificate.read(path)
-        if said.hashes.get("weights") == weights:
+        if said.hashes.get("weights") != weights:
+            continue
+        asked = from_json(ClaimConfig, said.asked, {}, str(path))
+        steps = asked.execution.with_defaults(run.config().exec_horizon).period
+        is_covered = execution.period <= steps and execution_problem(asked, execution) is None
+        if is_covered and _is_asked_alike(policy, asked):
             proofs.append(_proof(said))
     return proofs
+
+
+def _is_asked_alike(policy: Policy, asked: ClaimConfig) -> bool:
+    """Whether a policy draws its chunks as the one that a claim is about."""
+    trained: Any = policy.cfg.family
+    return policy.family.cfg == dataclasses.replace(
+        trained, **{k: v for k, v in asked.sampling.items() if v is not None}
+    )
 
 
 def _proof(said: ClaimCertificate) -> Proof:

@@ -163,7 +163,7 @@ class _Evaluation:
             latency=latency,
             gate=gate,
             facts=self._facts() | {"time": spent_line(spent)},
-            proofs=proofs_of(self.run, self.cfg.checkpoint),
+            proofs=proofs_of(self.run, self.cfg.checkpoint, self.acting.policy, self.acting.execution),
             departures=self._departures(counted),
             training_curve=list(read_records(self.run.directory / "metrics.jsonl")),
         )
@@ -308,7 +308,7 @@ class _Evaluation:
             translator = {"translator": f"{self.cfg.translator}, to its {self.cfg.trained_side}"}
         return {
             "checkpoint": self.acting.checkpoint.resolve().name,
-            "policy": f"{policy.cfg.family}, {policy.cfg.backbone}",
+            "policy": f"{policy.family.cfg}, {policy.cfg.backbone}",  # as it was asked here, not as it was trained
             **translator,
             "execution": str(self.acting.execution),
             "dataset": f"{data.path}, {data.num_episodes} episodes, {data.num_steps} steps, "

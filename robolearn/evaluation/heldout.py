@@ -23,6 +23,7 @@ from robolearn.stats.bootstrap import bootstrap
 from robolearn.stats.value import Estimate
 from robolearn.training.assemble import open_demos, read_windows
 from robolearn.training.device import choose_device
+from robolearn.training.episodes import Kept, keep_episodes
 from robolearn.training.run import Run
 from robolearn.types import Array
 
@@ -88,7 +89,7 @@ def compare_with_heldout(run: Run | StrPath, choice: PolicyChoice | None = None)
         choice: Which policy, and where it runs.
 
     Raises:
-        UserError: No episodes were held out, or none has two steps.
+        UserError: No episodes were held out, none has two steps, or the demonstrations are gone or others now.
     """
     run, choice = run if isinstance(run, Run) else Run.open(run), choice or PolicyChoice()
     cfg, data = run.config(), run.data()
@@ -96,9 +97,10 @@ def compare_with_heldout(run: Run | StrPath, choice: PolicyChoice | None = None)
         raise UserError(f"{run.directory}: no episodes were held out; train with `dataset.validation_fraction` 0.1")
     device = choose_device(choice.device, threads=choice.threads)
     policy = Policy.load(run.checkpoint(choice.checkpoint), device=device, **choice.sampling)
-    demos = open_demos(cfg)
-    part = demos.part(np.array(data.validation_episodes))
-    recorded = read_windows(cfg, part, tuple(policy.cfg.obs_shapes), None, device, policy.cfg.images)
+    demos, keys = open_demos(cfg), tuple(policy.cfg.obs_shapes)
+    # In a store that has grown, or is another, these numbers may be of episodes that were trained on.
+    keep_episodes(demos, cfg, [*keys, "action"], Kept(data, step=0))
+    recorded = read_windows(cfg, demos.part(np.array(data.validation_episodes)), keys, None, device, policy.cfg.images)
     losses, errors = {}, []
     for episode in data.validation_episodes:
         windows = recorded.for_episodes([episode])

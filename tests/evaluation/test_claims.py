@@ -9,6 +9,7 @@ import torch
 
 import robolearn as rl
 from robolearn.commands.main import main
+from robolearn.evaluation.claims import proofs_of
 from robolearn.training.run import Run
 
 ASKED = {"claim": "limits", "eps": 0.001, "low": (-9.0, -9.0), "high": (9.0, 9.0), "observations": 2, "seconds": 1.0}
@@ -159,11 +160,46 @@ def test_the_verb_prints_claim_and_shares(run, capsys):
         ({"low": (1.0,), "high": (2.0,)}, "have 1 and 1 numbers, an action has 2"),
         ({"low": (9.0, 9.0), "high": (1.0, 1.0)}, "a lower one is above its upper"),
         ({"latent": "zero"}, "has no run-time choice 'latent'"),
+        ({"execution": rl.Execution(1, delay=1)}, "`execution.delay` 1: a claim is about the first actions of a chunk"),
+        ({"execution": rl.Execution(1, ensembling=0.0)}, "`execution.ensembling` 0.0: a claim is about chunks"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(runs, changes, message):
     with pytest.raises(ValueError, match=message):
         rl.verify_run(runs / "regression", rl.ClaimConfig(**{**ASKED, **changes}))
+
+
+def test_a_probability_is_not_that_of_a_chunk_chosen_among_several(runs, tmp_path):
+    asked = {**ASKED, "claim": "codes", "out": tmp_path / "claim.json", "execution": rl.Execution(2, candidates=8)}
+    assert rl.verify_run(runs / "tokens", rl.ClaimConfig(**asked)).share("proved") == 1  # whatever is drawn
+    with pytest.raises(ValueError, match=r"`execution.candidates` 8: a probability is of one draw"):
+        rl.verify_run(runs / "tokens", rl.ClaimConfig(**asked, probability=0.1))
+
+
+def test_a_report_shows_what_was_proved_of_the_policy_that_acts(runs, tmp_path):
+    """Of the same weights: codes that the proof leaves out may be drawn where they are asked for without the floor."""
+    run = Run(shutil.copytree(runs / "tokens", tmp_path / "run", symlinks=True))
+    rl.verify_run(run, rl.ClaimConfig(**{**ASKED, "claim": "codes"}, min_code_probability=0.2))
+
+    def shown(execution, **sampling):
+        return len(proofs_of(run, "last", rl.load_policy(run.directory, **sampling), execution))
+
+    assert shown(rl.Execution(2), min_code_probability=0.2) == shown(rl.Execution(1), min_code_probability=0.2) == 1
+    assert shown(rl.Execution(2)) == shown(rl.Execution(2), min_code_probability=0.1) == 0
+    for other in (rl.Execution(3), rl.Execution(1, delay=1), rl.Execution(2, ensembling=0.0)):
+        assert shown(other, min_code_probability=0.2) == 0
+
+
+def test_demonstrations_that_have_changed_are_refused(run, runs, tmp_path):
+    """By the numbers of the episodes, those held out would be others, such as ones that were trained on."""
+    demos = shutil.copytree(runs / "demos.zarr", tmp_path / "demos.zarr")
+    config = json.loads((run / "config.json").read_text())
+    config["dataset"]["path"] = [str(demos)]
+    (run / "config.json").write_text(json.dumps(config))
+    rl.verify_run(run, rl.ClaimConfig(**ASKED))
+    rl.DemoWriter.append_to(demos).append(rl.DemoStore.open(demos).episode(0))
+    with pytest.raises(ValueError, match="not the demonstrations that the run was trained on"):
+        rl.verify_run(run, rl.ClaimConfig(**ASKED))
 
 
 def test_boxes_are_shares_of_what_the_demonstrations_reach(run):

@@ -39,7 +39,8 @@ def test_it_says_how_chunks_were_executed(trained_pair, monkeypatch, asked, said
 def test_it_says_how_the_policy_was_asked(trained_pair, monkeypatch, asked, said, departs):
     """A ranking takes what stands in the run's configuration for its own, also where it was asked for."""
     monkeypatch.setattr(evaluation, "measure_latency", lambda *_, **__: {})
-    rl.evaluate(trained_pair, rl.EvalConfig(episodes=1, videos=0, threads=1, **asked))
+    report = rl.evaluate(trained_pair, rl.EvalConfig(episodes=1, videos=0, threads=1, **asked))
     evaluated = json.loads((trained_pair / "eval/summary.json").read_text())["evaluated"]
     assert evaluated["sampling"] == said
+    assert f", steps={said.get('steps', 20)}," in report.facts["policy"]
     assert departures(evaluated, rl.Run.open(trained_pair)) == departs

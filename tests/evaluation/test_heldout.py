@@ -9,6 +9,8 @@ import torch
 from robolearn.commands.main import main
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demos import Demos
+from robolearn.data.store import DemoStore
+from robolearn.data.writer import DemoWriter
 from robolearn.errors import UserError
 from robolearn.evaluation import heldout
 from robolearn.evaluation.heldout import HOLD, HOLD_STATE, POLICY, HeldOutErrors, compare_with_heldout
@@ -70,6 +72,17 @@ def test_every_dimension_is_shown_however_the_store_names_them(trained_pair, mon
     monkeypatch.setattr(heldout, "open_demos", lambda cfg: demos)
     compare_with_heldout(trained_pair)
     assert list(json.loads((trained_pair / "heldout.json").read_text())["dimensions"]) == shown
+
+
+def test_demonstrations_that_have_changed_are_refused(tmp_path, write_demos, train_main, tiny_flags):
+    """A first store that has grown moves the numbers of the second's episodes: others would count as held out."""
+    stores = [str(write_demos(tmp_path / f"{name}.zarr", seed=seed)) for seed, name in enumerate("ab")]
+    run = tmp_path / "run"
+    train_main([*tiny_flags, "--dataset.path", *stores, "--steps", "1", "--out", str(run)])
+    compare_with_heldout(run)
+    DemoWriter.append_to(stores[0]).append(DemoStore.open(stores[0]).episode(0))
+    with pytest.raises(UserError, match="not the demonstrations that the run was trained on"):
+        compare_with_heldout(run)
 
 
 def test_the_difference_is_paired_by_episode():
