@@ -19,6 +19,7 @@ from robolearn.data.timing import Timing
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.images import ImageLayout
+from robolearn.keymap import KeyMap
 from robolearn.nets.pretrained import Start, begin, freeze, read_start
 from robolearn.nets.unallocated import unallocated
 from robolearn.paths import url_of
@@ -237,7 +238,7 @@ def find_symmetry(env: EnvConfig, obs_keys: tuple[str, ...]) -> Symmetry:
     """The symmetry that the environment declares of these observations and its actions.
 
     Raises:
-        UserError: It declares none, or none of these observations.
+        UserError: It declares none, or none of these observations, or one is made of what it turns.
     """
     declared = facts_of(env).symmetry
     if declared is None:
@@ -246,6 +247,13 @@ def find_symmetry(env: EnvConfig, obs_keys: tuple[str, ...]) -> Symmetry:
     if not any(key in symmetry.maps for key in obs_keys):
         named = [key for key in symmetry.maps if key != "action"]
         raise UserError(f"the symmetry of {env.id} is one of {named}, the policy sees {list(obs_keys)}")
+    # A part or another order of these numbers does not turn by their map, nor does it stay as it is.
+    for entry in KeyMap.parse(env.obs, "env.obs").only(obs_keys).entries:
+        if turned := [source.key for source in entry.sources if source.key in symmetry.maps]:
+            raise UserError(
+                f"`symmetry`: {entry} is made of {turned[0]}, and the symmetry of {env.id} says how that turns as a "
+                f"whole; observe {turned[0]} itself, or choose `symmetry` ignore"
+            )
     return symmetry
 
 

@@ -12,9 +12,8 @@ from robolearn.policies.policy import Policy
 from robolearn.training.assemble import load_data, open_demos
 from robolearn.training.config import TrainConfig
 from robolearn.training.episodes import Kept
+from robolearn.training.examples import random_batches
 from robolearn.training.run import DataFacts
-
-GROUP = 1024
 
 
 def training_windows(cfg: TrainConfig, data: DataFacts, policy: Policy) -> Windows:
@@ -35,7 +34,7 @@ def training_windows(cfg: TrainConfig, data: DataFacts, policy: Policy) -> Windo
 def embed_demonstrations(
     cfg: TrainConfig, data: DataFacts, ensemble: Ensemble, count: int
 ) -> tuple[Float[Tensor, "m d"], Float[Tensor, "m p"]]:
-    """Embed random windows of the training episodes.
+    """Embed random windows of the training episodes, turned as in training.
 
     Args:
         cfg: Of the run; its data must be at hand.
@@ -51,10 +50,8 @@ def embed_demonstrations(
     """
     windows = training_windows(cfg, data, ensemble.members[0])
     generator = torch.Generator(ensemble.device).manual_seed(cfg.seed)
-    order = torch.randperm(len(windows), generator=generator, device=ensemble.device)[:count]
     embeddings, chunks = [], []
-    for index in order.split(GROUP):
-        batch = windows.batch(index)
+    for batch in random_batches(ensemble.members[0], windows, count, generator):
         embeddings.append(ensemble.embed(batch.obs))
         chunks.append(ensemble.normalize(batch.actions).flatten(1))
     return torch.cat(embeddings), torch.cat(chunks)
