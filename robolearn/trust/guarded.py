@@ -175,11 +175,13 @@ class GuardedController(Controller):
 
     def _replan(self, slots: Array, chunks: Array, samples: Tensor) -> None:
         """Put the most agreed sample in the place of the plan, where there is an intervention."""
-        choice = most_agreed(samples)
+        assert self.monitor is not None, "it has drawn the samples"
+        choice, replaced = most_agreed(samples), np.flatnonzero(self.intervening[slots])
         normalizer = self.policy.normalizer
-        for i in np.flatnonzero(self.intervening[slots]).tolist():
+        for i in replaced.tolist():
             chunk = samples[0, i, choice[i]].to(self.policy.device)
             chunks[i] = normalizer.unnormalize("action", chunk).cpu().numpy()
+        self.monitor.replace(slots[replaced], chunks[replaced])
 
     def _replace(self, slots: Array) -> None:
         """Let the fallback act in these environments; what the policy had planned there is void.

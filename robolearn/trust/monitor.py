@@ -74,6 +74,10 @@ class Monitor:
         """In these environments something else was done than planned: the next plan has nothing to compare with."""
         self.known.index_fill_(0, self._there(slots), False)
 
+    def replace(self, slots: Array, executed: Float[np.ndarray, "s t a"]) -> None:
+        """In these environments other chunks are executed than were scored: the next plan is compared with those."""
+        self.executed[self._there(slots)] = self.ensemble.normalize(self._there(executed))
+
     @torch.inference_mode()
     def watch(
         self, slots: Array, obs: dict[str, Array], executed: Float[np.ndarray, "s t a"]

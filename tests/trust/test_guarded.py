@@ -287,6 +287,23 @@ def test_up_to_the_first_alarm_an_episode_is_as_without_a_gate(guarded, fallback
     assert changed
 
 
+@pytest.mark.parametrize("fallback", ["watch", "replan"])
+def test_scores_compare_plans_with_what_is_executed(guarded, fallback):
+    """Also where another sample takes the place of the plan, which else would be compared with for nothing."""
+    compared = []
+
+    class Noting(GuardedController):
+        def act(self, active):
+            actions, slots = super().act(active), np.flatnonzero(active)
+            executed = self.monitor.ensemble.normalize(torch.from_numpy(actions[slots]))
+            compared.append(torch.equal(self.monitor.executed[slots][:, : actions.shape[1]], executed))
+            return actions
+
+    gate = Gate("disagreement", 8, -1.0, -1.0)
+    guarded(names=("disagreement", "stac-single"), kind=Noting, gate=gate, fallback=fallback, num_episodes=4)
+    assert all(compared)
+
+
 def test_stop_ends_the_episode_as_a_failure(guarded):
     trajectories = guarded(gate=Gate("disagreement", 8, -1.0, -1.0), fallback="stop")
     assert {(t.reason, t.success, len(t)) for t in trajectories} == {("stopped", False, 0)}

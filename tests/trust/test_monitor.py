@@ -50,6 +50,22 @@ def test_every_family_has_the_scores_of_samples(family, make_policy):
     assert second["disagreement"].mean() > 0  # an unbiased estimate, of either sign where members agree
 
 
+def test_a_plan_is_compared_with_what_was_executed_and_not_with_what_was_put_aside(make_policy):
+    """As if what took its place had been planned."""
+    ensemble, rng = Ensemble([make_policy(FlowConfig())]), np.random.default_rng(0)
+    slots, obs, planned = look(rng)
+    instead, after = rng.standard_normal((1, 4, 2)).astype(np.float32), look(rng)
+    seen = []
+    for replaces in (True, False):
+        monitor = Monitor(ensemble, ["stac-single"], 8, 3, seed=0, period=2)
+        monitor.reset(range(3), range(3))
+        monitor.watch(slots, obs, planned if replaces else np.concatenate([planned[:1], instead, planned[2:]]))
+        if replaces:
+            monitor.replace(slots[1:2], instead)
+        seen.append(monitor.watch(*after)[0]["stac-single"])
+    np.testing.assert_array_equal(*seen)
+
+
 @pytest.mark.parametrize("family", ["flow", "diffusion", "score"])
 def test_families_that_denoise_have_the_denoising_loss(family, make_policy):
     ensemble = Ensemble([make_policy(FAMILIES[family]())])
