@@ -173,7 +173,7 @@ class Windows:
     @property
     def resident(self) -> bool:
         """Whether all observations are in memory; otherwise a batch is read from disk or decoded."""
-        return self._resident
+        return self._resident and all(isinstance(rows, Tensor) for rows in self._by_row.values())
 
     def for_episodes(self, episodes: np.ndarray | Sequence[int]) -> Windows:
         """Windows of other episodes of the same recording; they share the memory of its images."""

@@ -91,6 +91,8 @@ def test_windows_stream_what_others_hold(make_set, version, images_in_memory):
     room = numbers + images_in_memory * 16 * 24 * 3
     ours = Windows.from_store(kept, ("state", "top"), 2, 4, max_resident_bytes=room)
     theirs = Windows.from_store(decoded, ("state", "top"), 2, 4)
+    assert theirs.resident
+    assert ours.resident == (images_in_memory == 1000)  # others are decoded ahead, while a step computes
     batches_agree(ours, theirs)
     batches_agree(ours.for_episodes([2, 0]), theirs.for_episodes([2, 0]))
 
