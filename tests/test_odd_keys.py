@@ -6,8 +6,10 @@ from typing import ClassVar
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 import robolearn as rl
+from robolearn.evaluation import deploy
 from robolearn.policies.ensemble import Ensemble
 from robolearn.training.assemble import load_data, open_demos
 from robolearn.training.embeddings import embed_demonstrations
@@ -112,6 +114,22 @@ def test_an_ensemble_embeds_what_it_was_trained_on(runs):
     ensemble = Ensemble.load([str(run.checkpoint()), str(run.checkpoint())])
     embedded, _ = embed_demonstrations(run.config(), run.data(), ensemble, 5)
     assert embedded.isfinite().all(1).sum() == 5
+
+
+def test_without_demonstrations_random_observations_are_deployed(runs, monkeypatch):
+    """Within what the normalizer knows of each key, whatever it is called."""
+
+    def gone(*_):
+        raise rl.UserError("gone")
+
+    run, policy = runs["mlp"], rl.load_policy(str(runs["mlp"].directory))
+    monkeypatch.setattr(deploy.Demos, "open", gone)
+    (observed,), attrs = deploy._observations(run, policy)
+    assert attrs is None
+    assert {key: rows.shape[1:] for key, rows in observed.items()} == policy.cfg.obs_shapes
+    for key in KEYS:
+        normalized = policy.normalizer.normalize(key, torch.from_numpy(observed[key]))
+        assert 0.5 < normalized.abs().max() < 1 + 1e-5
 
 
 def test_the_action_is_not_observed(store, tiny_backbones, tmp_path):

@@ -11,6 +11,7 @@ import torch
 from robolearn import seeds
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demos import Demos
+from robolearn.data.normalizer import buffer_names
 from robolearn.data.store import DemoStore
 from robolearn.deploy import runtime
 from robolearn.deploy.check import Check, Plan, compare
@@ -183,7 +184,7 @@ def _recorded(demos: Demos, index: int, policy: Policy) -> Recorded:
 def _random(policy: Policy, key: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     if is_image(shape):
         return rng.integers(0, 256, (MOST_STEPS, *shape), dtype=np.uint8)
-    center, scale = (policy.normalizer.get_buffer(f"{key}_{name}").numpy() for name in ("centre", "scale"))
+    center, scale = (policy.normalizer.get_buffer(name).numpy() for name in buffer_names(key))
     return (center + scale * rng.uniform(-1, 1, (MOST_STEPS, *shape))).astype(np.float32)
 
 

@@ -6,6 +6,7 @@ import time
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch.random import fork_rng
 
 from robolearn import seeds
 from robolearn.config import to_json
@@ -112,10 +113,11 @@ class Session(Hooks):
     def rollout(self, state: TrainState) -> None:
         """Roll the saved policy out and judge it; log success and a video of the first episode.
 
-        Training depends on none of it: what fails is a warning, and its numbers are absent.
+        Training depends on none of it: what fails is a warning, and its numbers are absent. Environments may draw from
+        torch's own streams, which dropout draws from.
         """
-        cfg, step = self.cfg, state.step
-        with warned(f"step {step:,}: the rollout"):
+        cfg, step, device = self.cfg, state.step, state.policy.device
+        with warned(f"step {step:,}: the rollout"), fork_rng([device] if device.type == "cuda" else []):
             trajectories = roll_out(
                 state.ema.module,
                 cfg.env,

@@ -8,9 +8,12 @@ import sys
 import time
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
+from robolearn.errors import UserError
 from robolearn.policies.policy import Policy
+from robolearn.training import session
 from robolearn.training.run import Run
 from tests.processes import PATIENCE, ROOT, running, wait_for
 
@@ -165,3 +168,19 @@ def test_a_kill_leaves_a_loadable_checkpoint(tmp_path, train_main, tiny_flags, d
     train_main(["--resume", str(out), "--steps", str(newest + 2)])
     assert [r["step"] for r in read_metrics(out) if "loss" in r] == list(range(1, newest + 3))
     assert sorted(p.name for p in (out / "checkpoints").glob(".*")) == []
+
+
+def test_what_environments_draw_in_rollouts_is_nothing_to_the_training(
+    tmp_path, train_main, tiny_flags, demos, monkeypatch
+):
+    """Dropout draws from torch's own stream, which an environment may draw from, too, or seed at every reset."""
+
+    def draw(*_, **__):
+        torch.manual_seed(1)
+        raise UserError("no rollout")
+
+    monkeypatch.setattr(session, "roll_out", draw)
+    flags = [*tiny_flags, "--dataset.path", str(demos), "--steps", "4", "--backbone.dropout", "0.5"]
+    for name, every in (("alone", "0"), ("rolled", "1")):
+        train_main([*flags, "--rollout-every", every, "--out", str(tmp_path / name)])
+    assert_same_state(tmp_path / "alone", tmp_path / "rolled")
