@@ -113,7 +113,10 @@ class _Side:
         run, side, acting = self.run, self.side, self.acting
         checkpoints = run.members(side.checkpoint) if side.is_watched else [acting.checkpoint]
         calibrated = [run.directory / name for name, on in (("gate", side.gate), ("tube", side.safety_set)) if on]
+        # Nothing where observations are made as in training, so that comparisons which were begun before this go on.
+        seen = {} if self.env.obs == run.config().env.obs else {"obs": list(self.env.obs)}
         return {
+            **seen,
             "checkpoint": acting.checkpoint.resolve().name,
             "sha256": describe_source(checkpoints, self.env, acting.execution, side.sampling).checkpoint,
             "policy": f"{name_of(acting.policy.cfg.family)} on {name_of(acting.policy.cfg.backbone)}",

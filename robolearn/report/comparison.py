@@ -90,7 +90,8 @@ def _differing(told: Any, source: Mapping[str, Any]) -> str:
     for key, value in json.loads(json.dumps(source)).items():
         other = told.get(key)
         if isinstance(value, dict) and isinstance(other, dict):
-            names += [f"{key}.{name}" for name in value if value[name] != other.get(name)]
+            both = dict.fromkeys([*value, *other])  # some are there only where they are chosen
+            names += [f"{key}.{name}" for name in both if value.get(name) != other.get(name)]
         elif value != other:
             names.append(key)
     return f"with other {', '.join(names)}"

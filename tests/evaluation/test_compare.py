@@ -162,6 +162,11 @@ def test_pairs_of_another_comparison_are_not_gone_on_with(run, monkeypatch):
     compare(run, run, config(out=run / "out", max_episodes=8))
     with pytest.raises(ValueError, match=r"out holds another comparison, with other b.sampling; choose another `out`"):
         compare(run, run, config(out=run / "out", b=SideConfig(steps=1)))
+    otherwise = EnvConfig(max_episode_steps=3, obs=("state=state[:4]",))
+    compare(run, run, config(out=run / "seen", max_episodes=8, env=otherwise))
+    for out, env in (("out", otherwise), ("seen", SHORT)):
+        with pytest.raises(ValueError, match=r"holds another comparison, with other a.obs, b.obs; choose"):
+            compare(run, run, config(out=run / out, env=env))
     assert compare(run, run, config(max_episodes=8, b=SideConfig(steps=1))).directory.parent == run / "compare"
     (run / "out" / "pairs.jsonl").write_text('{"episode": 0')
     with pytest.raises(ValueError, match=r"pairs.jsonl, line 1: not JSON"):
