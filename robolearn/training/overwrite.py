@@ -15,7 +15,7 @@ RESULTS = r"(partial/)?(episodes\.jsonl|summary\.json|report\.html|videos/episod
 CALIBRATION = r"(calibration|certificate|gate|set)\.json|(scores|episodes)\.safetensors"  # gate, set: of version 1
 WRITTEN = re.compile(
     r"(members/\d+/)*("
-    r"(run|config|data)\.json|metrics\.jsonl|videos/step_\d+\.mp4"
+    r"(run|config|data|heldout)\.json|metrics\.jsonl|videos/step_\d+\.mp4"
     r"|checkpoints/((last|best)|\.(last|best)\.part|\.?\d{8,}(\.part)?/(policy|train)\.(json|safetensors)(\.part)?)"
     r"|checkpoints/(last|best)/(policy|train)\.(json|safetensors)"
     rf"|eval/(\.new(\.part)?/)?{RESULTS}(\.gone)?|(gate|tube)/(\.new(\.part)?/)?({CALIBRATION}|{RESULTS})(\.gone)?"

@@ -15,6 +15,7 @@ def written_everywhere(directory):
     """A file of each kind that a run, its evaluation and its calibration write."""
     names = [
         "metrics.jsonl",
+        "heldout.json",
         "checkpoints/00000005/policy.json",
         "checkpoints/.00000006.part/train.safetensors",
         "config.json.part",
