@@ -32,7 +32,8 @@ from robolearn.training.run import Run
 from robolearn.types import Trajectory, is_image
 
 ALL = "all"  # checkpoints of a run
-DECIDES = ("id", "kwargs", "max_episode_steps", "success_key", "stop_on_success", "clip")  # what success is, and where
+DECIDES = ("id", "kwargs", "max_episode_steps", "obs", "success_key", "stop_on_success", "clip")
+"""Of an environment: what is seen there, and what success is."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ def test_it_says_how_chunks_were_executed(trained_pair, monkeypatch, asked, said
     assert evaluated["execution"] == {**said, "candidates": 1, "keep_noise": False, "delay": 0}
     other = departures(evaluated, rl.Run.open(trained_pair))
     assert other.endswith(departs) if departs else not other
+    seen = {**evaluated, "env": {**evaluated["env"], "obs": ["state=state[:4]"]}}
+    assert departures(seen, rl.Run.open(trained_pair)) == "its environment has another `env.obs`"
 
 
 @pytest.mark.parametrize(
