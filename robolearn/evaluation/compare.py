@@ -113,15 +113,13 @@ class _Side:
         run, side, acting = self.run, self.side, self.acting
         checkpoints = run.members(side.checkpoint) if side.is_watched else [acting.checkpoint]
         calibrated = [run.directory / name for name, on in (("gate", side.gate), ("tube", side.safety_set)) if on]
-        # Nothing where observations are made as in training, so that comparisons which were begun before this go on.
-        seen = {} if self.env.obs == run.config().env.obs else {"obs": list(self.env.obs)}
         return {
-            **seen,
             "checkpoint": acting.checkpoint.resolve().name,
             "sha256": describe_source(checkpoints, self.env, acting.execution, side.sampling).checkpoint,
             "policy": f"{name_of(acting.policy.cfg.family)} on {name_of(acting.policy.cfg.backbone)}",
             "sampling": side.sampling,
             "execution": to_json(acting.execution, {}),
+            "obs": list(self.env.obs),
             "watch": {f.name: getattr(side, f.name) for f in dataclasses.fields(Watch)},
             "calibrated": [hash_files(folder) for folder in calibrated],
             "dataset_sha256": run.data().content_hash,
@@ -136,8 +134,6 @@ class _Comparing:
         self.a, self.b, self.cfg, self.command = a, b, cfg, command
         _check_alike(a, b, ("return_range",) if cfg.by == "return" else ())
         environment = {FLAGS.get(name, name): getattr(a.env, name) for name in SHARED}
-        if a.env.clips:  # as ever: comparisons that were begun before this could be said go on
-            del environment["clip"]
         self.source = {"a": a.source(), "b": b.source(), "environment": environment, "seed": cfg.seed}
         name = f"{a.run.directory.resolve().name}-{hash_json(self.source)[:8]}"
         self.directory = Path(cfg.out or b.run.directory / "compare" / name)
