@@ -26,6 +26,7 @@ from robolearn.formats.format import REWARD, TASK, ExportOptions, Format, Import
 from robolearn.formats.gather import Raw, Source, gather
 from robolearn.formats.hdf5 import IMAGES, SUFFIXES, Reader, naturally, open_hdf5, top_names
 from robolearn.formats.hdf5_array import Stored
+from robolearn.formats.hdf5_writing import writing_hdf5
 from robolearn.formats.stored import NOTE, Demonstrations, Note, read_note
 from robolearn.formats.texts import TASK_NAMES, find_control_dt, find_task, rate_remarks
 from robolearn.images import axes_of
@@ -116,8 +117,6 @@ def write_act(store: DemoStore, out: Path, options: ExportOptions) -> tuple[str,
     Raises:
         UserError: It has no observations that are numbers, or a chunk of it is damaged.
     """
-    import h5py
-
     demos = Demonstrations(store, options)
     datasets = _datasets(demos)
     state = next(key for key, dataset in datasets.items() if dataset == f"observations/{QPOS}")
@@ -128,7 +127,7 @@ def write_act(store: DemoStore, out: Path, options: ExportOptions) -> tuple[str,
         made.add(SIM)
     out.mkdir()
     for i, episode in enumerate(demos):
-        with h5py.File(out / f"episode_{i}.hdf5", "w") as file:
+        with writing_hdf5(out / f"episode_{i}.hdf5") as (file, _):
             _write_episode(file, demos, episode, datasets)
             if QVEL in made:
                 file[f"observations/{QVEL}"] = np.zeros_like(episode.obs[state])

@@ -32,6 +32,7 @@ from robolearn.formats.frames import kind_of
 from robolearn.formats.gather import Raw, Source, gather
 from robolearn.formats.hdf5 import Group, Reader, is_hdf5, open_hdf5
 from robolearn.formats.hdf5_array import Stored
+from robolearn.formats.hdf5_writing import writing_hdf5
 from robolearn.formats.spaces import env_of_spec, space_of, spec_of_env
 from robolearn.formats.stored import NOTE, Demonstrations, Note, reward_of
 from robolearn.formats.texts import find_task, parse_object
@@ -150,8 +151,6 @@ def write_minari(store: DemoStore, out: Path, options: ExportOptions) -> tuple[s
     Raises:
         UserError: A chunk of the store is damaged.
     """
-    import h5py
-
     demos = Demonstrations(store, options)
     names = {key: key.removeprefix(INFOS) for key in demos.others if key.startswith(INFOS)}
     names |= {key: name for key, name in demos.other_names((*names.values(), *SUCCESS)).items() if key not in names}
@@ -159,11 +158,12 @@ def write_minari(store: DemoStore, out: Path, options: ExportOptions) -> tuple[s
     single = demos.obs[0] if len(demos.obs) == 1 and demos.obs[0] in (STATE, IMAGE) else None
     folder = out / "data"
     folder.mkdir(parents=True)
-    with h5py.File(folder / MAIN, "w") as file:
+    with writing_hdf5(folder / MAIN) as (file, check):
         for i, episode in enumerate(demos):
             group = file.create_group(f"episode_{i}")
             group.attrs.update({**episode.attrs, "id": i, "total_steps": len(episode)})
             _write_episode(group, demos, episode, names, single)
+            check()
     spaces = {key: space_of(demos.shapes[key], demos.dtypes[key]) for key in (*demos.obs, "action")}
     observed = spaces[single] if single else {"type": "Dict", "subspaces": {key: spaces[key] for key in demos.obs}}
     renamed = {INFOS + name: key for key, name in names.items() if INFOS + name != key}

@@ -26,6 +26,7 @@ from robolearn.formats.format import REWARD, TASK, ExportOptions, Format, Import
 from robolearn.formats.gather import Raw, Source, gather
 from robolearn.formats.hdf5 import Group, Reader, open_hdf5, top_names
 from robolearn.formats.hdf5_array import Stored
+from robolearn.formats.hdf5_writing import writing_hdf5
 from robolearn.formats.stored import NOTE, Demonstrations, Note, reward_of
 from robolearn.formats.texts import find_control_dt, find_task, parse_object, rate_remarks
 from robolearn.types import Episode
@@ -161,14 +162,13 @@ def write_robomimic(store: DemoStore, out: Path, options: ExportOptions) -> tupl
     Raises:
         UserError: A chunk of the store is damaged.
     """
-    import h5py
-
     demos = Demonstrations(store, options)
     made, names = demos.made, demos.other_names(OWN)
-    with h5py.File(out, "w") as file:
+    with writing_hdf5(out) as (file, check):
         data = file.create_group("data")
         for i, episode in enumerate(demos):
             made |= _write_episode(data.create_group(f"demo_{i}"), demos, episode, names)
+            check()
         data.attrs["total"] = int(store.episode_ends[demos.count - 1])
         attrs = demos.attrs
         env = {"env_name": attrs.env_id or "unknown", "type": GYM, "env_kwargs": attrs.env_kwargs}

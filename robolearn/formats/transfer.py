@@ -16,6 +16,7 @@ from robolearn.errors import UserError
 from robolearn.files import remove
 from robolearn.formats.finite import FiniteEpisodes, without_keys
 from robolearn.formats.format import ExportOptions, ImportOptions, Recording
+from robolearn.formats.handed import read_recording
 from robolearn.formats.kept import keep_videos
 from robolearn.formats.mapping import map_recording
 from robolearn.formats.registry import AUTO, find_format, readable, recognize, writable
@@ -81,7 +82,8 @@ def import_demos(
     if not source.exists():
         raise UserError(f"{source}: no such file or directory")
     with _appearing(out) as part:
-        recording = _chosen(_with_videos(entry.read(source, chosen), chosen, str(source)), chosen, str(source))
+        read = read_recording(entry.read, name, source, chosen)
+        recording = _chosen(_with_videos(read, chosen, str(source)), chosen, str(source))
         finite = FiniteEpisodes(recording, chosen.drop_nan, str(source))
         store = write_store(replace(recording, episodes=finite), part / "store", show)
         finite.settle(store)
@@ -165,9 +167,20 @@ def _appearing(out: Path) -> Iterator[Path]:
                 remove(part / "store")
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror or error})") from error
+    except UserError as error:
+        raise _of_target(error, part / "store", out) from error
     finally:
         with suppress(OSError):  # gone already, or another transfer's by now
             part.rmdir()
+
+
+def _of_target(error: UserError, part: Path, out: Path) -> UserError:
+    """The same error where it names what was written so far, of which nothing is left, as one of the target."""
+    if not str(error).startswith(f"{part}: "):
+        return error
+    if isinstance(error.__cause__, OSError):  # a writer says that what it has stored is safe
+        return UserError(f"{out}: cannot be written ({error.__cause__.strerror or error.__cause__})")
+    return UserError(str(error).replace(str(part), str(out), 1))
 
 
 def write_store(recording: Recording, path: Path, show: Show = lambda done, total: None) -> DemoWriter:

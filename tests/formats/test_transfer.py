@@ -1,5 +1,7 @@
 """What every format is promised: all of it or nothing at the target, and memory that does not grow."""
 
+import errno
+import os
 import shutil
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from robolearn.commands.main import main
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.store import DemoStore
+from robolearn.data.writer import DemoWriter
 from robolearn.errors import UserError
 from robolearn.formats import transfer
 from robolearn.formats.format import ExportOptions, Format, ImportOptions, Recording
@@ -93,6 +96,66 @@ def test_what_is_damaged_halfway_leaves_nothing(tmp_path, lengths, source, monke
     with pytest.raises(UserError, match="cannot be held"):
         export_demos(tmp_path / "refuse.zarr", tmp_path / "y.lengths", "lengths")
     assert left(tmp_path) == ["demos.lengths", "refuse.zarr"]
+
+
+def test_a_source_that_cannot_be_read_is_no_target_that_cannot_be_written(tmp_path, lengths, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=r"folder: cannot be read \(\S*folder: Is a directory\)$"):
+        import_demos(tmp_path / "folder", tmp_path / "x.zarr", "lengths")
+
+    def episodes():
+        yield episode(3)
+        (tmp_path / "gone").read_text()
+
+    entry = Format("", lambda source, options: Recording(StoreAttrs(), episodes()))
+    monkeypatch.setitem(FORMATS, "halfway", entry)
+    with pytest.raises(UserError, match=r"folder: cannot be read \(\S*gone: No such file or directory\)$"):
+        import_demos(tmp_path / "folder", tmp_path / "x.zarr", "halfway")
+    assert left(tmp_path) == ["folder"]
+
+
+def test_an_import_that_the_disk_refuses_claims_no_episode_to_be_safe(tmp_path, lengths, source, monkeypatch):
+    def refuse(self, episodes, ends, layout):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(DemoWriter, "_write", refuse)
+    with pytest.raises(UserError, match=r"x\.zarr: cannot be written \(No space left on device\)$"):
+        import_demos(source, tmp_path / "x.zarr")
+    assert left(tmp_path) == ["demos.lengths"]
+
+
+BARE = {"obs": {"state": np.zeros((3, 2))}, "actions": np.zeros((3, 2))}
+
+
+@pytest.mark.parametrize(
+    ("handed", "line"),
+    [
+        (None, r"format mine: its reader returned None; expected a Recording\(StoreAttrs"),
+        ([], "format mine: its reader returned a list; expected a Recording"),
+        (Recording(None, []), "its reader returned one whose attrs are None"),
+        (Recording(StoreAttrs(), [BARE]), r"format mine: episode 0 is a dict; expected an Episode\(obs, act"),
+        (Recording(StoreAttrs(), [Episode(np.zeros((3, 2)), np.zeros((3, 2)))]), "whose obs and attrs are dicts"),
+        (
+            Recording(StoreAttrs(), [Episode({"state": [[0.0]]}, np.zeros((1, 2)))]),
+            "episode 0: data/state is list; exp",
+        ),
+        (
+            Recording(StoreAttrs(), [Episode({"state": np.zeros((3, 2))}, np.zeros((2, 2)))]),
+            r"x\.zarr: episode 0: data",
+        ),
+    ],
+)
+def test_what_a_reader_of_ones_own_hands_over_is_looked_at(tmp_path, source, monkeypatch, handed, line):
+    monkeypatch.setitem(FORMATS, "mine", Format("", lambda source, options: handed))
+    with pytest.raises(UserError, match=line):
+        import_demos(source, tmp_path / "x.zarr", "mine")
+    assert left(tmp_path) == ["demos.lengths"]
+
+
+def test_one_sentence_is_lost_as_one(tmp_path, source, monkeypatch):
+    recording = Recording(StoreAttrs(), [episode(3)], lost="forces are not kept")
+    monkeypatch.setitem(FORMATS, "mine", Format("", lambda source, options: recording))
+    assert import_demos(source, tmp_path / "x.zarr", "mine").lost == ("forces are not kept",)
 
 
 def test_the_same_store_however_it_is_cut_into_batches(tmp_path, lengths, source, monkeypatch):
