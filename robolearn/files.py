@@ -38,11 +38,30 @@ def replacing(path: Path) -> Iterator[Path]:
     if part.is_symlink():  # writing would follow it
         part.unlink()
     try:
-        yield part
-        part.replace(path)
+        with naming(path):
+            yield part
+            part.replace(path)
     finally:
         with contextlib.suppress(IsADirectoryError, PermissionError):  # not ours, and the writing has said so
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, part: Path | None = None) -> Iterator[None]:
+    """Let what the operating system refuses in the block name a file or folder.
+
+    It names the file where one is opened and none where it is written, so that nobody knows which disk is full.
+
+    Args:
+        path: What is named where nothing is.
+        part: Of it, until it is complete: what lies there is gone by the time that somebody reads the message.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or (part is not None and str(error.filename).startswith(str(part))):
+            error.filename = str(path)
+        raise
 
 
 def check_replaceable(path: Path) -> None:
@@ -68,15 +87,16 @@ def replacing_all(directory: Path, names: Collection[str]) -> Iterator[Path]:
     finish_replacing(directory)
     part = directory / BEGUN
     remove(part)
-    part.mkdir()
     try:
-        yield part
-        for name in names:
-            if not (part / name).exists():
-                (part / f"{name}{GONE}").touch()
-        for file in (*part.iterdir(), part):
-            flush(file)
-        part.rename(directory / COMPLETE)  # from here on the new ones hold
+        with naming(directory, part):
+            part.mkdir()
+            yield part
+            for name in names:
+                if not (part / name).exists():
+                    (part / f"{name}{GONE}").touch()
+            for file in (*part.iterdir(), part):
+                flush(file)
+            part.rename(directory / COMPLETE)  # from here on the new ones hold
     finally:
         with contextlib.suppress(OSError):
             remove(part)

@@ -6,6 +6,7 @@ import importlib
 import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 from robolearn.errors import UserError, one_line
 from robolearn.outdated import advice_for
@@ -41,6 +42,8 @@ def _why(module: str, error: BaseException, said: str) -> str:
     """What went wrong while a module was imported, and what to do."""
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     if name is not None and f"{module}.".startswith(f"{name}."):
+        if beside := beside_you(name):
+            return beside
         extra = EXTRAS.get(module.partition(".")[0])
         how = f'python -m pip install "robolearn[{extra}]"' if extra else "install the package that has it"
         return f"the module {name} is not installed; {how}, or name another environment"
@@ -48,6 +51,21 @@ def _why(module: str, error: BaseException, said: str) -> str:
     what = f"importing the module {module} failed: {reason_of(error)}{last}"
     mend = f"install {name}" if name else f"repair {module} or what it needs"
     return f"{what}; {advice_for(error, reason_of(error), f'{module}:') or f'{mend}, or name another environment'}"
+
+
+def beside_you(module: str) -> str:
+    """What to do where a module that cannot be imported lies in the current folder; nothing where it does not.
+
+    Python looks there for `python -m`, and not for an installed command or for a program of another folder. It is not
+    added to where Python looks: whoever looks at files of a stranger, in the folder where they are, runs none of them.
+    """
+    top, here = module.partition(".")[0], Path.cwd()
+    looked_at = any(Path(entry).absolute() == here for entry in sys.path)
+    if looked_at or not any((here / name).exists() for name in (f"{top}.py", top)):
+        return ""
+    return (
+        f"the module {top} lies in the current folder, where Python does not look; put PYTHONPATH=. before the command"
+    )
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,12 +1,14 @@
 """Files are replaced whole: a kill or an error at any moment leaves the old or the new ones."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from robolearn.files import finish_replacing, remove, replacing, replacing_all
+from robolearn.errors import one_line
+from robolearn.files import finish_replacing, naming, remove, replacing, replacing_all
 
 NAMES = ("a", "b", "c")
 
@@ -51,6 +53,33 @@ def test_an_error_leaves_the_old_files(directory):
         fail()
     assert contents(directory) == OLD
     assert not [path for path in directory.iterdir() if path.is_dir()]
+
+
+def test_what_a_full_disk_refuses_is_named(directory, monkeypatch):
+    """The system names the file that it cannot open, and none that it cannot write."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def replace_one():
+        with replacing(directory / "a"):
+            refuse()
+
+    def replace_several():
+        with replacing_all(directory, NAMES) as folder:
+            (folder / "b").write_text("b")
+            (folder / "there" / "is none").write_text("c")
+
+    with pytest.raises(OSError, match="No space") as one:
+        replace_one()
+    assert one_line(one.value) == f"{directory / 'a'}: No space left on device"
+    with pytest.raises(FileNotFoundError) as several:
+        replace_several()
+    assert one_line(several.value) == f"{directory}: No such file or directory"  # what was begun is gone
+    with pytest.raises(FileNotFoundError) as other, naming(directory):
+        (directory / "x" / "y").read_text()
+    assert one_line(other.value) == f"{directory / 'x' / 'y'}: No such file or directory"
+    assert contents(directory) == OLD
 
 
 def test_a_kill_at_any_file_operation_leaves_old_or_new(tmp_path, directory, monkeypatch):

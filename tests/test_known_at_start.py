@@ -8,19 +8,21 @@ import gymnasium as gym
 import pytest
 
 import robolearn as rl
+from robolearn.commands.main import main
 from robolearn.data.demonstrator import Demonstrator
 from robolearn.data.store import DemoStore
 from robolearn.doctor.account import inspect
 from robolearn.evaluation import compare as comparing
 from robolearn.evaluation import evaluate as evaluation
 from robolearn.modules import MissingError, import_home
+from robolearn.planning.functions import load_function
 from robolearn.rollout import making
 from robolearn.rollout import roll_out as rolling_out
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.environments import make_env
 from robolearn.rollout.trial import opened_trial
 from robolearn.training.assemble import open_demos
-from robolearn.training.train import prepare_env
+from robolearn.training.train import env_remark, prepare_env
 from robolearn.trust import calibrate as calibrating
 from tests.rollout import plain_env
 
@@ -80,6 +82,30 @@ def test_what_is_not_installed_is_named(env_id, how, monkeypatch):
     monkeypatch.setitem(sys.modules, "gym_pusht", plain_env)
     with pytest.raises(MissingError, match=f"is not installed; .*{how}"):
         import_home(env_id)
+
+
+def test_a_module_beside_you_is_told_from_one_that_is_not_installed(tmp_path, monkeypatch, capsys):
+    """An installed command does not look there, where a tutorial tells to save it."""
+    (tmp_path / "lies_here.py").write_text("1 / 0")
+    (tmp_path / "folder_here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    how = "lies in the current folder, where Python does not look; put PYTHONPATH=. before the command"
+    with pytest.raises(MissingError, match=f"^environment lies_here:x-v0: the module lies_here {how}$"):
+        import_home("lies_here:x-v0")
+    with pytest.raises(rl.UserError, match=f"^`reward` lies_here:cost: the module lies_here {how}$"):
+        load_function("lies_here:cost", "reward")
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--plugin", "lies_here"])
+    assert f"error: --plugin lies_here: the module lies_here {how}\n" in capsys.readouterr().err
+    assert env_remark(EnvConfig("lies_here:x-v0")) == (
+        f"environment lies_here:x-v0, which an evaluation needs: the module lies_here {how}"
+    )
+    monkeypatch.setattr(sys, "path", [*sys.path, ""])  # as python -m has it
+    with pytest.raises(MissingError, match="ZeroDivisionError"):
+        import_home("lies_here:x-v0")
+    with pytest.raises(MissingError, match=r"the module folder_here\.more is not installed"):
+        import_home("folder_here.more:x-v0")
 
 
 def test_a_training_goes_on_without_an_environment_that_is_not_installed(config, capsys):

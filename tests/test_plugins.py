@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium
@@ -13,6 +14,7 @@ import pytest
 from robolearn.commands.main import main
 from robolearn.config import read_json
 from robolearn.formats.registry import FORMATS
+from robolearn.policies.family import FamilyConfig
 from robolearn.policies.registry import BACKBONES, FAMILIES, name_of
 from robolearn.training.run import Run
 from robolearn.trust.scores.registry import SCORES
@@ -106,6 +108,28 @@ def test_a_plugin_that_is_not_there_is_named(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--plugin", "nowhere"])
     assert "error: --plugin nowhere: there is no such module" in capsys.readouterr().err
+
+
+class Undecorated(FamilyConfig):
+    def build(self, make_net, action_horizon, action_dim):
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Unbuilt(FamilyConfig):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("registered", "shown"),
+    [(Undecorated, "Undecorated"), (Unbuilt, "Unbuilt, without build"), (Path("x"), "an object of type PosixPath")],
+)
+def test_what_is_registered_and_no_class_of_options_is_named(registered, shown, monkeypatch, capsys):
+    monkeypatch.setitem(FAMILIES, "mine", registered)
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "regression"])
+    line = f"error: the family 'mine' is {shown}; register the class of its options, which is decorated with @dataclass"
+    assert line in capsys.readouterr().err
 
 
 def test_what_has_no_name_cannot_be_trained(tmp_path):

@@ -26,6 +26,7 @@ import tyro
 
 from robolearn.config import kept_hints, parse_json
 from robolearn.errors import UserError
+from robolearn.modules import beside_you
 from robolearn.paths import url_of
 
 PLUGIN_HELP = (
@@ -156,8 +157,21 @@ def subcommands(mirrors: Mapping[str, type]) -> Any:
 
 
 def registered(name: str, registry: Mapping[str, type], defaults: Any) -> tuple[str, Any, Any]:
-    """A field for `make_dataclass`: the choice among registered classes, with the one in the defaults first."""
+    """A field for `make_dataclass`: the choice among registered classes, with the one in the defaults first.
+
+    Raises:
+        UserError: Something that is registered is no class of options.
+    """
     chosen = getattr(defaults, name)
+    for key, cls in registry.items():
+        if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)) or inspect.isabstract(cls):
+            missing = " and ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+            lacks = f", without {missing}" if missing else ""
+            shown = cls.__name__ if isinstance(cls, type) else f"an object of type {type(cls).__name__}"
+            raise UserError(
+                f"the {name} {key!r} is {shown}{lacks}; register the class of its options, "
+                "which is decorated with @dataclass(frozen=True) and has a method build"
+            )
     mirrors = {key: mirror(cls, default=chosen if type(chosen) is cls else None) for key, cls in registry.items()}
     first = next(made for made in mirrors.values() if made.mirrored is type(chosen))  # pyright: ignore
     return name, subcommands(mirrors), dataclasses.field(default_factory=first)
@@ -213,7 +227,8 @@ def import_plugins(arguments: Sequence[str]) -> None:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise
-            raise UserError(f"`plugin` {name}: there is no such module where Python looks for modules") from None
+            why = beside_you(name) or "there is no such module where Python looks for modules"
+            raise UserError(f"`plugin` {name}: {why}") from None
 
 
 def chosen(arguments: Sequence[str], flag: str, default: str) -> str:

@@ -13,6 +13,7 @@ from robolearn.doctor.finding import Finding, Severity
 from robolearn.doctor.recording import Recording
 from robolearn.errors import UserError
 from robolearn.images import seen_shape
+from robolearn.modules import MissingError
 from robolearn.rollout.chunked import ChunkedEnvs, reset_some
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.interface import action_space_problem
@@ -36,6 +37,8 @@ def against_environment(recording: Recording, cfg: EnvConfig, keys: tuple[str, .
     try:
         with opened_envs(cfg, 1, keys) as envs:
             yield from _fits(recording, envs, keys)
+    except MissingError as error:  # which says what to do
+        yield _finding("problem", str(error))
     except UserError as error:
         yield _finding("problem", str(error), "make it fit with `env.obs`, or choose another environment")
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robolearn.errors import UserError
-from robolearn.modules import reason_of
+from robolearn.modules import beside_you, reason_of
 from robolearn.types import Array
 
 OfTransitions = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -33,6 +33,8 @@ def load_function(name: str, option: str) -> Callable[..., Any]:
     try:
         function = getattr(importlib.import_module(module), attribute, None)
     except (Exception, SystemExit) as error:  # a module of others may raise anything
+        if isinstance(error, ModuleNotFoundError) and error.name == module and (beside := beside_you(module)):
+            raise UserError(f"`{option}` {name}: {beside}") from error
         raise UserError(f"`{option}` {name}: importing {module} failed: {reason_of(error)}") from error
     if not callable(function):
         raise UserError(f"`{option}` {name}: {module} has no function {attribute}")

@@ -27,6 +27,7 @@ from robolearn.policies.draws import Draws, Progress
 from robolearn.policies.family import Chunks, Loss
 from robolearn.policies.obs_noise import NOISE, obs_noise_draws, with_noise
 from robolearn.policies.prefix import LENGTH, Prefix, prefix_dim, prefix_draws, prefix_features
+from robolearn.policies.promises import built_family, built_net, kept_chunks, kept_loss
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
 from robolearn.types import Batch, is_image
 
@@ -78,17 +79,16 @@ class Nets:
     def __call__(self, dim_in: int, dim_out: int, num_times: int) -> Backbone:
         """Build a backbone."""
         cfg = self.cfg
-        return cfg.backbone.build(
-            Shapes(
-                dim_in,
-                dim_out,
-                cfg.action_horizon,
-                cfg.obs_horizon,
-                self.cond_dim,
-                num_times,
-                cfg.family.dropout,
-            )
+        shapes = Shapes(
+            dim_in,
+            dim_out,
+            cfg.action_horizon,
+            cfg.obs_horizon,
+            self.cond_dim,
+            num_times,
+            cfg.family.dropout,
         )
+        return built_net(cfg.backbone.build(shapes), cfg.backbone)
 
     def head(self, dim_in: int, dim_out: int) -> Head:
         """Build a small network beside it."""
@@ -109,7 +109,8 @@ class Policy(nn.Module):
         self.normalizer = normalizer
         self.encoder = ObsEncoder(cfg.obs_shapes, cfg.angles, cfg.vision, cfg.quaternions)
         cond_dim = self.encoder.cond_dim + prefix_dim(cfg.prefix_horizon, cfg.action_dim)
-        self.family = cfg.family.build(Nets(cfg, cond_dim), cfg.action_horizon, cfg.action_dim)
+        family = cfg.family.build(Nets(cfg, cond_dim), cfg.action_horizon, cfg.action_dim)
+        self.family = built_family(family, cfg.family)
         self.frame = ChunkFrame()
         if cfg.chunk_frame in FRAMES:
             self.frame = FRAMES[cfg.chunk_frame](self.encoder.state.cond_dim, self.family.chunk_shape)
@@ -214,7 +215,7 @@ class Policy(nn.Module):
         data = self.chunks(batch, draws)
         if not self.family.players()[player].trains_encoder:
             data = dataclasses.replace(data, cond=data.cond.detach())
-        return self.family.loss(data, draws, player=player)
+        return kept_loss(self.family.loss(data, draws, player=player), self.family)
 
     # Data-parallel wrappers and torch.compile hook into forward.
     forward = loss
@@ -251,7 +252,8 @@ class Policy(nn.Module):
         cond = self.encode(obs, prefix)
         times = len(noise) // len(cond)
         cond = cond.repeat_interleave(times, dim=0)  # after encoding: images cost more than chunks
-        return self.physical(self.family.sample(cond, noise), self.start(cond))
+        chunks = kept_chunks(self.family.sample(cond, noise), len(noise), self.family)
+        return self.physical(chunks, self.start(cond))
 
     def sample(self, obs: dict[str, Tensor], n: int, *, generator: torch.Generator) -> Float[Tensor, "b n t a"]:
         """Sample ``n`` chunks per observation, in physical units.

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from robolearn.files import replacing
+from robolearn.files import naming, replacing
 
 logger = logging.getLogger("robolearn")
 
@@ -37,12 +37,13 @@ class MetricsFile:
         kept = [line for line in _whole_lines(path) if (record := _record(line)) is None or record["step"] <= step]
         with replacing(path) as part:
             part.write_text("".join(f"{line}\n" for line in kept))
-        self.file = path.open("a")
+        self.path, self.file = path, path.open("a")
 
     def log(self, record: dict[str, Any]) -> None:
         """Write one record."""
-        self.file.write(json.dumps(record) + "\n")
-        self.file.flush()
+        with naming(self.path):
+            self.file.write(json.dumps(record) + "\n")
+            self.file.flush()
 
     def close(self) -> None:
         """Close the file."""

@@ -16,7 +16,7 @@ from robolearn.data.demos import Demos
 from robolearn.errors import UserError, one_line, warn
 from robolearn.locks import hold
 from robolearn.mapper import Mapper
-from robolearn.modules import MissingError
+from robolearn.modules import MissingError, beside_you
 from robolearn.policies.registry import name_of
 from robolearn.rollout.clip_remarks import clip_problem
 from robolearn.rollout.env_config import EnvConfig
@@ -194,7 +194,8 @@ def env_remark(env: EnvConfig) -> str | None:
         return "the demonstrations name no environment, which an evaluation needs: give `env.id` then, or now"
     package = env.id.rpartition(":")[0].partition(".")[0]
     if package and package not in sys.modules and importlib.util.find_spec(package) is None:
-        return f"environment {env.id}: the module {package} is not installed, which an evaluation needs"
+        why = beside_you(package) or f"the module {package} is not installed"
+        return f"environment {env.id}, which an evaluation needs: {why}"
     return None
 
 

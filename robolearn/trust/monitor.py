@@ -103,7 +103,7 @@ class Monitor:
             index = torch.arange(start, start + size, device=rows.device).clamp(max=count - 1)
             group = {key: value[index] for key, value in obs_there.items()}
             seen = self._see(rows[index], group, noise[index], executed_there[index])
-            scores.append(torch.stack([score.call(seen).double() for score in self.scores]))
+            scores.append(torch.stack([score.of_all(seen) for score in self.scores]))
             groups.append(seen)
         all_scores = torch.cat(scores, 1)[:, :count].cpu().numpy()
         samples = None

@@ -103,6 +103,12 @@ def test_keys_that_are_not_there():
     assert "camera" in finding[1]
 
 
+def test_an_environment_that_is_not_installed_is_no_matter_of_keys():
+    (finding,) = against_environment(FITTING, EnvConfig("not_there_at_all:x-v0"), ("state",))
+    assert finding.sentence.endswith("install the package that has it, or name another environment")
+    assert (finding.severity, finding.mend) == ("problem", "")
+
+
 def test_actions_that_no_policy_can_take_are_a_problem():
     (finding,) = against_environment(FITTING, EnvConfig("test/Switch-v0"), ("state",))
     assert finding.severity == "problem"

@@ -320,6 +320,6 @@ def test_a_full_disk_is_one_line_that_says_what_is_kept(tmp_path, train_main, fl
         with pytest.raises(SystemExit), user_errors():
             train_main(["--resume", str(run.directory)])
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: No space left on device; last good checkpoint")
+    assert line.startswith(f"error: {run.directory / 'metrics.jsonl'}: No space left on device; last good checkpoint")
     train_main(["--resume", str(run.directory)])
     assert run.last_step() == 4

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.gp import GPConfig
@@ -14,7 +15,7 @@ from robolearn.trust import guard
 from robolearn.trust.gate import Gate
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.scores.fitted import fit_scores
-from robolearn.trust.scores.registry import SCORES
+from robolearn.trust.scores.registry import SCORES, register_score
 from robolearn.trust.scores.score import Score
 from robolearn.types import Trajectory
 
@@ -228,3 +229,28 @@ def test_the_time_of_a_gate_is_that_of_scores_and_gate(make_policy, monkeypatch)
     gate = Gate("entropy", 8, 1.0, 1.0)
     guard.time_gate(gate, Ensemble([make_policy(FlowConfig())]), {}, trajectory, period=2, repeats=2)
     assert called == [("entropy",), "gate"] * 2
+
+
+@pytest.mark.parametrize(
+    ("call", "shown"),
+    [
+        (lambda seen: seen.executed.norm(dim=2), r"a tensor \[4, 4\]"),
+        (lambda seen: seen.executed.norm(), r"a tensor \[\]"),
+        (lambda seen: seen.executed.flatten(1).norm(dim=1).numpy(), "ndarray"),
+        (lambda seen: None, "NoneType"),
+    ],
+)
+def test_a_score_of_ones_own_is_a_number_for_each_environment(call, shown, make_policy, monkeypatch):
+    monkeypatch.setitem(SCORES, "mine", Score("mine", call))
+    with pytest.raises(UserError, match=rf"score mine returned {shown}; expected a tensor \[4\], one number per env"):
+        watched(Ensemble([make_policy(FlowConfig())]), ["mine"])
+
+
+def test_what_a_score_of_ones_own_fits_is_a_module_and_is_restored(monkeypatch):
+    score = Score("mine", lambda seen: seen.elapsed, fit=lambda embeddings, chunks, generator: {}, restore=dict)
+    monkeypatch.setitem(SCORES, "mine", score)
+    with pytest.raises(UserError, match=r"score mine: its fit returned dict; expected a torch\.nn\.Module"):
+        fit_scores(["mine"], torch.zeros(3, 2), torch.zeros(3, 2), seed=0)
+    with pytest.raises(UserError, match="score other: give fit and restore together"):
+        register_score(Score("other", lambda seen: seen.elapsed, fit=score.fit))
+    assert "other" not in SCORES

@@ -27,13 +27,20 @@ def fit_scores(
             to, from the first on.
         chunks: What the expert did there, normalized, in a row.
         seed: Fixes what is random.
+
+    Raises:
+        UserError: A score of one's own fits something that is no module.
     """
     generator = torch.Generator(embeddings.device)
     fitted = {}
     for score in map(find_score, names):
         if score.fit is not None:
             seen = slice(score.num_windows)
-            fitted[score.name] = score.fit(embeddings[seen], chunks[seen], generator.manual_seed(seed))
+            module = score.fit(embeddings[seen], chunks[seen], generator.manual_seed(seed))
+            if not isinstance(module, nn.Module):
+                kind = type(module).__name__
+                raise UserError(f"score {score.name}: its fit returned {kind}; expected a torch.nn.Module")
+            fitted[score.name] = module
     return fitted
 
 

@@ -49,10 +49,12 @@ def register_score(score: Score) -> None:
         register_score(Score("boldness", lambda seen: seen.executed.flatten(1).norm(dim=1)))
 
     Raises:
-        UserError: It has no name that can be, or there is another of that name.
+        UserError: It has no name that can be, there is another of that name, or what it fits cannot be restored.
     """
     if score.name == INTERVENING or key_problem(score.name):
         raise UserError(f"a score cannot be called {score.name!r}; choose another name")
+    if (score.fit is None) != (score.restore is None):
+        raise UserError(f"score {score.name}: give fit and restore together; a gate keeps what was fitted")
     if SCORES.setdefault(score.name, score) is not score:
         raise UserError(f"there is a score {score.name!r} already; choose another name")
 

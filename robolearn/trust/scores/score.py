@@ -13,6 +13,7 @@ from functools import cached_property
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 
@@ -98,6 +99,20 @@ class Score:
     """Makes such a module again from its state_dict; a KeyError, RuntimeError or TypeError where it is of another."""
     num_windows: int = NUM_WINDOWS
     """Random windows of demonstrations that it is fitted to, at most."""
+
+    def of_all(self, seen: Evidence) -> Float[Tensor, " s"]:
+        """The scores of one replanning, in double precision.
+
+        Raises:
+            UserError: What `call` returned is something else than one number for each environment.
+        """
+        scores, count = self.call(seen), len(seen.executed)
+        if not isinstance(scores, Tensor) or tuple(scores.shape) != (count,):
+            shown = f"a tensor {[*scores.shape]}" if isinstance(scores, Tensor) else f"{type(scores).__name__}"
+            raise UserError(
+                f"score {self.name} returned {shown}; expected a tensor [{count}], one number per environment"
+            )
+        return scores.double()
 
     @classmethod
     def of_embeddings(
