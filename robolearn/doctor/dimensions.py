@@ -1,4 +1,4 @@
-"""Single dimensions: those that hardly vary, that a glitch squeezes, and that jump."""
+"""Single dimensions: those that hardly vary, that tell the time, that a glitch squeezes, and that jump."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from robolearn.types import Array
 # A jump: a change above 20 x the median of the steps that move at all, and above 5 % of the range. The first
 # part of the rule leaves quantities alone that rest most of the time, the second those that hardly move.
 JUMP_FACTOR, JUMP_RANGE = 20.0, 0.05
+LATE = 1e9  # [s] since 1970, in 2001; more in any smaller unit
 
 
 def near_constant(recording: Recording) -> Iterator[Finding]:
@@ -24,6 +25,25 @@ def near_constant(recording: Recording) -> Iterator[Finding]:
         if dims:
             sentence = f"data/{key}{dims} hardly varies; the normalizer only shifts it"
             yield Finding("near-constant dimensions", "note", sentence, "", key, tuple(dims))
+
+
+def times_of_day(recording: Recording) -> Iterator[Finding]:
+    """Observed times since 1970: whatever policy sees one acts at a time at which nothing was demonstrated."""
+    seen, declared = recording.observed, recording.attrs.obs_keys
+    keys = declared or (("state",) if "state" in seen else (*seen, *recording.cameras))
+    times = {key: dims for key, rows in seen.items() if key in keys and (dims := _times(recording, rows))}
+    others = [key for key in keys if key not in times]
+    for key, dims in times.items():
+        sentence = f"data/{key}{dims} looks like a time since 1970: it is another whenever a policy acts"
+        whole = others and all(len(dims) == seen[key].shape[1] for key, dims in times.items())
+        mend = f"`dataset.obs_keys` {' '.join(others)}" if whole else "leave it out of what a policy sees"
+        yield Finding("times of day", "warning", sentence, mend, key, tuple(dims))
+
+
+def _times(recording: Recording, rows: Array) -> list[int]:
+    """Dimensions that are late, and never go back within an episode."""
+    late = np.flatnonzero(rows.min(0) > LATE)
+    return late[(recording.changes(rows[:, late].astype(np.float64)) >= 0).all(0)].tolist()
 
 
 def glitches(recording: Recording) -> Iterator[Finding]:

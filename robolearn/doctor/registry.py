@@ -16,6 +16,7 @@ CHECKS: tuple[Check, ...] = (
     angles.quaternion_flips,
     dimensions.glitches,
     dimensions.near_constant,
+    dimensions.times_of_day,
     actions.constant,
     actions.follows,
     actions.switched,

@@ -8,6 +8,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.doctor.actions import follows, is_switched
 from robolearn.doctor.camera import Camera
 from robolearn.doctor.cameras import black_images, frozen_images, layouts, ranges
+from robolearn.doctor.dimensions import times_of_day
 from robolearn.doctor.duplicates import duplicates
 from robolearn.doctor.recording import Recording, columns_of
 from robolearn.doctor.registry import check
@@ -180,3 +181,29 @@ def test_pictures_that_stand_still():
     images = PICTURES.copy()
     images[20:] = images[20]
     assert seen(images)["frozen images"].episodes == (1,)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-3, 1e-9])
+def test_a_time_since_1970_is_no_observation(clean, unit):
+    """In single precision too, in which seconds of today are two minutes apart."""
+    count = np.arange(len(clean.episode_of))
+    stamps = (1.75e9 + 0.05 * count + 60.0 * clean.episode_of)[:, None] / unit
+    for rows in (stamps, stamps.astype(np.float32)):
+        attrs = StoreAttrs(obs_keys=("arm", "stamp", "top", "sent"))  # top is a camera
+        arrays = {"arm": clean.rows["state"], "stamp": rows, "sent": rows, "action": rows}
+        findings = list(times_of_day(Recording(clean.ends, arrays, attrs)))
+        assert [(one.severity, one.key, one.dims) for one in findings] == [
+            ("warning", "stamp", (0,)),
+            ("warning", "sent", (0,)),
+        ]
+        assert {one.mend for one in findings} == {"`dataset.obs_keys` arm top"}
+        joined = np.concatenate([clean.rows["state"], rows], axis=1)
+        (finding,) = times_of_day(Recording(clean.ends, {"state": joined}))
+        assert (finding.dims, finding.mend) == ((6,), "leave it out of what a policy sees")
+        assert not list(times_of_day(Recording(clean.ends, {"state": clean.rows["state"], "stamp": rows})))
+
+
+def test_what_is_large_and_goes_back_is_no_time(clean):
+    encoder = 1.75e9 + 1e4 * clean.rows["state"][:, :1].astype(np.float64)
+    assert not list(times_of_day(Recording(clean.ends, {"state": encoder})))
+    assert not list(times_of_day(Recording(clean.ends, {"state": np.arange(len(encoder))[:, None] * 0.05})))
