@@ -5,6 +5,7 @@ import sys
 import time
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
 import robolearn as rl
@@ -22,7 +23,7 @@ from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.environments import make_env
 from robolearn.rollout.trial import opened_trial
 from robolearn.training.assemble import open_demos
-from robolearn.training.train import env_remark, prepare_env
+from robolearn.training.train import env_remark, obs_remark, prepare_env
 from robolearn.trust import calibrate as calibrating
 from tests.rollout import plain_env
 
@@ -127,6 +128,29 @@ def test_a_training_says_what_an_evaluation_will_lack(config, write_demos, tmp_p
     assert capsys.readouterr().err.count("name no environment") == 1
     prepared(config)
     assert capsys.readouterr().err == ""
+
+
+def test_a_training_says_what_a_policy_sees_where_nobody_chose(config, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    episodes = [
+        rl.Episode({key: rng.normal(size=(20, 2)) for key in ("force", "state")}, rng.normal(size=(20, 2)))
+        for _ in range(3)
+    ]
+    paths = [tmp_path / name for name in ("silent.zarr", "declared.zarr", "single.zarr")]
+    for path, attrs in zip(paths, (rl.StoreAttrs(), rl.StoreAttrs(obs_keys=("state",)), rl.StoreAttrs()), strict=True):
+        kept = (
+            [dataclasses.replace(e, obs={"state": e.obs["state"]}) for e in episodes] if path == paths[2] else episodes
+        )
+        rl.DemoWriter.create(path, attrs=attrs).extend(kept)
+    silent, declared, single = (dataclasses.replace(config.dataset, path=(path,)) for path in paths)
+    said = f"{paths[0]} declares no observations: the policy sees state and not force; `dataset.obs_keys` chooses"
+    chosen = dataclasses.replace(silent, obs_keys=("state",))
+    made = dataclasses.replace(silent, obs=("state=force+state",))
+    for dataset, expected in ((silent, said), (declared, None), (single, None), (chosen, None), (made, None)):
+        asked = dataclasses.replace(config, dataset=dataset)
+        assert obs_remark(asked, open_demos(asked)) == expected
+    rl.train(dataclasses.replace(config, dataset=silent))
+    assert capsys.readouterr().err.count(f"note: {said}\n") == 1
 
 
 def test_an_environment_that_does_not_fit_is_refused_before_data_are_read(config, monkeypatch):

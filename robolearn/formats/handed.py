@@ -39,7 +39,7 @@ def read_recording(read: Any, name: str, source: Path, options: ImportOptions) -
     return replace(recording, episodes=_episodes(recording.episodes, name, source), lost=lost)
 
 
-def _episodes(episodes: Iterable[Episode], name: str, source: Path) -> Iterator[Episode]:
+def _episodes(episodes: Iterable[Any], name: str, source: Path) -> Iterator[Episode]:
     rest = iter(episodes)
     for number in range(1 << 62):
         with _reading(source):

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from robolearn.data.demos import Demos
-from robolearn.errors import UserError, one_line, warn
+from robolearn.errors import UserError, one_line, remark, warn
 from robolearn.locks import hold
 from robolearn.mapper import Mapper
 from robolearn.modules import MissingError, beside_you
@@ -22,7 +22,7 @@ from robolearn.rollout.clip_remarks import clip_problem
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.known import check_known
 from robolearn.rollout.trial import opened_trial
-from robolearn.training.assemble import assemble, mapped_env, open_demos, policy_shapes
+from robolearn.training.assemble import assemble, mapped_env, observed_keys, open_demos, policy_shapes
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes, choose_device, num_processes, rank
 from robolearn.training.drawn import draw_members
@@ -148,7 +148,7 @@ def _members(cfg: TrainConfig, device: torch.device, mapper: Mapper | None, chan
 
 
 def prepare_env(cfg: TrainConfig, demos: Demos, *, trust: bool, env_given: bool = False) -> tuple[TrainConfig, bool]:
-    """Find out what training needs of the environment, before anything is read for it.
+    """Find out what training needs of the environment, and say what it sees, before anything is read for it.
 
     Data alone are enough to train: where nothing else was asked for, what is missing is a line and no more.
 
@@ -159,14 +159,16 @@ def prepare_env(cfg: TrainConfig, demos: Demos, *, trust: bool, env_given: bool 
         UserError: Rollouts or a symmetry are asked for in an environment that does not fit, or that only files name
             and is unknown.
     """
+    if rank() == 0 and (seen := obs_remark(cfg, demos)):
+        remark(seen)
     env = mapped_env(cfg, demos)
     if not (cfg.rollout_every or cfg.symmetry != "ignore"):
-        if remark := env_remark(env):
-            _say(f"{remark}; training goes on without it")
+        if lacking := env_remark(env):
+            _say(f"{lacking}; training goes on without it")
         return cfg, False
     try:
-        if env.id is not None and (remark := env_remark(env)):
-            raise MissingError(remark)
+        if env.id is not None and (lacking := env_remark(env)):
+            raise MissingError(lacking)
         if not trust:
             check_known(env, demos.name, cfg.env if env_given else None)
         problem = _try_out(env, *policy_shapes(cfg, demos)) if cfg.rollout_every else None
@@ -186,6 +188,18 @@ def _try_out(env: EnvConfig, shapes: Mapping[str, tuple[int, ...]], action_dim: 
     with opened_trial(env, tuple(plain), films=True) as trial:
         trial.fit(plain, action_dim, {})
         return trial.film_problem()
+
+
+def obs_remark(cfg: TrainConfig, demos: Demos) -> str | None:
+    """Say which keys a policy sees where nobody has chosen them; None where somebody has, or there are no others."""
+    if cfg.dataset.obs_keys is not None or demos.attrs.obs_keys is not None:
+        return None
+    seen = observed_keys(cfg, demos)
+    others = [key for key in demos.keys if key not in (*seen, "action")]
+    if not others:
+        return None
+    here, there = ", ".join(seen), ", ".join(others)
+    return f"{demos.name} declares no observations: the policy sees {here} and not {there}; `dataset.obs_keys` chooses"
 
 
 def env_remark(env: EnvConfig) -> str | None:

@@ -45,13 +45,13 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(store, kind, room, monkeypat
     out = store.parent / "out.hdf5"
     # An episode of ACT has a file of its own, of less than that.
     if kind == "act" and room == 9_000:
-        export_demos(store, out, kind, ExportOptions(fps=10))
+        export_demos(store, out, kind, ExportOptions(fps=10.0))
         return
     with pytest.raises(UserError, match=r"out\.hdf5: cannot be written \(No space left on device\)$"):
-        export_demos(store, out, kind, ExportOptions(fps=10))
+        export_demos(store, out, kind, ExportOptions(fps=10.0))
     assert [path.name for path in store.parent.iterdir()] == ["demos.zarr"]
     monkeypatch.undo()
-    export_demos(store, out, kind, ExportOptions(fps=10))
+    export_demos(store, out, kind, ExportOptions(fps=10.0))
     assert import_demos(out, store.parent / "again.zarr").num_steps == 240
 
 

@@ -124,36 +124,53 @@ def test_an_import_that_the_disk_refuses_claims_no_episode_to_be_safe(tmp_path, 
     assert left(tmp_path) == ["demos.lengths"]
 
 
+def unchecked(cls, **fields):
+    """A record as a program of others makes it, where nobody looks at types."""
+    made = object.__new__(cls)
+    for name, value in fields.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def handed(attrs, *episodes, lost=()):
+    return unchecked(Recording, attrs=attrs, episodes=episodes, lost=lost, num_episodes=None, names=(), videos={})
+
+
 BARE = {"obs": {"state": np.zeros((3, 2))}, "actions": np.zeros((3, 2))}
 
 
 @pytest.mark.parametrize(
-    ("handed", "line"),
+    ("returned", "line"),
     [
         (None, r"format mine: its reader returned None; expected a Recording\(StoreAttrs"),
         ([], "format mine: its reader returned a list; expected a Recording"),
-        (Recording(None, []), "its reader returned one whose attrs are None"),
-        (Recording(StoreAttrs(), [BARE]), r"format mine: episode 0 is a dict; expected an Episode\(obs, act"),
-        (Recording(StoreAttrs(), [Episode(np.zeros((3, 2)), np.zeros((3, 2)))]), "whose obs and attrs are dicts"),
+        (handed(None), "its reader returned one whose attrs are None"),
+        (handed(StoreAttrs(), BARE), r"format mine: episode 0 is a dict; expected an Episode\(obs, act"),
         (
-            Recording(StoreAttrs(), [Episode({"state": [[0.0]]}, np.zeros((1, 2)))]),
+            handed(StoreAttrs(), unchecked(Episode, obs=np.zeros((3, 2)), actions=np.zeros((3, 2)), attrs={})),
+            "whose obs and attrs are dicts",
+        ),
+        (
+            handed(StoreAttrs(), unchecked(Episode, obs={"state": [[0.0]]}, actions=np.zeros((1, 2)), attrs={})),
             "episode 0: data/state is list; exp",
         ),
         (
-            Recording(StoreAttrs(), [Episode({"state": np.zeros((3, 2))}, np.zeros((2, 2)))]),
+            handed(
+                StoreAttrs(), unchecked(Episode, obs={"state": np.zeros((3, 2))}, actions=np.zeros((2, 2)), attrs={})
+            ),
             r"x\.zarr: episode 0: data",
         ),
     ],
 )
-def test_what_a_reader_of_ones_own_hands_over_is_looked_at(tmp_path, source, monkeypatch, handed, line):
-    monkeypatch.setitem(FORMATS, "mine", Format("", lambda source, options: handed))
+def test_what_a_reader_of_ones_own_hands_over_is_looked_at(tmp_path, source, monkeypatch, returned, line):
+    monkeypatch.setitem(FORMATS, "mine", Format("", lambda source, options: returned))
     with pytest.raises(UserError, match=line):
         import_demos(source, tmp_path / "x.zarr", "mine")
     assert left(tmp_path) == ["demos.lengths"]
 
 
 def test_one_sentence_is_lost_as_one(tmp_path, source, monkeypatch):
-    recording = Recording(StoreAttrs(), [episode(3)], lost="forces are not kept")
+    recording = handed(StoreAttrs(), episode(3), lost="forces are not kept")
     monkeypatch.setitem(FORMATS, "mine", Format("", lambda source, options: recording))
     assert import_demos(source, tmp_path / "x.zarr", "mine").lost == ("forces are not kept",)
 
