@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def read_recording(read: Any, name: str, source: Path, options: ImportOptions) -
 
 def _episodes(episodes: Iterable[Any], name: str, source: Path) -> Iterator[Episode]:
     rest = iter(episodes)
-    for number in range(1 << 62):
+    for number in count():
         with _reading(source):
             episode: Any = next(rest, None)
         if episode is None:
