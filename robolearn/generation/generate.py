@@ -235,7 +235,7 @@ class _Generator:
     def _patience(self) -> float:
         """Attempts without a success after which something must be wrong; an environment may break at any time."""
         successes = self.writer.num_episodes + len(self.solved)
-        return max(HOPELESS, DROUGHT * (self.earlier + self.attempts) / successes) if successes else HOPELESS
+        return max(float(HOPELESS), DROUGHT * (self.earlier + self.attempts) / successes if successes else 0.0)
 
     def _warn(self) -> None:
         for line in self._oddities():
