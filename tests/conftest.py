@@ -14,6 +14,7 @@ import torch
 
 import robolearn.commands.eval
 import robolearn.commands.train
+import robolearn.evaluation.evaluate
 from robolearn.bench import measuring
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.normalizer import Normalizer
@@ -68,6 +69,17 @@ def make_options_once(defaults):
 robolearn.commands.train.make_options = make_options_once
 
 
+# Drawing the page takes longer than what most tests look at.
+write_report = robolearn.evaluation.evaluate.write_report
+robolearn.evaluation.evaluate.write_report = lambda *_: None
+
+
+@pytest.fixture
+def with_page(monkeypatch):
+    """Evaluations draw their page."""
+    monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", write_report)
+
+
 @pytest.fixture
 def scores_of_before():
     """What is registered in a test is gone after it."""
@@ -93,14 +105,8 @@ def gl():
 
 
 @pytest.fixture
-def without_page(monkeypatch):
-    """Drawing the page takes longer than what most tests look at."""
-    monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", lambda *_: None)
-
-
-@pytest.fixture
-def without_page_and_times(without_page, monkeypatch):
-    """So does timing how long a policy plans."""
+def without_times(monkeypatch):
+    """Timing how long a policy plans takes longer than what most tests look at."""
     monkeypatch.setattr("robolearn.rollout.latency.time_calls", lambda call, repeats: {"p50_ms": 1.0, "p99_ms": 1.0})
 
 

@@ -71,7 +71,7 @@ def test_run_time_choices_and_another_place(trained, tmp_path, eval_main):
     assert all(row["length"] <= 6 for row in rows)
 
 
-def test_ways_to_execute(trained, tmp_path, eval_main, capsys):
+def test_ways_to_execute(trained, tmp_path, eval_main, capsys, with_page):
     arguments = [str(trained), "--episodes", "2", "--videos", "0", "--device", "cpu", "--threads", "1"]
     arguments += ["--steps", "1", "--env.max-episode-steps", "6"]
     eval_main([*arguments, "--candidates", "3", "--keep-noise", "--delay", "1", "--out", str(tmp_path / "chosen")])

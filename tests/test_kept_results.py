@@ -33,7 +33,7 @@ def rows(folder):
     return [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
 
 
-def test_a_failing_renderer_is_a_warning(run, eval_main, monkeypatch, capsys):
+def test_a_failing_renderer_is_a_warning(run, eval_main, monkeypatch, capsys, with_page):
     monkeypatch.setattr(replay_module, "make_env", fail)
     eval_main([str(run), "--videos", "2", *LOOK])
     (line,) = (

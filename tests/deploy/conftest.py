@@ -23,7 +23,7 @@ def without_times_in_turn(monkeypatch):
 
 
 @pytest.fixture
-def run(without_page_and_times, without_times_in_turn, trained_pair):
+def run(without_times, without_times_in_turn, trained_pair):
     return trained_pair
 
 

@@ -17,7 +17,7 @@ from robolearn.rollout.execution import Execution
 from tests.trust.test_commands import give_gate
 
 EPISODES = 3
-pytestmark = pytest.mark.usefixtures("without_page_and_times")
+pytestmark = pytest.mark.usefixtures("without_times")
 
 SHORT = EnvConfig(max_episode_steps=9)
 

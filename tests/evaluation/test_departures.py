@@ -20,7 +20,7 @@ def evaluated(trained_pair, monkeypatch):
     return run
 
 
-def test_every_episode_is_compared(evaluated, trained_pair):
+def test_every_episode_is_compared(evaluated, trained_pair, with_page):
     departures = evaluated().departures
     assert isinstance(departures, Departures)
     assert [course.episode for course in departures.courses] == [0, 1]
@@ -28,7 +28,7 @@ def test_every_episode_is_compared(evaluated, trained_pair):
     assert "Where episodes leave the demonstrations" in (trained_pair / "eval" / "report.html").read_text()
 
 
-def test_demonstrations_that_are_gone_are_said_to_be(evaluated, trained_pair, tmp_path):
+def test_demonstrations_that_are_gone_are_said_to_be(evaluated, trained_pair, tmp_path, with_page):
     """The evaluation itself needs none of them."""
     run = rl.Run.open(trained_pair)
     path = run.config().dataset.path[0]

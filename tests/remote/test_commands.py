@@ -34,7 +34,9 @@ def train(store, tiny_flags):
     return run
 
 
-def test_a_run_is_trained_resumed_elsewhere_and_evaluated_on_a_third_machine(train, on_machine, bucket, capsys):
+def test_a_run_is_trained_resumed_elsewhere_and_evaluated_on_a_third_machine(
+    train, on_machine, bucket, capsys, with_page
+):
     train("--steps", "4", "--checkpoint-every", "2", "--out", RUN)
     assert f"trained at step 4: {RUN}" in capsys.readouterr().out
     assert bucket.store["/b/runs/x/checkpoints/last.link"].getvalue() == b"00000004"

@@ -70,7 +70,7 @@ def test_a_policy_sees_translations(runs, to):
         assert not torch.equal(policy.act(obs, noise), plain.act(obs, noise))
 
 
-def test_an_evaluation_looks_through_it(runs, tmp_path, without_page_and_times):
+def test_an_evaluation_looks_through_it(runs, tmp_path, without_times):
     """The translator acts, the report says so, and episodes do not depend on how many run beside one another."""
     run, path = runs
     cfg = EvalConfig(episodes=3, env=SHORT, videos=0, out=tmp_path / "eval", **CPU)

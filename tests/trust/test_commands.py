@@ -8,7 +8,6 @@ import pytest
 from robolearn.commands.main import main as cli
 from robolearn.config import read_json, write_json
 from robolearn.data.store import DemoStore
-from robolearn.report.page import write_report
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.roll_out import roll_out
 from robolearn.training.run import Run
@@ -17,14 +16,8 @@ from robolearn.trust.files import describe_source, save_gate
 
 SMALL = ["--threads", "1", "--device", "cpu"]
 LOOK = ["--episodes", "6", "--videos", "0", *SMALL]
-pytestmark = pytest.mark.usefixtures("without_page")
 
 FEW = ["--episodes", "10", "--alpha", "0.4"]
-
-
-@pytest.fixture
-def with_page(without_page, monkeypatch):
-    monkeypatch.setattr("robolearn.evaluation.evaluate.write_report", write_report)
 
 
 @pytest.fixture
