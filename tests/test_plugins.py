@@ -112,7 +112,7 @@ def test_a_plugin_that_is_not_there_is_named(capsys):
 
 class Undecorated(FamilyConfig):
     def build(self, make_net, action_horizon, action_dim):
-        raise NotImplementedError
+        pytest.fail("it is refused before it is built")
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from robolearn import seeds
-from robolearn.data.demos import Demos
 from robolearn.data.normalizer import Normalizer
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.policies.policy import Policy
 from robolearn.stats.agreement import BRIDGE_FACTOR, chunk_energy, expert_radius, share_beyond
+from robolearn.training.assemble import open_demos
 from robolearn.training.episodes import Kept, keep_episodes, needed_episodes
 from robolearn.training.run import Run
 from robolearn.types import Array
@@ -55,7 +55,7 @@ class HeldOut:
             UserError: It held none out, or none is as long as a chunk.
         """
         cfg, data = run.config(), run.data()
-        demos = Demos.open(cfg.dataset.path, cfg.dataset.keymap)
+        demos = open_demos(cfg)
         if not data.validation_episodes:
             raise UserError(f"{run.directory}: chunks are compared at held-out observations, and none were held out")
         horizons = cfg.obs_horizon, cfg.action_horizon

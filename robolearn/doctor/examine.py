@@ -10,7 +10,7 @@ import numpy as np
 from robolearn.data.checks import ends_problem, rows_problem
 from robolearn.data.decode import stray_color
 from robolearn.data.demos import Demos
-from robolearn.data.store import DemoStore
+from robolearn.data.store import DemoStore, usual_obs_keys
 from robolearn.doctor.camera import Camera
 from robolearn.doctor.dimensions import Jumps, find_jumps
 from robolearn.doctor.environment import against_environment
@@ -89,8 +89,8 @@ def examine(store: DemoStore, env: EnvConfig | None = None) -> Examination:
     report.findings += check(report.recording)
     report.jumps = find_jumps(report.recording) if len(ends) else []
     if env is not None:
-        observed = store.attrs.obs_keys or (("state",) if "state" in store.keys else tuple(report.recording.observed))
-        report.findings += against_environment(report.recording, env, tuple(observed))
+        observed = usual_obs_keys(store) or tuple(report.recording.observed)
+        report.findings += against_environment(report.recording, env, observed)
     order: tuple[Severity, ...] = ("problem", "warning", "note")
     report.findings.sort(key=lambda finding: order.index(finding.severity))
     return report

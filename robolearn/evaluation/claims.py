@@ -106,9 +106,7 @@ def proofs_of(run: Run, checkpoint: str, policy: Policy, execution: Execution) -
 def _is_asked_alike(policy: Policy, asked: ClaimConfig) -> bool:
     """Whether a policy draws its chunks as the one that a claim is about."""
     trained: Any = policy.cfg.family
-    return policy.family.cfg == dataclasses.replace(
-        trained, **{k: v for k, v in asked.sampling.items() if v is not None}
-    )
+    return policy.family.cfg == dataclasses.replace(trained, **asked.chosen)
 
 
 def _proof(said: ClaimCertificate) -> Proof:

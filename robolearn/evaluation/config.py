@@ -56,6 +56,11 @@ class Sampling:
         # Later ones are absent unless they are made: what was calibrated before there were these goes by a hash.
         return {name: value for name, value in chosen.items() if value is not None or name in CHOICES[:2]}
 
+    @property
+    def chosen(self) -> dict[str, str | int | float]:
+        """Those of them that are made here; all others are as the policy was trained with."""
+        return {name: value for name, value in self.sampling.items() if value is not None}
+
 
 @dataclass(frozen=True)
 class Watch:

@@ -102,8 +102,7 @@ def describe_evaluation(cfg: EvalConfig, env: EnvConfig, execution: Execution, c
         checkpoint: Its directory.
     """
     how = {name: getattr(cfg, name) for name in ("translator", "gate", "safety_set", "seed")}
-    sampling = {name: value for name, value in cfg.sampling.items() if value is not None}
-    acts = {"checkpoint": checkpoint.resolve().name, "sampling": sampling, "execution": execution}
+    acts = {"checkpoint": checkpoint.resolve().name, "sampling": cfg.chosen, "execution": execution}
     return to_json({**acts, "env": env, **how}, {})
 
 

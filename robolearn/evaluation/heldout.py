@@ -98,9 +98,9 @@ def compare_with_heldout(run: Run | StrPath, choice: PolicyChoice | None = None)
     device = choose_device(choice.device, threads=choice.threads)
     policy = Policy.load(run.checkpoint(choice.checkpoint), device=device, **choice.sampling)
     demos, keys = open_demos(cfg), tuple(policy.cfg.obs_shapes)
-    # In a store that has grown, or is another, these numbers may be of episodes that were trained on.
-    keep_episodes(demos, cfg, [*keys, "action"], Kept(data, step=0))
-    recorded = read_windows(cfg, demos.part(np.array(data.validation_episodes)), keys, None, device, policy.cfg.images)
+    # In a store that has grown, or is another, the numbers of those held out may be of episodes that were trained on.
+    parts, _ = keep_episodes(demos, cfg, [*keys, "action"], Kept(data, step=0))
+    recorded = read_windows(cfg, demos.part(parts["validation"]), keys, None, device, policy.cfg.images)
     losses, errors = {}, []
     for episode in data.validation_episodes:
         windows = recorded.for_episodes([episode])

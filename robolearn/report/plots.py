@@ -1,7 +1,7 @@
 """The report's plots: matplotlib drawings as inline SVG that take their colors from the page.
 
-Every color here is a placeholder that the SVG writer passes through and `svg` replaces by a CSS variable,
-so that one drawing serves the light page, the dark page and the printer.
+Every color here is the name of one: the SVG writer passes it through, and `svg` puts a CSS variable in its place.
+So one drawing serves the light page, the dark page and the printer.
 """
 
 from __future__ import annotations
