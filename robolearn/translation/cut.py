@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -62,6 +62,13 @@ class Cut(Method):
             maps = encoder.features(torch.zeros(1, shape[2], *shape[:2]))
         self.heads = nn.ModuleList(head(stage.shape[1]) for stage in maps)
 
+    @property
+    def generator(self) -> Generator:
+        """The one there is."""
+        generator = self.generators["target"]
+        assert isinstance(generator, Generator)
+        return generator
+
     def makers(self) -> Iterator[nn.Parameter]:
         """See Method."""
         yield from super().makers()
@@ -71,18 +78,17 @@ class Cut(Method):
         """See Method."""
         x, y = images["source"], images["target"]
         shown = torch.cat([x, y]) if self.cfg.identity else x
-        made = self.generators["target"](shown)
+        seen = self.generator.features(shown)
+        made = self.generator.image(seen, shown)
         as_target = made[: len(x)]
-        fooling, contrast = self.fooling_loss({"target": as_target}), self.contrast(shown, made, random)
+        fooling, contrast = self.fooling_loss({"target": as_target}), self.contrast(seen, made, random)
         details = {"fooling": fooling, "contrast": contrast}
         return Made(fooling + self.cfg.nce_weight * contrast, details, {"target": as_target.detach()})
 
-    def contrast(self, images: Tensor, made: Tensor, random: torch.Generator) -> Float[Tensor, ""]:
-        """Mean over the stages of telling the places of images by those of what was made of them."""
-        encoder = self.generators["target"]
-        assert isinstance(encoder, Generator)
+    def contrast(self, seen: Sequence[Tensor], made: Tensor, random: torch.Generator) -> Float[Tensor, ""]:
+        """Mean over the stages of telling the places of images, of which maps are given, by those of translations."""
         losses = []
-        for project, before, after in zip(self.heads, encoder.features(images), encoder.features(made), strict=True):
+        for project, before, after in zip(self.heads, seen, self.generator.features(made), strict=True):
             spots = before.shape[2] * before.shape[3]
             chosen = torch.randperm(spots, generator=random, device=random.device)[: self.cfg.places]
             keys, queries = (project(maps.flatten(2)[:, :, chosen].movedim(1, 2)) for maps in (before, after))

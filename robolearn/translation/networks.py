@@ -41,8 +41,7 @@ class Generator(nn.Module):
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Translate."""
-        height, width = images.shape[2:]
-        return self.rest(self.features(images)[-1])[:, :, :height, :width]
+        return self.image(self.features(images), images)
 
     def features(self, images: Float[Tensor, "n c h w"]) -> list[Tensor]:
         """Maps [n, c, h, w] of every stage."""
@@ -51,6 +50,11 @@ class Generator(nn.Module):
         for stage in self.stages:
             maps.append(stage(maps[-1]))
         return maps[1:]
+
+    def image(self, maps: Sequence[Tensor], images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """The translations of images, out of the maps that `features` gave of them."""
+        height, width = images.shape[2:]
+        return self.rest(maps[-1])[:, :, :height, :width]
 
 
 def generator(networks: Networks, channels: int, width: int, blocks: int) -> Generator:

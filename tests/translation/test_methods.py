@@ -154,15 +154,16 @@ def test_the_places_of_both_images_are_the_same_ones():
     cfg = CutConfig("dcgan", 8, identity=False, places=20, temperature=0.01)
     method = build(cfg)
     method.generators, method.heads = nn.ModuleDict({"target": Same()}), nn.ModuleList([nn.Identity()])
-    assert method.contrast(images(), images(), random()) < 0.01
-    assert method.contrast(images(), images(seed=1), random()) > 1
+    seen = method.generator.features(images())
+    assert method.contrast(seen, images(), random()) < 0.01
+    assert method.contrast(seen, images(seed=1), random()) > 1
 
 
 def test_keys_take_no_gradient():
     """What is recognized is the translation; the image is not to move towards it."""
     method = build(CutConfig("dcgan", 8))
     x, made = images().requires_grad_(), images(seed=1).requires_grad_()
-    method.contrast(x, made, random()).backward()
+    method.contrast(method.generator.features(x), made, random()).backward()
     assert x.grad is None
     assert made.grad is not None
 
