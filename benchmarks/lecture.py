@@ -5,13 +5,14 @@ python -m benchmarks.lecture [--curves docs/results/planning.png]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import doubt, generation, planning, planning_ends, simulator, views
+from benchmarks import doubt, generation, planning, planning_ends, planning_rewards, simulator, views
 from benchmarks.common import kept_parts, options
 from benchmarks.planning_curves import draw
 from benchmarks.pretraining.contrasts import judged_gain
@@ -30,6 +31,20 @@ PREDICTORS = (SIMULATOR, ENSEMBLE, PERSISTENCE)
 SUCCESS = ["success", "score"]
 Parts = Mapping[str, Any]
 Row = list[str]
+
+
+class Plans(NamedTuple):
+    """A study of planning: its ways, which of them is judged, and what its targets are called beside that."""
+
+    ways: Iterable[str]
+    judged: str
+    rewards: str
+
+
+PLANS = {
+    planning.PART: Plans(planning.WAYS, "ts1", ""),
+    planning_rewards.PART: Plans(planning_rewards.WAYS, planning_rewards.GIVEN, "given rewards, "),
+}
 
 
 def main() -> None:
@@ -83,13 +98,7 @@ def targets(parts: Parts) -> Iterator[Row]:
         what = f"policies of {task} ranked in {len(each)} learned simulators, mean of Kendall's tau"
         said = ["no order", verdict(False)] if tau is None else [f"{tau:.2f}", tau.outcome(simulator.TARGET)]
         yield [what, f">= {simulator.TARGET}", *said]
-    for env in groups(parts_below(parts, "planning")):
-        runs = planning.complete(parts_below(parts, "planning", env))
-        if len(runs["ts1"]) < len(planning.SEEDS):
-            continue
-        cost = planning.cost_ratio(runs, "ts1")
-        what = f"planning in what was learned, {env}, cost in that of planning in the simulator"
-        yield [what, f"<= {planning.TARGET}", f"{cost:.2f}", cost.outcome(most=planning.TARGET)]
+    yield from planning_targets(parts)
     success = views.successes(parts_below(parts, views.PART))
     best = views.best_fixed(success)
     if best is not None and all(len(success.get(row, {})) == len(views.TRAININGS) for row in ("chosen", *views.VIEWS)):
@@ -115,6 +124,18 @@ def translation_targets(parts: Parts) -> Iterator[Row]:
     if labels is not None and labels.n == trainings:
         what = f"translation by {method}, correlation of the rows with their labels, less {LABELS_KEPT} of recorded"
         yield [what, ">= 0", f"{labels.margin:+.3f}", labels.kept or "cannot be told"]
+
+
+def planning_targets(parts: Parts) -> Iterator[Row]:
+    """Of planning with rewards that are learned, and with given ones."""
+    for study, (ways, judged, rewards) in PLANS.items():
+        for env in groups(parts_below(parts, study)):
+            runs = planning.complete(parts_below(parts, study, env), ways)
+            if len(runs[judged]) < len(planning.SEEDS):
+                continue
+            cost = planning.cost_ratio(runs, judged)
+            what = f"planning in what was learned, {rewards}{env}, cost in that of planning in the simulator"
+            yield [what, f"<= {planning.TARGET}", f"{cost:.2f}", cost.outcome(most=planning.TARGET)]
 
 
 def over_trainings(part: Parts, number: str) -> str:
@@ -201,12 +222,12 @@ def simulated(parts: Parts) -> list[str]:
     return [*success, "", *order, "", *table(header, ahead)]
 
 
-def planned(parts: Parts) -> list[str]:
+def planned(study: str, parts: Parts) -> list[str]:
     """Returns of planned trials: what is judged."""
     rows = []
     for env in groups(parts):
-        runs = planning.complete(parts_below(parts, env))
-        for way, each in runs.items() if runs["ts1"] else ():
+        runs = planning.complete(parts_below(parts, env), PLANS[study].ways)
+        for way, each in runs.items() if runs["simulator"] else ():
             compared = (planning.cost_ratio(runs, way), planning.share(runs, way))
             rows.append([env, way, f"{planning.late_mean(each):.1f}", *(f"{one:.2f}" for one in compared)])
     header = ["environment", "way", "return, second half", "cost in that of the simulator", "share of its gain"]
@@ -264,7 +285,7 @@ SECTIONS: dict[str, Callable[[Parts], list[str]]] = {
     "generation": generated,
     "small_data": of_few,
     "simulator": simulated,
-    "planning": planned,
+    **{study: partial(planned, study) for study in PLANS},
     planning_ends.PART: ended,
     "views": viewed,
     "doubt": doubted,

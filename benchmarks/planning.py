@@ -29,7 +29,7 @@ half of one core.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,8 @@ class Task:
 
     env: str
     trials: int
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    steps: int | None = None  # of a trial; by default as many as the environment allows
 
 
 TASKS = (Task("Pendulum-v1", 8, {"horizon": 30}), Task("Reacher-v5", 10, {"random_episodes": 3}))
@@ -79,27 +80,56 @@ def main() -> None:
     for task in TASKS:
         if args.env not in (None, task.env):
             continue
-        runs: Runs = {way: [] for way in WAYS}
-        for seed in SEEDS[:2] if args.dry_run else SEEDS:
-            for way in WAYS:
-                cfg = config(task, way, seed, args.work / f"{task.env}-{way}-{seed}", dry=args.dry_run)
-                runs[way].append(kept(args.out, f"{PART}/{task.env}/{way}/{seed}", cfg))
-                print(task.env, way, seed, runs[way][-1]["returns"], flush=True)
-        for way in WAYS:
-            print(f"{task.env} {way}: {cost_ratio(runs, way):.2f} of the simulator's cost")
+        study = Study(f"{PART}/{task.env}", task, WAYS, SEEDS, args.work, args.dry_run)
+        print_costs(task.env, study.runs(args.out))
 
 
-def config(task: Task, way: str, seed: int, out: Path, *, dry: bool) -> PlanConfig:
-    """What a run is asked to do."""
-    few: dict[str, Any] = {"env": EnvConfig(task.env, max_episode_steps=4), **DRY} if dry else {}
-    settings = {"env": EnvConfig(task.env), "trials": task.trials, **task.options, **WAYS[way], **few}
-    return PlanConfig(out=out, seed=seeds.PLANNING[APART * seed], **settings)
+@dataclass(frozen=True)
+class Study:
+    """Ways to plan in one environment.
+
+    Attributes:
+        name: What the names of its parts begin with.
+        task: Where.
+        ways: Way -> its options.
+        seeds: Of the trainings; every way has the same.
+        work: Folder of runs.
+        dry: Whether sizes are tiny.
+    """
+
+    name: str
+    task: Task
+    ways: Mapping[str, Mapping[str, Any]]
+    seeds: Sequence[int]
+    work: Path
+    dry: bool
+
+    def runs(self, out: Path | None) -> Runs:
+        """Measure what is not in the file yet, training by training, and show it."""
+        runs: Runs = {way: [] for way in self.ways}
+        for seed in self.seeds[:2] if self.dry else self.seeds:
+            for way in self.ways:
+                runs[way].append(self._kept(out, way, seed))
+                print(self.task.env, way, seed, runs[way][-1]["returns"], flush=True)
+        return runs
+
+    def _kept(self, out: Path | None, way: str, seed: int) -> dict[str, Any]:
+        cfg = self._config(way, seed)
+        asked = {name: value for name, value in to_json(cfg, {}).items() if name != "out"}
+        return part(out, f"{self.name}/{way}/{seed}", partial(measure, cfg), asked)
+
+    def _config(self, way: str, seed: int) -> PlanConfig:
+        task = self.task
+        env = EnvConfig(task.env, max_episode_steps=4 if self.dry else task.steps)
+        settings = {"trials": task.trials, **task.options, **self.ways[way], **(DRY if self.dry else {})}
+        out = self.work / f"{task.env}-{way}-{seed}"
+        return PlanConfig(env, out, seed=seeds.PLANNING[APART * seed], **settings)
 
 
-def kept(out: Path | None, name: str, cfg: PlanConfig) -> dict[str, Any]:
-    """What came of a run, as a part of a file: measured unless it is there."""
-    asked = {field: value for field, value in to_json(cfg, {}).items() if field != "out"}
-    return part(out, name, partial(measure, cfg), asked)
+def print_costs(env: str, runs: Runs) -> None:
+    """What every way costs, of what the simulator does."""
+    for way in runs:
+        print(f"{env} {way}: {cost_ratio(runs, way):.2f} of the simulator's cost")
 
 
 def measure(cfg: PlanConfig) -> dict[str, Any]:

@@ -24,14 +24,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import options, parsed
-from benchmarks.planning import APART, DRY, SEEDS, kept, late_mean
-from robolearn import EnvConfig, PlanConfig, seeds
+from benchmarks.planning import SEEDS, Study, Task, late_mean
 from robolearn.errors import user_errors
 from robolearn.types import Array
 
-PART, ENV = "ends", "InvertedPendulum-v5"
-STEPS, TRIALS, LARGEST = 200, 12, 0.2  # LARGEST: the angle [rad] beyond which the environment ends an episode
-ANGLE = 1  # its number in the state
+PART, TASK = "ends", Task("InvertedPendulum-v5", 12, steps=200)
+LARGEST, ANGLE = 0.2, 1  # the angle [rad] beyond which the environment ends an episode, and its number in the state
 WAYS: dict[str, dict[str, Any]] = {
     "never": {"termination": "benchmarks.planning_ends:never"},
     "learned": {},
@@ -55,18 +53,9 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/planning_ends"), help="folder of runs")
     args = parsed(parser)
-    for seed in SEEDS[:2] if args.dry_run else SEEDS:
-        for way in WAYS:
-            cfg = config(way, seed, args.work / f"{way}-{seed}", dry=args.dry_run)
-            run = kept(args.out, f"{PART}/{way}/{seed}", cfg)
-            print(way, seed, f"{late_mean([run]).value:.1f}", run["returns"], flush=True)
-
-
-def config(way: str, seed: int, out: Path, *, dry: bool) -> PlanConfig:
-    """What a run is asked to do."""
-    env = EnvConfig(ENV, max_episode_steps=4 if dry else STEPS)
-    settings = {"trials": TRIALS, **WAYS[way], **(DRY if dry else {})}
-    return PlanConfig(env, out, seed=seeds.PLANNING[APART * seed], **settings)
+    runs = Study(PART, TASK, WAYS, SEEDS, args.work, args.dry_run).runs(args.out)
+    for way, each in runs.items():
+        print(f"{way}: {late_mean(each):.1f}")
 
 
 if __name__ == "__main__":

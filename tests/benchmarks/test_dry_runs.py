@@ -43,6 +43,7 @@ BENCHMARKS: dict[str, str] = {
     "perception.py": "--dataset datasets/avoid_pixels.zarr --out out.json",
     "planning.py": "--out out.json --work plans",
     "planning_ends.py": "--out out.json --work plans",
+    "planning_rewards.py": "--out out.json --work plans",
     "pretraining": "avoid_pixels datasets/avoid_pixels.zarr --out out.json --work pretraining",
     "pretraining/told.py": "datasets/avoid_pixels.zarr --out out.json --work told",
     "products.py": "--out out.json",

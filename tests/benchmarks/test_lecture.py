@@ -1,11 +1,13 @@
 """The tables of the lecture's measurements say what their numbers say."""
 
+import gymnasium
 import pytest
 
-from benchmarks import doubt, planning
+from benchmarks import doubt, planning, planning_rewards
 from benchmarks.common import is_dry, kept_parts
-from benchmarks.lecture import PRETRAINING, RESULTS, ended, page, targets
+from benchmarks.lecture import PLANS, PRETRAINING, RESULTS, ended, page, targets
 from benchmarks.tables import parts_below
+from robolearn.planning.functions import load_function
 
 FACTS = {"command": "python -m benchmarks.x", "commit": "c", "hardware": "h"}
 
@@ -14,22 +16,35 @@ def planned(returns, random=-100.0):
     return {"random": [random], "returns": returns, **FACTS}
 
 
-def planning_parts(late):
+def planning_parts(late, study="planning"):
     """Five runs of each way; those in what was learned end with returns of `late`, the simulator's with -10."""
-    ends = dict.fromkeys(planning.WAYS, late) | {"simulator": -10.0}
+    ends = dict.fromkeys(PLANS[study].ways, late) | {"simulator": -10.0}
     return {
-        f"planning/Pendulum-v1/{way}/{seed}": planned([-90.0, -80.0, end, end])
+        f"{study}/Pendulum-v1/{way}/{seed}": planned([-90.0, -80.0, end, end])
         for way, end in ends.items()
         for seed in range(5)
     }
 
 
+@pytest.mark.parametrize("study", PLANS)
 @pytest.mark.parametrize(("late", "verdict"), [(-10.5, "shown"), (-11.5, "missed"), (-19.0, "missed")])
-def test_planning_is_judged_by_its_cost_beside_the_simulator(late, verdict):
+def test_planning_is_judged_by_its_cost_beside_the_simulator(late, verdict, study):
     """In the second half of the trials, a tenth more is allowed."""
-    rows = list(targets(planning_parts(late)))
+    rows = list(targets(planning_parts(late, study)))
     assert [row[-1] for row in rows] == [verdict]
     assert rows[0][2].startswith(f"{late / -10:.2f}")
+
+
+@pytest.mark.parametrize("task", planning_rewards.TASKS, ids=lambda task: task.env)
+def test_rewards_that_are_given_are_those_of_the_environment(task):
+    env = gymnasium.make(task.env)
+    before, reward = env.reset(seed=0)[0], load_function(planning_rewards.ways(task)["given"]["reward"], "reward")
+    env.action_space.seed(0)
+    for _ in range(50):
+        after, paid, *_ = env.step(action := env.action_space.sample())
+        assert reward(before, action, after) == pytest.approx(paid, abs=1e-5)
+        before = after
+    env.close()
 
 
 def test_runs_of_planning_are_paired_by_their_seeds():
