@@ -125,7 +125,7 @@ class Agent:
         return self._controller.signals(0)
 
     def _check(self, observation: Mapping[str, Any]) -> dict[str, Array]:
-        checked: dict[str, Array] = {}
+        kept: dict[str, Array] = {}
         observation = self._mapped(observation)
         for key, shape in self.shapes.items():
             if key not in observation:
@@ -135,8 +135,8 @@ class Agent:
                 value = self._see(key, value)
             if value.shape != shape:
                 raise UserError(f"observation {key!r} has shape {value.shape}, the policy was trained on {shape}")
-            checked[key] = value
-        return checked
+            kept[key] = value.copy()  # a robot may fill the same array at every step
+        return kept
 
     def _mapped(self, observation: Mapping[str, Any]) -> Mapping[str, Array]:
         """The observation under the policy's names: it may come under those of the stores, or of the environment."""

@@ -104,6 +104,24 @@ def test_an_observation_that_does_not_fit_is_refused(run, obs, message):
         agent.act(obs)
 
 
+def test_a_robot_may_fill_the_same_array_at_every_step(tmp_path, train_main, tiny_flags, demos):
+    tiny_flags[tiny_flags.index("--obs-horizon") + 1] = "2"  # a policy of one observation looks at the last alone
+    train_main([*tiny_flags, "--dataset.path", str(demos), "--steps", "2", "--out", str(tmp_path / "run")])
+    agent = Agent(tmp_path / "run", ActConfig(device="cpu", threads=1))
+    states = np.linspace(-0.5, 0.5, 48).reshape(12, 4)
+    filled = np.empty(4, np.float32)
+
+    def actions(read):
+        agent.reset(0)
+        return np.stack([agent.act({"state": read(state.astype(np.float32))}) for state in states])
+
+    def fill(state):
+        filled[:] = state
+        return filled
+
+    np.testing.assert_array_equal(actions(fill), actions(np.copy))
+
+
 def test_what_the_policy_does_not_see_may_be_anything(run):
     agent = Agent(run, ActConfig(device="cpu", threads=1))
     words: Any = [["left"], ["right", "up"]]
