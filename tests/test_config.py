@@ -2,13 +2,14 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.config import first_difference, from_json, read_json, since, to_json, write_json
+from robolearn.config import checked, first_difference, from_json, read_json, since, to_json, write_json
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.unet import UNetConfig
 from robolearn.policies.diffusion import DiffusionConfig
@@ -227,3 +228,28 @@ class Outer:
 )
 def test_what_differs_is_named(now, said):
     assert first_difference(Outer(**now), Outer(), {"other": Other}, free=("out",)) == said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"symmetry": "all"}, "TrainConfig.symmetry: expected one of ignore, augment, canonical, found 'all'"),
+        ({"steps": 3.5}, "TrainConfig.steps: expected int, found 3.5"),
+        ({"wandb": "off"}, "TrainConfig.wandb: expected bool, found 'off'"),
+        ({"dataset": DatasetConfig(padding="none")}, "TrainConfig.dataset.padding: expected one of masked, held"),  # pyright: ignore[reportArgumentType]
+        ({"family": "flow"}, "TrainConfig.family: expected an object with a type, found 'flow'"),
+    ],
+)
+def test_a_program_is_held_to_the_kinds_of_fields_as_a_command_line_is(options, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        checked(TrainConfig(**options), REGISTRY)
+
+
+def test_a_program_may_count_in_numpy_and_give_any_sequence():
+    given: dict[str, Any] = {"seed": np.int64(3), "lr": np.float32(0.5), "steps": np.uint8(7)}
+    part: Any = {"drop_episodes": range(2), "obs_keys": ["a"]}
+    config = checked(TrainConfig(**given, dataset=DatasetConfig(**part)), REGISTRY)
+    assert config == TrainConfig(seed=3, lr=0.5, steps=7, dataset=DatasetConfig(drop_episodes=(0, 1), obs_keys=("a",)))
+    assert type(config.seed) is int
+    assert type(config.lr) is float
+    assert through_text(config) == config

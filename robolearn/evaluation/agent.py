@@ -9,10 +9,11 @@ normalized action.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from robolearn.config import checked, find
 from robolearn.deploy.runtime import RefusedError, numbers
 from robolearn.errors import UserError
 from robolearn.evaluation.acting import Acting
@@ -24,6 +25,8 @@ from robolearn.keymap import KeyMap
 from robolearn.training.run import Run
 from robolearn.trust.guarded import GuardedController
 from robolearn.types import Array, is_image
+
+Runtime = Literal["auto", "torch", "onnx"]
 
 
 class Agent:
@@ -52,9 +55,10 @@ class Agent:
         cfg: ActConfig | None = None,
         *,
         clearance: Callable[[Array], Array] | None = None,
-        runtime: Literal["auto", "torch", "onnx"] = "auto",
+        runtime: Runtime = "auto",
     ):
-        run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or ActConfig()
+        run, cfg = run if isinstance(run, Run) else Run.open(run), checked(cfg or ActConfig())
+        find("runtime", runtime, dict.fromkeys(get_args(Runtime)))
         if cfg.is_watched and cfg.acting_fallback == "expert":
             raise UserError("fallback expert: a robot has no scripted expert; choose hold, retreat, replan or stop")
         if cfg.safety_set and clearance is None:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
+from robolearn.config import checked
 from robolearn.errors import warn
 from robolearn.evaluation.calibrate_config import CalibrateConfig
 from robolearn.files import StrPath, remove
@@ -67,7 +68,7 @@ def calibrate(
         UserError: The run, the environment, a score or an option does not fit, or too few episodes succeeded.
         OSError: The disk refuses.
     """
-    run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or CalibrateConfig()
+    run, cfg = run if isinstance(run, Run) else Run.open(run), checked(cfg or CalibrateConfig())
     if not trust:
         check_known(run.config().env, run.directory / "config.json", cfg.env)
     return _Calibration(run, cfg).certify(console or Console(quiet=True), mapper)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from robolearn.config import from_json
+from robolearn.config import checked, from_json
 from robolearn.evaluation.asked import Asked, execution_problem
 from robolearn.evaluation.verify_config import ClaimConfig
 from robolearn.files import StrPath
@@ -42,7 +42,7 @@ def verify_run(run: Run | StrPath, cfg: ClaimConfig | None = None, *, trust: boo
     Raises:
         UserError: The policy has no verifiable path, its demonstrations are gone or others, or an option does not fit.
     """
-    run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or ClaimConfig()
+    run, cfg = run if isinstance(run, Run) else Run.open(run), checked(cfg or ClaimConfig())
     asked = Asked(run, cfg, trust)
     certificate = asked.certificate(_decided(asked))
     certificate.write(certificate_path(run.directory, cfg))

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from robolearn.config import to_json
+from robolearn.config import checked, to_json
 from robolearn.errors import UserError, warn, warned
 from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.compare_config import CompareConfig, SideConfig
@@ -71,7 +71,7 @@ def compare(
         OSError: The disk refuses.
     """
     runs = [run if isinstance(run, Run) else Run.open(run) for run in (run_a, run_b)]
-    cfg = cfg or CompareConfig()
+    cfg = checked(cfg or CompareConfig())
     for run in runs if not trust else ():
         check_known(run.config().env, run.directory / "config.json", cfg.env)
     comparing = _Comparing(_Side("A", runs[0], cfg, cfg.a), _Side("B", runs[1], cfg, cfg.b), cfg, command)

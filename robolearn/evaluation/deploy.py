@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from robolearn import seeds
+from robolearn.config import checked
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demos import Demos
 from robolearn.data.normalizer import buffer_names
@@ -54,7 +55,7 @@ def deploy_run(
         UserError: The policy cannot be written in this format, a package is missing, a gate or a safety set is asked
             for, or an option does not fit.
     """
-    run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or DeployConfig()
+    run, cfg = run if isinstance(run, Run) else Run.open(run), checked(cfg or DeployConfig())
     check_installed(cfg.format)
     directory = run.directory / DEPLOYED if cfg.out is None else Path(cfg.out)
     check_free(directory)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from robolearn.config import to_json
+from robolearn.config import checked, to_json
 from robolearn.data.recorded import check_recording
 from robolearn.errors import UserError, warn, warned
 from robolearn.evaluation.acting import Acting
@@ -84,7 +84,7 @@ def evaluate(
         UserError: The run, the environment, a gate or an option does not fit, or every episode broke.
         OSError: The disk refuses.
     """
-    run, cfg = run if isinstance(run, Run) else Run.open(run), cfg or EvalConfig()
+    run, cfg = run if isinstance(run, Run) else Run.open(run), checked(cfg or EvalConfig())
     if not trust:
         check_known(run.config().env, run.directory / "config.json", cfg.env)
     out = Path(cfg.out or run.directory / "eval")

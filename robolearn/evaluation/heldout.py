@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from robolearn import seeds
-from robolearn.config import finite, write_json
+from robolearn.config import checked, finite, write_json
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.evaluation.config import PolicyChoice
@@ -91,7 +91,7 @@ def compare_with_heldout(run: Run | StrPath, choice: PolicyChoice | None = None)
     Raises:
         UserError: No episodes were held out, none has two steps, or the demonstrations are gone or others now.
     """
-    run, choice = run if isinstance(run, Run) else Run.open(run), choice or PolicyChoice()
+    run, choice = run if isinstance(run, Run) else Run.open(run), checked(choice or PolicyChoice())
     cfg, data = run.config(), run.data()
     if not data.validation_episodes:
         raise UserError(f"{run.directory}: no episodes were held out; train with `dataset.validation_fraction` 0.1")

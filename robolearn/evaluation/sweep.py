@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from robolearn.config import finite, first_difference, read_json, to_json, write_json
+from robolearn.config import checked, finite, first_difference, read_json, to_json, write_json
 from robolearn.errors import UserError
 from robolearn.evaluation.config import EvalConfig
 from robolearn.evaluation.evaluate import describe_evaluation, evaluate
@@ -81,6 +81,7 @@ def sweep(
             episode broke, or a machine does not see the folders.
         KeyboardInterrupt: Ctrl-C or a termination; checkpoints and what is finished are kept.
     """
+    cfg = checked(cfg)
     device = choose_device(cfg.device, threads=cfg.threads)
     plans = [_plan(recipe, seed, cfg, device) for recipe in cfg.recipes for seed in cfg.seeds]
     evaluation = EvalConfig(episodes=cfg.episodes, videos=0, device=plans[0].device, threads=cfg.threads)
@@ -88,8 +89,7 @@ def sweep(
     missing = [plan for plan in plans if _numbers(plan, evaluation) is None]
     for plan in (plan for plan in plans if plan not in missing):
         on_done(str(plan.out))
-    needs = Needs(cfg.threads, device.type == "cuda")
-    with closing(_work(missing, (evaluation, trust), mapper, needs)) as finished:
+    with closing(_work(missing, (evaluation, trust), mapper, Needs(cfg.threads, device.type == "cuda"))) as finished:
         for plan in finished:
             on_done(str(plan.out))
     count = len(cfg.seeds)

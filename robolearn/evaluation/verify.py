@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from robolearn.config import checked
 from robolearn.evaluation.verify_config import VerifyConfig
 from robolearn.files import StrPath
 from robolearn.training.device import choose_device
@@ -32,7 +33,7 @@ def verify_network(network: StrPath, asked: StrPath, cfg: VerifyConfig | None = 
         UserError: A file is damaged or has what is not supported, or they do not fit each other.
         OSError: A file cannot be read.
     """
-    cfg = cfg or VerifyConfig()
+    cfg = checked(cfg or VerifyConfig())
     choose_device("cpu", threads=cfg.threads)
     net = read_network(Path(network))
     question = read_property(Path(asked), net.input_size, net.output_size)

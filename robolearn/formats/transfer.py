@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from robolearn.config import checked
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter, is_unbegun
 from robolearn.errors import UserError
@@ -73,7 +74,7 @@ def import_demos(
         UserError: The format is not known or a package is missing; the source is damaged; or `out` exists. Nothing
             is at `out` then.
     """
-    source, out, chosen = fetched(source), place_of(out), options or ImportOptions()
+    source, out, chosen = fetched(source), place_of(out), checked(options or ImportOptions())
     name = recognize(source) if kind == AUTO else kind
     entry = find_format(name, readable())
     if entry.read is None:
@@ -129,7 +130,7 @@ def export_demos(store: str | Path, out: str | Path, kind: str, options: ExportO
         UserError: The format is not known or a package is missing; the store is damaged; the format cannot hold it; or
             `out` exists. Nothing is at `out` then.
     """
-    out, chosen = place_of(out), options or ExportOptions()
+    out, chosen = place_of(out), checked(options or ExportOptions())
     entry = find_format(kind, writable())
     if entry.write is None:
         raise UserError(f"format {kind} cannot be exported to; choose from {', '.join(writable())}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robolearn.config import to_json
+from robolearn.config import checked, to_json
 from robolearn.contract import Scene
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.mapped import open_mapped
@@ -81,7 +81,7 @@ def generate(
         UserError: The environment declares no scene and none is given, the scene is not one of these demonstrations,
             attempts cease to succeed, or `out` holds other data. Finished episodes are kept.
     """
-    cfg = cfg or GenerateConfig()
+    cfg = checked(cfg or GenerateConfig())
     if num_episodes < 1:
         raise UserError("generate: needs at least 1 episode")
     out, store = fetched(out), open_mapped(source, KeyMap.parse(cfg.obs))

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from robolearn.config import checked
+from robolearn.dynamics.config import SEARCHES
 from robolearn.dynamics.ensemble import DynamicsConfig, DynamicsEnsemble
 from robolearn.dynamics.fit import Transitions, fit_dynamics, prediction_error
 from robolearn.dynamics.plan import ModelReturns, Planner, Returns
@@ -53,6 +55,7 @@ def plan(cfg: PlanConfig, *, on_trial: Callable[[TrialResult], None] = lambda _:
     Raises:
         UserError: The environment cannot be planned in, or fails; `out` holds something else. Finished trials are kept.
     """
+    cfg = checked(cfg, SEARCHES)
     functions = {
         option: on_tensors(load_function(name, option), option, kind)
         for option, name, kind in (("reward", cfg.reward, "f"), ("termination", cfg.termination, "b"))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robolearn.config import checked
 from robolearn.data.demos import Demos
 from robolearn.data.splits import split_episodes
 from robolearn.data.windows import Windows
@@ -24,6 +25,7 @@ from robolearn.nets.unallocated import unallocated
 from robolearn.representation.config import PretrainConfig
 from robolearn.representation.frames import Frames
 from robolearn.representation.picture import PICTURE, draw_picture
+from robolearn.representation.registry import METHODS
 from robolearn.representation.representation import FILES, RUN_FILE, PretrainFacts, Representation
 from robolearn.training.config import absolute_paths
 from robolearn.training.device import autocast, choose_device
@@ -55,8 +57,8 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
     Raises:
         UserError: An option or the demonstrations do not fit, the directory is taken, or the training diverged.
     """
-    device = choose_device(cfg.device, threads=cfg.threads)
-    demos = Demos.open(cfg.paths, cfg.keymap)
+    cfg = checked(cfg, METHODS)
+    device, demos = choose_device(cfg.device, threads=cfg.threads), Demos.open(cfg.paths, cfg.keymap)
     shapes = camera_shapes(cfg, demos)
     start = read_start(cfg.vision, shapes)
     check_fits(cfg, shapes)

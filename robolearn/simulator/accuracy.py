@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from robolearn.config import finite, write_json
+from robolearn.config import checked, finite, write_json
 from robolearn.data.normalizer import Normalizer, buffer_names
 from robolearn.dynamics.ensemble import DynamicsConfig
 from robolearn.dynamics.fit import Transitions, fit_dynamics
@@ -94,7 +94,7 @@ def measure_accuracy(simulator: LearnedSimulator | StrPath, cfg: AccuracyConfig 
     Raises:
         UserError: The simulator is not complete, or no held-out episode is long enough.
     """
-    cfg = cfg or AccuracyConfig()
+    cfg = checked(cfg or AccuracyConfig())
     simulator = simulator if isinstance(simulator, LearnedSimulator) else LearnedSimulator.open(simulator)
     learned, held_out = simulator.learned_from(), simulator.held_out()
     if max(len(actions) for _, actions in held_out) < min(cfg.horizons):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.config import first_difference, from_json, read_json, to_json, write_json
+from robolearn.config import checked, first_difference, from_json, read_json, to_json, write_json
 from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demos import Demos
 from robolearn.data.writer import is_unbegun
@@ -60,6 +60,7 @@ def learn_simulator(cfg: SimulatorConfig) -> LearnedSimulator | None:
         UserError: A store lacks what is needed, something else is in `cfg.out`, or what was learned there is from
             other episodes than the stores hold now.
     """
+    cfg = checked(cfg, REGISTRY)
     demos = Demos.open(cfg.paths)
     keys = state_keys(demos, cfg.obs_keys)
     recordings = read_recordings(demos, keys, assume_success=cfg.assume_success)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 
 from robolearn import seeds
-from robolearn.config import from_json, read_json, to_json
+from robolearn.config import checked, from_json, read_json, to_json
 from robolearn.errors import UserError, warn
 from robolearn.files import StrPath
 from robolearn.policies.policy import Policy
@@ -113,7 +113,7 @@ def rank_runs(
         UserError: There is no such run or checkpoint, a policy sees what the simulator does not predict, or acts in
             another space.
     """
-    cfg = cfg or RankConfig()
+    cfg = checked(cfg or RankConfig())
     device = choose_device(cfg.device, threads=cfg.threads)
     if not isinstance(simulator, LearnedSimulator):
         simulator = LearnedSimulator.open(simulator, device=device)

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from robolearn.errors import UserError
 
 MAX_THREADS = 4096
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def choose_device(name: str, *, threads: int | None = None) -> torch.device:
@@ -22,10 +23,12 @@ def choose_device(name: str, *, threads: int | None = None) -> torch.device:
             than they gain, the more so on a busy machine.
 
     Raises:
-        UserError: cuda was asked for and there is none, or threads is not in 1..MAX_THREADS.
+        UserError: It is none of these, cuda was asked for and there is none, or threads is not in 1..MAX_THREADS.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UserError(f"`threads` {threads} must be at least 1 and at most {MAX_THREADS}")
+    if name not in DEVICES:
+        raise UserError(f"`device` {name}: choose from {', '.join(DEVICES)}")
     torch.set_num_threads(threads or min(4, max(1, len(os.sched_getaffinity(0)) // 2)))
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("`device` cuda: this machine has no usable CUDA device; choose cpu or auto")

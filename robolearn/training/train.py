@@ -12,12 +12,13 @@ from pathlib import Path
 
 import torch
 
+from robolearn.config import checked
 from robolearn.data.demos import Demos
 from robolearn.errors import UserError, one_line, remark, warn
 from robolearn.locks import hold
 from robolearn.mapper import Mapper
 from robolearn.modules import MissingError, beside_you
-from robolearn.policies.registry import name_of
+from robolearn.policies.registry import REGISTRY, name_of
 from robolearn.rollout.clip_remarks import clip_problem
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.known import check_known
@@ -83,6 +84,9 @@ def _directory(cfg: TrainConfig) -> Path:
 
 
 def _checked(cfg: TrainConfig, resume: bool) -> TrainConfig:
+    for part in (cfg.family, cfg.backbone):
+        name_of(part)  # what has none is refused
+    cfg = checked(cfg, REGISTRY)
     if cfg.num_trained > 1 and num_processes() > 1:
         raise UserError(f"`num_members` {cfg.num_members} starts its own processes; run it without torchrun")
     return _going_on(cfg) if resume else cfg

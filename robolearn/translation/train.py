@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robolearn.config import first_difference
+from robolearn.config import checked, first_difference
 from robolearn.data.splits import split_episodes
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
@@ -64,6 +64,7 @@ def train_translator(cfg: TranslatorConfig, on_record: Callable[[Record], None] 
     Raises:
         UserError: An option or the images do not fit, the directory is taken, or the training diverged.
     """
+    cfg = checked(cfg, TRANSLATIONS)
     device = choose_device(cfg.device, threads=cfg.threads)
     stores: dict[Side, DemoStore] = {"source": DemoStore.open(cfg.source), "target": DemoStore.open(cfg.target)}
     shapes = camera_shapes(cfg, stores)

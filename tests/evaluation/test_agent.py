@@ -122,6 +122,12 @@ def test_a_robot_may_fill_the_same_array_at_every_step(tmp_path, train_main, tin
     np.testing.assert_array_equal(actions(fill), actions(np.copy))
 
 
+def test_what_acts_is_named_as_it_is_spelled(run):
+    runtime: Any = "ONNX"
+    with pytest.raises(ValueError, match="`runtime` ONNX: choose from auto, torch, onnx"):
+        Agent(run, runtime=runtime)
+
+
 def test_what_the_policy_does_not_see_may_be_anything(run):
     agent = Agent(run, ActConfig(device="cpu", threads=1))
     words: Any = [["left"], ["right", "up"]]

@@ -209,6 +209,8 @@ def test_the_device_is_checked(monkeypatch):
     assert choose_device("cpu", threads=1) == torch.device("cpu")
     with pytest.raises(ValueError, match=r"`threads` 9+ must be at least 1 and at most 4096"):
         choose_device("cpu", threads=10**23 - 1)
+    with pytest.raises(ValueError, match="`device` gpu: choose from auto, cpu, cuda"):
+        choose_device("gpu", threads=1)
     with pytest.raises(ValueError, match="`threads` 0 must be at least 1"):
         choose_device("cpu", threads=0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
