@@ -17,7 +17,7 @@ from robolearn.remote.sync import fetched
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
-from robolearn.training.device import choose_device
+from robolearn.training.device import choose_device, usable_device
 from robolearn.training.run import Run
 from robolearn.translation.translator import Translator
 from robolearn.trust.certificate import hash_json
@@ -101,7 +101,9 @@ class Acting:
         return make(self.policy, num_envs, self.execution, seed=seed)
 
 
-def load_policy(path: StrPath, *, checkpoint: str = "last", device: str = "cpu", **runtime: Any) -> Policy:
+def load_policy(
+    path: StrPath, *, checkpoint: str | int = "last", device: torch.device | str = "cpu", **runtime: Any
+) -> Policy:
     """Load a trained policy, to be asked for chunks by one's own code; safe on files from strangers.
 
         policy = load_policy(Path("runs/avoid"), steps=5)
@@ -110,12 +112,14 @@ def load_policy(path: StrPath, *, checkpoint: str = "last", device: str = "cpu",
     Args:
         path: A run, or a directory that `Policy.save` wrote.
         checkpoint: Of a run: last, best or a step.
-        device: Where to put the weights.
+        device: Where to put the weights: auto, or a device of torch.
         runtime: Run-time choices of the family, such as ``sampler`` and ``steps``.
 
     Raises:
-        UserError: A file is missing, damaged or does not fit, or a run-time choice is not valid.
+        UserError: A file is missing, damaged or does not fit, a run-time choice is not valid, or there is no such
+            device.
     """
+    device = usable_device(device)
     path = fetched(path)
     run = Run(path)
-    return Policy.load(run.checkpoint(checkpoint) if run.exists() else path, device=device, **runtime)
+    return Policy.load(run.checkpoint(str(checkpoint)) if run.exists() else path, device=device, **runtime)

@@ -39,6 +39,20 @@ def choose_device(name: str, *, threads: int | None = None) -> torch.device:
     return device
 
 
+def usable_device(name: torch.device | str) -> torch.device:
+    """A device by torch's name of it, or by auto; the number of threads stays as it is.
+
+    Raises:
+        UserError: torch knows no such device, or has none here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # the latter of a torch that was built without it
+        raise UserError(f"`device` {name}: this machine has none that torch can use; choose cpu or auto") from error
+
+
 def autocast(device: torch.device, choice: str) -> AbstractContextManager[object]:
     """bfloat16 autocast, or nothing.
 
