@@ -94,7 +94,8 @@ def _checked(cfg: TrainConfig, resume: bool) -> TrainConfig:
 
 def _going_on(cfg: TrainConfig) -> TrainConfig:
     """The options with what the run has found out for itself, where they leave it open."""
-    assert cfg.out is not None, "a run that goes on is somewhere"
+    if cfg.out is None:
+        raise UserError("`out` names the run that is to go on; give it")
     before = Run.open(cfg.out).config()
     keys = before.dataset.obs_keys if cfg.dataset.obs_keys is None else cfg.dataset.obs_keys
     dataset, wandb_id = dataclasses.replace(cfg.dataset, obs_keys=keys), cfg.wandb_id or before.wandb_id

@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 from robolearn.errors import UserError
 from robolearn.policies.policy import Policy
 from robolearn.training import session
+from robolearn.training.config import TrainConfig
 from robolearn.training.run import Run
+from robolearn.training.train import train
 from tests.processes import PATIENCE, ROOT, running, wait_for
 
 STEPS = ["--steps", "12", "--checkpoint-every", "6", "--keep-every", "6"]
@@ -184,3 +186,8 @@ def test_what_environments_draw_in_rollouts_is_nothing_to_the_training(
     for name, every in (("alone", "0"), ("rolled", "1")):
         train_main([*flags, "--rollout-every", every, "--out", str(tmp_path / name)])
     assert_same_state(tmp_path / "alone", tmp_path / "rolled")
+
+
+def test_what_goes_on_has_to_be_named():
+    with pytest.raises(UserError, match="`out` names the run that is to go on"):
+        train(TrainConfig(), resume=True)
