@@ -7,6 +7,7 @@ the signal as every other command: what a shell would do next shall not begin wi
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -20,9 +21,12 @@ def stopped() -> KeyboardInterrupt:
 
 @contextmanager
 def stop_signal() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into a flag that the loop reads; a second one ends the program at once."""
+    """Turn SIGINT and SIGTERM into a flag that the loop reads; a second one ends the program at once.
+
+    In a thread beside the main one, which alone may set handlers, signals do what they did before.
+    """
     received: list[int] = []
-    kinds = (signal.SIGINT, signal.SIGTERM)
+    kinds = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
 
     def note(signum: int, frame: object) -> None:
         received.append(signum)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -228,6 +229,17 @@ def test_a_second_signal_ends_at_once():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     signal.signal(signal.SIGINT, before)
+
+
+def test_a_thread_trains_without_handlers_of_its_own():
+    before = signal.getsignal(signal.SIGINT)
+
+    def handlers():
+        with stop_signal() as stopped:
+            return stopped(), signal.getsignal(signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(handlers).result() == (False, before)
 
 
 def test_records_are_plain_json(tmp_path, train_main, tiny_flags, demos):
