@@ -281,14 +281,19 @@ def numbers(key: str, value: object) -> Array:
     try:
         array = np.asarray(value)
     except ValueError:  # lists of several lengths
-        raise RefusedError(f"observation {key!r} is no array, but {value!r:.60}") from None
+        raise RefusedError(f"observation {key!r} is no array, but {brief(value)}") from None
     if array.dtype.kind not in "biuf":
-        raise RefusedError(f"observation {key!r} holds no numbers, but {array.ravel()[:4]!r:.60} ({array.dtype})")
+        raise RefusedError(f"observation {key!r} holds no numbers, but {brief(array.ravel()[:4])} ({array.dtype})")
     with np.errstate(over="ignore"):
         is_finite = array.dtype.kind != "f" or np.isfinite(array.astype(np.float32)).all()
     if not is_finite:
         raise RefusedError(f"observation {key!r} is not finite in single precision: {array.ravel()[:4]}")
     return array
+
+
+def brief(value: object) -> str:
+    """What a value looks like, in part of a line."""
+    return f"{' '.join(repr(value).split()):.60}"
 
 
 def seen_image(key: str, image: Array, recorded: Mapping[str, Any]) -> Array:

@@ -94,6 +94,7 @@ def test_episodes_are_counted_and_forgotten(run):
         ({"state": np.array([0, 1e39, 0, 0])}, "observation 'state' is not finite in single precision: .*1.e.39"),
         ({"state": np.array([0, None, 0, 0])}, r"observation 'state' holds no numbers, but .*None.* \(object\)"),
         ({"state": np.array(["a"] * 4)}, "observation 'state' holds no numbers"),
+        ({"state": np.array(["a" * 40] * 4)}, r"^observation 'state' holds no numbers, but [^\n]*$"),
         ({"state": [[0, 1], [2]]}, r"observation 'state' is no array, but \[\[0, 1\], \[2\]\]"),
     ],
 )
