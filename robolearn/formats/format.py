@@ -94,7 +94,7 @@ class Recording:
 
     attrs: StoreAttrs
     episodes: Iterable[Episode]
-    lost: tuple[str, ...] = ()
+    lost: Sequence[str] = ()
     num_episodes: int | None = None
     names: Sequence[str] = ()
     videos: Mapping[str, KeptVideos] = field(default_factory=dict)
