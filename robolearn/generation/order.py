@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from robolearn.contract import Scene
+from robolearn.data.normalizer import ABSOLUTE_RANGE, RELATIVE_RANGE
 from robolearn.generation.places import places
 from robolearn.types import Array
 
@@ -33,7 +34,7 @@ def nearest_first(scene: Scene, starts: Sequence[Mapping[str, Array]]) -> Order:
     """
     poses = [_poses(scene, obs) for obs in starts]
     rows = {name: np.stack([pose[name] for pose in poses]) for name in poses[0]}
-    units = {name: np.sqrt(there.var(0).sum()) for name, there in rows.items()}
+    units = {name: _spread(there) for name, there in rows.items()}
 
     def order(start: int, obs: Mapping[str, Array]) -> Array:
         here, apart = _poses(scene, obs), np.zeros(len(starts))
@@ -43,6 +44,12 @@ def nearest_first(scene: Scene, starts: Sequence[Mapping[str, Array]]) -> Order:
         return np.argsort(apart, kind="stable")
 
     return order
+
+
+def _spread(places: Array) -> float:
+    """Standard deviation of places [n, d]; 0 where they differ by rounding alone, as the normalizer sees it."""
+    least = np.maximum(RELATIVE_RANGE * np.abs(places).max(0), ABSOLUTE_RANGE)
+    return float(np.sqrt(places.var(0).sum())) if (np.ptp(places, axis=0) >= least).any() else 0.0
 
 
 def _poses(scene: Scene, obs: Mapping[str, Array]) -> dict[str, Array]:

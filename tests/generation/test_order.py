@@ -36,9 +36,16 @@ def test_places_and_angles_count_by_how_much_they_vary(unit):
     assert order(0, seen(0.6 * unit, angle=0.5)).tolist()[:2] == [1, 0]
 
 
-def test_what_never_varied_does_not_count():
-    order = nearest_first(SCENE, [seen(1.0, wall=5.0), seen(2.0, wall=5.0)])
-    assert order(0, seen(1.9, wall=9.0)).tolist() == [1, 0]
+@pytest.mark.parametrize("wall", [5.0, 0.1])  # the mean of equal numbers is another number for 0.1
+def test_what_never_varied_does_not_count(wall):
+    order = nearest_first(SCENE, [seen(1.0, wall=wall), seen(2.0, wall=wall), seen(3.0, wall=wall)])
+    assert order(0, seen(2.9, wall=9.0)).tolist() == [2, 1, 0]
+
+
+def test_what_varied_by_rounding_does_not_count():
+    """A simulator lets what stands still move by a hair, which says nothing of what is near."""
+    order = nearest_first(SCENE, [seen(x, wall=1.0 + 1e-8 * x) for x in (1.0, 2.0, 3.0)])
+    assert order(0, seen(2.9, wall=1.0 + 1e-8)).tolist() == [2, 1, 0]
 
 
 def test_where_nothing_varied_all_come_in_their_order():
