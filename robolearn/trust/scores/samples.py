@@ -34,12 +34,13 @@ def energy_disagreement(chunks: Float[Tensor, "k b n t a"]) -> Float[Tensor, " b
     k, _, n = chunks.shape[:3]
     if k < 2 or n < 2:
         raise UserError(f"disagreement needs at least 2 members and 2 samples, got {k} and {n}")
-    points = chunks.flatten(3).permute(1, 0, 2, 3).flatten(1, 2)  # [b, k n, t a]
+    # In double precision: distances are differences of squares, of which single precision leaves 1e-3 of what is alike.
+    points = chunks.flatten(3).permute(1, 0, 2, 3).flatten(1, 2).double()  # [b, k n, t a]
     distance = torch.cdist(points, points) / math.sqrt(points.shape[2])
     blocks = distance.unflatten(1, (k, n)).unflatten(3, (k, n)).sum((2, 4))  # [b, k, k], sums over pairs of samples
     within = blocks.diagonal(dim1=1, dim2=2).sum(1) / (k * n * (n - 1))
     between = (blocks.sum((1, 2)) - blocks.diagonal(dim1=1, dim2=2).sum(1)) / (k * (k - 1) * n * n)
-    return 2 * (between - within)
+    return (2 * (between - within)).to(chunks.dtype)
 
 
 def pooled_variance(chunks: Float[Tensor, "k b n t a"]) -> Float[Tensor, " b"]:

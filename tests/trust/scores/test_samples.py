@@ -67,6 +67,15 @@ def test_energy_is_that_of_the_definition(k, n, seed):
         torch.testing.assert_close(energy, torch.stack(pairs).mean())
 
 
+@pytest.mark.parametrize("apart", [0.0, 1e-4, 1e-3, 1e-2])
+def test_members_that_hardly_disagree_do_so_by_what_they_disagree(apart):
+    """Each is sure of one chunk, as a regression is, and a chunk is long beside what lies between them."""
+    chunk, other = torch.rand(2, 4, 1, 16, 2, generator=generator()) * 2 - 1
+    chunks = torch.stack([chunk, chunk + apart * other]).expand(2, 4, 16, 16, 2)
+    expected = 2 * (chunks[1] - chunks[0]).square().mean((2, 3)).sqrt()[:, 0]
+    torch.testing.assert_close(energy_disagreement(chunks), expected, rtol=1e-4, atol=1e-7)
+
+
 def test_action_entropy_counts_modes():
     one, two = torch.zeros(1, 64, 4, 2), torch.zeros(1, 64, 4, 2)
     two[:, ::2] = 0.55
