@@ -31,7 +31,7 @@ from robolearn.trust.calibrated_set import check_position
 from robolearn.trust.certificate import Certificate
 from robolearn.trust.files import describe_source, open_set, save_gate, save_set
 from robolearn.trust.scores.fitted import fit_scores
-from robolearn.trust.scores.registry import find_score
+from robolearn.trust.scores.registry import default_score, find_score
 from robolearn.trust.sets import SafetySet
 from robolearn.types import Trajectory
 
@@ -139,7 +139,7 @@ class _Calibration:
 
     def _save_gate(self, directory: Path, rollouts: Rollouts) -> Certificate:
         cfg = self.cfg
-        score = cfg.score or ("disagreement" if len(self.ensemble.members) > 1 else "stac")
+        score = cfg.score or default_score(self.ensemble)
         acting, fitted = self._acting_set(), self._fit(score)
         calibration = rollouts.calibrate_gate(
             score, cfg.num_samples, cfg.alpha, cfg.beta, fitted, acting, band=cfg.band

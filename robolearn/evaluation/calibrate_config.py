@@ -20,7 +20,8 @@ class CalibrateConfig(PolicyChoice):
     """Options of a calibration; sampler, steps, execution and environment have to be those that will be used."""
 
     score: str | None = None
-    """What is thresholded; disagreement if the run has several members, else stac."""
+    """What is thresholded; by default disagreement if the run has several members, else stac, or stac-single where a
+    policy's samples are all alike."""
     alpha: float = 0.1
     """Largest share of false alarms: successful episodes in which the gate alarms. Of a safety set, of episodes that
     leave a tube."""

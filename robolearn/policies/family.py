@@ -9,6 +9,7 @@ process and on many, and a network that can be studied over a box of noise.
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -208,6 +209,11 @@ class Family(nn.Module, ABC):
     ) -> Draws:
         """What ``draw`` draws for so many rows; ``progress`` in [0, 1) is the share of the player's span behind it."""
         return self.draw(DrawSource(batch, generator, player, progress))
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether nothing of a sample is random, so that all samples of an observation are the same chunk."""
+        return self.noise_shape is not None and math.prod(self.noise_shape) == 0
 
     def noise(self, batch: int, *, generator: torch.Generator) -> Float[Tensor, "b ..."]:
         """Draw everything random that sampling a batch needs: standard normal, leading axis ``batch``."""

@@ -15,12 +15,14 @@ from robolearn.trust import guard
 from robolearn.trust.gate import Gate
 from robolearn.trust.monitor import Monitor
 from robolearn.trust.scores.fitted import fit_scores
-from robolearn.trust.scores.registry import SCORES, register_score
+from robolearn.trust.scores.registry import SCORES, default_score, register_score
 from robolearn.trust.scores.score import Score
 from robolearn.types import Trajectory
 
 FINITE = ("exact-disagreement", "exact-entropy")
 OWN = ("denoising", "dropout", "exact-deviation", *FINITE)  # of some families alone
+OF_SAMPLES = ("stac", "entropy", "variance")  # of one policy
+DETERMINISTIC = ("regression", "mip", "gp")
 COMMON = [name for name, score in SCORES.items() if not score.fit and name not in OWN]
 
 
@@ -40,15 +42,32 @@ def watched(ensemble, names, num_envs=3, **choices):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_the_scores_of_samples(family, make_policy):
-    """On two members of random weights."""
+    """On two members of random weights; those of one policy's samples where it has different ones."""
     ensemble = Ensemble([make_policy(FAMILIES[family](), seed=seed) for seed in range(2)])
-    first, second = watched(ensemble, COMMON)
-    for name in COMMON:
+    names = [name for name in COMMON if family not in DETERMINISTIC or name not in ("stac", "entropy")]
+    first, second = watched(ensemble, names)
+    for name in names:
         assert first[name].shape == (3,)
         assert np.isfinite(second[name]).all(), name
-    assert (first["stac"] == 0).all()
+    assert (first["stac-single"] == 0).all()
     assert (second["stac-single"] > 0).all()
     assert second["disagreement"].mean() > 0  # an unbiased estimate, of either sign where members agree
+
+
+@pytest.mark.parametrize("name", OF_SAMPLES)
+@pytest.mark.parametrize("family", DETERMINISTIC)
+def test_samples_that_are_all_alike_are_not_compared(family, name, make_policy):
+    """It would be the same number whatever is planned, stac 0.787 and the others 0: a gate on it would never alarm."""
+    ensemble = Ensemble([make_policy(FAMILIES[family]())])
+    with pytest.raises(UserError, match=f"score {name}: .* are the same chunk; choose stac-single"):
+        watched(ensemble, [name])
+    assert default_score(ensemble) == "stac-single"
+
+
+def test_the_default_score_is_of_what_there_is_to_compare(make_policy):
+    policies = [make_policy(FlowConfig(), seed=seed) for seed in range(2)]
+    assert [default_score(Ensemble(policies[:count])) for count in (1, 2)] == ["stac", "disagreement"]
+    assert default_score(Ensemble([make_policy(GPConfig(std_scale=1.0))])) == "stac"
 
 
 def test_a_plan_is_compared_with_what_was_executed_and_not_with_what_was_put_aside(make_policy):

@@ -70,6 +70,13 @@ def find_score(name: str) -> Score:
     return SCORES[name]
 
 
+def default_score(ensemble: Ensemble) -> str:
+    """The name of the score that is taken where none is asked for."""
+    if len(ensemble) > 1:
+        return DISAGREEMENT.name
+    return (STAC_SINGLE if ensemble.members[0].family.is_deterministic else STAC).name
+
+
 def check_score_names(names: Sequence[str], ensemble: Ensemble, period: int) -> list[Score]:
     """Scores that can be computed of an ensemble, with chunks replaced every ``period`` steps.
 

@@ -138,9 +138,25 @@ def check_members(ensemble: Ensemble, period: int) -> None:
         raise UserError("it compares members, and this run has one; train with `num_members` 5")
 
 
+def _check_samples(ensemble: Ensemble, period: int) -> None:
+    """Refuse a policy whose samples are all alike: its score would be the same number at every replanning."""
+    if ensemble.members[0].family.is_deterministic:
+        raise UserError("it compares samples, and all samples of this policy are the same chunk; choose stac-single")
+
+
+def _check_spread(ensemble: Ensemble, period: int) -> None:
+    if len(ensemble) < 2:
+        _check_samples(ensemble, period)
+
+
 def _check_overlap(ensemble: Ensemble, period: int) -> None:
     if period >= ensemble.cfg.action_horizon:
         raise UserError("it compares plans that overlap; choose exec_horizon below action_horizon")
+
+
+def _check_overlapping_samples(ensemble: Ensemble, period: int) -> None:
+    _check_overlap(ensemble, period)
+    _check_samples(ensemble, period)
 
 
 def _stac(seen: Evidence) -> Tensor:
@@ -154,7 +170,7 @@ def _stac_single(seen: Evidence) -> Tensor:
 
 
 DISAGREEMENT = Score("disagreement", lambda seen: energy_disagreement(seen.samples), check_members)
-VARIANCE = Score("variance", lambda seen: pooled_variance(seen.samples))
-ENTROPY = Score("entropy", lambda seen: action_entropy(seen.samples[0]))
-STAC = Score("stac", _stac, _check_overlap)
+VARIANCE = Score("variance", lambda seen: pooled_variance(seen.samples), _check_spread)
+ENTROPY = Score("entropy", lambda seen: action_entropy(seen.samples[0]), _check_samples)
+STAC = Score("stac", _stac, _check_overlapping_samples)
 STAC_SINGLE = Score("stac-single", _stac_single, _check_overlap)
