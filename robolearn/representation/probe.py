@@ -34,12 +34,17 @@ def linear_probe(
     if not (0 < len(x) == len(y) and 0 < len(x_new) == len(y_new) and alike):
         raise UserError(f"probe: rows do not fit together: {x.shape}, {y.shape}, {x_new.shape}, {y_new.shape}")
     check_varied(y_new)
-    center, scale = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1.0)
+    center, scale = x.mean(0), _spread(x)
     x, x_new, mean = (x - center) / scale, (x_new - center) / scale, y.mean(0)
-    spread = np.where(y.std(0) > 0, y.std(0), 1.0)
+    spread = _spread(y)
     gram = x.T @ x / len(x) + ridge * np.eye(x.shape[1])
     weights = np.linalg.solve(gram, x.T @ ((y - mean) / spread) / len(x))
     return explained(mean + spread * (x_new @ weights), y_new)
+
+
+def _spread(rows: Rows) -> Float[np.ndarray, " d"]:
+    """Standard deviation of each number, 1 where it is always the same: that of equal numbers may be above 0."""
+    return np.where(np.ptp(rows, axis=0) > 0, rows.std(0), 1.0)
 
 
 def explained(predicted: Rows, numbers: Rows) -> Float[np.ndarray, " d"]:

@@ -92,7 +92,8 @@ def compare(predicted: Float[np.ndarray, "n d"], numbers: Float[np.ndarray, "n d
     """What was read, beside what is there."""
     x, y = (values - values.mean(0) for values in (predicted, numbers))
     norm = np.sqrt(np.square(x).sum(0) * np.square(y).sum(0))
-    correlation = np.divide((x * y).sum(0), norm, out=np.full(len(norm), np.nan), where=norm > 0)
+    varies = np.ptp(predicted, axis=0) > 0  # equal numbers may have another number as their mean
+    correlation = np.divide((x * y).sum(0), norm, out=np.full(len(norm), np.nan), where=varies & (norm > 0))
     return Reading(correlation, explained(predicted, numbers))
 
 

@@ -31,6 +31,13 @@ def test_a_feature_that_never_changes_does_no_harm():
     np.testing.assert_allclose(linear_probe((wider, y), (wider_new, y_new)), linear_probe((x, y), (x_new, y_new)))
 
 
+def test_a_feature_that_only_held_out_rows_have_does_no_harm():
+    """The mean of 50 times 0.1 is another number: what is divided by their standard deviation is huge."""
+    (x, y), (x_new, y_new) = rows(50, 0), rows(40, 1)
+    wider, wider_new = np.c_[x, np.full(50, 0.1)], np.c_[x_new, np.linspace(0, 10, 40)]
+    np.testing.assert_allclose(linear_probe((wider, y), (wider_new, y_new)), linear_probe((x, y), (x_new, y_new)))
+
+
 def test_rows_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="rows do not fit together"):
         linear_probe(rows(5, 0), (rows(5, 1)[0][:, :2], rows(5, 1)[1]))
