@@ -85,7 +85,7 @@ def prediction_error(ensemble: DynamicsEnsemble, data: Transitions) -> Float[np.
     In units of the spread of the changes that the ensemble was fitted to: 1 is no better than their mean, 0 is exact.
     Numbers that did not change then are in their own unit.
     """
-    states, actions = (torch.from_numpy(rows).float() for rows in (data.states, data.actions))
+    states, actions = (torch.from_numpy(np.ascontiguousarray(rows)).float() for rows in (data.states, data.actions))
     k = ensemble.num_members
     mean = ensemble(states.expand(k, -1, -1), actions.expand(k, -1, -1))[0].mean(0)
     error = mean.double().numpy() - data.next_states

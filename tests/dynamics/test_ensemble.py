@@ -350,3 +350,5 @@ def test_the_error_of_a_prediction_is_in_units_of_the_changes():
         for parameter in ensemble.layers[-1].parameters():
             parameter.zero_()
     np.testing.assert_allclose(prediction_error(ensemble, data), 1.0, rtol=1e-3)
+    backwards = Transitions(*(rows[::-1] for rows in vars(data).values()))  # the same ones, in another order
+    np.testing.assert_allclose(prediction_error(ensemble, backwards), prediction_error(ensemble, data), rtol=1e-6)
