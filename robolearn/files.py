@@ -50,7 +50,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def naming(path: Path, part: Path | None = None) -> Iterator[None]:
     """Let what the operating system refuses in the block name a file or folder.
 
-    It names the file where one is opened and none where it is written, so that nobody knows which disk is full.
+    It names the file where one is opened and none where it is written, so that nobody knows which disk is full. An
+    error of a library that is text alone stays as it is: with a file beside it, Python would no longer show the text.
 
     Args:
         path: What is named where nothing is.
@@ -59,7 +60,8 @@ def naming(path: Path, part: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None or (part is not None and str(error.filename).startswith(str(part))):
+        unnamed = error.filename is None or (part is not None and str(error.filename).startswith(str(part)))
+        if unnamed and error.strerror is not None:
             error.filename = str(path)
         raise
 

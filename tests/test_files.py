@@ -6,9 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from robolearn.errors import one_line
 from robolearn.files import finish_replacing, naming, remove, replacing, replacing_all
+from robolearn.nets import weights
+from robolearn.nets.weights import save_tensors
 
 NAMES = ("a", "b", "c")
 
@@ -79,6 +82,25 @@ def test_what_a_full_disk_refuses_is_named(directory, monkeypatch):
     with pytest.raises(FileNotFoundError) as other, naming(directory):
         (directory / "x" / "y").read_text()
     assert one_line(other.value) == f"{directory / 'x' / 'y'}: No such file or directory"
+    with pytest.raises(OSError, match="no encoder") as text, naming(directory):
+        raise OSError("no encoder is left")  # of a library, without a number
+    assert one_line(text.value) == "no encoder is left"
+    assert contents(directory) == OLD
+
+
+def test_weights_on_a_full_disk_name_what_they_are_of(directory, monkeypatch):
+    def refuse(*_):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    def replace_several():
+        with replacing_all(directory, NAMES) as folder:
+            save_tensors({}, folder / "b")
+
+    monkeypatch.setattr(weights, "save_file", refuse)
+    with pytest.raises(OSError, match="No space") as error:
+        replace_several()
+    said = f"{directory}: cannot be written (I/O error: No space left on device (os error 28))"
+    assert one_line(error.value) == said
     assert contents(directory) == OLD
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,7 +51,7 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     try:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
     except SafetensorError as error:  # it wraps what the operating system says
-        raise OSError(f"{path}: cannot be written ({error})") from None
+        raise OSError(errno.EIO, f"cannot be written ({error})", str(path)) from None
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
