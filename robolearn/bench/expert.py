@@ -18,6 +18,7 @@ from robolearn.bench.summary import Measured
 from robolearn.config import write_json
 from robolearn.data.demos import Demos
 from robolearn.errors import UserError
+from robolearn.locks import turn
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.known import check_known
 from robolearn.rollout.making import facts_of, opened_envs
@@ -75,11 +76,18 @@ def ask_expert(task: Task, data: Path, runs: Path, kept: Kept = NOTHING) -> None
     env = task.train.env.with_defaults(EnvConfig(attrs.env_id, attrs.env_kwargs))
     if task.train.env.id is None:
         check_known(env, data, task.train.env)
+    path = runs / task.name / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with turn(path):  # several processes may share the work; who comes second finds it done
+        if not expert_rounds(task, runs, kept):
+            _write_rounds(task, env, path)
+
+
+def _write_rounds(task: Task, env: EnvConfig, path: Path) -> None:
+    """Ask, and write down what there is; nothing where the environment has no expert."""
     parts = {part: _episodes(env, np.array(states), task.num_repeats) for part, states in task.parts.items()}
     rounds = [dict(zip(parts, ones, strict=True)) for ones in zip(*parts.values(), strict=True)]
     if rounds:
-        path = runs / task.name / FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, rounds, compact=True)
 
 

@@ -1,6 +1,8 @@
 """What can be asked for: the expert's own coverage of every start."""
 
 import dataclasses
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -71,6 +73,22 @@ def test_the_expert_is_asked_once(data, monkeypatch):
     other = dataclasses.replace(few, num_repeats=7)
     assert expert_rounds(other, data) == []
     ask_expert(dataclasses.replace(few, num_repeats=1), data, data)  # needs no coverage
+
+
+def test_the_expert_is_asked_by_one_of_several_processes(data, tmp_path, monkeypatch):
+    asked = []
+
+    def episodes(env, starts, num_repeats):
+        asked.append(starts)
+        time.sleep(0.2)
+        return [{name: [[0] * num_repeats] * len(starts) for name in ("success", "mode")}] * expert.ROUNDS
+
+    monkeypatch.setattr(expert, "_episodes", episodes)
+    few = dataclasses.replace(INSERT, num_states=2, num_repeats=2)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda _: ask_expert(few, data, tmp_path), range(2)))
+    assert len(asked) == len(few.parts)
+    assert [file.name for file in (tmp_path / "insert").iterdir()] == ["expert.json"]
 
 
 def test_an_environment_without_an_expert_is_left_alone(tmp_path):

@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from robolearn.bench import results
 from robolearn.bench.gather import gather
 from robolearn.bench.plot import color_of
 from robolearn.bench.results import write_results
@@ -103,6 +106,22 @@ def test_incomplete_results_do_not_show(tmp_path, put):
     assert write_results(tmp_path / "out", [TASK], ROWS, tmp_path / "runs").startswith("nothing is finished")
     put(REGRESSION, 0, {"default": measured(ALL)})
     assert list(entries(tmp_path)[1]) == ["regression"]
+
+
+def test_several_processes_write_one_after_the_other(tmp_path, put, monkeypatch):
+    put(REGRESSION, 0, {"default": measured(ALL)})
+    events = []
+
+    def write_plot(path, groups):
+        events.append("begun")
+        time.sleep(0.2)
+        events.append("ended")
+
+    monkeypatch.setattr(results, "write_plot", write_plot)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda _: write_results(tmp_path / "out", [TASK], ROWS, tmp_path / "runs"), range(2)))
+    assert events == ["begun", "ended", "begun", "ended"]
+    assert {file.name for file in tmp_path.glob("out*")} == {"out.json", "out.md"}
 
 
 def silent(one, key):
