@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from robolearn.errors import UserError
-from robolearn.files import BEGUN
+from robolearn.files import BEGUN, finish_replacing
 from robolearn.locks import LOCK_FILE, hold
 
 RESULTS = r"(partial/)?(episodes\.jsonl|summary\.json|report\.html|videos/episode_\d+\.mp4)"
@@ -35,13 +35,14 @@ def holds_run(directory: Path, file: str, otherwise: str) -> bool:
     """Whether a directory holds a run; if not, it is unused.
 
     Args:
-        directory: It may be missing.
+        directory: It may be missing. Of a run that was killed while its files took their places, the rest do so now.
         file: That every such run has.
         otherwise: What it is without that, for the message.
 
     Raises:
         UserError: It holds something else.
     """
+    finish_replacing(directory)
     if is_unused(directory):
         return False
     if not (directory / file).exists():

@@ -15,6 +15,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter
+from robolearn.files import COMPLETE
 from robolearn.nets.pretrained import CameraNets, CamerasConfig, Start, read_start
 from robolearn.nets.vision import VisionConfig
 from robolearn.representation.config import PretrainConfig
@@ -224,6 +225,14 @@ def test_a_run_is_replaced_only_if_asked(two_cameras, tmp_path):
     assert (run / "notes.txt").read_text() == "mine"
     with pytest.raises(ValueError, match="exists and is no pre-training"):
         pretrain(dataclasses.replace(cfg, out=store, overwrite=True))
+
+
+def test_a_run_that_was_killed_as_its_files_took_their_places_is_one(tmp_path, two_cameras):
+    (_, run), killed = two_cameras, tmp_path / "run"
+    shutil.copytree(run, killed / COMPLETE)
+    with pytest.raises(ValueError, match="exists, and no pre-training goes on"):
+        pretrain(dataclasses.replace(read_facts(run).config, out=killed))
+    assert sorted(path.name for path in killed.iterdir()) == sorted(path.name for path in run.iterdir())
 
 
 def test_what_is_stopped_leaves_nothing(tmp_path, squares_store):

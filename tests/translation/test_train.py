@@ -13,6 +13,7 @@ from matplotlib.image import imread
 from robolearn.commands.main import main
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter
+from robolearn.files import COMPLETE
 from robolearn.nets.weights import load_tensors
 from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.cut import CutConfig
@@ -124,6 +125,15 @@ def test_a_complete_run_is_left_as_it_is(run):
     train_translator(facts.config, records.append)
     assert records == []
     assert {path.name: path.stat().st_mtime_ns for path in run.iterdir()} == before
+
+
+def test_a_run_that_was_killed_as_its_first_files_took_their_places_goes_on(tmp_path, run):
+    killed = tmp_path / "run"
+    shutil.copytree(run, killed / COMPLETE)
+    (killed / COMPLETE / FILES[0]).rename(killed / FILES[0])
+    train_translator(dataclasses.replace(read_facts(run).config, out=killed))
+    assert sorted(path.name for path in killed.iterdir()) == sorted(path.name for path in run.iterdir())
+    assert equal(state(killed), state(run))
 
 
 def test_the_rate_is_constant_then_falls_to_zero():
