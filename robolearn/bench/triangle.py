@@ -28,6 +28,7 @@ from robolearn.report.facts import command_facts
 from robolearn.rollout.busy import busy_remark
 from robolearn.training.fit import DivergedError
 from robolearn.training.run import Run
+from robolearn.training.signals import passed_on
 
 TRAINING_SHARE = 0.8  # of the bar of a unit; the rest is measuring
 
@@ -143,8 +144,8 @@ def complete(unit: Unit, data: Path, device: torch.device, advance: Callable[[fl
     """Train a claimed unit and measure the settings that are missing; return a line that says what came out."""
     steps, facts = unit.request().steps, command_facts(str(device))
     try:
-        if not train_unit(unit, data, device, lambda step: advance(TRAINING_SHARE * step / steps)):
-            raise KeyboardInterrupt
+        with passed_on():
+            train_unit(unit, data, device, lambda step: advance(TRAINING_SHARE * step / steps))
     except DivergedError as error:
         unit.write({"failed": str(error), "facts": facts})
         return f"{unit.name}: failed: {error}"

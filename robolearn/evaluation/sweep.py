@@ -34,6 +34,7 @@ from robolearn.training.config import TrainConfig
 from robolearn.training.device import choose_device
 from robolearn.training.recipes import RECIPES
 from robolearn.training.run import Run
+from robolearn.training.signals import passed_on
 from robolearn.training.train import train
 
 FILE = "sweep.json"
@@ -152,9 +153,8 @@ def _reach(common: tuple[EvalConfig, bool], plan: TrainConfig) -> None:
     run = Run(plan.out)
     run.clear_unfinished()
     if not (run.exists() and run.is_complete()):
-        run = train(plan, resume=run.exists(), trust=trust)
-    if not run.is_complete():
-        raise KeyboardInterrupt
+        with passed_on():
+            run = train(plan, resume=run.exists(), trust=trust)
     evaluate(run, evaluation, trust=trust)
 
 

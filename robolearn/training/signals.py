@@ -20,6 +20,18 @@ def stopped() -> KeyboardInterrupt:
 
 
 @contextmanager
+def passed_on() -> Iterator[None]:
+    """Raise behind a block the signal that a loop in it has noted, so that what comes next does not begin.
+
+    Also where the loop was at its last step, and has ended as if there had been none.
+    """
+    before = len(_received)
+    yield
+    if len(_received) > before:
+        raise stopped()
+
+
+@contextmanager
 def stop_signal() -> Iterator[Callable[[], bool]]:
     """Turn SIGINT and SIGTERM into a flag that the loop reads; a second one ends the program at once.
 

@@ -19,7 +19,7 @@ from robolearn.bench.rows import Setting
 from robolearn.bench.triangle import make_units, work
 from robolearn.bench.unit import Unit
 from robolearn.config import read_json, write_json
-from robolearn.errors import UserError
+from robolearn.errors import UserError, exit_status
 from robolearn.policies.policy import Policy
 from robolearn.training.fit import DivergedError
 from tests.bench.tiny import FLOW, REGRESSION, ROWS, TASK, write_demos
@@ -127,6 +127,23 @@ def test_stopped_between_settings_keeps_the_first(data, flow, monkeypatch):
     assert flow.missing() == ["euler-1"]
     work([flow], data, CPU)
     assert calls == ["euler-5", "euler-1", "euler-1"]
+
+
+def test_a_signal_while_the_last_step_is_saved_is_no_reason_to_begin_measuring(data, flow, monkeypatch):
+    save, measured = training.Accounted.checkpoint, []
+
+    def interrupted(self, state):
+        save(self, state)
+        if state.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(training.Accounted, "checkpoint", interrupted)
+    monkeypatch.setattr(triangle, "measure", lambda *_: measured.append(1))
+    with pytest.raises(KeyboardInterrupt) as stop:
+        work([flow], data, CPU)
+    assert exit_status(stop.value) == 143
+    assert training.trained_steps(flow) == 6
+    assert not measured
 
 
 def test_stopped_in_training_goes_on_to_the_same_weights(tmp_path, data, flow, monkeypatch):

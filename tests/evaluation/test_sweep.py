@@ -1,13 +1,16 @@
 """What is finished is not done again, and nothing else is taken for it."""
 
 import dataclasses
+import signal
 
 import pytest
 
 import robolearn as rl
 from robolearn.config import read_json, write_json
-from robolearn.errors import UserError
+from robolearn.errors import UserError, exit_status
 from robolearn.evaluation import evaluate as evaluation
+from robolearn.evaluation import sweep as sweeping
+from robolearn.training.signals import stop_signal
 
 
 @pytest.fixture
@@ -50,3 +53,18 @@ def test_a_run_of_other_demonstrations_is_refused(swept):
 def test_no_steps_are_not_the_steps_of_the_recipe(swept, tmp_path):
     with pytest.raises(UserError, match="`steps` 0"):
         rl.sweep(dataclasses.replace(swept[0], steps=0, out=tmp_path / "other"))
+
+
+def test_a_signal_while_the_last_step_is_saved_is_no_reason_to_evaluate(swept, tmp_path, monkeypatch):
+    cfg = dataclasses.replace(swept[0], out=tmp_path / "other")
+
+    def interrupted(plan, **_):
+        with stop_signal():
+            signal.raise_signal(signal.SIGTERM)
+        return rl.Run(swept[2])
+
+    monkeypatch.setattr(sweeping, "train", interrupted)
+    monkeypatch.setattr(sweeping, "evaluate", None)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        rl.sweep(cfg)
+    assert exit_status(stop.value) == 143

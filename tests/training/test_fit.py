@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
+from robolearn.errors import exit_status
 from robolearn.policies.policy import Policy
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.environments import make_env
@@ -23,7 +24,7 @@ from robolearn.training.assemble import choose_episodes
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.device import Processes, choose_device
 from robolearn.training.run import Run
-from robolearn.training.signals import stop_signal
+from robolearn.training.signals import passed_on, stop_signal
 from tests.processes import PATIENCE, ROOT, running
 
 
@@ -240,6 +241,22 @@ def test_a_thread_trains_without_handlers_of_its_own():
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(handlers).result() == (False, before)
+
+
+def test_a_signal_at_the_last_step_is_passed_on():
+    """The loop has ended as if there had been none; what would begin behind it does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def end_well():
+        with passed_on(), stop_signal():
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        end_well()
+    assert exit_status(stop.value) == 143
+    with passed_on(), stop_signal():  # the earlier one is no reason to stop
+        pass
+    signal.signal(signal.SIGINT, before)
 
 
 def test_records_are_plain_json(tmp_path, train_main, tiny_flags, demos):
