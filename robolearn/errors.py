@@ -39,6 +39,11 @@ def user_errors() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)
         sys.exit(exit_status(stop))
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        print(f"error: {one_line(end.__context__)}", file=sys.stderr)  # rich would end with 1, which can be a verdict
+        sys.exit(2)
     except (UserError, OSError) as error:
         print(f"error: {as_flags(one_line(error))}", file=sys.stderr)
         sys.exit(2)

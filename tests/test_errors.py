@@ -4,6 +4,8 @@ import ast
 import errno
 import os
 import signal
+import subprocess
+import sys
 import threading
 import traceback
 from pathlib import Path
@@ -106,3 +108,14 @@ def test_what_a_stranger_puts_in_backticks_is_no_flag(capsys):
     with pytest.raises(SystemExit), user_errors():
         raise UserError(f"`env.id` nope-v0: {reason_of(ValueError('Environment `nope` does not exist'))}")
     assert capsys.readouterr().err == "error: --env.id nope-v0: ValueError: Environment 'nope' does not exist\n"
+
+
+def test_output_that_nobody_reads_is_no_verdict():
+    """Rich ends with 1 where a pipe is closed, as of `| head -1`; of `compare` that says which policy is better."""
+    script = "from rich.console import Console; from robolearn.errors import user_errors\n"
+    script += "with user_errors(): Console().print('A is better')"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (2, "error: Broken pipe\n")
