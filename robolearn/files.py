@@ -66,6 +66,19 @@ def naming(path: Path, part: Path | None = None) -> Iterator[None]:
         raise
 
 
+def check_writable(path: Path) -> None:
+    """Raise an OSError unless a file can be written here, before the work whose result it shall hold.
+
+    Its folder is made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_replaceable(path)
+    part = path.with_name(f"{path.name}.part")
+    with naming(path, part):
+        part.touch()
+        part.unlink()
+
+
 def check_replaceable(path: Path) -> None:
     """Raise an OSError unless a file may take this place; a rename would do away with a device, such as /dev/null."""
     if path.is_dir():

@@ -9,7 +9,7 @@ import pytest
 from safetensors import SafetensorError
 
 from robolearn.errors import one_line
-from robolearn.files import finish_replacing, naming, remove, replacing, replacing_all
+from robolearn.files import check_writable, finish_replacing, naming, remove, replacing, replacing_all
 from robolearn.nets import weights
 from robolearn.nets.weights import save_tensors
 
@@ -86,6 +86,16 @@ def test_what_a_full_disk_refuses_is_named(directory, monkeypatch):
         raise OSError("no encoder is left")  # of a library, without a number
     assert one_line(text.value) == "no encoder is left"
     assert contents(directory) == OLD
+
+
+def test_whether_a_file_can_be_written_is_known_beforehand(directory):
+    check_writable(directory / "a")
+    check_writable(directory / "new" / "a")
+    assert contents(directory) == OLD
+    assert not [*(directory / "new").iterdir()]
+    for path in (directory, directory / "a" / "b"):
+        with pytest.raises(OSError, match="a"):
+            check_writable(path)
 
 
 def test_weights_on_a_full_disk_name_what_they_are_of(directory, monkeypatch):

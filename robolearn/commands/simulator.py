@@ -19,6 +19,7 @@ from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Plugins, build, flag_group, import_plugins, mirror, next_step, registered, values
 from robolearn.config import finite, write_json
 from robolearn.errors import UserError
+from robolearn.files import check_writable
 from robolearn.paths import url_of
 from robolearn.policies.registry import BACKBONES, FAMILIES
 from robolearn.simulator.config import AccuracyConfig, RankConfig, SimulatorConfig
@@ -113,6 +114,8 @@ def rank(arguments: Sequence[str], prog: str) -> None:
         raise UserError("name the RUNs that are to be ranked, behind the learned simulator")
     from robolearn.simulator.rank import rank_runs
 
+    if given.out is not None:
+        check_writable(given.out)
     ranking = rank_runs(given.directory, given.runs, build(given.ranks))
     for line in rank_lines(ranking):
         print(line)

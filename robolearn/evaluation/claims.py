@@ -12,7 +12,7 @@ import torch
 from robolearn.config import checked, from_json
 from robolearn.evaluation.asked import Asked, execution_problem
 from robolearn.evaluation.verify_config import ClaimConfig
-from robolearn.files import StrPath
+from robolearn.files import StrPath, check_writable
 from robolearn.policies.policy import WEIGHTS_FILE, Policy
 from robolearn.report.proofs import Proof
 from robolearn.rollout.execution import Execution
@@ -41,11 +41,13 @@ def verify_run(run: Run | StrPath, cfg: ClaimConfig | None = None, *, trust: boo
 
     Raises:
         UserError: The policy has no verifiable path, its demonstrations are gone or others, or an option does not fit.
+        OSError: The certificate cannot be written; that is found out first.
     """
     run, cfg = run if isinstance(run, Run) else Run.open(run), checked(cfg or ClaimConfig())
-    asked = Asked(run, cfg, trust)
+    asked, path = Asked(run, cfg, trust), certificate_path(run.directory, cfg)
+    check_writable(path)
     certificate = asked.certificate(_decided(asked))
-    certificate.write(certificate_path(run.directory, cfg))
+    certificate.write(path)
     return certificate
 
 

@@ -9,6 +9,7 @@ import torch
 
 import robolearn as rl
 from robolearn.commands.main import main
+from robolearn.evaluation import claims
 from robolearn.evaluation.claims import proofs_of
 from robolearn.training.run import Run
 
@@ -149,6 +150,13 @@ def test_the_verb_prints_claim_and_shares(run, capsys):
     assert "2 observations, float32: proved 100.0%, falsified 0.0%, open 0.0%" in out
     main(["verify", "--check", str(run / "claims" / "limits.json")])
     assert "proved again from the files" in capsys.readouterr().out
+
+
+def test_where_no_certificate_can_be_written_nothing_is_searched(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "_decided", None)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        rl.verify_run(run, rl.ClaimConfig(**ASKED, out=tmp_path / "file" / "limits.json"))
 
 
 @pytest.mark.parametrize(
