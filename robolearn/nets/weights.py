@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
@@ -19,6 +18,7 @@ from torch.nn.modules.module import (
 
 from robolearn.data.normalizer import Normalizer
 from robolearn.errors import UserError
+from robolearn.files import naming
 from robolearn.nets.unallocated import unallocated
 
 MAX_HEAD = 16 << 20  # bytes of a file's list of tensors
@@ -48,10 +48,9 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     Raises:
         OSError: The disk refuses.
     """
-    try:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
-    except SafetensorError as error:  # it wraps what the operating system says
-        raise OSError(errno.EIO, f"cannot be written ({error})", str(path)) from None
+    content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    with naming(path):
+        path.write_bytes(content)  # a file that safetensors writes, nobody but its owner may read
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

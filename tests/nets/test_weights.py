@@ -21,6 +21,10 @@ def saved(make_policy, tmp_path):
     return tmp_path
 
 
+def test_whoever_may_read_the_configuration_may_read_the_weights(saved):
+    assert (saved / WEIGHTS_FILE).stat().st_mode == (saved / CONFIG_FILE).stat().st_mode
+
+
 def change(tensors, name, value):
     tensors[name] = value(tensors[name])
     return tensors

@@ -4,16 +4,15 @@ import errno
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors import SafetensorError
 
 from robolearn.data.store import DemoStore
 from robolearn.data.writer import DemoWriter
 from robolearn.errors import user_errors
 from robolearn.locks import HeldError, hold
-from robolearn.nets import weights
 from robolearn.rollout.clipping import Clipped
 from robolearn.training import session as session_module
 from robolearn.training.assemble import load_data, open_demos
@@ -278,19 +277,22 @@ def test_a_rollout_that_a_kill_prevented_is_made_up_for(tmp_path, train_main, fl
 
 
 def test_a_full_disk_is_one_line_that_says_what_is_kept(tmp_path, train_main, flags, monkeypatch, capsys):
-    """At a checkpoint, where safetensors has its own error, and at a record."""
-    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    """At a checkpoint and at a record."""
+
+    def full():
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     calls = []
 
-    def save_file(tensors, path):
+    def write_bytes(path, content):
         calls.append(path)
         if len(calls) > 2:
-            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
-        weights_file(tensors, path)
+            raise full()
+        return written(path, content)
 
-    weights_file = weights.save_file
+    written = Path.write_bytes
     with monkeypatch.context() as patch:
-        patch.setattr(weights, "save_file", save_file)
+        patch.setattr(Path, "write_bytes", write_bytes)
         with pytest.raises(SystemExit), user_errors():
             train_main([*flags, *EARLIER])
     (line,) = capsys.readouterr().err.splitlines()
@@ -303,7 +305,7 @@ def test_a_full_disk_is_one_line_that_says_what_is_kept(tmp_path, train_main, fl
 
     class Full:
         def write(self, _=None):
-            raise full
+            raise full()
 
         close = flush = write
 
