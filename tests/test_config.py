@@ -2,7 +2,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from robolearn.policies.registry import REGISTRY
 from robolearn.policies.regression import RegressionConfig
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.config import DatasetConfig, TrainConfig
+from tests.unchecked import unchecked
 
 
 @dataclass(frozen=True)
@@ -236,19 +237,22 @@ def test_what_differs_is_named(now, said):
         ({"symmetry": "all"}, "TrainConfig.symmetry: expected one of ignore, augment, canonical, found 'all'"),
         ({"steps": 3.5}, "TrainConfig.steps: expected int, found 3.5"),
         ({"wandb": "off"}, "TrainConfig.wandb: expected bool, found 'off'"),
-        ({"dataset": DatasetConfig(padding="none")}, "TrainConfig.dataset.padding: expected one of masked, held"),  # pyright: ignore[reportArgumentType]
+        (
+            {"dataset": unchecked(DatasetConfig(), padding="none")},
+            "TrainConfig.dataset.padding: expected one of masked, held",
+        ),
         ({"family": "flow"}, "TrainConfig.family: expected an object with a type, found 'flow'"),
     ],
 )
 def test_a_program_is_held_to_the_kinds_of_fields_as_a_command_line_is(options, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        checked(TrainConfig(**options), REGISTRY)
+        checked(unchecked(TrainConfig(), **options), REGISTRY)
 
 
 def test_a_program_may_count_in_numpy_and_give_any_sequence():
-    given: dict[str, Any] = {"seed": np.int64(3), "lr": np.float32(0.5), "steps": np.uint8(7)}
-    part: Any = {"drop_episodes": range(2), "obs_keys": ["a"]}
-    config = checked(TrainConfig(**given, dataset=DatasetConfig(**part)), REGISTRY)
+    dataset = unchecked(DatasetConfig(), drop_episodes=range(2), obs_keys=["a"])
+    counted = unchecked(TrainConfig(), seed=np.int64(3), lr=np.float32(0.5), steps=np.uint8(7), dataset=dataset)
+    config = checked(counted, REGISTRY)
     assert config == TrainConfig(seed=3, lr=0.5, steps=7, dataset=DatasetConfig(drop_episodes=(0, 1), obs_keys=("a",)))
     assert type(config.seed) is int
     assert type(config.lr) is float

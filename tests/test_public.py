@@ -4,11 +4,11 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import robolearn
+from tests.unchecked import unchecked
 
 
 def test_every_name_is_there():
@@ -45,51 +45,49 @@ def test_what_is_called_has_an_example_or_says_what_it_is(name):
 
 
 RUN = robolearn.Run("nowhere")
-GPU: Any = "gpu"
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("call", "config"),
     [
-        lambda: robolearn.train(robolearn.TrainConfig(device=GPU)),
-        lambda: robolearn.evaluate(RUN, robolearn.EvalConfig(device=GPU)),
-        lambda: robolearn.calibrate(RUN, robolearn.CalibrateConfig(device=GPU)),
-        lambda: robolearn.compare(RUN, RUN, robolearn.CompareConfig(device=GPU)),
-        lambda: robolearn.compare_with_heldout(RUN, robolearn.ActConfig(device=GPU)),
-        lambda: robolearn.deploy_run(RUN, robolearn.DeployConfig(device=GPU)),
-        lambda: robolearn.Agent(RUN, robolearn.ActConfig(device=GPU)),
-        lambda: robolearn.sweep(robolearn.SweepConfig(("avoid",), device=GPU)),
-        lambda: robolearn.learn_simulator(robolearn.SimulatorConfig("a.zarr", "b", device=GPU)),
-        lambda: robolearn.rank_runs("a", "b", robolearn.RankConfig(device=GPU)),
-        lambda: robolearn.pretrain(robolearn.PretrainConfig("a.zarr", device=GPU)),
-        lambda: robolearn.train_translator(robolearn.TranslatorConfig("a.zarr", "b.zarr", "c", device=GPU)),
+        (robolearn.train, robolearn.TrainConfig()),
+        (lambda cfg: robolearn.evaluate(RUN, cfg), robolearn.EvalConfig()),
+        (lambda cfg: robolearn.calibrate(RUN, cfg), robolearn.CalibrateConfig()),
+        (lambda cfg: robolearn.compare(RUN, RUN, cfg), robolearn.CompareConfig()),
+        (lambda cfg: robolearn.compare_with_heldout(RUN, cfg), robolearn.ActConfig()),
+        (lambda cfg: robolearn.deploy_run(RUN, cfg), robolearn.DeployConfig()),
+        (lambda cfg: robolearn.Agent(RUN, cfg), robolearn.ActConfig()),
+        (robolearn.sweep, robolearn.SweepConfig(("avoid",))),
+        (robolearn.learn_simulator, robolearn.SimulatorConfig("a.zarr", "b")),
+        (lambda cfg: robolearn.rank_runs("a", "b", cfg), robolearn.RankConfig()),
+        (robolearn.pretrain, robolearn.PretrainConfig("a.zarr")),
+        (robolearn.train_translator, robolearn.TranslatorConfig("a.zarr", "b.zarr", "c")),
     ],
 )
-def test_a_device_that_there_is_not_is_refused_by_every_function(call):
+def test_a_device_that_there_is_not_is_refused_by_every_function(call, config):
     with pytest.raises(robolearn.UserError, match=r"Config\.device: expected one of .*cpu.*, found 'gpu'"):
-        call()
+        call(unchecked(config, device="gpu"))
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("call", "config", "field"),
     [
-        lambda wrong: robolearn.verify_run(RUN, robolearn.ClaimConfig(claim=wrong)),
-        lambda wrong: robolearn.verify_network("a.onnx", "b.vnnlib", robolearn.VerifyConfig(precision=wrong)),
-        lambda wrong: robolearn.plan(robolearn.PlanConfig(robolearn.EnvConfig("a:b"), "out", model=wrong)),
-        lambda wrong: robolearn.import_demos("a", "b.zarr", "npz", robolearn.ImportOptions(video=wrong)),
-        lambda wrong: robolearn.export_demos("a.zarr", "b", "npz", robolearn.ExportOptions(images=wrong)),
+        (lambda cfg: robolearn.verify_run(RUN, cfg), robolearn.ClaimConfig(), "claim"),
+        (lambda cfg: robolearn.verify_network("a.onnx", "b.vnnlib", cfg), robolearn.VerifyConfig(), "precision"),
+        (robolearn.plan, robolearn.PlanConfig(robolearn.EnvConfig("a:b"), "out"), "model"),
+        (lambda cfg: robolearn.import_demos("a", "b.zarr", "npz", cfg), robolearn.ImportOptions(), "video"),
+        (lambda cfg: robolearn.export_demos("a.zarr", "b", "npz", cfg), robolearn.ExportOptions(), "images"),
     ],
 )
-def test_a_word_that_chooses_nothing_is_refused_by_every_function(call):
+def test_a_word_that_chooses_nothing_is_refused_by_every_function(call, config, field):
     with pytest.raises(robolearn.UserError, match=r"expected one of .*, found 'nothing'"):
-        call("nothing")
+        call(unchecked(config, **{field: "nothing"}))
 
 
 def test_numbers_of_another_kind_are_refused_before_any_work():
-    half: Any = 2.5
-    for call in (
-        lambda: robolearn.measure_accuracy("a", robolearn.AccuracyConfig(samples=half)),
-        lambda: robolearn.generate("a.zarr", 1, "b.zarr", robolearn.GenerateConfig(tries=half)),
-    ):
-        with pytest.raises(robolearn.UserError, match=r"expected int, found 2\.5"):
-            call()
+    accuracy = unchecked(robolearn.AccuracyConfig(), samples=2.5)
+    with pytest.raises(robolearn.UserError, match=r"expected int, found 2\.5"):
+        robolearn.measure_accuracy("a", accuracy)
+    generation = unchecked(robolearn.GenerateConfig(), tries=2.5)
+    with pytest.raises(robolearn.UserError, match=r"expected int, found 2\.5"):
+        robolearn.generate("a.zarr", 1, "b.zarr", generation)

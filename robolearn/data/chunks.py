@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,32 @@ from robolearn.errors import UserError
 CONFIG = {"codec_pipeline.batch_size": 4096, "async.concurrency": 4096, "array.write_empty_chunks": True}
 MAX_OVERHEAD = 2 << 20  # bytes of a chunk's file beside twice its numbers: heads, checksums, a shard's index
 PLACE = "array"  # of an array in the memory that zarr reads from
+
+
+class _Configured:
+    """zarr's configuration while stores are read and written, to be entered by any number of threads.
+
+    zarr has one for all of them. Who set it and set it back alone would take it from the others, or leave it to the
+    program for good. So the first one sets it, and the last one sets back what was there.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._held = threading.Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._held.enter_context(zarr.config.set(CONFIG))
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._held.close()
+
+
+configured = _Configured()
 
 
 class Files(LocalStore):
@@ -138,7 +166,7 @@ def _decode(array: zarr.Array, contents: dict[str, bytes], start: int, stop: int
     """Let zarr decode chunks in memory."""
     make = default_buffer_prototype().buffer.from_bytes
     memory = MemoryStore({f"{PLACE}/{key}": make(content) for key, content in contents.items()})
-    with zarr.config.set(CONFIG):
+    with configured:
         there: Any = zarr.AsyncArray(array.metadata, StorePath(memory, PLACE))
         return np.asarray(zarr.Array(there)[start:stop])
 

@@ -25,7 +25,7 @@ from zarr.storage import StorePath
 from robolearn.config import read_json
 from robolearn.data.attrs import SCHEMA_VERSION, StoreAttrs
 from robolearn.data.checks import ends_checksum
-from robolearn.data.chunks import CONFIG, Files
+from robolearn.data.chunks import Files, configured
 from robolearn.data.fitting import EpisodeLayout, arrays_of
 from robolearn.data.metadata import CHECKSUM
 from robolearn.data.pieces import MAX_CHUNK_BYTES, append_rows
@@ -161,16 +161,14 @@ class DemoWriter(DemoStore):
         if "episode_ends" not in meta:
             layout: Any = {"shape": (0,), "chunks": (LOW_DIM_CHUNK,), "dtype": "int64", "compressors": _checked()}
             meta.create_array("episode_ends", **layout)
-        with zarr.config.set(CONFIG):  # arrays remember it: chunks of zeros are to be written
+        with configured:  # arrays remember it: chunks of zeros are to be written
             return cls(path, _ChunksFirst(path))
 
     def __enter__(self) -> DemoWriter:
         with ExitStack() as held:
             held.enter_context(_writing(self.path))
             self._check_end()
-            # zarr has one configuration for all threads. Who reads in one thread and writes in another sets the same
-            # for either; set here around both, none of them takes it from the other.
-            held.enter_context(zarr.config.set(CONFIG))
+            held.enter_context(configured)
             self._held = held.pop_all()
         return self
 
@@ -212,7 +210,7 @@ class DemoWriter(DemoStore):
                 raise UserError(f"{self.path}: episode {self.num_episodes + i}{problem}")
         ends = np.concatenate([self.episode_ends, self.num_steps + np.cumsum([len(e) for e in episodes])])
         try:
-            with self if self._held is None else nullcontext(), zarr.config.set(CONFIG):
+            with self if self._held is None else nullcontext():
                 self._write(episodes, ends, layout)
         except OSError as error:
             raise UserError(

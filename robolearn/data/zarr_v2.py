@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from numcodecs import Blosc
 
-from robolearn.data.chunks import CONFIG, Files
+from robolearn.data.chunks import Files, configured
 
 CHUNK_BYTES = 4 << 20  # of a chunk, decoded
 
@@ -32,7 +32,7 @@ def write_v2(
         slabs: Key, first row and rows, in order; their rows are those of `keys`.
         meta: Name -> array [e], episode_ends among them.
     """
-    with zarr.config.set(CONFIG):
+    with configured:
         root = zarr.create_group(Files(path), zarr_format=2, attributes=attrs)
         arrays = {key: _array(root, f"data/{key}", *facts) for key, facts in keys.items()}
         for key, start, rows in slabs:

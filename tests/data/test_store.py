@@ -1,6 +1,7 @@
 """DemoStore: what is written is what is read, in every encoding."""
 
 import shutil
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from numcodecs import Blosc
 from robolearn.data import store as store_module
 from robolearn.data import writer as writer_module
 from robolearn.data.attrs import StoreAttrs
+from robolearn.data.chunks import configured
 from robolearn.data.store import DemoStore, default_obs_keys
 from robolearn.data.writer import DemoWriter
 from robolearn.types import Episode
@@ -224,3 +226,16 @@ def test_an_episode_is_read_without_the_numbers_of_all_others(tmp_path, monkeypa
     assert_same(store.episode(30), make_episode(30))
     numbers = [name for name in reads if name.startswith("meta/") and not name.endswith("zarr.json")]
     assert sorted(numbers) == [f"meta/{name}/c/3" for name in ("mode", "score", "seed", "success")]
+
+
+def test_threads_that_come_and_go_leave_zarr_configured_as_it_was():
+    """Each of them would set back what it came upon, the last one what is ours."""
+    option = "array.write_empty_chunks"
+    before, first, second = zarr.config.get(option), ExitStack(), ExitStack()
+    assert not before
+    first.enter_context(configured)
+    second.enter_context(configured)
+    first.close()
+    assert zarr.config.get(option)
+    second.close()
+    assert zarr.config.get(option) == before
