@@ -28,7 +28,8 @@ half of one core.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import argparse
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "deterministic": {"probabilistic": False},
     "simulator": {"model": "simulator"},
 }
+Ways = Mapping[str, Mapping[str, Any]]
+"""Way to plan -> its options."""
 Runs = dict[str, list[Mapping[str, Any]]]
 """Way to plan -> its runs, seed by seed."""
 DRY: dict[str, Any] = {"search": ICEMConfig(6, 2, 1), "fit_steps": 2, "hidden": 8, "horizon": 2, "trials": 2}
@@ -75,13 +78,33 @@ def main() -> None:
     """Measure what is not there yet, and show."""
     parser = options(__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/planning"), help="folder of runs")
-    parser.add_argument("--env", choices=[task.env for task in TASKS], help="by default all")
+    compare_costs(parser, PART, TASKS, lambda task: WAYS, SEEDS)
+
+
+def compare_costs(
+    parser: argparse.ArgumentParser,
+    study: str,
+    tasks: Sequence[Task],
+    ways: Callable[[Task], Ways],
+    trainings: Sequence[int],
+) -> None:
+    """The command of a study that tells what ways to plan cost, of what planning in the simulator does.
+
+    Args:
+        parser: Of its options, with --work.
+        study: What the names of its parts begin with.
+        tasks: Where.
+        ways: To plan in a task.
+        trainings: Their seeds.
+    """
+    parser.add_argument("--env", choices=[task.env for task in tasks], help="by default all")
     args = parsed(parser)
-    for task in TASKS:
+    for task in tasks:
         if args.env not in (None, task.env):
             continue
-        study = Study(f"{PART}/{task.env}", task, WAYS, SEEDS, args.work, args.dry_run)
-        print_costs(task.env, study.runs(args.out))
+        runs = Study(f"{study}/{task.env}", task, ways(task), trainings, args.work, args.dry_run).runs(args.out)
+        for way in runs:
+            print(f"{task.env} {way}: {cost_ratio(runs, way):.2f} of the simulator's cost")
 
 
 @dataclass(frozen=True)
@@ -91,7 +114,7 @@ class Study:
     Attributes:
         name: What the names of its parts begin with.
         task: Where.
-        ways: Way -> its options.
+        ways: To plan.
         seeds: Of the trainings; every way has the same.
         work: Folder of runs.
         dry: Whether sizes are tiny.
@@ -99,7 +122,7 @@ class Study:
 
     name: str
     task: Task
-    ways: Mapping[str, Mapping[str, Any]]
+    ways: Ways
     seeds: Sequence[int]
     work: Path
     dry: bool
@@ -124,12 +147,6 @@ class Study:
         settings = {"trials": task.trials, **task.options, **self.ways[way], **(DRY if self.dry else {})}
         out = self.work / f"{task.env}-{way}-{seed}"
         return PlanConfig(env, out, seed=seeds.PLANNING[APART * seed], **settings)
-
-
-def print_costs(env: str, runs: Runs) -> None:
-    """What every way costs, of what the simulator does."""
-    for way in runs:
-        print(f"{env} {way}: {cost_ratio(runs, way):.2f} of the simulator's cost")
 
 
 def measure(cfg: PlanConfig) -> dict[str, Any]:

@@ -13,22 +13,21 @@ name, on the same starts and with the same random episodes; 8 trials of Pendulum
 * simulator: the environment itself as the model, with the same search.
 
 Reported as there: the return of the second half of the trials, and its cost in that of the simulator with the same
-seed. Target: for given at most 1.1, in both environments. Intervals are Student's, over seeds. About an hour of one
+seed. Target: for given at most 1.1, in both environments. Intervals are Student's, over seeds. About two hours of one
 core.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import options, parsed
+from benchmarks.common import options
 from benchmarks.planning import TASKS as BEFORE
-from benchmarks.planning import Study, Task, print_costs
+from benchmarks.planning import Task, Ways, compare_costs
 from robolearn import seeds
 from robolearn.errors import user_errors
 from robolearn.types import Array
@@ -52,8 +51,8 @@ def near(before: Array, actions: Array, after: Array) -> Array:
     return -np.linalg.norm(after[..., 8:10], axis=-1) - np.square(actions).sum(-1)
 
 
-def ways(task: Task) -> dict[str, Mapping[str, Any]]:
-    """Way -> its options in an environment."""
+def ways(task: Task) -> Ways:
+    """Those of a task."""
     return {**WAYS, GIVEN: {"reward": f"benchmarks.planning_rewards:{FUNCTIONS[task.env]}"}}
 
 
@@ -61,12 +60,7 @@ def main() -> None:
     """Measure what is not there yet, and show."""
     parser = options(__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/planning_rewards"), help="folder of runs")
-    parser.add_argument("--env", choices=[task.env for task in TASKS], help="by default all")
-    args = parsed(parser)
-    for task in TASKS:
-        if args.env in (None, task.env):
-            study = Study(f"{PART}/{task.env}", task, ways(task), SEEDS, args.work, args.dry_run)
-            print_costs(task.env, study.runs(args.out))
+    compare_costs(parser, PART, TASKS, ways, SEEDS)
 
 
 if __name__ == "__main__":
