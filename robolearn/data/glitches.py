@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robolearn.data.normalizer import ABSOLUTE_RANGE, RELATIVE_RANGE
+from robolearn.data.normalizer import least_range
 
 # A glitch: leaving out at most so many values (0.1 % of them, but 3 in small data) shrinks the range to below 1 %, and
 # what is left still varies. Flags that are 0 but for a few steps leave nothing that varies, so they are none.
@@ -43,7 +43,7 @@ def squeezed(key: str, rows: np.ndarray, ends: np.ndarray, numbers: np.ndarray |
         spans = ordered[len(x) - 1 - few + np.arange(few + 1)] - ordered[: few + 1]
         first = int(spans.argmin())
         left, bottom, top = float(spans[first]), float(ordered[first]), float(ordered[len(x) - 1 - few + first])
-        rest_varies = left > max(RELATIVE_RANGE * max(abs(bottom), abs(top)), ABSOLUTE_RANGE)
+        rest_varies = left > least_range(bottom, top)
         if not rest_varies or left >= LEFT * (high - low):
             continue
         row = int(np.maximum(x - top, bottom - x).argmax())

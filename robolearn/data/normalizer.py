@@ -113,15 +113,18 @@ def _statistics(rows: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
     low, high = rows.amin(0), rows.amax(0)
     if mode == "quantile":
         usual = torch.from_numpy(np.quantile(rows.numpy(), [RARE, 1 - RARE], axis=0))
-        varies = usual[1] - usual[0] >= _least_range(*usual)  # a flag that is rarely up has no range but its whole one
+        varies = usual[1] - usual[0] >= torch.as_tensor(
+            least_range(*usual.numpy())
+        )  # a flag that is rarely up has no range but its whole one
         low, high = torch.where(varies, usual[0], low), torch.where(varies, usual[1], high)
     if mode == "zscore":
         center, scale = rows.mean(0), rows.std(0, correction=0)
     else:
         center, scale = (high + low) / 2, (high - low) / 2
-    return center, torch.where(high - low < _least_range(low, high), torch.ones_like(scale), scale)
+    is_rounding = high - low < torch.as_tensor(least_range(low.numpy(), high.numpy()))
+    return center, torch.where(is_rounding, torch.ones_like(scale), scale)
 
 
-def _least_range(low: Tensor, high: Tensor) -> Tensor:
-    """What less than which is rounding."""
-    return (RELATIVE_RANGE * torch.maximum(low.abs(), high.abs())).clamp_min(ABSOLUTE_RANGE)
+def least_range(low: float | np.ndarray, high: float | np.ndarray) -> float | np.ndarray:
+    """What less than which between numbers is rounding, in float64."""
+    return np.maximum(RELATIVE_RANGE * np.maximum(np.abs(low), np.abs(high)), ABSOLUTE_RANGE)

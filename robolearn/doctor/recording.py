@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from robolearn.data.attrs import StoreAttrs
-from robolearn.data.normalizer import ABSOLUTE_RANGE, RELATIVE_RANGE
+from robolearn.data.normalizer import least_range
 from robolearn.doctor.camera import Camera
 from robolearn.types import Array
 
@@ -31,7 +31,7 @@ class Column:
     @property
     def near_constant(self) -> bool:
         """The normalizer's rule."""
-        return self.high - self.low < max(RELATIVE_RANGE * max(abs(self.low), abs(self.high)), ABSOLUTE_RANGE)
+        return bool(self.high - self.low < least_range(self.low, self.high))
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from robolearn.contract import Scene
-from robolearn.data.normalizer import ABSOLUTE_RANGE, RELATIVE_RANGE
+from robolearn.data.normalizer import least_range
 from robolearn.generation.places import places
 from robolearn.types import Array
 
@@ -48,8 +48,8 @@ def nearest_first(scene: Scene, starts: Sequence[Mapping[str, Array]]) -> Order:
 
 def _spread(places: Array) -> float:
     """Standard deviation of places [n, d]; 0 where they differ by rounding alone, as the normalizer sees it."""
-    least = np.maximum(RELATIVE_RANGE * np.abs(places).max(0), ABSOLUTE_RANGE)
-    return float(np.sqrt(places.var(0).sum())) if (np.ptp(places, axis=0) >= least).any() else 0.0
+    low, high = places.min(0), places.max(0)
+    return float(np.sqrt(places.var(0).sum())) if (high - low >= least_range(low, high)).any() else 0.0
 
 
 def _poses(scene: Scene, obs: Mapping[str, Array]) -> dict[str, Array]:
