@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from robolearn.simulator.accuracy import Accuracy
     from robolearn.simulator.rank import Ranking
 
+TOO_LONG = "no episode is that long"
 Learned = mirror(
     SimulatorConfig,
     tuple(f.name for f in dataclasses.fields(SimulatorConfig) if f.name not in ("family", "backbone")),
@@ -124,13 +125,22 @@ def rank(arguments: Sequence[str], prog: str) -> None:
 
 
 def accuracy_lines(comparison: Accuracy) -> list[str]:
-    """A table, a line per horizon, with nothing where no episode goes on for so long."""
+    """A table, a line per horizon, with a word where there is no number."""
     lines = ["  ".join([f"{'steps':>6}", *(f"{who:<24}" for who in comparison.scores)])]
     for horizon in comparison.horizons:
-        cells = [comparison.score(who, horizon) for who in comparison.scores]
-        said = ["no episode is that long"] if None in cells else [f"{f'{cell:.3f}':<24}" for cell in cells]
-        lines.append("  ".join([f"{horizon:>6}", *said]).rstrip())
+        cells = [accuracy_cell(comparison, who, horizon) for who in comparison.scores]
+        if set(cells) == {TOO_LONG}:
+            cells = [TOO_LONG]
+        lines.append("  ".join([f"{horizon:>6}", *(f"{cell:<24}" for cell in cells)]).rstrip())
     return lines
+
+
+def accuracy_cell(comparison: Accuracy, who: str, horizon: int) -> str:
+    """A number with its interval, or why there is none."""
+    if (score := comparison.score(who, horizon)) is not None:
+        return f"{score:.3f}"
+    diverged = comparison.diverged(who, horizon)
+    return f"diverged at {diverged} starts" if diverged else TOO_LONG
 
 
 def rank_lines(ranking: Ranking) -> list[str]:

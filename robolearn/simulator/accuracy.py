@@ -7,7 +7,8 @@ know less:
     persistence  who says that the state stays
 
 Distances are root mean squares over the numbers of a state, each in units of its standard deviation over all states
-that the simulator learned from.
+that the simulator learned from. A path that leaves the numbers has no distance: where one does there is no mean, since
+that of the other starts would make the worst simulator a better one.
 
 Source: Gneiting and Raftery 2007, doi:10.1198/016214506000001437, eq. 21.
 """
@@ -51,7 +52,8 @@ class Accuracy:
     Attributes:
         horizons: Steps ahead.
         episodes: Of each start, the number of its episode among the held-out ones.
-        scores: Who predicts -> of each start and horizon [b, h]; NaN where the episode was over.
+        scores: Who predicts -> of each start and horizon [b, h]; NaN where the episode was over, infinite where a path
+            had left the numbers.
     """
 
     horizons: tuple[int, ...]
@@ -59,13 +61,17 @@ class Accuracy:
     scores: dict[str, Array]
 
     def score(self, who: str, horizon: int) -> Estimate | None:
-        """Mean over starts, with an interval over episodes; None where no episode goes on for so long."""
+        """Mean over starts, with an interval over episodes; None where all episodes were over, or a path diverged."""
         return self._mean(self.scores[who][:, self.horizons.index(horizon)])
 
     def less(self, who: str, horizon: int) -> Estimate | None:
         """Score of the simulator less that of another, paired; below 0 the simulator is nearer."""
         column = self.horizons.index(horizon)
-        return self._mean(self.scores[SIMULATOR][:, column] - self.scores[who][:, column])
+        return self._mean(self.scores[SIMULATOR][:, column], self.scores[who][:, column])
+
+    def diverged(self, who: str, horizon: int) -> int:
+        """At how many starts a path has left the numbers by so many steps."""
+        return int(np.isinf(self.scores[who][:, self.horizons.index(horizon)]).sum())
 
     def to_json(self) -> dict[str, Any]:
         """Estimates."""
@@ -77,12 +83,15 @@ class Accuracy:
         return {
             "score": {who: all_of(self.score, who) for who in self.scores},
             "simulator less": {who: all_of(self.less, who) for who in self.scores if who != SIMULATOR},
+            "diverged": {who: {str(h): self.diverged(who, h) for h in self.horizons} for who in self.scores},
         }
 
-    def _mean(self, values: Array) -> Estimate | None:
+    def _mean(self, values: Array, less: Array | float = 0.0) -> Estimate | None:
         known = ~np.isnan(values)
+        if not known.any() or np.isinf(values).any() or np.isinf(less).any():
+            return None
         groups = np.unique(self.episodes[known], return_inverse=True)[1]
-        return clustered_mean(values[known], groups) if known.any() else None
+        return clustered_mean((values - less)[known], groups)
 
 
 def measure_accuracy(simulator: LearnedSimulator | StrPath, cfg: AccuracyConfig | None = None) -> Accuracy:
@@ -154,11 +163,12 @@ def score_paths(
 
 
 def _scores_of(paths: Float[np.ndarray, "b n h s"], truth: Float[np.ndarray, "b h s"]) -> Float[np.ndarray, "b h"]:
-    """Energy scores of each start and horizon; NaN where the truth is, behind the end of an episode."""
+    """Energy scores of each start and horizon; NaN where the truth is, infinite where a path is no number."""
     scores = np.full(truth.shape[:2], np.nan)
     for column in range(truth.shape[1]):
-        known = ~np.isnan(truth[:, column, 0])
-        if known.any():
+        known, numbers = ~np.isnan(truth[:, column, 0]), np.isfinite(paths[:, :, column]).all((1, 2))
+        scores[known & ~numbers, column] = np.inf
+        if (known := known & numbers).any():
             scores[known, column] = chunk_energy(paths[known, :, column], truth[known, column]) / 2
     return scores
 

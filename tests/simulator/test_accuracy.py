@@ -50,6 +50,23 @@ def test_behind_the_end_of_an_episode_nothing_is_scored():
     assert accuracy.score(SIMULATOR, 9) is None
 
 
+def test_where_paths_leave_the_numbers_there_is_no_mean_of_the_others():
+    states = np.arange(4.0)[:, None]
+
+    def paths(history, actions):
+        ahead = np.zeros((len(history), 2, 3, 1))
+        ahead[0, 1, 2], ahead[1, 0, 1] = np.inf, np.nan  # one start after three steps, the next after two
+        return ahead
+
+    who = {SIMULATOR: paths, "still": lambda history, actions: np.zeros((len(history), 2, 3, 1))}
+    accuracy = score_paths(who, [(states, states[:-1])], np.ones(1), 1, AccuracyConfig(horizons=(1, 2, 3), starts=3))
+    assert [accuracy.diverged(SIMULATOR, horizon) for horizon in (1, 2, 3)] == [0, 1, 1]
+    assert [accuracy.score(SIMULATOR, horizon) is None for horizon in (1, 2, 3)] == [False, True, True]
+    assert [accuracy.less("still", horizon) is None for horizon in (1, 2, 3)] == [False, True, True]
+    assert accuracy.score("still", 3) is not None
+    assert accuracy.to_json()["diverged"] == {SIMULATOR: {"1": 0, "2": 1, "3": 1}, "still": {"1": 0, "2": 0, "3": 0}}
+
+
 def test_a_number_that_never_changes_is_measured_in_its_own_unit():
     """The mean of 1001 times 0.1 in single precision is not 0.1, and the spread around it 1.5e-8."""
     states = np.stack([np.full(1001, 0.1), np.linspace(-1, 1, 1001)], axis=1, dtype=np.float32)
