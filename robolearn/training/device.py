@@ -23,8 +23,10 @@ def choose_device(name: str, *, threads: int | None = None) -> torch.device:
             than they gain, the more so on a busy machine.
 
     Raises:
-        UserError: It is none of these, cuda was asked for and there is none, or threads is not in 1..MAX_THREADS.
+        UserError: It is none of these, cuda was asked for and there is none, threads is not in 1..MAX_THREADS, or see
+            check_precision.
     """
+    check_precision()
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UserError(f"`threads` {threads} must be at least 1 and at most {MAX_THREADS}")
     if name not in DEVICES:
@@ -43,14 +45,25 @@ def usable_device(name: torch.device | str) -> torch.device:
     """A device by torch's name of it, or by auto; the number of threads stays as it is.
 
     Raises:
-        UserError: torch knows no such device, or has none here.
+        UserError: torch knows no such device, or has none here; see also check_precision.
     """
+    check_precision()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # the latter of a torch that was built without it
         raise UserError(f"`device` {name}: this machine has none that torch can use; choose cpu or auto") from error
+
+
+def check_precision() -> None:
+    """Refuse a program that computes in double precision: networks here do not, and nor do their files.
+
+    Raises:
+        UserError: torch makes new tensors of another type than float32.
+    """
+    if (dtype := torch.get_default_dtype()) != torch.float32:
+        raise UserError(f"this program made {dtype} torch's default; call torch.set_default_dtype(torch.float32)")
 
 
 def autocast(device: torch.device, choice: str) -> AbstractContextManager[object]:

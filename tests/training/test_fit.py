@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 
 from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
-from robolearn.errors import exit_status
+from robolearn.errors import UserError, exit_status
 from robolearn.policies.policy import Policy
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.environments import make_env
 from robolearn.training.assemble import choose_episodes
 from robolearn.training.config import DatasetConfig, TrainConfig
-from robolearn.training.device import Processes, choose_device
+from robolearn.training.device import Processes, choose_device, usable_device
 from robolearn.training.run import Run
 from robolearn.training.signals import passed_on, stop_signal
 from tests.processes import PATIENCE, ROOT, running
@@ -219,6 +219,14 @@ def test_the_device_is_checked(monkeypatch):
     assert choose_device("auto", threads=1) == torch.device("cpu")
     with pytest.raises(ValueError, match="`device` cuda: this machine has no usable CUDA device"):
         choose_device("cuda", threads=1)
+
+
+@pytest.mark.parametrize("choose", [choose_device, usable_device])
+def test_double_precision_as_torchs_default_is_one_line(monkeypatch, choose):
+    """Sound weights were called damaged, and trainings failed in their first step."""
+    monkeypatch.setattr(torch, "get_default_dtype", lambda: torch.float64)
+    with pytest.raises(UserError, match=r"made torch.float64 torch's default; call torch.set_default_dtype"):
+        choose("cpu")
 
 
 def test_a_second_signal_ends_at_once():
