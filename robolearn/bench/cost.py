@@ -20,6 +20,7 @@ from robolearn.bench.rows import REFERENCE, ROWS, Cost, Row, Task
 from robolearn.bench.training import prepare
 from robolearn.config import write_json
 from robolearn.data.ahead import Ahead
+from robolearn.files import check_writable
 from robolearn.report.facts import command_facts
 from robolearn.training.assemble import assemble, open_demos
 from robolearn.training.device import Processes
@@ -77,8 +78,9 @@ def cost_name(task: str, row: str) -> str:
 
 def keep_cost(task: Task, row: Row, data: Path, runs: Path, device: torch.device) -> str:
     """Measure a cost and write it below RUNS; return a line that says what came out."""
-    measured, path = measure_cost(task, row, data, device), runs / cost_name(task.name, row.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = runs / cost_name(task.name, row.name)
+    check_writable(path)  # and not behind the measurement
+    measured = measure_cost(task, row, data, device)
     write_json(path, {**dataclasses.asdict(measured), "facts": command_facts(str(device))})
     step, start = measured.cost.step, measured.cost.start
     return f"{task.name} {row.name}: a step costs {step:.3f} of {REFERENCE}'s, the start {start:.0f} of them"

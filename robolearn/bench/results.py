@@ -18,7 +18,7 @@ from robolearn.locks import turn
 def write_results(out: Path, tasks: Sequence[Task], rows: Sequence[Row], runs: Path, kept: Kept = NOTHING) -> str:
     """Write OUT.json, OUT.md and OUT.png from everything that is finished; return a line that says so."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    files = [out.with_name(out.name + suffix) for suffix in (".json", ".md", ".png")]
+    files = result_files(out)
     with turn(out):  # several processes may share the work; who comes second has what the first finished, and more
         groups = gather(tasks, rows, runs, kept)
         if not groups:
@@ -28,3 +28,8 @@ def write_results(out: Path, tasks: Sequence[Task], rows: Sequence[Row], runs: P
             part.write_text(write_page(groups, files[2].name))
         write_plot(files[2], groups)
     return f"results: {', '.join(map(str, files))}"
+
+
+def result_files(out: Path) -> list[Path]:
+    """OUT.json, OUT.md and OUT.png."""
+    return [out.with_name(out.name + suffix) for suffix in (".json", ".md", ".png")]

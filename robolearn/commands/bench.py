@@ -18,7 +18,7 @@ from robolearn.bench.cost import keep_cost
 from robolearn.bench.expert import ask_expert
 from robolearn.bench.kept import NOTHING, Kept, pack, read_kept
 from robolearn.bench.latency import measure_again
-from robolearn.bench.results import write_results
+from robolearn.bench.results import result_files, write_results
 from robolearn.bench.rows import ROWS, choose
 from robolearn.bench.triangle import make_units, work
 from robolearn.bench.unit import Unit
@@ -27,6 +27,7 @@ from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Cluster, build, mirror
 from robolearn.commands.stopping import goes_on
 from robolearn.errors import UserError
+from robolearn.files import check_writable
 from robolearn.mapper import Mapper
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.training.device import choose_device
@@ -116,6 +117,8 @@ def compare(
 ) -> None:
     """Train and measure, or measure latency again; then write the results."""
     busy: Sequence[Unit] = []
+    for file in result_files(comparison.out):
+        check_writable(file)  # and not behind the trainings
     with goes_on(comparison.runs, "rows"):
         if what == "latency":
             for line in measure_again(units, device):

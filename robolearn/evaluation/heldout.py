@@ -17,7 +17,7 @@ from robolearn.config import checked, finite, write_json
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.evaluation.config import PolicyChoice
-from robolearn.files import StrPath
+from robolearn.files import StrPath, check_writable
 from robolearn.policies.policy import Policy
 from robolearn.stats.bootstrap import bootstrap
 from robolearn.stats.value import Estimate
@@ -90,11 +90,13 @@ def compare_with_heldout(run: Run | StrPath, choice: PolicyChoice | None = None)
 
     Raises:
         UserError: No episodes were held out, none has two steps, or the demonstrations are gone or others now.
+        OSError: The file cannot be written; that is found out first.
     """
     run, choice = run if isinstance(run, Run) else Run.open(run), checked(choice or PolicyChoice())
     cfg, data = run.config(), run.data()
     if not data.validation_episodes:
         raise UserError(f"{run.directory}: no episodes were held out; train with `dataset.validation_fraction` 0.1")
+    check_writable(run.directory / FILE)
     device = choose_device(choice.device, threads=choice.threads)
     policy = Policy.load(run.checkpoint(choice.checkpoint), device=device, **choice.sampling)
     demos, keys = open_demos(cfg), tuple(policy.cfg.obs_shapes)

@@ -28,7 +28,7 @@ from robolearn.data.normalizer import Normalizer, buffer_names
 from robolearn.dynamics.ensemble import DynamicsConfig
 from robolearn.dynamics.fit import Transitions, fit_dynamics
 from robolearn.errors import UserError
-from robolearn.files import StrPath
+from robolearn.files import StrPath, check_writable
 from robolearn.nets.descent import FitConfig
 from robolearn.simulator.config import AccuracyConfig
 from robolearn.simulator.model import LearnedSimulator
@@ -102,12 +102,14 @@ def measure_accuracy(simulator: LearnedSimulator | StrPath, cfg: AccuracyConfig 
 
     Raises:
         UserError: The simulator is not complete, or no held-out episode is long enough.
+        OSError: The file cannot be written; that is found out first.
     """
     cfg = checked(cfg or AccuracyConfig())
     simulator = simulator if isinstance(simulator, LearnedSimulator) else LearnedSimulator.open(simulator)
     learned, held_out = simulator.learned_from(), simulator.held_out()
     if max(len(actions) for _, actions in held_out) < min(cfg.horizons):
         raise UserError(f"`horizons`: no held-out episode goes on for {min(cfg.horizons)} steps")
+    check_writable(simulator.directory / FILE)
     scale = units(np.concatenate([states for states, _ in learned]))
     generator = torch.Generator().manual_seed(cfg.seed)
     who = {

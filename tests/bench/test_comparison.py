@@ -65,6 +65,17 @@ def test_options_of_ones_own_store_are_refused_for_tasks(capsys):
     assert "belong to a store of your own" in capsys.readouterr().err
 
 
+def test_where_no_results_can_be_written_nothing_is_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("robolearn.commands.bench.work", None)
+    (tmp_path / "file").touch()
+    store = write_demos(tmp_path, 20) / "tiny.zarr"
+    flags = ["--data", str(store), "--rows", "regression", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "triangle", *flags, "--out", str(tmp_path / "file" / "results")])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'file'}")
+
+
 @pytest.mark.slow
 def test_families_are_compared_on_ones_own_store(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -67,3 +67,10 @@ def test_beginnings_are_timed_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "clock", lambda device: now[0])
     (seconds,) = cost.training_seconds(TASK, (FLOW,), write_demos(tmp_path), torch.device("cpu"), 3)
     assert seconds == Seconds(5.0, 6.0)
+
+
+def test_where_no_cost_can_be_written_none_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "measure_cost", None)
+    (tmp_path / "tiny").touch()
+    with pytest.raises(OSError, match="tiny"):
+        cost.keep_cost(TASK, REGRESSION, tmp_path, tmp_path, torch.device("cpu"))

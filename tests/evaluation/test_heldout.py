@@ -85,6 +85,13 @@ def test_demonstrations_that_have_changed_are_refused(tmp_path, write_demos, tra
         compare_with_heldout(run)
 
 
+def test_where_no_file_can_be_written_nothing_is_compared(trained_pair, monkeypatch):
+    monkeypatch.setattr(heldout, "FILE", "config.json/heldout.json")
+    monkeypatch.setattr(heldout, "_look_at", None)
+    with pytest.raises(OSError, match=r"config\.json"):
+        compare_with_heldout(trained_pair)
+
+
 def test_the_difference_is_paired_by_episode():
     """Episodes differ by far more than the two do, and the interval of their difference does not show it."""
     base = np.linspace(1, 50, 12)[:, None] + np.zeros((12, 3))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from robolearn.errors import UserError
+from robolearn.simulator import accuracy as accuracy_module
 from robolearn.simulator.accuracy import ENSEMBLE, PERSISTENCE, SIMULATOR, measure_accuracy, score_paths, units
 from robolearn.simulator.config import AccuracyConfig
 from tests.simulator import point
@@ -84,6 +85,13 @@ def test_a_learned_simulator_knows_more_than_others(simulator):
     again = measure_accuracy(simulator.directory, CFG)
     for who, scores in accuracy.scores.items():
         np.testing.assert_array_equal(again.scores[who], scores)
+
+
+def test_where_no_file_can_be_written_nothing_is_predicted(simulator, monkeypatch):
+    monkeypatch.setattr(accuracy_module, "FILE", "config.json/accuracy.json")
+    monkeypatch.setattr(accuracy_module, "score_paths", None)
+    with pytest.raises(OSError, match=r"config\.json"):
+        measure_accuracy(simulator, CFG)
 
 
 def test_episodes_that_are_too_short_are_refused(simulator):
