@@ -23,6 +23,7 @@ ALLOWED = {
     "seeds": (),
     "locks": (),
     "mapper": (),
+    "unused": (),
     "cluster": (),
     "images": (),
     "keyentry": (),
@@ -103,6 +104,7 @@ COMMON = {
     "outdated",
     "seeds",
     "starts",
+    "unused",
 }
 CONTRACT = "robolearn.contract"  # the one file that both sides of the wall may import
 ONLY_IN = {

@@ -26,11 +26,11 @@ from robolearn.deploy.sampler import Sampler, input_names, write_network
 from robolearn.errors import UserError
 from robolearn.files import replacing_all
 from robolearn.images import ImageLayout
-from robolearn.locks import LOCK_FILE
 from robolearn.policies.policy import WEIGHTS_FILE, Policy
 from robolearn.policies.registry import REGISTRY, FamilyConfig, name_of
 from robolearn.rollout.execution import Execution
 from robolearn.types import Array, is_image
+from robolearn.unused import is_begun
 
 Format = Literal["onnx", "torch"]
 Recorded = dict[str, Array]  # key -> observations [time, ...] of an episode
@@ -51,9 +51,7 @@ def check_free(directory: Path) -> None:
     """Raise a UserError if a directory holds something that is no deployed policy."""
     if directory.exists() and not directory.is_dir():
         raise UserError(f"{directory} is a file; choose another `out`")
-    there = {path.name for path in directory.iterdir()} - {LOCK_FILE} if directory.exists() else set()
-    if there and runtime.MANIFEST not in there | {f"{runtime.MANIFEST}.part"}:
-        raise UserError(f"{directory} holds something else than a deployed policy; choose another `out`")
+    is_begun(directory, runtime.MANIFEST, "no deployed policy")
 
 
 def describe(policy: Policy, execution: Execution, checkpoint: Path) -> dict[str, Any]:

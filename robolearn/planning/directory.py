@@ -25,9 +25,9 @@ from robolearn.dynamics.config import SEARCHES
 from robolearn.dynamics.ensemble import CONFIG_FILE, WEIGHTS_FILE, DynamicsEnsemble
 from robolearn.errors import UserError
 from robolearn.files import StrPath, finish_replacing, replacing_all
-from robolearn.locks import LOCK_FILE
 from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.planning.config import PlanConfig
+from robolearn.unused import is_begun, is_unused
 
 VERSION_FIELD, VERSION = "plan_version", 1  # of this layout
 PLAN_FILE, RESULT_FILE, STEPS_FILE, FITTED_FILE = "config.json", "result.json", "steps.safetensors", "fitted.json"
@@ -106,15 +106,11 @@ class PlanRun:
             UserError: Something else is there, or a run with other settings.
         """
         run = cls(cfg.out)
-        there = {path.name for path in run.directory.iterdir()} - {LOCK_FILE}
-        begun = (run.directory / PLAN_FILE).exists()
-        if there and cfg.overwrite:
+        if cfg.overwrite and not is_unused(run.directory, PLAN_FILE):
             run._check_replaceable()
             run._clear()
-        elif begun:
+        elif is_begun(run.directory, PLAN_FILE, "no plan run"):
             _check_same(cfg, run.config(), run.directory)
-        elif there:
-            raise UserError(f"{run.directory} exists and is no plan run; choose another `out`")
         write_json(run.directory / PLAN_FILE, {VERSION_FIELD: VERSION, **to_json(cfg, SEARCHES)})
         return run
 

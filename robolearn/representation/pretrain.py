@@ -29,8 +29,8 @@ from robolearn.representation.registry import METHODS
 from robolearn.representation.representation import FILES, RUN_FILE, PretrainFacts, Representation
 from robolearn.training.config import absolute_paths
 from robolearn.training.device import autocast, choose_device
-from robolearn.training.overwrite import holds_run
 from robolearn.types import is_image
+from robolearn.unused import is_begun
 
 METRICS = "metrics.jsonl"
 VALIDATION_BATCHES = 4
@@ -159,7 +159,7 @@ def check_free(directory: Path, *, overwrite: bool) -> None:
     Raises:
         UserError: It holds something already, and that is no pre-training, or is not to be overwritten.
     """
-    if holds_run(directory, RUN_FILE, "no pre-training") and not overwrite:
+    if is_begun(directory, RUN_FILE, "no pre-training") and not overwrite:
         raise UserError(f"{directory} exists, and no pre-training goes on; choose another `out`, or give `overwrite`")
 
 

@@ -13,7 +13,7 @@ from robolearn.data.attrs import StoreAttrs
 from robolearn.data.demos import Demos
 from robolearn.data.writer import is_unbegun
 from robolearn.errors import UserError
-from robolearn.locks import LOCK_FILE, hold
+from robolearn.locks import hold
 from robolearn.nets.descent import FitConfig
 from robolearn.nets.weights import save_weights
 from robolearn.policies.registry import REGISTRY
@@ -42,6 +42,7 @@ from robolearn.simulator.transitions import (
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.run import Run
 from robolearn.training.train import train
+from robolearn.unused import is_begun
 
 VERSION_FIELD, VERSION = "simulator_version", 1
 ENDING_BATCH, ENDING_LR = 256, 1e-3
@@ -85,9 +86,7 @@ def learn_simulator(cfg: SimulatorConfig) -> LearnedSimulator | None:
 def _begin_or_go_on(cfg: SimulatorConfig, out: Path) -> None:
     """Note what is learned, or refuse a directory that holds something else."""
     path, content = out / CONFIG_FILE, {VERSION_FIELD: VERSION, **to_json(cfg, REGISTRY)}
-    if not path.exists():
-        if {one.name for one in out.iterdir()} - {LOCK_FILE}:
-            raise UserError(f"{out} exists and is no learned simulator; choose another `out`")
+    if not is_begun(out, CONFIG_FILE, "no learned simulator"):
         write_json(path, content)
         return
     there: Any = read_json(path)

@@ -1,4 +1,4 @@
-"""Whether a directory is free for a run, and clearing one of what a run wrote, and of nothing else that lies there."""
+"""Clearing a directory of what a run wrote, and of nothing else that lies there."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
-from robolearn.errors import UserError
-from robolearn.files import BEGUN, finish_replacing
-from robolearn.locks import LOCK_FILE, hold
+from robolearn.locks import hold
 
 RESULTS = r"(partial/)?(episodes\.jsonl|summary\.json|report\.html|videos/episode_\d+\.mp4)"
 CALIBRATION = r"(calibration|certificate|gate|set)\.json|(scores|episodes)\.safetensors"  # gate, set: of version 1
@@ -24,30 +22,6 @@ WRITTEN = re.compile(
     r")(\.part)?"
 )
 LAST = ("run.json", "config.json", "data.json")  # they stay until new ones take their places: it is a run all the time
-
-
-def is_unused(directory: Path) -> bool:
-    """Whether a directory is not there, or holds nothing but a lock and what a kill left of a beginning."""
-    return not directory.exists() or {path.name for path in directory.iterdir()} <= {LOCK_FILE, BEGUN}
-
-
-def holds_run(directory: Path, file: str, otherwise: str) -> bool:
-    """Whether a directory holds a run; if not, it is unused.
-
-    Args:
-        directory: It may be missing. Of a run that was killed while its files took their places, the rest do so now.
-        file: That every such run has.
-        otherwise: What it is without that, for the message.
-
-    Raises:
-        UserError: It holds something else.
-    """
-    finish_replacing(directory)
-    if is_unused(directory):
-        return False
-    if not (directory / file).exists():
-        raise UserError(f"{directory} exists and is {otherwise}; choose another `out`")
-    return True
 
 
 def clear_run(directory: Path) -> None:

@@ -33,8 +33,9 @@ from robolearn.policies.policy import Policy, PolicyConfig
 from robolearn.policies.registry import REGISTRY
 from robolearn.remote.sync import fetched
 from robolearn.training.config import LARGEST, TrainConfig
-from robolearn.training.overwrite import clear_run, is_unused
+from robolearn.training.overwrite import clear_run
 from robolearn.training.state import TrainState
+from robolearn.unused import is_unused
 
 VERSION_FIELD, VERSION = "run_version", 2  # of this layout
 CONFIG_FILE, DATA_FILE = "config.json", "data.json"
@@ -127,7 +128,7 @@ class Run:
             UserError: It holds something already, and that is not a run, or is not to be overwritten.
         """
         run, directory = cls(directory), place_of(directory)
-        if is_unused(directory):
+        if is_unused(directory, CONFIG_FILE):
             return
         if not overwrite:
             resume = f", or give `overwrite`, or `resume` {directory}" if run.exists() else ""

@@ -26,7 +26,6 @@ from robolearn.representation.picture import draw_picture
 from robolearn.training.config import absolute_paths
 from robolearn.training.device import choose_device
 from robolearn.training.logger import read_records
-from robolearn.training.overwrite import holds_run
 from robolearn.training.signals import stop_signal
 from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.method import Side, check_shape
@@ -35,6 +34,7 @@ from robolearn.translation.registry import TRANSLATIONS
 from robolearn.translation.state import CRITICS, MAKERS, TranslatorState
 from robolearn.translation.translator import FACTS_FILE, WEIGHTS_FILE, Translator, TranslatorFacts, read_facts
 from robolearn.types import is_image
+from robolearn.unused import is_begun
 
 STATE_FILE, METRICS, PICTURE = "training.safetensors", "metrics.jsonl", "pictures.png"
 FILES = (FACTS_FILE, WEIGHTS_FILE, STATE_FILE, METRICS, PICTURE)
@@ -140,7 +140,7 @@ def check_free(cfg: TranslatorConfig) -> None:
             overwritten.
     """
     directory = Path(cfg.out)
-    if not holds_run(directory, FACTS_FILE, "no translator") or cfg.overwrite:
+    if not is_begun(directory, FACTS_FILE, "no translator") or cfg.overwrite:
         return
     before = read_facts(directory).config.same_training()
     if differs := first_difference(cfg.same_training(), before, TRANSLATIONS):

@@ -3,8 +3,10 @@
 import pytest
 
 from robolearn.commands.main import main
+from robolearn.deploy.directory import check_free
 from robolearn.evaluation.config import DeployConfig
 from robolearn.evaluation.deploy import deploy_run
+from robolearn.files import BEGUN
 
 pytest.importorskip("onnxruntime")
 
@@ -20,8 +22,13 @@ def test_what_watches_over_a_policy_is_refused_by_name(run, capsys, flag):
 def test_other_things_are_left_alone(run, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="notes holds something else than a deployed policy"):
+    with pytest.raises(ValueError, match="notes exists and is no deployed policy; choose another `out`"):
         deploy_run(run, DeployConfig(out=tmp_path / "notes"))
+
+
+def test_what_a_killed_deployment_left_is_in_nobodys_way(tmp_path):
+    (tmp_path / "robot" / BEGUN).mkdir(parents=True)
+    check_free(tmp_path / "robot")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from robolearn.errors import UserError
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.gmm import GMMConfig
 from robolearn.simulator.learn import learn_simulator
-from robolearn.simulator.model import FACTS_FILE, RECORDINGS_FILE, LearnedSimulator
+from robolearn.simulator.model import CONFIG_FILE, FACTS_FILE, RECORDINGS_FILE, LearnedSimulator
 from robolearn.training.run import Run
 from tests.simulator import point
 from tests.simulator.conftest import config
@@ -103,6 +103,12 @@ def test_a_folder_of_something_else_is_refused(store, tmp_path):
     (tmp_path / "a/thesis.txt").write_text("")
     with pytest.raises(UserError, match="is no learned simulator; choose another `out`"):
         learn_simulator(config((store,), tmp_path / "a", **TINY))
+
+
+def test_a_beginning_that_was_killed_is_in_nobodys_way(store, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / f"{CONFIG_FILE}.part").touch()
+    assert learn_simulator(config((store,), tmp_path / "a", **TINY)) is not None
 
 
 def test_too_few_episodes_are_refused(tmp_path):
