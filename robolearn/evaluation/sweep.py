@@ -26,7 +26,7 @@ from robolearn.evaluation.evaluate import describe_evaluation, evaluate
 from robolearn.evaluation.sweep_config import SweepConfig
 from robolearn.files import finish_replacing
 from robolearn.mapper import Mapper, Needs
-from robolearn.report.results import EPISODES_FILE, SUMMARY_FILE
+from robolearn.report.results import EPISODES_FILE, PAGE_FILE, SUMMARY_FILE
 from robolearn.stats.bootstrap import grouped_mean, grouped_share
 from robolearn.stats.value import Estimate
 from robolearn.training.begun import check_begun_with
@@ -87,7 +87,7 @@ def sweep(
     plans = [_plan(recipe, seed, cfg, device) for recipe in cfg.recipes for seed in cfg.seeds]
     evaluation = EvalConfig(episodes=cfg.episodes, videos=0, device=plans[0].device, threads=cfg.threads)
     check_begun_with([(Run(plan.out), plan.dataset.paths) for plan in plans if plan.out], "choose another `out`")
-    missing = [plan for plan in plans if _numbers(plan, evaluation) is None]
+    missing = [plan for plan in plans if not _is_finished(plan, evaluation)]
     for plan in (plan for plan in plans if plan not in missing):
         on_done(str(plan.out))
     with closing(_work(missing, (evaluation, trust), mapper, Needs(cfg.threads, device.type == "cuda"))) as finished:
@@ -156,6 +156,12 @@ def _reach(common: tuple[EvalConfig, bool], plan: TrainConfig) -> None:
         with passed_on():
             run = train(plan, resume=run.exists(), trust=trust)
     evaluate(run, evaluation, trust=trust)
+
+
+def _is_finished(plan: TrainConfig, evaluation: EvalConfig) -> bool:
+    """Whether a run is evaluated, and its page drawn: that comes last, and shows what no file keeps of episodes."""
+    assert plan.out is not None
+    return _numbers(plan, evaluation) is not None and (Path(plan.out) / "eval" / PAGE_FILE).exists()
 
 
 def _numbers(plan: TrainConfig, evaluation: EvalConfig) -> dict[str, list[Any]] | None:

@@ -41,6 +41,19 @@ def test_an_older_evaluation_that_says_less_of_itself_counts(swept):
     assert (run / "eval/episodes.jsonl").stat().st_mtime_ns == before
 
 
+def test_an_evaluation_that_was_stopped_before_its_page_is_made_again(swept, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    cfg = dataclasses.replace(swept[0], out=tmp_path / "other")
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "write_report", stop)
+        with pytest.raises(KeyboardInterrupt):
+            rl.sweep(cfg)
+    assert rl.sweep(cfg) == swept[1]
+    assert (tmp_path / "other/run/3/eval/report.html").exists()
+
+
 def test_a_run_of_other_demonstrations_is_refused(swept):
     cfg, _, run = swept
     write_json(run / "data.json", read_json(run / "data.json") | {"content_hash": "0" * 64})
