@@ -14,6 +14,7 @@ ALLOWED = {
     "contract": (),
     "types": (),
     "config": (),
+    "catalog": (),
     "errors": (),
     "files": (),
     "paths": (),
@@ -90,6 +91,7 @@ ALLOWED = {
 COMMON = {
     "contract",
     "types",
+    "catalog",
     "config",
     "errors",
     "files",

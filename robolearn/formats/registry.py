@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from robolearn.catalog import Catalog
 from robolearn.errors import UserError
 from robolearn.formats.act import ACT
 from robolearn.formats.adroit import ADROIT
@@ -18,16 +19,20 @@ from robolearn.formats.pointers import refuse_pointer
 from robolearn.formats.robomimic import ROBOMIMIC
 
 AUTO = "auto"
-FORMATS: dict[str, Format] = {
-    "lerobot": LEROBOT,
-    "robomimic": ROBOMIMIC,
-    "act": ACT,
-    "minari": MINARI,
-    "d4rl": D4RL,
-    "diffusion_policy": DIFFUSION_POLICY,
-    "npz": NPZ,
-    "adroit": ADROIT,
-}
+FORMATS: Catalog[Format] = Catalog(
+    "format",
+    {
+        "lerobot": LEROBOT,
+        "robomimic": ROBOMIMIC,
+        "act": ACT,
+        "minari": MINARI,
+        "d4rl": D4RL,
+        "diffusion_policy": DIFFUSION_POLICY,
+        "npz": NPZ,
+        "adroit": ADROIT,
+    },
+    made_by=lambda entry: entry.read or entry.write,
+)
 
 
 def find_format(name: str, choices: Iterable[str]) -> Format:

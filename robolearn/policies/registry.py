@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Mapping
 
+from robolearn.catalog import Catalog
 from robolearn.errors import UserError
 from robolearn.nets.backbone import BackboneConfig
 from robolearn.nets.lstm import LSTMConfig
@@ -31,26 +32,34 @@ from robolearn.policies.regression import RegressionConfig
 from robolearn.policies.score import ScoreConfig
 from robolearn.policies.tokens import TokensConfig
 
-FAMILIES: dict[str, type[FamilyConfig]] = {
-    "regression": RegressionConfig,
-    "mip": MIPConfig,
-    "gmm": GMMConfig,
-    "gp": GPConfig,
-    "cvae": CVAEConfig,
-    "gan": GanConfig,
-    "diffusion": DiffusionConfig,
-    "score": ScoreConfig,
-    "flow": FlowConfig,
-    "flowmap": FlowMapConfig,
-    "tokens": TokensConfig,
-    "mixture": MixtureConfig,
-}
-BACKBONES: dict[str, type[BackboneConfig]] = {
-    "mlp": MLPConfig,
-    "unet": UNetConfig,
-    "transformer": TransformerConfig,
-    "lstm": LSTMConfig,
-}
+FAMILIES: Catalog[type[FamilyConfig]] = Catalog(
+    "family",
+    {
+        "regression": RegressionConfig,
+        "mip": MIPConfig,
+        "gmm": GMMConfig,
+        "gp": GPConfig,
+        "cvae": CVAEConfig,
+        "gan": GanConfig,
+        "diffusion": DiffusionConfig,
+        "score": ScoreConfig,
+        "flow": FlowConfig,
+        "flowmap": FlowMapConfig,
+        "tokens": TokensConfig,
+        "mixture": MixtureConfig,
+    },
+)
+BACKBONES: Catalog[type[BackboneConfig]] = Catalog(
+    "backbone",
+    {
+        "mlp": MLPConfig,
+        "unet": UNetConfig,
+        "transformer": TransformerConfig,
+        "lstm": LSTMConfig,
+    },
+    beside=(FAMILIES,),
+)
+FAMILIES.beside = (BACKBONES,)
 REGISTRY: Mapping[str, type] = ChainMap(FAMILIES, BACKBONES)  # pyright: ignore[reportArgumentType]
 
 

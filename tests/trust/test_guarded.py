@@ -310,8 +310,8 @@ def test_stop_ends_the_episode_as_a_failure(guarded):
 
 
 def test_nan_scores_alarm(guarded, monkeypatch):
-    monkeypatch.setitem(SCORES, "stac", Score("stac", lambda seen: torch.full((len(seen.known),), torch.nan)))
-    trajectories = guarded(gate=Gate("stac", 8, 1e9, 1e9), fallback="stop")
+    monkeypatch.setitem(SCORES, "broken", Score("broken", lambda seen: torch.full((len(seen.known),), torch.nan)))
+    trajectories = guarded(names=("broken",), gate=Gate("broken", 8, 1e9, 1e9), fallback="stop")
     assert {t.reason for t in trajectories} == {"stopped"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robolearn.catalog import Catalog
 from robolearn.data.keys import key_problem
 from robolearn.errors import UserError
 from robolearn.policies.ensemble import Ensemble
@@ -19,28 +20,32 @@ from robolearn.trust.scores.samples import DISAGREEMENT, ENTROPY, STAC, STAC_SIN
 from robolearn.trust.scores.score import Score
 from robolearn.types import INTERVENING
 
-SCORES: dict[str, Score] = {
-    score.name: score
-    for score in (
-        DISAGREEMENT,
-        EXACT_DISAGREEMENT,
-        VARIANCE,
-        ENTROPY,
-        EXACT_ENTROPY,
-        EXACT_DEVIATION,
-        STAC,
-        STAC_SINGLE,
-        DROPOUT,
-        DENOISING,
-        NEIGHBOR,
-        MAHALANOBIS,
-        RND,
-        LOGPZO,
-        LAPLACE,
-        GP,
-        TIME,
-    )
-}
+SCORES: Catalog[Score] = Catalog(
+    "score",
+    {
+        score.name: score
+        for score in (
+            DISAGREEMENT,
+            EXACT_DISAGREEMENT,
+            VARIANCE,
+            ENTROPY,
+            EXACT_ENTROPY,
+            EXACT_DEVIATION,
+            STAC,
+            STAC_SINGLE,
+            DROPOUT,
+            DENOISING,
+            NEIGHBOR,
+            MAHALANOBIS,
+            RND,
+            LOGPZO,
+            LAPLACE,
+            GP,
+            TIME,
+        )
+    },
+    made_by=lambda score: score.fit or score.call,
+)
 
 
 def register_score(score: Score) -> None:
@@ -49,14 +54,13 @@ def register_score(score: Score) -> None:
         register_score(Score("boldness", lambda seen: seen.executed.flatten(1).norm(dim=1)))
 
     Raises:
-        UserError: It has no name that can be, there is another of that name, or what it fits cannot be restored.
+        UserError: It has no name that can be, another module has one of that name, or what it fits cannot be restored.
     """
     if score.name == INTERVENING or key_problem(score.name):
         raise UserError(f"a score cannot be called {score.name!r}; choose another name")
     if (score.fit is None) != (score.restore is None):
         raise UserError(f"score {score.name}: give fit and restore together; a gate keeps what was fitted")
-    if SCORES.setdefault(score.name, score) is not score:
-        raise UserError(f"there is a score {score.name!r} already; choose another name")
+    SCORES[score.name] = score
 
 
 def find_score(name: str) -> Score:
