@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from robolearn.contract import Facts
 from robolearn.errors import warn, warned
@@ -18,8 +18,8 @@ from robolearn.rollout.interface import Interface
 from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.watched import WatchedEnv
 
-# Of every environment that was made: facts, action space, observation space.
-_KNOWN: dict[tuple[str, str], tuple[Facts, Any, Any]] = {}
+# Of every environment that was made: what was registered under its id then, facts, action space, observation space.
+_KNOWN: dict[tuple[str, str], tuple[EnvSpec | None, Facts, Any, Any]] = {}
 
 
 def make_envs(
@@ -50,7 +50,8 @@ def make_envs(
         envs = NativeEnvs(cfg, driver, Interface.from_spaces(cfg, *spaces, obs_keys, None))
     else:
         envs = LoopEnvs(cfg, num_envs, obs_keys, render_mode=render_mode)
-    _KNOWN[_name(cfg)] = envs.facts, envs.interface.action_space, envs.interface.observation_space
+    declared = envs.facts, envs.interface.action_space, envs.interface.observation_space
+    _KNOWN[_name(cfg)] = find_spec(cfg), *declared
     return envs
 
 
@@ -69,12 +70,12 @@ def opened_envs(
 
 def facts_of(cfg: EnvConfig) -> Facts:
     """What an environment declares; one is made to be asked only where none was made before."""
-    return _known(cfg)[0]
+    return _known(cfg)[1]
 
 
 def action_space_of(cfg: EnvConfig) -> Any:
     """Which actions an environment declares that it takes; one is made to be asked only where none was made before."""
-    return _known(cfg)[1]
+    return _known(cfg)[2]
 
 
 def observation_space_of(cfg: EnvConfig) -> Any:
@@ -82,15 +83,16 @@ def observation_space_of(cfg: EnvConfig) -> Any:
 
     Images are among them only where they were asked for when it was made.
     """
-    return _known(cfg)[2]
+    return _known(cfg)[3]
 
 
-def _known(cfg: EnvConfig) -> tuple[Facts, Any, Any]:
-    name = _name(cfg)
-    if name not in _KNOWN:
+def _known(cfg: EnvConfig) -> tuple[EnvSpec | None, Facts, Any, Any]:
+    name, spec = _name(cfg), find_spec(cfg)
+    # A notebook registers another environment under the same id when its cell is run again.
+    if name not in _KNOWN or _KNOWN[name][0] is not spec:
         env = WatchedEnv(cfg)
         try:
-            _KNOWN[name] = env.facts(), env.attribute("action_space"), env.attribute("observation_space")
+            _KNOWN[name] = spec, env.facts(), env.attribute("action_space"), env.attribute("observation_space")
         finally:
             trouble = env.close()
             env.stop()

@@ -87,6 +87,17 @@ def test_modes_are_asked_of_the_environment():
     assert facts_of(EnvConfig("test/Pair-v0")).num_modes is None
 
 
+@pytest.mark.filterwarnings("ignore:.*Overriding environment")
+def test_an_environment_that_is_registered_anew_is_asked_anew():
+    """As by a cell of a notebook, once what was wrong with it is mended."""
+    cfg = EnvConfig("test/Mended-v0")
+    for modes in (2, 3):
+        gym.register(cfg.id, entry_point=type("Mended", (Pair,), {"num_modes": modes}))
+        assert facts_of(cfg).num_modes == modes
+        make_envs(cfg, 1, ("state",)).close()
+        assert facts_of(cfg).num_modes == modes
+
+
 def test_only_masked_environments_start_anew():
     envs = LoopEnvs(EnvConfig("test/Pair-v0"), 3, ("state",))
     first, _ = envs.reset(seed=[1, 2, 3], options={"reset_mask": np.ones(3, bool)})
