@@ -289,7 +289,7 @@ def write_json(path: Path, data: Any, *, compact: bool = False) -> None:
     """
     layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
     with replacing(path) as part:
-        part.write_text(json.dumps(data, **layout) + "\n")
+        part.write_text(json.dumps(data, **layout) + "\n", encoding="utf-8")
 
 
 def read_together(cls: type[T], directory: Path, name: str, registry: Registry, what: str) -> T:

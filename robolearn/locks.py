@@ -57,7 +57,8 @@ class DirectoryLock:
         with contextlib.suppress(OSError):  # a full disk: the name is a courtesy, the lock holds without it
             command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
             since = time.strftime("%Y-%m-%d %H:%M:%S")
-            self._file.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since} ({command})\n")
+            by = f"process {os.getpid()} on {socket.gethostname()} since {since} ({command})\n"
+            self._file.write_text(by, encoding="utf-8", errors="surrogateescape")
 
     def release(self) -> None:
         """Let others write; a second call does nothing."""
@@ -72,7 +73,7 @@ class DirectoryLock:
 
     def _holder(self) -> str:
         try:
-            return self._file.read_text(errors="replace").strip().splitlines()[0]
+            return self._file.read_text("utf-8", errors="replace").strip().splitlines()[0]
         except (OSError, IndexError):  # it has ended meanwhile, or has not yet written its name
             return "another process"
 

@@ -250,3 +250,16 @@ def test_a_function_that_is_too_long_is_noticed():
     body = "    x = 1\n" * (LONGEST - 1)
     assert long_functions(f"@decorated\ndef f():\n{body}") == []
     assert long_functions(f"class A:\n  async def f(self):\n{body}\n    x = 1") == ["f"]
+
+
+def texts_of_the_locale(source):
+    """Lines that read or write a text in whatever encoding the locale has."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    texts = [call for call in calls if getattr(call.func, "attr", "") in ("read_text", "write_text")]
+    return [call.lineno for call in texts if "utf-8" not in ast.unparse(call)]
+
+
+def test_texts_are_the_same_in_every_locale():
+    """What one machine wrote another one reads, and no name stops a command."""
+    assert {path: lines for path, source in sources().items() if (lines := texts_of_the_locale(source))} == {}
+    assert texts_of_the_locale("path.write_text(text, encoding='utf-8')\npath.read_text()") == [2]

@@ -32,6 +32,16 @@ for _ in range(30):
 """
 
 
+def test_a_name_that_the_locale_cannot_write_hinders_nobody(tmp_path):
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+    code = HOLDER.replace(
+        "print(flush=True)\n    time.sleep(60)", f"print(ascii(open(sys.argv[1] + '/{LOCK_FILE}', 'rb').read()))"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "store", "überall"]
+    said = subprocess.run(command, env=plain, capture_output=True, text=True, timeout=120)
+    assert r"\xc3\xbcberall" in said.stdout, said.stderr
+
+
 def test_a_second_writer_is_told_who_the_first_is(tmp_path):
     with hold(tmp_path / "store"):
         with pytest.raises(HeldError, match=rf"store is being written by process {os.getpid()} on .*; wait") as caught:
@@ -73,7 +83,7 @@ def test_two_names_of_a_directory_are_one_lock(tmp_path):
 
 
 def test_the_lock_outlives_a_full_disk(tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:

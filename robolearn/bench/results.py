@@ -25,7 +25,7 @@ def write_results(out: Path, tasks: Sequence[Task], rows: Sequence[Row], runs: P
             return f"nothing is finished in {runs} yet"
         write_json(files[0], finite(to_json(groups, {})), compact=True)
         with replacing(files[1]) as part:
-            part.write_text(write_page(groups, files[2].name))
+            part.write_text(write_page(groups, files[2].name), encoding="utf-8")
         write_plot(files[2], groups)
     return f"results: {', '.join(map(str, files))}"
 

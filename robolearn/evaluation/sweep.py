@@ -174,7 +174,7 @@ def _numbers(plan: TrainConfig, evaluation: EvalConfig) -> dict[str, list[Any]] 
     summary: Any = read_json(folder / SUMMARY_FILE) if (folder / SUMMARY_FILE).exists() else {"partial": True}
     if "partial" in summary or not _is_asked(run, evaluation, summary.get("evaluated", {})):
         return None
-    records = [json.loads(line) for line in (folder / EPISODES_FILE).read_text().splitlines()]
+    records = [json.loads(line) for line in (folder / EPISODES_FILE).read_text("utf-8").splitlines()]
     if broken := next((one for one in records if one["broken"]), None):
         raise UserError(f"{folder}: episode {broken['episode']} is {broken['reason']}; a sweep needs all of them")
     return {name: [one[name] for one in records] for name in NUMBERS} if len(records) == evaluation.episodes else None

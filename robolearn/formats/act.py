@@ -131,7 +131,7 @@ def write_act(store: DemoStore, out: Path, options: ExportOptions) -> tuple[str,
             _write_episode(file, demos, episode, datasets)
             if QVEL in made:
                 file[f"observations/{QVEL}"] = np.zeros_like(episode.obs[state])
-    (out / NOTE_FILE).write_text(Note(demos.attrs, frozenset(made), _renamed(datasets)).text())
+    (out / NOTE_FILE).write_text(Note(demos.attrs, frozenset(made), _renamed(datasets)).text(), encoding="utf-8")
     zeros = ("qvel is zeros, as the store has no velocities",) if QVEL in made else ()
     return (*demos.lost, *demos.overruled(PACKED, "language_instruction"), *zeros)
 

@@ -65,7 +65,9 @@ class KeptVideos:
                 shutil.copyfile(real, target)
             files.append(VideoFile(target.name, target.stat().st_size, file_hash(target), count))
         height, width, channels = self._shape
-        (folder / FILES).write_text(json.dumps(asdict(VideoFiles(height, width, channels, tuple(files))), indent=1))
+        (folder / FILES).write_text(
+            json.dumps(asdict(VideoFiles(height, width, channels, tuple(files))), indent=1), encoding="utf-8"
+        )
 
 
 def keep_videos(store: DemoWriter, videos: Mapping[str, KeptVideos]) -> None:

@@ -180,7 +180,7 @@ def write_minari(store: DemoStore, out: Path, options: ExportOptions) -> tuple[s
     }
     if demos.attrs.env_id:
         facts["env_spec"] = spec_of_env(demos.attrs.env_id, demos.attrs.env_kwargs)
-    (folder / FACTS).write_text(json.dumps(facts))
+    (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
     zeros = ("rewards are zeros, as the store has none",) if REWARD in made else ()
     last = "the observation after the last action is not known: the last one stands there again"
     return (*demos.lost, *demos.overruled(OWN, LANGUAGE), last, *zeros)

@@ -180,7 +180,7 @@ class _Copy:
         if not name.endswith(LINK):
             file.replace(path)
             return
-        target = file.read_text(errors="replace")
+        target = file.read_text("utf-8", errors="replace")
         if target != Path(target).name or target in ("", ".."):
             raise RemoteError(f"{self.storage.url}: {name} leads to {target!r:.80}, which is not beside it")
         path.symlink_to(target)

@@ -106,7 +106,7 @@ def _read_pair(path: Path, number: int, line: bytes) -> Pair:
 
 
 def _write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
-    path.write_text("".join(json.dumps(to_json(pair, {})) + "\n" for pair in pairs))
+    path.write_text("".join(json.dumps(to_json(pair, {})) + "\n" for pair in pairs), encoding="utf-8")
 
 
 def _content(comparison: Comparison) -> dict[str, Any]:

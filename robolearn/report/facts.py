@@ -44,6 +44,6 @@ def commit(checkout: Path = Path(__file__).parent) -> str:
 def cpu_name() -> str:
     """Model of the processor, as far as the system tells."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

@@ -68,7 +68,7 @@ def write_partial(directory: Path, trajectories: Sequence[Trajectory], asked: in
 
 def write_episodes(path: Path, trajectories: Sequence[Trajectory]) -> None:
     """Write a line per episode."""
-    path.write_text("".join(json.dumps(finite(_row(t))) + "\n" for t in trajectories))
+    path.write_text("".join(json.dumps(finite(_row(t))) + "\n" for t in trajectories), encoding="utf-8")
 
 
 def directory_for_partial(directory: Path) -> Path:

@@ -76,7 +76,7 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
         facts = PretrainFacts(kept, demos.content_hash(list(shapes)), *episodes)
         with replacing_all(directory, (*FILES, METRICS, PICTURE)) as folder:
             representation.save(folder, facts)
-            (folder / METRICS).write_text("".join(f"{json.dumps(record)}\n" for record in records))
+            (folder / METRICS).write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
             draw_picture(folder / PICTURE, look(representation, cfg, training, heldout))
     return directory
 

@@ -37,7 +37,7 @@ def waits() -> dict[str, int]:
     wait_times = {}
     for path in THREADS.glob("*/schedstat"):
         try:
-            on_core, waited, *_ = map(int, path.read_text().split())
+            on_core, waited, *_ = map(int, path.read_text("utf-8").split())
         except (OSError, ValueError):  # a thread that has ended meanwhile, or a system that tells something else
             continue
         if on_core:  # of a system that does not count, this is 0 as well

@@ -36,8 +36,8 @@ class MetricsFile:
     def __init__(self, path: Path, step: int):
         kept = [line for line in _whole_lines(path) if (record := _record(line)) is None or record["step"] <= step]
         with replacing(path) as part:
-            part.write_text("".join(f"{line}\n" for line in kept))
-        self.path, self.file = path, path.open("a")
+            part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        self.path, self.file = path, path.open("a", encoding="utf-8")
 
     def log(self, record: dict[str, Any]) -> None:
         """Write one record."""
@@ -62,7 +62,7 @@ def is_number(value: Any) -> bool:
 
 
 def _whole_lines(path: Path) -> list[str]:
-    text = path.read_text(errors="replace") if path.exists() else ""
+    text = path.read_text("utf-8", errors="replace") if path.exists() else ""
     return text[: text.rfind("\n") + 1].split("\n")[:-1]
 
 

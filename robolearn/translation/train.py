@@ -262,7 +262,9 @@ class _Training:
         with replacing_all(Path(self.cfg.out), FILES) as folder:
             translator.save(folder)
             save_tensors(tensors, folder / STATE_FILE)
-            (folder / METRICS).write_text("".join(f"{json.dumps(record)}\n" for record in self.records))
+            (folder / METRICS).write_text(
+                "".join(f"{json.dumps(record)}\n" for record in self.records), encoding="utf-8"
+            )
             draw_picture(folder / PICTURE, look(translator, self.heldout))
 
     def _diverged(self, what: str) -> UserError:

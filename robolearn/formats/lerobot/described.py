@@ -67,12 +67,12 @@ class Description:
         _write_json(out / INFO, info)
         _write_json(out / "meta" / "stats.json", self.stats)
         _write_tasks(out / "meta" / "tasks.parquet", self.texts)
-        (out / "README.md").write_text(_readme(attrs.licence))
+        (out / "README.md").write_text(_readme(attrs.licence), encoding="utf-8")
         return lost
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=4, ensure_ascii=False))
+    path.write_text(json.dumps(value, indent=4, ensure_ascii=False), encoding="utf-8")
 
 
 def _write_tasks(path: Path, texts: Sequence[str]) -> None:
