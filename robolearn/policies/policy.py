@@ -27,7 +27,15 @@ from robolearn.policies.draws import Draws, Progress
 from robolearn.policies.family import Chunks, Loss
 from robolearn.policies.obs_noise import NOISE, obs_noise_draws, with_noise
 from robolearn.policies.prefix import LENGTH, Prefix, prefix_dim, prefix_draws, prefix_features
-from robolearn.policies.promises import built_family, built_net, kept_chunks, kept_loss
+from robolearn.policies.promises import (
+    built_family,
+    built_net,
+    kept_chunks,
+    kept_draws,
+    kept_loss,
+    kept_noise,
+    kept_validation_loss,
+)
 from robolearn.policies.registry import REGISTRY, BackboneConfig, FamilyConfig
 from robolearn.types import Batch, is_image
 
@@ -144,7 +152,9 @@ class Policy(nn.Module):
         cameras, shift = len(self.encoder.cameras), self.cfg.vision.shift
         seen = self.cfg.obs_horizon, self.encoder.state.cond_dim
         return {
-            **self.family.draws(batch, generator=generator, player=player, progress=progress),
+            **kept_draws(
+                self.family.draws(batch, generator=generator, player=player, progress=progress), batch, self.family
+            ),
             **augment_draws(batch, cameras, shift, generator=generator),
             **obs_noise_draws(batch, *seen, self.cfg.obs_noise, generator=generator),
             **prefix_draws(batch, self.cfg.prefix_horizon, generator=generator),
@@ -169,7 +179,9 @@ class Policy(nn.Module):
     def validation_draws(self, batch: int, *, generator: torch.Generator) -> Draws:
         """Draw everything random that ``validation_loss`` needs: observations stay as they are."""
         return {
-            **self.family.validation_draws(batch, generator=generator),
+            **kept_draws(
+                self.family.validation_draws(batch, generator=generator), batch, self.family, "validation_draws"
+            ),
             **prefix_draws(batch, self.cfg.prefix_horizon, generator=generator),
         }
 
@@ -222,7 +234,8 @@ class Policy(nn.Module):
 
     def validation_loss(self, batch: Batch, draws: Draws) -> Float[Tensor, ""]:
         """How well a held-out batch in physical units is explained; see Family.validation_loss."""
-        return self.family.validation_loss(self.chunks(self.turned(batch, draws), draws), draws)
+        loss = self.family.validation_loss(self.chunks(self.turned(batch, draws), draws), draws)
+        return kept_validation_loss(loss, self.family)
 
     def act(
         self, obs: dict[str, Tensor], noise: Float[Tensor, "m ..."], prefix: Prefix | None = None
@@ -264,13 +277,13 @@ class Policy(nn.Module):
             generator: On the policy's device.
         """
         batch = len(obs[next(iter(self.cfg.obs_shapes))])
-        noise = self.family.noise(batch * n, generator=generator)
+        noise = kept_noise(self.family.noise(batch * n, generator=generator), batch * n, self.family)
         return rearrange(self.act(obs, noise), "(b n) t a -> b n t a", n=n)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.parameters()).device
+        return self.normalizer.get_buffer("action_scale").device  # a family may have no parameters
 
     def save(self, directory: StrPath) -> None:
         """Write ``policy.json`` and ``policy.safetensors`` into a directory; never pickle."""

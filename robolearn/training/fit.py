@@ -14,6 +14,7 @@ from robolearn.errors import UserError
 from robolearn.training.config import TrainConfig
 from robolearn.training.device import Processes
 from robolearn.training.examples import begin
+from robolearn.training.rehearsal import rehearse
 from robolearn.training.signals import stop_signal
 from robolearn.training.state import TrainState
 from robolearn.training.step import make_step
@@ -49,8 +50,7 @@ class Hooks:
 def fit(state: TrainState, windows: Windows, validation: Windows | None, processes: Processes, hooks: Hooks) -> bool:
     """Train until ``cfg.steps``, or until SIGINT or SIGTERM.
 
-    Every process draws the indices and the noise of the joint batch and takes its share, so that the loss does not
-    depend on the number of processes.
+    Every process draws indices and noise of the joint batch and takes its share: the loss is that of a single one.
 
     Args:
         state: Where to start from; changed in place.
@@ -62,8 +62,7 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
     Returns:
         Whether the run is complete; False after a signal.
     """
-    cfg, first_step, device = state.cfg, state.step, state.policy.device
-    meter = Meter(first_step)
+    cfg, first_step, meter = state.cfg, state.step, Meter(state.step)
     with stop_signal() as stopped, Ahead(windows) as ahead:
         step = make_step(state, ahead, processes)
         if processes.is_first:
@@ -71,8 +70,10 @@ def fit(state: TrainState, windows: Windows, validation: Windows | None, process
         while state.step < cfg.steps:
             begin(state, windows, resumed=state.step == first_step)
             meter.logged.append(step())
+            if state.step == first_step + 1:
+                rehearse(state.ema.module, validation)
             due = Due.after(state.step, cfg)
-            stop = processes.any(stopped(), device, now=due.record or due.checkpoint)
+            stop = processes.any(stopped(), state.policy.device, now=due.record or due.checkpoint)
             if due.record or due.checkpoint or stop:
                 check_finite(meter.logged, state.step, hooks)
             if due.record:

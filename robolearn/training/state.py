@@ -12,6 +12,7 @@ from torch import Tensor
 from robolearn.errors import UserError, warn
 from robolearn.policies.family import Player
 from robolearn.policies.policy import Policy
+from robolearn.policies.promises import kept_players
 from robolearn.training.adamw import FlatAdamW
 from robolearn.training.cgd import CompetitiveGradient
 from robolearn.training.config import TrainConfig
@@ -32,7 +33,7 @@ class TrainState:
 
     def __init__(self, policy: Policy, cfg: TrainConfig):
         self.policy, self.cfg, self.step = policy, cfg, 0
-        self.players = policy.family.players()
+        self.players = kept_players(policy.family.players(), policy.family)
         self.flats = self._flats()
         starts = {flat: min(self.span(name)[0] for name in players) for players, flat in self.flats.items()}
         self.ema = EMA(policy, cfg.ema_decay, starts)

@@ -10,8 +10,10 @@ from robolearn.data.normalizer import Normalizer
 from robolearn.errors import UserError
 from robolearn.nets.backbone import BackboneConfig
 from robolearn.nets.mlp import MLPConfig
-from robolearn.policies.family import Family, FamilyConfig
+from robolearn.policies.family import Family, FamilyConfig, Player
 from robolearn.policies.policy import Policy, PolicyConfig
+from robolearn.training.config import TrainConfig
+from robolearn.training.state import TrainState
 from robolearn.types import Batch
 
 ROWS, HORIZON, DIM = 3, 4, 2
@@ -108,3 +110,38 @@ def test_what_is_built_is_returned():
         policy_of(family=ForgetfulConfig())
     with pytest.raises(UserError, match=r"ForgetfulNetConfig\.build returned None; expected the network"):
         policy_of(backbone=ForgetfulNetConfig())
+
+
+NOTHING_TO_TRAIN = Player(nn.Identity())
+
+
+@pytest.mark.parametrize(
+    ("method", "returned", "line"),
+    [
+        ("players", [NOTHING_TO_TRAIN], r"players returned a list; expected a dict of a Player by name"),
+        ("players", {}, r"players returned a dict of nobody; expected"),
+        ("players", {"policy": nn.Identity()}, r"players returned a dict of a Identity; expected"),
+        ("players", {"policy": NOTHING_TO_TRAIN}, r"players: 'policy' has no parameters"),
+        ("draw", None, r"draw returned None; expected a dict of tensors"),
+        ("draw", {"time": 0.5}, r"draw draws 'time' as a float; expected a tensor \[3, \.\.\.\]"),
+        ("draw", {"time": torch.zeros(())}, r"draw draws 'time' as a tensor \[\]; expected a tensor \[3, "),
+        ("validation_draws", {"time": torch.zeros(1)}, r"validation_draws draws 'time' as a tensor \[1\]; expected"),
+        ("noise", torch.zeros(2, 1), r"noise returned a tensor \[2, 1\]; expected a tensor \[3, \.\.\.\], a row"),
+        ("validation_loss", None, r"validation_loss returned None; expected a tensor \[\]"),
+        ("validation_loss", torch.zeros(3), r"validation_loss returned a tensor \[3\]; expected"),
+        ("loss", (torch.zeros(()), {"step": torch.ones(())}), r"loss logs 'step', which the training logs; choose"),
+    ],
+)
+def test_what_else_a_family_has_of_its_own_is_looked_at(method, returned, line, monkeypatch):
+    monkeypatch.setattr(Mine, method, lambda *_, **__: returned)
+    policy, generator = policy_of(), torch.Generator()
+    asked = {
+        "players": lambda: TrainState(policy, TrainConfig()),
+        "draw": lambda: policy.draws(ROWS, generator=generator),
+        "validation_draws": lambda: policy.validation_draws(ROWS, generator=generator),
+        "noise": lambda: policy.sample(BATCH.obs, 1, generator=generator),
+        "validation_loss": lambda: policy.validation_loss(BATCH, {}),
+        "loss": lambda: policy.loss(BATCH, {}),
+    }
+    with pytest.raises(UserError, match=rf"Mine\.{line}"):
+        asked[method]()

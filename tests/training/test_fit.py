@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from robolearn.data.demos import Demos
 from robolearn.data.store import DemoStore
 from robolearn.errors import UserError, exit_status
+from robolearn.policies.flow import Flow
 from robolearn.policies.policy import Policy
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.environments import make_env
@@ -50,6 +51,30 @@ def test_the_seed_fixes_the_run(tmp_path, train_main, tiny_flags, demos, read_me
         train_main([*flags, "--out", str(tmp_path / name)])
         runs[name] = read_metrics(tmp_path / name)
     assert runs["a"] == runs["b"] != runs["c"]
+
+
+@pytest.mark.parametrize("method", ["sample", "validation_loss"])
+def test_what_is_asked_of_a_family_at_the_end_is_tried_behind_the_first_step(
+    tmp_path, train_main, tiny_flags, demos, monkeypatch, method
+):
+    monkeypatch.setattr(Flow, method, lambda *_: torch.zeros(7))
+    monkeypatch.setattr("robolearn.training.fit.save", lambda *_: pytest.fail("it was trained to its end"))
+    with pytest.raises(UserError, match=rf"Flow\.{method} returned a tensor \[7\]; expected a tensor"):
+        train_main([*tiny_flags, "--dataset.path", str(demos), "--steps", "9", "--out", str(tmp_path / "run")])
+
+
+def test_a_trial_of_sampling_changes_no_weight(tmp_path, train_main, tiny_flags, demos, monkeypatch):
+    """Not even where sampling draws from torch's own stream, as dropout does."""
+    sample, asked, weights = Flow.sample, [], {}
+    monkeypatch.setattr(Flow, "sample", lambda *given: (asked.append(torch.randn(5)), sample(*given))[1])
+    for name in ("tried", "untried"):
+        flags = [*tiny_flags, "--dataset.path", str(demos), "--backbone.dropout", "0.5", "--steps", "3"]
+        train_main([*flags, "--out", str(tmp_path / name)])
+        weights[name] = load_file(tmp_path / name / "checkpoints" / "last" / "policy.safetensors")
+        assert len(asked) == 1
+        monkeypatch.setattr("robolearn.training.fit.rehearse", lambda *_: None)
+    assert weights["tried"].keys() == weights["untried"].keys()
+    assert all(torch.equal(tensor, weights["untried"][key]) for key, tensor in weights["tried"].items())
 
 
 def test_the_facts_of_the_data_are_kept(tmp_path, train_main, tiny_flags, demos):
