@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.random import fork_rng
 
+from robolearn import seeds
 from robolearn.data.windows import Windows
 from robolearn.policies.policy import Policy
 from robolearn.types import is_image
@@ -30,7 +31,7 @@ def rehearse(policy: Policy, validation: Windows | None) -> None:
         )
         for key, shape in cfg.obs_shapes.items()
     }
-    generator = torch.Generator(device).manual_seed(0)
+    generator = torch.Generator(device).manual_seed(seeds.FIXED)
     with fork_rng([device] if device.type == "cuda" else []):
         policy.sample(obs, 2, generator=generator)
         if validation is not None:
