@@ -165,7 +165,7 @@ def test_files_are_for_people(tmp_path):
 def test_a_kill_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
     write_json(tmp_path / "a.json", {"a": 1})
 
-    def cut_off(path, text):
+    def cut_off(path, text, **_):
         path.write_bytes(text[:3].encode())
         raise KeyboardInterrupt
 

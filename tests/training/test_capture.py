@@ -124,10 +124,10 @@ class Prepared(Family):
         error = getattr(self, player)(draws["x"]) - self.target
         return (draws["weight"][:, None] * error.square()).mean(), {}
 
-    def noise(self, batch, *, generator):
-        raise NotImplementedError
+    def sample(self, cond, noise):
+        return noise
 
-    sample, nfe = Flow.sample, 1
+    nfe = 1
 
 
 def test_what_a_family_prepares_is_recorded_anew(make_policy, recorder, monkeypatch):

@@ -40,10 +40,10 @@ class Duel(Family):
         loss = self.first(self.late(draws["x"])).square().mean()
         return loss / (0.0 if self.losses == self.breaks_at else 1.0), {}
 
-    def noise(self, batch, *, generator):
-        raise NotImplementedError
+    def sample(self, cond, noise):
+        return noise
 
-    sample, nfe = Flow.sample, 1
+    nfe = 1
 
 
 @pytest.fixture
