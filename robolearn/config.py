@@ -292,6 +292,11 @@ def write_json(path: Path, data: Any, *, compact: bool = False) -> None:
         part.write_text(json.dumps(data, **layout) + "\n", encoding="utf-8")
 
 
+def write_json_lines(path: Path, records: Iterable[Any]) -> None:
+    """Write JSON values, one per line, to a file of a folder that takes its place as a whole."""
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+
+
 def read_together(cls: type[T], directory: Path, name: str, registry: Registry, what: str) -> T:
     """Read a configuration that was written together with other files; see `replacing_all`.
 

@@ -113,9 +113,8 @@ def _statistics(rows: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
     low, high = rows.amin(0), rows.amax(0)
     if mode == "quantile":
         usual = torch.from_numpy(np.quantile(rows.numpy(), [RARE, 1 - RARE], axis=0))
-        varies = usual[1] - usual[0] >= torch.as_tensor(
-            least_range(*usual.numpy())
-        )  # a flag that is rarely up has no range but its whole one
+        # A flag that is rarely up has no range but its whole one.
+        varies = usual[1] - usual[0] >= torch.as_tensor(least_range(*usual.numpy()))
         low, high = torch.where(varies, usual[0], low), torch.where(varies, usual[1], high)
     if mode == "zscore":
         center, scale = rows.mean(0), rows.std(0, correction=0)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robolearn.config import finite, from_json, parse_json, read_json, to_json, write_json
+from robolearn.config import finite, from_json, parse_json, read_json, to_json, write_json, write_json_lines
 from robolearn.errors import UserError
 from robolearn.files import finish_replacing, replacing_all
 from robolearn.rollout.pairs import Pair, Verdict
@@ -106,7 +106,7 @@ def _read_pair(path: Path, number: int, line: bytes) -> Pair:
 
 
 def _write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
-    path.write_text("".join(json.dumps(to_json(pair, {})) + "\n" for pair in pairs), encoding="utf-8")
+    write_json_lines(path, (to_json(pair, {}) for pair in pairs))
 
 
 def _content(comparison: Comparison) -> dict[str, Any]:

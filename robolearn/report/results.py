@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robolearn.config import finite, read_json, to_json, write_json
+from robolearn.config import finite, read_json, to_json, write_json, write_json_lines
 from robolearn.files import finish_replacing, replacing_all
 from robolearn.rollout.metrics import Summary, has_scores
 from robolearn.trust.summary import GateSummary
@@ -68,7 +67,7 @@ def write_partial(directory: Path, trajectories: Sequence[Trajectory], asked: in
 
 def write_episodes(path: Path, trajectories: Sequence[Trajectory]) -> None:
     """Write a line per episode."""
-    path.write_text("".join(json.dumps(finite(_row(t))) + "\n" for t in trajectories), encoding="utf-8")
+    write_json_lines(path, (finite(_row(t)) for t in trajectories))
 
 
 def directory_for_partial(directory: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robolearn.config import checked
+from robolearn.config import checked, write_json_lines
 from robolearn.data.demos import Demos
 from robolearn.data.splits import split_episodes
 from robolearn.data.windows import Windows
@@ -76,7 +75,7 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
         facts = PretrainFacts(kept, demos.content_hash(list(shapes)), *episodes)
         with replacing_all(directory, (*FILES, METRICS, PICTURE)) as folder:
             representation.save(folder, facts)
-            (folder / METRICS).write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+            write_json_lines(folder / METRICS, records)
             draw_picture(folder / PICTURE, look(representation, cfg, training, heldout))
     return directory
 

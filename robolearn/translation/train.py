@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robolearn.config import checked, first_difference
+from robolearn.config import checked, first_difference, write_json_lines
 from robolearn.data.splits import split_episodes
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
@@ -262,9 +261,7 @@ class _Training:
         with replacing_all(Path(self.cfg.out), FILES) as folder:
             translator.save(folder)
             save_tensors(tensors, folder / STATE_FILE)
-            (folder / METRICS).write_text(
-                "".join(f"{json.dumps(record)}\n" for record in self.records), encoding="utf-8"
-            )
+            write_json_lines(folder / METRICS, self.records)
             draw_picture(folder / PICTURE, look(translator, self.heldout))
 
     def _diverged(self, what: str) -> UserError:
