@@ -13,7 +13,6 @@ from robolearn.nets.unet_rows import whole_convolutions
 from robolearn.policies.policy import Policy
 from robolearn.policies.prefix import Prefix
 from robolearn.policies.registry import name_of
-from robolearn.types import is_image
 
 LARGEST_FILE = 2**31 - 1  # bytes of what ONNX can be written as
 
@@ -33,10 +32,7 @@ class Sampler(nn.Module):
         super().__init__()
         cfg = policy.cfg
         self.policy, self.keys = policy, input_names(policy)
-        self.inputs = {
-            self.keys[key]: torch.zeros(1, cfg.obs_horizon, *shape, dtype=torch.uint8 if is_image(shape) else None)
-            for key, shape in cfg.obs_shapes.items()
-        }
+        self.inputs = {self.keys[key]: zeros for key, zeros in policy.blank().items()}
         self.inputs["noise"] = policy.family.noise(samples, generator=torch.Generator())
         if cfg.prefix_horizon:
             self.inputs["prefix"] = torch.zeros(1, cfg.prefix_horizon, cfg.action_dim)

@@ -280,6 +280,15 @@ class Policy(nn.Module):
         noise = kept_noise(self.family.noise(batch * n, generator=generator), batch * n, self.family)
         return rearrange(self.act(obs, noise), "(b n) t a -> b n t a", n=n)
 
+    def blank(self) -> dict[str, Tensor]:
+        """An observation of zeros, key -> [1, o, ...], of the shapes and types that `act` takes."""
+        return {
+            key: torch.zeros(
+                1, self.cfg.obs_horizon, *shape, dtype=torch.uint8 if is_image(shape) else None, device=self.device
+            )
+            for key, shape in self.cfg.obs_shapes.items()
+        }
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""

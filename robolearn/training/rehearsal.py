@@ -8,7 +8,6 @@ from torch.random import fork_rng
 from robolearn import seeds
 from robolearn.data.windows import Windows
 from robolearn.policies.policy import Policy
-from robolearn.types import is_image
 
 
 @torch.no_grad()
@@ -24,16 +23,10 @@ def rehearse(policy: Policy, validation: Windows | None) -> None:
     Raises:
         UserError: The family returns something else than it promises.
     """
-    device, cfg = policy.device, policy.cfg
-    obs = {
-        key: torch.zeros(
-            1, cfg.obs_horizon, *shape, dtype=torch.uint8 if is_image(shape) else torch.float32, device=device
-        )
-        for key, shape in cfg.obs_shapes.items()
-    }
+    device = policy.device
     generator = torch.Generator(device).manual_seed(seeds.FIXED)
     with fork_rng([device] if device.type == "cuda" else []):
-        policy.sample(obs, 2, generator=generator)
+        policy.sample(policy.blank(), 2, generator=generator)
         if validation is not None:
             batch = validation.batch(torch.zeros(2, dtype=torch.int64, device=device))
             policy.validation_loss(batch, policy.validation_draws(2, generator=generator))
