@@ -1,6 +1,8 @@
 """The names that `import robolearn` offers: cheap to import, all there, and the same for people and type checkers."""
 
 import ast
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +26,17 @@ def test_type_checkers_see_the_same_names():
         alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     assert seen == {name: f"robolearn.{home}" for name, home in robolearn.HOMES.items()}
+
+
+@pytest.mark.long
+def test_programs_elsewhere_are_checked_with_all_types_known(tmp_path):
+    """As an editor does it: of the environment it knows where Python is, and of the program what stands in it."""
+    shutil.copy(Path(__file__).with_name("typed_program.py"), tmp_path)
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_an_unknown_name_is_told_what_there_is():
