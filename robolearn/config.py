@@ -27,6 +27,8 @@ Registry = Mapping[str, type]
 
 MAX_BYTES = 64 << 20  # of a JSON file
 MAX_DEPTH = 64
+LEAVES = (bool, int, float, str, dict, type(None), Any)
+DECLARABLE = "a field holds bool, int, float, str, Path or Literal, or a tuple, dict or dataclass of these"
 KINDS = "a number, a truth value, text, null, or lists and objects of these"
 
 
@@ -167,16 +169,22 @@ def _build(annotation: Any, data: Any, registry: Registry, where: str) -> Any:
     if annotation is float and isinstance(data, int) and not isinstance(data, bool):
         _expect(abs(data) < 2**1023, where, "a number", data)
         return float(data)
+    if annotation not in LEAVES:
+        raise UserError(f"{where} is declared as {_name(annotation)}, which no file keeps; {DECLARABLE}")
     is_right = annotation is Any or (type(data) is annotation)
-    _expect(is_right and data == data, where, getattr(annotation, "__name__", str(annotation)), data)  # NaN is none
+    _expect(is_right and data == data, where, _name(annotation), data)  # NaN is none
     return data
+
+
+def _name(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _build_union(members: tuple[Any, ...], data: Any, registry: Registry, where: str) -> Any:
     if data is None and type(None) in members:
         return None
     plain = [member for member in members if member is not type(None)]
-    names = " or ".join(getattr(member, "__name__", str(member)) for member in plain)
+    names = " or ".join(map(_name, plain))
     _expect(len(plain) == 1 or type(data) in plain, where, names, data)
     return _build(plain[0] if len(plain) == 1 else type(data), data, registry, where)
 

@@ -1,6 +1,7 @@
+import enum
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robolearn.config import checked, first_difference, from_json, read_json, since, to_json, write_json
+from robolearn.errors import UserError
 from robolearn.nets.mlp import MLPConfig
 from robolearn.nets.unet import UNetConfig
 from robolearn.policies.diffusion import DiffusionConfig
@@ -257,3 +259,25 @@ def test_a_program_may_count_in_numpy_and_give_any_sequence():
     assert type(config.seed) is int
     assert type(config.lr) is float
     assert through_text(config) == config
+
+
+class Mode(enum.Enum):
+    FAST = 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "name"),
+    [
+        (Mode, Mode.FAST, "Mode"),
+        (list[float], [1.0], "list[float]"),
+        (set[str], {"a"}, "set[str]"),
+        (np.ndarray, np.ones(2), "ndarray"),
+        (type, float, "type"),
+        (Mode | None, Mode.FAST, "Mode"),
+    ],
+)
+def test_a_field_of_a_kind_that_no_file_keeps_is_told_which_kinds_there_are(kind, value, name):
+    """Before anything is trained with it: what was, could not be opened again."""
+    declared = make_dataclass("Own", [("field", kind)], frozen=True)
+    with pytest.raises(UserError, match=rf"^Own\.field is declared as {re.escape(name)}, which no file keeps; .*Path"):
+        checked(declared(value))

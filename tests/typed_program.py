@@ -1,4 +1,4 @@
-"""A program as users write it, with types everywhere: test_public.py has it checked where nothing of this project lies."""
+"""A program as users write it, typed everywhere; test_public.py checks it in a folder of its own."""
 
 from __future__ import annotations
 
