@@ -109,6 +109,14 @@ def test_a_module_beside_you_is_told_from_one_that_is_not_installed(tmp_path, mo
         import_home("folder_here.more:x-v0")
 
 
+def test_a_program_says_whose_choice_an_environment_is(config):
+    """The configuration may have come from the run of a stranger."""
+    config, demos = rolling(config, PLAIN.id), open_demos(config)
+    with pytest.raises(rl.UserError, match=r"^the configuration names the environment 'test/Plain-v0'"):
+        prepare_env(config, demos, trust=False)
+    assert prepare_env(config, demos, trust=False, env_given=True)[0] == config
+
+
 def test_a_training_goes_on_without_an_environment_that_is_not_installed(config, capsys):
     run = rl.train(rolling(config, "not_there_at_all:x/Y-v0"))
     said = [line for line in capsys.readouterr().err.splitlines() if "not_there_at_all" in line]

@@ -26,6 +26,7 @@ from robolearn.policies.chunk_frame import FRAMES, ChunkFrame, ChunkFrameKind
 from robolearn.policies.draws import Draws, Progress
 from robolearn.policies.family import Chunks, Loss
 from robolearn.policies.obs_noise import NOISE, obs_noise_draws, with_noise
+from robolearn.policies.observations import count_observations
 from robolearn.policies.prefix import LENGTH, Prefix, prefix_dim, prefix_draws, prefix_features
 from robolearn.policies.promises import (
     built_family,
@@ -246,7 +247,11 @@ class Policy(nn.Module):
             obs: Key -> [b, o, ...]; see encode.
             noise: As many rows as observations, or n times as many: the first n are the first observation's.
             prefix: See encode.
+
+        Raises:
+            UserError: Observations are missing, or are no tensors of the shapes that the policy was trained on.
         """
+        count_observations(obs, self.cfg.obs_horizon, self.cfg.obs_shapes)
         symmetry = self.canonical
         if symmetry is None:
             return self._act(obs, noise, prefix)
@@ -275,8 +280,11 @@ class Policy(nn.Module):
             obs: Key -> [b, o, ...] in physical units.
             n: Chunks per observation.
             generator: On the policy's device.
+
+        Raises:
+            UserError: See act.
         """
-        batch = len(obs[next(iter(self.cfg.obs_shapes))])
+        batch = count_observations(obs, self.cfg.obs_horizon, self.cfg.obs_shapes)
         noise = kept_noise(self.family.noise(batch * n, generator=generator), batch * n, self.family)
         return rearrange(self.act(obs, noise), "(b n) t a -> b n t a", n=n)
 

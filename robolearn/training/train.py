@@ -58,7 +58,8 @@ def train(
         resume: Go on with the run in ``cfg.out``; options that decide what is learned cannot change.
         changed_data: Go on although the demonstrations have changed since; data.json keeps both hashes.
         trust: Make the environment that the demonstrations name, whatever module it is from.
-        env_given: Whether ``cfg.env`` was chosen by whoever asks, so that its module may run; not read from a file.
+        env_given: Whether ``cfg.env`` was chosen by whoever asks, so that its module may run; a configuration that was
+            read from a run names what its maker chose.
         mapper: Where members but the first are trained, see `open_cluster`; by default in processes here.
 
     Raises:
@@ -175,7 +176,8 @@ def prepare_env(cfg: TrainConfig, demos: Demos, *, trust: bool, env_given: bool 
         if env.id is not None and (lacking := env_remark(env)):
             raise MissingError(lacking)
         if not trust:
-            check_known(env, demos.name, cfg.env if env_given else None)
+            source = demos.name if cfg.env.id is None else "the configuration"  # which may be that of a run
+            check_known(env, source, cfg.env if env_given else None)
         problem = _try_out(env, *policy_shapes(cfg, demos)) if cfg.rollout_every else None
     except MissingError as error:
         if cfg.symmetry != "ignore":

@@ -4,6 +4,7 @@ import pickle
 import pytest
 import torch
 
+from robolearn.errors import UserError
 from robolearn.policies.diffusion import DiffusionConfig
 from robolearn.policies.flow import FlowConfig
 from robolearn.policies.policy import Policy
@@ -51,6 +52,23 @@ def test_sampled_rows_belong_to_their_observation(make_policy):
     chunks = act(policy)
     expected = policy.act(OBS, torch.zeros(2, 0))
     torch.testing.assert_close(chunks, expected[:, None].expand_as(chunks))
+
+
+@pytest.mark.parametrize(
+    ("obs", "said"),
+    [
+        ({"pose": OBS["state"]}, "observation 'state' is missing; the policy sees state"),
+        ({"state": OBS["state"][0]}, r"observation 'state' is a tensor \[2, 4\]; .* takes a tensor \[b, 2, 4\]"),
+        ({"state": OBS["state"][:, :1]}, r"observation 'state' is a tensor \[2, 1, 4\]; .* \[b, 2, 4\]"),
+        ({"state": OBS["state"][..., :3]}, r"observation 'state' is a tensor \[2, 2, 3\]; .* \[b, 2, 4\]"),
+    ],
+)
+def test_observations_that_do_not_fit_are_told_what_does(make_policy, obs, said):
+    policy = make_policy(RegressionConfig())
+    with pytest.raises(UserError, match=said):
+        policy.act(obs, torch.zeros(2, 0))
+    with pytest.raises(UserError, match=said):
+        act(policy, obs)
 
 
 def test_units_are_physical(make_policy):
