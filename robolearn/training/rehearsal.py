@@ -7,6 +7,7 @@ from torch.random import fork_rng
 
 from robolearn import seeds
 from robolearn.data.windows import Windows
+from robolearn.errors import UserError
 from robolearn.policies.policy import Policy
 
 
@@ -21,12 +22,22 @@ def rehearse(policy: Policy, validation: Windows | None) -> None:
         validation: Held-out windows, if any.
 
     Raises:
-        UserError: The family returns something else than it promises.
+        UserError: The family returns something else than it promises, or other chunks of the same noise.
     """
     device = policy.device
     generator = torch.Generator(device).manual_seed(seeds.FIXED)
     with fork_rng([device] if device.type == "cuda" else []):
-        policy.sample(policy.blank(), 2, generator=generator)
+        _sample_again(policy, generator)
         if validation is not None:
             batch = validation.batch(torch.zeros(2, dtype=torch.int64, device=device))
             policy.validation_loss(batch, policy.validation_draws(2, generator=generator))
+
+
+def _sample_again(policy: Policy, generator: torch.Generator) -> None:
+    """Sample from the same noise twice: what a family draws for itself is in no seed, and in no other runtime."""
+    start = generator.get_state()
+    first = policy.sample(policy.blank(), 2, generator=generator)
+    again = policy.sample(policy.blank(), 2, generator=generator.set_state(start))
+    if not torch.allclose(first, again, rtol=1e-2, atol=1e-2 * float(first.std()), equal_nan=True):  # of a GPU's sums
+        family = type(policy.family).__name__
+        raise UserError(f"{family}.sample gave two chunks of one noise; what is random in it must come from its noise")

@@ -63,6 +63,16 @@ def test_what_is_asked_of_a_family_at_the_end_is_tried_behind_the_first_step(
         train_main([*tiny_flags, "--dataset.path", str(demos), "--steps", "9", "--out", str(tmp_path / "run")])
 
 
+def test_a_family_that_draws_for_itself_is_refused_behind_the_first_step(
+    tmp_path, train_main, tiny_flags, demos, monkeypatch
+):
+    """Its chunks would be in no seed: no evaluation could be repeated, and no other runtime would give them."""
+    sample = Flow.sample
+    monkeypatch.setattr(Flow, "sample", lambda *given: sample(*given) + 0.1 * torch.randn(1))
+    with pytest.raises(UserError, match=r"^Flow\.sample gave two chunks of one noise; "):
+        train_main([*tiny_flags, "--dataset.path", str(demos), "--steps", "9", "--out", str(tmp_path / "run")])
+
+
 def test_a_trial_of_sampling_changes_no_weight(tmp_path, train_main, tiny_flags, demos, monkeypatch):
     """Not even where sampling draws from torch's own stream, as dropout does."""
     sample, asked, weights = Flow.sample, [], {}
@@ -71,7 +81,7 @@ def test_a_trial_of_sampling_changes_no_weight(tmp_path, train_main, tiny_flags,
         flags = [*tiny_flags, "--dataset.path", str(demos), "--backbone.dropout", "0.5", "--steps", "3"]
         train_main([*flags, "--out", str(tmp_path / name)])
         weights[name] = load_file(tmp_path / name / "checkpoints" / "last" / "policy.safetensors")
-        assert len(asked) == 1
+        assert len(asked) == 2
         monkeypatch.setattr("robolearn.training.fit.rehearse", lambda *_: None)
     assert weights["tried"].keys() == weights["untried"].keys()
     assert all(torch.equal(tensor, weights["untried"][key]) for key, tensor in weights["tried"].items())
