@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +117,10 @@ class DemoStore:
     def open_unchecked(path: str | os.PathLike[str]) -> DemoStore:
         """Open for reading what may be damaged, to look at it; see `problems`."""
         return DemoStore(fetched(path))
+
+    def __reduce__(self) -> tuple[Callable[..., DemoStore], tuple[Path]]:
+        """A store that another process gets, as the workers of a DataLoader do, is opened there again."""
+        return DemoStore.open, (self.path,)
 
     def check_intact(self) -> None:
         """Raise a UserError, and say why, if it cannot be read."""

@@ -1,5 +1,6 @@
 """DemoStore: what is written is what is read, in every encoding."""
 
+import pickle
 import shutil
 from contextlib import ExitStack
 
@@ -226,6 +227,16 @@ def test_an_episode_is_read_without_the_numbers_of_all_others(tmp_path, monkeypa
     assert_same(store.episode(30), make_episode(30))
     numbers = [name for name in reads if name.startswith("meta/") and not name.endswith("zarr.json")]
     assert sorted(numbers) == [f"meta/{name}/c/3" for name in ("mode", "score", "seed", "success")]
+
+
+def test_a_store_travels_to_the_workers_of_a_loader(tmp_path):
+    """Pickled, as it is where processes are spawned, which Python does by default from 3.14 on."""
+    writer = DemoWriter.create(tmp_path / "x.zarr", attrs=ATTRS)
+    writer.extend([make_episode(i) for i in range(3)])
+    for store in (DemoStore.open(tmp_path / "x.zarr"), writer):
+        there = pickle.loads(pickle.dumps(store))
+        assert type(there) is DemoStore
+        assert_same(there.episode(2), make_episode(2))
 
 
 def test_threads_that_come_and_go_leave_zarr_configured_as_it_was():
