@@ -186,7 +186,14 @@ def saved_files() -> dict[str, str]:
     return {name[1]: block for block in blocks if (name := FILE.match(block))}
 
 
-@pytest.mark.parametrize("page", with_python(), ids=name_of)
+LEARNS = ROOT / "docs" / "simulator.md"  # for seconds
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.long) if page == LEARNS else page for page in with_python()],
+    ids=name_of,
+)
 def test_python_runs(page, tmp_path, monkeypatch, registries_of_before):
     """All blocks of a page, one after the other."""
     monkeypatch.chdir(tmp_path)

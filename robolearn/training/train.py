@@ -58,8 +58,7 @@ def train(
         resume: Go on with the run in ``cfg.out``; options that decide what is learned cannot change.
         changed_data: Go on although the demonstrations have changed since; data.json keeps both hashes.
         trust: Make the environment that the demonstrations name, whatever module it is from.
-        env_given: Whether ``cfg.env`` was chosen by whoever asks, so that its module may run; a configuration that was
-            read from a run names what its maker chose.
+        env_given: Whether ``cfg.env`` is the caller's own choice, so that its module may run, and not read from a run.
         mapper: Where members but the first are trained, see `open_cluster`; by default in processes here.
 
     Raises:

@@ -259,6 +259,7 @@ def test_demonstrations_that_tell_no_mode_are_compared_without_modes(tmp_path, f
     assert gather([TASK], ROWS, flow.runs)[0].entries[0].best.numbers.mode_entropy is None
 
 
+@pytest.mark.long
 def test_no_unit_is_done_twice(data, flow):
     """Another process holds one unit; killed, it holds nothing."""
     code = (

@@ -252,6 +252,7 @@ def test_a_unit_that_fails_stops_only_those_that_need_it(tmp_path, capfd):
     assert do_units(Study(root=tmp_path), units[:1], 1) == []  # done before
 
 
+@pytest.mark.long
 def test_what_is_published_is_what_the_raw_episodes_give(tmp_path):
     raw = read(ROOT / KEPT)
     make_page(raw, tuple(TASKS), tmp_path / "safety")

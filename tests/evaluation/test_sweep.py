@@ -1,6 +1,7 @@
 """What is finished is not done again, and nothing else is taken for it."""
 
 import dataclasses
+import shutil
 import signal
 
 import pytest
@@ -13,12 +14,24 @@ from robolearn.evaluation import sweep as sweeping
 from robolearn.training.signals import stop_signal
 
 
-@pytest.fixture
-def swept(trained_pair, tmp_path, monkeypatch):
-    """What was swept, its rows and the folder of its only run."""
+@pytest.fixture(autouse=True)
+def _without_latency(monkeypatch):
     monkeypatch.setattr(evaluation, "measure_latency", lambda *_, **__: {})
-    cfg = rl.SweepConfig((str(trained_pair),), seeds=(3,), episodes=2, out=tmp_path / "swept", device="cpu")
-    return cfg, rl.sweep(cfg), tmp_path / "swept/run/3"
+
+
+SWEPT = []
+
+
+@pytest.fixture
+def swept(trained_pair, tmp_path, tmp_path_factory):
+    """What was swept, its rows and the folder of its only run; swept once, a copy for each test."""
+    if not SWEPT:
+        out = tmp_path_factory.mktemp("sweep") / "swept"
+        cfg = rl.SweepConfig((str(trained_pair),), seeds=(3,), episodes=2, out=out, device="cpu")
+        SWEPT.append((cfg, rl.sweep(cfg)))
+    cfg, rows = SWEPT[0]
+    shutil.copytree(cfg.out, tmp_path / "swept", symlinks=True)
+    return dataclasses.replace(cfg, out=tmp_path / "swept"), rows, tmp_path / "swept/run/3"
 
 
 @pytest.mark.parametrize("otherwise", [{"seed": 7}, {"steps": 1}, {"execution": rl.Execution(1)}])

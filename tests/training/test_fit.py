@@ -29,7 +29,10 @@ from robolearn.training.signals import passed_on, stop_signal
 from tests.processes import PATIENCE, ROOT, running
 
 
-@pytest.mark.parametrize("model", [["regression", "mlp"], ["diffusion", "unet"], ["flow", "transformer"]])
+@pytest.mark.parametrize(
+    "model",
+    [["regression", "mlp"], ["diffusion", "unet"], pytest.param(["flow", "transformer"], marks=pytest.mark.long)],
+)
 def test_the_loss_falls(tmp_path, train_main, tiny_flags, demos, read_metrics, model):
     out = tmp_path / "run"
     small = {

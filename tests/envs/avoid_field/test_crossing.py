@@ -37,6 +37,7 @@ def test_a_cylinder_is_met_and_a_free_way_leads_to_the_finish(task, make):
     assert result.info["score"][1, -1] == pytest.approx((at - START_Y) / 0.63)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_expert_crosses_fields_of_every_kind(kind):
     """At a true rate of 0.99 fewer than 390 of 400 would be seen once in 500 times."""

@@ -297,6 +297,7 @@ def test_a_dropped_camera_leaves_no_video(root, tmp_path):
     assert DemoStore.open(tmp_path / "out.zarr").attrs.videos == ()
 
 
+@pytest.mark.long
 def test_a_real_episode_trains(tmp_path):
     if not G1.is_dir():
         pytest.skip(f"the data set of a Unitree G1 is not at {G1} (set ROBOLEARN_SHARED)")

@@ -49,6 +49,7 @@ def test_disagreement_of_samples_converges_to_it():
     assert many.std() < 0.05 * exact_energy_disagreement(*pair).mean()
 
 
+@pytest.mark.long
 def test_disagreement_with_equal_weights_instead_is_another():
     chunks, probabilities = finite(3, 60)
     even = exact_energy_disagreement(chunks, torch.full_like(probabilities, 1 / 6))
