@@ -15,6 +15,7 @@ from robolearn.paths import StrPath as StrPath
 from robolearn.paths import place_of
 
 BEGUN, COMPLETE, GONE = ".new.part", ".new", ".gone"
+PAGE = 4096  # bytes; a full disk still takes files without any
 
 
 def take_paths(config: Any, *names: str) -> None:
@@ -75,8 +76,12 @@ def check_writable(path: Path) -> None:
     check_replaceable(path)
     part = path.with_name(f"{path.name}.part")
     with naming(path, part):
-        part.touch()
-        part.unlink()
+        part.unlink(missing_ok=True)  # writing would follow a link
+        try:
+            part.write_bytes(bytes(PAGE))
+            flush(part)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def check_replaceable(path: Path) -> None:

@@ -96,6 +96,22 @@ def test_whether_a_file_can_be_written_is_known_beforehand(directory):
             check_writable(path)
 
 
+def test_a_full_disk_is_known_beforehand(directory, monkeypatch):
+    """It takes files, but nothing into them."""
+    (directory / "a.part").symlink_to(directory / "b")  # and what a link points to is nobody's to write into
+    check_writable(directory / "a")
+
+    def refuse(path, _):
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(OSError, match="No space") as error:
+        check_writable(directory / "a")
+    assert one_line(error.value) == f"{directory / 'a'}: No space left on device"
+    assert contents(directory) == OLD
+
+
 def test_weights_on_a_full_disk_name_what_they_are_of(directory, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

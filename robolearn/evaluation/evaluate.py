@@ -15,14 +15,14 @@ from robolearn.evaluation.acting import Acting
 from robolearn.evaluation.claims import proofs_of
 from robolearn.evaluation.config import EvalConfig
 from robolearn.evaluation.recorded import record_episodes
-from robolearn.files import StrPath, remove
+from robolearn.files import StrPath, check_writable, remove
 from robolearn.locks import hold
 from robolearn.mapper import Mapper
 from robolearn.policies.ensemble import Ensemble
 from robolearn.report.counting import counting
 from robolearn.report.facts import machine_facts
 from robolearn.report.page import Report, busy_remarks, write_report
-from robolearn.report.results import PAGE_FILE, directory_for_partial, write_results
+from robolearn.report.results import PAGE_FILE, SUMMARY_FILE, directory_for_partial, write_results
 from robolearn.report.terminal import format_spent, format_table
 from robolearn.rollout.clip_remarks import clip_problem, clip_remark
 from robolearn.rollout.controller import Controller
@@ -138,6 +138,7 @@ class _Evaluation:
         finished: list[Trajectory] = []
         with self.spent.on("preparing"):
             num_videos = self._check()
+            check_writable(self.out / SUMMARY_FILE)
         try:
             trajectories = self._roll_out(self.acting.guard, finished)
         except KeyboardInterrupt:

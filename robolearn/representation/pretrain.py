@@ -16,7 +16,7 @@ from robolearn.data.demos import Demos
 from robolearn.data.splits import split_episodes
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
-from robolearn.files import replacing_all
+from robolearn.files import check_writable, replacing_all
 from robolearn.locks import hold
 from robolearn.nets.descent import descend
 from robolearn.nets.pretrained import CamerasConfig, Start, begin, read_start
@@ -157,9 +157,11 @@ def check_free(directory: Path, *, overwrite: bool) -> None:
 
     Raises:
         UserError: It holds something already, and that is no pre-training, or is not to be overwritten.
+        OSError: It cannot be written.
     """
     if is_begun(directory, RUN_FILE, "no pre-training") and not overwrite:
         raise UserError(f"{directory} exists, and no pre-training goes on; choose another `out`, or give `overwrite`")
+    check_writable(directory / RUN_FILE)
 
 
 def read_frames(

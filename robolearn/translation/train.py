@@ -16,7 +16,7 @@ from robolearn.data.splits import split_episodes
 from robolearn.data.store import DemoStore
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
-from robolearn.files import replacing_all
+from robolearn.files import check_writable, replacing_all
 from robolearn.locks import hold
 from robolearn.nets.unallocated import unallocated
 from robolearn.nets.weights import load_tensors, save_tensors
@@ -78,6 +78,7 @@ def train_translator(cfg: TranslatorConfig, on_record: Callable[[Record], None] 
             records = restore(state, facts, directory)
         if state.step == cfg.steps:
             return directory
+        check_writable(directory / FACTS_FILE)
         frames = {side: read_frames(cfg, stores[side], tuple(shapes), parts[side], device) for side in SIDES}
         training: Sources = {side: frames[side][0] for side in SIDES}
         heldout: Sources = {side: frames[side][1] for side in SIDES}

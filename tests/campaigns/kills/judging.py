@@ -157,10 +157,11 @@ class Evaluate(Judge):
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Name -> content of the files in a folder but the lock."""
+    """Name -> content of the files in a folder but the lock, and what tells whether the disk takes anything."""
     if not folder.exists():
         return {}
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")}
+    files = (p for p in folder.iterdir() if p.is_file())
+    return {p.name: p.read_bytes() for p in files if not p.name.startswith(".") and p.suffix != ".part"}
 
 
 def results(folder: Path) -> tuple[bytes, Any]:
