@@ -1,15 +1,19 @@
-"""An evaluation's numbers are on disk before anything that may fail, and a stopped one keeps what finished."""
+"""An evaluation's numbers are on disk before anything that may fail, and what is stopped keeps what finished."""
 
+import errno
 import json
+import os
 import shutil
 
 import pytest
 
+from robolearn.commands.main import main
 from robolearn.config import read_json
 from robolearn.errors import user_errors
 from robolearn.evaluation import evaluate as evaluation
 from robolearn.locks import HeldError, hold
 from robolearn.rollout import replay as replay_module
+from robolearn.rollout import roll_out as roll_out_module
 from robolearn.rollout.loop import LoopEnvs
 
 CPU = ["--threads", "1", "--device", "cpu"]
@@ -97,6 +101,53 @@ def test_a_stopped_evaluation_keeps_its_finished_episodes_and_says_that_it_is_pa
             eval_main([str(run), *LOOK])
     assert len(rows(run / "eval")) == 4
     assert len(rows(run / "eval" / "partial")) == 2
+
+
+def refuse(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_calibration_goes_on_from_what_had_finished(run, monkeypatch, capsys):
+    """Behind Ctrl-C, and behind a disk that was full when the result was to be written."""
+    limits = ["--episodes", "10", "--alpha", "0.4", "--num-envs", "3", "--env.max-episode-steps", "8", *CPU]
+    command = ["calibrate", str(run), "--safety-set", "--candidates", "3", *limits]
+    main(command)
+    whole = {path.name: path.read_bytes() for path in (run / "tube").iterdir()}
+    roll_out, rolled = "robolearn.trust.calibrate.roll_out", []
+
+    def run_episodes(envs, controller, episodes, **options):
+        rolled.append(list(episodes))
+        return original(envs, controller, episodes, **options)
+
+    original = roll_out_module.run_episodes
+    monkeypatch.setattr(roll_out_module, "run_episodes", run_episodes)
+    with monkeypatch.context() as patch:
+        patch.setattr(roll_out, stop_after(roll_out_module.roll_out, 4))
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+    assert caught.value.code == 130
+    assert "4 of 10 episodes had finished; the same command goes on from there" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr("robolearn.evaluation.calibrate.save_set", refuse)
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+    assert caught.value.code == 2
+    assert "note: 4 episodes that had finished are in" in capsys.readouterr().err
+    assert [len(episodes) for episodes in rolled] == [10, 6]
+    assert {path.name: path.read_bytes() for path in (run / "tube").iterdir() if path.is_file()} == whole
+    main(command)
+    assert len(rolled) == 2
+    assert {path.name: path.read_bytes() for path in (run / "tube").iterdir()} == whole
+
+
+@pytest.mark.parametrize("command", ["eval", "calibrate"])
+def test_a_disk_that_is_full_is_said_before_anything_is_rolled_out(run, command, monkeypatch, capsys):
+    monkeypatch.setattr(roll_out_module, "run_episodes", None)
+    monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
+    with pytest.raises(SystemExit) as caught:
+        main([command, str(run), "--episodes", "10", *CPU])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.endswith("json: No space left on device\n")
 
 
 def test_two_evaluations_do_not_write_into_one_place(run, eval_main):

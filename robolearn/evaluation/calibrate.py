@@ -11,12 +11,11 @@ from torch import nn
 from robolearn.config import checked
 from robolearn.errors import warn
 from robolearn.evaluation.calibrate_config import CalibrateConfig
-from robolearn.files import StrPath, remove
+from robolearn.files import StrPath, check_writable, remove
 from robolearn.locks import hold
 from robolearn.mapper import Mapper
 from robolearn.policies.ensemble import Ensemble
 from robolearn.report.counting import counting
-from robolearn.report.results import write_partial
 from robolearn.rollout.clip_remarks import clip_problem, clip_remark
 from robolearn.rollout.clipping import Clipped
 from robolearn.rollout.kept import PARTS
@@ -29,7 +28,7 @@ from robolearn.training.run import Run
 from robolearn.trust.calibrate import Rollouts, check_environment
 from robolearn.trust.calibrated_set import check_position
 from robolearn.trust.certificate import Certificate
-from robolearn.trust.files import describe_source, open_set, save_gate, save_set
+from robolearn.trust.files import CERTIFICATE, describe_source, open_set, save_gate, save_set
 from robolearn.trust.scores.fitted import fit_scores
 from robolearn.trust.scores.registry import default_score, find_score
 from robolearn.trust.sets import SafetySet
@@ -51,15 +50,15 @@ def calibrate(
         report = evaluate(Path("runs/avoid"), EvalConfig(gate=True))
 
     The gate and its certificate go to RUN/gate; a safety set, the tube around what chunks are predicted to do, to
-    RUN/tube. A KeyboardInterrupt keeps the episodes that had finished, beside what was calibrated before.
+    RUN/tube. Episodes that had finished when it was stopped or killed lie in RUN/gate/parts, and are not rolled out
+    again; what was calibrated before stays beside them.
 
     Args:
         run: Of `train`.
         cfg: What is calibrated, on which episodes, how the policy acts.
         trust: Make the environment that the run names, whatever module it is from.
         console: Where progress is shown; by default nowhere.
-        mapper: Where episodes are rolled out, see `open_cluster`; by default here. Those that had finished when it was
-            stopped or killed are not rolled out again.
+        mapper: Where episodes are rolled out, see `open_cluster`; by default here.
 
     Returns:
         What the certificate says: the claim, the episodes behind it, and the conditions under which it holds.
@@ -99,7 +98,7 @@ class _Calibration:
                 warn(problem)
 
     def certify(self, console: Console, mapper: Mapper | None) -> Certificate:
-        """Roll out, calibrate and write, or keep what had finished."""
+        """Roll out, calibrate and write."""
         cfg, finished = self.cfg, []
         directory = self.run.directory / ("tube" if cfg.safety_set else "gate")
         with hold(directory), counting(cfg.num_rollouts, "calibrating", console) as count:
@@ -108,6 +107,7 @@ class _Calibration:
                 finished.append(trajectory)
                 count()
 
+            check_writable(directory / CERTIFICATE)
             rollouts = Rollouts(
                 self.ensemble,
                 self.env,
@@ -124,8 +124,8 @@ class _Calibration:
             try:
                 certificate = (self._save_set if cfg.safety_set else self._save_gate)(directory, rollouts)
             except KeyboardInterrupt:
-                write_partial(directory, finished, cfg.num_rollouts)
-                warn(f"stopped: {len(finished)} of {cfg.num_rollouts} episodes had finished; {directory} is as before")
+                done = f"{len(finished)} of {cfg.num_rollouts} episodes had finished"
+                warn(f"stopped: {done}; the same command goes on from there, what was calibrated before is as it was")
                 raise
             remove(directory / PARTS)
         if remark := clip_remark(self.env, Clipped.from_trajectories(judged(finished))):

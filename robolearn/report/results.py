@@ -58,13 +58,6 @@ def write_results(
         write_json(folder / SUMMARY_FILE, finite(content))
 
 
-def write_partial(directory: Path, trajectories: Sequence[Trajectory], asked: int) -> None:
-    """Keep the finished episodes of a calibration that was stopped, beside what it would have replaced."""
-    with replacing_all(directory / PARTIAL, (EPISODES_FILE, SUMMARY_FILE)) as folder:
-        write_episodes(folder / EPISODES_FILE, trajectories)
-        write_json(folder / SUMMARY_FILE, {"partial": {"asked": asked, "finished": len(trajectories)}})
-
-
 def write_episodes(path: Path, trajectories: Sequence[Trajectory]) -> None:
     """Write a line per episode."""
     write_json_lines(path, (finite(_row(t)) for t in trajectories))

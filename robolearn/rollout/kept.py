@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from robolearn.files import replacing
 from robolearn.types import Array, Trajectory
 
 PARTS = "parts"
-"""Folder of the episodes that were rolled out elsewhere, until what is made of them is written."""
+"""Folder of the episodes that were rolled out, until what is made of them is written."""
 ARRAYS, GROUPS = ("actions", "rewards", "scores", "clipped"), ("obs", "signals")
 NUMBERS = ("episode", "seed", "success", "mode", "reason", "start", "broken", "tells_success", "ended")
 
@@ -32,7 +32,7 @@ class KeptEpisodes:
         fingerprint: What they depend on beside their index, as a hash; others are none of these.
 
     Attributes:
-        info_keys: What info held in the last group.
+        info_keys: What info held.
     """
 
     def __init__(self, directory: Path, fingerprint: str):
@@ -49,7 +49,10 @@ class KeptEpisodes:
         return trajectories
 
     def add(self, trajectories: Sequence[Trajectory], info_keys: Sequence[str]) -> None:
-        """Keep a group."""
+        """Keep a group, but for broken ones: what broke them may be mended before they are asked for again."""
+        trajectories = [trajectory for trajectory in trajectories if not trajectory.broken]
+        if not trajectories:
+            return
         self.directory.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, Array] = {}
         for number, trajectory in enumerate(trajectories):
@@ -57,7 +60,7 @@ class KeptEpisodes:
         rows = [{name: plain(getattr(trajectory, name)) for name in NUMBERS} for trajectory in trajectories]
         header = {"of": self.fingerprint, "episodes": json.dumps(rows), "info_keys": json.dumps(list(info_keys))}
         with replacing(self.directory / f"{trajectories[0].episode:07}.safetensors") as path:
-            save_file(arrays, path, header)
+            path.write_bytes(save(arrays, header))
 
     def _read(self, path: Path) -> list[Trajectory]:
         with safe_open(path, "np") as file:
@@ -71,7 +74,7 @@ class KeptEpisodes:
                 number, field, *key = name.split("/", 2)
                 row = fields[int(number)]
                 (row[field] if key else row)[key[0] if key else field] = file.get_tensor(name)
-        self.info_keys = tuple(json.loads(header["info_keys"]))
+        self.info_keys = tuple(dict.fromkeys((*self.info_keys, *json.loads(header["info_keys"]))))
         return [Trajectory(**row) for row in fields]
 
 

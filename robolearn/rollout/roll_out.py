@@ -56,7 +56,7 @@ def roll_out(
         make_controller: Takes what Controller takes; one with a gate, for example.
         needs_seeds: Whether what is said of the episodes rests on their seeds as independent draws, so that an
             environment that ignores seeds is refused.
-        spread: Where groups of episodes are rolled out; None for here. Does not change the result.
+        spread: Where episodes are rolled out, and kept; None for here, and nowhere. Does not change the result.
         spent: See run_episodes; of what is rolled out elsewhere it takes nothing down.
 
     Raises:

@@ -1,12 +1,13 @@
-"""Episodes rolled out in groups, wherever there is room; those that finished are kept, so that a kill loses few."""
+"""Episodes rolled out here, or in groups wherever there is room; those that finished are kept: a kill loses few."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from robolearn.errors import remark
 from robolearn.mapper import Mapper, Needs
 from robolearn.rollout.kept import KeptEpisodes
 from robolearn.types import Trajectory
@@ -34,7 +35,14 @@ class RollsOut(Protocol):
         """Say here what is odd about the environment."""
         ...
 
-    def out(self, episodes: Sequence[int], *, checked: bool) -> Group:
+    def out(
+        self,
+        episodes: Sequence[int],
+        on_done: Callable[[Trajectory], Any] | None = None,
+        *,
+        needs_seeds: bool = False,
+        checked: bool = False,
+    ) -> Group:
         """Trajectories, and what info held."""
         ...
 
@@ -44,11 +52,11 @@ class Spread:
     """Where episodes are rolled out.
 
     Attributes:
-        mapper: Wherever there is room.
+        mapper: Wherever there is room; None for here.
         kept: Where those that finished are kept, and found again.
     """
 
-    mapper: Mapper
+    mapper: Mapper | None
     kept: KeptEpisodes
 
     def out(
@@ -64,24 +72,64 @@ class Spread:
         Args:
             rolled: Rolls a group out.
             episodes: Indices.
-            on_done: Called with every finished trajectory, of a group together.
+            on_done: Called with every finished trajectory, elsewhere of a group together.
             needs_seeds: See roll_out.
         """
-        rolled.check(needs_seeds)
         note = on_done or (lambda _: None)
         kept, info_keys = {t.episode: t for t in self.kept.load()}, self.kept.info_keys
         done = {episode: kept[episode] for episode in episodes if episode in kept}
+        if done:
+            remark(
+                f"{len(done)} episodes that had finished are in {self.kept.directory}; they are not rolled out again"
+            )
         for trajectory in done.values():
             note(trajectory)
         missing = [episode for episode in episodes if episode not in done]
-        groups = cut(missing, rolled.num_envs, self.mapper.places(rolled.needs))
+        if self.mapper is not None or not missing:
+            rolled.check(needs_seeds)
+        with closing(self._groups(rolled, missing, note, needs_seeds)) as groups:
+            for group in groups:
+                trajectories, info_keys = group
+                done |= {t.episode: t for t in trajectories}
+        return [done[episode] for episode in episodes], info_keys
+
+    def _groups(
+        self, rolled: RollsOut, episodes: Sequence[int], note: Callable[[Trajectory], Any], needs_seeds: bool
+    ) -> Generator[Group]:
+        """Those that are missing, as they finish and are kept."""
+        if self.mapper is None:
+            if episodes:
+                yield self._here(rolled, episodes, note, needs_seeds)
+            return
+        groups = cut(episodes, rolled.num_envs, self.mapper.places(rolled.needs))
         with closing(self.mapper.map(_roll_out, rolled, groups, rolled.needs)) as jobs:
             for _, (trajectories, info_keys) in jobs:
                 self.kept.add(trajectories, info_keys)
-                done |= {t.episode: t for t in trajectories}
                 for trajectory in trajectories:
                     note(trajectory)
-        return [done[episode] for episode in episodes], info_keys
+                yield trajectories, info_keys
+
+    def _here(
+        self, rolled: RollsOut, episodes: Sequence[int], note: Callable[[Trajectory], Any], needs_seeds: bool
+    ) -> Group:
+        """All in the same environments, and as many in a file as there are of these."""
+        waiting, info_keys = list[Trajectory](), ()
+
+        def take(trajectory: Trajectory) -> None:
+            if len(waiting) >= rolled.num_envs:  # the last ones wait for what info held
+                keep()
+            waiting.append(trajectory)
+            note(trajectory)
+
+        def keep() -> None:
+            self.kept.add(waiting, info_keys)
+            waiting.clear()
+
+        try:
+            trajectories, info_keys = rolled.out(episodes, take, needs_seeds=needs_seeds)
+        finally:
+            keep()
+        return trajectories, info_keys
 
 
 def cut(episodes: Sequence[int], num_envs: int, places: int) -> Iterator[list[int]]:

@@ -17,6 +17,7 @@ WRITTEN = re.compile(
     r"|checkpoints/((last|best)|\.(last|best)\.part|\.?\d{8,}(\.part)?/(policy|train)\.(json|safetensors)(\.part)?)"
     r"|checkpoints/(last|best)/(policy|train)\.(json|safetensors)"
     rf"|eval/(\.new(\.part)?/)?{RESULTS}(\.gone)?|(gate|tube)/(\.new(\.part)?/)?({CALIBRATION}|{RESULTS})(\.gone)?"
+    r"|(eval|gate|tube)/parts/[^/]+/\d{7}\.safetensors"
     r"|wandb/(((offline-)?run-[^/]*/.*)|latest-run|debug[^/]*\.log)"
     r"|\.new(\.part)?/[^/]*"
     r")(\.part)?"

@@ -102,7 +102,7 @@ class Rollouts:
         fallback: What is done where a safety set acts and nothing is admissible.
         on_done: Called with every finished trajectory.
         mapper: Where episodes are rolled out; None for here.
-        parts: Folder of those that were rolled out elsewhere.
+        parts: Folder of those that had finished; None for none, where they are rolled out here.
     """
 
     ensemble: Ensemble
@@ -153,8 +153,8 @@ class Rollouts:
     def _spread(
         self, first: int, names: Sequence[str], num_samples: int, safety_set: SafetySet | None
     ) -> Spread | None:
-        """Where episodes are rolled out that are not rolled out here."""
-        if self.mapper is None or self.parts is None:
+        """Where episodes are rolled out, and kept."""
+        if self.parts is None:
             return None
         source = self.source if safety_set is None else choosing(self.source, safety_set, self.fallback)
         computed = [self.ensemble.device.type, torch.get_num_threads(), self.env.timeout]

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from torch import nn
 
 from robolearn.config import from_json, read_json, to_json, write_json
@@ -86,10 +86,8 @@ def save_set(directory: Path, calibrated_set: CalibratedSet) -> Certificate:
     """Write what a safety set rests on, and its certificate."""
 
     def write(part: Path) -> None:
-        save_file(
-            {**_joined("fitting", calibrated_set.fitting), **_joined("calibrating", calibrated_set.calibrating)},
-            part / EPISODES,
-        )
+        episodes = {**_joined("fitting", calibrated_set.fitting), **_joined("calibrating", calibrated_set.calibrating)}
+        (part / EPISODES).write_bytes(save(episodes))
 
     return _save(directory, calibrated_set.calibration, calibrated_set.certify, write)
 

@@ -1,13 +1,17 @@
 """Whatever was changed beside a certificate, or in it, is noticed when it is opened."""
 
+import errno
 import math
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from robolearn.config import read_json, write_json
+from robolearn.errors import one_line
 from robolearn.policies.flow import FlowConfig
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
@@ -65,6 +69,22 @@ def edit(path, **changes):
 def certify_again(directory):
     """Make the hashes those of the changed files, as somebody who wants to deceive would."""
     edit(directory / "certificate.json", files=hash_files(directory))
+
+
+def test_a_full_disk_leaves_the_set_of_before(tmp_path, monkeypatch):
+    """And names it; safetensors would call it an error of its own, and let its owner alone read what it writes."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    save_set(tmp_path, calibrated_set())
+    before = hash_files(tmp_path)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(OSError, match="No space") as error:
+        save_set(tmp_path, calibrated_set())
+    assert one_line(error.value) == f"{tmp_path}: No space left on device"
+    assert hash_files(tmp_path) == before
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
 
 
 def test_what_was_not_changed_is_opened(gate, tube):
