@@ -144,8 +144,6 @@ def rank(
     out = work / f"simulator-{seed}"
     cfg = SimulatorConfig((data, *recorded.values()), out, seed=seed, steps=size.learning, threads=1, **nets)
     simulator = learn_simulator(cfg)
-    if simulator is None:
-        raise KeyboardInterrupt
     accuracy = measure_accuracy(simulator, AccuracyConfig(ensemble_steps=size.learning))
     ranking = rank_runs(simulator, [run.directory for run in ranked], RankConfig(episodes=size.simulated, threads=1))
     assert all(one.real is not None for one in ranking.entries), "all policies have been evaluated"

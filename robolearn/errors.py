@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from pathlib import Path
 from typing import NoReturn
 
 DEFECT = (
@@ -22,6 +23,26 @@ FIELD = re.compile(r"`([a-z][a-z_]*(?:\.[a-z_]+)*)`")
 
 class UserError(ValueError):
     """Something that the user can mend: the message is one line that names it and the valid choices."""
+
+
+class UnfinishedError(UserError):
+    """A training that what was saved of it goes on from; how, is for the command to say, or for the program.
+
+    Args:
+        text: The message.
+        run: Directory of the training.
+    """
+
+    def __init__(self, text: str, run: Path) -> None:
+        super().__init__(text, run)  # both, so that it can come from another process
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+    @property
+    def run(self) -> Path:
+        """Directory of the training."""
+        return self.args[1]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robolearn.commands.flags import read_flags
 from robolearn.commands.parsing import Plugins, build, flag_group, import_plugins, mirror, next_step, registered, values
+from robolearn.commands.stopping import goes_on
 from robolearn.config import finite, write_json
 from robolearn.errors import UserError
 from robolearn.files import check_writable
@@ -87,11 +88,9 @@ def learn(arguments: Sequence[str], prog: str) -> None:
     given: Any = read_flags(learn_options(), arguments, prog, "Learn a simulator.", cascade=True, choices=choices)
     cfg = SimulatorConfig(**values(given.learned), family=build(given.family), backbone=build(given.backbone))
     from robolearn.simulator.learn import learn_simulator
-    from robolearn.training.signals import stopped
 
-    if learn_simulator(cfg) is None:
-        print(f"the same command goes on with {url_of(cfg.out)}")
-        raise stopped()
+    with goes_on(cfg.out, "steps"):
+        learn_simulator(cfg)
     print(f"learned: {url_of(cfg.out)}")
     print(next_step(prog, "accuracy", cfg.out))
 

@@ -24,7 +24,7 @@ from robolearn.commands.parsing import (
     repeated,
     values,
 )
-from robolearn.errors import UserError
+from robolearn.errors import UnfinishedError, UserError
 from robolearn.paths import url_of
 from robolearn.policies.registry import BACKBONES, FAMILIES
 from robolearn.rollout.env_config import EnvConfig
@@ -82,8 +82,11 @@ def main(arguments: Sequence[str], prog: str) -> None:
     from robolearn.training.train import train
 
     how = {"resume": resume, "changed_data": changed_data, "trust": trust, "env_given": env_given}
-    with open_cluster(cluster) as mapper:
-        run = train(cfg, **how, mapper=mapper)
+    try:
+        with open_cluster(cluster) as mapper:
+            run = train(cfg, **how, mapper=mapper)
+    except UnfinishedError as error:
+        raise UserError(f"{error}; go on with `resume` {shlex.quote(url_of(error.run))}") from error
     if rank():
         return
     complete = run.is_complete()

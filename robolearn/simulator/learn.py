@@ -41,6 +41,7 @@ from robolearn.simulator.transitions import (
 )
 from robolearn.training.config import DatasetConfig, TrainConfig
 from robolearn.training.run import Run
+from robolearn.training.signals import passed_on
 from robolearn.training.train import train
 from robolearn.unused import is_begun
 
@@ -49,17 +50,15 @@ ENDING_BATCH, ENDING_LR = 256, 1e-3
 FREE = ("out", "device", "threads")  # what may change when a training goes on
 
 
-def learn_simulator(cfg: SimulatorConfig) -> LearnedSimulator | None:
-    """Learn a simulator from recordings, or go on where that was interrupted.
+def learn_simulator(cfg: SimulatorConfig) -> LearnedSimulator:
+    """Learn a simulator from recordings, or go on where that was stopped.
 
         simulator = learn_simulator(SimulatorConfig(("demos.zarr", "rollouts.zarr"), "simulators/push"))
-
-    Returns:
-        The simulator; None after Ctrl-C, when the training was saved.
 
     Raises:
         UserError: A store lacks what is needed, something else is in `cfg.out`, or what was learned there is from
             other episodes than the stores hold now.
+        KeyboardInterrupt: Ctrl-C or a termination; the training was saved.
     """
     cfg = checked(cfg, REGISTRY)
     demos = Demos.open(cfg.paths)
@@ -73,9 +72,8 @@ def learn_simulator(cfg: SimulatorConfig) -> LearnedSimulator | None:
         _check_unchanged(recordings, demos, out)
         if not (out / FACTS_FILE).exists():
             _write_store(cfg, recordings, demos, out / STORE)
-            run = _train(cfg, out)
-            if not run.is_complete():
-                return None
+            with passed_on():
+                run = _train(cfg, out)
             part = [recordings[i] for i in run.data().training_episodes]
             fit = FitConfig(cfg.ending_steps, ENDING_BATCH, ENDING_LR)
             save_weights(fit_ending(part, cfg.history, fit, seed=cfg.seed), out / ENDING_FILE)

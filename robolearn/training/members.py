@@ -19,12 +19,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import IO
 
 import torch
 
 from robolearn.config import from_json, to_json
-from robolearn.errors import UserError
+from robolearn.errors import UnfinishedError
 from robolearn.policies.registry import BACKBONES, FAMILIES, REGISTRY
 from robolearn.training.config import TrainConfig
 from robolearn.training.run import Run
@@ -79,11 +80,12 @@ def check_none_failed(failures: Mapping[int, str], cfg: TrainConfig) -> None:
     """Say of a run which members failed, and why.
 
     Raises:
-        UserError: Some did.
+        UnfinishedError: Some did.
     """
     if failures:
         reasons = "; ".join(f"member {index}: {reason}" for index, reason in sorted(failures.items()))
-        raise UserError(f"{reasons}; go on with `resume` {cfg.out}")
+        assert cfg.out is not None
+        raise UnfinishedError(reasons, Path(cfg.out))
 
 
 class Members:

@@ -10,7 +10,7 @@ from torch.random import fork_rng
 
 from robolearn import seeds
 from robolearn.config import to_json
-from robolearn.errors import one_line, warn, warned
+from robolearn.errors import UnfinishedError, one_line, warn, warned
 from robolearn.policies.registry import REGISTRY
 from robolearn.remote.storage import RemoteError
 from robolearn.remote.sync import send
@@ -73,7 +73,7 @@ class Session(Hooks):
         if self.wandb is not None:
             self.wandb.close()
         if isinstance(error, OSError):
-            raise OSError(f"{one_line(error)}; {self.last_good()}; go on with `resume` {self.run.directory}") from error
+            raise UnfinishedError(f"{one_line(error)}; {self.last_good()}", self.run.directory) from error
 
     def begin(self, state: TrainState) -> None:
         """Make up for a rollout that a kill prevented after its checkpoint was saved."""

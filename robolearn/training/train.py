@@ -63,7 +63,7 @@ def train(
 
     Raises:
         UserError: An option, the demonstrations or the environment do not fit, or the directory is taken.
-        OSError: The disk refuses; the last checkpoint stays.
+        UnfinishedError: The disk refuses, or a member failed; with `resume` it goes on from the last checkpoint.
     """
     cfg = _checked(cfg, resume)
     device, demos = choose_device(cfg.device, threads=cfg.threads), open_demos(cfg)

@@ -1,7 +1,10 @@
 """Learning a simulator, again and from where it was."""
 
 import contextlib
+import errno
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ from robolearn.errors import UserError
 from robolearn.nets.mlp import MLPConfig
 from robolearn.policies.gmm import GMMConfig
 from robolearn.simulator.learn import learn_simulator
-from robolearn.simulator.model import CONFIG_FILE, FACTS_FILE, RECORDINGS_FILE, LearnedSimulator
+from robolearn.simulator.model import CONFIG_FILE, FACTS_FILE, RECORDINGS_FILE, RUN, LearnedSimulator
 from robolearn.training.run import Run
 from tests.simulator import point
 from tests.simulator.conftest import config
@@ -85,11 +88,46 @@ def test_what_was_begun_when_nothing_was_noted_goes_on(begun):
     assert not (begun.out / RECORDINGS_FILE).exists()
 
 
-def test_a_training_that_is_stopped_is_no_simulator(store, tmp_path, monkeypatch):
+@pytest.fixture
+def command(store, tmp_path):
+    flags = ["--steps", "3", "--ending-steps", "3", "--batch-size", "8", "--obs-keys", "state", "--device", "cpu"]
+    return ["simulator", "learn", "flow", "mlp", "--stores", str(store), "--out", str(tmp_path / "part"), *flags]
+
+
+def test_a_signal_while_the_last_step_is_saved_is_no_reason_to_learn_endings(command, tmp_path, monkeypatch, capsys):
+    save = Run.save
+
+    def interrupted(run, state):
+        save(run, state)
+        signal.raise_signal(signal.SIGTERM)
+
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "is_complete", lambda run: False)
-        assert learn_simulator(config((store,), tmp_path / "part", **TINY)) is None
+        patch.setattr(Run, "save", interrupted)
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+    assert caught.value.code == 143
+    assert capsys.readouterr().err.endswith(f"steps are in {tmp_path / 'part'}, the same command goes on from there\n")
+    assert Run(tmp_path / "part" / RUN).is_complete()
     assert not (tmp_path / "part" / FACTS_FILE).exists()
+    main(command)
+    LearnedSimulator.open(tmp_path / "part")
+
+
+def test_on_a_full_disk_the_same_command_goes_on(command, tmp_path, monkeypatch, capsys):
+    """Of the training below it says so, and not how `train` would go on with it."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", refuse)
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+    assert caught.value.code == 2
+    why = "No space left on device; nothing was saved; the same command goes on from there"
+    assert capsys.readouterr().err == f"error: {why}\n"
+    main(command)
+    LearnedSimulator.open(tmp_path / "part")
 
 
 def test_other_settings_are_refused(store, tmp_path):
