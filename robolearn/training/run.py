@@ -25,7 +25,7 @@ from typing import Any
 from robolearn.config import from_json, read_json, to_json, write_json
 from robolearn.data.attrs import check_control_dt
 from robolearn.errors import UserError
-from robolearn.files import StrPath, finish_replacing, flush, remove, replacing_all
+from robolearn.files import StrPath, finish_replacing, flush, naming, remove, replacing_all
 from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.paths import place_of
 from robolearn.policies.policy import CONFIG_FILE as POLICY_FILE
@@ -297,13 +297,17 @@ class Run:
         final = self.checkpoints / f"{step:08d}"
         part = self.checkpoints / f".{step:08d}.part"
         remove(part)
-        write(part)
-        write_json(part / "train.json", {"step": step})
-        for file in part.iterdir():
-            flush(file)
-        # A step beyond ``last`` can only be what a kill left before it was linked.
-        remove(final)
-        part.rename(final)
+        try:
+            with naming(final, part):
+                write(part)
+                write_json(part / "train.json", {"step": step})
+                for file in part.iterdir():
+                    flush(file)
+            # A step beyond ``last`` can only be what a kill left before it was linked.
+            remove(final)
+            part.rename(final)
+        finally:
+            remove(part)
         flush(self.checkpoints)
         self._point("last", final.name)
         if best:
