@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -55,7 +56,7 @@ def user_errors() -> Iterator[None]:
     """
     before = _NAMES_FLAGS.set(True)
     try:
-        with terminate_as_interrupt():
+        with terminate_as_interrupt(), all_printed():
             yield
     except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)
@@ -73,6 +74,26 @@ def user_errors() -> Iterator[None]:
         raise
     finally:
         _NAMES_FLAGS.reset(before)
+        _drop_output()
+
+
+@contextmanager
+def all_printed() -> Iterator[None]:
+    """Find out at the end of the block, and not at that of Python, that nobody takes what was printed in it."""
+    try:
+        yield
+    except SystemExit:  # as behind --help
+        print(end="", flush=True)
+        raise
+    print(end="", flush=True)
+
+
+def _drop_output() -> None:
+    """Let what could not be printed go nowhere: Python would try again, and end with a status and lines of its own."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -114,8 +114,22 @@ def test_output_that_nobody_reads_is_no_verdict():
     """Rich ends with 1 where a pipe is closed, as of `| head -1`; of `compare` that says which policy is better."""
     script = "from rich.console import Console; from robolearn.errors import user_errors\n"
     script += "with user_errors(): Console().print('A is better')"
+    assert unread("-c", script) == (2, "error: Broken pipe\n")
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"]])
+def test_help_that_nobody_reads_is_one_line(arguments, buffered):
+    """What is buffered is refused when all is done."""
+    status = unread(*([] if buffered else ["-u"]), "-m", "robolearn", *arguments)
+    assert status == (2, "error: Broken pipe\n")
+
+
+def unread(*arguments):
+    """Exit status and errors of Python where its output is a pipe that nobody reads."""
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    command, env = [sys.executable, *arguments], {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, env=env)
     os.close(writer)
-    assert (done.returncode, done.stderr) == (2, "error: Broken pipe\n")
+    return done.returncode, done.stderr

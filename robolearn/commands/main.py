@@ -53,10 +53,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "robolearn") -> Non
     """Run the verb that the arguments name."""
     arguments = sys.argv[1:] if arguments is None else arguments
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if verb in ("-h", "--help"):
-        print(usage(prog))
-    elif verb == "--version":
-        print(f"robolearn {__version__}")
+    if verb in ("-h", "--help", "--version"):
+        with user_errors():
+            print(f"robolearn {__version__}" if verb == "--version" else usage(prog))
     else:
         run(verb, rest, f"{prog} {verb}")
 
