@@ -95,7 +95,7 @@ class Spread:
 
     def _groups(
         self, rolled: RollsOut, episodes: Sequence[int], note: Callable[[Trajectory], Any], needs_seeds: bool
-    ) -> Generator[Group]:
+    ) -> Generator[Group, None, None]:
         """Those that are missing, as they finish and are kept."""
         if self.mapper is None:
             if episodes:
