@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 
 from envs.task import Array
+from robolearn.contract import load_triton
 
 BACKENDS = ("egl", "osmesa")
 
@@ -71,6 +72,7 @@ def _gl_context(width: int, height: int) -> Any:
     chosen = os.environ.get("MUJOCO_GL", "").lower()
     if chosen not in ("", *BACKENDS):
         raise ValueError(f"MUJOCO_GL={chosen!r} cannot render off screen; choose one of {', '.join(BACKENDS)}")
+    load_triton()
     reasons = []
     for name in (chosen,) if chosen else BACKENDS:
         platform = os.environ.get("PYOPENGL_PLATFORM")

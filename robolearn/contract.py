@@ -1,14 +1,17 @@
 """What an environment tells robolearn: facts about itself, once, and what a chunk of actions led to.
 
-The one file of robolearn that an environment may import; it needs numpy alone. An environment that imports nothing is
-as welcome: it may have single attributes of the names in `TOLD`, or none, and its driver may return any object that
-has the attributes of `ChunkResult`.
+It also says what is loaded before anything is drawn, see `load_triton`. The one file of robolearn that an environment
+may import; it needs numpy alone. An environment that imports nothing is as welcome: it may have single attributes of
+the names in `TOLD`, or none, and its driver may return any object that has the attributes of `ChunkResult`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -158,3 +161,15 @@ class Demonstrates(Protocol):
     def take_over(self, mask: Array) -> None:
         """Let the expert of the environments ``mask`` [n] plan anew, from their present state."""
         ...
+
+
+def load_triton() -> None:
+    """Load Triton where it is installed, as with torch for CUDA; to be called before anything is drawn.
+
+    Mesa draws without a GPU by means of LLVM, and PyOpenGL loads it so that all later libraries see it. Triton has an
+    LLVM of its own, which from 3.7 on would bind to Mesa's, and the process would crash as torch makes its first
+    optimizer. Loaded first, each keeps its own.
+    """
+    if find_spec("triton") is not None:
+        with suppress(ImportError):  # torch does without it then, too
+            import_module("triton")

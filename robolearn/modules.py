@@ -8,6 +8,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from robolearn.contract import load_triton
 from robolearn.errors import UserError, one_line
 from robolearn.outdated import advice_for
 
@@ -20,13 +21,14 @@ class MissingError(UserError):
 
 
 def import_home(env_id: str) -> None:
-    """Import the module that an environment's id names, as in MODULE:NAME; without one nothing happens.
+    """Import the module that an environment's id names, as in MODULE:NAME; without one none is.
 
     What the module prints meanwhile goes to stderr, and nowhere where it cannot be imported: the line says it all.
 
     Raises:
         MissingError: It is not installed, or raises, or ends the program.
     """
+    load_triton()  # for one that draws
     module, said = env_id.rpartition(":")[0], io.StringIO()
     if not module:
         return

@@ -1,12 +1,16 @@
 """What environments declare of themselves, in one record or attribute by attribute, and that it is asked once."""
 
+import sys
 import types
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-from robolearn.contract import Facts
+from envs import rendering
+from envs.avoid import Avoid
+from robolearn.contract import Facts, load_triton
+from robolearn.modules import import_home
 from robolearn.rollout import making
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.making import facts_of, make_envs
@@ -93,3 +97,39 @@ def test_both_drivers_of_a_task_declare_the_same(name, modes, expert, clear):
     assert one.score
     single.close()
     vector.close()
+
+
+@pytest.fixture
+def triton(tmp_path, monkeypatch):
+    """A module of that name, as torch for CUDA brings it; None in its place would be no module at all."""
+    (tmp_path / "triton.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    yield
+    sys.modules.pop("triton", None)
+
+
+def test_triton_is_loaded_before_what_draws(triton, monkeypatch):
+    """Behind Mesa it crashes the process."""
+    loaded = []
+
+    def load(name):
+        loaded.append("triton" in sys.modules)
+        raise ImportError(name)
+
+    monkeypatch.setattr(rendering, "import_module", load)
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    with pytest.raises(RuntimeError, match="no GL library"):
+        rendering.Renderer(Avoid().model, 8, 8)
+    assert loaded == [True]
+
+
+def test_triton_is_loaded_before_an_environment_that_may_draw(triton):
+    import_home("Pendulum-v1")
+    assert "triton" in sys.modules
+
+
+def test_a_triton_that_cannot_be_loaded_is_none(triton, tmp_path):
+    """Torch does without it, too."""
+    (tmp_path / "triton.py").write_text("import no_such_library")
+    load_triton()
