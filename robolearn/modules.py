@@ -8,7 +8,6 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from robolearn.contract import load_triton
 from robolearn.errors import UserError, one_line
 from robolearn.outdated import advice_for
 
@@ -28,6 +27,8 @@ def import_home(env_id: str) -> None:
     Raises:
         MissingError: It is not installed, or raises, or ends the program.
     """
+    from robolearn.contract import load_triton  # with numpy, which no --help waits for
+
     load_triton()  # for one that draws
     module, said = env_id.rpartition(":")[0], io.StringIO()
     if not module:
