@@ -103,26 +103,65 @@ def test_a_stopped_evaluation_keeps_its_finished_episodes_and_says_that_it_is_pa
     assert len(rows(run / "eval" / "partial")) == 2
 
 
-def refuse(*_):
+def refuse(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_calibration_goes_on_from_what_had_finished(run, monkeypatch, capsys):
+@pytest.fixture
+def rolled(monkeypatch):
+    """Which episodes the engine was asked for, call by call."""
+    asked, original = [], roll_out_module.run_episodes
+
+    def run_episodes(envs, controller, episodes, **options):
+        asked.append(list(episodes))
+        return original(envs, controller, episodes, **options)
+
+    monkeypatch.setattr(roll_out_module, "run_episodes", run_episodes)
+    return asked
+
+
+def test_an_evaluation_goes_on_from_what_had_finished(run, eval_main, rolled, monkeypatch, capsys):
+    """Behind a kill, which nobody hears of, and behind a disk that was full when results were to be written."""
+    command = [str(run), "--videos", "0", "--num-envs", "1", *LOOK]
+    eval_main([*command, "--out", str(run / "whole")])
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "roll_out", stop_after(roll_out_module.roll_out, 2))
+        patch.setattr(evaluation._Evaluation, "_keep", lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            eval_main(command)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "write_results", refuse)
+        with pytest.raises(OSError, match="No space"):
+            eval_main(command)
+    assert "note: 2 episodes that had finished are in" in capsys.readouterr().err
+    eval_main(command)
+    assert rolled == [[0, 1, 2, 3], [0, 1, 2, 3], [2, 3]]
+    assert rows(run / "eval") == rows(run / "whole")
+    assert not (run / "eval" / "parts").exists()
+    eval_main(command)  # whoever asks for a complete one again gets it anew
+    assert rolled[3:] == [[0, 1, 2, 3]]
+
+
+def test_episodes_of_other_code_are_rolled_out_anew(run, eval_main, rolled, monkeypatch):
+    """Whoever stops an evaluation may do so because something is wrong with the environment."""
+    command = [str(run), "--videos", "0", *LOOK]
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "write_results", refuse)
+        with pytest.raises(OSError, match="No space"):
+            eval_main(command)
+    monkeypatch.setattr("robolearn.rollout.circumstances.hash_code", lambda _: "mended")
+    eval_main(command)
+    assert rolled == [[0, 1, 2, 3]] * 2
+
+
+def test_a_calibration_goes_on_from_what_had_finished(run, rolled, monkeypatch, capsys):
     """Behind Ctrl-C, and behind a disk that was full when the result was to be written."""
     limits = ["--episodes", "10", "--alpha", "0.4", "--num-envs", "3", "--env.max-episode-steps", "8", *CPU]
     command = ["calibrate", str(run), "--safety-set", "--candidates", "3", *limits]
     main(command)
     whole = {path.name: path.read_bytes() for path in (run / "tube").iterdir()}
-    roll_out, rolled = "robolearn.trust.calibrate.roll_out", []
-
-    def run_episodes(envs, controller, episodes, **options):
-        rolled.append(list(episodes))
-        return original(envs, controller, episodes, **options)
-
-    original = roll_out_module.run_episodes
-    monkeypatch.setattr(roll_out_module, "run_episodes", run_episodes)
     with monkeypatch.context() as patch:
-        patch.setattr(roll_out, stop_after(roll_out_module.roll_out, 4))
+        patch.setattr("robolearn.trust.calibrate.roll_out", stop_after(roll_out_module.roll_out, 4))
         with pytest.raises(SystemExit) as caught:
             main(command)
     assert caught.value.code == 130
@@ -133,10 +172,10 @@ def test_a_calibration_goes_on_from_what_had_finished(run, monkeypatch, capsys):
             main(command)
     assert caught.value.code == 2
     assert "note: 4 episodes that had finished are in" in capsys.readouterr().err
-    assert [len(episodes) for episodes in rolled] == [10, 6]
+    assert [len(episodes) for episodes in rolled] == [10, 10, 6]
     assert {path.name: path.read_bytes() for path in (run / "tube").iterdir() if path.is_file()} == whole
     main(command)
-    assert len(rolled) == 2
+    assert len(rolled) == 3
     assert {path.name: path.read_bytes() for path in (run / "tube").iterdir()} == whole
 
 

@@ -14,6 +14,7 @@ from robolearn.files import StrPath
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 from robolearn.remote.sync import fetched
+from robolearn.rollout.circumstances import circumstances
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
@@ -92,8 +93,8 @@ class Acting:
             translator += [hash_file(path)] if path.is_file() else []
         watch = [cfg.acting_fallback, budget, *(hash_files(folder) for folder in calibrated)]
         source = dataclasses.asdict(describe_source(checkpoints, env, self.execution, cfg.sampling))
-        computed = [self.policy.device.type, torch.get_num_threads()]
-        return hash_json([source, cfg.seed, env.timeout, translator, watch if cfg.is_watched else [], computed])
+        watched = watch if cfg.is_watched else []
+        return hash_json([source, cfg.seed, translator, watched, circumstances(env, self.policy.device)])
 
     def make_controller(self, num_envs: int, *, seed: int) -> Controller:
         """What turns observations of so many environments into actions."""

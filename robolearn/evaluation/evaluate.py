@@ -66,7 +66,8 @@ def evaluate(
         print(report.summary.success)
 
     What was rolled out is on disk before anything else is made of it: episodes.jsonl and summary.json, then videos and
-    report.html. A KeyboardInterrupt keeps the episodes that had finished.
+    report.html. Episodes that had finished when it was stopped or killed lie in OUT/parts, and are not rolled out
+    again, unless what acts or the code of its environment has changed. A KeyboardInterrupt writes their numbers.
 
     Args:
         run: Of `train`.
@@ -74,8 +75,7 @@ def evaluate(
         trust: Make the environment that the run names, whatever module it is from.
         command: What the page says it was made by.
         console: Where progress and the table of results are shown; by default nowhere.
-        mapper: Where episodes are rolled out, see `open_cluster`; by default here. Those that had finished when it was
-            stopped or killed lie in OUT/parts, and are not rolled out again.
+        mapper: Where episodes are rolled out, see `open_cluster`; by default here.
 
     Returns:
         What the page shows: the summary with its intervals, every episode, latency, what a gate did.
@@ -240,11 +240,11 @@ class _Evaluation:
                 on_done=note,
                 spent=self.spent,
                 make_controller=Controller if guard is None else guard.make_controller,
-                spread=None if self.mapper is None else Spread(self.mapper, self._kept(guard)),
+                spread=Spread(self.mapper, self._kept(guard)),
             )
 
     def _kept(self, guard: Guard | None) -> KeptEpisodes:
-        """Where episodes that finished elsewhere wait for the others."""
+        """Where episodes that finished wait for the others."""
         budget = None if guard is None else guard.budget
         fingerprint = self.acting.describe(self.run, self.cfg, self.env, budget)
         return KeptEpisodes(self.out / PARTS / ("all" if budget is None else f"budget-{budget}"), fingerprint)
@@ -259,10 +259,9 @@ class _Evaluation:
         directory = directory_for_partial(self.out)
         summary = self._summarize(finished)
         write_results(directory, finished, summary, evaluated=self._evaluated(), asked=asked)
-        goes_on = "" if self.mapper is None else "; the same command goes on from there"
         warn(
-            f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; they are in "
-            f"{directory}{goes_on}"
+            f"stopped: {len(finished)} of {asked} episodes had finished, short ones first; their numbers are in "
+            f"{directory}, and the same command goes on from there"
         )
 
     def _record(self, counted: list[Trajectory]) -> None:

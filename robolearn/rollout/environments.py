@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -30,3 +31,11 @@ def find_spec(cfg: EnvConfig) -> EnvSpec | None:
     """
     with making(cfg):
         return registry.get(require_id(cfg).rpartition(":")[2])
+
+
+def modules_of(spec: EnvSpec | None) -> list[str]:
+    """Modules of the classes and functions that make what is registered; of nothing, none."""
+    points = () if spec is None else (spec.entry_point, spec.vector_entry_point)
+    makers = [point.func if isinstance(point, partial) else point for point in points]
+    homes = [maker if isinstance(maker, str) else getattr(maker, "__module__", None) for maker in makers]
+    return [home.partition(":")[0] for home in homes if home is not None]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +86,7 @@ def _is_registered_by_known(module: str, name: str) -> bool:
     """Whether an id stands for a class of a known module; an id that is not registered makes nothing at all."""
     from gymnasium.envs.registration import registry
 
+    from robolearn.rollout.environments import modules_of
+
     import_home(f"{module}:{name}")
-    spec = registry.get(name)
-    points = () if spec is None else (spec.entry_point, spec.vector_entry_point)
-    for point in points:
-        made_by = point.func if isinstance(point, partial) else point
-        home = made_by if isinstance(made_by, str) else getattr(made_by, "__module__", None)
-        if home is not None and home.partition(":")[0].partition(".")[0] not in KNOWN_MODULES:
-            return False
-    return True
+    return all(home.partition(".")[0] in KNOWN_MODULES for home in modules_of(registry.get(name)))

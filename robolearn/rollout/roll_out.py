@@ -63,8 +63,8 @@ def roll_out(
         UserError: The environment is not one for this policy, or every episode broke.
     """
     rolled = Rolled(policy, env, execution, seed, repeats, max(1, min(num_envs, len(episodes))), make_controller)
-    out = partial(rolled.out, spent=spent) if spread is None else partial(spread.out, rolled)
-    trajectories, info_keys = out(episodes, on_done, needs_seeds=needs_seeds)
+    out = rolled.out if spread is None else partial(spread.out, rolled)
+    trajectories, info_keys = out(episodes, on_done, needs_seeds=needs_seeds, spent=spent)
     check_after(env, trajectories, info_keys, needs_seeds)
     return agreeing(trajectories)
 

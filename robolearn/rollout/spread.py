@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from robolearn.errors import remark
 from robolearn.mapper import Mapper, Needs
 from robolearn.rollout.kept import KeptEpisodes
+from robolearn.rollout.spent import TimeSpent
 from robolearn.types import Trajectory
 
 Group = tuple[list[Trajectory], tuple[str, ...]]
@@ -42,6 +44,7 @@ class RollsOut(Protocol):
         *,
         needs_seeds: bool = False,
         checked: bool = False,
+        spent: TimeSpent | None = None,
     ) -> Group:
         """Trajectories, and what info held."""
         ...
@@ -66,6 +69,7 @@ class Spread:
         on_done: Callable[[Trajectory], Any] | None = None,
         *,
         needs_seeds: bool = False,
+        spent: TimeSpent | None = None,
     ) -> Group:
         """Roll out what is not kept yet.
 
@@ -74,6 +78,7 @@ class Spread:
             episodes: Indices.
             on_done: Called with every finished trajectory, elsewhere of a group together.
             needs_seeds: See roll_out.
+            spent: See roll_out.
         """
         note = on_done or (lambda _: None)
         kept, info_keys = {t.episode: t for t in self.kept.load()}, self.kept.info_keys
@@ -85,21 +90,23 @@ class Spread:
         for trajectory in done.values():
             note(trajectory)
         missing = [episode for episode in episodes if episode not in done]
-        if self.mapper is not None or not missing:
+        if self.mapper is None and missing:
+            here = partial(rolled.out, needs_seeds=needs_seeds, spent=spent)
+            groups = self._here(here, missing, rolled.num_envs, note)
+        else:
             rolled.check(needs_seeds)
-        with closing(self._groups(rolled, missing, note, needs_seeds)) as groups:
+            groups = self._elsewhere(rolled, missing, note)
+        with closing(groups):
             for group in groups:
                 trajectories, info_keys = group
                 done |= {t.episode: t for t in trajectories}
         return [done[episode] for episode in episodes], info_keys
 
-    def _groups(
-        self, rolled: RollsOut, episodes: Sequence[int], note: Callable[[Trajectory], Any], needs_seeds: bool
+    def _elsewhere(
+        self, rolled: RollsOut, episodes: Sequence[int], note: Callable[[Trajectory], Any]
     ) -> Generator[Group, None, None]:
-        """Those that are missing, as they finish and are kept."""
+        """Groups as they finish and are kept; of no episodes none."""
         if self.mapper is None:
-            if episodes:
-                yield self._here(rolled, episodes, note, needs_seeds)
             return
         groups = cut(episodes, rolled.num_envs, self.mapper.places(rolled.needs))
         with closing(self.mapper.map(_roll_out, rolled, groups, rolled.needs)) as jobs:
@@ -110,13 +117,13 @@ class Spread:
                 yield trajectories, info_keys
 
     def _here(
-        self, rolled: RollsOut, episodes: Sequence[int], note: Callable[[Trajectory], Any], needs_seeds: bool
-    ) -> Group:
+        self, out: Callable[..., Group], episodes: Sequence[int], size: int, note: Callable[[Trajectory], Any]
+    ) -> Generator[Group, None, None]:
         """All in the same environments, and as many in a file as there are of these."""
         waiting, info_keys = list[Trajectory](), ()
 
         def take(trajectory: Trajectory) -> None:
-            if len(waiting) >= rolled.num_envs:  # the last ones wait for what info held
+            if len(waiting) >= size:  # the last ones wait for what info held
                 keep()
             waiting.append(trajectory)
             note(trajectory)
@@ -126,10 +133,10 @@ class Spread:
             waiting.clear()
 
         try:
-            trajectories, info_keys = rolled.out(episodes, take, needs_seeds=needs_seeds)
+            trajectories, info_keys = out(episodes, take)
         finally:
             keep()
-        return trajectories, info_keys
+        yield trajectories, info_keys
 
 
 def cut(episodes: Sequence[int], num_envs: int, places: int) -> Iterator[list[int]]:

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from robolearn.errors import printable
 from robolearn.mapper import Mapper
 from robolearn.policies.ensemble import Ensemble
 from robolearn.rollout.chunked import ChunkedEnvs
+from robolearn.rollout.circumstances import circumstances
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
 from robolearn.rollout.expert import Expert
@@ -157,8 +157,8 @@ class Rollouts:
         if self.parts is None:
             return None
         source = self.source if safety_set is None else choosing(self.source, safety_set, self.fallback)
-        computed = [self.ensemble.device.type, torch.get_num_threads(), self.env.timeout]
-        fingerprint = hash_json([dataclasses.asdict(source), self.seed + first, list(names), num_samples, computed])
+        around = circumstances(self.env, self.ensemble.device)
+        fingerprint = hash_json([dataclasses.asdict(source), self.seed + first, list(names), num_samples, around])
         return Spread(self.mapper, KeptEpisodes(self.parts / str(first), fingerprint))
 
     def calibrate_gate(
