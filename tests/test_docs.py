@@ -62,7 +62,7 @@ images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 16, 16,
 states, cfg = np.random.default_rng(0).standard_normal((40, 2)), PretrainConfig("demos.zarr")
 Path("runs/eyes").mkdir(parents=True)
 eyes = Representation(cfg, CamerasConfig(cfg.vision, {"image": (16, 16, 3)}))
-eyes.save(Path("runs/eyes"), PretrainFacts(cfg, "", (0,), (1,)))
+eyes.save(Path("runs/eyes"), PretrainFacts(cfg, "", (0,), (1,), 0))
 """,
     "docs/how-to/translate.md": """
 import torch

@@ -10,17 +10,16 @@ from benchmarks.pretraining.compute import Budget
 from benchmarks.pretraining.study import IMAGENET, Row, Study
 from benchmarks.trainings import train_once
 from robolearn.representation.pretrain import pretrain
-from robolearn.representation.representation import RUN_FILE
 from robolearn.training.run import Run
+from robolearn.training.signals import passed_on
 
 
 def pretrained(study: Study, method: str, fraction: float, budget: Budget) -> Path:
     """A pre-training on a share of the demonstrations: the one that is there, or a new one."""
     steps = 2 if study.dry else budget.pretraining(method)
     run = study.work / "eyes" / f"{method}-{fraction:.0%}-{steps}-{study.seed}"
-    if not (run / RUN_FILE).exists():
-        pretrain(study.pretraining(method, study.count(fraction), steps, run))
-    return run
+    with passed_on():
+        return pretrain(study.pretraining(method, study.count(fraction), steps, run))
 
 
 def trained(study: Study, row: Row, fraction: float, budget: Budget) -> Run:

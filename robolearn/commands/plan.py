@@ -62,7 +62,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     cfg = PlanConfig(env=EnvConfig(id=given.environment, **values(given.env)), search=build(given.search), **flat)
     from robolearn.planning.plan import plan
 
-    with goes_on(cfg.out):
+    with goes_on(cfg.out, overwrite=cfg.overwrite):
         results = plan(cfg, on_trial=lambda result: print(line(result), flush=True)).results()
     best = max((result for result in results if result.kind == "planned"), key=lambda one: one.total, default=None)
     reached = f"; the best planned return is {best.total:.4g}, of episode {best.episode}" if best else ""

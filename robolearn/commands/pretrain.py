@@ -1,6 +1,6 @@
 """Train the networks of cameras on the images of a store, without looking at actions.
 
-A policy then begins with them: train.py --vision.init RUN. A run appears when it is complete; Ctrl-C leaves nothing.
+A policy then begins with them: train.py --vision.init RUN. Ctrl-C saves, and the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from robolearn.commands.flags import read_flags
 from robolearn.commands.methods import flat_values, method_options
 from robolearn.commands.parsing import build, chosen, mirror, next_step
 from robolearn.commands.progress import training_progress
+from robolearn.commands.stopping import going_on
 from robolearn.nets.vision import VisionConfig
 from robolearn.paths import url_of
 from robolearn.representation.config import PretrainConfig
@@ -24,7 +25,7 @@ from robolearn.representation.registry import METHODS, find_method
 GROUPS = {
     "run": ("out", "steps", "seed", "overwrite", "device", "threads"),
     "data": ("cameras", "obs", "num_episodes", "validation_fraction", "cache_dir"),
-    "optimizer": ("batch_size", "lr", "amp", "log_every"),
+    "optimizer": ("batch_size", "lr", "amp", "log_every", "checkpoint_every"),
 }
 LOSSES = {"loss": "loss", "held out": "validation_loss"}
 
@@ -36,14 +37,23 @@ def main(arguments: Sequence[str], prog: str) -> None:
     flat = flat_values(given, GROUPS)
     cfg = PretrainConfig(given.store, method=build(given.how), vision=build(given.vision), **flat)
     from robolearn.representation.picture import PICTURE
-    from robolearn.representation.pretrain import pretrain
+    from robolearn.representation.pretrain import METRICS, pretrain
+    from robolearn.representation.representation import read_facts
+    from robolearn.training.logger import read_records
+    from robolearn.training.signals import stopped
 
     same = data_flags(cfg)
-    with training_progress(cfg.steps, LOSSES) as (show, records):
+    with training_progress(cfg.steps, LOSSES) as (show, _):
         run = pretrain(cfg, show)
-    before, after = (records[end]["validation_loss"] for end in (0, -1))
-    print(f"trained to step {cfg.steps:,}: {url_of(run)}")
-    print(f"held-out loss {before:.4g} at first, {after:.4g} now; look at {url_of(run / PICTURE)}")
+    step = read_facts(run).step
+    print(f"{'trained to' if step == cfg.steps else 'stopped at'} step {step:,}: {url_of(run)}")
+    if step < cfg.steps:
+        print(going_on(overwrite=cfg.overwrite, out=None if cfg.out else run))
+        raise stopped()
+    before, *_, after = (record["validation_loss"] for record in read_records(run / METRICS))
+    print(f"held-out loss {before:.4g} at first, {after:.4g} now")
+    if (run / PICTURE).exists():
+        print(f"look at {url_of(run / PICTURE)}")
     print(next_step(prog, "train", *same, "--vision.init", run))
 
 

@@ -16,6 +16,7 @@ from robolearn.commands.flags import read_flags
 from robolearn.commands.methods import flat_values, method_options
 from robolearn.commands.parsing import build, chosen, next_step
 from robolearn.commands.progress import training_progress
+from robolearn.commands.stopping import going_on
 from robolearn.paths import url_of
 from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.registry import TRANSLATIONS, find_translation
@@ -43,9 +44,10 @@ def main(arguments: Sequence[str], prog: str) -> None:
     step = read_facts(run).step
     print(f"{'trained to' if step == cfg.steps else 'stopped at'} step {step:,}: {url_of(run)}")
     if step < cfg.steps:
-        print("the same command goes on from there")
+        print(going_on(overwrite=cfg.overwrite))
         raise stopped()
-    print(f"look at {url_of(run / PICTURE)}")
+    if (run / PICTURE).exists():
+        print(f"look at {url_of(run / PICTURE)}")
     print(next_step(prog, "translate", cfg.source, run, "--out", "translated.zarr"))
 
 

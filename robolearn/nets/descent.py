@@ -27,6 +27,39 @@ class FitConfig:
             raise UserError(f"fit: steps {self.steps}, batch_size {self.batch_size} and lr {self.lr} must be positive")
 
 
+class Descent:
+    """Steps of AdamW, at a rate that rises and falls once.
+
+    Args:
+        parameters: What is moved.
+        fit: How.
+
+    Attributes:
+        optimizer: AdamW.
+        step: Steps that are done.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], fit: FitConfig):
+        self.optimizer, self.step = torch.optim.AdamW(parameters, fit.lr), 0
+        self._rate = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, fit.lr, fit.steps + 1, pct_start=0.1)
+
+    def advance(self, loss: Tensor) -> None:
+        """One step down a loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._move()
+
+    def skip(self, steps: int) -> None:
+        """Let the rate be that of so many steps later; what has no gradients yet stays as it is."""
+        for _ in range(steps):
+            self._move()
+
+    def _move(self) -> None:
+        self.optimizer.step()
+        self._rate.step()
+        self.step += 1
+
+
 def descend(
     parameters: Iterable[nn.Parameter],
     draw_loss: Callable[[], Tensor],
@@ -44,14 +77,9 @@ def descend(
     Returns:
         The last loss.
     """
-    optimizer = torch.optim.AdamW(parameters, fit.lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, fit.lr, fit.steps + 1, pct_start=0.1)
-    loss = torch.zeros(())
-    for step in range(1, fit.steps + 1):
+    descent, loss = Descent(parameters, fit), torch.zeros(())
+    while descent.step < fit.steps:
         loss = draw_loss()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        on_step(step, loss.detach())
+        descent.advance(loss)
+        on_step(descent.step, loss.detach())
     return float(loss.detach())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,8 @@ class PretrainConfig:
     """Fixes the split, the initial weights, the batches and all that is drawn for them."""
     log_every: int = 100
     """Steps between records in metrics.jsonl, each with the held-out loss."""
+    checkpoint_every: int = 500
+    """Steps after which what there is is saved."""
 
     out: Path | str | None = None
     """Run directory; by default runs/<time>-pretrain."""
@@ -70,7 +73,7 @@ class PretrainConfig:
             raise UserError("`vision.freeze`: nothing would be learned; it is for the training of a policy")
         if not 0 < self.validation_fraction < 1:
             raise UserError(f"`validation_fraction` {self.validation_fraction:g} must be in (0, 1)")
-        check_counts(self, ("steps", "batch_size", "log_every"))
+        check_counts(self, ("steps", "batch_size", "log_every", "checkpoint_every"))
         check_above_zero(self, "lr", spec="g")
         if self.seed < 0:
             raise UserError(f"`seed` {self.seed} must be at least 0")
@@ -86,6 +89,11 @@ class PretrainConfig:
     def keymap(self) -> KeyMap:
         """What `obs` says."""
         return KeyMap.parse(self.obs)
+
+    def same_training(self) -> PretrainConfig:
+        """What decides the weights: options that may be others where a pre-training goes on are left out."""
+        free = {"out": None, "cache_dir": None, "checkpoint_every": 1, "device": "auto", "threads": None}
+        return dataclasses.replace(self, **free, overwrite=False)
 
     @property
     def fit(self) -> FitConfig:

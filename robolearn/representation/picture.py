@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +10,33 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from robolearn.errors import warned
+from robolearn.files import replacing
+
 PICTURE = "frames.png"
 SIDE, LABEL, HEAD, GAP = 1.3, 1.25, 0.35, 0.05  # [inch] of an image, of the names before a row and above a camera
 DPI = 110
 
 
-def draw_picture(path: Path, shown: Mapping[str, Mapping[str, Tensor]]) -> None:
+Shown = Mapping[str, Mapping[str, Tensor]]
+"""Camera -> name of a row -> images uint8 [n, h, w, c], 0 .. 255."""
+
+
+def illustrate(path: Path, look: Callable[[], Shown]) -> None:
+    """Draw what `look` gives beside what was learned, which does not depend on it: what goes wrong is a warning."""
+    with warned(f"{path.name} is left out: drawing it"):
+        draw_picture(path, look())
+
+
+def draw_picture(path: Path, shown: Shown) -> None:
     """Draw a block for each camera, in it a row for each kind of image and a column for each frame.
 
     Args:
         path: A .png file.
-        shown: Camera -> name of a row -> images uint8 [n, h, w, c], 0 .. 255.
+        shown: What is seen.
+
+    Raises:
+        OSError: The disk refuses; no half of a file is left.
     """
     blocks = {camera: {name: as_rgb(images) for name, images in rows.items()} for camera, rows in shown.items()}
     heights = {camera: row_height(next(iter(rows.values()))) for camera, rows in blocks.items()}
@@ -40,7 +56,8 @@ def draw_picture(path: Path, shown: Mapping[str, Mapping[str, Tensor]]) -> None:
                 axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
                 axes.imshow(image)
                 axes.set_axis_off()
-    figure.savefig(path, format="png")
+    with replacing(path) as part:
+        figure.savefig(part, format="png")
 
 
 def row_height(images: UInt8[np.ndarray, "n h w 3"]) -> float:

@@ -11,27 +11,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robolearn.config import checked, write_json_lines
+from robolearn.config import checked, first_difference, write_json_lines
 from robolearn.data.demos import Demos
 from robolearn.data.splits import split_episodes
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
 from robolearn.files import check_writable, replacing_all
 from robolearn.locks import hold
-from robolearn.nets.descent import descend
 from robolearn.nets.pretrained import CamerasConfig, Start, begin, read_start
 from robolearn.nets.unallocated import unallocated
+from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.representation.config import PretrainConfig
 from robolearn.representation.frames import Frames
-from robolearn.representation.picture import PICTURE, draw_picture
+from robolearn.representation.picture import PICTURE, Shown, illustrate
 from robolearn.representation.registry import METHODS
-from robolearn.representation.representation import FILES, RUN_FILE, PretrainFacts, Representation
+from robolearn.representation.representation import FILES, RUN_FILE, PretrainFacts, Representation, read_facts
+from robolearn.representation.state import PretrainState
 from robolearn.training.config import absolute_paths
 from robolearn.training.device import autocast, choose_device
+from robolearn.training.logger import read_records
+from robolearn.training.signals import stop_signal
 from robolearn.types import is_image
 from robolearn.unused import is_begun
 
-METRICS = "metrics.jsonl"
+STATE_FILE, METRICS = "training.safetensors", "metrics.jsonl"
 VALIDATION_BATCHES = 4
 SHOWN, GALLERY = 8, 512  # held-out frames in the picture, and frames among which their neighbors are found
 
@@ -44,7 +47,8 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
         run = pretrain(PretrainConfig("datasets/avoid_pixels.zarr", method=VAEConfig(), out="runs/pretrained"))
         train(TrainConfig(dataset=..., vision=VisionConfig(init=run)))
 
-    The run appears when all is done: weights, configuration, metrics and a picture. What is stopped leaves nothing.
+    What is there is saved every ``checkpoint_every`` steps, after the last one, and after SIGINT or SIGTERM, all files
+    at once. The same pre-training goes on from there, bit for bit.
 
     Args:
         cfg: How, on which images, and where the run goes.
@@ -65,18 +69,16 @@ def pretrain(cfg: PretrainConfig, on_record: Callable[[Record], None] = lambda r
     demos = demos.part(np.concatenate(list(parts.values())))
     directory = Path(cfg.out) if cfg.out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-pretrain"
     with hold(directory):
-        check_free(directory, overwrite=cfg.overwrite)
-        training, heldout = read_frames(cfg, demos, tuple(shapes), parts, device, start)
-        cameras = CamerasConfig(cfg.vision.built(), shapes, training.windows.cameras)
-        representation = build(cfg, cameras, start).to(device)
-        records = fit(representation, cfg, training, heldout, on_record)
+        cfg = absolute_paths(dataclasses.replace(cfg, out=directory))
+        check_free(cfg, directory)
         episodes = (tuple(parts[name].tolist()) for name in ("train", "validation"))
-        kept = absolute_paths(dataclasses.replace(cfg, out=directory))
-        facts = PretrainFacts(kept, demos.content_hash(list(shapes)), *episodes)
-        with replacing_all(directory, (*FILES, METRICS, PICTURE)) as folder:
-            representation.save(folder, facts)
-            write_json_lines(folder / METRICS, records)
-            draw_picture(folder / PICTURE, look(representation, cfg, training, heldout))
+        facts = PretrainFacts(cfg, demos.content_hash(list(shapes)), *episodes, step=0)
+        if (done := begun(facts, directory)) < cfg.steps:
+            check_writable(directory / RUN_FILE)
+            training, heldout = read_frames(cfg, demos, tuple(shapes), parts, device, start)
+            state = make_state(cfg, CamerasConfig(cfg.vision.built(), shapes, training.windows.cameras), start, device)
+            records = restore(state, done, directory) if done else []
+            _Pretraining(state, facts, training, heldout, records, on_record).run()
     return directory
 
 
@@ -152,16 +154,44 @@ def check_lengths(cfg: PretrainConfig, demos: Demos, parts: dict[str, np.ndarray
             )
 
 
-def check_free(directory: Path, *, overwrite: bool) -> None:
-    """Refuse a directory that a new run would spoil.
+def check_free(cfg: PretrainConfig, directory: Path) -> None:
+    """Refuse a directory that a pre-training would spoil.
 
     Raises:
-        UserError: It holds something already, and that is no pre-training, or is not to be overwritten.
-        OSError: It cannot be written.
+        UserError: It holds something that is no pre-training, or one that was asked for otherwise and is not to be
+            overwritten.
     """
-    if is_begun(directory, RUN_FILE, "no pre-training") and not overwrite:
-        raise UserError(f"{directory} exists, and no pre-training goes on; choose another `out`, or give `overwrite`")
-    check_writable(directory / RUN_FILE)
+    if is_begun(directory, RUN_FILE, "no pre-training") and not cfg.overwrite:
+        before = read_facts(directory).config.same_training()
+        if differs := first_difference(cfg.same_training(), before, METHODS):
+            raise UserError(f"{directory}: {differs}; choose another `out`, or give `overwrite`")
+
+
+def begun(facts: PretrainFacts, directory: Path) -> int:
+    """How many steps of a pre-training are done; of one that is to be overwritten, none.
+
+    Raises:
+        UserError: Its images have changed, or a file is damaged.
+    """
+    if facts.config.overwrite or not (directory / RUN_FILE).exists():
+        return 0
+    before = read_facts(directory)
+    if before.content_hash != facts.content_hash:
+        raise UserError(f"{directory}: the images have changed since; choose another `out`, or give `overwrite`")
+    return before.step
+
+
+def restore(state: PretrainState, step: int, directory: Path) -> list[Record]:
+    """Go on where a pre-training stopped; returns its records.
+
+    Raises:
+        UserError: A file is damaged or of another training.
+    """
+    tensors = load_tensors(path := directory / STATE_FILE)
+    if not state.fits(tensors):
+        raise UserError(f"{path}: damaged, or of a training on another kind of device or of another release")
+    state.restore(tensors, step)
+    return list(read_records(directory / METRICS))
 
 
 def read_frames(
@@ -179,47 +209,87 @@ def read_frames(
     return Frames(windows), Frames(windows.for_episodes(parts["validation"]))
 
 
-def build(cfg: PretrainConfig, cameras: CamerasConfig, start: Start) -> Representation:
-    """Networks as the seed makes them, or with the weights that they are to begin with."""
+def make_state(cfg: PretrainConfig, cameras: CamerasConfig, start: Start, device: torch.device) -> PretrainState:
+    """Networks as the seed makes them, or with the weights that they are to begin with, before the first step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed)
         representation = Representation(cfg, cameras)
     begin(representation.cameras.by_name(), start)
-    return representation
+    return PretrainState(representation.to(device), cfg, device)
 
 
-def fit(
-    representation: Representation,
-    cfg: PretrainConfig,
-    training: Frames,
-    heldout: Frames,
-    on_record: Callable[[Record], None],
-) -> list[Record]:
-    """Train; returns the records, the first of which is of the weights at the beginning."""
-    generator = torch.Generator(training.windows.device).manual_seed(cfg.seed)
-    records, losses, started = list[Record](), list[Tensor](), time.perf_counter()
+class _Pretraining:
+    """The loop, whose directory is held."""
 
-    def note(record: Record) -> None:
-        records.append(record)
-        on_record(record)
+    def __init__(
+        self,
+        state: PretrainState,
+        facts: PretrainFacts,
+        training: Frames,
+        heldout: Frames,
+        records: list[Record],
+        on_record: Callable[[Record], None],
+    ):
+        self.state, self.facts, self.cfg = state, facts, facts.config
+        self.training, self.heldout = training, heldout
+        self.records, self.on_record = records, on_record
 
-    def on_step(step: int, loss: Tensor) -> None:
-        losses.append(loss)
-        if step % cfg.log_every and step < cfg.steps:
-            return
-        mean = float(torch.stack(losses).mean())
-        losses.clear()
+    def run(self) -> None:
+        """Train until the last step or a signal, and save; the first record is of the weights at the beginning."""
+        state, cfg, started, first = self.state, self.cfg, time.perf_counter(), self.state.step
+        if not self.records:
+            self._note({"step": 0, "validation_loss": validation_loss(state.representation, cfg, self.heldout)})
+        state.representation.train()
+        with stop_signal() as stopped:
+            while state.step < cfg.steps:
+                state.advance(batch_loss(state.representation, cfg, self.training, state.random))
+                if state.step % cfg.log_every == 0 or state.step == cfg.steps:
+                    self._record((state.step - first) / (time.perf_counter() - started))
+                ended = state.step == cfg.steps or stopped()
+                if ended or state.step % cfg.checkpoint_every == 0:
+                    self._save(ended)
+                if ended:
+                    return
+
+    def _record(self, rate: float) -> None:
+        """Note the mean loss since the last record, and that of held-out frames."""
+        state, mean = self.state, float(torch.stack(self.state.losses).mean())
+        state.losses.clear()
         if not np.isfinite(mean):
-            raise UserError(f"step {step}: the loss is not finite; a lower `lr` may help")
-        validation = validation_loss(representation, cfg, heldout)
-        rate = step / (time.perf_counter() - started)
-        note({"step": step, "loss": mean, "validation_loss": validation, "steps_per_s": rate})
+            raise self._diverged("the loss")
+        validation = validation_loss(state.representation, self.cfg, self.heldout)
+        self._note({"step": state.step, "loss": mean, "validation_loss": validation, "steps_per_s": rate})
 
-    note({"step": 0, "validation_loss": validation_loss(representation, cfg, heldout)})
-    representation.train()
-    descend(representation.parameters(), lambda: batch_loss(representation, cfg, training, generator), cfg.fit, on_step)
-    representation.eval()
-    return records
+    def _note(self, record: Record) -> None:
+        self.records.append(record)
+        self.on_record(record)
+
+    def _save(self, ended: bool) -> None:
+        """Write all files, which take their places together; what only going on needs, a complete run does without."""
+        state, tensors = self.state, self.state.tensors()
+        if not all(bool(value.isfinite().all()) for value in tensors.values()):
+            raise self._diverged("a weight")
+        with replacing_all(Path(self.cfg.out or ""), (*FILES, STATE_FILE, METRICS, PICTURE)) as folder:
+            state.representation.save(folder, dataclasses.replace(self.facts, step=state.step))
+            write_json_lines(folder / METRICS, self.records)
+            if state.step < self.cfg.steps:
+                save_tensors(tensors, folder / STATE_FILE)
+            if ended:
+                state.representation.eval()
+                illustrate(folder / PICTURE, self._look)
+
+    def _look(self) -> Shown:
+        """Frames from all over the held-out episodes, and what became of them."""
+        heldout, generator = self.heldout, torch.Generator(self.training.windows.device).manual_seed(self.cfg.seed)
+        count = min(SHOWN, len(heldout))
+        index = (torch.arange(count) * 2 + 1) * len(heldout) // (2 * count)
+        gallery = self.training.draw(GALLERY, None, generator)
+        return self.state.representation.show(heldout.images(index), self.training.images(gallery), generator)
+
+    def _diverged(self, what: str) -> UserError:
+        there = (Path(self.cfg.out or "") / RUN_FILE).exists()
+        saved = f"{self.cfg.out} holds what was saved before" if there else "nothing was saved"
+        return UserError(f"step {self.state.step}: {what} is not finite; {saved}; a lower `lr` may help")
 
 
 def batch_loss(
@@ -238,14 +308,3 @@ def validation_loss(representation: Representation, cfg: PretrainConfig, heldout
     generator = torch.Generator(heldout.windows.device).manual_seed(cfg.seed)
     losses = [batch_loss(representation, cfg, heldout, generator) for _ in range(VALIDATION_BATCHES)]
     return float(torch.stack(losses).mean())
-
-
-def look(
-    representation: Representation, cfg: PretrainConfig, training: Frames, heldout: Frames
-) -> dict[str, dict[str, Tensor]]:
-    """What the picture shows, camera by camera: frames from all over the held-out episodes, and what became of them."""
-    generator = torch.Generator(training.windows.device).manual_seed(cfg.seed)
-    count = min(SHOWN, len(heldout))
-    index = (torch.arange(count) * 2 + 1) * len(heldout) // (2 * count)
-    gallery = training.draw(GALLERY, None, generator)
-    return representation.show(heldout.images(index), training.images(gallery), generator)

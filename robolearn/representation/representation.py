@@ -25,7 +25,7 @@ FILES = (RUN_FILE, METHOD_WEIGHTS, CAMERAS_FILE, CAMERAS_WEIGHTS)
 
 @dataclass(frozen=True)
 class PretrainFacts:
-    """What a run of pre-training is: what was asked for, and what was learned from."""
+    """What a run of pre-training is: what was asked for, what was learned from, and how far it is."""
 
     config: PretrainConfig
     content_hash: str
@@ -33,6 +33,8 @@ class PretrainFacts:
     training_episodes: tuple[int, ...]
     """Numbered through all stores."""
     validation_episodes: tuple[int, ...]
+    step: int
+    """Optimizer steps that are done."""
 
 
 class Representation(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 OptimizerState = dict[int, dict[str, Tensor]]
@@ -24,3 +25,17 @@ def of_name(tensors: Mapping[str, Tensor], name: str) -> OptimizerState:
             number, slot = of_parameter
             state.setdefault(int(number), {})[slot] = value
     return state
+
+
+def shapes_of(optimizer: torch.optim.Optimizer, name: str) -> dict[str, torch.Size]:
+    """NAME.NUMBER.SLOT -> shape, of all that Adam or AdamW of one group keeps after its first step."""
+    shapes: dict[str, torch.Size] = {}
+    for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
+        slots = {"step": torch.Size(()), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+        shapes |= {f"{name}.{number}.{slot}": shape for slot, shape in slots.items()}
+    return shapes
+
+
+def take_over(optimizer: torch.optim.Optimizer, state: OptimizerState) -> None:
+    """Put back what an optimizer kept; its rates stay as they are."""
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

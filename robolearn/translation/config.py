@@ -79,5 +79,5 @@ class TranslatorConfig:
     def same_training(self) -> TranslatorConfig:
         """What decides the weights: options that may be others where a training goes on are left out."""
         stores = {name: Path(getattr(self, name)).absolute() for name in ("source", "target")}
-        free = {"out": Path(), "cache_dir": None, "device": "auto", "threads": None, "overwrite": False}
-        return dataclasses.replace(self, **stores, **free)
+        free = {"out": Path(), "cache_dir": None, "checkpoint_every": 1, "device": "auto", "threads": None}
+        return dataclasses.replace(self, **stores, **free, overwrite=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from robolearn.training.moments import named, of_name
+from robolearn.training.moments import named, of_name, shapes_of, take_over
 from robolearn.translation.config import TranslatorConfig
 from robolearn.translation.method import Method
 
@@ -55,9 +55,7 @@ class TranslatorState:
         """Whether saved tensors can be of this training, after a step or more."""
         expected = {f"methods.{name}": value.shape for name, value in self.methods.state_dict().items()}
         for name, optimizer in self.optimizers.items():
-            for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
-                shapes = {"step": torch.Size(()), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
-                expected |= {f"{name}.{index}.{slot}": shape for slot, shape in shapes.items()}
+            expected |= shapes_of(optimizer, name)
         expected["random"] = self.random.get_state().shape
         return {name: value.shape for name, value in tensors.items()} == expected
 
@@ -66,7 +64,6 @@ class TranslatorState:
         own = {name.removeprefix("methods."): tensors[name] for name in tensors if name.startswith("methods.")}
         self.methods.load_state_dict(own)
         for name, optimizer in self.optimizers.items():
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": of_name(tensors, name), "param_groups": groups})
+            take_over(optimizer, of_name(tensors, name))
         self.random.set_state(tensors["random"])
         self.step = step

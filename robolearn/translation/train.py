@@ -21,7 +21,7 @@ from robolearn.locks import hold
 from robolearn.nets.unallocated import unallocated
 from robolearn.nets.weights import load_tensors, save_tensors
 from robolearn.representation.frames import Frames
-from robolearn.representation.picture import draw_picture
+from robolearn.representation.picture import illustrate
 from robolearn.training.config import absolute_paths
 from robolearn.training.device import choose_device
 from robolearn.training.logger import read_records
@@ -263,7 +263,7 @@ class _Training:
             translator.save(folder)
             save_tensors(tensors, folder / STATE_FILE)
             write_json_lines(folder / METRICS, self.records)
-            draw_picture(folder / PICTURE, look(translator, self.heldout))
+            illustrate(folder / PICTURE, lambda: look(translator, self.heldout))
 
     def _diverged(self, what: str) -> UserError:
         there = (Path(self.cfg.out) / FACTS_FILE).exists()

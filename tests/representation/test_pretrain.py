@@ -1,9 +1,13 @@
 """From a store to a run, and what is in it."""
 
 import dataclasses
+import errno
 import json
+import os
 import shlex
 import shutil
+import signal
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -18,9 +22,10 @@ from robolearn.data.writer import DemoWriter
 from robolearn.files import COMPLETE
 from robolearn.nets.pretrained import CameraNets, CamerasConfig, Start, read_start
 from robolearn.nets.vision import VisionConfig
+from robolearn.nets.weights import save_tensors
 from robolearn.representation.config import PretrainConfig
 from robolearn.representation.contrastive import ContrastiveConfig
-from robolearn.representation.pretrain import build, camera_shapes, pretrain, split
+from robolearn.representation.pretrain import STATE_FILE, _Pretraining, camera_shapes, make_state, pretrain, split
 from robolearn.representation.probe import linear_probe
 from robolearn.representation.registry import METHODS
 from robolearn.representation.representation import Representation, read_facts
@@ -103,7 +108,7 @@ def test_what_was_learned_tells_more_than_what_was_drawn(tmp_path, squares_store
     )
     nets = CameraNets.load(pretrain(cfg, records.append))
     store, parts = DemoStore.open(squares_store), split(cfg, Demos.open(squares_store))
-    drawn = build(cfg, nets.cfg, Start({}, {})).cameras.eval()
+    drawn = make_state(cfg, nets.cfg, Start({}, {}), torch.device("cpu")).representation.cameras.eval()
     assert records[-1]["validation_loss"] < 0.7 * records[0]["validation_loss"]
     assert probed(nets, store, parts) > probed(drawn, store, parts) + 0.2
 
@@ -217,7 +222,9 @@ def test_a_run_is_replaced_only_if_asked(two_cameras, tmp_path):
     store, before = two_cameras
     run = shutil.copytree(before, tmp_path / "run")
     cfg = dataclasses.replace(read_facts(run).config, out=run, cameras=("wrist",), steps=1, log_every=1)
-    with pytest.raises(ValueError, match="exists, and no pre-training goes on; choose another `out`, or give `overw"):
+    with pytest.raises(
+        ValueError, match="`cameras` was not given, it is wrist now; choose another `out`, or give `over"
+    ):
         pretrain(cfg)
     (run / "notes.txt").write_text("mine")
     pretrain(dataclasses.replace(cfg, overwrite=True))
@@ -227,27 +234,147 @@ def test_a_run_is_replaced_only_if_asked(two_cameras, tmp_path):
         pretrain(dataclasses.replace(cfg, out=store, overwrite=True))
 
 
-def test_a_run_that_was_killed_as_its_files_took_their_places_is_one(tmp_path, two_cameras):
+def test_a_run_that_was_killed_as_its_files_took_their_places_is_complete(tmp_path, two_cameras):
     (_, run), killed = two_cameras, tmp_path / "run"
     shutil.copytree(run, killed / COMPLETE)
-    with pytest.raises(ValueError, match="exists, and no pre-training goes on"):
-        pretrain(dataclasses.replace(read_facts(run).config, out=killed))
+    pretrain(dataclasses.replace(read_facts(run).config, out=killed), refuse)
     assert sorted(path.name for path in killed.iterdir()) == sorted(path.name for path in run.iterdir())
 
 
-def test_what_is_stopped_leaves_nothing(tmp_path, squares_store):
-    def stop(record):
-        if record["step"]:
-            raise KeyboardInterrupt
+def refuse(record):
+    raise AssertionError(f"trained once more: {record}")
 
-    with pytest.raises(KeyboardInterrupt):
-        pretrain(PretrainConfig(squares_store, out=tmp_path / "run", **TINY), stop)
-    assert not (tmp_path / "run").exists()
+
+def test_a_complete_run_is_left_as_it_is(two_cameras):
+    _, run = two_cameras
+    before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
+    assert pretrain(read_facts(run).config, refuse) == run
+    assert {path.name: path.stat().st_mtime_ns for path in run.iterdir()} == before
+    assert STATE_FILE not in before
+
+
+@contextmanager
+def interrupted_at(step):
+    """What is called with records, and sends the signal of Ctrl-C with the one of a step."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored in the background
+
+    def stop(record):
+        if record["step"] == step:
+            signal.raise_signal(signal.SIGINT)
+
+    yield stop
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_it_goes_on_bit_for_bit_where_it_was_stopped(tmp_path, squares_store, method):
+    """Behind a record and behind a checkpoint between two records; the rate rises and falls meanwhile."""
+    options = TINY | {"method": METHODS[method](), "steps": 7, "log_every": 2, "checkpoint_every": 3}
+    cfg = PretrainConfig(squares_store, out=tmp_path / "whole", **options)
+    whole, parts = pretrain(cfg), dataclasses.replace(cfg, out=tmp_path / "parts")
+    with interrupted_at(4) as stop:
+        assert pretrain(parts, stop) == tmp_path / "parts"
+    assert read_facts(tmp_path / "parts").step == 4
+    assert STATE_FILE in {path.name for path in (tmp_path / "parts").iterdir()}
+    killed = []
+
+    def kill(record):
+        """As the seventh step begins, with a checkpoint of the sixth."""
+        killed.append(record["step"])
+        if record["step"] == 7:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        pretrain(dataclasses.replace(parts, checkpoint_every=1), kill)
+    assert (killed, read_facts(tmp_path / "parts").step) == ([6, 7], 6)
+    pretrain(parts)
+    names = sorted(path.name for path in whole.iterdir())
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == names
+    for name in ("cameras.safetensors", "method.safetensors", "frames.png"):
+        assert (tmp_path / "parts" / name).read_bytes() == (whole / name).read_bytes()
+    assert losses(tmp_path / "parts") == losses(whole)
+
+
+def losses(run):
+    """The records, but for how fast it went."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "steps_per_s"} for row in rows]
+
+
+def test_losses_that_no_record_has_yet_are_kept(tmp_path, squares_store):
+    cfg = PretrainConfig(squares_store, out=tmp_path / "whole", **(TINY | {"log_every": 4, "checkpoint_every": 1}))
+    whole, parts = pretrain(cfg), dataclasses.replace(cfg, out=tmp_path / "parts")
+
+    def kill(record):
+        if record["step"]:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        pretrain(parts, kill)
+    assert read_facts(tmp_path / "parts").step == 3
+    pretrain(parts)
+    assert losses(tmp_path / "parts") == losses(whole)
+
+
+@pytest.fixture
+def stopped_run(tmp_path, squares_store):
+    """The configuration of a run that was stopped at its second step, of a store of its own."""
+    store = shutil.copytree(squares_store, tmp_path / "squares.zarr")
+    cfg = PretrainConfig(store, out=tmp_path / "run", **TINY)
+    with interrupted_at(2) as stop:
+        pretrain(cfg, stop)
+    return cfg
+
+
+def test_changed_images_are_noticed(tmp_path, stopped_run):
+    shutil.rmtree(stopped_run.paths[0])
+    write_squares(stopped_run.paths[0], lengths=(9,) * 20)
+    with pytest.raises(ValueError, match="the images have changed since; choose another `out`, or give `overwrite`"):
+        pretrain(stopped_run)
+
+
+def test_a_state_of_another_training_is_refused(stopped_run):
+    save_tensors({"losses": torch.zeros(1)}, stopped_run.out / STATE_FILE)
+    with pytest.raises(ValueError, match=r"training.safetensors: damaged, or of a training"):
+        pretrain(stopped_run)
+
+
+def test_an_overwritten_run_begins_anew(stopped_run):
+    records = []
+    pretrain(dataclasses.replace(stopped_run, overwrite=True), records.append)
+    assert [record["step"] for record in records] == [0, 2, 4]
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_warning(tmp_path, squares_store, monkeypatch, capsys):
+    """What was learned is written, whatever becomes of what is only looked at; no half of a picture stays."""
+
+    def refuse_disk(figure, path, **_):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", refuse_disk)
+    run = pretrain(PretrainConfig(squares_store, out=tmp_path / "run", **TINY))
+    assert "warning: frames.png is left out: drawing it failed (OSError: " in capsys.readouterr().err
+    assert not list(run.glob("frames.png*"))
+    assert Representation.load(run)
 
 
 def test_a_training_that_diverges_is_one_line(tmp_path, squares_store):
-    with pytest.raises(ValueError, match=r"step 2: the loss is not finite; a lower `lr` may help"):
+    with pytest.raises(ValueError, match=r"step 2: the loss is not finite; nothing was saved; a lower `lr` may help"):
         pretrain(PretrainConfig(squares_store, out=tmp_path / "run", **(TINY | {"lr": 1e30})))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_diverged_is_never_saved(tmp_path, squares_store):
+    """Checkpoints come before records: neither the first one is written, nor is one replaced that was good."""
+    cfg = PretrainConfig(squares_store, out=tmp_path / "run", **(TINY | {"log_every": 4, "checkpoint_every": 2}))
+    with pytest.raises(ValueError, match="step 2: a weight is not finite; nothing was saved; a lower `lr` may help"):
+        pretrain(dataclasses.replace(cfg, lr=1e30))
+    assert not (tmp_path / "run").exists()
+    good = (pretrain(cfg) / "cameras.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"a weight is not finite; .*run holds what was saved before"):
+        pretrain(dataclasses.replace(cfg, lr=1e30, overwrite=True))
+    assert (tmp_path / "run" / "cameras.safetensors").read_bytes() == good
 
 
 @pytest.mark.parametrize(
@@ -292,6 +419,33 @@ def test_the_next_command_is_a_training_that_observes_what_was_trained(
     assert (verb, flags) == ("train", ["--dataset.path", str(store), *same, "--vision.init", str(out)])
     main([verb, *tiny_flags, *flags, *small, "--out", str(policy)])
     assert list(Run.open(policy).policy_config().obs_shapes) == observed
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_stopped_command_says_how_it_goes_on(tmp_path, squares_store, capsys, monkeypatch, named):
+    """With --overwrite, or without a directory, the same command would begin anew."""
+    monkeypatch.chdir(tmp_path)
+    run, original = tmp_path / "run", _Pretraining._note
+
+    def note(self, record):
+        original(self, record)
+        if record["step"] == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    flags = ["--batch-size", "8", "--steps", "4", "--log-every", "2", "--amp", "off", "--device", "cpu"]
+    flags += ["--threads", "1", "--vision.width", "8", "--vision.features", "4"]
+    with monkeypatch.context() as patch, interrupted_at(None):
+        patch.setattr(_Pretraining, "_note", note)
+        with pytest.raises(SystemExit) as caught:
+            main(["pretrain", str(squares_store), *flags, *(["--out", str(run), "--overwrite"] if named else [])])
+    assert caught.value.code == 130
+    said = capsys.readouterr().out
+    made = run if named else next((tmp_path / "runs").iterdir()).relative_to(tmp_path)
+    assert f"stopped at step 2: {made}" in said
+    beside = "without --overwrite" if named else f"with --out {made}"
+    assert f"the same command {beside} goes on from there" in said
+    main(["pretrain", str(squares_store), *flags, "--out", str(made)])
+    assert "trained to step 4" in capsys.readouterr().out
 
 
 def test_the_command(tmp_path, squares_store, capsys):
