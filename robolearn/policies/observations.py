@@ -13,18 +13,20 @@ from robolearn.policies.promises import kind_of
 from robolearn.types import is_image
 
 
-def count_observations(obs: Mapping[str, Tensor], horizon: int, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """How many observations there are, once they are those that a policy takes.
+def checked_observations(
+    obs: Mapping[str, Tensor], horizon: int, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
+    """Observations once they are those that a policy takes; of double precision, as simulators give them, in single.
 
     Args:
-        obs: Key -> [b, o, ...]; unknown keys are ignored.
+        obs: Key -> [b, o, ...]; unknown keys are left out.
         horizon: Observations in a row, o.
         shapes: Key -> shape of one observation.
 
     Raises:
         UserError: A key is missing, or what is there is no tensor of the expected shape.
     """
-    count = 0
+    kept: dict[str, Tensor] = {}
     for key, shape in shapes.items():
         if key not in obs:
             raise UserError(f"observation {key!r} is missing; the policy sees {', '.join(shapes)}")
@@ -32,8 +34,8 @@ def count_observations(obs: Mapping[str, Tensor], horizon: int, shapes: Mapping[
         if not isinstance(value, Tensor) or not _fits(value.shape[1:], (horizon, *shape)):
             sizes = ", ".join(map(str, (horizon, *shape)))
             raise UserError(f"observation {key!r} is {kind_of(value)}; the policy takes a tensor [b, {sizes}]")
-        count = len(value)
-    return count
+        kept[key] = value.float() if value.dtype == torch.float64 else value
+    return kept
 
 
 def _fits(shape: torch.Size, expected: tuple[int, ...]) -> bool:

@@ -26,7 +26,7 @@ from robolearn.policies.chunk_frame import FRAMES, ChunkFrame, ChunkFrameKind
 from robolearn.policies.draws import Draws, Progress
 from robolearn.policies.family import Chunks, Loss
 from robolearn.policies.obs_noise import NOISE, obs_noise_draws, with_noise
-from robolearn.policies.observations import count_observations
+from robolearn.policies.observations import checked_observations
 from robolearn.policies.prefix import LENGTH, Prefix, prefix_dim, prefix_draws, prefix_features
 from robolearn.policies.promises import (
     built_family,
@@ -251,7 +251,9 @@ class Policy(nn.Module):
         Raises:
             UserError: Observations are missing, or are no tensors of the shapes that the policy was trained on.
         """
-        count_observations(obs, self.cfg.obs_horizon, self.cfg.obs_shapes)
+        return self._turned_act(checked_observations(obs, self.cfg.obs_horizon, self.cfg.obs_shapes), noise, prefix)
+
+    def _turned_act(self, obs: dict[str, Tensor], noise: Tensor, prefix: Prefix | None = None) -> Tensor:
         symmetry = self.canonical
         if symmetry is None:
             return self._act(obs, noise, prefix)
@@ -284,9 +286,10 @@ class Policy(nn.Module):
         Raises:
             UserError: See act.
         """
-        batch = count_observations(obs, self.cfg.obs_horizon, self.cfg.obs_shapes)
-        noise = kept_noise(self.family.noise(batch * n, generator=generator), batch * n, self.family)
-        return rearrange(self.act(obs, noise), "(b n) t a -> b n t a", n=n)
+        obs = checked_observations(obs, self.cfg.obs_horizon, self.cfg.obs_shapes)
+        rows = n * len(next(iter(obs.values())))
+        noise = kept_noise(self.family.noise(rows, generator=generator), rows, self.family)
+        return rearrange(self._turned_act(obs, noise), "(b n) t a -> b n t a", n=n)
 
     def blank(self) -> dict[str, Tensor]:
         """An observation of zeros, key -> [1, o, ...], of the shapes and types that `act` takes."""

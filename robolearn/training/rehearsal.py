@@ -22,7 +22,8 @@ def rehearse(policy: Policy, validation: Windows | None) -> None:
         validation: Held-out windows, if any.
 
     Raises:
-        UserError: The family returns something else than it promises, or other chunks of the same noise.
+        UserError: The family returns something else than it promises, numbers that are not finite, or other chunks of
+            the same noise.
     """
     device = policy.device
     generator = torch.Generator(device).manual_seed(seeds.FIXED)
@@ -38,6 +39,8 @@ def _sample_again(policy: Policy, generator: torch.Generator) -> None:
     start = generator.get_state()
     first = policy.sample(policy.blank(), 2, generator=generator)
     again = policy.sample(policy.blank(), 2, generator=generator.set_state(start))
+    family = type(policy.family).__name__
+    if not first.isfinite().all():
+        raise UserError(f"behind the first step {family}.sample gave chunks that are not finite; a lower `lr` may help")
     if not torch.allclose(first, again, rtol=1e-2, atol=1e-2 * float(first.std()), equal_nan=True):  # of a GPU's sums
-        family = type(policy.family).__name__
         raise UserError(f"{family}.sample gave two chunks of one noise; what is random in it must come from its noise")

@@ -71,6 +71,14 @@ def test_observations_that_do_not_fit_are_told_what_does(make_policy, obs, said)
         act(policy, obs)
 
 
+def test_observations_of_double_precision_are_taken_in_single(make_policy):
+    """Simulators give them."""
+    policy, double = make_policy(FlowConfig()), {"state": OBS["state"].double()}
+    assert torch.equal(act(policy, double), act(policy))
+    noise = policy.family.noise(2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(policy.act(double, noise), policy.act(OBS, noise))
+
+
 def test_units_are_physical(make_policy):
     """Scaling observations and actions together with the normalizer leaves the policy as it is."""
     policy = make_policy(FlowConfig())

@@ -76,6 +76,15 @@ def test_a_family_that_draws_for_itself_is_refused_behind_the_first_step(
         train_main([*tiny_flags, "--dataset.path", str(demos), "--steps", "9", "--out", str(tmp_path / "run")])
 
 
+def test_a_family_whose_chunks_are_no_numbers_is_refused_behind_the_first_step(
+    tmp_path, train_main, tiny_flags, demos, monkeypatch
+):
+    sample = Flow.sample
+    monkeypatch.setattr(Flow, "sample", lambda *given: sample(*given) / 0)
+    with pytest.raises(UserError, match=r"^behind the first step Flow\.sample gave chunks that are not finite; "):
+        train_main([*tiny_flags, "--dataset.path", str(demos), "--steps", "3", "--out", str(tmp_path / "run")])
+
+
 def test_a_trial_of_sampling_changes_no_weight(tmp_path, train_main, tiny_flags, demos, monkeypatch):
     """Not even where sampling draws from torch's own stream, as dropout does."""
     sample, asked, weights = Flow.sample, [], {}
