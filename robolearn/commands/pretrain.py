@@ -45,7 +45,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     same = data_flags(cfg)
     with training_progress(cfg.steps, LOSSES) as (show, _):
         run = pretrain(cfg, show)
-    step = read_facts(run).step
+    step = read_facts(run).steps_done
     print(f"{'trained to' if step == cfg.steps else 'stopped at'} step {step:,}: {url_of(run)}")
     if step < cfg.steps:
         print(going_on(overwrite=cfg.overwrite, out=None if cfg.out else run))

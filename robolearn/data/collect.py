@@ -50,7 +50,7 @@ class Collected:
 
 def collect(
     env_id: str,
-    num_episodes: int,
+    episodes: int,
     out: StrPath,
     seed: int = seeds.DEMONSTRATIONS.start,
     num_envs: int = 64,
@@ -59,13 +59,13 @@ def collect(
     env_kwargs: Mapping[str, Any] | None = None,
     mapper: Mapper | None = None,
 ) -> Collected:
-    """Record until the store holds `num_episodes`, seeds `seed`, `seed + 1`, ... in turn.
+    """Record until the store holds `episodes`, seeds `seed`, `seed + 1`, ... in turn.
 
         collect("envs:robolearn/Avoid-v0", 200, Path("datasets/avoid.zarr"))
 
     Args:
         env_id: Gymnasium id with its module; its vector environment must offer `expert_action`.
-        num_episodes: Wanted in the store, those of earlier calls included.
+        episodes: Wanted in the store, those of earlier calls included.
         out: Store to create, or to go on with if it was begun with the same settings.
         seed: First seed.
         num_envs: Environments stepped together.
@@ -78,14 +78,14 @@ def collect(
         UserError: No such environment, it has no expert or one that rarely succeeds, it fails or returns nonsense
             while it is recorded, `out` holds other data, or the disk refuses. Finished episodes are kept.
     """
-    if num_episodes < 1 or num_envs < 1 or seed < 0:
+    if episodes < 1 or num_envs < 1 or seed < 0:
         raise UserError("collect: needs at least 1 episode, at least 1 environment and a seed >= 0")
-    demonstrated = _Demonstrated(env_id, dict(env_kwargs or {}), min(num_envs, num_episodes), keep_failures)
+    demonstrated = _Demonstrated(env_id, dict(env_kwargs or {}), min(num_envs, episodes), keep_failures)
     with demonstrated.opened(demonstrated.num_envs if mapper is None else 1) as envs:
         envs.reset(list(range(envs.num_envs)), np.ones(envs.num_envs, bool))
         envs.act()  # an environment without an expert says so here, before anything is written
         with _open(fetched(out), envs, seed, keep_failures) as store:
-            collector = _Collector(store, seed, num_episodes, on_episode)
+            collector = _Collector(store, seed, episodes, on_episode)
             with closing(_attempts(demonstrated, envs, collector.next_stored, collector.missing, mapper)) as attempts:
                 return collector.take(attempts)
 

@@ -178,7 +178,7 @@ def begun(facts: PretrainFacts, directory: Path) -> int:
     before = read_facts(directory)
     if before.content_hash != facts.content_hash:
         raise UserError(f"{directory}: the images have changed since; choose another `out`, or give `overwrite`")
-    return before.step
+    return before.steps_done
 
 
 def restore(state: PretrainState, step: int, directory: Path) -> list[Record]:

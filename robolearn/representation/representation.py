@@ -33,8 +33,13 @@ class PretrainFacts:
     training_episodes: tuple[int, ...]
     """Numbered through all stores."""
     validation_episodes: tuple[int, ...]
-    step: int
-    """Optimizer steps that are done."""
+    step: int | None = None
+    """Optimizer steps that are done; None in older runs, which are complete."""
+
+    @property
+    def steps_done(self) -> int:
+        """The same, of older runs too."""
+        return self.config.steps if self.step is None else self.step
 
 
 class Representation(nn.Module):

@@ -253,6 +253,14 @@ def test_a_complete_run_is_left_as_it_is(two_cameras):
     assert STATE_FILE not in before
 
 
+def test_a_run_of_an_older_release_is_complete(two_cameras, tmp_path):
+    run = shutil.copytree(two_cameras[1], tmp_path / "run")
+    facts = json.loads((run / "pretrain.json").read_text())
+    del facts["step"]
+    (run / "pretrain.json").write_text(json.dumps(facts))
+    assert pretrain(dataclasses.replace(read_facts(run).config, out=run), refuse) == run
+
+
 @contextmanager
 def interrupted_at(step):
     """What is called with records, and sends the signal of Ctrl-C with the one of a step."""
