@@ -423,8 +423,12 @@ def wanted_runs(first: int, slab: np.ndarray, wanted: np.ndarray | None) -> Iter
 
 
 def usual_obs_keys(store: DemoStore) -> tuple[str, ...]:
-    """What is observed where nothing else is asked for: the keys that the store declares, else "state", else none."""
-    return store.attrs.obs_keys or tuple(key for key in store.keys if key == "state")
+    """What is observed where nothing else is asked for.
+
+    The keys that the store declares, else "state", else the only key that there is, else none.
+    """
+    observed = tuple(key for key in store.keys if key != "action")
+    return store.attrs.obs_keys or (("state",) if "state" in observed else observed if len(observed) == 1 else ())
 
 
 def default_obs_keys(store: DemoStore) -> tuple[str, ...]:

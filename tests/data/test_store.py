@@ -176,11 +176,18 @@ def test_slabs_cover_every_row(tmp_path, arrays, monkeypatch):
     np.testing.assert_array_equal(store.read("state"), arrays["state"])
 
 
-def test_default_obs_keys_lists_the_choices(tmp_path, arrays):
-    arrays["keypoint"] = arrays.pop("state")
-    store = DemoStore.open(write_diffusion_policy(tmp_path / "dp.zarr", 2, **arrays))
-    with pytest.raises(ValueError, match=r"`dataset.obs_keys` \(there are: keypoint\)"):
-        default_obs_keys(store)
+def test_what_is_observed_by_default(tmp_path, arrays):
+    """What cannot be told from what is there has to be said."""
+    pose = arrays.pop("state")
+
+    def observed(**keys):
+        name = "-".join(keys)
+        return default_obs_keys(DemoStore.open(write_diffusion_policy(tmp_path / f"{name}.zarr", 2, **arrays, **keys)))
+
+    assert observed(keypoint=pose) == ("keypoint",)
+    assert observed(keypoint=pose, state=pose) == ("state",)
+    with pytest.raises(ValueError, match=r"`dataset.obs_keys` \(there are: keypoint, pose\)"):
+        observed(keypoint=pose, pose=pose)
 
 
 def changed(**changes):

@@ -107,7 +107,10 @@ def test_inspect_and_training_agree(tmp_path, name):
     ("arrays", "option"),
     [
         ({"state": STATE, "action": STATE[:, :2], "episode_ends": np.array([10, 40, 60])}, {"short_episodes": "pad"}),
-        ({"pose": STATE, "action": STATE[:, :2], "episode_ends": ENDS}, {"obs_keys": ("pose",)}),
+        (
+            {"pose": STATE, "twist": STATE, "action": STATE[:, :2], "episode_ends": ENDS},
+            {"obs_keys": ("pose", "twist")},
+        ),
     ],
 )
 def test_options_that_a_training_needs_are_named(tmp_path, arrays, option):
