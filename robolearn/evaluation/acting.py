@@ -14,7 +14,6 @@ from robolearn.files import StrPath
 from robolearn.policies.ensemble import Ensemble
 from robolearn.policies.policy import Policy
 from robolearn.remote.sync import fetched
-from robolearn.rollout.circumstances import circumstances
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.execution import Execution
@@ -77,7 +76,7 @@ class Acting:
         )
         return cls(policy, execution, guard, checkpoint)
 
-    def describe(self, run: Run, cfg: ActConfig, env: EnvConfig, budget: int | None) -> str:
+    def describe(self, run: Run, cfg: ActConfig, env: EnvConfig, budget: int | None, around: list[Any]) -> str:
         """What an episode depends on beside its index, as a hash; see Acting.open.
 
         Args:
@@ -85,6 +84,8 @@ class Acting:
             cfg: How it acts.
             env: Where.
             budget: Of the guard, if there is one.
+            around: What it depends on beside all of this; see `circumstances`. It looks at environments, which whoever
+                acts on a robot does without.
         """
         checkpoints = run.members(cfg.checkpoint) if cfg.is_watched else [self.checkpoint]
         calibrated = [run.directory / name for name, on in (("gate", cfg.gate), ("tube", cfg.safety_set)) if on]
@@ -94,7 +95,7 @@ class Acting:
         watch = [cfg.acting_fallback, budget, *(hash_files(folder) for folder in calibrated)]
         source = dataclasses.asdict(describe_source(checkpoints, env, self.execution, cfg.sampling))
         watched = watch if cfg.is_watched else []
-        return hash_json([source, cfg.seed, translator, watched, circumstances(env, self.policy.device)])
+        return hash_json([source, cfg.seed, translator, watched, around])
 
     def make_controller(self, num_envs: int, *, seed: int) -> Controller:
         """What turns observations of so many environments into actions."""

@@ -24,6 +24,7 @@ from robolearn.report.facts import machine_facts
 from robolearn.report.page import Report, busy_remarks, write_report
 from robolearn.report.results import PAGE_FILE, SUMMARY_FILE, directory_for_partial, write_results
 from robolearn.report.terminal import format_spent, format_table
+from robolearn.rollout.circumstances import circumstances
 from robolearn.rollout.clip_remarks import clip_problem, clip_remark
 from robolearn.rollout.controller import Controller
 from robolearn.rollout.env_config import EnvConfig
@@ -246,7 +247,8 @@ class _Evaluation:
     def _kept(self, guard: Guard | None) -> KeptEpisodes:
         """Where episodes that finished wait for the others."""
         budget = None if guard is None else guard.budget
-        fingerprint = self.acting.describe(self.run, self.cfg, self.env, budget)
+        around = circumstances(self.env, self.acting.policy.device)
+        fingerprint = self.acting.describe(self.run, self.cfg, self.env, budget, around)
         return KeptEpisodes(self.out / PARTS / ("all" if budget is None else f"budget-{budget}"), fingerprint)
 
     def _keep(self, finished: list[Trajectory]) -> None:

@@ -71,4 +71,4 @@ def test_how_the_machine_computes_counts():
     env, cpu = EnvConfig("Pendulum-v1"), torch.device("cpu")
     assert circumstances(env, cpu) == circumstances(env, cpu)
     assert circumstances(env, cpu) != circumstances(env, torch.device("meta"))
-    assert circumstances(env, cpu) != circumstances(EnvConfig("Pendulum-v1", timeout=3), cpu)
+    assert circumstances(env, cpu) != circumstances(EnvConfig("Pendulum-v1", timeout=3.0), cpu)
