@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_DOCS := .venv/installed-docs
+OLDEST := .venv-oldest/bin
+INSTALLED_OLDEST := .venv-oldest/installed
+EXTRAS := dev,pusht,robotics,formats,deploy,cluster,remote
 RUN := runs/avoid
 
 # With CHECKED=1, as before a merge, long tests run too, and all compare the shapes and types of every call with its
@@ -11,9 +14,10 @@ CHECKED :=
 MERGE := -m "not slow" --jaxtyping-packages=robolearn,beartype.beartype
 
 # Each core takes half of what another has left, in order: files stay together, and so do their trainings.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(if $(CHECKED),$(MERGE))
+ON_ALL_CORES := -m pytest -n auto --maxprocesses 8 --dist worksteal
+PYTEST := $(BIN)/python $(ON_ALL_CORES) $(if $(CHECKED),$(MERGE))
 
-.PHONY: run test test-all mutants check format bench docs clean
+.PHONY: run test test-all test-oldest mutants check format bench docs clean
 
 # A collection that was stopped goes on; one that is complete takes a few seconds.
 run: $(INSTALLED)
@@ -26,6 +30,10 @@ test: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(PYTEST) -m ""
+
+# With the oldest of every package that pyproject.toml takes. Beside what is newer they warn of what is no fault of ours.
+test-oldest: $(INSTALLED_OLDEST)
+	$(OLDEST)/python $(ON_ALL_CORES) -o filterwarnings=
 
 mutants: $(INSTALLED)
 	$(BIN)/python -m tests.mutants
@@ -54,8 +62,13 @@ $(INSTALLED_DOCS): $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable ".[dev,pusht,robotics,formats,deploy,cluster,remote]" --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]" --constraint constraints.txt
+	touch $@
+
+$(INSTALLED_OLDEST): pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	$(OLDEST)/python -m pip install --quiet --editable ".[$(EXTRAS)]" --constraint constraints-oldest.txt
 	touch $@
 
 clean:
-	rm -rf .venv build site *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest build site *.egg-info .pytest_cache .ruff_cache .hypothesis

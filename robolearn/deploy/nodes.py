@@ -41,6 +41,9 @@ def kind_of(dtype: torch.dtype) -> np.dtype[Any]:
 class Nodes:
     """Nodes and constants.
 
+    Each node has a name of its own, that of its first result: onnxruntime before 1.22 calls what it makes of nodes
+    after them, and refuses a model in which two would be called alike.
+
     Attributes:
         nodes: In the order in which they can be computed.
         constants: Name -> array.
@@ -73,7 +76,9 @@ class Nodes:
         if key not in self._made:
             self._count += 1
             self._made[key] = [f"v{self._count}" if i == 0 else f"v{self._count}_{i}" for i in range(count)]
-            self.nodes.append(helper.make_node(kind, list(inputs), self._made[key], **attributes))
+            self.nodes.append(
+                helper.make_node(kind, list(inputs), self._made[key], name=f"v{self._count}", **attributes)
+            )
             if kind in ROW_BY_ROW and all(name in self.shapes for name in inputs):
                 self.shapes[self._made[key][0]] = np.broadcast_shapes(*(self.shapes[name] for name in inputs))
         return self._made[key]
@@ -115,7 +120,7 @@ class Nodes:
             result: The tensor that torch made.
         """
         taken = {self.name(result), *(name for node in self.nodes for name in node.input)}
-        end = helper.make_node("Identity", [self.name(result)], [output])
+        end = helper.make_node("Identity", [self.name(result)], [output], name=output)
         graph = helper.make_graph(
             [*self.nodes, end],
             "sampler",

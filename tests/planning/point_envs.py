@@ -1,5 +1,7 @@
 """Small environments to plan in, registered by this module."""
 
+from typing import ClassVar
+
 import gymnasium as gym
 import numpy as np
 
@@ -127,6 +129,8 @@ class Counting(Settable):
 
 class Shown(gym.ObservationWrapper):
     """Shows one number more than what it wraps."""
+
+    metadata: ClassVar = {"render_modes": []}  # gymnasium before 1.4 looks at the class, where a wrapper has none
 
     def __init__(self):
         super().__init__(Settable())

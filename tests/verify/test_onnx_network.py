@@ -1,8 +1,11 @@
 """ONNX: every operation against onnxruntime, and files that cannot be read."""
 
+from importlib.metadata import version
+
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 
 from robolearn.errors import UserError
 from robolearn.verify.formats.onnx_network import read_network
@@ -197,7 +200,9 @@ def read(network, path):
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_an_operation_computes_what_onnxruntime_computes(network, tmp_path):
+def test_an_operation_computes_what_onnxruntime_computes(network, tmp_path, request):
+    if "[reduce nothing]" in request.node.name and Version(version("onnxruntime")) < Version("1.24"):
+        pytest.skip("onnxruntime before 1.24 reduces all axes where it is to reduce none")
     imported = read(network, tmp_path / "network.onnx")
     rows = np.random.default_rng(1).normal(size=(4, imported.input_size)).astype(np.float32)
     expected = runtime(network, rows)

@@ -1,0 +1,1 @@
+"""The studies, `python -m benchmarks.STUDY`, and their raw results."""
