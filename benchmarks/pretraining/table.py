@@ -18,7 +18,7 @@ def rows_table(parts: Parts) -> list[str]:
     """
     lines = []
     rows = dict.fromkeys(name.rpartition("/")[0] for name, one in parts.items() if "episodes" in one)
-    for task, share, name in (one.split("/", 2) for one in rows):
+    for task, share, name in sorted((one.split("/", 2) for one in rows), key=_of_shares):
         kept = row(parts, task, share, name)
         if not kept:
             continue
@@ -31,6 +31,12 @@ def rows_table(parts: Parts) -> list[str]:
         lines.append([task, share, name, str(len(kept)), steps, reached, *told, read])
     header = ["task", "demonstrations", "row", "trainings", "steps", "success or score", "minus scratch", "minus short"]
     return [*table([*header, "R^2 after training"], lines), "", *_probes(parts)]
+
+
+def _of_shares(row: list[str]) -> tuple[int, int]:
+    """Tasks in their order, and of each the smallest share of the demonstrations first."""
+    task, share, _ = row
+    return list(TASKS).index(task), int(share.removesuffix("%"))
 
 
 def _probes(parts: Parts) -> list[str]:
