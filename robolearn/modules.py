@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import io
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from robolearn.errors import UserError, one_line
-from robolearn.outdated import advice_for
+from robolearn.outdated import NOT_FOUND, advice_for
 
 EXTRAS = {"gym_pusht": "pusht", "gymnasium_robotics": "robotics"}  # module -> our extra that brings it
+NOT_INSTALLED = ("DependencyNotInstalled", "NamespaceNotFound")  # as gymnasium calls it
 MAX_REASON = 200  # characters of what a stranger's error says
 
 
@@ -39,6 +42,33 @@ def import_home(env_id: str) -> None:
     except (Exception, SystemExit) as error:  # a stranger's code may raise anything
         raise MissingError(f"environment {env_id}: {_why(module, error, said.getvalue())}") from error
     sys.stderr.write(said.getvalue())
+
+
+@contextmanager
+def making(env_id: str) -> Iterator[None]:
+    """Turn whatever goes wrong while an environment is made into a UserError of one line that names it.
+
+    Raises:
+        MissingError: What it needs is not installed.
+        UserError: Anything else.
+    """
+    import_home(env_id)
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        is_missing = isinstance(error, ImportError) or type(error).__name__ in NOT_INSTALLED
+        raise (MissingError if is_missing else UserError)(
+            f"environment {env_id}: {explained(error, env_id)}"
+        ) from error
+
+
+def explained(error: BaseException, env_id: str | None) -> str:
+    """What a stranger's error says, and what to do if its package is too old or too new, or another of its name."""
+    said = reason_of(error)
+    advice = advice_for(error, said, env_id)
+    if advice is None and type(error).__name__ in NOT_FOUND:
+        advice = hidden_behind((env_id or "").rpartition(":")[0])
+    return said if advice is None else f"{said}; {advice}"
 
 
 def _why(module: str, error: BaseException, said: str) -> str:
@@ -69,6 +99,21 @@ def beside_you(module: str) -> str:
     return (
         f"the module {top} lies in the current folder, where Python does not look; put PYTHONPATH=. before the command"
     )
+
+
+def hidden_behind(module: str) -> str | None:
+    """What to say where a name stands for several modules, as `envs` may: which was imported; None where it is one.
+
+    A module of the current folder goes first for `python -m`, and for an installed command is not looked at.
+    """
+    top, here = module.partition(".")[0], str(Path.cwd())
+    specs = [PathFinder.find_spec(top, [entry or here]) for entry in (*sys.path, here)]
+    files = dict.fromkeys(Path(spec.origin).resolve() for spec in specs if spec and spec.origin)
+    imported = getattr(sys.modules.get(top), "__file__", None)
+    others = [file for file in files if imported and file != Path(imported).resolve()]
+    if not others:
+        return None
+    return f"the module {top} was taken from {imported}, not from {others[0]}; rename one of them"
 
 
 def reason_of(error: BaseException) -> str:

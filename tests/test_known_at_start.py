@@ -1,6 +1,7 @@
 """What can be known before the work is said before it: of environments, their packages, renderers, and of policies."""
 
 import dataclasses
+import re
 import sys
 import time
 
@@ -107,6 +108,29 @@ def test_a_module_beside_you_is_told_from_one_that_is_not_installed(tmp_path, mo
         import_home("lies_here:x-v0")
     with pytest.raises(MissingError, match=r"the module folder_here\.more is not installed"):
         import_home("folder_here.more:x-v0")
+
+
+def collect_two(env_id):
+    rl.collect(env_id, 2, "demos.zarr")
+
+
+@pytest.mark.parametrize("make", [collect_two, lambda env_id: make_env(EnvConfig(env_id))], ids=["collect", "act"])
+def test_a_module_behind_another_of_its_name_is_named(make, tmp_path, monkeypatch):
+    """Many have a folder `envs` of their own, which is ours for an installed command, and theirs for python -m."""
+    (tmp_path / "installed").mkdir()
+    for file in ("registers_two.py", "installed/registers_two.py", "registers_one.py"):
+        (tmp_path / file).write_text("", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "installed"), *sys.path])  # as an installed command has it
+    first, other = (re.escape(str(tmp_path / file)) for file in ("installed/registers_two.py", "registers_two.py"))
+    said = f"the module registers_two was taken from {first}, not from {other}; rename one of them$"
+    with pytest.raises(MissingError, match=rf"^environment registers_two:my/Task-v0: NamespaceNotFound: .*; {said}"):
+        make("registers_two:my/Task-v0")
+    monkeypatch.setattr(sys, "path", ["", *sys.path])  # as python -m has it
+    with pytest.raises(MissingError, match=r"proper package for my\?$"):
+        make("registers_one:my/Task-v0")
+    for name in ("registers_one", "registers_two"):
+        sys.modules.pop(name)
 
 
 def test_a_program_says_whose_choice_an_environment_is(config):

@@ -14,7 +14,7 @@ import numpy as np
 
 from robolearn.contract import Facts
 from robolearn.errors import UserError, one_line, warned
-from robolearn.modules import import_home
+from robolearn.modules import making
 from robolearn.types import Array
 
 MAX_REASON = 300  # characters of a stranger's error
@@ -59,11 +59,8 @@ class Demonstrator:
 
     def __init__(self, env_id: str, num_envs: int, env_kwargs: Mapping[str, Any] | None = None) -> None:
         self.env_id, self.num_envs, self.env_kwargs = env_id, num_envs, dict(env_kwargs or {})
-        import_home(env_id)
-        try:
+        with making(env_id):
             self._envs: Any = gym.make_vec(env_id, num_envs=num_envs, **self.env_kwargs)
-        except (Exception, SystemExit) as error:  # whatever a stranger's environment raises when it is made
-            raise UserError(f"environment {env_id}: {type(error).__name__}: {one_line(error)}") from error
         try:
             self._read_interface()
         except BaseException:

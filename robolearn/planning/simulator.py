@@ -15,10 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robolearn.errors import UserError, warned
-from robolearn.modules import reason_of
+from robolearn.modules import making, reason_of
 from robolearn.planning.states import access_to
 from robolearn.rollout.chunked import ChunkedEnvs, NativeEnvs
-from robolearn.rollout.env_config import making, require_id
+from robolearn.rollout.env_config import require_id
 from robolearn.rollout.loop import LoopEnvs
 from robolearn.rollout.readings import FaultError, read_flag, read_number, shown
 from robolearn.rollout.watched import WatchedEnv
@@ -190,7 +190,7 @@ class NativeReturns(SimulatorReturns):
                 "arrays, so that it cannot be its own model; plan with `model` ensemble"
             )
         kwargs: dict[str, Any] = {"num_frames": 0, **acting.cfg.kwargs}
-        with making(acting.cfg):
+        with making(require_id(acting.cfg)):
             self.copies: Any = gym.make_vec(require_id(acting.cfg), num_envs=WIDTH, **kwargs)
 
     def rewards(self, plans: Array) -> Array:

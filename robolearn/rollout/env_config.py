@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from robolearn.config import check_json
 from robolearn.errors import UserError
-from robolearn.modules import MissingError, import_home, reason_of
-from robolearn.outdated import advice_for
 
 LONGEST_EPISODE = 10**9  # steps
 DEFAULT_TIMEOUT = 60.0  # [s]
-NOT_INSTALLED = ("DependencyNotInstalled", "NamespaceNotFound")  # as gymnasium calls it
 
 
 @dataclass(frozen=True)
@@ -95,31 +91,6 @@ def _parse(obs: tuple[str, ...]) -> Any:
     from robolearn.keymap import KeyMap
 
     return KeyMap.parse(obs, "env.obs")
-
-
-@contextmanager
-def making(cfg: EnvConfig) -> Iterator[None]:
-    """Turn whatever goes wrong while an environment is made into a UserError of one line that names it.
-
-    Raises:
-        MissingError: What it needs is not installed.
-        UserError: Anything else.
-    """
-    import_home(require_id(cfg))
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        is_missing = isinstance(error, ImportError) or type(error).__name__ in NOT_INSTALLED
-        raise (MissingError if is_missing else UserError)(
-            f"environment {cfg.id}: {explained(error, cfg.id)}"
-        ) from error
-
-
-def explained(error: BaseException, env_id: str | None) -> str:
-    """What a stranger's error says, and what to do if its package is too old or too new."""
-    said = reason_of(error)
-    advice = advice_for(error, said, env_id)
-    return said if advice is None else f"{said}; {advice}"
 
 
 def require_id(cfg: EnvConfig) -> str:

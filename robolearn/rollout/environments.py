@@ -8,7 +8,8 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, registry
 
-from robolearn.rollout.env_config import EnvConfig, making, require_id
+from robolearn.modules import making
+from robolearn.rollout.env_config import EnvConfig, require_id
 
 
 def make_env(cfg: EnvConfig, **kwargs: Any) -> gym.Env:
@@ -18,7 +19,7 @@ def make_env(cfg: EnvConfig, **kwargs: Any) -> gym.Env:
         UserError: The id is unknown, its package is missing, it does not take these arguments, or it raises.
     """
     limit = {} if cfg.max_episode_steps is None else {"max_episode_steps": cfg.max_episode_steps}
-    with making(cfg):
+    with making(require_id(cfg)):
         # What gymnasium's checker looks for in a first step, interface.py looks for in every one.
         return gym.make(require_id(cfg), disable_env_checker=True, **limit, **{**cfg.kwargs, **kwargs})
 
@@ -29,7 +30,7 @@ def find_spec(cfg: EnvConfig) -> EnvSpec | None:
     Raises:
         UserError: The module cannot be imported.
     """
-    with making(cfg):
+    with making(require_id(cfg)):
         return registry.get(require_id(cfg).rpartition(":")[2])
 
 

@@ -11,8 +11,9 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from robolearn.contract import Facts
 from robolearn.errors import warn, warned
+from robolearn.modules import making
 from robolearn.rollout.chunked import ChunkedEnvs, NativeEnvs
-from robolearn.rollout.env_config import EnvConfig, making, require_id
+from robolearn.rollout.env_config import EnvConfig, require_id
 from robolearn.rollout.environments import find_spec
 from robolearn.rollout.interface import Interface
 from robolearn.rollout.loop import LoopEnvs
@@ -44,7 +45,7 @@ def make_envs(
     """
     if takes_chunks(cfg):
         kwargs: dict[str, Any] = {"num_frames": num_frames, **cfg.kwargs}
-        with making(cfg):
+        with making(require_id(cfg)):
             driver: Any = gym.make_vec(require_id(cfg), num_envs=num_envs, **kwargs)
         spaces = driver.single_observation_space, driver.single_action_space
         envs = NativeEnvs(cfg, driver, Interface.from_spaces(cfg, *spaces, obs_keys, None))
@@ -111,5 +112,5 @@ def takes_chunks(cfg: EnvConfig) -> bool:
     if spec is None or spec.vector_entry_point is None:
         return False
     driver = spec.vector_entry_point
-    with making(cfg):
+    with making(require_id(cfg)):
         return hasattr(load_env_creator(driver) if isinstance(driver, str) else driver, "step_chunk")

@@ -9,7 +9,8 @@ import gymnasium as gym
 
 from robolearn.contract import Facts
 from robolearn.errors import UserError
-from robolearn.rollout.env_config import EnvConfig, explained
+from robolearn.modules import explained
+from robolearn.rollout.env_config import EnvConfig
 from robolearn.rollout.environments import make_env
 from robolearn.rollout.readings import FaultError
 from robolearn.rollout.watchdog import HungError, Worker
