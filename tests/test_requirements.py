@@ -17,7 +17,7 @@ def requirements():
     """All of the package and of the extras that are tested."""
     extras = PROJECT["optional-dependencies"]
     assert extras.keys() >= UNTESTED
-    lines = [*PROJECT["dependencies"], *(line for name in extras.keys() - UNTESTED for line in extras[name])]
+    lines = [*PROJECT["dependencies"], *(line for name in extras if name not in UNTESTED for line in extras[name])]
     return {str(Requirement(line)): Requirement(line) for line in lines}
 
 
