@@ -57,8 +57,17 @@ def read_flags(
 
 
 def of_another_choice(wrong: str, choices: Choices) -> str | None:
-    """Whose flag it is that a message calls unrecognized; None where it is nobody's."""
-    unknown = wrong.partition("; perhaps")[0] if wrong.startswith("unrecognized") else ""
+    """What a message that calls something unrecognized means, where it is about a choice; None where it is not.
+
+    That is a flag of another choice, a choice that is given as a flag, such as `--family flow`, or a name of none.
+    """
+    unknown = wrong.partition("; perhaps")[0].partition(": ")[2] if wrong.startswith("unrecognized") else ""
+    named = {start.strip("-."): ", ".join(classes) for start, classes in choices.items() if start.endswith(".")}
+    first = unknown.partition(", ")[0].partition("=")[0]
+    if (kind := first.removeprefix("--")) in named:
+        return f"the {kind} is named without {first}: one of {named[kind]}"
+    if first and named and not first.startswith("-"):
+        return f"{first} is " + " and ".join(f"no {kind} ({names})" for kind, names in named.items())
     for flag in re.findall(r"--[\w.-]+", unknown):
         for start, classes in choices.items():
             field = flag.removeprefix(start).replace("-", "_")

@@ -100,6 +100,12 @@ class DemoStore:
             except Exception as error:  # zarr raises what it likes at odd values
                 self.refused[name] = f"damaged zarr metadata ({type(error).__name__}: {error})"
 
+    def __repr__(self) -> str:
+        """What an interactive session shows: where it is, how much there is, and what a step consists of."""
+        step = ", ".join(f"{key} {dtype}{list(self.shapes[key])}" for key, dtype in self.dtypes.items())
+        held = f"{self.num_episodes:,} episodes, {self.num_steps:,} steps of {step or 'nothing'}"
+        return f"<{type(self).__name__} {self.path}: {held}>"
+
     # ---- opening
 
     @staticmethod

@@ -105,6 +105,9 @@ class Run:
         self.directory = place_of(directory)
         self.checkpoints = self.directory / "checkpoints"
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.directory)!r})"
+
     @classmethod
     def create(cls, directory: StrPath, cfg: TrainConfig, data: DataFacts) -> Run:
         """Start a new run, with a name of its own in Weights & Biases.

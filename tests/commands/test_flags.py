@@ -79,6 +79,10 @@ def test_a_flag_of_another_choice_is_told_from_one_that_does_not_exist(arguments
     [
         ("train flow --family.num-bins 5", "--family.num-bins is an option of tokens alone"),
         ("train flow mlp --backbone.num-heads 5", "--backbone.num-heads is an option of transformer alone"),
+        ("train --family flow unet", "the family is named without --family: one of regression, .*, flow, .*; go"),
+        ("train --backbone=mlp", "the backbone is named without --backbone: one of .*transformer"),
+        ("train flow unett", r"unett is no family \(regression, .*\) and no backbone \(mlp, .*\); go"),
+        ("plan Pendulum-v1 cemm --out c", r"cemm is no search \(cem, icem\); go"),
         ("pretrain a.zarr --within 5", "--within is an option of contrastive alone"),
         ("translator a.zarr b.zarr --method cut --pool 4 --out c", "--pool is an option of cyclegan alone"),
         ("plan Pendulum-v1 cem --search.keep 0.3 --out c", "--search.keep is an option of icem alone"),

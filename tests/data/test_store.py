@@ -49,6 +49,16 @@ def write_diffusion_policy(path, zarr_format, separator=".", **arrays):
     return path
 
 
+def test_a_store_shows_what_it_holds(tmp_path):
+    path = tmp_path / "a.zarr"
+    store = DemoWriter.create(path, attrs=StoreAttrs())
+    assert repr(store) == f"<DemoWriter {path}: 0 episodes, 0 steps of nothing>"
+    for _ in range(2):
+        store.append(Episode({"cam": np.zeros((600, 4, 4, 3), np.uint8)}, np.zeros((600, 2), np.float32)))
+    steps = "1,200 steps of action float32[2], cam uint8[4, 4, 3]"
+    assert repr(DemoStore.open(path)) == f"<DemoStore {path}: 2 episodes, {steps}>"
+
+
 @pytest.fixture
 def arrays():
     rng = np.random.default_rng(0)

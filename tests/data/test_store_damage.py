@@ -242,6 +242,7 @@ def test_flipped_bits_in_episode_ends(tmp_path, capsys):
         flipped[bit // 8] ^= 1 << bit % 8
         file.write_bytes(flipped)
         store = DemoStore.open_unchecked(path)
+        assert str(path) in repr(store)
         if list(store.problems()):
             num_detected += 1
         else:
