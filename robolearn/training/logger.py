@@ -7,6 +7,7 @@ fails, or cannot keep up, there is one warning and the run goes on.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import math
@@ -120,9 +121,7 @@ class WandbLogger:
 
             # Silent: the run's own terminal output says where the results are.
             os.environ.setdefault("WANDB_SILENT", "true")
-            mode: Any = os.environ.get("WANDB_MODE") or (
-                "online" if wandb.login(prompt=False, verify=False) else "offline"
-            )
+            mode: Any = os.environ.get("WANDB_MODE") or ("online" if _has_credentials(wandb) else "offline")
             if mode == "offline" and "WANDB_MODE" not in os.environ:
                 logger.warning("Weights & Biases: not logged in, so nothing is sent; `wandb login` changes that")
             run = wandb.init(mode=mode, **self.settings)
@@ -135,3 +134,10 @@ class WandbLogger:
             logger.warning("Weights & Biases failed and is left out (%s); metrics.jsonl has everything", error)
             while self.records.get() is not None:
                 pass
+
+
+def _has_credentials(wandb: Any) -> bool:
+    """Whether somebody is logged in; nobody is asked to, which `wandb.login` of before 0.31 always does."""
+    if "prompt" in inspect.signature(wandb.login).parameters:
+        return wandb.login(prompt=False, verify=False)
+    return wandb.api.api_key is not None  # deprecated where the other way is there

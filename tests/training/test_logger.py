@@ -69,8 +69,19 @@ class FakeRun:
         self.finished = True
 
 
-def fake_wandb(monkeypatch, init, logged_in=False):
-    module = types.SimpleNamespace(init=init, login=lambda **_: logged_in, Video=lambda path, **_: f"video {path}")
+def asks(key=None):
+    raise AssertionError("asked for a key")
+
+
+def credentials(logged_in, old=False):
+    """Of Weights & Biases, which before 0.31 cannot log in without asking."""
+    if old:
+        return {"login": asks, "api": types.SimpleNamespace(api_key="key" if logged_in else None)}
+    return {"login": lambda prompt, verify: logged_in and not prompt}
+
+
+def fake_wandb(monkeypatch, init, logged_in=False, old=False):
+    module = types.SimpleNamespace(init=init, Video=lambda path, **_: f"video {path}", **credentials(logged_in, old))
     monkeypatch.setitem(sys.modules, "wandb", module)
 
 
@@ -83,9 +94,10 @@ def raise_error(*_, **__):
 
 
 @pytest.mark.parametrize(("logged_in", "mode"), [(False, "offline"), (True, "online")])
-def test_online_when_logged_in_otherwise_offline(tmp_path, monkeypatch, logged_in, mode):
+@pytest.mark.parametrize("old", [False, True])
+def test_online_when_logged_in_otherwise_offline(tmp_path, monkeypatch, logged_in, mode, old):
     run, settings = FakeRun(), {}
-    fake_wandb(monkeypatch, lambda **kwargs: settings.update(kwargs) or run, logged_in)
+    fake_wandb(monkeypatch, lambda **kwargs: settings.update(kwargs) or run, logged_in, old)
     monkeypatch.delenv("WANDB_MODE")
     wandb = start(tmp_path)
     wandb.log({"step": 3, "loss": 0.5})
