@@ -1,8 +1,10 @@
 """An agent in a robot's own loop acts as the evaluation does, bit for bit, and needs no simulator."""
 
 import dataclasses
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,3 +162,30 @@ print(agent.act({{"state": np.zeros(4)}}).shape)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "(2,)\n", done.stderr
+
+
+class Arm:
+    """As a robot of lerobot says what it has."""
+
+    def __init__(self):
+        positions, speeds = {"x.pos": float, "top": (4, 4, 3), "y.pos": float}, {"x.vel": float, "y.vel": float}
+        self.observation_features, self.action_features = positions | speeds, {"x.goal": float, "y.goal": float}
+        self.sent = []
+
+    def get_observation(self):
+        return {"y.vel": 0.4, "x.vel": 0.3, "y.pos": 0.2, "x.pos": 0.1, "top": np.zeros((4, 4, 3), np.uint8)}
+
+    def send_action(self, action):
+        self.sent.append(action)
+
+
+def test_the_loop_of_the_docs_acts_on_an_arm_of_lerobot(run):
+    guide = (Path(__file__).parents[2] / "docs" / "how-to" / "deploy.md").read_text("utf-8")
+    loop: dict[str, Any] = {}
+    exec(re.search(r"```python\n(# act_on_arm.py\n.*?)```", guide, re.DOTALL)[1], loop)
+    loop["act"](arm := Arm(), run, 2)
+    agent = Agent(run)
+    agent.reset()
+    expected = [agent.act({"state": [0.1, 0.2, 0.3, 0.4]}) for _ in range(2)]
+    assert [list(sent) for sent in arm.sent] == [["x.goal", "y.goal"]] * 2
+    np.testing.assert_array_equal([list(sent.values()) for sent in arm.sent], expected)
