@@ -143,6 +143,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         views: str = "",
         **kwargs: Any,
     ) -> None:
+        self.closed = True  # while there is nothing to close: gymnasium before 1.4 also closes what could not be made
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         if num_frames is not None and num_frames < 0:
@@ -161,6 +162,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Array, Array]):
         threads = min(num_envs, _num_cores()) if num_threads is None else num_threads
         self._episodes = Episodes(self.task, num_envs, threads if threads > 1 else 0, num_frames)
         self._images = _Images(self.task, width, height)
+        self.closed = False
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None

@@ -78,3 +78,11 @@ def test_an_mjcf_without_the_flags_is_refused(flag, message, tmp_path, monkeypat
     monkeypatch.setattr(task_module, "ASSETS", tmp_path)
     with pytest.raises(AssertionError, match=message):
         Avoid()
+
+
+def test_what_could_not_be_made_is_closed_without_a_word():
+    """As gymnasium before 1.4 closes it when it is deleted, with a traceback of what it lacks."""
+    envs = TaskVectorEnv.__new__(TaskVectorEnv)
+    with pytest.raises(ValueError, match="must be a whole number of pixels"):
+        envs.__init__(1, Avoid(), width=-3)
+    envs.close()
